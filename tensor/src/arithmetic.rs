@@ -30,6 +30,19 @@ fn zip<A: Element, O: Element, F: Binary<A, O>>(
     if fault { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
 }
 
+/// As [`zip`], for operands that must have one shape.
+pub(crate) fn zip_alike<T: Element, F: Binary<T, T>>(
+    op: &'static str,
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    f: F,
+) -> Result<Tensor<T>> {
+    if a.shape() != b.shape() {
+        return Err(Error::mismatch(op, a.shape(), b.shape(), "the shapes must be equal"));
+    }
+    zip(op, a, b, f)
+}
+
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident, $type:ident: $bound:ident -> $out:ty, |$a:ident, $b:ident, $fault:ident| $body:expr;)*) => {
         $(
@@ -188,21 +201,5 @@ impl<T: Number> ops::AddAssign<&Tensor<T>> for Tensor<T> {
 impl<T: Element> PartialEq for Tensor<T> {
     fn eq(&self, other: &Self) -> bool {
         self.shape() == other.shape() && self.iter().zip(other.iter()).all(|(a, b)| a == b)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Gate;
-impl<T: Float> Binary<T, T> for Gate {
-    #[inline(always)]
-    fn at<S: Isa>(self, y: T, g: T, _: &mut bool) -> T {
-        if y > T::ZERO { g } else { T::ZERO }
-    }
-}
-
-impl<T: Float> Tensor<T> {
-    /// `gradient` where this tensor is above 0, else 0.
-    pub(crate) fn relu_gate(&self, gradient: &Self) -> Result<Self> {
-        zip("relu_backward", self, gradient, Gate)
     }
 }

@@ -26,6 +26,7 @@
 //! | arithmetic | `add` `sub` `mul` `div` `pow` `maximum` `minimum` `scale` `add_assign`, operators |
 //! | comparison | `eq` `ne` `lt` `le` `gt` `ge`, `not` and `select` of truth values |
 //! | functions | `exp` `log` `sqrt` `tanh` `sigmoid` `relu` `gelu` … |
+//! | derivatives | `exp_backward` … : gradients through each function |
 //! | reductions | `sum` `prod` `mean` `max` `min` (each with `_keepdim`) `argmax` `argmin` `sum_to` |
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy` |
 //! | products | `matmul` `add_matmul` `linear` |
@@ -45,6 +46,7 @@ mod arithmetic;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
+mod derivatives;
 mod display;
 mod element;
 mod error;

@@ -68,18 +68,6 @@ impl<T: Float> Tensor<T> {
             }
         })
     }
-
-    /// The gradient before a ReLU: `gradient` where the ReLU's output (this tensor) is above 0, else 0.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] when the two differ in shape.
-    pub fn relu_backward(&self, gradient: &Self) -> Result<Self> {
-        if self.shape() != gradient.shape() {
-            let why = "output and gradient must be alike";
-            return Err(Error::mismatch("relu_backward", self.shape(), gradient.shape(), why));
-        }
-        self.relu_gate(gradient)
-    }
 }
 
 fn relu_in_place<T: Float>(out: &mut [T]) {
