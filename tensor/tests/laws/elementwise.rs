@@ -233,7 +233,10 @@ fn special_values_follow_ieee() {
             }
         }
     }
-    let (a, b) = (Tensor::from_vec(vec![nan, 1.0, nan], [3]).unwrap(), Tensor::from_vec(vec![1.0, nan, nan], [3]).unwrap());
+    let (a, b) = (
+        Tensor::from_vec(vec![nan, 1.0, nan], [3]).unwrap(),
+        Tensor::from_vec(vec![1.0, nan, nan], [3]).unwrap(),
+    );
     assert!(a.maximum(&b).unwrap().iter().all(f64::is_nan));
     assert!(a.minimum(&b).unwrap().iter().all(f64::is_nan));
     assert_ne!(a, a.clone(), "NaN equals nothing");
@@ -322,10 +325,17 @@ fn arange_at_the_edges() {
     assert_eq!(Tensor::arange(i64::MIN, i64::MIN + 2, 1).unwrap().to_vec(), [i64::MIN, i64::MIN + 1]);
     assert_eq!(Tensor::arange(1.0f64, 0.0, -0.25).unwrap().to_vec(), [1.0, 0.75, 0.5, 0.25]);
     assert_eq!(Tensor::arange(0.0f32, 1.0, 0.25).unwrap().to_vec(), [0.0, 0.25, 0.5, 0.75]);
-    for (a, b, c) in [(0.0, f64::NAN, 1.0), (0.0, 1.0, f64::NAN), (0.0, f64::INFINITY, 1.0), (0.0, 1.0, 0.0)] {
-        assert!(matches!(Tensor::arange(a, b, c), Err(Error::BadArgument { op: "arange", .. })), "{a} {b} {c}");
+    for (a, b, c) in [(0.0, f64::NAN, 1.0), (0.0, 1.0, f64::NAN), (0.0, f64::INFINITY, 1.0), (0.0, 1.0, 0.0)]
+    {
+        assert!(
+            matches!(Tensor::arange(a, b, c), Err(Error::BadArgument { op: "arange", .. })),
+            "{a} {b} {c}"
+        );
     }
-    assert!(matches!(Tensor::arange(0.0f64, 1e300, 1e-300), Err(Error::BadArgument { .. } | Error::OutOfMemory { .. })));
+    assert!(matches!(
+        Tensor::arange(0.0f64, 1e300, 1e-300),
+        Err(Error::BadArgument { .. } | Error::OutOfMemory { .. })
+    ));
     assert!(matches!(Tensor::arange(i64::MIN, i64::MAX, 1), Err(Error::OutOfMemory { .. })));
     assert_eq!(Tensor::linspace(0.0f64, 1.0, 5).unwrap().to_vec(), [0.0, 0.25, 0.5, 0.75, 1.0]);
     assert_eq!(Tensor::linspace(2.0f64, 3.0, 1).unwrap().to_vec(), [2.0]);

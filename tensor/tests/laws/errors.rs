@@ -44,7 +44,9 @@ fn two_operands_whose_shapes_do_not_match() {
         ("gt", |a, b| a.gt(b)),
         ("ge", |a, b| a.ge(b)),
     ];
-    for (a, b) in [(vec![2, 3], vec![2, 4]), (vec![0], vec![2]), (vec![2, 3], vec![3, 3, 3]), (vec![5], vec![2, 4])] {
+    for (a, b) in
+        [(vec![2, 3], vec![2, 4]), (vec![0], vec![2]), (vec![2, 3], vec![3, 3, 3]), (vec![5], vec![2, 4])]
+    {
         let (x, y) = (Tensor::zeros(&a).unwrap(), Tensor::zeros(&b).unwrap());
         for (name, op) in ops {
             mismatch(op(&x, &y), name, &a, &b);
@@ -53,10 +55,7 @@ fn two_operands_whose_shapes_do_not_match() {
         for (name, op) in compares {
             mismatch(op(&x, &y), name, &a, &b);
         }
-        assert!(matches!(
-            x.gt(&x).unwrap().select(&x, &y),
-            Err(Error::ShapeMismatch { op: "select", .. })
-        ));
+        assert!(matches!(x.gt(&x).unwrap().select(&x, &y), Err(Error::ShapeMismatch { op: "select", .. })));
         mismatch(x.clone().add_assign(&y).map(|()| x.clone()), "add_assign", &a, &b);
         mismatch(x.broadcast_to(&b), "broadcast_to", &a, &b);
         mismatch(x.sum_to(&b), "sum_to", &b, &a);
@@ -114,7 +113,10 @@ fn rows_and_labels() {
 fn views_and_joins() {
     let x = zeros([2, 3]);
     assert!(matches!(x.reshape([4]), Err(Error::WrongLength { op: "reshape", len: 6, .. })));
-    assert!(matches!(Tensor::from_vec(vec![1f32], [2]), Err(Error::WrongLength { op: "from_vec", len: 1, .. })));
+    assert!(matches!(
+        Tensor::from_vec(vec![1f32], [2]),
+        Err(Error::WrongLength { op: "from_vec", len: 1, .. })
+    ));
     assert!(matches!(Tensor::from_slice(&[1f32], [2]), Err(Error::WrongLength { op: "from_slice", .. })));
     assert!(matches!(x.permute([0]), Err(Error::BadShape { op: "permute", .. })));
     assert!(matches!(x.permute([0, 0]), Err(Error::RepeatedAxis { op: "permute", axis: 0, .. })));
@@ -132,7 +134,10 @@ fn views_and_joins() {
     assert!(matches!(x.flatten(2), Err(Error::AxisOutOfRange { op: "flatten", .. })));
     assert!(matches!(x.size(usize::MAX), Err(Error::AxisOutOfRange { op: "size", .. })));
     assert!(matches!(x.get(&[0]), Err(Error::BadShape { op: "get", .. })));
-    assert!(matches!(x.get(&[0, 3]), Err(Error::IndexOutOfRange { op: "get", index: 3, position: 1, size: 3 })));
+    assert!(matches!(
+        x.get(&[0, 3]),
+        Err(Error::IndexOutOfRange { op: "get", index: 3, position: 1, size: 3 })
+    ));
     assert!(matches!(x.item(), Err(Error::BadShape { op: "item", .. })));
     mismatch(Tensor::cat(&[&x, &zeros([2, 3, 1])], 0), "cat", &[2, 3], &[2, 3, 1]);
     mismatch(Tensor::cat(&[&x, &zeros([3, 3])], 1), "cat", &[2, 3], &[3, 3]);
@@ -155,7 +160,10 @@ fn views_and_joins() {
 fn arguments_of_random_draws() {
     let rng = &mut cairn_tensor::rng(1);
     for std in [-1.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(Tensor::<f32>::normal([2], 0.0, std, rng), Err(Error::BadArgument { op: "normal", .. })));
+        assert!(matches!(
+            Tensor::<f32>::normal([2], 0.0, std, rng),
+            Err(Error::BadArgument { op: "normal", .. })
+        ));
     }
     for (low, high) in [(1.0, 1.0), (2.0, 1.0), (0.0, f64::NAN), (f64::NEG_INFINITY, 0.0)] {
         let drawn = Tensor::<f32>::uniform([2], low, high, rng);

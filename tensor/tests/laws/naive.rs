@@ -223,7 +223,13 @@ pub(crate) fn view<T: Element>(
         shape.iter().zip(&repeated).map(|(&size, &repeated)| if repeated { 1 } else { size }).collect();
     let gaps: Vec<(usize, usize)> = shape
         .iter()
-        .map(|_| if !plain && rng.random_bool(0.4) { (rng.random_range(0..3), rng.random_range(0..3)) } else { (0, 0) })
+        .map(|_| {
+            if !plain && rng.random_bool(0.4) {
+                (rng.random_range(0..3), rng.random_range(0..3))
+            } else {
+                (0, 0)
+            }
+        })
         .collect();
     let base: Vec<usize> = order.iter().map(|&axis| gaps[axis].0 + core[axis] + gaps[axis].1).collect();
     let mut naive = Naive::from_fn(&base, |_| value(rng));

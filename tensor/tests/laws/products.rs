@@ -13,9 +13,7 @@ fn product(a: &Naive<f64>, b: &Naive<f64>, batch: &[usize]) -> Naive<f64> {
     let wide_b = b.broadcast(&[batch, &[k, n]].concat());
     Naive::from_fn(&[batch, &[m, n]].concat(), |index| {
         let (at, ij) = index.split_at(batch.len());
-        (0..k)
-            .map(|l| wide_a.at(&[at, &[ij[0], l]].concat()) * wide_b.at(&[at, &[l, ij[1]]].concat()))
-            .sum()
+        (0..k).map(|l| wide_a.at(&[at, &[ij[0], l]].concat()) * wide_b.at(&[at, &[l, ij[1]]].concat())).sum()
     })
 }
 
@@ -106,7 +104,8 @@ fn products_of_many_sizes() {
             })
             .unwrap()
         };
-        let sizes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 129, 200, 257];
+        let sizes =
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 129, 200, 257];
         for (turn, &m) in sizes.iter().enumerate() {
             for &n in &sizes {
                 let k = sizes[(turn * 7 + n) % sizes.len()];
@@ -117,9 +116,13 @@ fn products_of_many_sizes() {
                     let (a, b) = (a.to_vec(), b.to_vec());
                     for i in (0..m).step_by(1 + m / 5).chain([m - 1]) {
                         for j in (0..n).step_by(1 + n / 5).chain([n - 1]) {
-                            let want: f64 = (0..k).map(|l| a[i * k + l].to_f64() * b[l * n + j].to_f64()).sum();
+                            let want: f64 =
+                                (0..k).map(|l| a[i * k + l].to_f64() * b[l * n + j].to_f64()).sum();
                             let got = c.get(&[i, j]).unwrap().to_f64();
-                            assert!((got - want).abs() <= tolerance * want.abs().max(1.0), "{m}x{k}x{n} layout {layout} at {i}, {j}: {got} for {want}");
+                            assert!(
+                                (got - want).abs() <= tolerance * want.abs().max(1.0),
+                                "{m}x{k}x{n} layout {layout} at {i}, {j}: {got} for {want}"
+                            );
                         }
                     }
                 }
@@ -141,6 +144,9 @@ fn nan_and_infinity_pass_through() {
         let x = Tensor::<f32>::ones([64, 64]).unwrap();
         assert_eq!(x.matmul(&x).unwrap().to_vec(), [64.0; 64 * 64]);
         drop(Tensor::full([64, 64], f32::NAN).unwrap());
-        assert_eq!(x.narrow(1, 0, 0).unwrap().matmul(&x.narrow(0, 0, 0).unwrap()).unwrap().to_vec(), [0.0; 64 * 64]);
+        assert_eq!(
+            x.narrow(1, 0, 0).unwrap().matmul(&x.narrow(0, 0, 0).unwrap()).unwrap().to_vec(),
+            [0.0; 64 * 64]
+        );
     }
 }

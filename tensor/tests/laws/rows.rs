@@ -123,7 +123,8 @@ fn rows_of_all_lengths() {
 #[test]
 fn infinities_and_nan() {
     let (inf, nan) = (f64::INFINITY, f64::NAN);
-    let x = Tensor::from_vec(vec![0.0, -inf, 0.0, inf, 1.0, 2.0, -inf, -inf, -inf, nan, 0.0, 0.0], [4, 3]).unwrap();
+    let x = Tensor::from_vec(vec![0.0, -inf, 0.0, inf, 1.0, 2.0, -inf, -inf, -inf, nan, 0.0, 0.0], [4, 3])
+        .unwrap();
     let y = x.softmax(1).unwrap();
     assert_eq!(y.index(0, 0).unwrap().to_vec(), [0.5, 0.0, 0.5]);
     assert!(y.index(0, 3).unwrap().iter().all(f64::is_nan));

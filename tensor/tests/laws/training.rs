@@ -76,11 +76,26 @@ fn bad_updates_are_refused_and_change_nothing() {
     let mut wrong = Tensor::<f64>::zeros([2, 3]).unwrap();
     let g = Tensor::<f64>::ones([3, 2]).unwrap();
     let rule = Momentum(1.0);
-    assert!(matches!(p.update(&wrong.clone(), [&mut v], rule), Err(Error::ShapeMismatch { op: "update", .. })));
+    assert!(matches!(
+        p.update(&wrong.clone(), [&mut v], rule),
+        Err(Error::ShapeMismatch { op: "update", .. })
+    ));
     assert!(matches!(p.update(&g, [&mut wrong], rule), Err(Error::ShapeMismatch { op: "update", .. })));
-    assert!(matches!(p.update_rows(&[0, 1], &g, [&mut v], rule), Err(Error::ShapeMismatch { op: "update_rows", .. })));
-    assert!(matches!(p.update_rows(&[0, 1, 3], &g, [&mut v], rule), Err(Error::IndexOutOfRange { index: 3, position: 2, size: 3, .. })));
-    assert!(matches!(p.update_rows(&[0, 2, 1], &g, [&mut v], rule), Err(Error::BadArgument { op: "update_rows", .. })));
-    assert!(matches!(p.update_rows(&[0, 1, 1], &g, [&mut v], rule), Err(Error::BadArgument { op: "update_rows", .. })));
+    assert!(matches!(
+        p.update_rows(&[0, 1], &g, [&mut v], rule),
+        Err(Error::ShapeMismatch { op: "update_rows", .. })
+    ));
+    assert!(matches!(
+        p.update_rows(&[0, 1, 3], &g, [&mut v], rule),
+        Err(Error::IndexOutOfRange { index: 3, position: 2, size: 3, .. })
+    ));
+    assert!(matches!(
+        p.update_rows(&[0, 2, 1], &g, [&mut v], rule),
+        Err(Error::BadArgument { op: "update_rows", .. })
+    ));
+    assert!(matches!(
+        p.update_rows(&[0, 1, 1], &g, [&mut v], rule),
+        Err(Error::BadArgument { op: "update_rows", .. })
+    ));
     assert!(p.iter().chain(v.iter()).all(|x| x == 0.0));
 }
