@@ -61,7 +61,7 @@ proptest! {
     fn lists_keep_their_contract(n in 1_u32..300, seed in 0_u32..1000, pick: u64, k in 1_usize..40) {
         let log = log(n, seed);
         let model = table(&log, pick);
-        let even = |item: &u32| item % 2 == 0;
+        let even = |item: &u32| item.is_multiple_of(2);
         for (filter, unseen, only_even) in [
             (Filter::all(), false, false),
             (Filter::unseen(), true, false),
