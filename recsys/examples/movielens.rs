@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use cairn_recsys::{Evaluation, Fit, Interactions, Metric, PureSvd, Recommender, Split, TopPop};
+use cairn_recsys::{Als, Evaluation, Fit, Interactions, Metric, PureSvd, Recommender, Split, TopPop};
 
 fn read(path: &str) -> std::io::Result<Vec<(u32, u32, f32, i64)>> {
     let text = std::fs::read_to_string(path)?;
@@ -51,5 +51,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for factors in [10, 20, 50] {
         check(&PureSvd::new(factors), &train, &test)?;
     }
+    check(&Als::new(), &train, &test)?;
     Ok(())
 }

@@ -191,7 +191,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
         check_k(k)?;
         let (items, values) = self.history(history)?;
         let mut scores = vec![0.0; self.seen.n_cols()];
-        self.model.score_history(&items, &values, &mut scores)?;
+        self.model.score_history(&self.seen, &items, &values, &mut scores)?;
         if filter.is_unseen() {
             bar(&mut scores, &items);
         }

@@ -13,6 +13,7 @@ mod recommender;
 mod sparse;
 mod split;
 mod svd;
+pub mod synthetic;
 mod top_k;
 
 pub use error::{Error, Result};
@@ -21,6 +22,7 @@ pub use filter::Filter;
 pub use fitted::{Fitted, Scored};
 pub use ids::{FxHasher, Id, IdMap, Index, ItemIdx, UserIdx};
 pub use interactions::{Catalog, Duplicates, Interactions, Rating};
+pub use models::als::{Als, AlsModel, AlsSolver, Confidence};
 pub use models::factors::{Factors, Vectors};
 pub use models::pure_svd::{PureSvd, PureSvdModel};
 pub use models::top_pop::{TopPop, TopPopModel};

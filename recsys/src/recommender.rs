@@ -36,12 +36,18 @@ pub trait Recommender: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Unsupported`] by default.
-    fn score_history(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let _ = (items, values, out);
+    fn score_history(
+        &self,
+        seen: &UserItems,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let _ = (seen, items, values, out);
         Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
     }
 
-    /// How similar every item is to `item`. `seen` is the training matrix.
+    /// How similar every item is to `item`.
     ///
     /// # Errors
     /// [`Error::Unsupported`] by default.
@@ -82,8 +88,14 @@ impl Recommender for Box<dyn Recommender> {
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
         self.as_ref().score_users(seen, users, out)
     }
-    fn score_history(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.as_ref().score_history(items, values, out)
+    fn score_history(
+        &self,
+        seen: &UserItems,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.as_ref().score_history(seen, items, values, out)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.as_ref().item_similarity(item, out)

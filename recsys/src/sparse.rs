@@ -114,6 +114,13 @@ impl<R: Index, C: Index> Csr<R, C> {
         }
     }
 
+    /// From parts built row by row with ascending columns.
+    pub(crate) fn from_parts(n_cols: usize, offsets: Vec<usize>, columns: Vec<C>, values: Vec<f32>) -> Self {
+        debug_assert_eq!(columns.len(), values.len());
+        debug_assert_eq!(offsets.last(), Some(&columns.len()));
+        Self { n_cols, offsets, columns, values, rows: std::marker::PhantomData }
+    }
+
     /// Rows, whether or not they have entries.
     pub fn n_rows(&self) -> usize {
         self.offsets.len() - 1

@@ -5,4 +5,5 @@
 //! sizes depend on the shapes alone, and partial sums are added in order. The same bits come out of one thread and of many.
 
 pub(crate) mod dense;
+pub(crate) mod kernels;
 pub(crate) mod sparse_product;

@@ -109,7 +109,7 @@ impl Recommender for PureSvdModel {
         self.factors.score_users(users, out);
         Ok(())
     }
-    fn score_history(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
         let mut user = vec![0.0; self.factors.items.dim()];
         project(&self.factors.items, items, values, &mut user);
         self.factors.items.inner_products(&user, out);

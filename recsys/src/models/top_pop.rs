@@ -55,7 +55,7 @@ impl Recommender for TopPopModel {
         out.chunks_mut(self.counts.len()).for_each(|row| row.copy_from_slice(&self.counts));
         Ok(())
     }
-    fn score_history(&self, _: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
+    fn score_history(&self, _: &UserItems, _: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
         out.copy_from_slice(&self.counts);
         Ok(())
     }
