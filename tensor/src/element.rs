@@ -1,0 +1,349 @@
+//! The types a tensor can hold, as three nested traits: [`Element`] can be stored and moved, [`Number`] can be
+//! calculated with, [`Float`] is what models are trained in.
+//!
+//! The traits are sealed: kernels rely on what is promised here (sizes, which bit patterns are valid), and a new type,
+//! such as a half-precision one, is added in this file.
+//!
+//! # Integer arithmetic
+//! Integers neither wrap nor saturate: an operation whose result does not fit, or that divides by zero, returns
+//! [`Error::IntegerOverflow`](crate::Error::IntegerOverflow). The check is a flag carried along the loop, so it costs
+//! little and does not stop vectorisation.
+
+use std::fmt::{self, Debug, Display};
+
+use crate::cpu::Isa;
+use crate::cpu::math;
+
+/// The name of an element type, for error messages and file headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit IEEE 754 floating point.
+    F32,
+    /// 64-bit IEEE 754 floating point.
+    F64,
+    /// 64-bit signed integer.
+    I64,
+    /// 32-bit unsigned integer: class labels, token ids, indices.
+    U32,
+    /// 8-bit unsigned integer: pixels.
+    U8,
+    /// Truth value.
+    Bool,
+}
+
+impl Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::I64 => "i64",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+            DType::Bool => "bool",
+        })
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+    impl Sealed for i64 {}
+    impl Sealed for u32 {}
+    impl Sealed for u8 {}
+    impl Sealed for bool {}
+}
+
+/// A type that a [`Tensor`](crate::Tensor) can hold.
+pub trait Element:
+    sealed::Sealed + Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static
+{
+    /// The type's name.
+    const DTYPE: DType;
+    /// Whether every bit pattern is a value of the type, so that recycled memory need not be cleared.
+    #[doc(hidden)]
+    const ANY_BITS: bool;
+
+    /// The nearest `f64`; `true` is 1.
+    fn to_f64(self) -> f64;
+    /// The value nearest to `x`; for integers truncated towards zero and held within the type's range, NaN as 0.
+    fn from_f64(x: f64) -> Self;
+}
+
+macro_rules! element {
+    ($($t:ty => $dtype:ident),*) => {$(
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            const ANY_BITS: bool = true;
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+        }
+    )*};
+}
+element!(f32 => F32, f64 => F64, i64 => I64, u32 => U32, u8 => U8);
+
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    const ANY_BITS: bool = false;
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x != 0.0
+    }
+}
+
+/// An element that can be calculated with. The hidden methods set `fault` when the result does not fit.
+pub trait Number: Element {
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    #[doc(hidden)]
+    fn add(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn sub(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn mul(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn div(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn neg(self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn abs(self, fault: &mut bool) -> Self;
+    /// Whether the value is not a number; never so for integers.
+    fn is_nan(self) -> bool;
+}
+
+macro_rules! integer {
+    ($($t:ty),*) => {$(
+        impl Number for $t {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            #[inline(always)]
+            fn add(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_add(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn sub(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_sub(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn mul(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_mul(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn div(self, rhs: Self, fault: &mut bool) -> Self {
+                match self.checked_div(rhs) {
+                    Some(value) => value,
+                    None => {
+                        *fault = true;
+                        0
+                    }
+                }
+            }
+            #[inline(always)]
+            fn neg(self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_neg();
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            #[allow(unused_comparisons)]
+            fn abs(self, fault: &mut bool) -> Self {
+                if self < 0 { Number::neg(self, fault) } else { self }
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                false
+            }
+        }
+    )*};
+}
+integer!(i64, u32, u8);
+
+macro_rules! float_number {
+    ($($t:ty),*) => {$(
+        impl Number for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            #[inline(always)]
+            fn add(self, rhs: Self, _: &mut bool) -> Self {
+                self + rhs
+            }
+            #[inline(always)]
+            fn sub(self, rhs: Self, _: &mut bool) -> Self {
+                self - rhs
+            }
+            #[inline(always)]
+            fn mul(self, rhs: Self, _: &mut bool) -> Self {
+                self * rhs
+            }
+            #[inline(always)]
+            fn div(self, rhs: Self, _: &mut bool) -> Self {
+                self / rhs
+            }
+            #[inline(always)]
+            fn neg(self, _: &mut bool) -> Self {
+                -self
+            }
+            #[inline(always)]
+            fn abs(self, _: &mut bool) -> Self {
+                <$t>::abs(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                <$t>::is_nan(self)
+            }
+        }
+    )*};
+}
+float_number!(f32, f64);
+
+/// `f32` or `f64`: what models are computed in.
+///
+/// The hidden methods are the kernels' mathematics, one value at a time: for `f32` branch-free polynomials that
+/// vectorise (`cpu/math.rs` states their error), for `f64` the platform's functions.
+pub trait Float:
+    Number
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::MulAssign
+    + std::iter::Sum
+{
+    /// Positive infinity.
+    const INFINITY: Self;
+    /// Negative infinity.
+    const NEG_INFINITY: Self;
+    /// Not a number.
+    const NAN: Self;
+    /// The difference between 1 and the next larger value.
+    const EPSILON: Self;
+
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Absolute value.
+    fn magnitude(self) -> Self;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+
+    #[doc(hidden)]
+    fn fma<S: Isa>(self, a: Self, b: Self) -> Self;
+    #[doc(hidden)]
+    fn exp<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn expm1<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn ln<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn ln_1p<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn tanh<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn sin(self) -> Self;
+    #[doc(hidden)]
+    fn cos(self) -> Self;
+    #[doc(hidden)]
+    fn erf(self) -> Self;
+    #[doc(hidden)]
+    fn floor(self) -> Self;
+    #[doc(hidden)]
+    fn round(self) -> Self;
+    #[doc(hidden)]
+    fn pow(self, exponent: Self) -> Self;
+}
+
+macro_rules! float {
+    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $tanh:expr, $erf:path) => {
+        impl Float for $t {
+            const INFINITY: Self = $t::INFINITY;
+            const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            const NAN: Self = $t::NAN;
+            const EPSILON: Self = $t::EPSILON;
+
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                $t::is_finite(self)
+            }
+            #[inline(always)]
+            fn fma<S: Isa>(self, a: Self, b: Self) -> Self {
+                // Without the instruction `mul_add` calls a slow, exact routine; two roundings are good enough there.
+                if S::FMA { self.mul_add(a, b) } else { self * a + b }
+            }
+            #[inline(always)]
+            fn exp<S: Isa>(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn expm1<S: Isa>(self) -> Self {
+                $expm1(self)
+            }
+            #[inline(always)]
+            fn ln<S: Isa>(self) -> Self {
+                $ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p<S: Isa>(self) -> Self {
+                $t::ln_1p(self)
+            }
+            #[inline(always)]
+            fn tanh<S: Isa>(self) -> Self {
+                $tanh(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $t::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $t::cos(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                // Halves to even, as NumPy and PyTorch round.
+                $t::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn pow(self, exponent: Self) -> Self {
+                $t::powf(self, exponent)
+            }
+        }
+    };
+}
+float!(f32, math::exp::<S>, math::expm1::<S>, math::ln::<S>, math::tanh::<S>, libm::erff);
+float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::tanh, libm::erf);

@@ -1,0 +1,92 @@
+//! Several tensors put together along an axis.
+
+use crate::cpu::copy;
+use crate::layout::Layout;
+use crate::shape::{Axis, axis_index};
+use crate::{Element, Error, Result, Shape, Tensor};
+
+impl<T: Element> Tensor<T> {
+    /// The tensors one after the other along an axis; all other sizes must agree.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let a = Tensor::from_vec(vec![1, 2i64], [1, 2])?;
+    /// let b = Tensor::from_vec(vec![3, 4, 5, 6i64], [2, 2])?;
+    /// assert_eq!(Tensor::cat(&[&a, &b], 0)?.to_vec(), [1, 2, 3, 4, 5, 6]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadArgument`] for no tensors at all.
+    pub fn cat(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
+        let op = "cat";
+        let first = *tensors.first().ok_or(Error::BadArgument {
+            op,
+            what: "the number of tensors",
+            value: 0.0,
+            must: "at least 1",
+        })?;
+        let axis = axis_index(op, axis, first.shape())?;
+        let mut shape = first.dims().clone();
+        let mut total = 0usize;
+        for tensor in tensors {
+            let fits = tensor.rank() == shape.rank()
+                && tensor.shape().iter().zip(&*shape).enumerate().all(|(i, (a, b))| i == axis || a == b);
+            if !fits {
+                let why = "all sizes but that of the joined axis must be equal";
+                return Err(Error::mismatch(op, first.shape(), tensor.shape(), why));
+            }
+            total = total.saturating_add(tensor.shape()[axis]);
+        }
+        shape.set(axis, total);
+        // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
+        let (before, after): (usize, usize) =
+            (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+        let slab = total * after;
+        Self::build(shape, |out| {
+            let mut start = 0;
+            for tensor in tensors {
+                let part = tensor.shape()[axis] * after;
+                let flat = Shape::from([before, part]);
+                match tensor.layout().reshape(&flat) {
+                    Some(view) => fill_part(tensor.storage(), &view, out, slab, start),
+                    None => {
+                        let data = tensor.to_vec();
+                        fill_part(&data, &Layout::contiguous(flat), out, slab, start);
+                    }
+                }
+                start += part;
+            }
+        })
+    }
+
+    /// The tensors, all of one shape, along a new axis.
+    ///
+    /// # Errors
+    /// As [`cat`](Self::cat).
+    pub fn stack(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
+        let axis = axis.number();
+        let parts = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
+        Self::cat(&parts.iter().collect::<Vec<_>>(), axis)
+    }
+}
+
+/// Copies the rows of a matrix view into columns `start..` of `out`, whose rows have `slab` elements.
+fn fill_part<T: Element>(storage: &[T], view: &Layout, out: &mut [T], slab: usize, start: usize) {
+    let (rows, len) = (view.shape[0], view.shape[1]);
+    if rows == 0 || len == 0 {
+        return;
+    }
+    if len == slab {
+        copy::gather(storage, view, out);
+        return;
+    }
+    for (i, out) in out.chunks_exact_mut(slab).enumerate() {
+        let row = view.slice(0, i, 1, 1).remove_axis(0);
+        if row.strides[0] == 1 {
+            out[start..start + len].copy_from_slice(&storage[row.offset..row.offset + len]);
+        } else {
+            copy::gather(storage, &row, &mut out[start..start + len]);
+        }
+    }
+}
