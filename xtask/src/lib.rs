@@ -10,8 +10,8 @@
 //! A plain Rust program rather than scripts: it needs nothing but the toolchain, works the same on every system, and
 //! uses the crates just as a user would, so that a change which makes them awkward is felt here first.
 //!
-//! To add an end-to-end check: one file in [`checks`] and one line in [`checks::ALL`]. To add a benchmark: one file in
-//! [`bench`] and one line in [`bench::ALL`]. Something new to look at in the report is one file in [`report`].
+//! To add an end-to-end check: one file in [`mod@checks`] and one line in [`checks::ALL`]. To add a benchmark: one file in
+//! [`mod@bench`] and one line in [`bench::ALL`]. Something new to look at in the report is one file in [`report`].
 #![forbid(unsafe_code)]
 
 pub mod bench;
