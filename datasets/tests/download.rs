@@ -79,7 +79,7 @@ fn a_plain_download() {
 
 #[test]
 fn a_broken_transfer_continues_where_it_stopped() {
-    let (file, asked, _) =
+    let Outcome { result: file, asked, .. } =
         fetch(vec![Answer::Break(70_000), Answer::Break(50_000), Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, Some(70_000), Some(120_000)]);
