@@ -108,6 +108,10 @@ pub trait Number: Element {
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// The value that no other is below: minus infinity for floats.
+    const LOWEST: Self;
+    /// The value that no other is above: infinity for floats.
+    const HIGHEST: Self;
     #[doc(hidden)]
     fn add(self, rhs: Self, fault: &mut bool) -> Self;
     #[doc(hidden)]
@@ -129,6 +133,8 @@ macro_rules! integer {
         impl Number for $t {
             const ZERO: Self = 0;
             const ONE: Self = 1;
+            const LOWEST: Self = <$t>::MIN;
+            const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
             fn add(self, rhs: Self, fault: &mut bool) -> Self {
                 let (value, over) = self.overflowing_add(rhs);
@@ -182,6 +188,8 @@ macro_rules! float_number {
         impl Number for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const LOWEST: Self = <$t>::NEG_INFINITY;
+            const HIGHEST: Self = <$t>::INFINITY;
             #[inline(always)]
             fn add(self, rhs: Self, _: &mut bool) -> Self {
                 self + rhs

@@ -40,13 +40,13 @@ fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<A
     Ok(Arranged { data, kept, keepdim, len, columns: None })
 }
 
-/// Folds over axes; `fold` makes the operation, given where the values to fold start.
+/// Folds over axes.
 fn fold<T: Number, F: Fold<T>>(
     op: &'static str,
     x: &Tensor<T>,
     axes: &Axes,
     keepdim: bool,
-    fold: impl Fn(&[T]) -> F + Sync,
+    fold: F,
 ) -> Result<Tensor<T>> {
     let arranged = arrange(op, x, axes)?;
     let data = arranged.data.as_slice().unwrap_or_default();
@@ -54,7 +54,7 @@ fn fold<T: Number, F: Fold<T>>(
     let shape = if keepdim { arranged.keepdim } else { arranged.kept };
     let out = Tensor::build(shape, |out| {
         fault = match arranged.columns {
-            Some(columns) => reduce::columns(data, arranged.len, columns, out, |start| fold(&data[start..])),
+            Some(columns) => reduce::columns(data, arranged.len, columns, out, fold),
             None => reduce::runs(data, arranged.len, out, fold),
         };
     })?;
@@ -103,24 +103,24 @@ reduction! {
     /// assert_eq!(x.sum(..)?.item()?, 10.0);
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
-    sum, sum_keepdim: Number, |x, axes, keep| fold("sum", x, &axes, keep, |_| Add);
+    sum, sum_keepdim: Number, |x, axes, keep| fold("sum", x, &axes, keep, Add);
     /// Product over axes; 1 for no elements.
-    prod, prod_keepdim: Number, |x, axes, keep| fold("prod", x, &axes, keep, |_| Mul);
+    prod, prod_keepdim: Number, |x, axes, keep| fold("prod", x, &axes, keep, Mul);
     /// Mean over axes; NaN for no elements.
     mean, mean_keepdim: Float, |x, axes, keep| {
         let mask = axes.mask("mean", x.shape())?;
         let count: usize = x.shape().iter().zip(&mask).filter(|(_, reduced)| **reduced).map(|(&size, _)| size).product();
-        fold("mean", x, &axes, keep, |_| Add)?.scale(T::ONE / T::from_f64(count as f64))
+        fold("mean", x, &axes, keep, Add)?.scale(T::ONE / T::from_f64(count as f64))
     };
     /// Largest element over axes; NaN if one is among them. No elements are an [`Error::EmptyReduction`].
     max, max_keepdim: Number, |x, axes, keep| {
         reject_empty("max", x, &axes)?;
-        fold("max", x, &axes, keep, |values| Max(values[0]))
+        fold("max", x, &axes, keep, Max)
     };
     /// Smallest element over axes; NaN if one is among them. No elements are an [`Error::EmptyReduction`].
     min, min_keepdim: Number, |x, axes, keep| {
         reject_empty("min", x, &axes)?;
-        fold("min", x, &axes, keep, |values| Min(values[0]))
+        fold("min", x, &axes, keep, Min)
     };
 }
 

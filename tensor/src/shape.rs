@@ -122,6 +122,15 @@ impl From<()> for Shape {
 pub struct Axes(Option<SmallVec<[isize; 4]>>);
 
 impl Axes {
+    /// The shape that a reduction of `shape` over these axes has with `keepdim`: each of them becomes 1.
+    ///
+    /// # Errors
+    /// For an axis out of range or named twice.
+    pub fn keepdim(&self, op: &'static str, shape: &[usize]) -> Result<Shape> {
+        let mask = self.mask(op, shape)?;
+        Ok(shape.iter().zip(&mask).map(|(&size, &reduced)| if reduced { 1 } else { size }).collect())
+    }
+
     /// Which of the axes of `shape` are meant.
     pub(crate) fn mask(&self, op: &'static str, shape: &[usize]) -> Result<SmallVec<[bool; 8]>> {
         let Some(axes) = &self.0 else {

@@ -48,13 +48,13 @@ impl<T: Number> Fold<T> for Mul {
     }
 }
 
-/// The larger; NaN if either is. Holds any value of the input as its start, since there is no least `Number`.
+/// The larger; NaN if either is.
 #[derive(Clone, Copy)]
-pub(crate) struct Max<T>(pub(crate) T);
-impl<T: Number> Fold<T> for Max<T> {
+pub(crate) struct Max;
+impl<T: Number> Fold<T> for Max {
     #[inline(always)]
     fn neutral(self) -> T {
-        self.0
+        T::LOWEST
     }
     #[inline(always)]
     fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
@@ -64,11 +64,11 @@ impl<T: Number> Fold<T> for Max<T> {
 
 /// The smaller; NaN if either is.
 #[derive(Clone, Copy)]
-pub(crate) struct Min<T>(pub(crate) T);
-impl<T: Number> Fold<T> for Min<T> {
+pub(crate) struct Min;
+impl<T: Number> Fold<T> for Min {
     #[inline(always)]
     fn neutral(self) -> T {
-        self.0
+        T::HIGHEST
     }
     #[inline(always)]
     fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
@@ -76,15 +76,9 @@ impl<T: Number> Fold<T> for Min<T> {
     }
 }
 
-/// `out[i]` = fold of `x[i * len ..][.. len]`, where `fold(run)` makes the operation for a run (see [`Max`]).
-pub(crate) fn runs<T: Element, F: Fold<T>>(
-    x: &[T],
-    len: usize,
-    out: &mut [T],
-    fold: impl Fn(&[T]) -> F + Sync,
-) -> bool {
+/// `out[i]` = fold of `x[i * len ..][.. len]`, all runs of one length.
+pub(crate) fn runs<T: Element, F: Fold<T>>(x: &[T], len: usize, out: &mut [T], fold: F) -> bool {
     if out.len() == 1 && len > 2 * BLOCK {
-        let fold = fold(x);
         let mut partial = vec![fold.neutral(); len.div_ceil(BLOCK)];
         let mut fault = threads::split_units(&mut partial, 1, BLOCK, |first, partial| {
             let mut fault = false;
@@ -101,7 +95,7 @@ pub(crate) fn runs<T: Element, F: Fold<T>>(
         let mut fault = false;
         for (i, o) in out.iter_mut().enumerate() {
             let run = &x[(first + i) * len..][..len];
-            *o = run_of(run, fold(run), &mut fault);
+            *o = run_of(run, fold, &mut fault);
         }
         fault
     })
@@ -182,11 +176,10 @@ pub(crate) fn columns<T: Element, F: Fold<T>>(
     rows: usize,
     columns: usize,
     out: &mut [T],
-    fold: impl Fn(usize) -> F + Sync,
+    fold: F,
 ) -> bool {
     let stripe = |matrix: usize, column: usize, out: &mut [T]| {
         let x = &x[matrix * rows * columns..][..rows * columns];
-        let fold = fold(matrix * rows * columns);
         let mut fault = false;
         for (i, out) in out.chunks_mut(STRIPE).enumerate() {
             stripe_of(x, columns, column + i * STRIPE, out, fold, &mut fault);

@@ -1,0 +1,56 @@
+//! Rankers on MovieLens 100K: leave-last-out, full ranking.
+//!
+//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k/u.data`
+
+use std::time::Instant;
+
+use cairn_recsys::{Als, Evaluation, Fit, Interactions, Metric, PureSvd, Recommender, Split, TopPop};
+
+fn read(path: &str) -> std::io::Result<Vec<(u32, u32, f32, i64)>> {
+    let text = std::fs::read_to_string(path)?;
+    let bad = || std::io::Error::other(format!("{path}: a line is not user, item, rating, time"));
+    text.lines()
+        .map(|line| {
+            let mut field = line.split('\t');
+            let mut next = || field.next().ok_or_else(bad);
+            let row = (next()?, next()?, next()?, next()?);
+            let integer = |text: &str| text.parse::<u32>().map_err(|_| bad());
+            Ok((integer(row.0)?, integer(row.1)?, integer(row.2)? as f32, i64::from(integer(row.3)?)))
+        })
+        .collect()
+}
+
+fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cairn_recsys::Result<()> {
+    let start = Instant::now();
+    let model = settings.fit(train)?;
+    let fit = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let report = Evaluation::at([10]).run(&model, test)?;
+    let mean = |metric| report.mean(metric, 10).unwrap_or(f64::NAN);
+    println!(
+        "{:<10} NDCG@10 {:.4}  hit rate@10 {:.4}  MRR@10 {:.4}  fit {fit:.2} s, evaluation {:.2} s",
+        model.model().name(),
+        mean(Metric::Ndcg),
+        mean(Metric::HitRate),
+        mean(Metric::Mrr),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(path) = std::env::args().nth(1) else {
+        println!("give the path of u.data; see https://grouplens.org/datasets/movielens/100k/");
+        return Ok(());
+    };
+    let log = Interactions::from_ratings(read(&path)?)?;
+    let (train, test) = log.split(Split::leave_last_out())?;
+    let train = train.map_values(|_| 1.0)?;
+    println!("{} users, {} items, {} ratings to train on", log.n_users(), log.n_items(), train.len());
+    check(&TopPop::new(), &train, &test)?;
+    for factors in [10, 20, 50] {
+        check(&PureSvd::new(factors), &train, &test)?;
+    }
+    check(&Als::new(), &train, &test)?;
+    Ok(())
+}
