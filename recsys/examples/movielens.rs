@@ -1,10 +1,13 @@
-//! Rankers on MovieLens 100K: leave-last-out, full ranking.
+//! Rankers on MovieLens 100K, full ranking: leave-last-out, or with `random` a fifth of each user's ratings held out.
 //!
-//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k/u.data`
+//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k/u.data [random]`
 
 use std::time::Instant;
 
-use cairn_recsys::{Als, Evaluation, Fit, Interactions, Metric, PureSvd, Recommender, Split, TopPop};
+use cairn_recsys::{
+    Als, Bpr, Ease, Evaluation, Fit, Interactions, ItemKnn, KnnWeighting, Metric, PureSvd, Recommender,
+    Rp3Beta, Slim, Split, TopPop, UserKnn,
+};
 
 fn read(path: &str) -> std::io::Result<Vec<(u32, u32, f32, i64)>> {
     let text = std::fs::read_to_string(path)?;
@@ -44,7 +47,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let log = Interactions::from_ratings(read(&path)?)?;
-    let (train, test) = log.split(Split::leave_last_out())?;
+    let split = match std::env::args().nth(2).as_deref() {
+        Some("random") => Split::per_user(0.2, 0),
+        _ => Split::leave_last_out(),
+    };
+    let (train, test) = log.split(split)?;
     let train = train.map_values(|_| 1.0)?;
     println!("{} users, {} items, {} ratings to train on", log.n_users(), log.n_items(), train.len());
     check(&TopPop::new(), &train, &test)?;
@@ -52,5 +59,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         check(&PureSvd::new(factors), &train, &test)?;
     }
     check(&Als::new(), &train, &test)?;
+    check(&Als::new().factors(32), &train, &test)?;
+    check(&Als::new().unobserved_weight(1.0), &train, &test)?;
+    check(&Als::new().unobserved_weight(0.1), &train, &test)?;
+    for weighting in [KnnWeighting::Cosine, KnnWeighting::TfIdf, KnnWeighting::bm25()] {
+        check(&ItemKnn::new(100).weighting(weighting), &train, &test)?;
+        check(&UserKnn::new(100).weighting(weighting), &train, &test)?;
+    }
+    check(&Rp3Beta::new(), &train, &test)?;
+    check(&Bpr::new(), &train, &test)?;
+    for l2 in [50.0, 100.0, 200.0] { check(&Slim::new().l2(l2), &train, &test)?; }
+    for l in [50.0, 100.0, 200.0, 300.0, 500.0, 1000.0] { check(&Ease::new(l), &train, &test)?; }
     Ok(())
 }
