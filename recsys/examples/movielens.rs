@@ -31,11 +31,11 @@ fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cai
     let report = Evaluation::at([10]).run(&model, test)?;
     let mean = |metric| report.mean(metric, 10).unwrap_or(f64::NAN);
     println!(
-        "{:<10} NDCG@10 {:.4}  hit rate@10 {:.4}  MRR@10 {:.4}  fit {fit:.2} s, evaluation {:.2} s",
+        "{:<10} NDCG@10 {:.4}  hit rate@10 {:.4}  recall@10 {:.4}  fit {fit:.2} s, evaluation {:.2} s",
         model.model().name(),
         mean(Metric::Ndcg),
         mean(Metric::HitRate),
-        mean(Metric::Mrr),
+        mean(Metric::Recall),
         start.elapsed().as_secs_f64()
     );
     Ok(())
@@ -55,20 +55,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let train = train.map_values(|_| 1.0)?;
     println!("{} users, {} items, {} ratings to train on", log.n_users(), log.n_items(), train.len());
     check(&TopPop::new(), &train, &test)?;
-    for factors in [10, 20, 50] {
-        check(&PureSvd::new(factors), &train, &test)?;
-    }
-    check(&Als::new(), &train, &test)?;
-    check(&Als::new().factors(32), &train, &test)?;
-    check(&Als::new().unobserved_weight(1.0), &train, &test)?;
-    check(&Als::new().unobserved_weight(0.1), &train, &test)?;
-    for weighting in [KnnWeighting::Cosine, KnnWeighting::TfIdf, KnnWeighting::bm25()] {
-        check(&ItemKnn::new(100).weighting(weighting), &train, &test)?;
-        check(&UserKnn::new(100).weighting(weighting), &train, &test)?;
-    }
+    check(&PureSvd::new(20), &train, &test)?;
+    check(&ItemKnn::new(100).weighting(KnnWeighting::TfIdf), &train, &test)?;
+    check(&UserKnn::new(100).weighting(KnnWeighting::TfIdf), &train, &test)?;
     check(&Rp3Beta::new(), &train, &test)?;
     check(&Bpr::new(), &train, &test)?;
-    for l2 in [50.0, 100.0, 200.0] { check(&Slim::new().l2(l2), &train, &test)?; }
-    for l in [50.0, 100.0, 200.0, 300.0, 500.0, 1000.0] { check(&Ease::new(l), &train, &test)?; }
+    check(&Als::new().factors(32), &train, &test)?;
+    check(&Ease::new(300.0), &train, &test)?;
+    check(&Slim::new(), &train, &test)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+mod codec;
 mod error;
 mod evaluate;
 mod filter;
@@ -10,6 +11,7 @@ mod interactions;
 mod linalg;
 mod models;
 mod recommender;
+mod saved;
 mod sparse;
 mod split;
 mod svd;
@@ -33,6 +35,7 @@ pub use models::rp3beta::Rp3Beta;
 pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 pub use recommender::{Fit, Recommender};
+pub use saved::Saved;
 pub use sparse::{Csr, ItemUsers, UserItems};
 pub use split::Split;
 pub use svd::{Svd, SvdSolver, TruncatedSvd};

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
 use crate::sparse::UserItems;
 use crate::{Error, Result};
 
@@ -319,5 +320,13 @@ impl Recommender for BprModel {
     fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
         self.factors.user_similarity(user, out);
         Ok(())
+    }
+}
+
+impl Saved for BprModel {
+    const FORMAT: &'static str = "bpr";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()
     }
 }

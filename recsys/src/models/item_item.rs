@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
+use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
 
 /// Which method the weights come from.
@@ -117,5 +118,21 @@ impl Recommender for ItemItemModel {
     }
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         Ok(items.iter().zip(values).map(|(&from, &v)| self.strength(v) * self.weight(from, item)).collect())
+    }
+}
+
+impl Saved for ItemItemModel {
+    const FORMAT: &'static str = "item-item";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let fits = match &self.weights {
+            Weights::Sparse(w) => {
+                w.is_consistent() && (w.n_rows(), w.n_cols()) == (self.n_items, self.n_items)
+            }
+            Weights::Dense(w) => {
+                self.n_items.checked_mul(self.n_items) == Some(w.len()) && w.iter().all(|w| w.is_finite())
+            }
+        };
+        if fits { Ok(()) } else { Err("the weights are not a matrix of items by items".to_owned()) }
     }
 }

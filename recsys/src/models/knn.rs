@@ -10,6 +10,7 @@ use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
 use crate::sparse::{Csr, ItemUsers, UserItems};
 use crate::{Error, Result};
 
@@ -38,31 +39,70 @@ impl KnnWeighting {
         Self::Bm25 { k1: 100.0, b: 0.8 }
     }
 
-    /// Weights of a matrix of documents (rows) by words (columns).
-    fn apply<R: Index, C: Index>(self, documents: &Csr<R, C>) -> Csr<R, C> {
+    /// What has to be known of a matrix of documents (rows) by words (columns) to weight any row.
+    fn learn<R: Index, C: Index>(self, documents: &Csr<R, C>) -> Weigher {
         let mut df = vec![0_u32; documents.n_cols()];
         documents.columns().iter().for_each(|word| df[word.at()] += 1);
         let n = documents.n_rows() as f32;
-        let idf = |word: C| (n / (1.0 + df[word.at()] as f32)).ln().max(0.0);
-        match self {
-            Self::Cosine => documents.clone(),
-            Self::TfIdf => documents.map_values(|_, word, value| value.max(0.0).sqrt() * idf(word)),
-            Self::Bm25 { k1, b } => {
-                let length = |d: R| documents.row(d).1.iter().sum::<f32>();
-                let average = documents.values().iter().map(|&v| f64::from(v)).sum::<f64>() as f32 / n;
-                let lengths: Vec<f32> = documents.row_indices().map(length).collect();
-                documents.map_values(|d, word, value| {
-                    let norm = 1.0 - b + b * lengths[d.at()] / average;
-                    value * (k1 + 1.0) / (k1 * norm + value) * idf(word)
-                })
-            }
+        let total: f64 = documents.values().iter().map(|&v| f64::from(v)).sum();
+        Weigher {
+            weighting: self,
+            idf: df.iter().map(|&df| (n / (1.0 + df as f32)).ln().max(0.0)).collect(),
+            average: total as f32 / n,
         }
     }
 }
 
+/// A weighting with the counts of the matrix it was learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Weigher {
+    weighting: KnnWeighting,
+    idf: Vec<f32>,
+    /// Mean sum of a row.
+    average: f32,
+}
+
+impl Weigher {
+    fn row<C: Index>(&self, words: &[C], values: &[f32]) -> Vec<f32> {
+        let length: f32 = values.iter().sum();
+        let weight = |(word, &value): (&C, &f32)| match self.weighting {
+            KnnWeighting::Cosine => value,
+            KnnWeighting::TfIdf => value.max(0.0).sqrt() * self.idf[word.at()],
+            KnnWeighting::Bm25 { k1, b } => {
+                let norm = 1.0 - b + b * length / self.average;
+                value * (k1 + 1.0) / (k1 * norm + value) * self.idf[word.at()]
+            }
+        };
+        words.iter().zip(values).map(weight).collect()
+    }
+
+    fn apply<R: Index, C: Index>(&self, documents: &Csr<R, C>) -> Csr<R, C> {
+        let rows = documents.row_indices().flat_map(|d| {
+            let (words, values) = documents.row(d);
+            self.row(words, values)
+        });
+        let values = rows.collect();
+        Csr::from_parts(
+            documents.n_cols(),
+            documents.offsets().to_vec(),
+            documents.columns().to_vec(),
+            values,
+        )
+    }
+}
+
+fn norm(values: &[f32]) -> f32 {
+    values.iter().map(|v| v * v).sum::<f32>().sqrt()
+}
+
+/// dot / (norms + shrink); 0 where nothing can be said.
+fn cosine(dot: f32, norms: f32, shrink: f32) -> f32 {
+    let scale = norms + shrink;
+    if scale > 0.0 { dot / scale } else { 0.0 }
+}
+
 fn norms<R: Index, C: Index>(matrix: &Csr<R, C>) -> Vec<f32> {
-    let norm = |r| matrix.row(r).1.iter().map(|v| v * v).sum::<f32>().sqrt();
-    matrix.row_indices().map(norm).collect()
+    matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
 }
 
 fn check(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
@@ -126,10 +166,11 @@ impl Fit for ItemKnn {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
         check(self.neighbours, self.shrink, matrix)?;
-        let weighted: ItemUsers = self.weighting.apply(&matrix.transpose());
+        let transpose = matrix.transpose();
+        let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
         let norms = norms(&weighted);
         let weights = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |i, j, dot| {
-            dot / (norms[i.at()] * norms[j.at()] + self.shrink)
+            cosine(dot, norms[i.at()] * norms[j.at()], self.shrink)
         });
         Ok(ItemItemModel {
             kind: ItemItemKind::ItemKnn,
@@ -145,12 +186,12 @@ impl Fit for ItemKnn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserKnnModel {
     neighbours: Csr<UserIdx, UserIdx>,
-    /// Weighted rows divided by their norms are not stored: the weights of columns and the norms are, which is far less.
+    /// Lengths of the weighted rows. The rows themselves are made again from the training matrix when they are needed.
     norms: Vec<f32>,
     n_items: usize,
     k: usize,
     shrink: f32,
-    weighting: KnnWeighting,
+    weigher: Weigher,
 }
 
 impl Fit for UserKnn {
@@ -158,10 +199,11 @@ impl Fit for UserKnn {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
         check(self.neighbours, self.shrink, matrix)?;
-        let weighted = self.weighting.apply(matrix);
+        let weigher = self.weighting.learn(matrix);
+        let weighted = weigher.apply(matrix);
         let norms = norms(&weighted);
         let neighbours = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |u, v, dot| {
-            dot / (norms[u.at()] * norms[v.at()] + self.shrink)
+            cosine(dot, norms[u.at()] * norms[v.at()], self.shrink)
         });
         Ok(UserKnnModel {
             neighbours,
@@ -169,7 +211,7 @@ impl Fit for UserKnn {
             n_items: matrix.n_cols(),
             k: self.neighbours,
             shrink: self.shrink,
-            weighting: self.weighting,
+            weigher,
         })
     }
 }
@@ -208,8 +250,7 @@ impl Recommender for UserKnnModel {
         }
         Ok(())
     }
-    /// Somebody who is in the training matrix with the very same history finds themselves among their neighbours, so here
-    /// fold-in agrees with training but for that one neighbour.
+    /// A user of the training matrix with the very same history is taken for the same person and is no neighbour.
     fn score_history(
         &self,
         seen: &UserItems,
@@ -217,19 +258,18 @@ impl Recommender for UserKnnModel {
         values: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
-        // The newcomer is weighted as one more row of the matrix.
-        let mut rows: Vec<(UserIdx, ItemIdx, f32)> = seen.entries().collect();
-        let new = UserIdx(seen.n_rows() as u32);
-        rows.extend(items.iter().zip(values).map(|(&i, &v)| (new, i, v)));
-        let weighted = self.weighting.apply(&Csr::from_entries(seen.n_rows() + 1, seen.n_cols(), rows)?);
-        let norms = norms(&weighted);
+        let weighted = self.weigher.row(items, values);
+        let length = norm(&weighted);
         let mut profile = vec![0.0; self.n_items];
-        let (columns, values) = weighted.row(new);
-        columns.iter().zip(values).for_each(|(i, &v)| profile[i.at()] = v);
+        items.iter().zip(&weighted).for_each(|(i, &v)| profile[i.at()] = v);
         let similarity = |user: UserIdx| {
-            let (items, values) = weighted.row(user);
-            let dot: f32 = items.iter().zip(values).map(|(i, v)| v * profile[i.at()]).sum();
-            let similarity = dot / (norms[user.at()] * norms[new.at()] + self.shrink);
+            let row = seen.row(user);
+            if row == (items, values) {
+                return f32::NAN;
+            }
+            let weighted = self.weigher.row(row.0, row.1);
+            let dot: f32 = row.0.iter().zip(&weighted).map(|(i, v)| v * profile[i.at()]).sum();
+            let similarity = cosine(dot, self.norms[user.at()] * length, self.shrink);
             if similarity > 0.0 { similarity } else { f32::NAN }
         };
         let similarities: Vec<f32> = seen.row_indices().map(similarity).collect();
@@ -244,5 +284,19 @@ impl Recommender for UserKnnModel {
         let (users, similarities) = self.neighbours.row(user);
         users.iter().zip(similarities).for_each(|(u, &s)| out[u.at()] = s);
         Ok(())
+    }
+}
+
+impl Saved for UserKnnModel {
+    const FORMAT: &'static str = "user-knn";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let n = self.norms.len();
+        let square = (self.neighbours.n_rows(), self.neighbours.n_cols()) == (n, n);
+        if square && self.neighbours.is_consistent() && self.weigher.idf.len() == self.n_items {
+            Ok(())
+        } else {
+            Err("neighbours, lengths and weights do not fit".to_owned())
+        }
     }
 }
