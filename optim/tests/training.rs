@@ -85,15 +85,7 @@ fn models_written_by_hand_train_in_the_same_loop() {
     }
     impl Model<Tensor> for Line {
         fn forward(&self, x: &Tensor, _: &mut Context) -> cairn_nn::Result<Var> {
-            self.linear.forward(&x.into_var())
-        }
-    }
-    trait IntoVar {
-        fn into_var(&self) -> Var;
-    }
-    impl IntoVar for Tensor {
-        fn into_var(&self) -> Var {
-            Var::constant(self.clone())
+            self.linear.forward(&Var::from(x.clone()))
         }
     }
     let x = Tensor::linspace(-1.0, 1.0, 64).unwrap().reshape([64, 1]).unwrap();
