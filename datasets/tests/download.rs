@@ -41,18 +41,24 @@ fn place() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Downloads from one server with this script; gives what came of it, the first bytes asked for, and the partial file.
-fn fetch(
-    script: Vec<Answer>,
-    expected: &Expected,
-) -> (Result<Vec<u8>, Error>, Vec<Option<usize>>, Option<Vec<u8>>) {
+/// What came of a download.
+struct Outcome {
+    result: Result<Vec<u8>, Error>,
+    /// First byte asked for in each request, if a range was.
+    asked: Vec<Option<usize>>,
+    /// The partial file left behind.
+    part: Option<Vec<u8>>,
+}
+
+/// Downloads from one server with this script.
+fn fetch(script: Vec<Answer>, expected: &Expected) -> Outcome {
     let server = Server::start(&body(), script);
     let (_dir, path) = place();
     let outcome = quick().fetch(&[server.url("file.bin")], &path, expected);
     assert_eq!(outcome.is_ok(), path.exists(), "a file in place means success, and the reverse");
     let asked = server.requests().iter().map(|r| r.from).collect();
     let part = fs::read(path.with_file_name("file.bin.part")).ok();
-    (outcome.map(|()| fs::read(&path).unwrap()), asked, part)
+    Outcome { result: outcome.map(|()| fs::read(&path).unwrap()), asked, part }
 }
 
 /// The only mirror's error.
@@ -65,7 +71,7 @@ fn only(error: Error) -> Error {
 
 #[test]
 fn a_plain_download() {
-    let (file, asked, part) = fetch(vec![Answer::Whole], &expected());
+    let Outcome { result: file, asked, part } = fetch(vec![Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None]);
     assert_eq!(part, None);
@@ -73,7 +79,7 @@ fn a_plain_download() {
 
 #[test]
 fn a_broken_transfer_continues_where_it_stopped() {
-    let (file, asked, _) =
+    let Outcome { result: file, asked, .. } =
         fetch(vec![Answer::Break(70_000), Answer::Break(50_000), Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, Some(70_000), Some(120_000)]);
@@ -117,21 +123,23 @@ fn a_partial_file_of_something_else_is_noticed_and_replaced() {
 
 #[test]
 fn a_server_without_ranges_starts_again() {
-    let (file, asked, _) = fetch(vec![Answer::Break(70_000), Answer::IgnoreRange], &expected());
+    let Outcome { result: file, asked, .. } =
+        fetch(vec![Answer::Break(70_000), Answer::IgnoreRange], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, Some(70_000)]);
 }
 
 #[test]
 fn a_wrong_range_is_not_appended() {
-    let (file, asked, _) = fetch(vec![Answer::Break(70_000), Answer::WrongRange, Answer::Whole], &expected());
+    let Outcome { result: file, asked, .. } =
+        fetch(vec![Answer::Break(70_000), Answer::WrongRange, Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, Some(70_000), None]);
 }
 
 #[test]
 fn corrupt_bytes_are_thrown_away() {
-    let (file, asked, part) = fetch(vec![Answer::Corrupt], &expected());
+    let Outcome { result: file, asked, part } = fetch(vec![Answer::Corrupt], &expected());
     match only(file.unwrap_err()) {
         Error::Checksum { url, expected, got } => {
             assert!(url.ends_with("file.bin"));
@@ -142,7 +150,7 @@ fn corrupt_bytes_are_thrown_away() {
     }
     assert_eq!(asked, [None; 4], "each attempt from the start");
     assert_eq!(part.unwrap(), b"");
-    let (file, ..) = fetch(vec![Answer::Corrupt, Answer::Whole], &expected());
+    let Outcome { result: file, .. } = fetch(vec![Answer::Corrupt, Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
 }
 
@@ -163,7 +171,7 @@ fn corruption_in_the_first_half_of_a_resumed_file_is_noticed() {
 #[test]
 fn lies_about_the_length() {
     for len in [0, 199_999, 200_001, 5_000_000] {
-        let (file, asked, part) = fetch(vec![Answer::Length(len)], &expected());
+        let Outcome { result: file, asked, part } = fetch(vec![Answer::Length(len)], &expected());
         match only(file.unwrap_err()) {
             Error::WrongLength { expected: 200_000, got, .. } => assert_eq!(got, len as u64),
             other => panic!("{len}: {other}"),
@@ -175,12 +183,13 @@ fn lies_about_the_length() {
 
 #[test]
 fn bodies_of_unannounced_length() {
-    let (file, ..) = fetch(vec![Answer::Unannounced(200_000)], &expected());
+    let Outcome { result: file, .. } = fetch(vec![Answer::Unannounced(200_000)], &expected());
     assert_eq!(file.unwrap(), body());
-    let (file, ..) = fetch(vec![Answer::Unannounced(300_000)], &expected());
+    let Outcome { result: file, .. } = fetch(vec![Answer::Unannounced(300_000)], &expected());
     assert!(matches!(only(file.unwrap_err()), Error::WrongLength { expected: 200_000, .. }));
     // Too short looks like a broken connection, and is continued.
-    let (file, asked, _) = fetch(vec![Answer::Unannounced(150_000), Answer::Whole], &expected());
+    let Outcome { result: file, asked, .. } =
+        fetch(vec![Answer::Unannounced(150_000), Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, Some(150_000)]);
 }
@@ -188,10 +197,10 @@ fn bodies_of_unannounced_length() {
 #[test]
 fn without_anything_expected_only_the_limit_holds() {
     let any = Expected { size: None, sha256: None };
-    let (file, ..) = fetch(vec![Answer::Whole], &any);
+    let Outcome { result: file, .. } = fetch(vec![Answer::Whole], &any);
     assert_eq!(file.unwrap(), body());
     // What a partial file belongs to is not known then.
-    let (file, asked, _) = fetch(vec![Answer::Break(70_000), Answer::Whole], &any);
+    let Outcome { result: file, asked, .. } = fetch(vec![Answer::Break(70_000), Answer::Whole], &any);
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked, [None, None]);
     for answer in [Answer::Whole, Answer::Unannounced(200_000)] {
@@ -205,14 +214,15 @@ fn without_anything_expected_only_the_limit_holds() {
 #[test]
 fn statuses() {
     for (status, requests) in [(404, 1), (403, 1), (410, 1), (500, 4), (503, 4), (429, 4)] {
-        let (file, asked, _) = fetch(vec![Answer::Status(status)], &expected());
+        let Outcome { result: file, asked, .. } = fetch(vec![Answer::Status(status)], &expected());
         match only(file.unwrap_err()) {
             Error::Status { url, status: got } => assert!(got == status && url.ends_with("file.bin")),
             other => panic!("{other}"),
         }
         assert_eq!(asked.len(), requests, "{status}");
     }
-    let (file, ..) = fetch(vec![Answer::Status(503), Answer::Status(500), Answer::Whole], &expected());
+    let Outcome { result: file, .. } =
+        fetch(vec![Answer::Status(503), Answer::Status(500), Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
 }
 
@@ -253,7 +263,7 @@ fn redirects_are_followed_but_not_in_circles() {
     let asked: Vec<_> = good.requests().iter().map(|r| (r.path.clone(), r.from)).collect();
     assert_eq!(asked, [("/moved".to_owned(), None), ("/moved".to_owned(), Some(60_000))]);
 
-    let (file, ..) = fetch(vec![Answer::Redirect("/file.bin".to_owned())], &expected());
+    let Outcome { result: file, .. } = fetch(vec![Answer::Redirect("/file.bin".to_owned())], &expected());
     assert!(matches!(only(file.unwrap_err()), Error::Network { .. } | Error::Status { .. }));
 }
 
@@ -271,7 +281,8 @@ fn silence_ends_in_an_error_and_what_came_is_kept() {
 #[test]
 fn slow_is_not_silent() {
     // Longer in all than the time a server may be silent.
-    let (file, asked, _) = fetch(vec![Answer::Slow(25_000, Duration::from_millis(100))], &expected());
+    let Outcome { result: file, asked, .. } =
+        fetch(vec![Answer::Slow(25_000, Duration::from_millis(100))], &expected());
     assert_eq!(file.unwrap(), body());
     assert_eq!(asked.len(), 1);
 }
@@ -285,7 +296,7 @@ fn no_server_and_no_http() {
     assert!(matches!(only(error), Error::Network { .. }));
     let error = quick().fetch::<&str>(&[], &path, &expected()).unwrap_err();
     assert!(matches!(error, Error::Download { .. }));
-    let (file, ..) = fetch(vec![Answer::Garbage], &expected());
+    let Outcome { result: file, .. } = fetch(vec![Answer::Garbage], &expected());
     assert!(matches!(only(file.unwrap_err()), Error::Network { .. }));
 }
 

@@ -111,7 +111,7 @@ fn malformed_items_are_named_by_line() {
         let text = format!("{good}\n{row}\n{}\n", good.replacen('1', "3", 1));
         match parse_items(text.as_bytes()).unwrap_err() {
             Error::Format { line: Some(2), message, .. } => {
-                assert!(message.contains(what), "{row:?}: {message}")
+                assert!(message.contains(what), "{row:?}: {message}");
             }
             other => panic!("{row:?}: {other}"),
         }

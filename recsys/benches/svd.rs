@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use cairn_recsys::{Csr, ItemIdx, SvdSolver, TruncatedSvd, UserIdx};
+use cairn_recsys::{SvdSolver, TruncatedSvd, synthetic};
 use criterion::{Criterion, criterion_group, criterion_main};
 use faer::Mat;
 use rand::{RngExt, SeedableRng};
@@ -14,7 +14,7 @@ fn dense(c: &mut Criterion) {
     let mut group = c.benchmark_group("svd dense 1000x1000");
     group.sample_size(10);
     group.bench_function("k=50", |b| {
-        b.iter(|| TruncatedSvd::new(50).fit_dense(black_box(a.as_ref())).unwrap())
+        b.iter(|| TruncatedSvd::new(50).fit_dense(black_box(a.as_ref())).unwrap());
     });
     group.bench_function("full", |b| {
         b.iter(|| TruncatedSvd::new(50).solver(SvdSolver::Full).fit_dense(black_box(a.as_ref())).unwrap());
@@ -23,20 +23,11 @@ fn dense(c: &mut Criterion) {
 }
 
 fn sparse(c: &mut Criterion) {
-    let mut rng = rand_pcg::Pcg64::seed_from_u64(0);
-    let (users, items) = (6040, 3706);
-    let mut cells = std::collections::BTreeMap::new();
-    for _ in 0..1_000_000 {
-        let skewed = |n: u32, x: f64| ((f64::from(n) * x.powi(3)) as u32).min(n - 1);
-        let cell = (UserIdx(skewed(users, rng.random())), ItemIdx(skewed(items, rng.random())));
-        cells.insert(cell, rng.random_range(1..6_u32) as f32);
-    }
-    let entries = cells.into_iter().map(|((u, i), v)| (u, i, v));
-    let a = Csr::from_entries(users as usize, items as usize, entries).unwrap();
+    let a = synthetic::power_law(6040, 3706, 1_600_000, 0).unwrap();
     let mut group = c.benchmark_group("svd sparse 6040x3706");
     group.sample_size(10);
     group.bench_function("k=50", |b| {
-        b.iter(|| TruncatedSvd::new(50).tolerance(1e-6).fit_sparse(black_box(&a)).unwrap())
+        b.iter(|| TruncatedSvd::new(50).tolerance(1e-6).fit_sparse(black_box(&a)).unwrap());
     });
     group.finish();
 }

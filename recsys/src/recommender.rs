@@ -110,7 +110,7 @@ impl Recommender for Box<dyn Recommender> {
 
 /// Settings of a model that can be trained. Implementors provide [`fit_matrix`](Self::fit_matrix); callers use
 /// [`fit`](Self::fit).
-pub trait Fit {
+pub trait Fit: Send + Sync {
     /// What training gives.
     type Model: Recommender;
 

@@ -121,6 +121,17 @@ impl<R: Index, C: Index> Csr<R, C> {
         Self { n_cols, offsets, columns, values, rows: std::marker::PhantomData }
     }
 
+    /// Whether the parts fit together; for matrices that come from a file.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.offsets.first() == Some(&0)
+            && self.offsets.last() == Some(&self.columns.len())
+            && self.offsets.windows(2).all(|w| w[0] <= w[1])
+            && self.columns.len() == self.values.len()
+            && self.values.iter().all(|v| v.is_finite())
+            && self.columns.iter().all(|c| c.at() < self.n_cols)
+            && self.check_ascending().is_ok()
+    }
+
     /// Rows, whether or not they have entries.
     pub fn n_rows(&self) -> usize {
         self.offsets.len() - 1

@@ -132,6 +132,9 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// [`Error::BadArgument`] for a step of 0 or arguments that are not finite.
     pub fn arange(start: T, end: T, step: T) -> Result<Self> {
+        if let (Some(from), Some(to), Some(by)) = (start.whole(), end.whole(), step.whole()) {
+            return Self::count_up(from.into(), to.into(), by.into());
+        }
         let (from, to, by) = (start.to_f64(), end.to_f64(), step.to_f64());
         let count = ((to - from) / by).ceil();
         if by == 0.0 || !count.is_finite() {
@@ -145,6 +148,23 @@ impl<T: Number> Tensor<T> {
         Self::build(count.max(0.0) as usize, |out| {
             for (i, x) in out.iter_mut().enumerate() {
                 *x = T::from_f64(from + i as f64 * by);
+            }
+        })
+    }
+
+    /// [`arange`](Self::arange) of integers, exact over the whole range.
+    fn count_up(from: i128, to: i128, by: i128) -> Result<Self> {
+        if by == 0 {
+            let must = "a finite number other than 0";
+            return Err(Error::BadArgument { op: "arange", what: "step", value: 0.0, must });
+        }
+        let span = if by > 0 { to - from } else { from - to };
+        let size = by.abs();
+        let count = (span.max(0) + size - 1) / size;
+        Self::build(usize::try_from(count).unwrap_or(usize::MAX), |out| {
+            for (i, x) in out.iter_mut().enumerate() {
+                // Between `from` and `to`, hence within i64.
+                *x = T::from_i64((from + i as i128 * by) as i64);
             }
         })
     }

@@ -13,7 +13,8 @@ impl<T: Element> fmt::Display for Tensor<T> {
     /// Precision is the number of digits after the point, 4 unless given: `{x:.2}`. Very large or small numbers are
     /// written with exponents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let edge = if self.len() > SUMMARISE { EDGE } else { usize::MAX };
+        // An empty tensor can have axes of any length; none is worth listing.
+        let edge = if self.len() > SUMMARISE || self.is_empty() { EDGE } else { usize::MAX };
         let style = Style::of(self, edge, f.precision().unwrap_or(4));
         write_axis(f, self, &mut Vec::with_capacity(self.rank()), edge, &style)
     }

@@ -69,10 +69,25 @@ pub trait Element:
     fn to_f64(self) -> f64;
     /// The value nearest to `x`; for integers truncated towards zero and held within the type's range, NaN as 0.
     fn from_f64(x: f64) -> Self;
+    /// The value nearest to `x`, held within the type's range.
+    #[doc(hidden)]
+    fn from_i64(x: i64) -> Self;
+    /// The value as an integer, for the types that are whole numbers (`false` and `true` are 0 and 1).
+    #[doc(hidden)]
+    fn whole(self) -> Option<i64>;
+    /// The value in another type: integers go there without the detour through `f64`, which would round them.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn cast<O: Element>(self) -> O {
+        match self.whole() {
+            Some(x) => O::from_i64(x),
+            None => O::from_f64(self.to_f64()),
+        }
+    }
 }
 
 macro_rules! element {
-    ($($t:ty => $dtype:ident),*) => {$(
+    ($($t:ty => $dtype:ident, $from_i64:expr, $whole:expr;)*) => {$(
         impl Element for $t {
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
@@ -84,10 +99,24 @@ macro_rules! element {
             fn from_f64(x: f64) -> Self {
                 x as $t
             }
+            #[inline(always)]
+            fn from_i64(x: i64) -> Self {
+                $from_i64(x)
+            }
+            #[inline(always)]
+            fn whole(self) -> Option<i64> {
+                $whole(self)
+            }
         }
     )*};
 }
-element!(f32 => F32, f64 => F64, i64 => I64, u32 => U32, u8 => U8);
+element! {
+    f32 => F32, |x| x as f32, |_| None;
+    f64 => F64, |x| x as f64, |_| None;
+    i64 => I64, |x| x, Some;
+    u32 => U32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
+    u8 => U8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+}
 
 impl Element for bool {
     const DTYPE: DType = DType::Bool;
@@ -99,6 +128,14 @@ impl Element for bool {
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x != 0.0
+    }
+    #[inline(always)]
+    fn from_i64(x: i64) -> Self {
+        x != 0
+    }
+    #[inline(always)]
+    fn whole(self) -> Option<i64> {
+        Some(self.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Picking along an axis by a list of indices.
 
 use crate::cpu::threads;
-use crate::shape::{Axis, axis_index};
+use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Number, Result, Tensor};
 
 impl<T: Element> Tensor<T> {
@@ -26,7 +26,7 @@ impl<T: Element> Tensor<T> {
         let source = self.contiguous()?;
         let Some(data) = source.as_slice() else { return Ok(source) };
         let size = self.shape()[axis];
-        let row: usize = self.shape()[axis + 1..].iter().product();
+        let row = count(&self.shape()[axis + 1..]);
         Self::build(shape, |out| {
             threads::split_units(out, row, row, |first, out| {
                 for (i, out) in out.chunks_exact_mut(row).enumerate() {
@@ -57,7 +57,7 @@ impl<T: Number> Tensor<T> {
             return Err(Error::mismatch(op, self.shape(), rows.shape(), "one row for each index is needed"));
         }
         check_indices(op, indices, size)?;
-        let row: usize = self.shape()[1..].iter().product();
+        let row = count(&self.shape()[1..]);
         let rows = rows.contiguous()?;
         let Some(data) = rows.as_slice() else { return Ok(()) };
         if row == 0 {

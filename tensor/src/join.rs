@@ -2,7 +2,7 @@
 
 use crate::cpu::copy;
 use crate::layout::Layout;
-use crate::shape::{Axis, axis_index};
+use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Result, Shape, Tensor};
 
 impl<T: Element> Tensor<T> {
@@ -40,13 +40,12 @@ impl<T: Element> Tensor<T> {
         }
         shape.set(axis, total);
         // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
-        let (before, after): (usize, usize) =
-            (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
-        let slab = total * after;
+        let (before, after): (usize, usize) = (count(&shape[..axis]), count(&shape[axis + 1..]));
+        let slab = total.saturating_mul(after);
         Self::build(shape, |out| {
             let mut start = 0;
             for tensor in tensors {
-                let part = tensor.shape()[axis] * after;
+                let part = tensor.shape()[axis].saturating_mul(after);
                 let flat = Shape::from([before, part]);
                 match tensor.layout().reshape(&flat) {
                     Some(view) => fill_part(tensor.storage(), &view, out, slab, start),

@@ -65,7 +65,7 @@ impl Layout {
     pub(crate) fn slice(&self, axis: usize, start: usize, len: usize, step: isize) -> Self {
         let mut view = self.clone();
         if len > 0 {
-            view.offset = self.offset.wrapping_add_signed(start as isize * self.strides[axis]);
+            view.offset = self.offset.wrapping_add_signed((start as isize).wrapping_mul(self.strides[axis]));
         }
         view.shape.set(axis, len);
         view.strides[axis] = self.strides[axis].saturating_mul(step);

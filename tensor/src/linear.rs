@@ -43,7 +43,7 @@ impl<T: Float> Tensor<T> {
         let mut shape = self.dims().clone();
         let last = shape.rank() - 1;
         shape.set(last, outputs);
-        let count: usize = rows.iter().product();
+        let count = crate::shape::count(rows);
         let bias = bias.as_ref().and_then(|bias| bias.as_slice());
         let a = Mat {
             data: x.as_slice().unwrap_or_default(),

@@ -56,7 +56,7 @@ impl<T: Float> Tensor<T> {
         let (a_mat, b_mat) = (mat(self, &a), mat(rhs, &b));
         if let Some(row_step) = folded_rows(&a, &b_batch) {
             // One right operand for all: the batch is more rows of the left.
-            let rows = batch.count() * m;
+            let rows = batch.count().saturating_mul(m);
             let a_mat = Mat { row_step, ..a_mat };
             return Self::build(shape, |out| gemm((rows, k, n), a_mat, b_mat, out, false));
         }
@@ -138,7 +138,7 @@ fn folded_rows(a: &Layout, b_batch: &Layout) -> Option<isize> {
             Some(_) if stride != span => return None,
             Some(_) => {}
         }
-        span = stride * size as isize;
+        span = stride.saturating_mul(size as isize);
     }
     Some(step.unwrap_or(1))
 }

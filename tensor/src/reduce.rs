@@ -5,7 +5,7 @@
 
 use crate::cpu::reduce::{self, Add, Fold, Max, Min, Mul};
 use crate::layout::Layout;
-use crate::shape::{Axes, Axis, axis_index};
+use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
 
 /// A view whose reduced axes have been moved to one end, as the kernels want it.
@@ -25,12 +25,12 @@ fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<A
     let mask = axes.mask(op, x.shape())?;
     let kept: Shape = (0..x.rank()).filter(|&i| !mask[i]).map(|i| x.shape()[i]).collect();
     let keepdim: Shape = (0..x.rank()).map(|i| if mask[i] { 1 } else { x.shape()[i] }).collect();
-    let len = (0..x.rank()).filter(|&i| mask[i]).map(|i| x.shape()[i]).product();
+    let len = count(&(0..x.rank()).filter(|&i| mask[i]).map(|i| x.shape()[i]).collect::<Shape>());
     // kept… reduced… kept…: fold whole rows, without moving anything.
     let reduced: Vec<usize> = (0..x.rank()).filter(|&i| mask[i]).collect();
     if let (Some(&first), Some(&last)) = (reduced.first(), reduced.last()) {
         let together = last - first + 1 == reduced.len();
-        let columns: usize = x.shape()[last + 1..].iter().product();
+        let columns = count(&x.shape()[last + 1..]);
         if together && columns > 1 && x.is_contiguous() {
             return Ok(Arranged { data: x.clone(), kept, keepdim, len, columns: Some(columns) });
         }
@@ -109,7 +109,7 @@ reduction! {
     /// Mean over axes; NaN for no elements.
     mean, mean_keepdim: Float, |x, axes, keep| {
         let mask = axes.mask("mean", x.shape())?;
-        let count: usize = x.shape().iter().zip(&mask).filter(|(_, reduced)| **reduced).map(|(&size, _)| size).product();
+        let count = count(&(0..x.rank()).filter(|&i| mask[i]).map(|i| x.shape()[i]).collect::<Shape>());
         fold("mean", x, &axes, keep, Add)?.scale(T::ONE / T::from_f64(count as f64))
     };
     /// Largest element over axes; NaN if one is among them. No elements are an [`Error::EmptyReduction`].

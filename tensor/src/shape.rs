@@ -19,8 +19,7 @@ impl Shape {
     /// The number of elements: the product of the sizes, saturating at `usize::MAX`. (`len`, which a shape has from
     /// `[usize]`, is the number of axes.)
     pub fn count(&self) -> usize {
-        // An axis of 0 makes the tensor empty, however large the others are.
-        if self.0.contains(&0) { 0 } else { self.0.iter().fold(1, |n, &d| n.saturating_mul(d)) }
+        count(&self.0)
     }
 
     /// The number of axes.
@@ -220,4 +219,9 @@ pub fn broadcast_shapes(op: &'static str, lhs: &[usize], rhs: &[usize]) -> Resul
             _ => Err(Error::mismatch(op, lhs, rhs, "sizes must be equal or 1, aligned at the last axis")),
         })
         .collect()
+}
+
+/// The product of sizes, saturating. An axis of 0 makes it 0, however large the others are.
+pub(crate) fn count(sizes: &[usize]) -> usize {
+    if sizes.contains(&0) { 0 } else { sizes.iter().fold(1, |n, &size| n.saturating_mul(size)) }
 }

@@ -61,7 +61,7 @@ impl<T: Float> Tensor<T> {
         let Some((&size, row)) = self.shape().split_first() else {
             return Err(Error::bad_shape(op, self.shape(), "a scalar has no rows"));
         };
-        let row: usize = row.iter().product();
+        let row = crate::shape::count(row);
         if gradient.len() != rows.len() * row || gradient.shape().first() != Some(&rows.len()) {
             return Err(Error::mismatch(
                 op,

@@ -1,6 +1,6 @@
 //! Views: the same storage under another shape. Nothing here copies, but [`reshape`](Tensor::reshape) of a strided view.
 
-use crate::shape::{Axis, axis_index};
+use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Result, Shape, Tensor};
 
 impl<T: Element> Tensor<T> {
@@ -29,7 +29,7 @@ impl<T: Element> Tensor<T> {
     pub fn flatten(&self, from: impl Axis) -> Result<Self> {
         let from = axis_index("flatten", from, self.shape())?;
         let mut shape: Shape = self.shape()[..from].into();
-        shape.push(self.shape()[from..].iter().product());
+        shape.push(count(&self.shape()[from..]));
         self.reshape(shape)
     }
 

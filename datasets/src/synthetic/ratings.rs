@@ -18,7 +18,8 @@ pub struct RatingsPlan {
     pub users: usize,
     /// Number of films.
     pub items: usize,
-    /// Number of ratings aimed at; the true number comes within a few per cent of it.
+    /// Number of ratings. The result has fewer if people would need more films than there are, and more if there are more
+    /// people than ratings: everybody rates between one film and all.
     pub ratings: usize,
     /// Number of genres, at most 18.
     pub rank: usize,
@@ -32,7 +33,7 @@ impl Default for RatingsPlan {
 }
 
 /// How strongly taste decides what is seen, against popularity.
-const TASTE: f64 = 3.0;
+const TASTE: f64 = 5.0;
 
 /// Ratings by that plan, in order of time. Nobody rates a film twice.
 ///
@@ -49,10 +50,9 @@ const TASTE: f64 = 3.0;
 pub fn ratings(plan: &RatingsPlan, seed: u64) -> Result<MovieLens> {
     check(plan)?;
     let films = Films::new(plan, &mut sampling::stream(seed, 0));
-    let mut ratings = Vec::with_capacity(plan.ratings + plan.ratings / 8);
-    for user in 0..plan.users {
-        let mut rng = sampling::stream(seed, 1 + user as u64);
-        let seen = how_many(plan, user, &mut rng);
+    let mut ratings = Vec::with_capacity(plan.ratings);
+    for (user, seen) in how_many(plan, &mut sampling::stream(seed, 1)).into_iter().enumerate() {
+        let mut rng = sampling::stream(seed, 2 + user as u64);
         rate(user, seen, &films, plan.rank, &mut ratings, &mut rng);
     }
     ratings.sort_by_key(|r| (r.timestamp, r.user, r.item));
@@ -98,7 +98,7 @@ impl Films {
             let row = &mut films.genres[i * plan.rank..][..plan.rank];
             row[main] += 1.0 - part;
             row[second] += part;
-            films.fame.push(-0.8 * (place as f64).ln());
+            films.fame.push(-0.6 * (place as f64).ln());
             let year = 1950 + below(rng, 49);
             films.items.push(Item::new(
                 i as u32 + 1,
@@ -111,13 +111,20 @@ impl Films {
     }
 }
 
-/// How many films a person rates: most few, some very many, as people do (here 1 to about 8 times the least).
-fn how_many(plan: &RatingsPlan, user: usize, rng: &mut Rng) -> usize {
-    // Evenly spread the total first, so that the sum comes out near the plan whatever is drawn.
-    let share = plan.ratings * (user + 1) / plan.users - plan.ratings * user / plan.users;
-    // exp of an even draw over [-1.2, 1.2] has the mean sinh(1.2) / 1.2.
-    let stretch = between(rng, -1.2, 1.2).exp() / (1.2f64.sinh() / 1.2);
-    ((share as f64 * stretch).round() as usize).clamp(1, plan.items)
+/// How many films each person rates: most few, some very many, as people do (here within a factor of about 11).
+fn how_many(plan: &RatingsPlan, rng: &mut Rng) -> Vec<usize> {
+    let shares: Vec<f64> = (0..plan.users).map(|_| between(rng, -1.2, 1.2).exp()).collect();
+    let scale = plan.ratings as f64 / shares.iter().sum::<f64>();
+    // Rounding the running total keeps the sum exact.
+    let (mut total, mut given) = (0.0, 0);
+    let mut counts = Vec::with_capacity(plan.users);
+    for share in shares {
+        total += share * scale;
+        let count = (total.round() as usize).saturating_sub(given);
+        given += count;
+        counts.push(count.clamp(1, plan.items));
+    }
+    counts
 }
 
 /// Draws what one person has seen, and rates it.

@@ -5,5 +5,7 @@
 //! sizes depend on the shapes alone, and partial sums are added in order. The same bits come out of one thread and of many.
 
 pub(crate) mod dense;
+pub(crate) mod gram;
 pub(crate) mod kernels;
 pub(crate) mod sparse_product;
+pub(crate) mod spd_inverse;

@@ -97,3 +97,17 @@ impl Factors {
         self.users.cosines(user.at(), out);
     }
 }
+
+impl Factors {
+    /// For what comes from a file.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let whole = |v: &Vectors| {
+            v.dim > 0 && v.data.len().is_multiple_of(v.dim) && v.data.iter().all(|x| x.is_finite())
+        };
+        if whole(&self.users) && whole(&self.items) && self.users.dim == self.items.dim {
+            Ok(())
+        } else {
+            Err("the vectors are not two tables of one width".to_owned())
+        }
+    }
+}

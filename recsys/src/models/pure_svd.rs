@@ -9,6 +9,7 @@ use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
 use crate::sparse::UserItems;
 use crate::svd::TruncatedSvd;
 
@@ -127,5 +128,13 @@ impl Recommender for PureSvdModel {
         let target = self.factors.items.get(item.at());
         let dot = |v: &[f32]| v.iter().zip(target).map(|(a, b)| a * b).sum::<f32>();
         Ok(items.iter().zip(values).map(|(i, value)| value * dot(self.factors.items.get(i.at()))).collect())
+    }
+}
+
+impl Saved for PureSvdModel {
+    const FORMAT: &'static str = "pure-svd";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
 use crate::sparse::UserItems;
 use crate::{Error, Result};
 
@@ -58,5 +59,17 @@ impl Recommender for TopPopModel {
     fn score_history(&self, _: &UserItems, _: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
         out.copy_from_slice(&self.counts);
         Ok(())
+    }
+}
+
+impl Saved for TopPopModel {
+    const FORMAT: &'static str = "top-pop";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        if self.counts.iter().all(|n| n.is_finite()) {
+            Ok(())
+        } else {
+            Err("a count is not finite".to_owned())
+        }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn map<A: Element, O: Element, F: Unary<A, O>>(
     let len = nest.row_len();
     // A single long row is split anywhere; otherwise between rows.
     let unit = if len == out.len() { 1 } else { len };
-    threads::split_units(out, unit, unit * F::COST, |first, out| {
+    threads::split_units(out, unit, unit.saturating_mul(F::COST), |first, out| {
         dispatch(Map { x, nest: &nest, unit, first, out, f })
     })
 }
@@ -98,7 +98,7 @@ pub(crate) fn zip<A: Element, O: Element, F: Binary<A, O>>(
     let nest = Nest::new([a_layout, b_layout]);
     let len = nest.row_len();
     let unit = if len == out.len() { 1 } else { len };
-    threads::split_units(out, unit, unit * F::COST, |first, out| {
+    threads::split_units(out, unit, unit.saturating_mul(F::COST), |first, out| {
         dispatch(Zip { a, b, nest: &nest, unit, first, out, f })
     })
 }

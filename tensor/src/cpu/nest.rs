@@ -27,6 +27,10 @@ impl<const N: usize> Nest<N> {
     pub(crate) fn new(layouts: [&Layout; N]) -> Self {
         debug_assert!(layouts.iter().all(|layout| layout.shape == layouts[0].shape));
         let mut axes: SmallVec<[Axis<N>; 4]> = SmallVec::new();
+        if layouts[0].shape.contains(&0) {
+            // No elements: one loop of length 0. The other sizes may be too large to be multiplied.
+            return Nest { outer: axes, inner: Axis { size: 0, steps: [1; N] }, offsets: [0; N] };
+        }
         for (i, &size) in layouts[0].shape.iter().enumerate() {
             let axis = Axis { size, steps: layouts.map(|layout| layout.strides[i]) };
             match axes.last_mut() {

@@ -16,6 +16,9 @@ const LANES: usize = 64;
 /// Elements folded in one go before results are combined as a tree.
 const BLOCK: usize = 1 << 13;
 
+/// Values added one after the other into one accumulator.
+const CHAIN: usize = 16;
+
 /// An associative operation with a neutral element.
 pub(crate) trait Fold<T>: Copy + Send + Sync {
     fn neutral(self) -> T;
@@ -143,8 +146,15 @@ impl<T: Element, F: Fold<T>> Kernel for Block<'_, T, F> {
         let (chunks, rest) = x.as_chunks::<LANES>();
         if !chunks.is_empty() {
             let mut lanes = [fold.neutral(); LANES];
-            for chunk in chunks {
-                for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            // In two levels, so that no accumulator takes part in a long chain of additions.
+            for group in chunks.chunks(CHAIN) {
+                let mut part = group[0];
+                for chunk in &group[1..] {
+                    for (lane, &x) in part.iter_mut().zip(chunk) {
+                        *lane = fold.join::<S>(*lane, x, &mut fault);
+                    }
+                }
+                for (lane, &x) in lanes.iter_mut().zip(&part) {
                     *lane = fold.join::<S>(*lane, x, &mut fault);
                 }
             }
@@ -168,7 +178,7 @@ impl<T: Element, F: Fold<T>> Kernel for Block<'_, T, F> {
 /// Columns folded together, so that accumulators stay in the first-level cache.
 const STRIPE: usize = 1 << 10;
 /// Rows folded one after the other before results are combined.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 
 /// For each matrix `[rows, columns]` of `x`: `out[j]` = fold over `i` of `x[i, j]`.
 pub(crate) fn columns<T: Element, F: Fold<T>>(
@@ -178,6 +188,9 @@ pub(crate) fn columns<T: Element, F: Fold<T>>(
     out: &mut [T],
     fold: F,
 ) -> bool {
+    if out.is_empty() {
+        return false;
+    }
     let stripe = |matrix: usize, column: usize, out: &mut [T]| {
         let x = &x[matrix * rows * columns..][..rows * columns];
         let mut fault = false;
@@ -190,13 +203,13 @@ pub(crate) fn columns<T: Element, F: Fold<T>>(
         // One matrix: split its columns, at stripes.
         let units = columns.div_ceil(STRIPE);
         if units > 1 {
-            return threads::split_units(out, STRIPE, STRIPE * rows, |first, out| {
+            return threads::split_units(out, STRIPE, rows.saturating_mul(STRIPE), |first, out| {
                 stripe(0, first * STRIPE, out)
             });
         }
         return stripe(0, 0, out);
     }
-    threads::split_units(out, columns, columns * rows, |first, out| {
+    threads::split_units(out, columns, columns.saturating_mul(rows), |first, out| {
         let mut fault = false;
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             fault |= stripe(first + i, 0, out);
@@ -258,7 +271,7 @@ pub(crate) fn arg_best<T: Number>(
     out: &mut [u32],
     better: impl Fn(T, T) -> bool + Sync,
 ) {
-    threads::split_units(out, 1, 2 * len, |first, out| {
+    threads::split_units(out, 1, len.saturating_mul(2), |first, out| {
         for (i, o) in out.iter_mut().enumerate() {
             let run = &x[(first + i) * len..][..len];
             let mut best = 0;

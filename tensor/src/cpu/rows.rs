@@ -90,7 +90,7 @@ impl<T: Float> RowMap<T> for LogSoftmax {
 
 /// Applies `f` to each row of `len` elements.
 pub(crate) fn map_rows<T: Float, F: RowMap<T>>(x: &[T], len: usize, out: &mut [T], f: F) {
-    threads::split_units(out, len, len * EXP_COST, |first, out| {
+    threads::split_units(out, len, len.saturating_mul(EXP_COST), |first, out| {
         dispatch(MapRows { x: &x[first * len..][..out.len()], len, out, f });
         false
     });
@@ -135,7 +135,7 @@ pub(crate) fn log_sum_exp<T: Float>(x: &[T], len: usize, out: &mut [T]) {
             }
         }
     }
-    threads::split_units(out, 1, len * EXP_COST, |first, out| {
+    threads::split_units(out, 1, len.saturating_mul(EXP_COST), |first, out| {
         dispatch(Rows { x: &x[first * len..][..out.len() * len], len, out });
         false
     });
@@ -143,7 +143,7 @@ pub(crate) fn log_sum_exp<T: Float>(x: &[T], len: usize, out: &mut [T]) {
 
 /// `out` = gradient of softmax: y (g - Σ g y), given its output `y`.
 pub(crate) fn softmax_backward<T: Float>(y: &[T], g: &[T], len: usize, out: &mut [T]) {
-    threads::split_units(out, len, 4 * len, |first, out| {
+    threads::split_units(out, len, len.saturating_mul(4), |first, out| {
         let at = first * len;
         dispatch(SoftmaxBackward { y: &y[at..][..out.len()], g: &g[at..][..out.len()], len, out });
         false

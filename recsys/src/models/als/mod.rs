@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
 use crate::sparse::UserItems;
 use crate::{Error, Result};
 
@@ -329,5 +330,18 @@ impl AlsModel {
             });
         }
         solve::fold_in(self, items, values)
+    }
+}
+
+impl Saved for AlsModel {
+    const FORMAT: &'static str = "ials";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()?;
+        let width = crate::linalg::kernels::padded(self.factors.items.dim());
+        if self.settings.factors != self.factors.items.dim() || self.item_gram.len() != width * width {
+            return Err("settings and vectors do not fit".to_owned());
+        }
+        Ok(())
     }
 }

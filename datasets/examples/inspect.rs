@@ -1,0 +1,73 @@
+//! Reads the data sets that lie in the data folder, checks them against their published facts, and prints what it saw.
+//! With `--stand-ins` it shows generated data instead.
+//!
+//! ```text
+//! CAIRN_DATA_DIR=… cargo run --release -p cairn-datasets --example inspect
+//! ```
+
+use std::time::Instant;
+
+use cairn_datasets::movielens::MovieLens;
+use cairn_datasets::synthetic::{self, RatingsPlan};
+use cairn_datasets::{DataDir, Error, ImageDataset, fashion_mnist, mnist, movielens, registry};
+
+fn main() -> Result<(), Error> {
+    if std::env::args().any(|arg| arg == "--stand-ins") {
+        return stand_ins();
+    }
+    let dir = DataDir::default().offline();
+    println!("data folder: {}", dir.path().display());
+    for set in registry::ALL {
+        if !dir.has(set) {
+            println!("{}: not there ({:.1} MB from {})", set.name, set.size() as f64 / 1e6, set.homepage);
+            continue;
+        }
+        let start = Instant::now();
+        let facts = match set.name {
+            "mnist" => images(&mnist::load(&dir)?),
+            "fashion-mnist" => images(&fashion_mnist::load(&dir)?),
+            "movielens-100k" => ratings(&movielens::load_100k(&dir)?),
+            other => format!("no reader for {other} here"),
+        };
+        println!("{} ({:.0} ms): {facts}", set.name, start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(())
+}
+
+fn images((train, test): &(ImageDataset, ImageDataset)) -> String {
+    let count = |set: &ImageDataset| {
+        let mut counts = vec![0; set.classes()];
+        set.labels().iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    };
+    format!("images of each class: train {:?}, test {:?}", count(train), count(test))
+}
+
+fn ratings(data: &MovieLens) -> String {
+    let mut values = [0; 5];
+    data.ratings.iter().for_each(|r| values[r.value as usize - 1] += 1);
+    let users = data.ratings.iter().map(|r| r.user).max().unwrap_or(0);
+    let last = data.items.last().map_or("", |item| item.title.as_str());
+    let accents = data.items.iter().filter(|item| !item.title.is_ascii()).count();
+    format!(
+        "{} ratings by {users} people; 1 to 5 stars: {values:?}; {} films, {accents} with letters outside ASCII, the last `{last}`",
+        data.ratings.len(),
+        data.items.len()
+    )
+}
+
+fn stand_ins() -> Result<(), Error> {
+    let start = Instant::now();
+    let digits = synthetic::digits(10_000, 1)?;
+    println!("10,000 digits in {:.0} ms; the first three:", start.elapsed().as_secs_f64() * 1e3);
+    for row in 0..28 {
+        let shade = |p: u8| [' ', '.', ':', 'o', '#', '@'][usize::from(p) * 5 / 255];
+        let line = (0..3).flat_map(|i| digits.pixels(i).unwrap_or_default()[row * 28..][..28].iter());
+        println!("{}", line.map(|&p| shade(p)).collect::<String>());
+    }
+    println!("labels {:?}", &digits.labels()[..3]);
+    let start = Instant::now();
+    let data = synthetic::ratings(&RatingsPlan::default(), 1)?;
+    println!("ratings in {:.0} ms: {}", start.elapsed().as_secs_f64() * 1e3, ratings(&data));
+    Ok(())
+}
