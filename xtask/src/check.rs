@@ -40,6 +40,19 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// What a metric has to reach, by kind of run.
+#[derive(Clone, Copy, Debug)]
+pub struct Bars {
+    /// On the published data, in full.
+    pub full: f64,
+    /// On the published data, doing less.
+    pub quick: f64,
+    /// On data that stands in for it, in full.
+    pub stand_in: f64,
+    /// On data that stands in for it, doing less.
+    pub stand_in_quick: f64,
+}
+
 /// What a check works with while it runs.
 pub struct Context<'a> {
     check: &'static Check,
@@ -84,19 +97,18 @@ impl<'a> Context<'a> {
         self.settings.seed
     }
 
-    /// Whether the data at hand stands in for a published set; choose the bars by it.
+    /// Whether the data at hand stands in for a published set.
     pub fn stands_in(&self) -> bool {
         self.source == Source::StandIn
     }
 
-    /// `full`, or `quick` in a quick run, or `stand_in` where the data stands in for the published set: a bar for each.
-    pub fn bar_of(&self, full: f64, quick: f64, stand_in: f64) -> f64 {
-        if self.stands_in() {
-            stand_in
-        } else if self.quick() {
-            quick
-        } else {
-            full
+    /// The one of `bars` that is meant for this run.
+    pub fn bar(&self, bars: &Bars) -> f64 {
+        match (self.stands_in(), self.quick()) {
+            (false, false) => bars.full,
+            (false, true) => bars.quick,
+            (true, false) => bars.stand_in,
+            (true, true) => bars.stand_in_quick,
         }
     }
 

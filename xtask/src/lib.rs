@@ -22,5 +22,6 @@ pub mod cli;
 pub mod download;
 pub mod e2e;
 pub mod format;
+pub mod models;
 pub mod report;
 pub mod results;

@@ -7,14 +7,16 @@
 //!
 //! To add one: a file with a `pub const BENCH: Bench`, and its line in [`ALL`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use comfy_table::Table;
 use serde::Serialize;
 
 use crate::format::{count, terminal_table};
 
+mod mlp;
 mod peak;
+mod training;
 mod work;
 
 pub use peak::measure as measure_peak;
@@ -30,13 +32,15 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[];
+pub const ALL: &[&Bench] = &[&mlp::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];
 /// Predictions run at this batch size, whatever the training's: nobody predicts in small batches who has many samples.
 pub const PREDICT_BATCH: usize = 256;
-const REPEATS: usize = 3;
+/// A measurement is repeated at least so often, and for so long.
+const LEAST_RUNS: usize = 3;
+const LEAST_TIME: Duration = Duration::from_secs(2);
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {
@@ -124,11 +128,12 @@ impl Recorder {
 /// The first error of `f`.
 pub fn best_seconds(mut f: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     f()?;
-    let mut best = f64::INFINITY;
-    for _ in 0..REPEATS {
+    let (begun, mut runs, mut best) = (Instant::now(), 0, f64::INFINITY);
+    while runs < LEAST_RUNS || begun.elapsed() < LEAST_TIME {
         let started = Instant::now();
         f()?;
         best = best.min(started.elapsed().as_secs_f64());
+        runs += 1;
     }
     Ok(best)
 }

@@ -4,10 +4,13 @@
 
 use crate::check::Check;
 
+mod classified;
+mod mlp;
 mod svd;
+mod training;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] = &[&svd::CHECK];
+pub const ALL: &[&Check] = &[&mlp::CHECK, &svd::CHECK];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {
