@@ -25,3 +25,8 @@ pub mod format;
 pub mod models;
 pub mod report;
 pub mod results;
+
+/// The code of the repository's README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

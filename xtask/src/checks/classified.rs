@@ -8,8 +8,8 @@ use crate::check::Context;
 use crate::report::{Confusion, GreyImage, ImageGrid};
 
 const BATCH: usize = 256;
-/// Mistakes shown.
-const SHOWN: usize = 36;
+/// Mistakes shown: three rows on a wide screen.
+const SHOWN: usize = 33;
 
 /// Predictions for a whole set of images, in its order.
 pub(super) struct Classified<'a> {
@@ -50,7 +50,7 @@ impl<'a> Classified<'a> {
         ctx.show("Confusion matrix of the test set", &confusion);
         wrong.sort_by(|&a, &b| self.confidence[b].total_cmp(&self.confidence[a]));
         let pictures: Vec<GreyImage> = wrong.iter().take(SHOWN).filter_map(|&i| self.picture(i)).collect();
-        let caption = format!("The {} surest of {} mistakes", pictures.len(), wrong.len());
+        let caption = format!("The {} surest of {} mistakes, as predicted for true class", pictures.len(), wrong.len());
         ctx.show(&caption, &ImageGrid(pictures));
     }
 
