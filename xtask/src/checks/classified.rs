@@ -50,7 +50,8 @@ impl<'a> Classified<'a> {
         ctx.show("Confusion matrix of the test set", &confusion);
         wrong.sort_by(|&a, &b| self.confidence[b].total_cmp(&self.confidence[a]));
         let pictures: Vec<GreyImage> = wrong.iter().take(SHOWN).filter_map(|&i| self.picture(i)).collect();
-        let caption = format!("The {} surest of {} mistakes, as predicted for true class", pictures.len(), wrong.len());
+        let caption =
+            format!("The {} surest of {} mistakes, as predicted for true class", pictures.len(), wrong.len());
         ctx.show(&caption, &ImageGrid(pictures));
     }
 

@@ -16,14 +16,20 @@ use crate::results::Bar;
 pub(super) const CHECK: Check = Check {
     name: "mlp",
     title: "Digits, with a multilayer perceptron",
-    about: "784-64-64-10 with ReLU on MNIST: Adam at a rate of 0.001, batches of 32, five epochs. Keras reaches a test \
-            accuracy of 0.968 to 0.974 with the same (three seeds).",
+    about: "784-64-64-10 with ReLU on MNIST: Adam, batches of 32, four epochs at a rate of 0.001 and a fifth at 0.0001, which \
+            takes out most of the chance in where training stops. At a constant rate Keras reaches a test accuracy of \
+            0.968 to 0.974 (three seeds).",
     data: &[&registry::MNIST],
     run,
 };
 
 /// Drawn digits for training and for testing, where MNIST is not at hand.
 const STAND_IN: [usize; 2] = [20_000, 4_000];
+const EPOCHS: usize = 5;
+/// The rate of the last epoch, a tenth of the others'. At a constant rate the accuracy depends on where the last few
+/// hundred steps happen to end: eleven seeds ended between 0.965 and 0.976 (mean 0.972), four of them below the bar, so
+/// that the check would say nothing. With a small last step eight seeds ended between 0.975 and 0.980.
+const LAST_RATE: f64 = 1e-4;
 
 /// Of the test accuracy.
 const BARS: Bars = Bars { full: 0.970, quick: 0.94, stand_in: 0.97, stand_in_quick: 0.88 };
@@ -38,15 +44,20 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
 
     let mut model = models::mlp(&mut cairn_tensor::rng(seed))?;
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-    let epochs = if ctx.quick() { 1 } else { 5 };
-    let history = trainer.fit(&mut model, &train, Fit::epochs(epochs).seed(seed).validate(&test).quiet())?;
-    training::say(ctx, &history);
+    let fit = |epochs| Fit::epochs(epochs).validate(&test).quiet();
+    let steady = if ctx.quick() { 1 } else { EPOCHS - 1 };
+    let mut epochs = trainer.fit(&mut model, &train, fit(steady).seed(seed))?.epochs().to_vec();
+    if !ctx.quick() {
+        trainer.optimizer().set_learning_rate(LAST_RATE);
+        epochs.extend_from_slice(trainer.fit(&mut model, &train, fit(1).seed(seed + 1))?.epochs());
+    }
+    training::say(ctx, &epochs);
 
     let classified = Classified::new(&model, &test)?;
     let accuracy = classified.accuracy();
     let bar = ctx.bar(&BARS);
     ctx.metric("test accuracy", accuracy, Bar::AtLeast(bar));
-    let speed = training::samples_per_second(&history);
+    let speed = training::samples_per_second(&epochs);
     ctx.metric("training samples per second", speed, Bar::None);
 
     let parameters = model.summary().parameters;
@@ -55,8 +66,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         .figure(count(parameters as u64), "parameters")
         .figure(value(speed), "samples a second in training");
     ctx.show("At a glance", &figures);
-    training::show_curves(ctx, &history, "Loss", "cross-entropy", "loss");
-    training::show_curves(ctx, &history, "Accuracy", "accuracy", "accuracy");
+    training::show_curves(ctx, &epochs, "Loss", "cross-entropy", "loss");
+    training::show_curves(ctx, &epochs, "Accuracy", "accuracy", "accuracy");
     classified.show(ctx);
     ctx.show("The model", &Sample::new(model.summary().to_string()));
     Ok(())
