@@ -39,8 +39,17 @@ pub(crate) struct Node<T: Float> {
     history: Mutex<Option<History<T>>>,
     /// The name of the operation, `None` for parameters and constants.
     pub(crate) op: Option<&'static str>,
-    /// The input of the softmax that made this node, so that a loss can start from there.
-    logits: Option<Var<T>>,
+    /// The logits that this node's probabilities were made of, so that a loss can start from there.
+    logits: Option<(Squash, Var<T>)>,
+}
+
+/// How probabilities were made of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Squash {
+    /// Softmax along the last axis: one distribution for each row.
+    Softmax,
+    /// The logistic function: one probability for each element.
+    Sigmoid,
 }
 
 /// What an operation leaves behind for the backward pass.
@@ -145,19 +154,29 @@ impl<T: Float> Var<T> {
         }
     }
 
-    /// Remembers what the softmax was taken of.
-    pub(crate) fn with_logits(self, logits: &Var<T>) -> Self {
+    /// Remembers the logits that these probabilities were made of.
+    pub(crate) fn with_logits(self, squash: Squash, logits: &Var<T>) -> Self {
         let mut this = self;
         if let Some(node) = Arc::get_mut(&mut this.0) {
-            node.logits = Some(logits.clone());
+            node.logits = Some((squash, logits.clone()));
         }
         this
     }
 
     /// If this variable is the output of a softmax along the last axis, what it was taken of. A loss on probabilities
     /// computes from there, which is exact where the logarithm of a rounded probability is not.
-    pub fn logits(&self) -> Option<&Var<T>> {
-        self.0.logits.as_ref()
+    pub fn softmax_logits(&self) -> Option<&Var<T>> {
+        self.logits_of(Squash::Softmax)
+    }
+
+    /// If this variable is the output of a sigmoid, what it was taken of; for losses, as
+    /// [`softmax_logits`](Self::softmax_logits).
+    pub fn sigmoid_logits(&self) -> Option<&Var<T>> {
+        self.logits_of(Squash::Sigmoid)
+    }
+
+    fn logits_of(&self, wanted: Squash) -> Option<&Var<T>> {
+        self.0.logits.as_ref().filter(|(squash, _)| *squash == wanted).map(|(_, logits)| logits)
     }
 
     /// The value.
@@ -234,7 +253,7 @@ impl<T: Float> Node<T> {
         if let Some(history) = self.history.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             list.extend(history.parents);
         }
-        list.extend(self.logits.take());
+        list.extend(self.logits.take().map(|(_, logits)| logits));
     }
 }
 

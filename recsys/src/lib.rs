@@ -1,1 +1,42 @@
-//! Part of Cairn.
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+mod codec;
+mod error;
+mod evaluate;
+mod filter;
+mod fitted;
+mod ids;
+mod interactions;
+mod linalg;
+mod models;
+mod recommender;
+mod saved;
+mod sparse;
+mod split;
+mod svd;
+pub mod synthetic;
+mod top_k;
+
+pub use error::{Error, Result};
+pub use evaluate::{Evaluation, ListQuality, Metric, Protocol, Report};
+pub use filter::Filter;
+pub use fitted::{Fitted, Scored};
+pub use ids::{FxHasher, Id, IdMap, Index, ItemIdx, UserIdx};
+pub use interactions::{Catalog, Duplicates, Interactions, Rating};
+pub use models::als::{Als, AlsModel, AlsSolver, Confidence};
+pub use models::bpr::{Bpr, BprModel};
+pub use models::ease::Ease;
+pub use models::factors::{Factors, Vectors};
+pub use models::item_item::{ItemItemKind, ItemItemModel};
+pub use models::knn::{ItemKnn, KnnWeighting, UserKnn, UserKnnModel};
+pub use models::pure_svd::{PureSvd, PureSvdModel};
+pub use models::rp3beta::Rp3Beta;
+pub use models::slim::Slim;
+pub use models::top_pop::{TopPop, TopPopModel};
+pub use recommender::{Fit, Recommender};
+pub use saved::Saved;
+pub use sparse::{Csr, ItemUsers, UserItems};
+pub use split::Split;
+pub use svd::{Svd, SvdSolver, TruncatedSvd};
+pub use top_k::{ScoredItem, top_k};

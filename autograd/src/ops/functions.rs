@@ -3,6 +3,7 @@
 use cairn_tensor::Float;
 
 use super::when;
+use crate::var::Squash;
 use crate::{Result, Var};
 
 macro_rules! functions {
@@ -34,7 +35,6 @@ functions! { output:
     rsqrt() => rsqrt_backward;
     recip() => recip_backward;
     tanh() => tanh_backward;
-    sigmoid() => sigmoid_backward;
 }
 
 functions! { input:
@@ -57,6 +57,20 @@ functions! { input:
 }
 
 impl<T: Float> Var<T> {
+    /// Logistic function 1 / (1 + exp(-x)). The result remembers its input (see
+    /// [`sigmoid_logits`](Self::sigmoid_logits)).
+    ///
+    /// # Errors
+    /// As for tensors.
+    pub fn sigmoid(&self) -> Result<Self> {
+        let y = self.value().sigmoid()?;
+        let kept = y.clone();
+        let var = Var::from_op("sigmoid", y, [self], move |g, [wanted]| {
+            Ok([when(wanted, || kept.sigmoid_backward(g))?])
+        });
+        Ok(var.with_logits(Squash::Sigmoid, self))
+    }
+
     /// Negative of each element.
     ///
     /// # Errors

@@ -3,11 +3,12 @@
 use cairn_tensor::{Axis, Float, Tensor};
 
 use super::when;
+use crate::var::Squash;
 use crate::{Result, Var};
 
 impl<T: Float> Var<T> {
     /// exp(x) / Σ exp(x) along an axis. Along the last axis the result remembers its input (see
-    /// [`logits`](Self::logits)).
+    /// [`softmax_logits`](Self::softmax_logits)).
     ///
     /// # Errors
     /// For an axis out of range.
@@ -23,7 +24,7 @@ impl<T: Float> Var<T> {
                 y.softmax_backward(&g)?.transpose(axis, -1)
             })?])
         });
-        Ok(if last { var.with_logits(self) } else { var })
+        Ok(if last { var.with_logits(Squash::Softmax, self) } else { var })
     }
 
     /// ln(softmax(x)) along an axis.
@@ -73,7 +74,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// When labels and rows differ in shape, or a label is no class.
     pub fn cross_entropy(&self, labels: &Tensor<u32>) -> Result<Self> {
-        let logits = self.logits().unwrap_or(self);
+        let logits = self.softmax_logits().unwrap_or(self);
         let (losses, probabilities) = logits.value().cross_entropy(labels)?;
         let labels = labels.clone();
         Ok(Var::from_op("cross_entropy", losses, [logits], move |g, [wanted]| {

@@ -1,0 +1,67 @@
+//! Rankers on MovieLens 100K, full ranking: leave-last-out, or with `random` a fifth of each user's ratings held out.
+//!
+//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k/u.data [random]`
+
+use std::time::Instant;
+
+use cairn_recsys::{
+    Als, Bpr, Ease, Evaluation, Fit, Interactions, ItemKnn, KnnWeighting, Metric, PureSvd, Recommender,
+    Rp3Beta, Slim, Split, TopPop, UserKnn,
+};
+
+fn read(path: &str) -> std::io::Result<Vec<(u32, u32, f32, i64)>> {
+    let text = std::fs::read_to_string(path)?;
+    let bad = || std::io::Error::other(format!("{path}: a line is not user, item, rating, time"));
+    text.lines()
+        .map(|line| {
+            let mut field = line.split('\t');
+            let mut next = || field.next().ok_or_else(bad);
+            let row = (next()?, next()?, next()?, next()?);
+            let integer = |text: &str| text.parse::<u32>().map_err(|_| bad());
+            Ok((integer(row.0)?, integer(row.1)?, integer(row.2)? as f32, i64::from(integer(row.3)?)))
+        })
+        .collect()
+}
+
+fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cairn_recsys::Result<()> {
+    let start = Instant::now();
+    let model = settings.fit(train)?;
+    let fit = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let report = Evaluation::at([10]).run(&model, test)?;
+    let mean = |metric| report.mean(metric, 10).unwrap_or(f64::NAN);
+    println!(
+        "{:<10} NDCG@10 {:.4}  hit rate@10 {:.4}  recall@10 {:.4}  fit {fit:.2} s, evaluation {:.2} s",
+        model.model().name(),
+        mean(Metric::Ndcg),
+        mean(Metric::HitRate),
+        mean(Metric::Recall),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(path) = std::env::args().nth(1) else {
+        println!("give the path of u.data; see https://grouplens.org/datasets/movielens/100k/");
+        return Ok(());
+    };
+    let log = Interactions::from_ratings(read(&path)?)?;
+    let split = match std::env::args().nth(2).as_deref() {
+        Some("random") => Split::per_user(0.2, 0),
+        _ => Split::leave_last_out(),
+    };
+    let (train, test) = log.split(split)?;
+    let train = train.map_values(|_| 1.0)?;
+    println!("{} users, {} items, {} ratings to train on", log.n_users(), log.n_items(), train.len());
+    check(&TopPop::new(), &train, &test)?;
+    check(&PureSvd::new(20), &train, &test)?;
+    check(&ItemKnn::new(100).weighting(KnnWeighting::TfIdf), &train, &test)?;
+    check(&UserKnn::new(100).weighting(KnnWeighting::TfIdf), &train, &test)?;
+    check(&Rp3Beta::new(), &train, &test)?;
+    check(&Bpr::new(), &train, &test)?;
+    check(&Als::new().factors(32), &train, &test)?;
+    check(&Ease::new(300.0), &train, &test)?;
+    check(&Slim::new(), &train, &test)?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! What can go wrong in this crate: one enum, so that a caller can tell bad data from a bad setting from a bad file.
+//!
+//! Ids are carried as text (their `Debug` form): an error must not drag the caller's id types into every signature.
+
+use std::path::PathBuf;
+
+/// Shorthand for this crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing to work on: no interactions, no users to evaluate, an empty matrix.
+    #[error("{what} is empty")]
+    Empty {
+        /// What was empty.
+        what: &'static str,
+    },
+    /// A value that the computation cannot take: NaN, infinite, or negative where counts are wanted.
+    #[error("{what}: value {value} at {at} must be {expected}")]
+    InvalidValue {
+        /// Where it was met: an operation or a model.
+        what: &'static str,
+        /// Row of the log, or `(row, column)` of the matrix.
+        at: String,
+        /// The offending value.
+        value: f64,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// The same user met the same item twice under [`Duplicates::Error`](crate::Duplicates::Error).
+    #[error("user {user} and item {item} occur together more than once (rows {first} and {second})")]
+    DuplicateInteraction {
+        /// The user's id.
+        user: String,
+        /// The item's id.
+        item: String,
+        /// Row of the first occurrence.
+        first: usize,
+        /// Row of the second occurrence.
+        second: usize,
+    },
+    /// An id twice in a list that must name each thing once.
+    #[error("{kind} id {id} occurs more than once")]
+    DuplicateId {
+        /// `user` or `item`.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// A user that the model or data set has never met.
+    #[error("unknown user {0}")]
+    UnknownUser(String),
+    /// An item that the model or data set has never met.
+    #[error("unknown item {0}")]
+    UnknownItem(String),
+    /// A setting outside its range.
+    #[error("{name} = {value}: expected {expected}")]
+    Parameter {
+        /// Name of the setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is accepted.
+        expected: String,
+    },
+    /// Lengths or shapes that do not fit together.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// The operation.
+        what: &'static str,
+        /// The shape that was needed.
+        expected: String,
+        /// The shape that was given.
+        found: String,
+    },
+    /// More than `u32::MAX` users, items or interactions.
+    #[error("{count} {what} do not fit in 32-bit indices")]
+    TooMany {
+        /// What there was too much of.
+        what: &'static str,
+        /// How many there were.
+        count: usize,
+    },
+    /// An iterative solver stopped before it reached its tolerance.
+    #[error(
+        "{what} did not converge: residual {residual:.3e} above tolerance {tolerance:.3e} after {iterations} iterations"
+    )]
+    NotConverged {
+        /// The solver.
+        what: &'static str,
+        /// The largest relative residual reached.
+        residual: f64,
+        /// What was asked for.
+        tolerance: f64,
+        /// Iterations done.
+        iterations: usize,
+    },
+    /// A factorisation failed: a matrix that should be positive definite is not, or a dense solver gave up.
+    #[error("{what} failed: {reason}")]
+    Factorization {
+        /// Which factorisation.
+        what: &'static str,
+        /// What the solver said.
+        reason: String,
+    },
+    /// The model cannot do this; for instance fold-in with a model that has no user representation.
+    #[error("{model} does not offer {operation}")]
+    Unsupported {
+        /// The model.
+        model: &'static str,
+        /// The operation.
+        operation: &'static str,
+    },
+    /// The computation would need more memory than the stated limit. Nothing has been allocated yet.
+    #[error("{what} needs {needed} bytes, more than the limit of {limit}")]
+    Memory {
+        /// What needs the memory.
+        what: String,
+        /// Bytes needed.
+        needed: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A model file that is not one, is damaged, or was written by another version.
+    #[error("{path}: {reason}", path = path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn parameter(
+        name: &'static str,
+        value: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Parameter { name, value: value.to_string(), expected: expected.into() }
+    }
+}

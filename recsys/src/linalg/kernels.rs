@@ -1,0 +1,381 @@
+//! Small single-precision kernels for normal equations, one row of ALS at a time.
+//!
+//! A row's factor vectors are first gathered into `z` (n rows of `width` floats, width a multiple of [`PAD`]), where they
+//! stay in the cache for everything that follows: the Gram matrix near the peak of the multiply-add units, products with
+//! a vector at the speed of the cache. Gathering once is what sets this apart from conjugate gradients that fetch every
+//! vector again at each step. Each kernel is written for any vector width and picked at run time (pulp).
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Vector widths are multiples of this many floats: a whole AVX-512 register.
+pub(crate) const PAD: usize = 16;
+/// Rows of `z` for which one tile of the Gram matrix is kept in registers; a chunk fits the first-level cache.
+const CHUNK: usize = 64;
+/// Rows of a tile; its columns are two vectors.
+const TILE_ROWS: usize = 8;
+
+/// `width` rounded up to whole vectors.
+pub(crate) fn padded(width: usize) -> usize {
+    width.next_multiple_of(PAD)
+}
+
+/// Adds `Zᵀ Z`, restricted to columns `start..start + size`, to the upper triangle of `h` (row-major, size x size).
+/// Entries below the diagonal may be written too and mean nothing. `size` is a multiple of [`PAD`].
+pub(crate) fn add_gram(z: &[f32], width: usize, start: usize, size: usize, h: &mut [f32]) {
+    debug_assert!(size.is_multiple_of(PAD) && start + size <= width && h.len() == size * size);
+    Arch::new().dispatch(Gram { z, width, start, size, h });
+}
+
+struct Gram<'a> {
+    z: &'a [f32],
+    width: usize,
+    start: usize,
+    size: usize,
+    h: &'a mut [f32],
+}
+
+impl WithSimd for Gram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { z, width, start, size, h } = self;
+        for chunk in z.chunks(CHUNK * width) {
+            gram_chunk(simd, chunk, width, start, size, 1.0, h, size);
+        }
+    }
+}
+
+/// `h += sign ZᵀZ` over columns `start..start + size` of a chunk; `h` has rows of `stride` floats.
+#[inline(always)]
+fn gram_chunk<S: Simd>(
+    simd: S,
+    chunk: &[f32],
+    width: usize,
+    start: usize,
+    size: usize,
+    sign: f32,
+    h: &mut [f32],
+    stride: usize,
+) {
+    let lanes = S::F32_LANES;
+    for row in (0..size).step_by(TILE_ROWS) {
+        // Vectors that end at or before the diagonal's row are below it. Whole multiples of two vectors.
+        let mut column = row / (2 * lanes) * (2 * lanes);
+        while column + 2 * lanes <= size {
+            gram_tile::<S, 2>(simd, chunk, width, start, row, column, sign, h, stride);
+            column += 2 * lanes;
+        }
+        while column < size {
+            gram_tile::<S, 1>(simd, chunk, width, start, row, column, sign, h, stride);
+            column += lanes;
+        }
+    }
+}
+
+/// One tile of TILE_ROWS x N vectors, kept in registers over the chunk.
+#[inline(always)]
+fn gram_tile<S: Simd, const N: usize>(
+    simd: S,
+    chunk: &[f32],
+    width: usize,
+    start: usize,
+    row: usize,
+    column: usize,
+    sign: f32,
+    h: &mut [f32],
+    stride: usize,
+) {
+    let lanes = S::F32_LANES;
+    let mut sum = [[simd.splat_f32s(0.0); N]; TILE_ROWS];
+    for z in chunk.chunks_exact(width) {
+        let left: &[f32; TILE_ROWS] =
+            z[start + row..start + row + TILE_ROWS].try_into().expect("a tile's rows");
+        let (right, _) = S::as_simd_f32s(&z[start + column..start + column + N * lanes]);
+        let right: &[S::f32s; N] = right.try_into().expect("a tile's columns");
+        for i in 0..TILE_ROWS {
+            let factor = simd.splat_f32s(left[i]);
+            for j in 0..N {
+                sum[i][j] = simd.mul_add_f32s(factor, right[j], sum[i][j]);
+            }
+        }
+    }
+    let sign = simd.splat_f32s(sign);
+    for i in 0..TILE_ROWS {
+        let at = (row + i) * stride + column;
+        let (out, _) = S::as_mut_simd_f32s(&mut h[at..at + N * lanes]);
+        for j in 0..N {
+            out[j] = simd.mul_add_f32s(sign, sum[i][j], out[j]);
+        }
+    }
+}
+
+/// `out[i] = zᵢ · x` for every row; `x` is one row wide.
+pub(crate) fn row_products(z: &[f32], x: &[f32], out: &mut [f32]) {
+    Arch::new().dispatch(RowProducts { z, x, out });
+}
+
+struct RowProducts<'a> {
+    z: &'a [f32],
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for RowProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (row, out) in self.z.chunks_exact(self.x.len()).zip(self.out) {
+            *out = dot_simd(simd, row, self.x);
+        }
+    }
+}
+
+#[inline(always)]
+fn dot_simd<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let (a, _) = S::as_simd_f32s(a);
+    let (b, _) = S::as_simd_f32s(b);
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    let (a4, a1) = a.as_chunks::<4>();
+    let (b4, b1) = b.as_chunks::<4>();
+    for (a, b) in a4.iter().zip(b4) {
+        for j in 0..4 {
+            sums[j] = simd.mul_add_f32s(a[j], b[j], sums[j]);
+        }
+    }
+    for (&a, &b) in a1.iter().zip(b1) {
+        sums[0] = simd.mul_add_f32s(a, b, sums[0]);
+    }
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])))
+}
+
+/// `out += sum of factor[i] zᵢ` over columns `start..start + out.len()` of `z`; whole vectors.
+pub(crate) fn add_rows(z: &[f32], width: usize, start: usize, factors: &[f32], out: &mut [f32]) {
+    struct Task<'a>(&'a [f32], usize, usize, &'a [f32], &'a mut [f32]);
+    impl WithSimd for Task<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(z, width, start, factors, out) = self;
+            for (row, &factor) in z.chunks_exact(width).zip(factors) {
+                subtract_multiple(simd, -factor, &row[start..start + out.len()], out);
+            }
+        }
+    }
+    Arch::new().dispatch(Task(z, width, start, factors, out));
+}
+
+/// `out -= factor x`; whole vectors.
+#[inline(always)]
+fn subtract_multiple<S: Simd>(simd: S, factor: f32, x: &[f32], out: &mut [f32]) {
+    let factor = simd.splat_f32s(-factor);
+    let (x, _) = S::as_simd_f32s(x);
+    let (out, _) = S::as_mut_simd_f32s(out);
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = simd.mul_add_f32s(factor, x, *out);
+    }
+}
+
+/// `out[i] += zᵢ · x` over columns `start..start + x.len()` of `z`; whole vectors.
+pub(crate) fn add_row_products(z: &[f32], width: usize, start: usize, x: &[f32], out: &mut [f32]) {
+    struct Task<'a>(&'a [f32], usize, usize, &'a [f32], &'a mut [f32]);
+    impl WithSimd for Task<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(z, width, start, x, out) = self;
+            for (row, out) in z.chunks_exact(width).zip(out) {
+                *out += dot_simd(simd, &row[start..start + x.len()], x);
+            }
+        }
+    }
+    Arch::new().dispatch(Task(z, width, start, x, out));
+}
+
+/// `out = Zᵀ (Z x)` in one pass over `z`: what a conjugate-gradient step needs.
+pub(crate) fn normal_product(z: &[f32], x: &[f32], out: &mut [f32]) {
+    struct Task<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+    impl WithSimd for Task<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(z, x, out) = self;
+            out.fill(0.0);
+            for row in z.chunks_exact(x.len()) {
+                let factor = simd.splat_f32s(dot_simd(simd, row, x));
+                let (row, _) = S::as_simd_f32s(row);
+                let (out, _) = S::as_mut_simd_f32s(out);
+                for (out, &z) in out.iter_mut().zip(row) {
+                    *out = simd.mul_add_f32s(factor, z, *out);
+                }
+            }
+        }
+    }
+    Arch::new().dispatch(Task(z, x, out));
+}
+
+/// Inner product of two vectors of whole registers.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut out = [0.0];
+    row_products(a, b, &mut out);
+    out[0]
+}
+
+/// Solves `h x = b` in place of `b`, where the upper triangle of `h` (row-major, n x n) is given and overwritten by its
+/// Cholesky factor R, h = RᵀR. `false` if `h` is not positive definite to working precision.
+pub(crate) fn solve_positive_definite(h: &mut [f32], b: &mut [f32]) -> bool {
+    factor_upper(h, b.len()) && {
+        solve_upper(h, b);
+        true
+    }
+}
+
+/// The Cholesky factor R in the upper triangle; `n` is a multiple of [`PAD`].
+///
+/// Right-looking, a panel of [`PAD`] rows at a time: the rows of a panel are reduced by one another, then what is below
+/// loses their Gram matrix, which is the same register tile as in [`add_gram`].
+pub(crate) fn factor_upper(h: &mut [f32], n: usize) -> bool {
+    struct Task<'a>(&'a mut [f32], usize);
+    impl WithSimd for Task<'_> {
+        type Output = bool;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> bool {
+            let Self(h, n) = self;
+            for start in (0..n).step_by(PAD) {
+                let (panel, below) = h[start * n..].split_at_mut(PAD * n);
+                for k in 0..PAD {
+                    let (pivot, rest) = panel[k * n..].split_at_mut(n);
+                    let diagonal = pivot[start + k];
+                    // Also catches NaN.
+                    if !(diagonal > 0.0 && diagonal.is_finite()) {
+                        return false;
+                    }
+                    let scale = simd.splat_f32s(1.0 / diagonal.sqrt());
+                    let (vectors, _) = S::as_mut_simd_f32s(&mut pivot[start..]);
+                    vectors.iter_mut().for_each(|x| *x = simd.mul_f32s(*x, scale));
+                    // Whole vectors from the panel's first column on: what falls below the diagonal means nothing.
+                    for (i, row) in (k + 1..PAD).zip(rest.chunks_exact_mut(n)) {
+                        subtract_multiple(simd, pivot[start + i], &pivot[start..], &mut row[start..]);
+                    }
+                }
+                let next = start + PAD;
+                if next < n {
+                    gram_chunk(simd, panel, n, next, n - next, -1.0, &mut below[next..], n);
+                }
+            }
+            true
+        }
+    }
+    Arch::new().dispatch(Task(h, n))
+}
+
+/// Solves RᵀR x = b given the factor.
+pub(crate) fn solve_upper(r: &[f32], b: &mut [f32]) {
+    struct Task<'a>(&'a [f32], &'a mut [f32]);
+    impl WithSimd for Task<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(r, b) = self;
+            let n = b.len();
+            for i in 0..n {
+                let row = &r[i * n..(i + 1) * n];
+                let x = b[i] / row[i];
+                // Up to the end of its vector by hand, the rest in whole vectors.
+                let whole = (i + 1).next_multiple_of(PAD);
+                for j in i + 1..whole {
+                    b[j] -= x * row[j];
+                }
+                b[i] = x;
+                subtract_multiple(simd, x, &row[whole..], &mut b[whole..]);
+            }
+            for i in (0..n).rev() {
+                let row = &r[i * n..(i + 1) * n];
+                let whole = (i + 1).next_multiple_of(PAD);
+                let mut sum = dot_simd(simd, &row[whole..], &b[whole..]);
+                for j in i + 1..whole {
+                    sum += row[j] * b[j];
+                }
+                b[i] = (b[i] - sum) / row[i];
+            }
+        }
+    }
+    Arch::new().dispatch(Task(r, b));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn close(a: f32, b: f64, scale: f64) -> bool {
+        (f64::from(a) - b).abs() <= 1e-4 * (1.0 + scale)
+    }
+
+    proptest! {
+        #[test]
+        fn kernels_agree_with_loops(
+            rows in 0_usize..150, blocks in 1_usize..7, start in 0_usize..6, size in 1_usize..7, seed in 1_u32..1000,
+        ) {
+            let width = blocks * PAD;
+            let start = start.min(blocks - 1);
+            let size = size.min(blocks - start) * PAD;
+            let start = start * PAD;
+            let noise = |n: usize| ((n as u32).wrapping_mul(seed * 2 + 1).wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5;
+            let z: Vec<f32> = (0..rows * width).map(noise).collect();
+            let x: Vec<f32> = (0..width).map(|n| noise(n + 7)).collect();
+            let at = |r: usize, c: usize| f64::from(z[r * width + c]);
+
+            let mut h = vec![1.0; size * size];
+            add_gram(&z, width, start, size, &mut h);
+            for i in 0..size {
+                for j in i..size {
+                    let want: f64 = 1.0 + (0..rows).map(|r| at(r, start + i) * at(r, start + j)).sum::<f64>();
+                    prop_assert!(close(h[i * size + j], want, rows as f64), "({i}, {j}): {} for {want}", h[i * size + j]);
+                }
+            }
+            let zx: Vec<f64> = (0..rows).map(|r| (0..width).map(|c| at(r, c) * f64::from(x[c])).sum()).collect();
+            let mut out = vec![0.0; rows];
+            row_products(&z, &x, &mut out);
+            prop_assert!(out.iter().zip(&zx).all(|(&a, &b)| close(a, b, 1.0)));
+            let mut out = vec![9.0; width];
+            normal_product(&z, &x, &mut out);
+            for c in 0..width {
+                let want: f64 = (0..rows).map(|r| zx[r] * at(r, c)).sum();
+                prop_assert!(close(out[c], want, rows as f64));
+            }
+            let mut out = vec![0.0; rows];
+            add_row_products(&z, width, start, &x[..size], &mut out);
+            for r in 0..rows {
+                let want: f64 = (0..size).map(|c| at(r, start + c) * f64::from(x[c])).sum();
+                prop_assert!(close(out[r], want, 1.0));
+            }
+            let factors: Vec<f32> = (0..rows).map(|n| noise(n + 3)).collect();
+            let mut out = vec![0.0; size];
+            add_rows(&z, width, start, &factors, &mut out);
+            for c in 0..size {
+                let want: f64 = (0..rows).map(|r| f64::from(factors[r]) * at(r, start + c)).sum();
+                prop_assert!(close(out[c], want, rows as f64));
+            }
+            // Z'Z + I is positive definite: solve and multiply back.
+            for i in 0..size {
+                h[i * size + i] += size as f32 + 1.0;
+            }
+            let full = |i: usize, j: usize| f64::from(h[i.min(j) * size + i.max(j)]);
+            let want: Vec<f64> = (0..size).map(|i| (0..size).map(|j| full(i, j) * f64::from(x[j])).sum()).collect();
+            let mut b: Vec<f32> = want.iter().map(|&x| x as f32).collect();
+            prop_assert!(solve_positive_definite(&mut h.clone(), &mut b));
+            prop_assert!(b.iter().zip(&x).all(|(&got, &want)| close(got, f64::from(want), 10.0)), "{b:?} {x:?}");
+        }
+    }
+
+    #[test]
+    fn an_indefinite_matrix_is_reported() {
+        let mut h = vec![0.0; PAD * PAD];
+        assert!(!solve_positive_definite(&mut h, &mut [1.0; PAD]));
+        h.fill(f32::NAN);
+        assert!(!solve_positive_definite(&mut h, &mut [1.0; PAD]));
+    }
+}

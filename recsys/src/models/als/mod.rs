@@ -1,0 +1,349 @@
+//! Matrix factorisation for implicit feedback by alternating least squares
+//! (Hu, Koren & Volinsky, ICDM 2008; iALS++: Rendle, Krichene, Zhang & Koren 2021).
+//!
+//! Minimised over user vectors x and item vectors y is
+//!
+//! Σ over interactions of w (x·y - 1)²  +  α₀ Σ over all pairs of (x·y)²
+//!   +  λ Σ over users of (|I(u)| + α₀ |I|)^ν |x|²  +  λ Σ over items of (|U(i)| + α₀ |U|)^ν |y|²
+//!
+//! where w is an interaction's weight. With one side fixed, each vector of the other is a small least-squares problem of
+//! its own; the sum over all pairs enters through one Gram matrix. The regularisation grows with how often a user or item
+//! occurs, which is what makes the same λ right for rare and for frequent ones (Rendle et al., "Revisiting the performance
+//! of iALS on item recommendation benchmarks").
+//!
+//! After the last sweep the users are solved once more, exactly. So a user's vector is a function of their history and the
+//! item vectors alone: folding in a history gives the very bits that training gave.
+
+mod solve;
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::models::factors::{Factors, Vectors};
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::UserItems;
+use crate::{Error, Result};
+
+/// How a vector's least-squares problem is solved in each sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum AlsSolver {
+    /// Exactly, by the Cholesky factor of the normal equations.
+    Cholesky,
+    /// That many steps of conjugate gradients from the vector of the sweep before (implicit takes 3).
+    ConjugateGradient {
+        /// Steps for each vector and sweep.
+        steps: usize,
+    },
+    /// iALS++: exactly in one block of dimensions after the other. Near the exact solver's progress at a fraction of its
+    /// cost for large models.
+    Blocks {
+        /// Dimensions in a block.
+        size: usize,
+    },
+}
+
+/// How a value becomes the weight of an interaction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Confidence {
+    /// Every interaction weighs the same.
+    Constant(f32),
+    /// Factor times value: play counts, ratings.
+    Linear(f32),
+    /// Factor times ln(1 + value): counts of very different size.
+    Log(f32),
+}
+
+impl Confidence {
+    /// Values must be finite and not negative even where their weight does not depend on them.
+    fn accepts(self, value: f32) -> bool {
+        let weight = self.weight(value);
+        value.is_finite() && value >= 0.0 && weight >= 0.0 && weight.is_finite()
+    }
+
+    fn weight(self, value: f32) -> f32 {
+        match self {
+            Self::Constant(factor) => factor,
+            Self::Linear(factor) => factor * value,
+            Self::Log(factor) => factor * value.ln_1p(),
+        }
+    }
+}
+
+/// Settings of implicit ALS. Defaults: 64 factors, 16 sweeps, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 64, seed 0.
+///
+/// ```
+/// use cairn_recsys::{Als, Filter, Fit, Interactions};
+/// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
+/// let model = Als::new().factors(4).fit(&log)?;
+/// assert_eq!(model.recommend("ann", 1, &Filter::unseen())?[0].id, "rusk");
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Als {
+    factors: usize,
+    iterations: usize,
+    regularization: f32,
+    unobserved_weight: f32,
+    frequency_exponent: f32,
+    confidence: Confidence,
+    init_scale: f32,
+    solver: AlsSolver,
+    seed: u64,
+}
+
+impl Default for Als {
+    fn default() -> Self {
+        Self {
+            factors: 64,
+            iterations: 16,
+            regularization: 0.01,
+            unobserved_weight: 0.3,
+            frequency_exponent: 1.0,
+            confidence: Confidence::Constant(1.0),
+            init_scale: 0.1,
+            solver: AlsSolver::Blocks { size: 64 },
+            seed: 0,
+        }
+    }
+}
+
+impl Als {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Length of the vectors.
+    #[must_use]
+    pub fn factors(mut self, factors: usize) -> Self {
+        self.factors = factors;
+        self
+    }
+
+    /// Sweeps over users and items.
+    #[must_use]
+    pub fn iterations(mut self, iterations: usize) -> Self {
+        self.iterations = iterations;
+        self
+    }
+
+    /// λ.
+    #[must_use]
+    pub fn regularization(mut self, lambda: f32) -> Self {
+        self.regularization = lambda;
+        self
+    }
+
+    /// α₀, the weight of pairs without interaction relative to those with.
+    #[must_use]
+    pub fn unobserved_weight(mut self, alpha: f32) -> Self {
+        self.unobserved_weight = alpha;
+        self
+    }
+
+    /// ν, how far regularisation follows frequency: 1 fully, 0 not at all.
+    #[must_use]
+    pub fn frequency_exponent(mut self, nu: f32) -> Self {
+        self.frequency_exponent = nu;
+        self
+    }
+
+    /// Weights of interactions.
+    #[must_use]
+    pub fn confidence(mut self, confidence: Confidence) -> Self {
+        self.confidence = confidence;
+        self
+    }
+
+    /// Vectors start normal with deviation `scale / sqrt(factors)`; default 0.1.
+    #[must_use]
+    pub fn init_scale(mut self, scale: f32) -> Self {
+        self.init_scale = scale;
+        self
+    }
+
+    /// Solver of each sweep.
+    #[must_use]
+    pub fn solver(mut self, solver: AlsSolver) -> Self {
+        self.solver = solver;
+        self
+    }
+
+    /// Seed of the start.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    fn check(&self, matrix: &UserItems) -> Result<()> {
+        if self.factors == 0 {
+            return Err(Error::parameter("factors", 0, "at least 1"));
+        }
+        for (name, value, zero_allowed) in [
+            ("regularization", self.regularization, false),
+            ("unobserved_weight", self.unobserved_weight, true),
+            ("init_scale", self.init_scale, false),
+        ] {
+            if !(value.is_finite() && (value > 0.0 || (zero_allowed && value == 0.0))) {
+                return Err(Error::parameter(
+                    name,
+                    value,
+                    if zero_allowed { "0 or more" } else { "above 0" },
+                ));
+            }
+        }
+        if !self.frequency_exponent.is_finite() {
+            return Err(Error::parameter("frequency_exponent", self.frequency_exponent, "finite"));
+        }
+        match self.solver {
+            AlsSolver::Blocks { size: 0 } => return Err(Error::parameter("block size", 0, "at least 1")),
+            AlsSolver::ConjugateGradient { steps: 0 } => {
+                return Err(Error::parameter("steps", 0, "at least 1"));
+            }
+            _ => {}
+        }
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        matrix.check_values("implicit ALS", "finite and not negative, with a finite weight", |v| {
+            self.confidence.accepts(v)
+        })
+    }
+
+    /// The loss of the formula above for given vectors, in double precision.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if vectors and matrix do not fit.
+    pub fn loss(&self, matrix: &UserItems, factors: &Factors) -> Result<f64> {
+        solve::loss(self, matrix, factors)
+    }
+
+    fn initial(&self, n: usize, stream: u128) -> Vectors {
+        let mut rng = Pcg64::seed_from_u64(self.seed);
+        rng.advance(stream << 64);
+        let scale = self.init_scale / (self.factors as f32).sqrt();
+        let mut vectors = Vectors::zeros(n, self.factors);
+        for x in vectors.as_mut_slice() {
+            let z: f32 = rng.sample(StandardNormal);
+            *x = scale * z;
+        }
+        vectors
+    }
+}
+
+/// A trained factorisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlsModel {
+    settings: Als,
+    factors: Factors,
+    /// α₀ Σ y yᵀ over all items, for fold-in: row-major, padded.
+    item_gram: Vec<f32>,
+}
+
+impl AlsModel {
+    /// The vectors.
+    pub fn factors(&self) -> &Factors {
+        &self.factors
+    }
+
+    /// The settings it was trained with.
+    pub fn settings(&self) -> &Als {
+        &self.settings
+    }
+}
+
+impl Fit for Als {
+    type Model = AlsModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
+        self.check(matrix)?;
+        let transpose = matrix.transpose();
+        let mut users = self.initial(matrix.n_rows(), 1);
+        let mut items = self.initial(matrix.n_cols(), 2);
+        for _ in 0..self.iterations {
+            solve::half_sweep(self, self.solver, matrix, &items, &mut users)?;
+            solve::half_sweep(self, self.solver, &transpose, &users, &mut items)?;
+        }
+        drop(transpose);
+        solve::half_sweep(self, AlsSolver::Cholesky, matrix, &items, &mut users)?;
+        let item_gram = solve::weighted_gram(&items, self.unobserved_weight);
+        Ok(AlsModel { settings: self.clone(), factors: Factors { users, items }, item_gram })
+    }
+}
+
+impl Recommender for AlsModel {
+    fn name(&self) -> &'static str {
+        "iALS"
+    }
+    fn n_users(&self) -> usize {
+        self.factors.users.len()
+    }
+    fn n_items(&self) -> usize {
+        self.factors.items.len()
+    }
+    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        self.factors.score_users(users, out);
+        Ok(())
+    }
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        let user = self.fold_in(items, values)?;
+        self.factors.items.inner_products(&user, out);
+        Ok(())
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.item_similarity(item, out);
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.user_similarity(user, out);
+        Ok(())
+    }
+    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+        // A score is yᵀ H⁻¹ Σ w z: solve for the item's side once, then every z has its share.
+        let side = solve::solve_for(self, items, values, self.factors.items.get(item.at()))?;
+        let dot = |v: &[f32]| v.iter().zip(&side).map(|(a, b)| a * b).sum::<f32>();
+        let share = |(i, &value): (&ItemIdx, &f32)| {
+            self.settings.confidence.weight(value) * dot(self.factors.items.get(i.at()))
+        };
+        Ok(items.iter().zip(values).map(share).collect())
+    }
+}
+
+impl AlsModel {
+    /// The vector of a user known by a history, by the exact solver.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for a negative value.
+    pub fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        if let Some(at) = values.iter().position(|&v| !self.settings.confidence.accepts(v)) {
+            return Err(Error::InvalidValue {
+                what: "fold-in",
+                at: format!("entry {at}"),
+                value: f64::from(values[at]),
+                expected: "finite and not negative, with a finite weight",
+            });
+        }
+        solve::fold_in(self, items, values)
+    }
+}
+
+impl Saved for AlsModel {
+    const FORMAT: &'static str = "ials";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()?;
+        let width = crate::linalg::kernels::padded(self.factors.items.dim());
+        if self.settings.factors != self.factors.items.dim() || self.item_gram.len() != width * width {
+            return Err("settings and vectors do not fit".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+//! Bayesian personalised ranking for matrix factorisation (Rendle, Freudenthaler, Gantner & Schmidt-Thieme, UAI 2009).
+//!
+//! For a user, an item they met and one they did not: a step of stochastic gradient ascent on ln σ(x·(y⁺ - y⁻)) + b⁺ - b⁻,
+//! with quadratic regularisation. One epoch takes every interaction once with a fresh negative.
+//!
+//! Parallel and yet repeatable: users are dealt to a fixed number of shards. In a round each shard runs plain sequential
+//! steps over its next users against its own copy of the item table; then each item moves by the mean of the changes of the
+//! shards that touched it. Which thread runs a shard does not matter. (Hogwild, as `implicit` has it, gives other bits each
+//! time.) Going user by user also keeps the user's vector in registers and makes the test "has the user met this item?" a
+//! look at a bitmap.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::models::factors::{Factors, Vectors};
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::UserItems;
+use crate::{Error, Result};
+
+/// Fixed, so that the result is; also the most threads that help.
+const SHARDS: usize = 8;
+
+/// Settings of BPR. Defaults: 64 factors, 100 epochs, learning rate 0.05, regularisation 0.01, seed 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bpr {
+    factors: usize,
+    epochs: usize,
+    learning_rate: f32,
+    regularization: f32,
+    seed: u64,
+}
+
+impl Default for Bpr {
+    fn default() -> Self {
+        Self { factors: 64, epochs: 100, learning_rate: 0.05, regularization: 0.01, seed: 0 }
+    }
+}
+
+impl Bpr {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Length of the vectors, besides the item's bias.
+    #[must_use]
+    pub fn factors(mut self, factors: usize) -> Self {
+        self.factors = factors;
+        self
+    }
+
+    /// Passes over the interactions.
+    #[must_use]
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Step size.
+    #[must_use]
+    pub fn learning_rate(mut self, rate: f32) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Weight of the squared norms.
+    #[must_use]
+    pub fn regularization(mut self, weight: f32) -> Self {
+        self.regularization = weight;
+        self
+    }
+
+    /// Seed of start and samples.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    fn check(&self, matrix: &UserItems) -> Result<()> {
+        if self.factors == 0 {
+            return Err(Error::parameter("factors", 0, "at least 1"));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::parameter("learning_rate", self.learning_rate, "above 0"));
+        }
+        if !(self.regularization >= 0.0 && self.regularization.is_finite()) {
+            return Err(Error::parameter("regularization", self.regularization, "0 or more"));
+        }
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        Ok(())
+    }
+}
+
+/// A trained BPR factorisation. The last entry of an item's vector is its bias, of a user's vector 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BprModel {
+    factors: Factors,
+}
+
+impl BprModel {
+    /// The vectors, of one more entry than the factors asked for.
+    pub fn factors(&self) -> &Factors {
+        &self.factors
+    }
+}
+
+/// What one shard owns: its users' vectors, its view of the items, its random numbers.
+struct Shard {
+    users: Vec<UserIdx>,
+    /// One vector for each of `users`.
+    vectors: Vec<f32>,
+    items: Vec<f32>,
+    touched: Vec<bool>,
+    rng: Pcg64Mcg,
+    order: Vec<usize>,
+    /// Place in `order`.
+    next: usize,
+    seen: Vec<bool>,
+}
+
+impl Fit for Bpr {
+    type Model = BprModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<BprModel> {
+        self.check(matrix)?;
+        let dim = self.factors + 1;
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let scale = 0.1 / (self.factors as f32).sqrt();
+        let mut draw = || scale * rng.sample::<f32, _>(StandardNormal);
+        let mut users = Vectors::zeros(matrix.n_rows(), dim);
+        for vector in users.as_mut_slice().chunks_mut(dim) {
+            vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
+            vector[dim - 1] = 1.0;
+        }
+        let mut items = Vectors::zeros(matrix.n_cols(), dim);
+        for vector in items.as_mut_slice().chunks_mut(dim) {
+            vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
+        }
+        let mut shards = self.deal(matrix, &users);
+        // Long enough to be worth copying the items, short enough that the copies stay close.
+        let round = (2 * matrix.n_cols()).max(1024);
+        for _ in 0..self.epochs {
+            for shard in &mut shards {
+                shard.order.shuffle(&mut shard.rng);
+                shard.next = 0;
+            }
+            while shards.iter().any(|shard| shard.next < shard.order.len()) {
+                shards.par_iter_mut().for_each(|shard| shard.run(self, matrix, items.as_slice(), round));
+                merge(&shards, items.as_mut_slice(), dim);
+            }
+        }
+        for shard in &shards {
+            for (user, vector) in shard.users.iter().zip(shard.vectors.chunks(dim)) {
+                users.as_mut_slice()[user.at() * dim..(user.at() + 1) * dim].copy_from_slice(vector);
+            }
+        }
+        if users.as_slice().iter().chain(items.as_slice()).any(|x| !x.is_finite()) {
+            return Err(Error::Factorization {
+                what: "BPR",
+                reason: "the vectors are no longer finite; lower the learning rate".to_owned(),
+            });
+        }
+        Ok(BprModel { factors: Factors { users, items } })
+    }
+}
+
+impl Bpr {
+    /// Users go to the shard that has the fewest interactions so far, so that rounds end together.
+    fn deal(&self, matrix: &UserItems, users: &Vectors) -> Vec<Shard> {
+        let dim = users.dim();
+        let mut shards: Vec<Shard> = (0..SHARDS)
+            .map(|n| Shard {
+                users: Vec::new(),
+                vectors: Vec::new(),
+                items: Vec::new(),
+                touched: vec![false; matrix.n_cols()],
+                rng: Pcg64Mcg::seed_from_u64(self.seed ^ (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                order: Vec::new(),
+                next: 0,
+                seen: vec![false; matrix.n_cols()],
+            })
+            .collect();
+        let mut load = [0; SHARDS];
+        for user in matrix.row_indices() {
+            // Nothing to learn from nobody, nor from somebody who met everything.
+            let n = matrix.row_len(user);
+            if n > 0 && n < matrix.n_cols() {
+                let least = (0..SHARDS).min_by_key(|&s| load[s]).unwrap_or(0);
+                load[least] += n;
+                shards[least].users.push(user);
+                shards[least].vectors.extend_from_slice(users.get(user.at()));
+            }
+        }
+        for shard in &mut shards {
+            shard.order = (0..shard.users.len()).collect();
+            debug_assert_eq!(shard.vectors.len(), shard.users.len() * dim);
+        }
+        shards
+    }
+}
+
+impl Shard {
+    /// At least `steps` steps, in whole users, against a copy of `items`.
+    fn run(&mut self, settings: &Bpr, matrix: &UserItems, items: &[f32], steps: usize) {
+        self.items.clear();
+        self.items.extend_from_slice(items);
+        self.touched.fill(false);
+        let mut done = 0;
+        while done < steps && self.next < self.order.len() {
+            let at = self.order[self.next];
+            self.next += 1;
+            let (met, _) = matrix.row(self.users[at]);
+            done += met.len();
+            self.learn(settings, at, met);
+        }
+    }
+
+    fn learn(&mut self, settings: &Bpr, at: usize, met: &[ItemIdx]) {
+        let dim = settings.factors + 1;
+        let n = self.seen.len() as u32;
+        let user = &mut self.vectors[at * dim..(at + 1) * dim];
+        met.iter().for_each(|item| self.seen[item.at()] = true);
+        for _ in 0..met.len() {
+            let positive = met[self.rng.random_range(0..met.len())].at();
+            let negative = loop {
+                let item = self.rng.random_range(0..n) as usize;
+                if !self.seen[item] {
+                    break item;
+                }
+            };
+            self.touched[positive] = true;
+            self.touched[negative] = true;
+            let (low, high) = (positive.min(negative), positive.max(negative));
+            let (head, tail) = self.items.split_at_mut(high * dim);
+            let (low_row, high_row) = (&mut head[low * dim..(low + 1) * dim], &mut tail[..dim]);
+            let (up, down) = if positive < negative { (low_row, high_row) } else { (high_row, low_row) };
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || step(user, up, down, settings.learning_rate, settings.regularization),
+            );
+        }
+        met.iter().for_each(|item| self.seen[item.at()] = false);
+    }
+}
+
+/// One ascent step; the last entry of `user` is the constant 1 that carries the item's bias.
+#[inline(always)]
+fn step(user: &mut [f32], up: &mut [f32], down: &mut [f32], rate: f32, regularization: f32) {
+    const LANES: usize = 16;
+    let dim = user.len() - 1;
+    let mut sums = [0.0_f32; LANES];
+    let whole = dim / LANES * LANES;
+    for ((u, p), q) in user[..whole]
+        .chunks_exact(LANES)
+        .zip(up[..whole].chunks_exact(LANES))
+        .zip(down[..whole].chunks_exact(LANES))
+    {
+        for j in 0..LANES {
+            sums[j] += u[j] * (p[j] - q[j]);
+        }
+    }
+    let mut score: f32 = sums.iter().sum::<f32>() + up[dim] - down[dim];
+    for j in whole..dim {
+        score += user[j] * (up[j] - down[j]);
+    }
+    // σ(-score): how wrong the order is.
+    let wrong = 1.0 / (1.0 + score.exp());
+    let (decay, rate) = (1.0 - rate * regularization, rate * wrong);
+    for ((u, p), q) in user[..dim].iter_mut().zip(&mut up[..dim]).zip(&mut down[..dim]) {
+        let (x, a, b) = (*u, *p, *q);
+        *u = decay * x + rate * (a - b);
+        *p = decay * a + rate * x;
+        *q = decay * b - rate * x;
+    }
+    up[dim] = decay * up[dim] + rate;
+    down[dim] = decay * down[dim] - rate;
+}
+
+/// Each item moves by the mean change of the shards that touched it.
+fn merge(shards: &[Shard], items: &mut [f32], dim: usize) {
+    items.par_chunks_mut(dim).enumerate().for_each(|(item, vector)| {
+        let touched = || shards.iter().filter(|shard| shard.touched[item] && !shard.items.is_empty());
+        let n = touched().count();
+        if n > 0 {
+            for (j, x) in vector.iter_mut().enumerate() {
+                *x = touched().map(|shard| shard.items[item * dim + j]).sum::<f32>() / n as f32;
+            }
+        }
+    });
+}
+
+impl Recommender for BprModel {
+    fn name(&self) -> &'static str {
+        "BPR"
+    }
+    fn n_users(&self) -> usize {
+        self.factors.users.len()
+    }
+    fn n_items(&self) -> usize {
+        self.factors.items.len()
+    }
+    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        self.factors.score_users(users, out);
+        Ok(())
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.item_similarity(item, out);
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.user_similarity(user, out);
+        Ok(())
+    }
+}
+
+impl Saved for BprModel {
+    const FORMAT: &'static str = "bpr";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()
+    }
+}

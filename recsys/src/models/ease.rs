@@ -1,0 +1,109 @@
+//! EASE: the linear autoencoder with a zero diagonal, in closed form (Steck, WWW 2019).
+//!
+//! With P = (XᵀX + λ)⁻¹ the weights are B = I - P / diag(P), column by column. The cost is one Cholesky factorisation and
+//! inverse of items x items in double precision; the memory is said before it is taken.
+
+use faer::Mat;
+use rayon::prelude::*;
+
+use crate::ids::{Index, ItemIdx};
+use crate::linalg::gram::GramRow;
+use crate::linalg::spd_inverse::invert_positive_definite;
+use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
+use crate::recommender::Fit;
+use crate::sparse::UserItems;
+use crate::{Error, Result};
+
+/// Memory a model may take to train unless told otherwise: 8 GiB.
+pub(crate) const MEMORY_LIMIT: u64 = 8 << 30;
+
+/// Settings of EASE. Interactions count as ones, whatever their value.
+///
+/// ```
+/// use cairn_recsys::{Ease, Filter, Fit, Interactions};
+/// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
+/// let model = Ease::new(1.0).fit(&log)?;
+/// assert_eq!(model.recommend("ann", 1, &Filter::unseen())?[0].id, "rusk");
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ease {
+    lambda: f64,
+    memory_limit: u64,
+}
+
+impl Ease {
+    /// With regularisation λ: hundreds for dense logs, more for larger ones.
+    #[must_use]
+    pub fn new(lambda: f64) -> Self {
+        Self { lambda, memory_limit: MEMORY_LIMIT }
+    }
+
+    /// Most bytes that training may take; default 8 GiB.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Bytes that training on that many items takes: two double-precision matrices of items x items, of which one is then
+    /// replaced by the single-precision weights.
+    pub fn memory_needed(n_items: usize) -> u64 {
+        let cells = n_items as u64 * n_items as u64;
+        2 * 8 * cells
+    }
+}
+
+impl Fit for Ease {
+    type Model = ItemItemModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
+        if !(self.lambda > 0.0 && self.lambda.is_finite()) {
+            return Err(Error::parameter("lambda", self.lambda, "above 0"));
+        }
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        let n = matrix.n_cols();
+        let needed = Self::memory_needed(n);
+        if needed > self.memory_limit {
+            let what = format!("EASE on {n} items");
+            return Err(Error::Memory { what, needed, limit: self.memory_limit });
+        }
+        let inverse = invert_positive_definite(gram(matrix, self.lambda))?;
+        let mut weights = vec![0.0; n * n];
+        weights.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
+            for (j, weight) in row.iter_mut().enumerate() {
+                // The inverse is symmetric: read along its columns.
+                *weight = if i == j { 0.0 } else { (-inverse[(j, i)] / inverse[(j, j)]) as f32 };
+            }
+        });
+        Ok(ItemItemModel {
+            kind: ItemItemKind::Ease,
+            n_users: matrix.n_rows(),
+            n_items: n,
+            binary: true,
+            weights: Weights::Dense(weights),
+        })
+    }
+}
+
+/// XᵀX + λ for X of ones. Counts below 2²⁴ are exact in single precision, and so are sums of them.
+fn gram(matrix: &UserItems, lambda: f64) -> Mat<f64> {
+    let n = matrix.n_cols();
+    let ones = matrix.map_values(|_, _, _| 1.0);
+    let transpose = ones.transpose();
+    let mut gram = Mat::<f64>::zeros(n, n);
+    gram.as_mut().par_col_chunks_mut(32).enumerate().for_each(|(chunk, mut columns)| {
+        let mut row = GramRow::<ItemIdx>::new(n);
+        for j in 0..columns.ncols() {
+            let item = chunk * 32 + j;
+            row.fill(&transpose, &ones, ItemIdx(item as u32));
+            for other in &row.touched {
+                columns[(other.at(), j)] = f64::from(row.sums[other.at()]);
+            }
+            columns[(item, j)] += lambda;
+        }
+    });
+    gram
+}

@@ -1,0 +1,138 @@
+//! Item-to-item weights: the model that item-kNN, RP3beta, SLIM and EASE all produce.
+//!
+//! A user's scores are the sum of their items' rows of weights. So one type scores, folds in, explains and saves for all
+//! four; they differ in how the weights come about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::recommender::Recommender;
+use crate::saved::Saved;
+use crate::sparse::{Csr, UserItems};
+
+/// Which method the weights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ItemItemKind {
+    /// Item neighbourhoods.
+    ItemKnn,
+    /// Random walks of three steps.
+    Rp3Beta,
+    /// Sparse linear method.
+    Slim,
+    /// Embarrassingly shallow autoencoder.
+    Ease,
+}
+
+/// Weights from every item (row) to every item (column).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Weights {
+    Sparse(Csr<ItemIdx, ItemIdx>),
+    /// Row-major, items x items.
+    Dense(Vec<f32>),
+}
+
+/// A trained item-to-item model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemItemModel {
+    pub(crate) kind: ItemItemKind,
+    pub(crate) n_users: usize,
+    pub(crate) n_items: usize,
+    /// Whether a history counts by its values or only by what is in it.
+    pub(crate) binary: bool,
+    pub(crate) weights: Weights,
+}
+
+impl ItemItemModel {
+    /// The method.
+    pub fn kind(&self) -> ItemItemKind {
+        self.kind
+    }
+
+    /// The weight from one item to another; 0 where none is stored.
+    pub fn weight(&self, from: ItemIdx, to: ItemIdx) -> f32 {
+        match &self.weights {
+            Weights::Sparse(weights) => weights.get(from, to).unwrap_or(0.0),
+            Weights::Dense(weights) => weights[from.at() * self.n_items + to.at()],
+        }
+    }
+
+    fn strength(&self, value: f32) -> f32 {
+        if self.binary { 1.0 } else { value }
+    }
+
+    fn add(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        for (&item, &value) in items.iter().zip(values) {
+            let strength = self.strength(value);
+            match &self.weights {
+                Weights::Sparse(weights) => {
+                    let (columns, weights) = weights.row(item);
+                    for (column, &weight) in columns.iter().zip(weights) {
+                        out[column.at()] += strength * weight;
+                    }
+                }
+                Weights::Dense(weights) => {
+                    let row = &weights[item.at() * self.n_items..(item.at() + 1) * self.n_items];
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || out.iter_mut().zip(row).for_each(|(out, &weight)| *out += strength * weight),
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Recommender for ItemItemModel {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            ItemItemKind::ItemKnn => "ItemKNN",
+            ItemItemKind::Rp3Beta => "RP3beta",
+            ItemItemKind::Slim => "SLIM",
+            ItemItemKind::Ease => "EASE",
+        }
+    }
+    fn n_users(&self) -> usize {
+        self.n_users
+    }
+    fn n_items(&self) -> usize {
+        self.n_items
+    }
+    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        for (&user, out) in users.iter().zip(out.chunks_mut(self.n_items)) {
+            let (items, values) = seen.row(user);
+            self.add(items, values, out);
+        }
+        Ok(())
+    }
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        self.add(items, values, out);
+        Ok(())
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        let strength = if self.binary { 0.0 } else { 1.0 };
+        self.add(&[item], &[strength], out);
+        Ok(())
+    }
+    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+        Ok(items.iter().zip(values).map(|(&from, &v)| self.strength(v) * self.weight(from, item)).collect())
+    }
+}
+
+impl Saved for ItemItemModel {
+    const FORMAT: &'static str = "item-item";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let fits = match &self.weights {
+            Weights::Sparse(w) => {
+                w.is_consistent() && (w.n_rows(), w.n_cols()) == (self.n_items, self.n_items)
+            }
+            Weights::Dense(w) => {
+                self.n_items.checked_mul(self.n_items) == Some(w.len()) && w.iter().all(|w| w.is_finite())
+            }
+        };
+        if fits { Ok(()) } else { Err("the weights are not a matrix of items by items".to_owned()) }
+    }
+}

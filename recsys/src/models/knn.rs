@@ -1,0 +1,302 @@
+//! Neighbourhoods for ranking: item-kNN and user-kNN with cosine, TF-IDF and BM25 weights.
+//!
+//! Similarity is the cosine of weighted vectors, shrunk towards zero where few have both: dot / (norms + shrink). TF-IDF
+//! and BM25 treat an item as a document and its users as words: a user who met everything says little about any item
+//! (as in the `implicit` library, whose defaults K1 = 100, B = 0.8 are kept).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::gram::best_of_product;
+use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::{Csr, ItemUsers, UserItems};
+use crate::{Error, Result};
+
+/// How entries are weighted before the cosine.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum KnnWeighting {
+    /// As they are. The default.
+    #[default]
+    Cosine,
+    /// sqrt(value) ln(N / (1 + n)) for N items, of which the user met n.
+    TfIdf,
+    /// Okapi BM25.
+    Bm25 {
+        /// Saturation of the value.
+        k1: f32,
+        /// Strength of the normalisation by an item's popularity.
+        b: f32,
+    },
+}
+
+impl KnnWeighting {
+    /// BM25 with K1 = 100, B = 0.8.
+    #[must_use]
+    pub fn bm25() -> Self {
+        Self::Bm25 { k1: 100.0, b: 0.8 }
+    }
+
+    /// What has to be known of a matrix of documents (rows) by words (columns) to weight any row.
+    fn learn<R: Index, C: Index>(self, documents: &Csr<R, C>) -> Weigher {
+        let mut df = vec![0_u32; documents.n_cols()];
+        documents.columns().iter().for_each(|word| df[word.at()] += 1);
+        let n = documents.n_rows() as f32;
+        let total: f64 = documents.values().iter().map(|&v| f64::from(v)).sum();
+        Weigher {
+            weighting: self,
+            idf: df.iter().map(|&df| (n / (1.0 + df as f32)).ln().max(0.0)).collect(),
+            average: total as f32 / n,
+        }
+    }
+}
+
+/// A weighting with the counts of the matrix it was learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Weigher {
+    weighting: KnnWeighting,
+    idf: Vec<f32>,
+    /// Mean sum of a row.
+    average: f32,
+}
+
+impl Weigher {
+    fn row<C: Index>(&self, words: &[C], values: &[f32]) -> Vec<f32> {
+        let length: f32 = values.iter().sum();
+        let weight = |(word, &value): (&C, &f32)| match self.weighting {
+            KnnWeighting::Cosine => value,
+            KnnWeighting::TfIdf => value.max(0.0).sqrt() * self.idf[word.at()],
+            KnnWeighting::Bm25 { k1, b } => {
+                let norm = 1.0 - b + b * length / self.average;
+                value * (k1 + 1.0) / (k1 * norm + value) * self.idf[word.at()]
+            }
+        };
+        words.iter().zip(values).map(weight).collect()
+    }
+
+    fn apply<R: Index, C: Index>(&self, documents: &Csr<R, C>) -> Csr<R, C> {
+        let rows = documents.row_indices().flat_map(|d| {
+            let (words, values) = documents.row(d);
+            self.row(words, values)
+        });
+        let values = rows.collect();
+        Csr::from_parts(
+            documents.n_cols(),
+            documents.offsets().to_vec(),
+            documents.columns().to_vec(),
+            values,
+        )
+    }
+}
+
+fn norm(values: &[f32]) -> f32 {
+    values.iter().map(|v| v * v).sum::<f32>().sqrt()
+}
+
+/// dot / (norms + shrink); 0 where nothing can be said.
+fn cosine(dot: f32, norms: f32, shrink: f32) -> f32 {
+    let scale = norms + shrink;
+    if scale > 0.0 { dot / scale } else { 0.0 }
+}
+
+fn norms<R: Index, C: Index>(matrix: &Csr<R, C>) -> Vec<f32> {
+    matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
+}
+
+fn check(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
+    if neighbours == 0 {
+        return Err(Error::parameter("neighbours", 0, "at least 1"));
+    }
+    if !(shrink >= 0.0 && shrink.is_finite()) {
+        return Err(Error::parameter("shrink", shrink, "0 or more"));
+    }
+    if matrix.nnz() == 0 {
+        return Err(Error::Empty { what: "the training matrix" });
+    }
+    matrix.check_values("kNN", "finite and not negative", |v| v.is_finite() && v >= 0.0)
+}
+
+macro_rules! knn_settings {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            neighbours: usize,
+            shrink: f32,
+            weighting: KnnWeighting,
+        }
+
+        impl $name {
+            /// With that many neighbours, plain cosine, no shrinkage.
+            #[must_use]
+            pub fn new(neighbours: usize) -> Self {
+                Self { neighbours, shrink: 0.0, weighting: KnnWeighting::Cosine }
+            }
+
+            /// Added to the product of the norms.
+            #[must_use]
+            pub fn shrink(mut self, shrink: f32) -> Self {
+                self.shrink = shrink;
+                self
+            }
+
+            /// Weights of entries.
+            #[must_use]
+            pub fn weighting(mut self, weighting: KnnWeighting) -> Self {
+                self.weighting = weighting;
+                self
+            }
+        }
+    };
+}
+
+knn_settings!(
+    /// Item-kNN: an item scores by its similarity to the items of the history, of which each knows its nearest ones.
+    ItemKnn
+);
+knn_settings!(
+    /// User-kNN: an item scores by what the nearest users did with it.
+    UserKnn
+);
+
+impl Fit for ItemKnn {
+    type Model = ItemItemModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
+        check(self.neighbours, self.shrink, matrix)?;
+        let transpose = matrix.transpose();
+        let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
+        let norms = norms(&weighted);
+        let weights = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |i, j, dot| {
+            cosine(dot, norms[i.at()] * norms[j.at()], self.shrink)
+        });
+        Ok(ItemItemModel {
+            kind: ItemItemKind::ItemKnn,
+            n_users: matrix.n_rows(),
+            n_items: matrix.n_cols(),
+            binary: false,
+            weights: Weights::Sparse(weights),
+        })
+    }
+}
+
+/// A trained user-kNN: the neighbours of every user, and what a new one is compared with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserKnnModel {
+    neighbours: Csr<UserIdx, UserIdx>,
+    /// Lengths of the weighted rows. The rows themselves are made again from the training matrix when they are needed.
+    norms: Vec<f32>,
+    n_items: usize,
+    k: usize,
+    shrink: f32,
+    weigher: Weigher,
+}
+
+impl Fit for UserKnn {
+    type Model = UserKnnModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
+        check(self.neighbours, self.shrink, matrix)?;
+        let weigher = self.weighting.learn(matrix);
+        let weighted = weigher.apply(matrix);
+        let norms = norms(&weighted);
+        let neighbours = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |u, v, dot| {
+            cosine(dot, norms[u.at()] * norms[v.at()], self.shrink)
+        });
+        Ok(UserKnnModel {
+            neighbours,
+            norms,
+            n_items: matrix.n_cols(),
+            k: self.neighbours,
+            shrink: self.shrink,
+            weigher,
+        })
+    }
+}
+
+impl UserKnnModel {
+    fn add(seen: &UserItems, users: &[UserIdx], similarities: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        for (&user, &similarity) in users.iter().zip(similarities) {
+            let (items, values) = seen.row(user);
+            for (item, &value) in items.iter().zip(values) {
+                out[item.at()] += similarity * value;
+            }
+        }
+    }
+
+    /// Nearest users of the training matrix, and how near.
+    pub fn neighbours(&self, user: UserIdx) -> (&[UserIdx], &[f32]) {
+        self.neighbours.row(user)
+    }
+}
+
+impl Recommender for UserKnnModel {
+    fn name(&self) -> &'static str {
+        "UserKNN"
+    }
+    fn n_users(&self) -> usize {
+        self.norms.len()
+    }
+    fn n_items(&self) -> usize {
+        self.n_items
+    }
+    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        for (&user, out) in users.iter().zip(out.chunks_mut(self.n_items)) {
+            let (users, similarities) = self.neighbours.row(user);
+            Self::add(seen, users, similarities, out);
+        }
+        Ok(())
+    }
+    /// A user of the training matrix with the very same history is taken for the same person and is no neighbour.
+    fn score_history(
+        &self,
+        seen: &UserItems,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let weighted = self.weigher.row(items, values);
+        let length = norm(&weighted);
+        let mut profile = vec![0.0; self.n_items];
+        items.iter().zip(&weighted).for_each(|(i, &v)| profile[i.at()] = v);
+        let similarity = |user: UserIdx| {
+            let row = seen.row(user);
+            if row == (items, values) {
+                return f32::NAN;
+            }
+            let weighted = self.weigher.row(row.0, row.1);
+            let dot: f32 = row.0.iter().zip(&weighted).map(|(i, v)| v * profile[i.at()]).sum();
+            let similarity = cosine(dot, self.norms[user.at()] * length, self.shrink);
+            if similarity > 0.0 { similarity } else { f32::NAN }
+        };
+        let similarities: Vec<f32> = seen.row_indices().map(similarity).collect();
+        let mut best = crate::top_k::top_k(&similarities, self.k);
+        best.sort_unstable_by_key(|e| e.item);
+        let (users, near): (Vec<_>, Vec<_>) = best.iter().map(|e| (UserIdx(e.item.0), e.score)).unzip();
+        Self::add(seen, &users, &near, out);
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        out.fill(f32::NAN);
+        let (users, similarities) = self.neighbours.row(user);
+        users.iter().zip(similarities).for_each(|(u, &s)| out[u.at()] = s);
+        Ok(())
+    }
+}
+
+impl Saved for UserKnnModel {
+    const FORMAT: &'static str = "user-knn";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let n = self.norms.len();
+        let square = (self.neighbours.n_rows(), self.neighbours.n_cols()) == (n, n);
+        if square && self.neighbours.is_consistent() && self.weigher.idf.len() == self.n_items {
+            Ok(())
+        } else {
+            Err("neighbours, lengths and weights do not fit".to_owned())
+        }
+    }
+}

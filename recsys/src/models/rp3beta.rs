@@ -1,0 +1,90 @@
+//! RP3beta: random walks item - user - item, popular targets discounted
+//! (Paudel, Christoffel, Newell & Bernstein, ACM TiiS 2016).
+//!
+//! With P the row-normalised matrix in either direction, entries raised to α: W = P(item→user) P(user→item), divided by the
+//! target's degree to the β, the best k targets of each item kept.
+
+use crate::ids::Index;
+use crate::linalg::gram::best_of_product;
+use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
+use crate::recommender::Fit;
+use crate::sparse::{Csr, UserItems};
+use crate::{Error, Result};
+
+/// Settings of RP3beta. Defaults: α = 1, β = 0.6, 100 neighbours. Values are not looked at, only what was met.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rp3Beta {
+    neighbours: usize,
+    alpha: f32,
+    beta: f32,
+}
+
+impl Default for Rp3Beta {
+    fn default() -> Self {
+        Self { neighbours: 100, alpha: 1.0, beta: 0.6 }
+    }
+}
+
+impl Rp3Beta {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Targets kept for each item.
+    #[must_use]
+    pub fn neighbours(mut self, neighbours: usize) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
+    /// Exponent of the transition probabilities.
+    #[must_use]
+    pub fn alpha(mut self, alpha: f32) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Exponent of the discount for popular targets; 0 gives P3alpha.
+    #[must_use]
+    pub fn beta(mut self, beta: f32) -> Self {
+        self.beta = beta;
+        self
+    }
+}
+
+/// Rows of equal probabilities, to the alpha.
+fn transitions<R: Index, C: Index>(matrix: &Csr<R, C>, alpha: f32) -> Csr<R, C> {
+    matrix.map_values(|row, _, _| (1.0 / matrix.row_len(row) as f32).powf(alpha))
+}
+
+impl Fit for Rp3Beta {
+    type Model = ItemItemModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
+        if self.neighbours == 0 {
+            return Err(Error::parameter("neighbours", 0, "at least 1"));
+        }
+        for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::parameter(name, value, "0 or more"));
+            }
+        }
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        let transpose = matrix.transpose();
+        let discount: Vec<f32> =
+            transpose.row_indices().map(|i| (transpose.row_len(i) as f32).powf(-self.beta)).collect();
+        let (there, back) = (transitions(&transpose, self.alpha), transitions(matrix, self.alpha));
+        let weights = best_of_product(&there, &back, self.neighbours, |_, j, sum| sum * discount[j.at()]);
+        Ok(ItemItemModel {
+            kind: ItemItemKind::Rp3Beta,
+            n_users: matrix.n_rows(),
+            n_items: matrix.n_cols(),
+            binary: true,
+            weights: Weights::Sparse(weights),
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! SLIM: sparse linear method (Ning & Karypis, ICDM 2011).
+//!
+//! For each item the elastic net that predicts its column from all others, weights not negative: minimise
+//! ½|xⱼ - X w|² + ½ l2 |w|² + l1 |w|₁. Coordinate descent on the Gram matrix; since neither the counts nor the weights are
+//! negative, only items that occur together with the target more than l1 times can ever get a weight, which leaves few
+//! coordinates to visit.
+
+use rayon::prelude::*;
+
+use crate::ids::{Index, ItemIdx};
+use crate::linalg::gram::{GramRow, from_rows};
+use crate::models::ease::MEMORY_LIMIT;
+use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
+use crate::recommender::Fit;
+use crate::sparse::{Csr, UserItems};
+use crate::{Error, Result};
+
+/// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 sweeps, to a change below 1e-3. Interactions count as ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slim {
+    l1: f32,
+    l2: f32,
+    sweeps: usize,
+    tolerance: f32,
+    memory_limit: u64,
+}
+
+impl Default for Slim {
+    fn default() -> Self {
+        Self { l1: 1.0, l2: 100.0, sweeps: 100, tolerance: 1e-3, memory_limit: MEMORY_LIMIT }
+    }
+}
+
+impl Slim {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Weight of |w|: more makes the weights sparser.
+    #[must_use]
+    pub fn l1(mut self, l1: f32) -> Self {
+        self.l1 = l1;
+        self
+    }
+
+    /// Weight of |w|².
+    #[must_use]
+    pub fn l2(mut self, l2: f32) -> Self {
+        self.l2 = l2;
+        self
+    }
+
+    /// Most sweeps over the coordinates of an item.
+    #[must_use]
+    pub fn sweeps(mut self, sweeps: usize) -> Self {
+        self.sweeps = sweeps;
+        self
+    }
+
+    /// Sweeps end when no weight changes by more than this.
+    #[must_use]
+    pub fn tolerance(mut self, tolerance: f32) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Most bytes the Gram matrix may take; default 8 GiB.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// One item's weights from the others. After a sweep over all candidates those with a weight are settled among
+    /// themselves; it ends when a sweep over all changes nothing more.
+    fn column(&self, gram: &[f32], n: usize, target: usize) -> Vec<(ItemIdx, f32)> {
+        let goal = &gram[target * n..(target + 1) * n];
+        let candidates: Vec<usize> = (0..n).filter(|&i| i != target && goal[i] > self.l1).collect();
+        let mut weights = vec![0.0_f32; n];
+        // What the current weights already explain of each co-occurrence with the target: Gram times weights.
+        let mut explained = vec![0.0_f32; n];
+        let mut sweep = |over: &[usize], weights: &mut [f32]| {
+            let mut largest = 0.0_f32;
+            for &i in over {
+                let row = &gram[i * n..(i + 1) * n];
+                let free = goal[i] - (explained[i] - row[i] * weights[i]);
+                let next = ((free - self.l1) / (row[i] + self.l2)).max(0.0);
+                let change = next - weights[i];
+                if change != 0.0 {
+                    weights[i] = next;
+                    largest = largest.max(change.abs());
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || explained.iter_mut().zip(row).for_each(|(e, &g)| *e += change * g),
+                    );
+                }
+            }
+            largest
+        };
+        let mut left = self.sweeps;
+        while left > 0 {
+            left -= 1;
+            if sweep(&candidates, &mut weights) <= self.tolerance {
+                break;
+            }
+            let active: Vec<usize> = candidates.iter().copied().filter(|&i| weights[i] > 0.0).collect();
+            while left > 0 {
+                left -= 1;
+                if sweep(&active, &mut weights) <= self.tolerance {
+                    break;
+                }
+            }
+        }
+        candidates.iter().filter(|&&i| weights[i] > 0.0).map(|&i| (ItemIdx(i as u32), weights[i])).collect()
+    }
+}
+
+impl Fit for Slim {
+    type Model = ItemItemModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
+        for (name, value) in [("l1", self.l1), ("l2", self.l2), ("tolerance", self.tolerance)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::parameter(name, value, "0 or more"));
+            }
+        }
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        let n = matrix.n_cols();
+        let needed = 4 * n as u64 * n as u64;
+        if needed > self.memory_limit {
+            let what = format!("SLIM on {n} items");
+            return Err(Error::Memory { what, needed, limit: self.memory_limit });
+        }
+        let ones = matrix.map_values(|_, _, _| 1.0);
+        let transpose = ones.transpose();
+        let mut gram = vec![0.0_f32; n * n];
+        gram.par_chunks_mut(n * 32).enumerate().for_each(|(chunk, rows)| {
+            let mut row = GramRow::<ItemIdx>::new(n);
+            for (i, out) in rows.chunks_mut(n).enumerate() {
+                row.fill(&transpose, &ones, ItemIdx((chunk * 32 + i) as u32));
+                row.touched.iter().for_each(|j| out[j.at()] = row.sums[j.at()]);
+            }
+        });
+        let columns = (0..n).into_par_iter().map(|target| self.column(&gram, n, target)).collect();
+        let weights: Csr<ItemIdx, ItemIdx> = from_rows::<ItemIdx, ItemIdx>(n, columns).transpose();
+        Ok(ItemItemModel {
+            kind: ItemItemKind::Slim,
+            n_users: matrix.n_rows(),
+            n_items: n,
+            binary: true,
+            weights: Weights::Sparse(weights),
+        })
+    }
+}

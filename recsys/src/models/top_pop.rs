@@ -1,0 +1,75 @@
+//! The popularity baseline: everybody gets the most popular items. What every other model must beat.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::UserItems;
+use crate::{Error, Result};
+
+/// Ranks items by the number of users who met them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopPop;
+
+impl TopPop {
+    /// There is nothing to set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// The counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopPopModel {
+    n_users: usize,
+    counts: Vec<f32>,
+}
+
+impl Fit for TopPop {
+    type Model = TopPopModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<TopPopModel> {
+        if matrix.nnz() == 0 {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
+        let mut counts = vec![0_u32; matrix.n_cols()];
+        for item in matrix.columns() {
+            counts[item.at()] += 1;
+        }
+        Ok(TopPopModel { n_users: matrix.n_rows(), counts: counts.iter().map(|&n| n as f32).collect() })
+    }
+}
+
+impl Recommender for TopPopModel {
+    fn name(&self) -> &'static str {
+        "TopPop"
+    }
+    fn n_users(&self) -> usize {
+        self.n_users
+    }
+    fn n_items(&self) -> usize {
+        self.counts.len()
+    }
+    fn score_users(&self, _: &UserItems, _: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        out.chunks_mut(self.counts.len()).for_each(|row| row.copy_from_slice(&self.counts));
+        Ok(())
+    }
+    fn score_history(&self, _: &UserItems, _: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
+        out.copy_from_slice(&self.counts);
+        Ok(())
+    }
+}
+
+impl Saved for TopPopModel {
+    const FORMAT: &'static str = "top-pop";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        if self.counts.iter().all(|n| n.is_finite()) {
+            Ok(())
+        } else {
+            Err("a count is not finite".to_owned())
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What every model keeps: [`Recommender`], and how one is made: [`Fit`].
+//!
+//! A model only scores, by dense index; everything a user of the crate touches (ids, lists, filters, explanations, files)
+//! is written once, in [`Fitted`]. So no model can break the contract of a list, and a new model is a score function and
+//! little else.
+
+use std::fmt::Debug;
+
+use crate::ids::{Id, ItemIdx, UserIdx};
+use crate::sparse::UserItems;
+use crate::{Error, Fitted, Interactions, Result};
+
+/// A trained model: scores of all items for users, and what else it can say.
+///
+/// Scores are only compared within one user. A score that is not finite means "not to be recommended". What a model cannot
+/// do it leaves to the default, which is [`Error::Unsupported`].
+pub trait Recommender: Debug + Send + Sync {
+    /// Short name for tables and messages.
+    fn name(&self) -> &'static str;
+
+    /// Users it was trained on.
+    fn n_users(&self) -> usize;
+
+    /// Items it was trained on.
+    fn n_items(&self) -> usize;
+
+    /// Scores of all items for each of `users`: `out` is row-major, users x items. `seen` is the training matrix, for
+    /// models that score from a user's row.
+    ///
+    /// # Errors
+    /// None for users and lengths in range, which [`Fitted`] sees to.
+    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()>;
+
+    /// Scores of all items for a user known only by a history: `items` ascending and distinct, with their `values`.
+    /// For a history from the training log this agrees with [`score_users`](Self::score_users).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
+    fn score_history(
+        &self,
+        seen: &UserItems,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let _ = (seen, items, values, out);
+        Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
+    }
+
+    /// How similar every item is to `item`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        let _ = (item, out);
+        Err(Error::Unsupported { model: self.name(), operation: "similar items" })
+    }
+
+    /// How similar every user is to `user`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        let _ = (user, out);
+        Err(Error::Unsupported { model: self.name(), operation: "similar users" })
+    }
+
+    /// How much each item of a history contributes to the score of `item`; the contributions add up to the score.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
+    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+        let _ = (items, values, item);
+        Err(Error::Unsupported { model: self.name(), operation: "explanations" })
+    }
+}
+
+impl Recommender for Box<dyn Recommender> {
+    fn name(&self) -> &'static str {
+        self.as_ref().name()
+    }
+    fn n_users(&self) -> usize {
+        self.as_ref().n_users()
+    }
+    fn n_items(&self) -> usize {
+        self.as_ref().n_items()
+    }
+    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        self.as_ref().score_users(seen, users, out)
+    }
+    fn score_history(
+        &self,
+        seen: &UserItems,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.as_ref().score_history(seen, items, values, out)
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        self.as_ref().item_similarity(item, out)
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        self.as_ref().user_similarity(user, out)
+    }
+    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+        self.as_ref().contributions(items, values, item)
+    }
+}
+
+/// Settings of a model that can be trained. Implementors provide [`fit_matrix`](Self::fit_matrix); callers use
+/// [`fit`](Self::fit).
+pub trait Fit: Send + Sync {
+    /// What training gives.
+    type Model: Recommender;
+
+    /// Trains on a matrix of users by items.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for settings out of range, [`Error::InvalidValue`] for values the model cannot take, and the
+    /// model's own.
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<Self::Model>;
+
+    /// Trains on a log. The result speaks the log's ids and knows what each user has seen.
+    ///
+    /// # Errors
+    /// As [`fit_matrix`](Self::fit_matrix), and [`Error::Empty`] for a log without rows.
+    fn fit<U: Id, I: Id>(&self, log: &Interactions<U, I>) -> Result<Fitted<Self::Model, U, I>> {
+        if log.is_empty() {
+            return Err(Error::Empty { what: "the training log" });
+        }
+        let matrix = log.user_items();
+        let model = self.fit_matrix(&matrix)?;
+        Fitted::new(model, log.catalog().clone(), matrix)
+    }
+}

@@ -1,0 +1,106 @@
+//! Model files: the golden bytes, and every kind of damage.
+
+use cairn_recsys::{Error, Filter, Fit, Fitted, Interactions, PureSvd, PureSvdModel, TopPop, TopPopModel};
+
+fn model() -> Fitted<TopPopModel, String, u32> {
+    let rows = [("ann", 7, 1.0), ("ann", 9, 2.0), ("bob", 9, 3.0)].map(|(u, i, v)| (u.to_owned(), i, v));
+    TopPop::new().fit(&Interactions::from_ratings(rows).unwrap()).unwrap()
+}
+
+/// Files of version 1 must stay readable: these bytes may only change together with the version.
+#[test]
+fn golden_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("golden.cairn");
+    model().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let mut want = b"CAIRNREC".to_vec();
+    want.extend([1, 0, 0, 0]);
+    let mut payload = vec![7];
+    payload.extend(b"top-pop");
+    payload.extend(b"\x02\x03ann\x03bob"); // user ids
+    payload.extend([2, 7, 9]); // item ids
+    payload.extend([2, 3, 0, 2, 3]); // columns; row starts 0, 2, 3
+    payload.extend([3, 0, 1, 1]); // items met
+    payload.push(3);
+    [1.0_f32, 2.0, 3.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
+    payload.extend([2, 2]); // users; counts
+    [1.0_f32, 2.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
+    want.extend((payload.len() as u64).to_le_bytes());
+    want.extend(crc32fast::hash(&payload).to_le_bytes());
+    want.extend(payload);
+    assert_eq!(bytes, want);
+    let loaded = Fitted::<TopPopModel, String, u32>::load(&path).unwrap();
+    assert_eq!(loaded.recommend("bob", 3, &Filter::unseen()).unwrap()[0].id, 7);
+}
+
+fn reason(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cairn");
+    std::fs::write(&path, bytes).unwrap();
+    match Fitted::<TopPopModel, String, u32>::load(&path) {
+        Err(Error::ModelFile { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cairn");
+    model().save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    assert!(reason(b"").contains("not a Cairn"));
+    assert!(reason(b"PK\x03\x04 something else altogether").contains("not a Cairn"));
+    for cut in 24..good.len() {
+        assert!(reason(&good[..cut]).contains("announced"), "cut at {cut}");
+    }
+    for at in 24..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        assert!(reason(&bad).contains("checksum"), "flipped at {at}");
+    }
+    let mut future = good.clone();
+    future[8] = 99;
+    assert!(reason(&future).contains("version 99"));
+    let mut longer = good;
+    longer.push(0);
+    assert!(reason(&longer).contains("announced"));
+}
+
+/// A file whose checksum is right but whose contents lie.
+fn forged(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = b"CAIRNREC\x01\0\0\0".to_vec();
+    bytes.extend((payload.len() as u64).to_le_bytes());
+    bytes.extend(crc32fast::hash(payload).to_le_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+#[test]
+fn forged_lengths_and_indices_are_refused() {
+    // A list of 2^63 users.
+    let mut payload = b"\x07top-pop".to_vec();
+    payload.extend([253, 0, 0, 0, 0, 0, 0, 0, 0x80]);
+    assert!(reason(&forged(&payload)).contains("does not decode"));
+    // Item 5 of 2.
+    let mut payload = b"\x07top-pop\x01\x03ann\x02\x07\x09\x02\x02\x00\x01\x01\x05\x01".to_vec();
+    payload.extend(1.0_f32.to_le_bytes());
+    payload.extend([1, 2]);
+    [1.0_f32, 2.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
+    assert!(reason(&forged(&payload)).contains("sparse matrix"));
+}
+
+#[test]
+fn another_model_or_a_missing_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cairn");
+    let log = Interactions::from_ratings([(1, 1), (1, 2), (2, 1)]).unwrap();
+    PureSvd::new(1).fit(&log).unwrap().save(&path).unwrap();
+    let error = Fitted::<TopPopModel>::load(&path).unwrap_err().to_string();
+    assert!(error.contains("pure-svd") && error.contains("top-pop"), "{error}");
+    assert!(Fitted::<PureSvdModel>::load(&path).is_ok());
+    assert!(matches!(Fitted::<PureSvdModel>::load(folder.path().join("none")), Err(Error::Io { .. })));
+    assert!(matches!(model().save(folder.path().join("no/such/folder/m")), Err(Error::Io { .. })));
+    assert!(model().save("/").is_err());
+}
