@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-#[path = "../benches/table.rs"]
+#[path = "../benches/table/mod.rs"]
 mod table;
 
 fn main() {

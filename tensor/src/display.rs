@@ -36,8 +36,7 @@ struct Style {
 
 impl Style {
     fn of<T: Element>(tensor: &Tensor<T>, edge: usize, precision: usize) -> Self {
-        use crate::DType;
-        let float = matches!(T::DTYPE, DType::F32 | DType::F64);
+        let float = T::DTYPE.is_float();
         let mut shown = Vec::new();
         for_each_shown(tensor, &mut Vec::new(), edge, &mut |x| shown.push(x));
         let magnitudes = || shown.iter().map(|x| x.to_f64().abs()).filter(|x| x.is_finite() && *x > 0.0);

@@ -30,6 +30,17 @@ pub enum DType {
     U8,
     /// Truth value.
     Bool,
+    /// 16-bit IEEE 754 floating point, for storage.
+    F16,
+    /// The upper half of an `f32`, for storage.
+    BF16,
+}
+
+impl DType {
+    /// Whether the type is a floating-point one.
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
 }
 
 impl Display for DType {
@@ -41,6 +52,8 @@ impl Display for DType {
             DType::U32 => "u32",
             DType::U8 => "u8",
             DType::Bool => "bool",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
         })
     }
 }
@@ -53,6 +66,8 @@ mod sealed {
     impl Sealed for u32 {}
     impl Sealed for u8 {}
     impl Sealed for bool {}
+    impl Sealed for half::f16 {}
+    impl Sealed for half::bf16 {}
 }
 
 /// A type that a [`Tensor`](crate::Tensor) can hold.
@@ -72,6 +87,15 @@ pub trait Element:
     /// The value nearest to `x`, held within the type's range.
     #[doc(hidden)]
     fn from_i64(x: i64) -> Self;
+    /// The type's name in `.npy` headers, without the byte order.
+    #[doc(hidden)]
+    const NPY: Option<&'static str>;
+    /// Appends the value's bytes, the least significant first.
+    #[doc(hidden)]
+    fn push_bytes(self, out: &mut Vec<u8>);
+    /// The value of so many bytes, the most significant first or last; `None` if they are none.
+    #[doc(hidden)]
+    fn from_bytes(bytes: &[u8], big_endian: bool) -> Option<Self>;
     /// The value as an integer, for the types that are whole numbers (`false` and `true` are 0 and 1).
     #[doc(hidden)]
     fn whole(self) -> Option<i64>;
@@ -86,9 +110,24 @@ pub trait Element:
     }
 }
 
+/// The byte order of a type with `to_le_bytes` and the like.
+macro_rules! bytes {
+    ($npy:expr) => {
+        const NPY: Option<&'static str> = $npy;
+        fn push_bytes(self, out: &mut Vec<u8>) {
+            out.extend(self.to_le_bytes());
+        }
+        fn from_bytes(bytes: &[u8], big_endian: bool) -> Option<Self> {
+            let bytes = bytes.try_into().ok()?;
+            Some(if big_endian { Self::from_be_bytes(bytes) } else { Self::from_le_bytes(bytes) })
+        }
+    };
+}
+
 macro_rules! element {
-    ($($t:ty => $dtype:ident, $from_i64:expr, $whole:expr;)*) => {$(
+    ($($t:ty => $dtype:ident, $npy:literal, $from_i64:expr, $whole:expr;)*) => {$(
         impl Element for $t {
+            bytes!(Some($npy));
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
             #[inline(always)]
@@ -111,14 +150,58 @@ macro_rules! element {
     )*};
 }
 element! {
-    f32 => F32, |x| x as f32, |_| None;
-    f64 => F64, |x| x as f64, |_| None;
-    i64 => I64, |x| x, Some;
-    u32 => U32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
-    u8 => U8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+    f32 => F32, "f4", |x| x as f32, |_| None;
+    f64 => F64, "f8", |x| x as f64, |_| None;
+    i64 => I64, "i8", |x| x, Some;
+    u32 => U32, "u4", |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
+    u8 => U8, "u1", |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+}
+
+/// Half-precision types: stored, moved and converted, but not calculated with. Half of the memory of `f32` for weights
+/// and caches; `cast` to `f32` for arithmetic.
+macro_rules! half_precision {
+    ($($t:ty => $dtype:ident, $npy:expr;)*) => {$(
+        impl Element for $t {
+            bytes!($npy);
+            const DTYPE: DType = DType::$dtype;
+            const ANY_BITS: bool = true;
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                <$t>::to_f64(self)
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                <$t>::from_f64(x)
+            }
+            #[inline(always)]
+            fn from_i64(x: i64) -> Self {
+                <$t>::from_f64(x as f64)
+            }
+            #[inline(always)]
+            fn whole(self) -> Option<i64> {
+                None
+            }
+        }
+    )*};
+}
+half_precision! {
+    half::f16 => F16, Some("f2");
+    // NumPy knows no bfloat16.
+    half::bf16 => BF16, None;
 }
 
 impl Element for bool {
+    const NPY: Option<&'static str> = Some("b1");
+    fn push_bytes(self, out: &mut Vec<u8>) {
+        out.push(self.into());
+    }
+    fn from_bytes(bytes: &[u8], _: bool) -> Option<Self> {
+        match bytes {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
     const DTYPE: DType = DType::Bool;
     const ANY_BITS: bool = false;
     #[inline(always)]

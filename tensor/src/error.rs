@@ -114,6 +114,18 @@ pub enum Error {
         /// What it must be.
         why: &'static str,
     },
+    /// A file that cannot be read or written, or does not hold what it should.
+    #[error("{op}: {path}: {why}")]
+    File {
+        /// The operation.
+        op: &'static str,
+        /// The file's path.
+        path: String,
+        /// What kind of problem it is: `InvalidData` for contents.
+        kind: std::io::ErrorKind,
+        /// What is wrong with it.
+        why: String,
+    },
     /// More elements or bytes than the address space or the memory holds.
     #[error("{op}: no memory for {elements} elements of {dtype}")]
     OutOfMemory {

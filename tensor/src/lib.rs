@@ -18,29 +18,38 @@
 //! | kind | methods of [`Tensor`] |
 //! |---|---|
 //! | making | `from_vec` `from_slice` `build` `zeros` `ones` `full` `scalar` `arange` `linspace` `eye` |
-//! | random | `random` (any `rand_distr` distribution) `normal` `uniform`, with an explicit generator: [`rng`] |
-//! | reading | `shape` `len` `item` `get` `iter` `as_slice` `to_vec` `into_vec` |
-//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` |
-//! | joining | `cat` `stack` |
-//! | indexing | `index_select` `index_add` |
-//! | arithmetic | `add` `sub` `mul` `div` `pow` `maximum` `minimum` `scale` `add_assign`, operators |
-//! | comparison | `eq` `ne` `lt` `le` `gt` `ge`, `not` and `select` of truth values |
-//! | functions | `exp` `log` `sqrt` `tanh` `sigmoid` `relu` `gelu` … |
-//! | derivatives | `exp_backward` … : gradients through each function |
-//! | reductions | `sum` `prod` `mean` `max` `min` (each with `_keepdim`) `argmax` `argmin` `sum_to` |
-//! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy` |
-//! | products | `matmul` `add_matmul` `linear` |
+//! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
+//! | reading | `shape` `len` `item` `get` `iter` `as_slice` `to_vec` `into_vec` `cast` |
+//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `flip` `split` `chunk` `diagonal` |
+//! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
+//! | indexing | `index_select` `index_add` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` |
+//! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign`, operators |
+//! | comparison | `eq` `ne` `lt` `le` `gt` `ge`; of truth values `and` `or` `xor` `not` `select` |
+//! | functions | `neg` `abs` `sign` `square` `exp` `expm1` `log` `log1p` `sqrt` `rsqrt` `recip` `sin` `cos` `tanh` `erf` `floor` `round` `clamp` `map` |
+//! | activations | `relu` `leaky_relu` `elu` `selu` `sigmoid` `softplus` `silu` `gelu` `gelu_tanh` |
+//! | derivatives | `…_backward` of the functions and activations |
+//! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `count_true` (most with `_keepdim`) `argmax` `argmin` `sum_to` |
+//! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
+//! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
+//! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
 //! | training | `update` `update_rows` by a [`Rule`] |
+//! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //!
 //! # Threads
-//! Large operations run on rayon's global pool: set `RAYON_NUM_THREADS`, or build the pool yourself. Results do not depend
-//! on the number.
+//! Large operations are shared by the caller and helper threads, as many in all as rayon's pool has: set
+//! `RAYON_NUM_THREADS`, build rayon's global pool, or call from inside a pool of your own. Results do not depend on the
+//! number.
 //!
 //! # Memory
 //! Freed blocks are kept for reuse; [`memory`] shows the counters and [`trim_memory`] gives them back to the system.
 
 #![warn(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod arithmetic;
 #[allow(unsafe_code)]
@@ -56,6 +65,7 @@ mod join;
 mod layout;
 mod linear;
 mod matmul;
+mod npy;
 mod reduce;
 mod scan;
 mod serial;
@@ -75,6 +85,9 @@ pub use cpu::{Isa, instruction_set};
 pub use create::{Rng, rng};
 pub use element::{DType, Element, Float, Number};
 pub use error::{Error, Result};
+pub use half::{bf16, f16};
+#[cfg(feature = "npz")]
+pub use npy::{NpzReader, NpzWriter};
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;

@@ -129,7 +129,7 @@ fn step<T: Float, const N: usize>(
 ) {
     // The pieces are disjoint, so any split gives the same bits.
     let size = threads::GRAIN;
-    threads::split_together((parameter, size), (states, size), |i, parameter, states| {
+    threads::split_together(parameter, states, (size, size), |i, parameter, states| {
         let gradient = &gradient[i * size..][..parameter.len()];
         dispatch(Step { parameter, gradient, states, rule });
     });

@@ -136,7 +136,7 @@ pub(crate) fn erf<S: Isa>(x: f32) -> f32 {
     s = z.fma::<S>(s, -2.686_617e-2);
     s = z.fma::<S>(s, 1.128_379_2e-1);
     s = z.fma::<S>(s, -3.761_264e-1);
-    let near = a.fma::<S>(1.128_379_2, (a * z) * s);
+    let near = a.fma::<S>(std::f32::consts::FRAC_2_SQRT_PI, (a * z) * s);
     let b = hold(a, 0.0, 4.0);
     let mut q = -8.664_04e-6;
     q = b.fma::<S>(q, 2.973_897_9e-4);

@@ -82,15 +82,16 @@ pub(crate) fn split_units<T: Send>(
     fault.into_inner()
 }
 
-/// As [`split_units`], for several slices that are cut in step: pieces of `first.1` elements of the first and `rest.1` of
-/// each of the others. `task` is given the number of the piece.
+/// Several slices cut in step: pieces of `sizes.0` elements of the first and `sizes.1` of each of the others. `task` is
+/// given the number of the piece.
 pub(crate) fn split_together<T: Send, const N: usize>(
-    first: (&mut [T], usize),
-    rest: ([&mut [T]; N], usize),
+    first: &mut [T],
+    rest: [&mut [T]; N],
+    sizes: (usize, usize),
     task: impl Fn(usize, &mut [T], [&mut [T]; N]) + Sync,
 ) {
-    let first = Pieces::new(first.0, first.1);
-    let rest = rest.0.map(|slice| Pieces::new(slice, rest.1));
+    let first = Pieces::new(first, sizes.0);
+    let rest = rest.map(|slice| Pieces::new(slice, sizes.1));
     pool::run(num_threads(), first.count(), &|i| {
         // SAFETY: the pool calls with each number once.
         let rest = std::array::from_fn(|k| unsafe { rest[k].get(i) });

@@ -152,7 +152,7 @@ proptest! {
 
     #[test]
     fn select_matches_the_reference((parts, result) in broadcasting(3), seed: u64) {
-        let (c, nc) = view(&parts[0], seed, |rng| rng.random::<bool>());
+        let (c, nc) = view(&parts[0], seed, RngExt::random::<bool>);
         let (x, nx) = view(&parts[1], seed ^ 1, small);
         let (y, ny) = view(&parts[2], seed ^ 2, small);
         let want = Naive::from_fn(&result, |i| {

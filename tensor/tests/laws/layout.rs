@@ -48,7 +48,7 @@ fn step(x: Tensor<i64>, n: Naive<i64>, kind: u8, a: usize, b: usize) -> (Tensor<
         5 if rank > 0 && rank < 4 => {
             let axis = a % rank;
             let size = n.shape[axis];
-            let divisors: Vec<usize> = (1..=size).filter(|d| size % d == 0).collect();
+            let divisors: Vec<usize> = (1..=size).filter(|d| size.is_multiple_of(*d)).collect();
             if divisors.is_empty() {
                 return (x, n);
             }
@@ -71,7 +71,7 @@ fn step(x: Tensor<i64>, n: Naive<i64>, kind: u8, a: usize, b: usize) -> (Tensor<
             let mut shape = n.shape.clone();
             shape.insert(axis, 1);
             let (x, n) = (x.unsqueeze(axis).unwrap(), Naive { shape: shape.clone(), data: n.data });
-            if b % 2 == 0 {
+            if b.is_multiple_of(2) {
                 return (x, n);
             }
             shape[axis] = b % 4;

@@ -4,6 +4,7 @@
 
 mod elementwise;
 mod errors;
+mod files;
 mod layout;
 mod naive;
 mod parts;

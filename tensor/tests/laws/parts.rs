@@ -165,8 +165,8 @@ proptest! {
 
     #[test]
     fn truth_values_combine(shape in shapes(), seed: u64) {
-        let (a, na) = view(&shape, seed, |rng| rng.random::<bool>());
-        let (b, nb) = view(&shape, seed ^ 1, |rng| rng.random::<bool>());
+        let (a, na) = view(&shape, seed, RngExt::random::<bool>);
+        let (b, nb) = view(&shape, seed ^ 1, RngExt::random::<bool>);
         let zip = |f: fn(bool, bool) -> bool| Naive::from_fn(&shape, |i| f(na.at(i), nb.at(i)));
         same(&a.and(&b).unwrap(), &zip(|a, b| a && b));
         same(&a.or(&b).unwrap(), &zip(|a, b| a || b));
@@ -185,6 +185,7 @@ fn products_of_reversed_matrices() {
 }
 
 #[test]
+#[allow(clippy::reversed_empty_ranges)] // -1 is the last index
 fn slices_as_written() {
     let x = Tensor::arange(0i64, 24, 1).unwrap().reshape([2, 3, 4]).unwrap();
     assert_eq!(x.slice(s![1]).unwrap().shape(), [3, 4]);

@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn masks_select_fill_and_locate(shape in shapes(), seed: u64) {
         let (x, n) = view(&shape, seed, small);
-        let (m, nm) = view(&shape, seed ^ 1, |rng| rng.random::<bool>());
+        let (m, nm) = view(&shape, seed ^ 1, RngExt::random::<bool>);
         let kept: Vec<i64> = n.data.iter().zip(&nm.data).filter(|(_, m)| **m).map(|(x, _)| *x).collect();
         prop_assert_eq!(x.masked_select(&m).unwrap().to_vec(), kept.clone());
         same(&x.masked_fill(&m, 99).unwrap(), &Naive::from_fn(&shape, |i| if nm.at(i) { 99 } else { n.at(i) }));

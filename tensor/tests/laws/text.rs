@@ -53,7 +53,7 @@ proptest! {
         let back: Tensor<i64> = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(back.shape(), &n.shape[..]);
         prop_assert_eq!(back.to_vec(), n.data);
-        let (x, _) = view(&shape, seed, |rng| rng.random::<f32>());
+        let (x, _) = view(&shape, seed, RngExt::random::<f32>);
         let back: Tensor<f32> = serde_json::from_str(&serde_json::to_string(&x).unwrap()).unwrap();
         prop_assert_eq!(back, x);
     }

@@ -4,14 +4,14 @@
 use cairn_tensor::{Isa, Rule, Tensor, rng};
 
 /// One run of an operation; the result is dropped.
-pub type Run = Box<dyn FnMut()>;
+pub(crate) type Run = Box<dyn FnMut()>;
 
 /// A named operation.
-pub struct Operation {
+pub(crate) struct Operation {
     /// `operation/shape`.
-    pub name: String,
+    pub(crate) name: String,
     /// Makes the inputs, and returns what runs the operation once.
-    pub prepare: Box<dyn Fn() -> Run>,
+    pub(crate) prepare: Box<dyn Fn() -> Run>,
 }
 
 fn normal<const N: usize>(shape: [usize; N]) -> Tensor<f32> {
@@ -38,7 +38,7 @@ impl Rule<f32, 2> for Adam {
 }
 
 /// All operations, in the order of the table.
-pub fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let mut table = Vec::new();
     let mut add = |name: &str, prepare: Box<dyn Fn() -> Run>| {
         table.push(Operation { name: name.to_owned(), prepare });

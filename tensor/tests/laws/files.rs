@@ -1,0 +1,138 @@
+//! `.npy` files and half-precision storage.
+
+use cairn_tensor::{Element, Error, Tensor, bf16, f16};
+use proptest::prelude::*;
+use rand::RngExt;
+
+use crate::naive::{same, shapes, small, view};
+
+fn round_trip<T: Element>(x: &Tensor<T>) -> Tensor<T> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    x.write_npy(&path).unwrap();
+    Tensor::read_npy(&path).unwrap()
+}
+
+/// Reads bytes as a file.
+fn read<T: Element>(bytes: &[u8]) -> Result<Tensor<T>, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    std::fs::write(&path, bytes).unwrap();
+    Tensor::read_npy(&path)
+}
+
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn files_hold_what_was_written(shape in shapes(), seed: u64) {
+        let (x, n) = view(&shape, seed, small);
+        same(&round_trip(&x), &n);
+        let (x, n) = view(&shape, seed, RngExt::random::<f32>);
+        same(&round_trip(&x), &n);
+        let (x, n) = view(&shape, seed, RngExt::random::<bool>);
+        same(&round_trip(&x), &n);
+        let (x, n) = view(&shape, seed, |rng| f16::from_f32(rng.random()));
+        same(&round_trip(&x), &n);
+    }
+
+    #[test]
+    fn no_bytes_make_reading_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), version in 0..4u8) {
+        prop_assert!(read::<f32>(&bytes).is_err());
+        let mut start = b"\x93NUMPY".to_vec();
+        start.extend([version, 0, 20, 0]);
+        start.append(&mut bytes);
+        let _ = read::<f32>(&start);
+    }
+
+    #[test]
+    fn half_precision_rounds_to_nearest(values in prop::collection::vec(-1e5..1e5f32, 0..50)) {
+        let n = values.len();
+        let x = Tensor::from_vec(values.clone(), [n]).unwrap();
+        let half = x.cast::<bf16>().unwrap();
+        prop_assert!(half.cast::<f32>().unwrap().iter().zip(&values).all(|(h, v)| (h - v).abs() <= v.abs() / 256.0));
+        let half = x.cast::<f16>().unwrap();
+        for (h, v) in half.cast::<f32>().unwrap().iter().zip(&values) {
+            prop_assert!(h.is_infinite() && v.abs() > 65_500.0 || (h - v).abs() <= v.abs() / 2048.0 + 1e-7);
+        }
+    }
+}
+
+/// Byte for byte what `numpy.save` writes for `array([[1, 2], [3, 4]], dtype=float32)`.
+#[test]
+fn the_bytes_are_numpys() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2]).unwrap().write_npy(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
+    assert_eq!(bytes.len(), 128 + 16);
+    assert!(bytes[10..].starts_with(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2"));
+    assert_eq!(bytes[127], b'\n');
+    assert_eq!(&bytes[128..136], [0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]);
+}
+
+#[test]
+fn other_orders_are_read() {
+    let columns = "{'descr': '<u4', 'fortran_order': True, 'shape': (2, 3), }";
+    let data: Vec<u8> = [1u32, 4, 2, 5, 3, 6].iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert_eq!(read::<u32>(&file(columns, &data)).unwrap().to_vec(), [1, 2, 3, 4, 5, 6]);
+    let big = "{'descr': '>i8', 'fortran_order': False, 'shape': (), }";
+    assert_eq!(read::<i64>(&file(big, &(-7i64).to_be_bytes())).unwrap().item().unwrap(), -7);
+}
+
+#[test]
+fn bad_files_are_refused() {
+    let refused = |bytes: &[u8], why: &str| match read::<f32>(bytes) {
+        Err(Error::File { op: "read_npy", why: found, .. }) => {
+            assert!(found.contains(why), "{found} for {why}");
+        }
+        other => panic!("{why}: {other:?}"),
+    };
+    let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }";
+    assert!(read::<f32>(&file(good, &[0; 12])).is_ok());
+    refused(&file(good, &[0; 11]), "cut short: 11 of 12");
+    refused(b"PK\x03\x04 not an array", "not a .npy file");
+    refused(&file(&good.replace("<f4", "<f8"), &[0; 24]), "<f8, not f32");
+    refused(&file(&good.replace("(3,)", "(99999999999999999999,)"), &[]), "shape");
+    refused(&file(&good.replace("(3,)", "(4000000000000, 4000000000000)"), &[]), "shape is too large");
+    refused(&file(&good.replace("(3,)", "(4000000000000,)"), &[0; 8]), "cut short");
+    refused(&file("{'fortran_order': False}", &[]), "no descr");
+    refused(&file(&good.replace("'<f4'", "[('a', '<f4')]"), &[]), "structured");
+    let truth = "{'descr': '|b1', 'fortran_order': False, 'shape': (1,), }";
+    assert!(read::<bool>(&file(truth, &[2])).is_err());
+    let missing = Tensor::<f32>::read_npy("/no/such/file.npy");
+    assert!(matches!(missing, Err(Error::File { kind: std::io::ErrorKind::NotFound, .. })));
+    let nowhere = Tensor::scalar(1f32).write_npy("/no/such/file.npy");
+    assert!(matches!(nowhere, Err(Error::File { op: "write_npy", .. })));
+    assert!(Tensor::scalar(bf16::ONE).write_npy("/no/such/file.npy").is_err());
+}
+
+#[cfg(feature = "npz")]
+#[test]
+fn archives_hold_tensors_by_name() {
+    use cairn_tensor::{NpzReader, NpzWriter};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npz");
+    let mut archive = NpzWriter::create(&path).unwrap();
+    let x = Tensor::arange(0i64, 1000, 1).unwrap().reshape([10, 100]).unwrap();
+    archive.add("x", &x).unwrap();
+    archive.add("y/z", &Tensor::scalar(true)).unwrap();
+    archive.finish().unwrap();
+    let mut archive = NpzReader::open(&path).unwrap();
+    assert_eq!(archive.names(), ["x", "y/z"]);
+    assert_eq!(archive.read::<i64>("x").unwrap(), x);
+    assert!(archive.read::<bool>("y/z").unwrap().item().unwrap());
+    assert!(matches!(archive.read::<f32>("x"), Err(Error::File { op: "read_npz", .. })));
+    assert!(archive.read::<f32>("w").unwrap_err().to_string().contains("w:"));
+    std::fs::write(&path, b"PK").unwrap();
+    assert!(matches!(NpzReader::open(&path), Err(Error::File { .. })));
+}
