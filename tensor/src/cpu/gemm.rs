@@ -13,7 +13,7 @@ use crate::Float;
 use crate::cpu::threads;
 
 /// Products of fewer multiply-adds than this stay on one thread.
-const PARALLEL_MIN: usize = 1 << 20;
+const PARALLEL_MIN: usize = 1 << 22;
 
 /// A matrix somewhere in a slice.
 #[derive(Clone, Copy)]
