@@ -17,8 +17,8 @@ use crate::models::factors::Factors;
 use crate::sparse::UserItems;
 use crate::top_k::ScoredItem;
 
-/// Users of a task: enough that the product with a tile is bound by arithmetic.
-const USERS: usize = 128;
+/// Users of a task: enough that the product with a tile is bound by arithmetic, and a multiple of the engine's 96 rows.
+const USERS: usize = 192;
 /// Items of a tile.
 const ITEMS: usize = 512;
 
