@@ -1,0 +1,54 @@
+//! What can go wrong in differentiation.
+
+use cairn_tensor::Shape;
+
+/// The result of an operation on variables.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation on variables, or a backward pass, could not be done.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tensors underneath did not fit; the message says which operation and shapes.
+    #[error(transparent)]
+    Tensor(#[from] cairn_tensor::Error),
+    /// `backward` was called on something other than one number.
+    #[error(
+        "backward: a gradient starts from one number, this variable has shape {shape:?}; reduce it, or use backward_from"
+    )]
+    NotScalar {
+        /// Shape of the variable.
+        shape: Shape,
+    },
+    /// `backward` was called on a variable that no parameter had a part in.
+    #[error("backward: no parameter had a part in this variable, so there is nothing to differentiate by")]
+    NothingToDifferentiate,
+    /// A part of the graph was already used, and freed, by an earlier backward pass.
+    #[error(
+        "backward: the graph through `{op}` was used by an earlier backward pass; add the losses and call backward once"
+    )]
+    AlreadyUsed {
+        /// The operation whose record is gone.
+        op: &'static str,
+    },
+    /// A gradient was asked for that does not exist.
+    #[error("no gradient for a variable of shape {shape:?}: the loss does not depend on it, or it is frozen")]
+    NoGradient {
+        /// Shape of the variable.
+        shape: Shape,
+    },
+    /// An operation whose analytic derivative differs from the numeric one.
+    #[error(
+        "gradcheck: input {input}, element {element}: the derivative is {analytic}, differences give {numeric}"
+    )]
+    GradientMismatch {
+        /// Number of the input.
+        input: usize,
+        /// Number of the element, in row-major order.
+        element: usize,
+        /// What backward computed.
+        analytic: f64,
+        /// What central differences give.
+        numeric: f64,
+    },
+}

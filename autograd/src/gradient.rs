@@ -1,0 +1,221 @@
+//! Gradients: dense, or for some rows only.
+//!
+//! The lookup of 3,200 rows in a table of 10,000 has a gradient in at most 3,200 of them. [`RowGradient`] keeps just
+//! those, sorted and without repetition, from the lookup to the optimiser; a dense table is never made.
+
+use std::collections::HashMap;
+
+use cairn_tensor::{Float, Shape, Tensor};
+
+use crate::{Error, Result, Var};
+
+/// The gradient of a variable.
+#[derive(Debug, Clone)]
+pub enum Gradient<T: Float = f32> {
+    /// One value for each element.
+    Dense(Tensor<T>),
+    /// Values for some rows; all others are zero.
+    Rows(RowGradient<T>),
+}
+
+/// A gradient in which only some rows (entries of axis 0) are not zero.
+#[derive(Debug, Clone)]
+pub struct RowGradient<T: Float = f32> {
+    shape: Shape,
+    rows: Vec<u32>,
+    values: Tensor<T>,
+}
+
+impl<T: Float> RowGradient<T> {
+    /// The gradient of looking up `indices` in a table of `shape`, given `values` `[indices.len(), …]`, the gradient of
+    /// each row that was looked up. Rows looked up several times are added, in the order of their lookups.
+    ///
+    /// # Errors
+    /// When values and indices do not fit `shape`.
+    pub fn from_lookup(shape: impl Into<Shape>, indices: &[u32], values: &Tensor<T>) -> Result<Self> {
+        let shape = shape.into();
+        let row: usize = shape.iter().skip(1).product();
+        let values = values.reshape([indices.len(), row])?.contiguous()?;
+        let data = values.as_slice().unwrap_or_default();
+        let mut order: Vec<u32> = (0..indices.len() as u32).collect();
+        // Stable: equal rows stay in the order of their lookups, which fixes the order of addition.
+        order.sort_by_key(|&i| indices[i as usize]);
+        let mut rows: Vec<u32> = Vec::with_capacity(indices.len());
+        for &i in &order {
+            if rows.last() != Some(&indices[i as usize]) {
+                rows.push(indices[i as usize]);
+            }
+        }
+        let mut value_shape = shape.to_vec();
+        if let Some(first) = value_shape.first_mut() {
+            *first = rows.len();
+        }
+        let sums = Tensor::build(value_shape, |out| {
+            let mut previous = None;
+            let mut at = 0;
+            for &i in &order {
+                let source = &data[i as usize * row..][..row];
+                let index = indices[i as usize];
+                if previous == Some(index) {
+                    let target = &mut out[at - row..at];
+                    target.iter_mut().zip(source).for_each(|(o, &x)| *o += x);
+                } else {
+                    out[at..at + row].copy_from_slice(source);
+                    at += row;
+                    previous = Some(index);
+                }
+            }
+        })?;
+        Ok(RowGradient { shape, rows, values: sums })
+    }
+
+    /// The shape of the whole gradient.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The rows that may be other than zero, ascending.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// Their values: `[rows().len(), …]`.
+    pub fn values(&self) -> &Tensor<T> {
+        &self.values
+    }
+
+    /// With the values replaced by a function of them, say clipped.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn map_values(&self, change: impl FnOnce(&Tensor<T>) -> Result<Tensor<T>>) -> Result<Self> {
+        Ok(RowGradient { shape: self.shape.clone(), rows: self.rows.clone(), values: change(&self.values)? })
+    }
+
+    /// The whole gradient, zeros included.
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn to_dense(&self) -> Result<Tensor<T>> {
+        let mut dense = Tensor::zeros(&self.shape)?;
+        dense.index_add(&self.rows, &self.values)?;
+        Ok(dense)
+    }
+}
+
+impl<T: Float> Gradient<T> {
+    /// The gradient as one tensor; for rows, zeros are filled in.
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn to_dense(&self) -> Result<Tensor<T>> {
+        match self {
+            Gradient::Dense(gradient) => Ok(gradient.clone()),
+            Gradient::Rows(rows) => rows.to_dense(),
+        }
+    }
+
+    /// The shape of the whole gradient.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Gradient::Dense(gradient) => gradient.shape(),
+            Gradient::Rows(rows) => rows.shape(),
+        }
+    }
+
+    /// The values that may be other than zero.
+    pub fn values(&self) -> &Tensor<T> {
+        match self {
+            Gradient::Dense(gradient) => gradient,
+            Gradient::Rows(rows) => rows.values(),
+        }
+    }
+
+    /// With the values replaced by a function of them that leaves zero at zero, say clipped or scaled.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn map_values(&self, change: impl FnOnce(&Tensor<T>) -> Result<Tensor<T>>) -> Result<Self> {
+        Ok(match self {
+            Gradient::Dense(gradient) => Gradient::Dense(change(gradient)?),
+            Gradient::Rows(rows) => Gradient::Rows(rows.map_values(change)?),
+        })
+    }
+
+    /// Adds another gradient of the same variable.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn accumulate(&mut self, other: Gradient<T>) -> Result<()> {
+        match (&mut *self, other) {
+            (Gradient::Dense(sum), Gradient::Dense(other)) => sum.add_assign(&other)?,
+            (Gradient::Dense(sum), Gradient::Rows(other)) => sum.index_add(&other.rows, &other.values)?,
+            (Gradient::Rows(rows), Gradient::Dense(mut other)) => {
+                other.index_add(&rows.rows, &rows.values)?;
+                *self = Gradient::Dense(other);
+            }
+            (Gradient::Rows(rows), Gradient::Rows(other)) => {
+                let indices: Vec<u32> = rows.rows.iter().chain(&other.rows).copied().collect();
+                let values = Tensor::cat(&[&rows.values, &other.values], 0)?;
+                *rows = RowGradient::from_lookup(&rows.shape, &indices, &values)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The gradients of a loss, looked up by variable.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients<T: Float = f32> {
+    by_id: HashMap<u64, Gradient<T>>,
+}
+
+impl<T: Float> Gradients<T> {
+    pub(crate) fn insert(&mut self, var: &Var<T>, gradient: Gradient<T>) {
+        self.by_id.insert(var.0.id, gradient);
+    }
+
+    /// The gradient of a parameter, or `None` if the loss does not depend on it.
+    pub fn get(&self, var: &Var<T>) -> Option<&Gradient<T>> {
+        self.by_id.get(&var.0.id)
+    }
+
+    /// The gradient of a parameter, for changing it, say to clip.
+    pub fn get_mut(&mut self, var: &Var<T>) -> Option<&mut Gradient<T>> {
+        self.by_id.get_mut(&var.0.id)
+    }
+
+    /// The gradient of a parameter as a tensor of its shape.
+    ///
+    /// # Errors
+    /// [`Error::NoGradient`] if the loss does not depend on it.
+    pub fn of(&self, var: &Var<T>) -> Result<Tensor<T>> {
+        self.get(var).ok_or_else(|| Error::NoGradient { shape: var.dims().clone() })?.to_dense()
+    }
+
+    /// The number of parameters with a gradient.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether no parameter has a gradient.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Adds the gradients of another loss: accumulation over several batches.
+    ///
+    /// # Errors
+    /// When shapes differ, which only happens if a parameter was replaced in between.
+    pub fn accumulate(&mut self, other: Gradients<T>) -> Result<()> {
+        for (id, gradient) in other.by_id {
+            match self.by_id.get_mut(&id) {
+                Some(sum) => sum.accumulate(gradient)?,
+                None => {
+                    self.by_id.insert(id, gradient);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! The operations on variables, each with its derivative.
+//!
+//! The arithmetic is `cairn-tensor`'s, forward and backward; an entry here names which derivative belongs to which
+//! operation and what must be kept for it. In the comments `g` is the gradient of the output.
+
+mod arithmetic;
+mod functions;
+mod join;
+mod layers;
+mod lookup;
+mod products;
+mod reductions;
+mod rows;
+mod views;
+
+use cairn_tensor::{Float, Tensor};
+
+use crate::{Gradient, Result};
+
+/// `Some` dense gradient if it is wanted.
+fn when<T: Float>(
+    wanted: bool,
+    gradient: impl FnOnce() -> cairn_tensor::Result<Tensor<T>>,
+) -> Result<Option<Gradient<T>>> {
+    if wanted { Ok(Some(Gradient::Dense(gradient()?))) } else { Ok(None) }
+}

@@ -1,0 +1,104 @@
+//! Reductions: the gradient is stretched back over the axes that were reduced.
+
+use cairn_tensor::{Axes, Float, Shape, Tensor};
+
+use super::when;
+use crate::{Result, Var};
+
+impl<T: Float> Var<T> {
+    /// Sum over axes: one, an array, or `..` for all.
+    ///
+    /// # Errors
+    /// For an axis out of range or named twice; so for all reductions.
+    pub fn sum(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.spread("sum", self.value().sum(&axes)?, &axes, |_, _| T::ONE)
+    }
+
+    /// As [`sum`](Self::sum), leaving the reduced axes with size 1.
+    pub fn sum_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.spread("sum", self.value().sum_keepdim(&axes)?, &axes, |_, _| T::ONE)
+    }
+
+    /// Mean over axes.
+    pub fn mean(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.spread("mean", self.value().mean(&axes)?, &axes, share)
+    }
+
+    /// As [`mean`](Self::mean), leaving the reduced axes with size 1.
+    pub fn mean_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.spread("mean", self.value().mean_keepdim(&axes)?, &axes, share)
+    }
+
+    /// An operation in which every element has the same part: `factor(elements, results)` of its result's gradient.
+    fn spread(
+        &self,
+        op: &'static str,
+        value: Tensor<T>,
+        axes: &Axes,
+        factor: impl Fn(usize, usize) -> T,
+    ) -> Result<Self> {
+        let (kept, shape) = (axes.keepdim(op, self.shape())?, self.dims().clone());
+        let factor = factor(self.value().len(), value.len());
+        Ok(Var::from_op(op, value, [self], move |g, [wanted]| {
+            Ok([when(wanted, || g.scale(factor)?.reshape(&kept)?.broadcast_to(&shape))?])
+        }))
+    }
+
+    /// Largest element over axes; equal ones share the gradient evenly.
+    pub fn max(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        let kept = self.value().max_keepdim(&axes)?;
+        self.extremum("max", self.value().max(&axes)?, kept, axes)
+    }
+
+    /// Smallest element over axes; equal ones share the gradient evenly.
+    pub fn min(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        let kept = self.value().min_keepdim(&axes)?;
+        self.extremum("min", self.value().min(&axes)?, kept, axes)
+    }
+
+    fn extremum(&self, op: &'static str, value: Tensor<T>, kept: Tensor<T>, axes: Axes) -> Result<Self> {
+        let x = self.value().clone();
+        Ok(Var::from_op(op, value, [self], move |g, [wanted]| {
+            Ok([when(wanted, || {
+                let chosen = x.eq(&kept)?.cast::<T>()?;
+                let share = chosen.div(&chosen.sum_keepdim(&axes)?)?;
+                share.mul(&g.reshape(kept.dims())?)
+            })?])
+        }))
+    }
+
+    /// Product over axes, differentiated exactly where elements are 0 too.
+    pub fn prod(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        let x = self.value().clone();
+        let kept: Shape = x.prod_keepdim(&axes)?.dims().clone();
+        Ok(Var::from_op("prod", x.prod(&axes)?, [self], move |g, [wanted]| {
+            Ok([when(wanted, || product_of_others(&x, &axes)?.mul(&g.reshape(&kept)?))?])
+        }))
+    }
+}
+
+/// What one of `elements` contributes to one of `results` means.
+fn share<T: Float>(elements: usize, results: usize) -> T {
+    T::from_f64(results as f64 / elements as f64)
+}
+
+/// For each element the product of all others it is multiplied with: total / x, unless there are zeros, where one zero
+/// leaves its own entry alone and two leave none.
+fn product_of_others<T: Float>(x: &Tensor<T>, axes: &Axes) -> cairn_tensor::Result<Tensor<T>> {
+    let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
+    let is_zero = x.eq(&zero)?;
+    let without_zeros = is_zero.select(&one, x)?;
+    let product = without_zeros.prod_keepdim(axes)?;
+    let zeros = is_zero.cast::<T>()?.sum_keepdim(axes)?;
+    let no_zero = product.div(&without_zeros)?;
+    let one_zero = is_zero.select(&product, &zero)?;
+    let some_zero = zeros.eq(&one)?.select(&one_zero, &zero)?;
+    zeros.eq(&zero)?.select(&no_zero, &some_zero)
+}

@@ -1,0 +1,88 @@
+//! Softmax and its relatives.
+
+use cairn_tensor::{Axis, Float, Tensor};
+
+use super::when;
+use crate::var::Squash;
+use crate::{Result, Var};
+
+impl<T: Float> Var<T> {
+    /// exp(x) / Σ exp(x) along an axis. Along the last axis the result remembers its input (see
+    /// [`softmax_logits`](Self::softmax_logits)).
+    ///
+    /// # Errors
+    /// For an axis out of range.
+    pub fn softmax(&self, axis: impl Axis) -> Result<Self> {
+        let axis = axis.number();
+        let y = self.value().softmax(axis)?;
+        let last = axis == -1 || axis + 1 == self.shape().len() as isize;
+        let kept = y.clone();
+        let var = Var::from_op("softmax", y, [self], move |g, [wanted]| {
+            Ok([when(wanted, || {
+                // The kernel works along the last axis.
+                let (y, g) = (kept.transpose(axis, -1)?, g.transpose(axis, -1)?);
+                y.softmax_backward(&g)?.transpose(axis, -1)
+            })?])
+        });
+        Ok(if last { var.with_logits(Squash::Softmax, self) } else { var })
+    }
+
+    /// ln(softmax(x)) along an axis.
+    ///
+    /// # Errors
+    /// For an axis out of range.
+    pub fn log_softmax(&self, axis: impl Axis) -> Result<Self> {
+        let axis = axis.number();
+        let y = self.value().log_softmax(axis)?;
+        let kept = y.clone();
+        Ok(Var::from_op("log_softmax", y, [self], move |g, [wanted]| {
+            // g - softmax · Σ g
+            Ok([when(wanted, || g.sub(&kept.exp()?.mul(&g.sum_keepdim(axis_of(axis))?)?))?])
+        }))
+    }
+
+    /// ln Σ exp(x) along an axis, which is dropped.
+    ///
+    /// # Errors
+    /// For an axis out of range.
+    pub fn logsumexp(&self, axis: impl Axis) -> Result<Self> {
+        let axis = axis.number();
+        let y = self.value().logsumexp(axis)?;
+        let x = self.value().clone();
+        let from_front = if axis < 0 { axis + x.rank() as isize } else { axis };
+        Ok(Var::from_op("logsumexp", y, [self], move |g, [wanted]| {
+            Ok([when(wanted, || x.softmax(axis)?.mul(&g.unsqueeze(from_front)?))?])
+        }))
+    }
+
+    /// Cross-entropy of logits `[…, classes]` against one label for each row: the losses `-ln softmax(x)[label]`, shaped
+    /// like the labels. One operation, forward and backward. Given the output of [`softmax`](Self::softmax) it starts
+    /// from the softmax's input, so that training on probabilities is as stable as on logits.
+    ///
+    /// ```
+    /// use cairn_autograd::Var;
+    /// use cairn_tensor::Tensor;
+    /// let logits = Var::parameter(Tensor::from_vec(vec![200.0f32, 0.0, 0.0], [1, 3])?);
+    /// let label = Tensor::from_vec(vec![1], [1])?;
+    /// let loss = logits.cross_entropy(&label)?.mean(..)?;
+    /// assert_eq!(loss.item()?, 200.0);
+    /// let stable = logits.softmax(-1)?.cross_entropy(&label)?.mean(..)?;
+    /// assert_eq!(stable.item()?, 200.0);
+    /// # Ok::<(), cairn_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When labels and rows differ in shape, or a label is no class.
+    pub fn cross_entropy(&self, labels: &Tensor<u32>) -> Result<Self> {
+        let logits = self.softmax_logits().unwrap_or(self);
+        let (losses, probabilities) = logits.value().cross_entropy(labels)?;
+        let labels = labels.clone();
+        Ok(Var::from_op("cross_entropy", losses, [logits], move |g, [wanted]| {
+            Ok([when(wanted, || probabilities.cross_entropy_backward(&labels, g))?])
+        }))
+    }
+}
+
+fn axis_of(axis: isize) -> cairn_tensor::Axes {
+    axis.into()
+}

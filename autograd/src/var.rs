@@ -1,0 +1,296 @@
+//! The variable: a tensor that remembers how it was computed.
+//!
+//! A graph is made of nodes that point to what they were computed from, and nothing points back, so a graph lives exactly
+//! as long as someone holds its end. Each node carries a number from one counter; since an operation's number is above
+//! those of its operands, descending numbers are an order for the backward pass, without a search.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cairn_tensor::{Float, Shape, Tensor};
+
+use crate::{Gradient, Result};
+
+/// A tensor in a computation that can be differentiated.
+///
+/// A variable is a *parameter* (gradients are wanted for it), a *constant*, or computed from others. Operations have the
+/// names they have on tensors and return `Result`; `+`, `-`, `*`, `/` panic with the same text. Cloning is cheap and
+/// gives the same variable.
+///
+/// ```
+/// use cairn_autograd::Var;
+/// use cairn_tensor::Tensor;
+/// let x = Var::parameter(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], [3])?);
+/// let loss = x.square()?.sum(..)?;
+/// let gradients = loss.backward()?;
+/// assert_eq!(gradients.of(&x)?.to_vec(), [2.0, 4.0, 6.0]);
+/// # Ok::<(), cairn_autograd::Error>(())
+/// ```
+pub struct Var<T: Float = f32>(pub(crate) Arc<Node<T>>);
+
+pub(crate) struct Node<T: Float> {
+    pub(crate) id: u64,
+    pub(crate) value: Tensor<T>,
+    /// Whether gradients flow to or through this node.
+    pub(crate) tracked: bool,
+    /// How it was computed; taken by the backward pass.
+    history: Mutex<Option<History<T>>>,
+    /// The name of the operation, `None` for parameters and constants.
+    pub(crate) op: Option<&'static str>,
+    /// The logits that this node's probabilities were made of, so that a loss can start from there.
+    logits: Option<(Squash, Var<T>)>,
+}
+
+/// How probabilities were made of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Squash {
+    /// Softmax along the last axis: one distribution for each row.
+    Softmax,
+    /// The logistic function: one probability for each element.
+    Sigmoid,
+}
+
+/// What an operation leaves behind for the backward pass.
+pub(crate) struct History<T: Float> {
+    pub(crate) parents: Vec<Var<T>>,
+    pub(crate) backward: Backward<T>,
+}
+
+/// From the gradient of the output to those of the operands, `None` for those not tracked.
+pub(crate) type Backward<T> = Box<dyn Fn(&Tensor<T>) -> Result<Vec<Option<Gradient<T>>>> + Send + Sync>;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs `f` without recording: operations inside make constants, which saves the memory and time of a graph that nobody
+/// will differentiate. Applies to this thread.
+///
+/// ```
+/// use cairn_autograd::{no_grad, Var};
+/// use cairn_tensor::Tensor;
+/// let w = Var::parameter(Tensor::<f32>::ones([2])?);
+/// let y = no_grad(|| w.square())?;
+/// assert!(!y.is_tracked());
+/// # Ok::<(), cairn_autograd::Error>(())
+/// ```
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RECORDING.set(self.0);
+        }
+    }
+    let _restore = Restore(RECORDING.replace(false));
+    f()
+}
+
+impl<T: Float> Var<T> {
+    fn new(value: Tensor<T>, tracked: bool, op: Option<&'static str>, history: Option<History<T>>) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits: None }))
+    }
+
+    /// A variable that gradients are wanted for.
+    pub fn parameter(value: Tensor<T>) -> Self {
+        Self::new(value, true, None, None)
+    }
+
+    /// A variable that no gradient is wanted for: data, masks. Operations on constants alone record nothing.
+    pub fn constant(value: Tensor<T>) -> Self {
+        Self::new(value, false, None, None)
+    }
+
+    /// A constant with this variable's value: gradients stop here.
+    pub fn detach(&self) -> Self {
+        Self::constant(self.value().clone())
+    }
+
+    /// Records an operation of your own: its output, what it was computed from, and how a gradient of the output becomes
+    /// gradients of the operands. `backward` gets the output's gradient and, for each operand, whether a gradient is
+    /// wanted; it returns one for each that is.
+    ///
+    /// Let the closure capture tensors, not variables: a captured variable would keep its whole graph alive.
+    ///
+    /// ```
+    /// use cairn_autograd::{Gradient, Var};
+    /// use cairn_tensor::Tensor;
+    /// fn cube(x: &Var<f64>) -> cairn_autograd::Result<Var<f64>> {
+    ///     let kept = x.value().clone();
+    ///     let value = x.value().powf(3.0)?;
+    ///     Ok(Var::from_op("cube", value, [x], move |g, [_]| {
+    ///         Ok([Some(Gradient::Dense(g.mul(&kept.square()?.scale(3.0)?)?))])
+    ///     }))
+    /// }
+    /// cairn_autograd::gradcheck(&[Tensor::linspace(-1.0, 2.0, 5)?], |x| cube(&x[0]))?;
+    /// # Ok::<(), cairn_autograd::Error>(())
+    /// ```
+    pub fn from_op<const N: usize>(
+        op: &'static str,
+        value: Tensor<T>,
+        parents: [&Var<T>; N],
+        backward: impl Fn(&Tensor<T>, [bool; N]) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
+    ) -> Self {
+        let wanted = parents.map(Var::is_tracked);
+        let parents = parents.map(Var::clone).to_vec();
+        Self::record(op, value, parents, Box::new(move |g| Ok(backward(g, wanted)?.into())))
+    }
+
+    /// Records an operation on any number of operands.
+    pub(crate) fn record(
+        op: &'static str,
+        value: Tensor<T>,
+        parents: Vec<Var<T>>,
+        backward: Backward<T>,
+    ) -> Self {
+        if RECORDING.get() && parents.iter().any(Var::is_tracked) {
+            Self::new(value, true, Some(op), Some(History { parents, backward }))
+        } else {
+            Self::new(value, false, Some(op), None)
+        }
+    }
+
+    /// Remembers the logits that these probabilities were made of.
+    pub(crate) fn with_logits(self, squash: Squash, logits: &Var<T>) -> Self {
+        let mut this = self;
+        if let Some(node) = Arc::get_mut(&mut this.0) {
+            node.logits = Some((squash, logits.clone()));
+        }
+        this
+    }
+
+    /// If this variable is the output of a softmax along the last axis, what it was taken of. A loss on probabilities
+    /// computes from there, which is exact where the logarithm of a rounded probability is not.
+    pub fn softmax_logits(&self) -> Option<&Var<T>> {
+        self.logits_of(Squash::Softmax)
+    }
+
+    /// If this variable is the output of a sigmoid, what it was taken of; for losses, as
+    /// [`softmax_logits`](Self::softmax_logits).
+    pub fn sigmoid_logits(&self) -> Option<&Var<T>> {
+        self.logits_of(Squash::Sigmoid)
+    }
+
+    fn logits_of(&self, wanted: Squash) -> Option<&Var<T>> {
+        self.0.logits.as_ref().filter(|(squash, _)| *squash == wanted).map(|(_, logits)| logits)
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> &Tensor<T> {
+        &self.0.value
+    }
+
+    /// The sizes along each axis.
+    pub fn shape(&self) -> &[usize] {
+        self.0.value.shape()
+    }
+
+    /// The sizes as an owned [`Shape`].
+    pub fn dims(&self) -> &Shape {
+        self.0.value.dims()
+    }
+
+    /// The only element of a variable of one element.
+    ///
+    /// # Errors
+    /// When there are none or several.
+    pub fn item(&self) -> Result<T> {
+        Ok(self.0.value.item()?)
+    }
+
+    /// Whether gradients flow to this variable: a parameter that is not frozen, or computed from one.
+    #[inline]
+    pub fn is_tracked(&self) -> bool {
+        self.0.tracked
+    }
+
+    /// Whether both are the same variable.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Changes a parameter's or constant's value. In place when this is the only handle; otherwise this handle becomes a
+    /// new variable, and clones and graphs keep the old value.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn update<R, E>(&mut self, change: impl FnOnce(&mut Tensor<T>) -> Result<R, E>) -> Result<R, E> {
+        if let Some(node) = Arc::get_mut(&mut self.0).filter(|node| node.op.is_none()) {
+            return change(&mut node.value);
+        }
+        let mut value = self.value().clone();
+        let result = change(&mut value)?;
+        *self = Self::new(value, self.is_tracked(), None, None);
+        Ok(result)
+    }
+
+    /// Replaces the value; the shape may change.
+    pub fn set(&mut self, value: Tensor<T>) {
+        *self = Self::new(value, self.is_tracked(), None, None);
+    }
+
+    /// Makes this a parameter (`true`) or a constant with the same value: how a layer is frozen.
+    pub fn set_tracked(&mut self, tracked: bool) {
+        if self.is_tracked() != tracked || self.0.op.is_some() {
+            *self = Self::new(self.value().clone(), tracked, None, None);
+        }
+    }
+
+    pub(crate) fn take_history(&self) -> Option<History<T>> {
+        // A poisoned lock still holds a whole record: it is only ever taken.
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T: Float> Node<T> {
+    /// Moves what this node points to into `list`.
+    fn unlink(&mut self, list: &mut Vec<Var<T>>) {
+        if let Some(history) = self.history.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            list.extend(history.parents);
+        }
+        list.extend(self.logits.take().map(|(_, logits)| logits));
+    }
+}
+
+/// Frees a graph node by node: the compiler's own drop would recurse once for each link of a chain, and overflow the stack
+/// on long ones.
+impl<T: Float> Drop for Node<T> {
+    fn drop(&mut self) {
+        let mut list = Vec::new();
+        self.unlink(&mut list);
+        while let Some(var) = list.pop() {
+            if let Some(mut node) = Arc::into_inner(var.0) {
+                node.unlink(&mut list);
+            }
+        }
+    }
+}
+
+impl<T: Float> Clone for Var<T> {
+    fn clone(&self) -> Self {
+        Var(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Float> fmt::Debug for Var<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match (self.0.op, self.is_tracked()) {
+            (Some(op), _) => op,
+            (None, true) => "parameter",
+            (None, false) => "constant",
+        };
+        write!(f, "Var({kind}, {:?})", self.value())
+    }
+}
+
+impl<T: Float> From<Tensor<T>> for Var<T> {
+    /// A constant.
+    fn from(value: Tensor<T>) -> Self {
+        Var::constant(value)
+    }
+}

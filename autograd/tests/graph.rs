@@ -1,0 +1,158 @@
+//! The graph: what is recorded, what is freed, what is refused.
+
+use cairn_autograd::{Error, Var, no_grad};
+use cairn_tensor::{Tensor, memory};
+
+fn parameter(values: &[f32]) -> Var {
+    Var::parameter(Tensor::from_slice(values, [values.len()]).unwrap())
+}
+
+#[test]
+fn long_chains_neither_overflow_nor_leak() {
+    // A small stack would not survive recursion over the chain, in backward or in drop.
+    std::thread::Builder::new()
+        .stack_size(128 << 10)
+        .spawn(|| {
+            let x = parameter(&[1.0]);
+            let chain = |x: &Var| (0..100_000).fold(x.clone(), |y, _| y + 1e-5);
+            let y = chain(&x);
+            assert!((y.item().unwrap() - 2.0).abs() < 1e-2);
+            let gradients = y.backward().unwrap();
+            assert_eq!(gradients.of(&x).unwrap().to_vec(), [1.0]);
+            drop(y);
+            drop(chain(&x)); // never differentiated
+            let softmaxes = (0..100_000).fold(x, |y, _| y.softmax(-1).unwrap());
+            drop(softmaxes);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn backward_frees_what_the_graph_kept() {
+    let x = Var::parameter(Tensor::<f32>::ones([1 << 16]).unwrap());
+    let before = memory().live_bytes;
+    let mut y = x.clone();
+    for _ in 0..50 {
+        y = y.tanh().unwrap();
+    }
+    let loss = y.sum(..).unwrap();
+    drop(y);
+    let kept = memory().live_bytes - before;
+    assert!(kept >= 50 * (4 << 16), "the graph keeps the outputs: {kept}");
+    let gradients = loss.backward().unwrap();
+    // Held now: the gradient of x, and whatever tests beside this one hold.
+    let left = memory().live_bytes.saturating_sub(before);
+    assert!(left < kept / 5, "{left} of {kept} bytes are still held after the backward pass");
+    assert_eq!(gradients.len(), 1);
+}
+
+#[test]
+fn constants_record_nothing() {
+    let a = Var::constant(Tensor::<f32>::ones([2]).unwrap());
+    let b = a.exp().unwrap() * &a;
+    assert!(!b.is_tracked());
+    assert_eq!(b.sum(..).unwrap().backward().unwrap_err(), Error::NothingToDifferentiate);
+
+    let x = parameter(&[1.0, 2.0]);
+    assert!(!no_grad(|| x.exp()).unwrap().is_tracked());
+    assert!(x.exp().unwrap().is_tracked());
+    assert!(!x.exp().unwrap().detach().is_tracked());
+    let caught = std::panic::catch_unwind(|| no_grad(|| panic!("inside")));
+    assert!(
+        caught.is_err() && parameter(&[1.0]).exp().unwrap().is_tracked(),
+        "recording resumes after a panic"
+    );
+}
+
+#[test]
+fn only_parameters_with_a_part_get_gradients() {
+    let (x, unused, data) =
+        (parameter(&[1.0, 2.0]), parameter(&[3.0]), Var::constant(Tensor::ones([2]).unwrap()));
+    let gradients = (&x * &data).sum(..).unwrap().backward().unwrap();
+    assert_eq!(gradients.len(), 1);
+    assert!(gradients.get(&unused).is_none() && gradients.get(&data).is_none());
+    assert!(matches!(gradients.of(&unused), Err(Error::NoGradient { .. })));
+}
+
+#[test]
+fn a_graph_is_used_once() {
+    let x = parameter(&[1.0, 2.0]);
+    let shared = x.exp().unwrap();
+    let (a, b) = (shared.sum(..).unwrap(), shared.mean(..).unwrap());
+    a.backward().unwrap();
+    assert_eq!(a.backward().unwrap_err(), Error::AlreadyUsed { op: "sum" });
+    assert_eq!(b.backward().unwrap_err(), Error::AlreadyUsed { op: "exp" });
+}
+
+#[test]
+fn backward_starts_from_one_number() {
+    let x = parameter(&[1.0, 2.0]);
+    assert!(matches!(x.exp().unwrap().backward(), Err(Error::NotScalar { .. })));
+    let wrong = Tensor::ones([3]).unwrap();
+    assert!(matches!(x.exp().unwrap().backward_from(wrong), Err(Error::Tensor(_))));
+    let g = x.square().unwrap().backward_from(Tensor::from_vec(vec![1.0, 10.0], [2]).unwrap()).unwrap();
+    assert_eq!(g.of(&x).unwrap().to_vec(), [2.0, 40.0]);
+}
+
+#[test]
+fn updating_a_shared_parameter_leaves_the_other_alone() {
+    let mut x = parameter(&[1.0]);
+    let other = x.clone();
+    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
+    assert_eq!((x.item().unwrap(), other.item().unwrap()), (2.0, 1.0));
+    assert!(!x.same(&other));
+    // Alone, it is updated in place and stays the same variable.
+    let before = x.value().as_slice().unwrap().as_ptr();
+    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
+    assert_eq!(x.value().as_slice().unwrap().as_ptr(), before);
+}
+
+#[test]
+fn a_parameter_is_free_for_update_in_place_after_backward() {
+    let mut x = parameter(&[1.0, 2.0]);
+    let loss = x.square().unwrap().sum(..).unwrap();
+    loss.backward().unwrap();
+    let before = x.value().as_slice().unwrap().as_ptr();
+    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
+    assert_eq!(x.value().as_slice().unwrap().as_ptr(), before, "the used graph must not hold the parameter");
+}
+
+#[test]
+fn frozen_parameters_get_no_gradient() {
+    let (mut x, y) = (parameter(&[1.0]), parameter(&[2.0]));
+    x.set_tracked(false);
+    let gradients = (&x * &y).sum(..).unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_none());
+    assert_eq!(gradients.of(&y).unwrap().to_vec(), [1.0]);
+    x.set_tracked(true);
+    assert!(x.is_tracked());
+}
+
+#[test]
+fn gradients_of_several_batches_accumulate() {
+    let x = parameter(&[1.0, 2.0]);
+    let mut total = x.square().unwrap().sum(..).unwrap().backward().unwrap();
+    total.accumulate(x.sum(..).unwrap().backward().unwrap()).unwrap();
+    assert_eq!(total.of(&x).unwrap().to_vec(), [3.0, 5.0]);
+}
+
+#[test]
+fn variables_cross_threads() {
+    fn check<T: Send + Sync>(_: &T) {}
+    check(&parameter(&[1.0]).exp().unwrap());
+}
+
+#[test]
+fn errors_carry_the_operation_and_shapes() {
+    let (a, b) = (parameter(&[1.0, 2.0]), parameter(&[1.0, 2.0, 3.0]));
+    let message = a.add(&b).unwrap_err().to_string();
+    assert!(message.contains("add") && message.contains("[2]") && message.contains("[3]"), "{message}");
+    let panic = std::panic::catch_unwind(|| &a + &b).unwrap_err();
+    assert_eq!(panic.downcast_ref::<String>(), Some(&message));
+    assert!(a.lookup(&Tensor::from_vec(vec![0, 9], [2]).unwrap()).unwrap_err().to_string().contains('9'));
+    let labels = Tensor::from_vec(vec![5], [1]).unwrap();
+    let logits = Var::parameter(Tensor::<f32>::ones([1, 3]).unwrap());
+    assert!(logits.cross_entropy(&labels).unwrap_err().to_string().contains("index 5"));
+}

@@ -1,0 +1,250 @@
+//! What a data set is: numbered samples that can be fetched as a batch.
+//!
+//! The trait fetches whole batches rather than samples, so that a batch is assembled in one pass into one tensor instead of
+//! being stacked from many small ones. Everything else (shuffling, batching, splitting) works on sample numbers.
+
+use std::sync::Arc;
+
+use cairn_tensor::{Element, Tensor};
+
+use crate::error::{Error, Result};
+use crate::sampling;
+
+/// Numbered samples, each with what a model is given and what it should answer.
+///
+/// A data set of your own needs two methods:
+///
+/// ```
+/// use cairn_datasets::{Dataset, Error, Loader, Tensor};
+///
+/// /// Numbers and their squares.
+/// struct Squares;
+///
+/// impl Dataset for Squares {
+///     type Input = Tensor<f32>;
+///     type Target = Tensor<f32>;
+///
+///     fn len(&self) -> usize {
+///         100
+///     }
+///
+///     fn batch(&self, indices: &[usize]) -> Result<(Tensor<f32>, Tensor<f32>), Error> {
+///         let x: Vec<f32> = indices.iter().map(|&i| i as f32).collect();
+///         let y = x.iter().map(|x| x * x).collect();
+///         Ok((Tensor::from_vec(x, [indices.len(), 1])?, Tensor::from_vec(y, [indices.len(), 1])?))
+///     }
+/// }
+///
+/// let loader = Loader::new(Squares).batch_size(10);
+/// for batch in loader.epoch(0)? {
+///     let (x, y) = batch?;
+///     assert_eq!((x.shape(), y.shape()), (&[10, 1][..], &[10, 1][..]));
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Dataset {
+    /// What a model is given for a batch, usually a tensor with one row for each sample.
+    type Input;
+    /// What it should answer.
+    type Target;
+
+    /// How many samples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The samples with these numbers, in this order; a number may come up more than once.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] for a number that is not below [`len`](Self::len).
+    fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)>;
+
+    /// The samples with these numbers as a data set of their own.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] for a number that is not below [`len`](Self::len).
+    fn subset(self, indices: Vec<usize>) -> Result<Subset<Self>>
+    where
+        Self: Sized,
+    {
+        check_indices(&indices, self.len())?;
+        Ok(Subset { data: self, indices: indices.into() })
+    }
+
+    /// Divides the samples at random into two data sets, of which the first holds `fraction` of them, rounded to the
+    /// nearest. The same seed gives the same division. To keep using the whole, call it on a reference.
+    ///
+    /// ```
+    /// use cairn_datasets::{synthetic, Dataset};
+    /// let digits = synthetic::digits(100, 7)?;
+    /// let (train, valid) = (&digits).split(0.9, 1)?;
+    /// assert_eq!((train.len(), valid.len()), (90, 10));
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a fraction outside 0 to 1; [`Error::Empty`] when either part would have no samples.
+    fn split(self, fraction: f64, seed: u64) -> Result<(Subset<Self>, Subset<Self>)>
+    where
+        Self: Sized + Clone,
+    {
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::argument(
+                "split",
+                format!("the fraction must be from 0 to 1, not {fraction}"),
+            ));
+        }
+        let first = (fraction * self.len() as f64).round() as usize;
+        if first == 0 || first >= self.len() {
+            return Err(Error::Empty { what: "split" });
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        sampling::shuffle(&mut order, &mut sampling::stream(seed, 0));
+        let second = order.split_off(first);
+        Ok((
+            Subset { data: self.clone(), indices: order.into() },
+            Subset { data: self, indices: second.into() },
+        ))
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for &D {
+    type Input = D::Input;
+    type Target = D::Target;
+
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        (**self).batch(indices)
+    }
+}
+
+/// Some samples of another data set, in an order of their own. Made by [`Dataset::subset`] and [`Dataset::split`].
+#[derive(Debug, Clone)]
+pub struct Subset<D> {
+    data: D,
+    indices: Arc<[usize]>,
+}
+
+impl<D> Subset<D> {
+    /// The samples' numbers in the whole.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// The whole.
+    pub fn whole(&self) -> &D {
+        &self.data
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    type Input = D::Input;
+    type Target = D::Target;
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        check_indices(indices, self.len())?;
+        let mapped: Vec<usize> = indices.iter().map(|&i| self.indices[i]).collect();
+        self.data.batch(&mapped)
+    }
+}
+
+/// Two tensors in memory, inputs and targets, with one entry for each sample along the first axis.
+///
+/// ```
+/// use cairn_datasets::{Dataset, Tensor, TensorDataset};
+/// let x = Tensor::from_vec(vec![0.0f32, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;
+/// let y = Tensor::from_vec(vec![0u32, 1, 1, 0], [4])?;
+/// let xor = TensorDataset::new(x, y)?;
+/// let (inputs, targets) = xor.batch(&[3, 1])?;
+/// assert_eq!(inputs.to_vec(), [1.0, 1.0, 0.0, 1.0]);
+/// assert_eq!(targets.to_vec(), [0, 1]);
+/// # Ok::<(), cairn_datasets::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TensorDataset<X: Element, Y: Element> {
+    inputs: Tensor<X>,
+    targets: Tensor<Y>,
+}
+
+impl<X: Element, Y: Element> TensorDataset<X, Y> {
+    /// Pairs inputs with targets.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a tensor is a scalar or the first axes differ in length.
+    pub fn new(inputs: Tensor<X>, targets: Tensor<Y>) -> Result<Self> {
+        match (inputs.shape().first(), targets.shape().first()) {
+            (Some(n), Some(m)) if n == m => {
+                Ok(TensorDataset { inputs: in_rows(inputs)?, targets: in_rows(targets)? })
+            }
+            _ => {
+                let (x, y) = (inputs.shape(), targets.shape());
+                let message = format!(
+                    "inputs of shape {x:?} and targets of shape {y:?} differ in the number of samples"
+                );
+                Err(Error::argument("TensorDataset", message))
+            }
+        }
+    }
+
+    /// All inputs.
+    pub fn inputs(&self) -> &Tensor<X> {
+        &self.inputs
+    }
+
+    /// All targets.
+    pub fn targets(&self) -> &Tensor<Y> {
+        &self.targets
+    }
+}
+
+impl<X: Element, Y: Element> Dataset for TensorDataset<X, Y> {
+    type Input = Tensor<X>;
+    type Target = Tensor<Y>;
+
+    fn len(&self) -> usize {
+        self.inputs.shape()[0]
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<(Tensor<X>, Tensor<Y>)> {
+        check_indices(indices, self.len())?;
+        Ok((gather(&self.inputs, indices)?, gather(&self.targets, indices)?))
+    }
+}
+
+/// In row-major order, copied only if need be.
+fn in_rows<T: Element>(tensor: Tensor<T>) -> Result<Tensor<T>> {
+    if tensor.as_slice().is_some() { Ok(tensor) } else { Ok(tensor.contiguous()?) }
+}
+
+/// Copies rows (entries along the first axis) into a new tensor. The indices have been checked.
+fn gather<T: Element>(from: &Tensor<T>, indices: &[usize]) -> Result<Tensor<T>> {
+    let mut shape = from.shape().to_vec();
+    let row: usize = shape[1..].iter().product();
+    shape[0] = indices.len();
+    let values = from.as_slice().unwrap_or_default();
+    Ok(Tensor::build(shape, |out| {
+        if row > 0 {
+            for (to, &i) in out.chunks_exact_mut(row).zip(indices) {
+                to.copy_from_slice(&values[i * row..][..row]);
+            }
+        }
+    })?)
+}
+
+/// That all numbers are below `len`.
+pub(crate) fn check_indices(indices: &[usize], len: usize) -> Result<()> {
+    match indices.iter().find(|&&i| i >= len) {
+        Some(&index) => Err(Error::IndexOutOfRange { index, len }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong in building, running, saving and loading models.
+
+use std::path::{Path, PathBuf};
+
+use cairn_tensor::Shape;
+
+/// The result of an operation on models.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a model could not be built, run, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An error within a part of the model, with the path to it: `encoder.dense_1: linear: …`.
+    #[error("{path}: {source}")]
+    At {
+        /// Dotted path of the part.
+        path: String,
+        /// What went wrong there.
+        source: Box<Error>,
+    },
+    /// An operation on variables failed.
+    #[error(transparent)]
+    Autograd(#[from] cairn_autograd::Error),
+    /// A layer cannot work on what it is given.
+    #[error("input of shape {input:?} does not fit: {why}")]
+    BadInput {
+        /// The shape, without the batch axis where the layer is being built.
+        input: Shape,
+        /// What the layer needs.
+        why: String,
+    },
+    /// A setting that makes no sense.
+    #[error("{what} is {value}, which must be {must}")]
+    BadSetting {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// A layer name that is taken or cannot be part of a path.
+    #[error("`{name}` cannot name a layer: names are unique in a model, not empty, and contain no dot")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// Named values that are not those of the model.
+    #[error("the values do not fit the model: {0}")]
+    StateMismatch(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file that is no Cairn model, is damaged, or of another version.
+    #[error("{}: {why}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<cairn_tensor::Error> for Error {
+    fn from(error: cairn_tensor::Error) -> Self {
+        Error::Autograd(error.into())
+    }
+}
+
+impl Error {
+    /// The same error, said to have happened in the part called `name`.
+    #[must_use]
+    pub fn at(self, name: &str) -> Self {
+        match self {
+            Error::At { path, source } => Error::At { path: format!("{name}.{path}"), source },
+            other => Error::At { path: name.to_owned(), source: Box::new(other) },
+        }
+    }
+
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Error::File { path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,81 @@
+//! Saving and loading a [`Sequential`]: architecture and values in one file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use cairn_tensor::{Shape, Tensor, rng};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Kind};
+use crate::layers::Spec;
+use crate::{Error, Module, Result, Sequential, SequentialBuilder};
+
+/// What a file holds of a model.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    input: Shape,
+    layers: Vec<(String, Spec)>,
+    state: BTreeMap<String, Tensor>,
+}
+
+impl Sequential {
+    /// Writes the model to a file, in one step: an old file is replaced only once the new one is safe.
+    ///
+    /// ```
+    /// use cairn_nn::{Dense, Model, Sequential};
+    /// use cairn_tensor::{rng, Tensor};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.cairn");
+    /// let model = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(0))?;
+    /// model.save(&path)?;
+    /// let again = Sequential::load(&path)?;
+    /// let x = Tensor::<f32>::ones([3, 4])?;
+    /// assert_eq!(model.predict_batch(&x)?, again.predict_batch(&x)?);
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let layers = self.layers.iter().map(|named| (named.name.clone(), named.spec.clone())).collect();
+        let saved = Saved { input: self.input.clone(), layers, state: self.state() };
+        let bytes = codec::encode(Kind::Sequential, &saved).map_err(|why| bad(path, why))?;
+        codec::write_atomically(path, &bytes)
+    }
+
+    /// Reads a model that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is no model, damaged, or of another version.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(Error::file(path))?;
+        let saved: Saved = codec::decode(Kind::Sequential, &bytes).map_err(|why| bad(path, why))?;
+        let values: usize = saved.state.values().map(Tensor::len).sum();
+        let builder = saved
+            .layers
+            .into_iter()
+            .fold(Sequential::new(saved.input), |builder, (name, spec)| builder.add_named(name, spec));
+        let mut model = build_within(builder, values).map_err(|error| bad(path, error.to_string()))?;
+        model.load_state(&saved.state).map_err(|error| bad(path, error.to_string()))?;
+        Ok(model)
+    }
+}
+
+/// Builds a model, unless its layers need another number of values than the file brought: a hostile file cannot ask for
+/// more memory than its own size.
+fn build_within(builder: SequentialBuilder, values: usize) -> Result<Sequential> {
+    let needed = builder.plan()?.iter().fold(0usize, |sum, (_, plan)| sum.saturating_add(plan.values));
+    if needed != values {
+        return Err(Error::StateMismatch(format!(
+            "the layers need {needed} values, the file holds {values}"
+        )));
+    }
+    builder.build(&mut rng(0))
+}
+
+fn bad(path: &Path, why: String) -> Error {
+    Error::BadFile { path: path.to_owned(), why }
+}

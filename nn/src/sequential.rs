@@ -1,0 +1,188 @@
+//! A model as a list of layers.
+//!
+//! Written as descriptions, whose input sizes are inferred when it is built; what comes out is ordinary layers, run one
+//! after the other. A mistake in the sizes is found by `build`, and named by the layer.
+
+use std::collections::HashMap;
+
+use cairn_autograd::Var;
+use cairn_tensor::{Rng, Shape, Tensor};
+
+use crate::layers::{Layer, Plan, Spec, Value};
+use crate::{Context, Error, Model, Module, Result, Visitor, VisitorMut};
+
+/// A stack of layers.
+///
+/// ```
+/// use cairn_nn::{Activation::Relu, Dense, Model, Sequential};
+/// use cairn_tensor::{rng, Tensor};
+/// let model = Sequential::new([784])
+///     .add(Dense::new(64).activation(Relu))
+///     .add(Dense::new(64).activation(Relu))
+///     .add(Dense::new(10))
+///     .build(&mut rng(0))?;
+/// println!("{}", model.summary());
+/// let scores = model.predict_batch(&Tensor::<f32>::zeros([32, 784])?)?;
+/// assert_eq!(scores.shape(), [32, 10]);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Sequential {
+    pub(crate) input: Shape,
+    pub(crate) layers: Vec<Named>,
+}
+
+/// A layer of a model.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) spec: Spec,
+    pub(crate) layer: Box<dyn Layer>,
+    /// Without the batch axis.
+    pub(crate) output: Shape,
+}
+
+/// The description of a [`Sequential`].
+#[derive(Debug, Clone)]
+pub struct SequentialBuilder {
+    input: Shape,
+    layers: Vec<(Option<String>, Spec)>,
+}
+
+impl Sequential {
+    /// Starts the description of a model for inputs of this shape, without the batch axis: `[784]`, `[28, 28, 1]`.
+    #[allow(clippy::new_ret_no_self)] // One starts with `Sequential`, as in Keras, and ends with `build`.
+    pub fn new(input: impl Into<Shape>) -> SequentialBuilder {
+        SequentialBuilder { input: input.into(), layers: Vec::new() }
+    }
+
+    /// The output for a batch of inputs, numbers or ids.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when the input is not `[batch, …]` with the shape the model was built for; an error in a
+    /// layer names it.
+    pub fn run(&self, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
+        let mut value = input.into();
+        if value.shape().split_first().map(|(_, sample)| sample) != Some(&*self.input) {
+            let why = format!("the model takes batches of {}", self.input);
+            return Err(Error::BadInput { input: value.shape().into(), why });
+        }
+        for named in &self.layers {
+            let output = named.layer.forward(value, cx).map_err(|error| error.at(&named.name))?;
+            value = Value::Floats(output);
+        }
+        value.floats()
+    }
+
+    /// The shape of one input.
+    pub fn input_shape(&self) -> &Shape {
+        &self.input
+    }
+
+    /// The shape of the output for one input.
+    pub fn output_shape(&self) -> &Shape {
+        self.layers.last().map_or(&self.input, |named| &named.output)
+    }
+
+    /// The names of the layers, in order.
+    pub fn layer_names(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|named| named.name.as_str())
+    }
+
+    /// A layer by name, say to look at its parameters.
+    pub fn layer(&self, name: &str) -> Option<&dyn Layer> {
+        self.layers.iter().find(|named| named.name == name).map(|named| &*named.layer)
+    }
+
+    /// A layer by name, say to freeze it.
+    pub fn layer_mut(&mut self, name: &str) -> Option<&mut dyn Layer> {
+        let named = self.layers.iter_mut().find(|named| named.name == name)?;
+        Some(&mut *named.layer)
+    }
+}
+
+impl SequentialBuilder {
+    /// Adds a layer, named after its kind: `dense`, `dense_1`, …
+    #[must_use]
+    #[allow(clippy::should_implement_trait)] // Keras's word for it; nobody adds models with `+`.
+    pub fn add(mut self, layer: impl Into<Spec>) -> Self {
+        self.layers.push((None, layer.into()));
+        self
+    }
+
+    /// Adds a layer under a name of its own.
+    #[must_use]
+    pub fn add_named(mut self, name: impl Into<String>, layer: impl Into<Spec>) -> Self {
+        self.layers.push((Some(name.into()), layer.into()));
+        self
+    }
+
+    /// Infers the sizes and draws the initial parameters, in the order of the layers.
+    ///
+    /// # Errors
+    /// What is wrong with a layer, under its name; two layers of one name; an empty input.
+    pub fn build(self, rng: &mut Rng) -> Result<Sequential> {
+        let plans = self.plan()?;
+        let mut input = self.input.clone();
+        let mut layers = Vec::with_capacity(plans.len());
+        for ((_, spec), (name, Plan { output, .. })) in self.layers.into_iter().zip(plans) {
+            let layer = spec.build(&input, rng).map_err(|error| error.at(&name))?;
+            input = output.clone();
+            layers.push(Named { name, spec, layer, output });
+        }
+        Ok(Sequential { input: self.input, layers })
+    }
+
+    /// Names and sizes of all layers, without taking memory for them.
+    pub(crate) fn plan(&self) -> Result<Vec<(String, Plan)>> {
+        if self.input.contains(&0) {
+            return Err(Error::BadInput {
+                input: self.input.clone(),
+                why: "every axis must be at least 1".into(),
+            });
+        }
+        let mut input = self.input.clone();
+        let mut counts: HashMap<&'static str, usize> = HashMap::new();
+        let mut plans: Vec<(String, Plan)> = Vec::with_capacity(self.layers.len());
+        for (name, spec) in &self.layers {
+            let count = counts.entry(spec.kind()).or_default();
+            let name = name.clone().unwrap_or_else(|| match *count {
+                0 => spec.kind().to_owned(),
+                n => format!("{}_{n}", spec.kind()),
+            });
+            *count += 1;
+            if name.is_empty() || name.contains('.') || plans.iter().any(|(other, _)| *other == name) {
+                return Err(Error::BadName { name });
+            }
+            let plan = spec.plan(&input).map_err(|error| error.at(&name))?;
+            input = plan.output.clone();
+            plans.push((name, plan));
+        }
+        Ok(plans)
+    }
+}
+
+impl Module for Sequential {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        for named in &self.layers {
+            visitor.field(&named.name, &named.layer);
+        }
+    }
+    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
+        for named in &mut self.layers {
+            visitor.field(&named.name, &mut named.layer);
+        }
+    }
+}
+
+impl Model<Tensor> for Sequential {
+    fn forward(&self, input: &Tensor, cx: &mut Context) -> Result<Var> {
+        self.run(input, cx)
+    }
+}
+
+impl Model<Tensor<u32>> for Sequential {
+    fn forward(&self, input: &Tensor<u32>, cx: &mut Context) -> Result<Var> {
+        self.run(input, cx)
+    }
+}

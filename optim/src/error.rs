@@ -1,0 +1,63 @@
+//! What can go wrong in training.
+
+/// The result of a training operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why training could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model failed; the message names the layer.
+    #[error(transparent)]
+    Model(#[from] cairn_nn::Error),
+    /// The data failed; the message names the file or sample.
+    #[error(transparent)]
+    Data(#[from] cairn_datasets::Error),
+    /// The loss is NaN or infinite, so that a further step would destroy the model.
+    #[error("the loss is {loss} in epoch {epoch}, step {step}; the model is as before this step. {hint}")]
+    NonFiniteLoss {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step within the epoch, from 1.
+        step: usize,
+        /// The loss.
+        loss: f32,
+        /// What usually helps.
+        hint: &'static str,
+    },
+    /// Parameters that the loss does not depend on.
+    #[error("no gradient for {}: the loss does not depend on them; use them, or freeze them", paths.join(", "))]
+    NoGradient {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// An optimiser that has state for one model was given another.
+    #[error("the optimiser's state is of another model: {0}")]
+    OtherModel(String),
+    /// A setting that makes no sense.
+    #[error("{what} is {value}, which must be {must}")]
+    BadSetting {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+impl From<cairn_autograd::Error> for Error {
+    fn from(error: cairn_autograd::Error) -> Self {
+        Error::Model(error.into())
+    }
+}
+
+impl From<cairn_tensor::Error> for Error {
+    fn from(error: cairn_tensor::Error) -> Self {
+        Error::Model(error.into())
+    }
+}
+
+pub(crate) fn check(what: &'static str, value: f64, ok: bool, must: &'static str) -> Result<()> {
+    if ok { Ok(()) } else { Err(Error::BadSetting { what, value, must }) }
+}

@@ -1,0 +1,200 @@
+//! Gathering the elements of a strided view into row-major order.
+//!
+//! A transpose is the case to get right: read or write, one side steps far for each element. It is done in square tiles:
+//! a tile is read along the storage's dense axis into a small local array, and written from there along the output's.
+//! Every cache line on either side is so touched once, which matters most when steps are powers of two and the lines of
+//! a column fall into one set of the cache.
+
+use crate::Element;
+use crate::cpu::nest::Nest;
+use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::layout::Layout;
+
+/// Side of a transpose tile: 16 elements of 4 bytes are a cache line.
+const TILE: usize = 16;
+/// Rows of the output done together: four lines in a row from each column of the source are fetched as one stream.
+const STRIP: usize = 4 * TILE;
+
+/// Copies the view's elements into `out` in row-major order.
+pub(crate) fn gather<T: Element>(storage: &[T], view: &Layout, out: &mut [T]) {
+    debug_assert_eq!(out.len(), view.shape.count());
+    let nest = Nest::new([view]);
+    let (len, [step]) = (nest.row_len(), nest.row_steps());
+    if step.unsigned_abs() > 1 && len > 1 {
+        // With axes merged that continue one another, planes are as large as they can be.
+        let merged = nest.layout();
+        if let Some(plane) = Plane::of(&merged) {
+            return plane.gather(storage, &merged, out);
+        }
+    }
+    threads::split_units(out, len.max(1), len, |first, out| {
+        let mut rows = nest.rows_from(first);
+        for out in out.chunks_exact_mut(len) {
+            let [start] = rows.advance();
+            match step {
+                1 => out.copy_from_slice(&storage[start..start + len]),
+                0 => out.fill(storage[start]),
+                _ => {
+                    for (i, x) in out.iter_mut().enumerate() {
+                        *x = storage[start.wrapping_add_signed(i as isize * step)];
+                    }
+                }
+            }
+        }
+        false
+    });
+}
+
+/// The last axis and the earlier one with the smallest step: the plane in which tiles are transposed.
+struct Plane {
+    /// The axis that is densest in storage.
+    dense: usize,
+    /// Storage step and length of the last axis.
+    step: isize,
+    len: usize,
+    /// Distance in `out` between neighbours along `dense`.
+    out_step: usize,
+}
+
+impl Plane {
+    /// `None` when no axis has step 1, so that tiles would not help.
+    fn of(view: &Layout) -> Option<Self> {
+        let last = view.shape.rank() - 1;
+        let dense = (0..last).rev().find(|&axis| view.strides[axis] == 1 && view.shape[axis] > 1)?;
+        Some(Plane {
+            dense,
+            step: view.strides[last],
+            len: view.shape[last],
+            out_step: view.shape[dense + 1..].iter().product(),
+        })
+    }
+
+    fn gather<T: Element>(&self, storage: &[T], view: &Layout, out: &mut [T]) {
+        let rows = view.shape[self.dense];
+        // One slab of `out` for each combination of axes before `dense`.
+        let slab = rows * self.out_step;
+        let before = Nest::new([&prefix(view, self.dense)]);
+        let between = Nest::new([&middle(view, self.dense)]);
+        let strips = rows.div_ceil(STRIP);
+        // Units of one strip of up to STRIP rows would differ in length at the end of a slab, so split by slab, and
+        // by strip only when there is one slab.
+        if out.len() == slab {
+            let [offset] = before.rows_from(0).advance();
+            threads::split_units(out, STRIP * self.out_step, STRIP * self.out_step, |first, out| {
+                for (s, out) in out.chunks_mut(STRIP * self.out_step).enumerate() {
+                    self.strip(
+                        storage,
+                        &between,
+                        offset + (first + s) * STRIP,
+                        out.len() / self.out_step,
+                        out,
+                    );
+                }
+                false
+            });
+        } else {
+            threads::split_units(out, slab, slab, |first, out| {
+                for (i, out) in out.chunks_exact_mut(slab).enumerate() {
+                    let offset = at(&before, first + i);
+                    for s in 0..strips {
+                        let count = STRIP.min(rows - s * STRIP);
+                        let out = &mut out[s * STRIP * self.out_step..][..count * self.out_step];
+                        self.strip(storage, &between, offset + s * STRIP, count, out);
+                    }
+                }
+                false
+            });
+        }
+    }
+
+    /// Fills `count` rows along `dense`, at most [`STRIP`], whose first elements stand at `offset`.
+    fn strip<T: Element>(
+        &self,
+        storage: &[T],
+        between: &Nest<1>,
+        offset: usize,
+        count: usize,
+        out: &mut [T],
+    ) {
+        for middle in 0..self.out_step / self.len {
+            let start = offset.wrapping_add(at(between, middle));
+            let out = &mut out[middle * self.len..];
+            dispatch(Strip {
+                storage,
+                start,
+                step: self.step,
+                len: self.len,
+                out_step: self.out_step,
+                count,
+                out,
+            });
+        }
+    }
+}
+
+/// `out[r][c] = storage[start + r + c step]` for `count` rows of `len`.
+struct Strip<'a, T> {
+    storage: &'a [T],
+    start: usize,
+    step: isize,
+    len: usize,
+    out_step: usize,
+    count: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Strip<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Strip { storage, start, step, len, out_step, count, out } = self;
+        let source = |column: usize| start.wrapping_add_signed(column as isize * step);
+        let (whole_rows, whole_columns) = (count / TILE * TILE, len / TILE * TILE);
+        for column in (0..whole_columns).step_by(TILE) {
+            for row in (0..whole_rows).step_by(TILE) {
+                let mut tile = [[T::default(); TILE]; TILE];
+                for (c, line) in tile.iter_mut().enumerate() {
+                    line.copy_from_slice(&storage[source(column + c) + row..][..TILE]);
+                }
+                for r in 0..TILE {
+                    let out = &mut out[(row + r) * out_step + column..][..TILE];
+                    for c in 0..TILE {
+                        out[c] = tile[c][r];
+                    }
+                }
+            }
+        }
+        // The edges: whole rows below the tiles, columns beside them.
+        let mut edge = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            for column in columns {
+                let line = &storage[source(column)..][..count];
+                for r in rows.clone() {
+                    out[r * out_step + column] = line[r];
+                }
+            }
+        };
+        edge(whole_rows..count, 0..whole_columns);
+        edge(0..count, whole_columns..len);
+    }
+}
+
+/// The position of element number `index` in row-major order of a nest's shape.
+fn at(nest: &Nest<1>, index: usize) -> usize {
+    let [start] = nest.rows_from(index / nest.row_len()).advance();
+    start.wrapping_add_signed((index % nest.row_len()) as isize * nest.row_steps()[0])
+}
+
+/// The axes before `axis`, with the view's offset.
+fn prefix(view: &Layout, axis: usize) -> Layout {
+    Layout { shape: view.shape[..axis].into(), strides: view.strides[..axis].into(), offset: view.offset }
+}
+
+/// The axes between `axis` and the last one, counted from 0.
+fn middle(view: &Layout, axis: usize) -> Layout {
+    let last = view.shape.rank() - 1;
+    Layout {
+        shape: view.shape[axis + 1..last].into(),
+        strides: view.strides[axis + 1..last].into(),
+        offset: 0,
+    }
+}

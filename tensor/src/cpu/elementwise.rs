@@ -1,0 +1,235 @@
+//! Maps over one, two or three operands of any strides, and updates in place.
+//!
+//! An operation is a type with an inlined method for one element ([`Unary`], [`Binary`]); the loops here are
+//! compiled for each operation and instruction set. A loop has four forms for the inner axis (both in order, one repeated,
+//! both repeated, anything else), which is what broadcasting comes down to.
+
+use crate::Element;
+use crate::cpu::nest::Nest;
+use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::layout::Layout;
+
+/// One element to one element.
+pub(crate) trait Unary<A, O>: Copy + Send + Sync {
+    /// Cost in simple operations, which decides when threads pay.
+    const COST: usize = 1;
+    fn at<S: Isa>(self, x: A, fault: &mut bool) -> O;
+}
+
+/// Two elements to one.
+pub(crate) trait Binary<A, O>: Copy + Send + Sync {
+    const COST: usize = 1;
+    fn at<S: Isa>(self, a: A, b: A, fault: &mut bool) -> O;
+}
+
+/// A closure as an operation, for maps that callers write.
+#[derive(Clone, Copy)]
+pub(crate) struct Closure<F>(pub(crate) F);
+impl<A, O, F: Fn(A) -> O + Copy + Send + Sync> Unary<A, O> for Closure<F> {
+    const COST: usize = 4;
+    #[inline(always)]
+    fn at<S: Isa>(self, x: A, _: &mut bool) -> O {
+        self.0(x)
+    }
+}
+
+/// `out = f(x)` in row-major order; returns whether any element reported a fault.
+pub(crate) fn map<A: Element, O: Element, F: Unary<A, O>>(
+    (x, layout): (&[A], &Layout),
+    out: &mut [O],
+    f: F,
+) -> bool {
+    let nest = Nest::new([layout]);
+    let len = nest.row_len();
+    // A single long row is split anywhere; otherwise between rows.
+    let unit = if len == out.len() { 1 } else { len };
+    threads::split_units(out, unit, unit.saturating_mul(F::COST), |first, out| {
+        dispatch(Map { x, nest: &nest, unit, first, out, f })
+    })
+}
+
+struct Map<'a, A, O, F> {
+    x: &'a [A],
+    nest: &'a Nest<1>,
+    unit: usize,
+    first: usize,
+    out: &'a mut [O],
+    f: F,
+}
+
+impl<A: Element, O: Element, F: Unary<A, O>> Kernel for Map<'_, A, O, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let Map { x, nest, unit, first, out, f } = self;
+        let [step] = nest.row_steps();
+        let single = unit == 1 && nest.row_len() != 1;
+        let (first_row, skip, len) = if single { (0, first, out.len()) } else { (first, 0, nest.row_len()) };
+        let mut rows = nest.rows_from(first_row);
+        let mut fault = false;
+        for out in out.chunks_exact_mut(len) {
+            let [start] = rows.advance();
+            let start = start.wrapping_add_signed(skip as isize * step);
+            match step {
+                1 => {
+                    for (o, &a) in out.iter_mut().zip(&x[start..start + len]) {
+                        *o = f.at::<S>(a, &mut fault);
+                    }
+                }
+                0 => out.fill(f.at::<S>(x[start], &mut fault)),
+                _ => {
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o = f.at::<S>(x[start.wrapping_add_signed(i as isize * step)], &mut fault);
+                    }
+                }
+            }
+        }
+        fault
+    }
+}
+
+/// `out = f(a, b)` in row-major order, both operands already broadcast to one shape.
+pub(crate) fn zip<A: Element, O: Element, F: Binary<A, O>>(
+    (a, a_layout): (&[A], &Layout),
+    (b, b_layout): (&[A], &Layout),
+    out: &mut [O],
+    f: F,
+) -> bool {
+    let nest = Nest::new([a_layout, b_layout]);
+    let len = nest.row_len();
+    let unit = if len == out.len() { 1 } else { len };
+    threads::split_units(out, unit, unit.saturating_mul(F::COST), |first, out| {
+        dispatch(Zip { a, b, nest: &nest, unit, first, out, f })
+    })
+}
+
+struct Zip<'a, A, O, F> {
+    a: &'a [A],
+    b: &'a [A],
+    nest: &'a Nest<2>,
+    unit: usize,
+    first: usize,
+    out: &'a mut [O],
+    f: F,
+}
+
+impl<A: Element, O: Element, F: Binary<A, O>> Kernel for Zip<'_, A, O, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let Zip { a, b, nest, unit, first, out, f } = self;
+        let [a_step, b_step] = nest.row_steps();
+        let single = unit == 1 && nest.row_len() != 1;
+        let (first_row, skip, len) = if single { (0, first, out.len()) } else { (first, 0, nest.row_len()) };
+        let mut rows = nest.rows_from(first_row);
+        let mut fault = false;
+        for out in out.chunks_exact_mut(len) {
+            let [i, j] = rows.advance();
+            let i = i.wrapping_add_signed(skip as isize * a_step);
+            let j = j.wrapping_add_signed(skip as isize * b_step);
+            match (a_step, b_step) {
+                (1, 1) => {
+                    for ((o, &x), &y) in out.iter_mut().zip(&a[i..i + len]).zip(&b[j..j + len]) {
+                        *o = f.at::<S>(x, y, &mut fault);
+                    }
+                }
+                (1, 0) => {
+                    let y = b[j];
+                    for (o, &x) in out.iter_mut().zip(&a[i..i + len]) {
+                        *o = f.at::<S>(x, y, &mut fault);
+                    }
+                }
+                (0, 1) => {
+                    let x = a[i];
+                    for (o, &y) in out.iter_mut().zip(&b[j..j + len]) {
+                        *o = f.at::<S>(x, y, &mut fault);
+                    }
+                }
+                _ => {
+                    for (k, o) in out.iter_mut().enumerate() {
+                        let k = k as isize;
+                        let x = a[i.wrapping_add_signed(k * a_step)];
+                        let y = b[j.wrapping_add_signed(k * b_step)];
+                        *o = f.at::<S>(x, y, &mut fault);
+                    }
+                }
+            }
+        }
+        fault
+    }
+}
+
+/// `out = f(out, b)` for slices of equal length.
+pub(crate) fn update<T: Element, F: Binary<T, T>>(out: &mut [T], b: &[T], f: F) -> bool {
+    assert_eq!(out.len(), b.len());
+    threads::split_units(out, 1, F::COST, |first, out| {
+        let b = &b[first..first + out.len()];
+        dispatch(Update { out, b, f })
+    })
+}
+
+struct Update<'a, T, F> {
+    out: &'a mut [T],
+    b: &'a [T],
+    f: F,
+}
+
+impl<T: Element, F: Binary<T, T>> Kernel for Update<'_, T, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let mut fault = false;
+        for (o, &b) in self.out.iter_mut().zip(self.b) {
+            *o = self.f.at::<S>(*o, b, &mut fault);
+        }
+        fault
+    }
+}
+
+/// `out = if condition { a } else { b }`, all three broadcast to one shape.
+pub(crate) fn select<T: Element>(
+    (condition, c_layout): (&[bool], &Layout),
+    (a, a_layout): (&[T], &Layout),
+    (b, b_layout): (&[T], &Layout),
+    out: &mut [T],
+) {
+    let nest = Nest::new([c_layout, a_layout, b_layout]);
+    let len = nest.row_len();
+    threads::split_units(out, len, len, |first, out| {
+        dispatch(Select { condition, a, b, nest: &nest, first, out });
+        false
+    });
+}
+
+struct Select<'a, T> {
+    condition: &'a [bool],
+    a: &'a [T],
+    b: &'a [T],
+    nest: &'a Nest<3>,
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Select<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Select { condition, a, b, nest, first, out } = self;
+        let (len, steps) = (nest.row_len(), nest.row_steps());
+        let mut rows = nest.rows_from(first);
+        for out in out.chunks_exact_mut(len) {
+            let [c, i, j] = rows.advance();
+            if steps == [1, 1, 1] {
+                let (c, a, b) = (&condition[c..c + len], &a[i..i + len], &b[j..j + len]);
+                for (((o, &c), &x), &y) in out.iter_mut().zip(c).zip(a).zip(b) {
+                    *o = if c { x } else { y };
+                }
+            } else {
+                for (k, o) in out.iter_mut().enumerate() {
+                    let at = |start: usize, step: isize| start.wrapping_add_signed(k as isize * step);
+                    *o = if condition[at(c, steps[0])] { a[at(i, steps[1])] } else { b[at(j, steps[2])] };
+                }
+            }
+        }
+    }
+}

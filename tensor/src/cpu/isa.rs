@@ -1,0 +1,124 @@
+//! Choosing the instruction set at run time, with one source per kernel.
+//!
+//! A kernel is a [`Kernel`] whose `run` is `#[inline(always)]` plain Rust. [`dispatch`] calls it from a function that the
+//! compiler builds with AVX-512, AVX2+FMA or the target's own baseline (NEON on 64-bit Arm), so the same loop is
+//! vectorised three times and the right one is taken on the machine at hand: the default build, with no flags, is the
+//! fast one. Hand-written intrinsics would be three sources for each kernel, and gain little where a loop vectorises.
+//!
+//! The type parameter `S: Isa` tells a kernel what it is being compiled for (only whether a fused multiply-add is one
+//! instruction matters so far).
+
+use std::sync::OnceLock;
+
+/// What a kernel is compiled for. Implemented by this module's markers only.
+#[doc(hidden)]
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// Whether `mul_add` is a single instruction.
+    const FMA: bool;
+}
+
+/// The target's baseline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Baseline;
+impl Isa for Baseline {
+    const FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+}
+
+/// A loop to be compiled for every instruction set. Implementations of `run` must be `#[inline(always)]`, and so must
+/// what they call, or it is compiled for the baseline alone.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Isa>(self) -> Self::Output;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Baseline,
+}
+
+fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(detect)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Level {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512cd");
+    match std::env::var("CAIRN_ISA").as_deref() {
+        Ok("baseline") => Level::Baseline,
+        Ok("avx2") if avx2 => Level::Avx2,
+        _ if avx512 && avx2 => Level::Avx512,
+        _ if avx2 => Level::Avx2,
+        _ => Level::Baseline,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Level {
+    Level::Baseline
+}
+
+/// The instruction set that kernels use on this machine: `"avx512"`, `"avx2"` or `"baseline"`.
+///
+/// The environment variable `CAIRN_ISA` (`avx2`, `baseline`), read once, chooses a lower one, for comparisons and for
+/// hunting down differences between machines.
+pub fn instruction_set() -> &'static str {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => "avx2",
+        Level::Baseline => "baseline",
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Isa, Kernel};
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx512;
+    impl Isa for Avx512 {
+        const FMA: bool = true;
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx2;
+    impl Isa for Avx2 {
+        const FMA: bool = true;
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx512>()
+    }
+
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx2>()
+    }
+}
+
+/// Runs a kernel with the best instructions the machine has.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `detect` found every feature the function is compiled for (bmi, lzcnt and popcnt come with AVX2 in
+        // every processor that has it).
+        Level::Avx512 => unsafe { x86::avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { x86::avx2(kernel) },
+        Level::Baseline => kernel.run::<Baseline>(),
+    }
+}

@@ -1,0 +1,39 @@
+//! The CPU kernels: everything that touches raw memory, vector instructions or threads.
+//!
+//! The rest of the workspace speaks of tensors; this module speaks of slices. It is the only place with `unsafe`:
+//! [`isa`] calls functions compiled for instructions found at run time, [`buffer`] owns raw memory, [`gemm`] hands
+//! pointers to the matrix engine. Kernels themselves are ordinary loops over slices, written once and compiled for each
+//! instruction set (see [`isa`]); they are fast because the compiler vectorises them there, which the benches watch.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
+//! | [`buffer`] | aligned, recycled memory and its counters |
+//! | [`threads`] | when and how work is split; fixed chunks |
+//! | [`lanes`] | folding a run in interleaved accumulators |
+//! | [`nest`] | loops over strided and broadcast operands |
+//! | [`math`] | exp, log, tanh … as polynomials |
+//! | [`elementwise`] | one, two and three operand maps, in-place updates |
+//! | [`reduce`] | sums, extrema over axes |
+//! | [`copy`] | gathering strided views into order |
+//! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
+//! | [`scan`] | running sums and products |
+//! | [`sort`] | ranking by integer keys |
+//! | [`gemm`] | the one entry for matrix products |
+
+pub(crate) mod buffer;
+pub(crate) mod copy;
+pub(crate) mod elementwise;
+pub(crate) mod gemm;
+mod isa;
+pub(crate) mod lanes;
+pub(crate) mod math;
+pub(crate) mod nest;
+pub(crate) mod reduce;
+pub(crate) mod rows;
+pub(crate) mod scan;
+pub(crate) mod sort;
+pub(crate) mod threads;
+
+pub use isa::{Isa, instruction_set};
+pub(crate) use isa::{Kernel, dispatch};

@@ -1,0 +1,246 @@
+//! Making tensors: from data, constant, counted, drawn at random.
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::cpu::buffer::Buffer;
+use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
+
+/// The generator that Cairn's own code draws from: a small, fast generator whose stream for a seed is fixed by its
+/// definition (PCG XSL RR 128/64, O'Neill 2014), so results do not change with a library version. It can be
+/// serialised, for checkpoints that resume bit for bit. Every drawing function accepts any other [`rand::Rng`] too.
+pub type Rng = rand_pcg::Pcg64;
+
+/// A generator for a seed.
+///
+/// ```
+/// use cairn_tensor::{rng, Tensor};
+/// let a = Tensor::<f32>::normal([2, 2], 0.0, 1.0, &mut rng(7))?;
+/// let b = Tensor::<f32>::normal([2, 2], 0.0, 1.0, &mut rng(7))?;
+/// assert_eq!(a, b);
+/// # Ok::<(), cairn_tensor::Error>(())
+/// ```
+pub fn rng(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+impl<T: Element> Tensor<T> {
+    /// A tensor of the given values in row-major order. Takes over the vector's memory without a copy.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] when the shape holds another number of values.
+    pub fn from_vec(data: Vec<T>, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.count() != data.len() {
+            return Err(Error::WrongLength { op: "from_vec", shape, len: data.len() });
+        }
+        Ok(Self::from_buffer(Buffer::from_vec("from_vec", data)?, shape))
+    }
+
+    /// A tensor with a copy of the given values in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] when the shape holds another number of values.
+    pub fn from_slice(data: &[T], shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.count() != data.len() {
+            return Err(Error::WrongLength { op: "from_slice", shape, len: data.len() });
+        }
+        Self::build(shape, |out| out.copy_from_slice(data))
+    }
+
+    /// A tensor whose elements, in row-major order, `fill` writes into recycled memory: the cheapest way to assemble one.
+    ///
+    /// The slice holds arbitrary old values on entry; write every element.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let squares = Tensor::<u32>::build([4], |out| {
+    ///     for (i, x) in out.iter_mut().enumerate() {
+    ///         *x = (i * i) as u32;
+    ///     }
+    /// })?;
+    /// assert_eq!(squares.to_vec(), [0, 1, 4, 9]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold; so for every function that makes a tensor.
+    pub fn build(shape: impl Into<Shape>, fill: impl FnOnce(&mut [T])) -> Result<Self> {
+        let shape = shape.into();
+        let mut buffer = Buffer::dirty("allocate", shape.count())?;
+        fill(&mut buffer);
+        Ok(Self::from_buffer(buffer, shape))
+    }
+
+    /// As [`build`](Self::build), for filling that can fail.
+    pub fn try_build<E: From<Error>>(
+        shape: impl Into<Shape>,
+        fill: impl FnOnce(&mut [T]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let shape = shape.into();
+        let mut buffer = Buffer::dirty("allocate", shape.count())?;
+        fill(&mut buffer)?;
+        Ok(Self::from_buffer(buffer, shape))
+    }
+
+    /// All elements 0 (`false` for truth values).
+    pub fn zeros(shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        Ok(Self::from_buffer(Buffer::zeroed("zeros", shape.count())?, shape))
+    }
+
+    /// All elements equal.
+    pub fn full(shape: impl Into<Shape>, value: T) -> Result<Self> {
+        Self::build(shape, |out| out.fill(value))
+    }
+
+    /// A tensor of rank 0.
+    pub fn scalar(value: T) -> Self {
+        // A few bytes: the allocator aborts the process before it lets this fail.
+        crate::error::or_panic(Self::full((), value))
+    }
+
+    /// Independent draws from any distribution, in row-major order.
+    ///
+    /// ```
+    /// use cairn_tensor::{rng, Tensor};
+    /// use rand_distr::Poisson;
+    /// let counts = Tensor::<f64>::random([100], &Poisson::new(3.0).unwrap(), &mut rng(1))?;
+    /// assert!(counts.to_vec().iter().all(|&n| n >= 0.0 && n.fract() == 0.0));
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    pub fn random<R: rand::Rng + ?Sized>(
+        shape: impl Into<Shape>,
+        distribution: &impl Distribution<T>,
+        rng: &mut R,
+    ) -> Result<Self> {
+        Self::build(shape, |out| out.iter_mut().for_each(|x| *x = distribution.sample(rng)))
+    }
+}
+
+impl<T: Number> Tensor<T> {
+    /// All elements 1.
+    pub fn ones(shape: impl Into<Shape>) -> Result<Self> {
+        Self::full(shape, T::ONE)
+    }
+
+    /// `start`, `start + step`, … below `end` (above it for a negative step), of rank 1.
+    ///
+    /// Each element is computed as `start + i * step`, without accumulating rounding.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for a step of 0 or arguments that are not finite.
+    pub fn arange(start: T, end: T, step: T) -> Result<Self> {
+        if let (Some(from), Some(to), Some(by)) = (start.whole(), end.whole(), step.whole()) {
+            return Self::count_up(from.into(), to.into(), by.into());
+        }
+        let (from, to, by) = (start.to_f64(), end.to_f64(), step.to_f64());
+        let count = ((to - from) / by).ceil();
+        if by == 0.0 || !count.is_finite() {
+            return Err(Error::BadArgument {
+                op: "arange",
+                what: "step",
+                value: by,
+                must: "a finite number other than 0",
+            });
+        }
+        Self::build(count.max(0.0) as usize, |out| {
+            for (i, x) in out.iter_mut().enumerate() {
+                *x = T::from_f64(from + i as f64 * by);
+            }
+        })
+    }
+
+    /// [`arange`](Self::arange) of integers, exact over the whole range.
+    fn count_up(from: i128, to: i128, by: i128) -> Result<Self> {
+        if by == 0 {
+            let must = "a finite number other than 0";
+            return Err(Error::BadArgument { op: "arange", what: "step", value: 0.0, must });
+        }
+        let span = if by > 0 { to - from } else { from - to };
+        let size = by.abs();
+        let count = (span.max(0) + size - 1) / size;
+        Self::build(usize::try_from(count).unwrap_or(usize::MAX), |out| {
+            for (i, x) in out.iter_mut().enumerate() {
+                // Between `from` and `to`, hence within i64.
+                *x = T::from_i64((from + i as i128 * by) as i64);
+            }
+        })
+    }
+
+    /// The identity matrix of `n` rows.
+    pub fn eye(n: usize) -> Result<Self> {
+        let mut eye = Self::zeros([n, n])?;
+        eye.as_mut_slice()?.iter_mut().step_by(n + 1).for_each(|x| *x = T::ONE);
+        Ok(eye)
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    /// `count` values evenly spaced from `start` to `end`, both included.
+    pub fn linspace(start: T, end: T, count: usize) -> Result<Self> {
+        let (from, to) = (start.to_f64(), end.to_f64());
+        let last = count.saturating_sub(1).max(1) as f64;
+        Self::build(count, |out| {
+            for (i, x) in out.iter_mut().enumerate() {
+                let part = i as f64 / last;
+                *x = T::from_f64(from * (1.0 - part) + to * part);
+            }
+        })
+    }
+
+    /// Independent draws from the normal distribution.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for a negative or non-finite standard deviation.
+    pub fn normal<R: rand::Rng + ?Sized>(
+        shape: impl Into<Shape>,
+        mean: f64,
+        std: f64,
+        rng: &mut R,
+    ) -> Result<Self> {
+        if !(std >= 0.0 && std.is_finite()) {
+            return Err(Error::BadArgument {
+                op: "normal",
+                what: "the standard deviation",
+                value: std,
+                must: "finite and not negative",
+            });
+        }
+        Self::build(shape, |out| {
+            for x in out {
+                let z: f64 = StandardNormal.sample(rng);
+                *x = T::from_f64(mean + std * z);
+            }
+        })
+    }
+
+    /// Independent draws from the uniform distribution on `[low, high)`.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] when `low < high` does not hold or the range is not finite.
+    pub fn uniform<R: rand::Rng + ?Sized>(
+        shape: impl Into<Shape>,
+        low: f64,
+        high: f64,
+        rng: &mut R,
+    ) -> Result<Self> {
+        let width = high - low;
+        if !(width > 0.0 && width.is_finite()) {
+            return Err(Error::BadArgument {
+                op: "uniform",
+                what: "the width of the range",
+                value: width,
+                must: "finite and above 0",
+            });
+        }
+        Self::build(shape, |out| {
+            for x in out {
+                let drawn = T::from_f64(low + width * rng.random::<f64>());
+                // Rounding to a narrower type can reach `high`, which is excluded.
+                *x = if drawn.to_f64() < high { drawn } else { T::from_f64(low) };
+            }
+        })
+    }
+}

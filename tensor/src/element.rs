@@ -1,0 +1,467 @@
+//! The types a tensor can hold, as three nested traits: [`Element`] can be stored and moved, [`Number`] can be
+//! calculated with, [`Float`] is what models are trained in.
+//!
+//! The traits are sealed: kernels rely on what is promised here (sizes, which bit patterns are valid), and a new type,
+//! such as a half-precision one, is added in this file.
+//!
+//! # Integer arithmetic
+//! Integers neither wrap nor saturate: an operation whose result does not fit, or that divides by zero, returns
+//! [`Error::IntegerOverflow`](crate::Error::IntegerOverflow). The check is a flag carried along the loop, so it costs
+//! little and does not stop vectorisation.
+
+use std::fmt::{self, Debug, Display};
+
+use crate::cpu::Isa;
+use crate::cpu::math;
+
+/// The name of an element type, for error messages and file headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit IEEE 754 floating point.
+    F32,
+    /// 64-bit IEEE 754 floating point.
+    F64,
+    /// 64-bit signed integer.
+    I64,
+    /// 32-bit unsigned integer: class labels, token ids, indices.
+    U32,
+    /// 8-bit unsigned integer: pixels.
+    U8,
+    /// Truth value.
+    Bool,
+}
+
+impl Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::I64 => "i64",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+            DType::Bool => "bool",
+        })
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+    impl Sealed for i64 {}
+    impl Sealed for u32 {}
+    impl Sealed for u8 {}
+    impl Sealed for bool {}
+}
+
+/// A type that a [`Tensor`](crate::Tensor) can hold.
+pub trait Element:
+    sealed::Sealed + Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static
+{
+    /// The type's name.
+    const DTYPE: DType;
+    /// Whether every bit pattern is a value of the type, so that recycled memory need not be cleared.
+    #[doc(hidden)]
+    const ANY_BITS: bool;
+
+    /// The nearest `f64`; `true` is 1.
+    fn to_f64(self) -> f64;
+    /// The value nearest to `x`; for integers truncated towards zero and held within the type's range, NaN as 0.
+    fn from_f64(x: f64) -> Self;
+    /// The value nearest to `x`, held within the type's range.
+    #[doc(hidden)]
+    fn from_i64(x: i64) -> Self;
+    /// The value as an integer, for the types that are whole numbers (`false` and `true` are 0 and 1).
+    #[doc(hidden)]
+    fn whole(self) -> Option<i64>;
+    /// The value in another type: integers go there without the detour through `f64`, which would round them.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn cast<O: Element>(self) -> O {
+        match self.whole() {
+            Some(x) => O::from_i64(x),
+            None => O::from_f64(self.to_f64()),
+        }
+    }
+}
+
+macro_rules! element {
+    ($($t:ty => $dtype:ident, $from_i64:expr, $whole:expr;)*) => {$(
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            const ANY_BITS: bool = true;
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn from_i64(x: i64) -> Self {
+                $from_i64(x)
+            }
+            #[inline(always)]
+            fn whole(self) -> Option<i64> {
+                $whole(self)
+            }
+        }
+    )*};
+}
+element! {
+    f32 => F32, |x| x as f32, |_| None;
+    f64 => F64, |x| x as f64, |_| None;
+    i64 => I64, |x| x, Some;
+    u32 => U32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
+    u8 => U8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+}
+
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    const ANY_BITS: bool = false;
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x != 0.0
+    }
+    #[inline(always)]
+    fn from_i64(x: i64) -> Self {
+        x != 0
+    }
+    #[inline(always)]
+    fn whole(self) -> Option<i64> {
+        Some(self.into())
+    }
+}
+
+/// An element that can be calculated with. The hidden methods set `fault` when the result does not fit.
+pub trait Number: Element {
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    /// The value that no other is below: minus infinity for floats.
+    const LOWEST: Self;
+    /// The value that no other is above: infinity for floats.
+    const HIGHEST: Self;
+    #[doc(hidden)]
+    fn add(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn sub(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn mul(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn div(self, rhs: Self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn neg(self, fault: &mut bool) -> Self;
+    #[doc(hidden)]
+    fn abs(self, fault: &mut bool) -> Self;
+    /// Whether the value is not a number; never so for integers.
+    fn is_nan(self) -> bool;
+    /// An integer that orders as the values do. Zeros of either sign are equal, and all NaN are equal and above all
+    /// numbers.
+    #[doc(hidden)]
+    type Key: Copy + Ord + Send + Sync;
+    #[doc(hidden)]
+    fn key(self) -> Self::Key;
+    /// An unsigned integer that orders as `key` does, or the other way round.
+    #[doc(hidden)]
+    fn rank_key(self, descending: bool) -> u64;
+    /// As `key`, with NaN below all numbers.
+    #[doc(hidden)]
+    fn low_key(self) -> Self::Key;
+    #[doc(hidden)]
+    fn from_key(key: Self::Key) -> Self;
+}
+
+macro_rules! integer {
+    ($($t:ty),*) => {$(
+        impl Number for $t {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            const LOWEST: Self = <$t>::MIN;
+            const HIGHEST: Self = <$t>::MAX;
+            #[inline(always)]
+            fn add(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_add(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn sub(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_sub(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn mul(self, rhs: Self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_mul(rhs);
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            fn div(self, rhs: Self, fault: &mut bool) -> Self {
+                match self.checked_div(rhs) {
+                    Some(value) => value,
+                    None => {
+                        *fault = true;
+                        0
+                    }
+                }
+            }
+            #[inline(always)]
+            fn neg(self, fault: &mut bool) -> Self {
+                let (value, over) = self.overflowing_neg();
+                *fault |= over;
+                value
+            }
+            #[inline(always)]
+            #[allow(unused_comparisons)]
+            fn abs(self, fault: &mut bool) -> Self {
+                if self < 0 { Number::neg(self, fault) } else { self }
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                false
+            }
+            type Key = $t;
+            #[inline(always)]
+            fn key(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn rank_key(self, descending: bool) -> u64 {
+                // Signed numbers are shifted up so that the least is 0.
+                let key = (self as u64).wrapping_sub(<$t>::MIN as u64);
+                if descending { (<$t>::MAX as u64).wrapping_sub(<$t>::MIN as u64) - key } else { key }
+            }
+            #[inline(always)]
+            fn low_key(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn from_key(key: $t) -> Self {
+                key
+            }
+        }
+    )*};
+}
+integer!(i64, u32, u8);
+
+macro_rules! float_number {
+    ($($t:ty, $bits:ty, $unsigned:ty;)*) => {$(
+        impl Number for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const LOWEST: Self = <$t>::NEG_INFINITY;
+            const HIGHEST: Self = <$t>::INFINITY;
+            #[inline(always)]
+            fn add(self, rhs: Self, _: &mut bool) -> Self {
+                self + rhs
+            }
+            #[inline(always)]
+            fn sub(self, rhs: Self, _: &mut bool) -> Self {
+                self - rhs
+            }
+            #[inline(always)]
+            fn mul(self, rhs: Self, _: &mut bool) -> Self {
+                self * rhs
+            }
+            #[inline(always)]
+            fn div(self, rhs: Self, _: &mut bool) -> Self {
+                self / rhs
+            }
+            #[inline(always)]
+            fn neg(self, _: &mut bool) -> Self {
+                -self
+            }
+            #[inline(always)]
+            fn abs(self, _: &mut bool) -> Self {
+                <$t>::abs(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                <$t>::is_nan(self)
+            }
+            type Key = $bits;
+            #[inline(always)]
+            fn key(self) -> $bits {
+                // Adding 0 makes -0 into +0. Of negative numbers, larger magnitudes are less: flip all but the sign.
+                let bits = (self + 0.0).to_bits() as $bits;
+                let key = bits ^ ((bits >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
+                if <$t>::is_nan(self) { <$bits>::MAX } else { key }
+            }
+            #[inline(always)]
+            fn rank_key(self, descending: bool) -> u64 {
+                let key = (self.key() as $unsigned) ^ (1 << (<$bits>::BITS - 1));
+                u64::from(if descending { !key } else { key })
+            }
+            #[inline(always)]
+            fn low_key(self) -> $bits {
+                if <$t>::is_nan(self) { <$bits>::MIN } else { self.key() }
+            }
+            #[inline(always)]
+            fn from_key(key: $bits) -> Self {
+                let bits = key ^ ((key >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
+                <$t>::from_bits(bits as $unsigned)
+            }
+        }
+    )*};
+}
+float_number! {
+    f32, i32, u32;
+    f64, i64, u64;
+}
+
+/// `f32` or `f64`: what models are computed in.
+///
+/// The hidden methods are the kernels' mathematics, one value at a time: for `f32` branch-free polynomials that
+/// vectorise (`cpu/math.rs` states their error), for `f64` the platform's functions.
+pub trait Float:
+    Number
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::MulAssign
+    + std::iter::Sum
+{
+    /// Positive infinity.
+    const INFINITY: Self;
+    /// Negative infinity.
+    const NEG_INFINITY: Self;
+    /// Not a number.
+    const NAN: Self;
+    /// The difference between 1 and the next larger value.
+    const EPSILON: Self;
+
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Absolute value.
+    fn magnitude(self) -> Self;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+
+    #[doc(hidden)]
+    fn fma<S: Isa>(self, a: Self, b: Self) -> Self;
+    #[doc(hidden)]
+    fn exp<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn expm1<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn ln<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn ln_1p<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn tanh<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn sin(self) -> Self;
+    #[doc(hidden)]
+    fn cos(self) -> Self;
+    #[doc(hidden)]
+    fn erf<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn normal_cdf<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn floor(self) -> Self;
+    #[doc(hidden)]
+    fn round(self) -> Self;
+    #[doc(hidden)]
+    fn pow(self, exponent: Self) -> Self;
+}
+
+macro_rules! float {
+    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr, $normal_cdf:expr) => {
+        impl Float for $t {
+            const INFINITY: Self = $t::INFINITY;
+            const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            const NAN: Self = $t::NAN;
+            const EPSILON: Self = $t::EPSILON;
+
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                $t::is_finite(self)
+            }
+            #[inline(always)]
+            fn fma<S: Isa>(self, a: Self, b: Self) -> Self {
+                // Without the instruction `mul_add` calls a slow, exact routine; two roundings are good enough there.
+                if S::FMA { self.mul_add(a, b) } else { self * a + b }
+            }
+            #[inline(always)]
+            fn exp<S: Isa>(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn expm1<S: Isa>(self) -> Self {
+                $expm1(self)
+            }
+            #[inline(always)]
+            fn ln<S: Isa>(self) -> Self {
+                $ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p<S: Isa>(self) -> Self {
+                $ln_1p(self)
+            }
+            #[inline(always)]
+            fn tanh<S: Isa>(self) -> Self {
+                $tanh(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $t::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $t::cos(self)
+            }
+            #[inline(always)]
+            fn erf<S: Isa>(self) -> Self {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn normal_cdf<S: Isa>(self) -> Self {
+                $normal_cdf(self)
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                // Halves to even, as NumPy and PyTorch round.
+                $t::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn pow(self, exponent: Self) -> Self {
+                $t::powf(self, exponent)
+            }
+        }
+    };
+}
+float!(
+    f32,
+    math::exp::<S>,
+    math::expm1::<S>,
+    math::ln::<S>,
+    math::ln_1p::<S>,
+    math::tanh::<S>,
+    math::erf::<S>,
+    math::normal_cdf::<S>
+);
+float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf, math::normal_cdf_f64);

@@ -1,0 +1,136 @@
+//! What can go wrong, in one enum.
+//!
+//! Every variant names the operation and what it was given, so that a message can be read without a debugger:
+//! `matmul: cannot multiply [2, 3] by [4, 5]: 3 is not 4`. Operators (`+`, `-`, …) panic with exactly this text.
+
+use crate::{DType, Shape};
+
+/// The result of a tensor operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a tensor operation could not be done.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two operands whose shapes do not go together.
+    #[error("{op}: shapes {lhs:?} and {rhs:?} do not match: {why}")]
+    ShapeMismatch {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the left operand.
+        lhs: Shape,
+        /// Shape of the right operand.
+        rhs: Shape,
+        /// What the operation asks of the two.
+        why: &'static str,
+    },
+    /// One operand whose shape the operation cannot work with.
+    #[error("{op}: cannot be done on shape {shape:?}: {why}")]
+    BadShape {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the operand.
+        shape: Shape,
+        /// What the operation asks of it.
+        why: &'static str,
+    },
+    /// The number of values does not equal the product of the shape.
+    #[error("{op}: shape {shape:?} holds {} values, {len} were given", shape.count())]
+    WrongLength {
+        /// The operation.
+        op: &'static str,
+        /// The shape asked for.
+        shape: Shape,
+        /// The number of values given.
+        len: usize,
+    },
+    /// An axis that the tensor does not have.
+    #[error("{op}: axis {axis} is out of range for shape {shape:?}")]
+    AxisOutOfRange {
+        /// The operation.
+        op: &'static str,
+        /// The axis as given (negative ones count from the end).
+        axis: isize,
+        /// Shape of the operand.
+        shape: Shape,
+    },
+    /// An axis named twice.
+    #[error("{op}: axis {axis} is named twice for shape {shape:?}")]
+    RepeatedAxis {
+        /// The operation.
+        op: &'static str,
+        /// The axis, counted from the front.
+        axis: usize,
+        /// Shape of the operand.
+        shape: Shape,
+    },
+    /// An index beyond the end of an axis.
+    #[error("{op}: index {index} at position {position} is out of range for an axis of {size}")]
+    IndexOutOfRange {
+        /// The operation.
+        op: &'static str,
+        /// The offending index.
+        index: usize,
+        /// Where it stands among the indices given.
+        position: usize,
+        /// Length of the indexed axis.
+        size: usize,
+    },
+    /// A maximum, minimum or the like of no values at all.
+    #[error("{op}: no values to choose from along an axis of length 0, shape {shape:?}")]
+    EmptyReduction {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the operand.
+        shape: Shape,
+    },
+    /// Integer arithmetic left the range of its type, or divided by zero.
+    #[error("{op}: a result does not fit into {dtype}, or a divisor is zero")]
+    IntegerOverflow {
+        /// The operation.
+        op: &'static str,
+        /// Element type of the operands.
+        dtype: DType,
+    },
+    /// A number among the arguments that makes no sense there.
+    #[error("{op}: {what} is {value}, which must be {must}")]
+    BadArgument {
+        /// The operation.
+        op: &'static str,
+        /// The argument's name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// More elements or bytes than the address space or the memory holds.
+    #[error("{op}: no memory for {elements} elements of {dtype}")]
+    OutOfMemory {
+        /// The operation.
+        op: &'static str,
+        /// The number of elements asked for (saturated).
+        elements: usize,
+        /// Their type.
+        dtype: DType,
+    },
+}
+
+impl Error {
+    pub(crate) fn mismatch(op: &'static str, lhs: &[usize], rhs: &[usize], why: &'static str) -> Self {
+        Error::ShapeMismatch { op, lhs: lhs.into(), rhs: rhs.into(), why }
+    }
+
+    pub(crate) fn bad_shape(op: &'static str, shape: &[usize], why: &'static str) -> Self {
+        Error::BadShape { op, shape: shape.into(), why }
+    }
+}
+
+/// The value, or a panic with the error's own text: what operators do, which cannot return a `Result`.
+#[track_caller]
+pub(crate) fn or_panic<T>(result: Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,88 @@
+//! A dense layer in one operation, and its parts: `activation(x w + b)`.
+//!
+//! The bias is laid down first and the product accumulated onto it, so that the output is written once; the activation
+//! is applied in place.
+
+use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::{Error, Float, Result, Tensor};
+
+impl<T: Float> Tensor<T> {
+    /// `x w + b` for `x` of shape `[…, inputs]`, `weight` `[inputs, outputs]` and, if given, `bias` `[outputs]`, followed
+    /// by max(·, 0) when `relu` is set.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when the sizes do not fit together.
+    pub fn linear(&self, weight: &Self, bias: Option<&Self>, relu: bool) -> Result<Self> {
+        let op = "linear";
+        let (Some((&inputs, rows)), &[fan_in, outputs]) = (self.shape().split_last(), weight.shape()) else {
+            return Err(Error::mismatch(
+                op,
+                self.shape(),
+                weight.shape(),
+                "input […, n] and weight [n, m] are needed",
+            ));
+        };
+        if inputs != fan_in {
+            let why = "the input's last axis must be as long as the weight's first";
+            return Err(Error::mismatch(op, self.shape(), weight.shape(), why));
+        }
+        let bias = match bias {
+            Some(bias) if bias.shape() != [outputs] => {
+                return Err(Error::mismatch(
+                    op,
+                    weight.shape(),
+                    bias.shape(),
+                    "the bias must have one value per output",
+                ));
+            }
+            Some(bias) => Some(bias.contiguous()?),
+            None => None,
+        };
+        let x = self.contiguous()?;
+        let mut shape = self.dims().clone();
+        let last = shape.rank() - 1;
+        shape.set(last, outputs);
+        let count = crate::shape::count(rows);
+        let bias = bias.as_ref().and_then(|bias| bias.as_slice());
+        let a = Mat {
+            data: x.as_slice().unwrap_or_default(),
+            offset: 0,
+            row_step: inputs as isize,
+            column_step: 1,
+        };
+        let strides = weight.strides();
+        let b = Mat {
+            data: weight.storage(),
+            offset: weight.layout().offset,
+            row_step: strides[0],
+            column_step: strides[1],
+        };
+        Self::build(shape, |out| {
+            if let Some(bias) = bias {
+                out.chunks_exact_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(bias));
+            }
+            gemm((count, inputs, outputs), a, b, out, bias.is_some());
+            if relu {
+                relu_in_place(out);
+            }
+        })
+    }
+}
+
+fn relu_in_place<T: Float>(out: &mut [T]) {
+    struct Relu<'a, T>(&'a mut [T]);
+    impl<T: Float> Kernel for Relu<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            for x in self.0 {
+                *x = if *x < T::ZERO { T::ZERO } else { *x };
+            }
+        }
+    }
+    threads::split_units(out, 1, 1, |_, out| {
+        dispatch(Relu(out));
+        false
+    });
+}

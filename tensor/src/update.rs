@@ -1,0 +1,170 @@
+//! Updating a parameter and its optimiser's state in one pass over memory.
+//!
+//! An optimiser is a formula for one element: given a parameter, its gradient and the running values kept for it, new
+//! ones. [`Rule`] is that formula; the loops here compile it for the machine's instruction set and split it over threads,
+//! so every optimiser is one pass over memory, whether the gradient is dense or for some rows only.
+
+use crate::cpu::{Kernel, dispatch, threads};
+use crate::index::check_indices;
+use crate::{Error, Float, Isa, Result, Tensor};
+
+/// The update of one element, with `N` running values kept for it.
+///
+/// Mark the implementation `#[inline(always)]`: it is compiled anew for each instruction set.
+pub trait Rule<T: Float, const N: usize>: Copy + Send + Sync {
+    /// Changes the parameter and its running values, given its gradient.
+    fn update<S: Isa>(self, parameter: &mut T, gradient: T, state: [&mut T; N]);
+}
+
+impl<T: Float> Tensor<T> {
+    /// Applies a rule to every element. Parameter, gradient and states have one shape.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when a shape differs from the parameter's.
+    pub fn update<const N: usize>(
+        &mut self,
+        gradient: &Self,
+        states: [&mut Self; N],
+        rule: impl Rule<T, N>,
+    ) -> Result<()> {
+        let op = "update";
+        check_states(op, self, &states)?;
+        if gradient.shape() != self.shape() {
+            return Err(Error::mismatch(
+                op,
+                self.shape(),
+                gradient.shape(),
+                "the gradient must be like the parameter",
+            ));
+        }
+        let gradient = gradient.contiguous()?;
+        let g = gradient.as_slice().unwrap_or_default();
+        let states = slices(states)?;
+        step(self.as_mut_slice()?, g, states, rule);
+        Ok(())
+    }
+
+    /// Applies a rule to some rows (entries of axis 0): row `rows[i]` gets the gradient `gradient[i]`. Each row is named
+    /// at most once; rows that are not named, and their states, stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::BadArgument`] for rows that are not ascending.
+    pub fn update_rows<const N: usize>(
+        &mut self,
+        rows: &[u32],
+        gradient: &Self,
+        states: [&mut Self; N],
+        rule: impl Rule<T, N>,
+    ) -> Result<()> {
+        let op = "update_rows";
+        check_states(op, self, &states)?;
+        let Some((&size, row)) = self.shape().split_first() else {
+            return Err(Error::bad_shape(op, self.shape(), "a scalar has no rows"));
+        };
+        let row = crate::shape::count(row);
+        if gradient.len() != rows.len() * row || gradient.shape().first() != Some(&rows.len()) {
+            return Err(Error::mismatch(
+                op,
+                self.shape(),
+                gradient.shape(),
+                "one gradient row for each index",
+            ));
+        }
+        check_indices(op, rows, size)?;
+        if let Some(i) = rows.windows(2).position(|pair| pair[0] >= pair[1]) {
+            return Err(Error::BadArgument {
+                op,
+                what: "a row",
+                value: rows[i + 1].into(),
+                must: "above the one before",
+            });
+        }
+        let gradient = gradient.contiguous()?;
+        let g = gradient.as_slice().unwrap_or_default();
+        let mut states = slices(states)?;
+        let parameter = self.as_mut_slice()?;
+        for (i, &index) in rows.iter().enumerate() {
+            let at = index as usize * row..(index as usize + 1) * row;
+            let states = states.each_mut().map(|state| &mut state[at.clone()]);
+            dispatch(Step { parameter: &mut parameter[at], gradient: &g[i * row..][..row], states, rule });
+        }
+        Ok(())
+    }
+}
+
+fn check_states<T: Float, const N: usize>(
+    op: &'static str,
+    parameter: &Tensor<T>,
+    states: &[&mut Tensor<T>; N],
+) -> Result<()> {
+    match states.iter().find(|state| state.shape() != parameter.shape()) {
+        Some(state) => Err(Error::mismatch(
+            op,
+            parameter.shape(),
+            state.shape(),
+            "optimiser state must be like the parameter",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The states' elements for writing.
+fn slices<T: Float, const N: usize>(states: [&mut Tensor<T>; N]) -> Result<[&mut [T]; N]> {
+    let mut failed = None;
+    let slices = states.map(|state| match state.as_mut_slice() {
+        Ok(slice) => slice,
+        Err(error) => {
+            failed = Some(error);
+            &mut []
+        }
+    });
+    failed.map_or(Ok(slices), Err)
+}
+
+fn step<T: Float, const N: usize>(
+    parameter: &mut [T],
+    gradient: &[T],
+    states: [&mut [T]; N],
+    rule: impl Rule<T, N>,
+) {
+    // Split in halves until pieces are of the grain: the pieces are disjoint, so any split gives the same bits.
+    if parameter.len() > 2 * threads::GRAIN && threads::num_threads() > 1 {
+        let middle = parameter.len() / 2;
+        let (p, q) = parameter.split_at_mut(middle);
+        let (g, h) = gradient.split_at(middle);
+        let mut tails: [&mut [T]; N] = std::array::from_fn(|_| &mut [][..]);
+        let mut tail = tails.iter_mut();
+        let heads = states.map(|state| {
+            let (a, b) = state.split_at_mut(middle);
+            if let Some(slot) = tail.next() {
+                *slot = b;
+            }
+            a
+        });
+        rayon::join(|| step(p, g, heads, rule), || step(q, h, tails, rule));
+        return;
+    }
+    dispatch(Step { parameter, gradient, states, rule });
+}
+
+struct Step<'a, T, R, const N: usize> {
+    parameter: &'a mut [T],
+    gradient: &'a [T],
+    states: [&'a mut [T]; N],
+    rule: R,
+}
+
+impl<T: Float, R: Rule<T, N>, const N: usize> Kernel for Step<'_, T, R, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Step { parameter, gradient, states, rule } = self;
+        let len = parameter.len();
+        let gradient = &gradient[..len];
+        let states = states.map(|state| &mut state[..len]);
+        let mut states = states;
+        for i in 0..len {
+            rule.update::<S>(&mut parameter[i], gradient[i], states.each_mut().map(|state| &mut state[i]));
+        }
+    }
+}

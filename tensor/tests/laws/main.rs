@@ -1,0 +1,14 @@
+//! Every operation against a naive reference over random shapes, strides and broadcasts, and the laws between them.
+//!
+//! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
+
+mod elementwise;
+mod errors;
+mod layout;
+mod naive;
+mod products;
+mod ranking;
+mod reductions;
+mod rows;
+mod text;
+mod training;

@@ -1,0 +1,189 @@
+//! Folding over axes.
+
+use cairn_tensor::{Axes, Error, Tensor};
+use proptest::prelude::*;
+use rand::RngExt;
+
+use crate::naive::{Naive, close, same, shape_and_axis, shapes, small, view};
+
+/// A shape and a subset of its axes.
+fn shape_and_mask() -> impl Strategy<Value = (Vec<usize>, Vec<bool>)> {
+    shapes().prop_flat_map(|shape| {
+        let rank = shape.len();
+        (Just(shape), prop::collection::vec(any::<bool>(), rank))
+    })
+}
+
+/// Some axes named from the front, some from the end.
+fn named(mask: &[bool], seed: u64) -> Axes {
+    let rank = mask.len() as isize;
+    let axes: Vec<isize> = (0..rank)
+        .filter(|&i| mask[i as usize])
+        .map(|i| if seed >> i & 1 == 0 { i } else { i - rank })
+        .collect();
+    Axes::from(axes.as_slice())
+}
+
+fn keepdim(shape: &[usize], mask: &[bool]) -> Vec<usize> {
+    shape.iter().zip(mask).map(|(&size, &reduced)| if reduced { 1 } else { size }).collect()
+}
+
+proptest! {
+    #[test]
+    fn folds_of_integers_are_exact((shape, mask) in shape_and_mask(), seed: u64) {
+        let (x, n) = view(&shape, seed, small);
+        let groups = n.groups(&mask);
+        let axes = named(&mask, seed);
+        let fold = |f: fn(&[i64]) -> i64| Naive {
+            shape: groups.shape.clone(),
+            data: groups.data.iter().map(|g| f(g)).collect(),
+        };
+        let kept = |n: Naive<i64>| Naive { shape: keepdim(&shape, &mask), data: n.data };
+        let sum = fold(|g| g.iter().sum());
+        same(&x.sum(axes.clone()).unwrap(), &sum);
+        same(&x.sum_keepdim(axes.clone()).unwrap(), &kept(sum));
+        let empty = shape.iter().zip(&mask).any(|(&size, &reduced)| reduced && size == 0);
+        if empty {
+            let refused = |r: Result<Tensor<i64>, Error>| matches!(r, Err(Error::EmptyReduction { .. }));
+            prop_assert!(refused(x.max(axes.clone())) && refused(x.min(axes.clone())));
+            prop_assert!(refused(x.max_keepdim(axes.clone())) && refused(x.min_keepdim(axes)));
+        } else {
+            let (max, min) = (fold(|g| *g.iter().max().unwrap()), fold(|g| *g.iter().min().unwrap()));
+            same(&x.max(axes.clone()).unwrap(), &max);
+            same(&x.max_keepdim(axes.clone()).unwrap(), &kept(max));
+            same(&x.min(axes.clone()).unwrap(), &min);
+            same(&x.min_keepdim(axes).unwrap(), &kept(min));
+        }
+        // Products of signs and ones and twos stay small.
+        let (x, n) = view(&shape, seed, |rng| *[1i64, -1, 1, 2].get(rng.random_range(0..4)).unwrap());
+        let groups = n.groups(&mask);
+        if groups.data.iter().all(|g| g.len() < 60) {
+            let prod = Naive { shape: groups.shape, data: groups.data.iter().map(|g| g.iter().product()).collect() };
+            same(&x.prod(named(&mask, seed)).unwrap(), &prod);
+            same(&x.prod_keepdim(named(&mask, seed)).unwrap(), &kept(prod));
+        }
+    }
+
+    #[test]
+    fn means_match_the_reference((shape, mask) in shape_and_mask(), seed: u64) {
+        let (x, n) = view(&shape, seed, crate::naive::real32);
+        let groups = n.groups(&mask);
+        let data = groups
+            .data
+            .iter()
+            .map(|g| g.iter().map(|&x| f64::from(x)).sum::<f64>() / g.len() as f64)
+            .collect();
+        let want = Naive { shape: groups.shape, data };
+        close(&x.mean(named(&mask, seed)).unwrap(), &want, 1e-6);
+        let kept = Naive { shape: keepdim(&shape, &mask), data: want.data };
+        close(&x.mean_keepdim(named(&mask, seed)).unwrap(), &kept, 1e-6);
+    }
+
+    #[test]
+    fn argmax_takes_the_first_of_equals_and_nan_first((shape, axis) in shape_and_axis(), seed: u64) {
+        let value = |rng: &mut cairn_tensor::Rng| {
+            if rng.random_bool(0.05) { f64::NAN } else { small(rng) as f64 }
+        };
+        let (x, n) = view(&shape, seed, value);
+        if shape[axis] == 0 {
+            let refused = matches!(x.argmax(axis), Err(Error::EmptyReduction { op: "argmax", .. }));
+            prop_assert!(refused);
+            let refused = matches!(x.argmin(axis), Err(Error::EmptyReduction { op: "argmin", .. }));
+            prop_assert!(refused);
+            return Ok(());
+        }
+        let best = |sign: f64| {
+            let runs = n.runs(axis);
+            let data = runs.data.iter().map(|run| {
+                if let Some(i) = run.iter().position(|x| x.is_nan()) {
+                    return i as u32;
+                }
+                let most = run.iter().map(|x| x * sign).fold(f64::NEG_INFINITY, f64::max);
+                run.iter().position(|x| x * sign == most).unwrap() as u32
+            }).collect();
+            Naive { shape: runs.shape, data }
+        };
+        same(&x.argmax(axis).unwrap(), &best(1.0));
+        same(&x.argmin(axis as isize - shape.len() as isize).unwrap(), &best(-1.0));
+    }
+
+    #[test]
+    fn nan_and_infinities_decide_extrema((shape, axis) in shape_and_axis(), seed: u64) {
+        let value = |rng: &mut cairn_tensor::Rng| match rng.random_range(0..12) {
+            0 => f32::NAN,
+            1 => f32::INFINITY,
+            2 => f32::NEG_INFINITY,
+            _ => small(rng) as f32,
+        };
+        prop_assume!(shape[axis] > 0);
+        let (x, n) = view(&shape, seed, value);
+        let fold = |f: fn(f64, f64) -> f64| {
+            let runs = n.runs(axis);
+            let data = runs.data.iter().map(|run| {
+                let values = run.iter().map(|&x| f64::from(x));
+                if run.iter().any(|x| x.is_nan()) { f64::NAN } else { values.reduce(f).unwrap() }
+            }).collect();
+            Naive { shape: runs.shape, data }
+        };
+        close(&x.max(axis).unwrap(), &fold(f64::max), 0.0);
+        close(&x.min(axis).unwrap(), &fold(f64::min), 0.0);
+    }
+
+    /// Rows beyond the block in which columns are folded, and columns beyond a stripe.
+    #[test]
+    fn tall_and_wide_matrices(rows in 1..400usize, columns in 1..40usize, wide: bool, planes in 1..3usize, seed: u64) {
+        let columns = if wide { columns * 67 } else { columns };
+        let shape = [planes, rows, columns];
+        let mut rng = cairn_tensor::rng(seed);
+        let data: Vec<i64> = (0..planes * rows * columns).map(|_| rng.random_range(-99..-1)).collect();
+        let x = Tensor::from_vec(data.clone(), shape).unwrap();
+        let at = |p: usize, r: usize, c: usize| data[(p * rows + r) * columns + c];
+        let (sum, max, min) = (x.sum(1).unwrap(), x.max(1).unwrap(), x.min(1).unwrap());
+        let best = x.argmax(1).unwrap();
+        for p in 0..planes {
+            for c in 0..columns {
+                let column = || (0..rows).map(|r| at(p, r, c));
+                prop_assert_eq!(sum.get(&[p, c]).unwrap(), column().sum::<i64>());
+                prop_assert_eq!(max.get(&[p, c]).unwrap(), column().max().unwrap());
+                prop_assert_eq!(min.get(&[p, c]).unwrap(), column().min().unwrap());
+                let first = column().position(|x| x == column().max().unwrap()).unwrap();
+                prop_assert_eq!(best.get(&[p, c]).unwrap() as usize, first);
+            }
+        }
+        let total = x.sum([0, 2]).unwrap();
+        for r in 0..rows {
+            let want: i64 = (0..planes).flat_map(|p| (0..columns).map(move |c| (p, c))).map(|(p, c)| at(p, r, c)).sum();
+            prop_assert_eq!(total.get(&[r]).unwrap(), want);
+        }
+        prop_assert_eq!(x.sum(..).unwrap().item().unwrap(), data.iter().sum::<i64>());
+    }
+}
+
+#[test]
+fn long_sums_are_accurate() {
+    // One million times 0.1: adding one by one in f32 would be off by 1 %.
+    let x = Tensor::full([1_000_003], 0.1f32).unwrap();
+    let want = 0.1f32 as f64 * 1_000_003.0;
+    let relative = |got: f32| (f64::from(got) - want).abs() / want;
+    assert!(relative(x.sum(..).unwrap().item().unwrap()) < 3e-7);
+    let tall = x.reshape([1_000_003, 1]).unwrap().broadcast_to([1_000_003, 2]).unwrap();
+    for got in tall.sum(0).unwrap().to_vec() {
+        assert!(relative(got) < 3e-7, "{got}");
+    }
+    let column = tall.contiguous().unwrap().sum(0).unwrap();
+    assert!(column.iter().all(|got| relative(got) < 3e-7), "{column}");
+    assert!((x.mean(..).unwrap().item().unwrap() - 0.1).abs() < 1e-7);
+}
+
+#[test]
+fn repeated_and_missing_axes_are_errors() {
+    let x = Tensor::<f32>::ones([2, 3]).unwrap();
+    assert!(matches!(x.sum([0, -2]), Err(Error::RepeatedAxis { op: "sum", axis: 0, .. })));
+    assert!(matches!(x.mean(2), Err(Error::AxisOutOfRange { op: "mean", axis: 2, .. })));
+    assert!(matches!(x.max(-3), Err(Error::AxisOutOfRange { op: "max", axis: -3, .. })));
+    assert!(matches!(x.argmax(5), Err(Error::AxisOutOfRange { op: "argmax", axis: 5, .. })));
+    assert!(matches!(Tensor::scalar(1.0f32).argmax(0), Err(Error::AxisOutOfRange { .. })));
+    assert_eq!(x.sum(&[] as &[usize]).unwrap(), x, "no axes, nothing folded");
+    assert!(x.mean(&[] as &[usize]).unwrap() == x);
+    assert!(Tensor::<f32>::zeros([0, 3]).unwrap().mean(0).unwrap().iter().all(f32::is_nan));
+}

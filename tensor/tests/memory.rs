@@ -1,0 +1,65 @@
+//! Memory is recycled: a steady loop takes no large block from the system. (A process of its own, since the counters
+//! are the whole process's.)
+
+use cairn_tensor::{Isa, Rule, Tensor, memory, rng, trim_memory};
+
+#[derive(Clone, Copy)]
+struct Descent(f32);
+impl Rule<f32, 0> for Descent {
+    #[inline(always)]
+    fn update<S: Isa>(self, parameter: &mut f32, gradient: f32, []: [&mut f32; 0]) {
+        *parameter -= self.0 * gradient;
+    }
+}
+
+/// One step of training a linear classifier, by hand.
+fn step(x: &Tensor<f32>, labels: &Tensor<u32>, w: &mut Tensor<f32>, b: &mut Tensor<f32>) -> f32 {
+    let logits = x.linear(w, Some(b), false).unwrap();
+    let (losses, p) = logits.cross_entropy(labels).unwrap();
+    let each = Tensor::full(losses.dims(), 1.0 / losses.len() as f32).unwrap();
+    let g = p.cross_entropy_backward(labels, &each).unwrap();
+    let (gw, gb) = (x.t().unwrap().matmul(&g).unwrap(), g.sum(0).unwrap());
+    w.update(&gw, [], Descent(0.5)).unwrap();
+    b.update(&gb, [], Descent(0.5)).unwrap();
+    losses.mean(..).unwrap().item().unwrap()
+}
+
+#[test]
+fn a_steady_loop_takes_nothing_new_and_what_is_freed_is_counted() {
+    let rng = &mut rng(1);
+    let x = Tensor::<f32>::normal([256, 100], 0.0, 1.0, rng).unwrap();
+    let labels = x.narrow(1, 0, 10).unwrap().argmax(1).unwrap();
+    let (mut w, mut b) = (Tensor::zeros([100, 10]).unwrap(), Tensor::zeros([10]).unwrap());
+    let first = step(&x, &labels, &mut w, &mut b);
+    for _ in 0..3 {
+        step(&x, &labels, &mut w, &mut b);
+    }
+    let before = memory();
+    let mut last = f32::INFINITY;
+    for _ in 0..200 {
+        last = step(&x, &labels, &mut w, &mut b);
+    }
+    let after = memory();
+    assert!(last < first / 5.0, "it learns: {first} to {last}");
+    assert_eq!(after.allocated, before.allocated, "no new blocks");
+    assert_eq!(after.live_bytes, before.live_bytes, "none kept");
+    assert_eq!(after.peak_bytes, before.peak_bytes);
+    assert!(after.reused >= before.reused + 200 * 4);
+
+    // Large blocks are counted while they live, kept when freed, and returned on demand.
+    let live = memory().live_bytes;
+    let big = Tensor::<f32>::zeros([1 << 20]).unwrap();
+    assert!(memory().live_bytes >= live + (4 << 20));
+    let view = big.reshape([1 << 10, 1 << 10]).unwrap();
+    drop(big);
+    assert!(memory().live_bytes >= live + (4 << 20), "a view keeps the storage");
+    let idle = memory().idle_bytes;
+    drop(view);
+    assert_eq!(memory().live_bytes, live);
+    assert!(memory().idle_bytes >= idle + (4 << 20));
+    trim_memory();
+    assert_eq!(memory().idle_bytes, 0);
+    // Recycled memory that was numbers is never seen as truth values that are neither.
+    drop(Tensor::full([100_000], u8::MAX).unwrap());
+    assert!(Tensor::<bool>::build([100_000], |_| {}).unwrap().iter().all(|b| !b));
+}

@@ -1,0 +1,166 @@
+//! The same bits from any number of threads, for everything that runs in parallel.
+
+use cairn_tensor::{Isa, Rule, Tensor, rng};
+
+/// Runs `f` in pools of 1, 2 and 3 threads; what it returns must not differ in a bit.
+#[track_caller]
+fn same_bits(name: &str, f: impl Fn() -> Vec<u32> + Send + Sync) {
+    let in_pool = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            assert_eq!(cairn_tensor::num_threads(), threads);
+            f()
+        })
+    };
+    let one = in_pool(1);
+    for threads in [2, 3] {
+        let more = in_pool(threads);
+        assert!(one == more, "{name} differs between 1 and {threads} threads");
+    }
+}
+
+fn bits(x: &Tensor<f32>) -> Vec<u32> {
+    x.iter().map(f32::to_bits).collect()
+}
+
+fn normal<const N: usize>(shape: [usize; N], seed: u64) -> Tensor<f32> {
+    Tensor::normal(shape, 0.0, 1.0, &mut rng(seed)).unwrap()
+}
+
+#[test]
+fn elementwise_and_copies() {
+    let (x, y) = (normal([301, 1007], 1), normal([301, 1007], 2));
+    let row = normal([1007], 3);
+    same_bits("add", || bits(&x.add(&y).unwrap()));
+    same_bits("add row", || bits(&x.add(&row).unwrap()));
+    same_bits("exp", || bits(&x.exp().unwrap()));
+    same_bits("gelu", || bits(&x.gelu().unwrap()));
+    same_bits("strided", || bits(&x.t().unwrap().tanh().unwrap()));
+    same_bits("transpose", || bits(&x.t().unwrap().contiguous().unwrap()));
+    let planes = x.narrow(1, 0, 1000).unwrap().reshape([7, 43, 10, 100]).unwrap();
+    same_bits("planes", || bits(&planes.permute([0, 3, 1, 2]).unwrap().contiguous().unwrap()));
+    same_bits("select", || bits(&x.gt(&y).unwrap().select(&x, &row).unwrap()));
+    same_bits("cat", || bits(&Tensor::cat(&[&x, &y], 1).unwrap()));
+    let picks: Vec<u32> = (0..2000).map(|i| i * 7 % 301).collect();
+    same_bits("index_select", || bits(&x.index_select(0, &picks).unwrap()));
+    same_bits("add_assign", || {
+        let mut z = x.clone();
+        z.add_assign(&y).unwrap();
+        bits(&z)
+    });
+}
+
+#[test]
+fn reductions_and_rows() {
+    let x = normal([301, 1007], 1);
+    let flat = normal([1 << 20], 4);
+    let tall = normal([100_003, 3], 5);
+    let batch = normal([9, 200, 77], 6);
+    same_bits("sum of all", || bits(&flat.sum(..).unwrap()));
+    same_bits("prod of all", || bits(&flat.scale(1.2).unwrap().prod(..).unwrap()));
+    for (name, x) in [("wide", &x), ("tall", &tall), ("batch", &batch)] {
+        for axis in 0..x.rank() {
+            same_bits(name, || bits(&x.sum(axis).unwrap()));
+            same_bits(name, || bits(&x.mean(axis).unwrap()));
+            same_bits(name, || bits(&x.max(axis).unwrap()));
+            same_bits(name, || x.argmin(axis).unwrap().to_vec());
+            same_bits(name, || bits(&x.softmax(axis).unwrap()));
+            same_bits(name, || bits(&x.log_softmax(axis).unwrap()));
+            same_bits(name, || bits(&x.logsumexp(axis).unwrap()));
+        }
+        same_bits(name, || bits(&x.sum([0, -1]).unwrap()));
+    }
+    let labels = Tensor::build([301], |out: &mut [u32]| {
+        for (i, l) in out.iter_mut().enumerate() {
+            *l = (i * 31 % 1007) as u32;
+        }
+    })
+    .unwrap();
+    same_bits("cross entropy", || {
+        let (losses, p) = x.cross_entropy(&labels).unwrap();
+        let g = p.cross_entropy_backward(&labels, &losses).unwrap();
+        [bits(&losses), bits(&p), bits(&g), bits(&p.softmax_backward(&x).unwrap())].concat()
+    });
+}
+
+#[test]
+fn matrix_products_of_many_shapes() {
+    let sizes = [
+        1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 24, 31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 97, 129, 192, 255,
+        257, 384, 511,
+    ];
+    let mut state = 12345u64;
+    let mut pick = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        sizes[(state >> 33) as usize % sizes.len()]
+    };
+    let mut shapes: Vec<[usize; 3]> = (0..80).map(|_| [pick(), pick(), pick()]).collect();
+    // Skinny in each direction, and deep, all above the size where threads start.
+    shapes.extend([
+        [1, 784, 2000],
+        [2000, 784, 1],
+        [32, 784, 64],
+        [784, 32, 64],
+        [3872, 288, 64],
+        [64, 9000, 64],
+        [1, 100_000, 16],
+        [16, 100_000, 1],
+        [700, 1, 700],
+        [5, 3000, 301],
+        [301, 3000, 5],
+        [511, 513, 515],
+        [1000, 1000, 17],
+        [17, 1000, 1000],
+        [128, 64, 256],
+        [1024, 300, 1030],
+    ]);
+    for [m, k, n] in shapes {
+        for layout in 0..4 {
+            let a = if layout & 1 == 0 { normal([m, k], 7) } else { normal([k, m], 7).t().unwrap() };
+            let b = if layout & 2 == 0 { normal([k, n], 8) } else { normal([n, k], 8).t().unwrap() };
+            same_bits(&format!("{m}x{k}x{n} layout {layout}"), || bits(&a.matmul(&b).unwrap()));
+        }
+        let (a, b) = (normal([m, k], 9), normal([k, n], 10));
+        let bias = normal([n], 11);
+        same_bits(&format!("linear {m}x{k}x{n}"), || bits(&a.linear(&b, Some(&bias), true).unwrap()));
+    }
+    for (batch, m, k, n) in [(3, 65, 33, 17), (64, 128, 64, 128), (200, 5, 7, 3), (2, 300, 300, 300)] {
+        let (a, b) = (normal([batch, m, k], 1), normal([batch, k, n], 2));
+        same_bits("batched", || bits(&a.matmul(&b).unwrap()));
+        same_bits("batched, right transposed", || {
+            bits(&a.matmul(&b.t().unwrap().contiguous().unwrap().t().unwrap()).unwrap())
+        });
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decay;
+impl Rule<f32, 1> for Decay {
+    #[inline(always)]
+    fn update<S: Isa>(self, parameter: &mut f32, gradient: f32, [mean]: [&mut f32; 1]) {
+        *mean = 0.9 * *mean + 0.1 * gradient * gradient;
+        *parameter -= 0.01 * gradient / (mean.sqrt() + 1e-8);
+    }
+}
+
+#[test]
+fn updates() {
+    let (p, g) = (normal([400_003], 1), normal([400_003], 2));
+    same_bits("update", || {
+        let (mut p, mut mean) = (p.clone(), Tensor::zeros(p.dims()).unwrap());
+        p.update(&g, [&mut mean], Decay).unwrap();
+        [bits(&p), bits(&mean)].concat()
+    });
+}
+
+#[test]
+fn errors_do_not_depend_on_threads() {
+    let mut values = vec![1i64; 500_000];
+    values[400_000] = i64::MAX;
+    let x = Tensor::from_vec(values, [500_000]).unwrap();
+    for threads in [1, 2, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let text = pool.install(|| x.add(&x).unwrap_err().to_string());
+        assert_eq!(text, "add: a result does not fit into i64, or a divisor is zero");
+    }
+}

@@ -1,0 +1,177 @@
+//! `cargo xtask bench`: how fast the reference models train and predict, and how much of the machine that is.
+//!
+//! The machine's own peak is measured first, in the same run, as the best rate of a large f32 matrix product: a share of
+//! it says more than samples per second on a machine nobody else has. The reference models are the small networks people
+//! compare libraries by; data is random and in memory, an epoch goes through the same `Trainer` a user would call, and the
+//! best of several epochs counts, because other programs only ever make one slower.
+//!
+//! To add one: a file with a `pub const BENCH: Bench`, and its line in [`ALL`].
+
+use std::time::{Duration, Instant};
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::format::{count, terminal_table};
+
+mod mlp;
+mod peak;
+mod training;
+mod work;
+
+pub use peak::measure as measure_peak;
+pub use work::Work;
+
+/// One thing to measure.
+#[derive(Debug)]
+pub struct Bench {
+    /// What `--only` takes.
+    pub name: &'static str,
+    /// Measures and reports through the recorder.
+    pub run: fn(&mut Recorder) -> anyhow::Result<()>,
+}
+
+/// Everything that can be measured, in the order it runs.
+pub const ALL: &[&Bench] = &[&mlp::BENCH];
+
+/// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
+pub const BATCHES: [usize; 2] = [32, 128];
+/// Predictions run at this batch size, whatever the training's: nobody predicts in small batches who has many samples.
+pub const PREDICT_BATCH: usize = 256;
+/// A measurement is repeated at least so often, and for so long.
+const LEAST_RUNS: usize = 3;
+const LEAST_TIME: Duration = Duration::from_secs(2);
+
+/// The names that `--only` takes.
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|b| b.name).collect()
+}
+
+/// Takes measurements and prints them.
+#[derive(Debug)]
+pub struct Recorder {
+    json: bool,
+    peak: f64,
+    threads: usize,
+    table: Table,
+}
+
+/// A model at one batch size, as printed with `--json`.
+#[derive(Debug, Serialize)]
+struct ModelLine<'a> {
+    framework: &'a str,
+    model: &'a str,
+    batch: usize,
+    threads: usize,
+    train_samples_per_s: u64,
+    predict_samples_per_s: u64,
+    train_share_of_peak: f64,
+    predict_share_of_peak: f64,
+}
+
+/// The peak, as printed with `--json`.
+#[derive(Debug, Serialize)]
+struct PeakLine<'a> {
+    framework: &'a str,
+    op: &'a str,
+    us: f64,
+    gflops: f64,
+    threads: usize,
+}
+
+const FRAMEWORK: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
+
+impl Recorder {
+    /// Records a model's samples per second at a batch size, beside the work of one sample.
+    ///
+    /// # Errors
+    /// None in practice: the line to print is plain.
+    pub fn model(
+        &mut self,
+        model: &str,
+        batch: usize,
+        work: Work,
+        train: f64,
+        predict: f64,
+    ) -> anyhow::Result<()> {
+        let train_share = work.train as f64 * train / self.peak;
+        let predict_share = work.predict as f64 * predict / self.peak;
+        if self.json {
+            let line = ModelLine {
+                framework: FRAMEWORK,
+                model,
+                batch,
+                threads: self.threads,
+                train_samples_per_s: train.round() as u64,
+                predict_samples_per_s: predict.round() as u64,
+                train_share_of_peak: (train_share * 1e4).round() / 1e4,
+                predict_share_of_peak: (predict_share * 1e4).round() / 1e4,
+            };
+            println!("{}", serde_json::to_string(&line)?);
+        } else {
+            self.table.add_row([
+                model.to_owned(),
+                batch.to_string(),
+                count(train.round() as u64),
+                format!("{:.1} %", 100.0 * train_share),
+                count(predict.round() as u64),
+                format!("{:.1} %", 100.0 * predict_share),
+            ]);
+        }
+        Ok(())
+    }
+}
+
+/// The least seconds of several runs, after one that does not count.
+///
+/// # Errors
+/// The first error of `f`.
+pub fn best_seconds(mut f: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    f()?;
+    let (begun, mut runs, mut best) = (Instant::now(), 0, f64::INFINITY);
+    while runs < LEAST_RUNS || begun.elapsed() < LEAST_TIME {
+        let started = Instant::now();
+        f()?;
+        best = best.min(started.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    Ok(best)
+}
+
+/// Measures the peak, then everything named in `only` (all where it is empty), and prints a table or JSON lines.
+///
+/// # Errors
+/// What went wrong while measuring.
+pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
+    let threads = cairn_tensor::num_threads();
+    let peak = measure_peak()?;
+    if json {
+        let line = PeakLine {
+            framework: FRAMEWORK,
+            op: "matmul/1024x1024x1024",
+            us: (peak.seconds * 1e8).round() / 100.0,
+            gflops: (peak.flops_per_second / 1e7).round() / 100.0,
+            threads,
+        };
+        println!("{}", serde_json::to_string(&line)?);
+    } else {
+        println!(
+            "{FRAMEWORK}, {threads} threads, f32 peak {:.0} GFLOP/s (matrix product, 1024x1024x1024)",
+            peak.flops_per_second / 1e9
+        );
+    }
+    let headings = ["model", "batch", "trains/s", "of peak", "predicts/s", "of peak"];
+    let table = terminal_table(headings, &[1, 2, 3, 4, 5]);
+    let mut recorder = Recorder { json, peak: peak.flops_per_second, threads, table };
+    for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
+        if !json {
+            eprintln!("{} …", bench.name);
+        }
+        (bench.run)(&mut recorder)?;
+    }
+    if !json {
+        println!("{}", recorder.table);
+        println!("trains/s, predicts/s: samples per second; predictions in batches of {PREDICT_BATCH}");
+    }
+    Ok(())
+}

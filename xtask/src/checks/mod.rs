@@ -1,0 +1,23 @@
+//! The end-to-end checks, one a file.
+//!
+//! To add one: a file with a `pub const CHECK: Check`, and its line in [`ALL`].
+
+use crate::check::Check;
+
+mod classified;
+mod mlp;
+mod svd;
+mod training;
+
+/// Every check, in the order they run.
+pub const ALL: &[&Check] = &[&mlp::CHECK, &svd::CHECK];
+
+/// The names that `--only` takes.
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|c| c.name).collect()
+}
+
+/// The checks with these names, in the order they run; all of them where no name is given.
+pub fn select(only: &[String]) -> Vec<&'static Check> {
+    ALL.iter().filter(|c| only.is_empty() || only.iter().any(|n| n == c.name)).copied().collect()
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask download`: fetches data sets ahead of time, for a machine that will be without a network, or so that
+//! a measurement does not begin with a download.
+
+use anyhow::Context as _;
+use cairn_datasets::DataDir;
+use cairn_datasets::registry::{self, KnownSet};
+
+use crate::checks;
+
+/// The data sets that can be named.
+pub fn names() -> Vec<&'static str> {
+    registry::ALL.iter().map(|set| set.name).collect()
+}
+
+/// Fetches the named data sets into `dir`, or those the checks use where none is named. What is there already is left
+/// alone, unless it is the publisher's file and damaged: then that is an error.
+///
+/// # Errors
+/// The first data set that cannot be had, with what each mirror said.
+pub fn run(names: &[String], dir: &DataDir) -> anyhow::Result<()> {
+    let wanted = |set: &KnownSet| match names {
+        [] => checks::ALL.iter().any(|check| check.data.contains(&set)),
+        names => names.iter().any(|n| n == set.name),
+    };
+    for set in registry::ALL.iter().filter(|set| wanted(set)) {
+        println!("{}: {}", set.name, set.title);
+        println!("  terms: {} ({})", set.licence, set.homepage);
+        if !dir.has(set) {
+            println!("  {:.1} MB to download", set.size() as f64 / 1e6);
+        }
+        dir.obtain(set).with_context(|| format!("cannot get {}", set.name))?;
+        let compared =
+            dir.verify(set).with_context(|| format!("{} is damaged; delete it and try again", set.name))?;
+        let how = if compared > 0 { "checksums agree" } else { "unpacked, without a published checksum" };
+        println!("  in {} ({how})", dir.path().display());
+    }
+    Ok(())
+}

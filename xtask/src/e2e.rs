@@ -1,0 +1,113 @@
+//! `cargo xtask e2e`: runs the checks, one after another, and writes down what they found.
+
+use std::any::Any;
+use std::fs;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context as _;
+use comfy_table::Table;
+
+use crate::check::{Check, Context, Settings};
+use crate::format;
+use crate::report::{Section, page, summary};
+use crate::results::{Record, to_json, write_atomically};
+
+/// Runs `checks` in order, printing to `out`; `results.json` and `report.html` in `folder` are brought up to date after
+/// each. Returns whether every bar was reached.
+///
+/// # Errors
+/// Where the two files cannot be written. What goes wrong inside a check, panics included, is that check's failure.
+pub fn run(
+    checks: &[&'static Check],
+    settings: &Settings,
+    folder: &Path,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    let started = Instant::now();
+    let note = note(settings);
+    let mut sections = Vec::with_capacity(checks.len());
+    for &check in checks {
+        sections.push(run_one(check, settings, out));
+        write_files(folder, &sections, &note)?;
+    }
+    let passed = sections.iter().all(Section::passed);
+    writeln!(out, "\n{}", table(&sections))?;
+    if sections.iter().any(Section::stands_in) {
+        writeln!(out, "Rows marked stand-in come from generated data, with bars meant for it.")?;
+    }
+    let failed = sections.iter().filter(|s| !s.passed()).count();
+    writeln!(
+        out,
+        "{} in {}",
+        summary(failed, sections.len()),
+        format::seconds(started.elapsed().as_secs_f64())
+    )?;
+    writeln!(
+        out,
+        "report:  {}\nresults: {}",
+        folder.join("report.html").display(),
+        folder.join("results.json").display()
+    )?;
+    Ok(passed)
+}
+
+fn run_one(check: &'static Check, settings: &Settings, out: &mut dyn Write) -> Section {
+    let mut context = Context::new(check, settings, out);
+    // The context is only read after a panic, to report what was recorded up to there.
+    let outcome = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut context)));
+    let outcome = outcome.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(&*panic))));
+    context.finish(outcome)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+fn write_files(folder: &Path, sections: &[Section], note: &str) -> anyhow::Result<()> {
+    let records: Vec<Record> = sections.iter().flat_map(|s| s.records.iter().cloned()).collect();
+    write_atomically(&folder.join("results.json"), &to_json(&records)?)?;
+    write_atomically(&folder.join("report.html"), &page(sections, note))
+}
+
+/// One line on where and when this ran.
+fn note(settings: &Settings) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}run of {}, version {}, seed {}, {} {}, {cores} {}",
+        if settings.quick { "Quick " } else { "Full " },
+        humantime::format_rfc3339_seconds(SystemTime::now()),
+        env!("CARGO_PKG_VERSION"),
+        settings.seed,
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        if cores == 1 { "core" } else { "cores" },
+    )
+}
+
+fn table(sections: &[Section]) -> Table {
+    let headings = ["check", "metric", "value", "bar", "passed", "after", "data"];
+    let mut table = format::terminal_table(headings, &[2, 3, 5]);
+    for r in sections.iter().flat_map(|s| &s.records) {
+        let value = r.error.as_ref().map_or_else(|| format::value(r.value), |_| "error".into());
+        let passed = match (r.passed(), r.bar.number()) {
+            (false, _) => "NO",
+            (true, Some(_)) => "yes",
+            (true, None) => "",
+        };
+        table.add_row([
+            r.check,
+            &r.metric,
+            &value,
+            &r.bar.to_string(),
+            passed,
+            &format::seconds(r.seconds),
+            r.data.name(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,101 @@
+//! Small grey pictures in a grid, each with a caption: digits a model got wrong, for one.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use maud::{Markup, Render, html};
+
+use super::Block;
+
+/// A grey picture, 0 for the background and 255 for full ink; on a light page it is shown dark on white.
+#[derive(Clone, Debug)]
+pub struct GreyImage {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+    caption: Vec<String>,
+    hover: String,
+}
+
+impl GreyImage {
+    /// A picture of `width * height` pixels, row by row.
+    ///
+    /// # Panics
+    /// If there are not `width * height` pixels.
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Self {
+        assert_eq!(pixels.len(), width as usize * height as usize, "pixels of a {width} x {height} picture");
+        Self { width, height, pixels, caption: Vec::new(), hover: String::new() }
+    }
+
+    /// Adds a line to the caption.
+    #[must_use]
+    pub fn caption(mut self, line: impl Into<String>) -> Self {
+        self.caption.push(line.into());
+        self
+    }
+
+    /// Sets the text shown while the pointer rests on the picture.
+    #[must_use]
+    pub fn hover(mut self, text: impl Into<String>) -> Self {
+        self.hover = text.into();
+        self
+    }
+
+    /// The picture as a `data:` address of a PNG file.
+    fn data_uri(&self) -> String {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.width, self.height);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder
+            .write_header()
+            .and_then(|mut writer| writer.write_image_data(&self.pixels))
+            .expect("a picture with as many pixels as it says is written to memory");
+        format!("data:image/png;base64,{}", STANDARD.encode(file))
+    }
+}
+
+/// Pictures in rows, as many across as the screen has room for.
+#[derive(Clone, Debug)]
+pub struct ImageGrid(pub Vec<GreyImage>);
+
+impl Render for ImageGrid {
+    fn render(&self) -> Markup {
+        html! {
+            div.images {
+                @for image in &self.0 {
+                    div title=(image.hover) {
+                        img src=(image.data_uri()) width=(image.width) height=(image.height) alt=(image.caption.join(", "));
+                        @for line in &image.caption { span { (line) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Block for ImageGrid {
+    fn wide(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_in_the_page_decodes_to_its_pixels() {
+        let pixels: Vec<u8> = (0..12).map(|i| i * 20).collect();
+        let html =
+            ImageGrid(vec![GreyImage::new(4, 3, pixels.clone()).caption("4 for <9>").hover("no. \"7\"")])
+                .render()
+                .into_string();
+        let start = html.find("base64,").unwrap() + "base64,".len();
+        let code = &html[start..start + html[start..].find('"').unwrap()];
+        let file = STANDARD.decode(code).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let mut out = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut out).unwrap();
+        assert_eq!((info.width, info.height, out), (4, 3, pixels));
+        assert!(html.contains("4 for &lt;9&gt;") && html.contains("no. &quot;7&quot;"), "{html}");
+    }
+}

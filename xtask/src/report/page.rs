@@ -1,0 +1,133 @@
+//! The page around the blocks: heading, results table, one section a check.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::Block;
+use crate::format;
+use crate::results::{Record, Source};
+
+const STYLE: &str = include_str!("page.css");
+
+/// What one check adds to the page.
+#[derive(Debug)]
+pub struct Section {
+    /// Name, as `--only` takes it; the section's address in the page.
+    pub check: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// A sentence on what is checked.
+    pub about: &'static str,
+    /// What it measured.
+    pub records: Vec<Record>,
+    /// What it shows, rendered.
+    pub figures: Vec<Markup>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+impl Section {
+    /// Whether every bar was reached.
+    pub fn passed(&self) -> bool {
+        self.records.iter().all(Record::passed)
+    }
+
+    /// Whether any of its data stood in for a published set.
+    pub fn stands_in(&self) -> bool {
+        self.records.iter().any(|r| r.data == Source::StandIn)
+    }
+
+    /// A block under its caption, ready for [`Section::figures`].
+    pub fn figure(caption: &str, block: &impl Block) -> Markup {
+        html! {
+            figure class=[block.wide().then_some("wide")] {
+                figcaption { (caption) }
+                (block.render())
+            }
+        }
+    }
+
+    fn render(&self) -> Markup {
+        html! {
+            section id=(self.check) {
+                div.heading { h2 { (self.title) } (verdict(self.passed())) span.soft { (format::seconds(self.seconds)) } }
+                p.soft { (self.about) }
+                @if self.stands_in() {
+                    p.note { "Published data was not at hand: these figures are from generated stand-ins and say nothing "
+                             "about the published set." }
+                }
+                @for error in self.records.iter().filter_map(|r| r.error.as_deref()) { p.error { (error) } }
+                @if !self.figures.is_empty() {
+                    div.blocks { @for figure in &self.figures { (figure) } }
+                }
+            }
+        }
+    }
+}
+
+/// The whole page. `note` is one line on where and when it ran.
+pub fn page(sections: &[Section], note: &str) -> String {
+    let failed = sections.iter().filter(|s| !s.passed()).count();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Cairn: end-to-end checks" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { "Cairn: end-to-end checks" }
+                    p.soft { (note) }
+                    p class=(if failed == 0 { "good" } else { "bad" }) { (summary(failed, sections.len())) }
+                    @if sections.iter().any(Section::stands_in) {
+                        p.note { "Rows marked stand-in come from generated data, with bars meant for it." }
+                    }
+                    (results(sections))
+                    @for section in sections { (section.render()) }
+                    footer { "Written by cargo xtask e2e. The same figures for programs: results.json, beside this file." }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// `3 checks passed`, `1 of 3 checks FAILED`.
+pub fn summary(failed: usize, all: usize) -> String {
+    let checks = if all == 1 { "check" } else { "checks" };
+    if failed == 0 { format!("{all} {checks} passed") } else { format!("{failed} of {all} {checks} FAILED") }
+}
+
+fn verdict(passed: bool) -> Markup {
+    html! { @if passed { span.good { "passed" } } @else { span.bad { "failed" } } }
+}
+
+fn results(sections: &[Section]) -> Markup {
+    html! {
+        div.results.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "check" } th { "metric" } th.number { "value" } th.number { "bar" } th { "" }
+                        th.number { "after" } th { "data" }
+                    }
+                }
+                tbody {
+                    @for r in sections.iter().flat_map(|s| &s.records) {
+                        tr {
+                            td { a href={ "#" (r.check) } { (r.check) } }
+                            td { (r.metric) }
+                            td.number { @if r.error.is_none() { (format::value(r.value)) } }
+                            td.number { (r.bar) }
+                            td { @if r.error.is_some() || r.bar.number().is_some() { (verdict(r.passed())) } }
+                            td.number { (format::seconds(r.seconds)) }
+                            td { (r.data.name()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
