@@ -7,9 +7,14 @@
 
 use std::time::Instant;
 
+use cairn_datasets::conllu::{self, Sentence};
 use cairn_datasets::movielens::MovieLens;
 use cairn_datasets::synthetic::{self, RatingsPlan};
-use cairn_datasets::{DataDir, Error, ImageDataset, fashion_mnist, mnist, movielens, registry};
+use cairn_datasets::text::{CharTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer};
+use cairn_datasets::{
+    DataDir, Error, ImageDataset, ag_news, fashion_mnist, imdb, mnist, movielens, mr_polarity, multi30k,
+    penn_treebank, registry, tiny_shakespeare,
+};
 
 fn main() -> Result<(), Error> {
     if std::env::args().any(|arg| arg == "--stand-ins") {
@@ -27,6 +32,48 @@ fn main() -> Result<(), Error> {
             "mnist" => images(&mnist::load(&dir)?),
             "fashion-mnist" => images(&fashion_mnist::load(&dir)?),
             "movielens-100k" => ratings(&movielens::load_100k(&dir)?),
+            "imdb" => {
+                let (train, test) = imdb::load(&dir)?;
+                let longest = train.iter().map(|r| r.text.len()).max().unwrap_or(0);
+                format!("{} and {} reviews, the longest of {longest} bytes", train.len(), test.len())
+            }
+            "mr-polarity" => {
+                let all = mr_polarity::load(&dir)?;
+                format!("{} sentences, {} favourable", all.len(), all.iter().filter(|s| s.label == 1).count())
+            }
+            "ag-news" => {
+                let (train, test) = ag_news::load(&dir)?;
+                format!("{} and {} items", train.len(), test.len())
+            }
+            "penn-treebank" => {
+                let text = penn_treebank::load(&dir)?;
+                let words = |part: &str| (part.lines().count(), WhitespaceTokenizer.tokens(part).len());
+                let builder = Vocabulary::builder().padding(None).unknown(None);
+                let distinct = builder.texts([&text.train], &WhitespaceTokenizer).build()?.len();
+                format!(
+                    "lines and words: {:?}, {:?}, {:?}; {distinct} distinct words",
+                    words(&text.train),
+                    words(&text.valid),
+                    words(&text.test)
+                )
+            }
+            "tiny-shakespeare" => {
+                let text = tiny_shakespeare::load(&dir)?;
+                let builder = Vocabulary::builder().padding(None).unknown(None);
+                let distinct = builder.texts([&text], &CharTokenizer).build()?.len();
+                format!("{} characters, {distinct} distinct", text.chars().count())
+            }
+            "ud-english-ewt" => {
+                let trees = conllu::load_english_ewt(&dir)?;
+                let count =
+                    |part: &[Sentence]| (part.len(), part.iter().map(|s| s.words.len()).sum::<usize>());
+                let [train, dev, test] = [&trees.train, &trees.dev, &trees.test].map(|part| count(part));
+                format!("sentences and words: {train:?}, {dev:?}, {test:?}")
+            }
+            "multi30k" => {
+                let pairs = multi30k::load(&dir)?;
+                format!("{}, {} and {} pairs", pairs.train.len(), pairs.valid.len(), pairs.test.len())
+            }
             other => format!("no reader for {other} here"),
         };
         println!("{} ({:.0} ms): {facts}", set.name, start.elapsed().as_secs_f64() * 1e3);
@@ -69,5 +116,14 @@ fn stand_ins() -> Result<(), Error> {
     let start = Instant::now();
     let data = synthetic::ratings(&RatingsPlan::default(), 1)?;
     println!("ratings in {:.0} ms: {}", start.elapsed().as_secs_f64() * 1e3, ratings(&data));
+    print!("\ntext:\n{}", synthetic::text(4, 1));
+    println!("\ntranslations:");
+    for pair in synthetic::translations(3, 1) {
+        println!("{}  =  {}", pair.source, pair.target);
+    }
+    println!("\nreviews:");
+    for review in synthetic::reviews(3, 1) {
+        println!("{}: {}", review.label, review.text);
+    }
     Ok(())
 }

@@ -150,5 +150,8 @@ fn line_suffix(line: Option<usize>) -> String {
 }
 
 fn join(attempts: &[Error]) -> String {
+    if attempts.is_empty() {
+        return "no address to get it from is known".to_owned();
+    }
     attempts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

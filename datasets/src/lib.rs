@@ -21,13 +21,15 @@
 //! | see what is known, with sizes and terms | [`registry`] |
 //! | read images | [`mnist`], [`fashion_mnist`], [`ImageDataset`], [`idx`] |
 //! | read ratings | [`movielens`] |
+//! | read text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
+//! | turn text into numbers | [`text`] |
 //! | bring your own | [`Dataset`], [`TensorDataset`] |
 //! | divide and batch | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
 //! | do without data | [`synthetic`] |
 //!
 //! # Features
 //! `download` (on by default): fetch what is missing from the publishers, over HTTPS with rustls. Without it nothing here
-//! touches the network and the dependencies shrink to readers.
+//! touches the network and the dependencies shrink to readers. `xz` (on by default): read files compressed by xz.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +38,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod corpora;
 mod dataset;
 mod dir;
 #[cfg(feature = "download")]
@@ -51,8 +54,10 @@ pub mod movielens;
 pub mod registry;
 mod sampling;
 pub mod synthetic;
+pub mod text;
 
 pub use cairn_tensor::Tensor;
+pub use corpora::{ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare};
 pub use dataset::{Dataset, Subset, TensorDataset};
 pub use dir::{DATA_DIR_VARIABLE, DataDir, Located};
 pub use error::{Error, Result};

@@ -3,6 +3,10 @@
 //! The order of an epoch is a function of the seed and the epoch's number alone. Training that is interrupted and resumed
 //! at epoch 7 sees the batches it would have seen, and nothing depends on threads or on what was iterated before.
 
+use std::sync::Arc;
+
+use cairn_tensor::Rng;
+
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sampling;
@@ -28,12 +32,17 @@ pub struct Loader<D> {
     batch_size: usize,
     seed: Option<u64>,
     drop_last: bool,
+    /// Lengths to group by.
+    lengths: Option<Arc<[usize]>>,
 }
+
+/// How many batches are sorted by length together. More makes batches more even, and orders less random.
+const POOL: usize = 64;
 
 impl<D: Dataset> Loader<D> {
     /// Batches of 32 in the data set's own order, the last one possibly smaller.
     pub fn new(data: D) -> Self {
-        Loader { data, batch_size: 32, seed: None, drop_last: false }
+        Loader { data, batch_size: 32, seed: None, drop_last: false, lengths: None }
     }
 
     /// How many samples a batch has.
@@ -55,6 +64,20 @@ impl<D: Dataset> Loader<D> {
     pub fn drop_last(mut self, drop: bool) -> Self {
         self.drop_last = drop;
         self
+    }
+
+    /// Puts samples of like length into the same batch, so that little is padded: the samples, shuffled if asked for, are
+    /// sorted by length within pools of 64 batches, and when shuffling, the full batches come up in random order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is not one length for each sample.
+    pub fn group_by_length(mut self, lengths: Vec<usize>) -> Result<Self> {
+        if lengths.len() != self.data.len() {
+            let message = format!("{} lengths for {} samples", lengths.len(), self.data.len());
+            return Err(Error::argument("Loader", message));
+        }
+        self.lengths = Some(lengths.into());
+        Ok(self)
     }
 
     /// The data set.
@@ -91,14 +114,32 @@ impl<D: Dataset> Loader<D> {
             ));
         }
         let mut order: Vec<usize> = (0..self.data.len()).collect();
-        if let Some(seed) = self.seed {
-            sampling::shuffle(&mut order, &mut sampling::stream(seed, number));
+        let mut rng = self.seed.map(|seed| sampling::stream(seed, number));
+        if let Some(rng) = &mut rng {
+            sampling::shuffle(&mut order, rng);
+        }
+        if let Some(lengths) = &self.lengths {
+            order = group(order, lengths, self.batch_size, rng.as_mut());
         }
         if self.drop_last {
             order.truncate(self.batches() * self.batch_size);
         }
         Ok(Batches { data: &self.data, order, batch_size: self.batch_size, next: 0 })
     }
+}
+
+/// Sorts within pools; with a generator, shuffles the full batches afterwards. A smaller last batch stays last.
+fn group(mut order: Vec<usize>, lengths: &[usize], size: usize, rng: Option<&mut Rng>) -> Vec<usize> {
+    for pool in order.chunks_mut(size.saturating_mul(POOL)) {
+        // Stable, so that samples of equal length stay in their random order.
+        pool.sort_by_key(|&i| lengths[i]);
+    }
+    let Some(rng) = rng else { return order };
+    let mut full: Vec<&[usize]> = order.chunks_exact(size).collect();
+    sampling::shuffle(&mut full, rng);
+    let mut grouped = full.concat();
+    grouped.extend(order.chunks_exact(size).remainder());
+    grouped
 }
 
 /// The batches of one epoch, an iterator. Made by [`Loader::epoch`].

@@ -51,6 +51,11 @@
 // The derive macro speaks of `::cairn_nn`, also inside this crate.
 extern crate self as cairn_nn;
 
+/// The samples in the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod activation;
 mod codec;
 mod context;

@@ -15,8 +15,9 @@ use crate::sparse::UserItems;
 use crate::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
 
-/// Scores held by one task: 4 MB, so that they stay in the cache between the product and the selection.
-const SCORES_PER_TASK: usize = 1 << 20;
+/// Scores held by one task: 16 MB at most. Fewer users at a time would repack the item table too often for the product,
+/// more would fall out of the cache before the selection.
+const SCORES_PER_TASK: usize = 1 << 22;
 
 /// An id with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]

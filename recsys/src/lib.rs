@@ -19,7 +19,7 @@ pub mod synthetic;
 mod top_k;
 
 pub use error::{Error, Result};
-pub use evaluate::{Evaluation, Metric, Report};
+pub use evaluate::{Evaluation, ListQuality, Metric, Protocol, Report};
 pub use filter::Filter;
 pub use fitted::{Fitted, Scored};
 pub use ids::{FxHasher, Id, IdMap, Index, ItemIdx, UserIdx};

@@ -185,3 +185,61 @@ fn explanations_add_up_to_the_score() {
         assert!((sum - score).abs() < 1e-4 * (1.0 + score.abs()), "{sum} for {score}");
     }
 }
+
+#[test]
+fn sampled_ranking_is_labelled_and_kinder_than_full() {
+    let log = cairn_recsys::synthetic::planted_groups(120, 200, 4, 12, 0.2, 3).unwrap();
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let model = PureSvd::new(6).fit(&train).unwrap();
+    let full = Evaluation::at([10]).run(&model, &test).unwrap();
+    let sampled = Evaluation::at([10]).sampled(20, 1).run(&model, &test).unwrap();
+    assert!(sampled.mean(Metric::HitRate, 10) > full.mean(Metric::HitRate, 10));
+    assert!(
+        sampled.to_string().contains("SAMPLED ranking, 20 negatives")
+            && !full.to_string().contains("SAMPLED")
+    );
+    assert_eq!(sampled, Evaluation::at([10]).sampled(20, 1).run(&model, &test).unwrap());
+    let all = Evaluation::at([10]).sampled(100_000, 1).run(&model, &test).unwrap();
+    assert_eq!(
+        all.mean(Metric::Ndcg, 10),
+        full.mean(Metric::Ndcg, 10),
+        "sampling everything is full ranking"
+    );
+}
+
+#[test]
+fn auc_quality_and_intervals() {
+    let log = cairn_recsys::synthetic::planted_groups(120, 90, 3, 12, 0.05, 3).unwrap();
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let report = |model: &Fitted<Box<dyn Recommender>>| {
+        Evaluation::at([5, 10]).auc().list_quality().run(model, &test).unwrap()
+    };
+    let svd = report(&PureSvd::new(6).fit(&train).unwrap().boxed());
+    let charts = report(&TopPop::new().fit(&train).unwrap().boxed());
+    assert!(svd.auc().unwrap() > 0.7 && (charts.auc().unwrap() - 0.5).abs() < 0.15);
+    let (a, b) = (svd.list_quality(5).unwrap(), charts.list_quality(5).unwrap());
+    assert!(a.coverage > b.coverage && a.gini < b.gini && a.novelty > b.novelty);
+    assert!(svd.list_quality(7).is_none() && svd.mean(Metric::Ndcg, 7).is_none());
+    let (low, high) = svd.interval(Metric::Ndcg, 10, 0.95, 500, 1).unwrap().unwrap();
+    let mean = svd.mean(Metric::Ndcg, 10).unwrap();
+    assert!(low < mean && mean < high, "{low} {mean} {high}");
+    let (narrow_low, narrow_high) = svd.interval(Metric::Ndcg, 10, 0.5, 500, 1).unwrap().unwrap();
+    assert!(low <= narrow_low && narrow_high <= high);
+    assert!(
+        svd.interval(Metric::Ndcg, 10, 1.0, 10, 1).is_err()
+            && svd.interval(Metric::Ndcg, 10, 0.9, 0, 1).is_err()
+    );
+}
+
+#[test]
+fn strong_generalisation_by_fold_in() {
+    let log = cairn_recsys::synthetic::planted_groups(200, 60, 3, 10, 0.0, 3).unwrap();
+    let (train, history, test) = log.split_users(0.3, 0.5, 1).unwrap();
+    let model = PureSvd::new(3).fit(&train).unwrap();
+    let report = Evaluation::at([10]).run_fold_in(&model, &history, &test).unwrap();
+    assert_eq!(report.users().len(), 60);
+    // 15 unseen items of the own group compete for 10 places; chance over all 55 would be 0.18.
+    assert!(report.mean(Metric::CappedRecall, 10).unwrap() > 0.5, "{report}");
+    let other = Interactions::from_ratings([(1, 1)]).unwrap();
+    assert!(matches!(Evaluation::at([10]).run_fold_in(&model, &other, &test), Err(Error::Shape { .. })));
+}

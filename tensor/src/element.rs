@@ -308,7 +308,7 @@ pub trait Float:
     #[doc(hidden)]
     fn cos(self) -> Self;
     #[doc(hidden)]
-    fn erf(self) -> Self;
+    fn erf<S: Isa>(self) -> Self;
     #[doc(hidden)]
     fn floor(self) -> Self;
     #[doc(hidden)]
@@ -318,7 +318,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $tanh:expr, $erf:path) => {
+    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr) => {
         impl Float for $t {
             const INFINITY: Self = $t::INFINITY;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
@@ -356,7 +356,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn ln_1p<S: Isa>(self) -> Self {
-                $t::ln_1p(self)
+                $ln_1p(self)
             }
             #[inline(always)]
             fn tanh<S: Isa>(self) -> Self {
@@ -371,7 +371,7 @@ macro_rules! float {
                 $t::cos(self)
             }
             #[inline(always)]
-            fn erf(self) -> Self {
+            fn erf<S: Isa>(self) -> Self {
                 $erf(self)
             }
             #[inline(always)]
@@ -390,5 +390,13 @@ macro_rules! float {
         }
     };
 }
-float!(f32, math::exp::<S>, math::expm1::<S>, math::ln::<S>, math::tanh::<S>, libm::erff);
-float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::tanh, libm::erf);
+float!(
+    f32,
+    math::exp::<S>,
+    math::expm1::<S>,
+    math::ln::<S>,
+    math::ln_1p::<S>,
+    math::tanh::<S>,
+    math::erf::<S>
+);
+float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf);

@@ -131,7 +131,7 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`].
     pub fn argmax(&self, axis: impl Axis) -> Result<Tensor<u32>> {
-        self.arg_best("argmax", axis, |a, b| a > b)
+        self.arg_best("argmax", axis, Max)
     }
 
     /// Where the smallest element stands along an axis, the first of equals; a NaN counts as the smallest. The axis is
@@ -140,15 +140,10 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`].
     pub fn argmin(&self, axis: impl Axis) -> Result<Tensor<u32>> {
-        self.arg_best("argmin", axis, |a, b| a < b)
+        self.arg_best("argmin", axis, Min)
     }
 
-    fn arg_best(
-        &self,
-        op: &'static str,
-        axis: impl Axis,
-        better: impl Fn(T, T) -> bool + Sync,
-    ) -> Result<Tensor<u32>> {
+    fn arg_best(&self, op: &'static str, axis: impl Axis, fold: impl Fold<T>) -> Result<Tensor<u32>> {
         let axis = axis_index(op, axis, self.shape())?;
         let axes = Axes::from(axis);
         reject_empty(op, self, &axes)?;
@@ -156,7 +151,7 @@ impl<T: Number> Tensor<T> {
         let last = self.transpose_to_end(axis).contiguous()?;
         let kept: Shape = last.shape()[..self.rank() - 1].into();
         let data = last.as_slice().unwrap_or_default();
-        Tensor::build(kept, |out| reduce::arg_best(data, len, out, better))
+        Tensor::build(kept, |out| reduce::arg_best(data, len, out, fold))
     }
 
     fn transpose_to_end(&self, axis: usize) -> Self {

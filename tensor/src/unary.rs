@@ -63,7 +63,7 @@ unary! {
     /// Natural logarithm; NaN below 0.
     log, Log: Float, cost 6, <S>|x, _fault| x.ln::<S>();
     /// ln(1 + x), exact for small x.
-    log1p, Log1p: Float, cost 16, <S>|x, _fault| x.ln_1p::<S>();
+    log1p, Log1p: Float, cost 8, <S>|x, _fault| x.ln_1p::<S>();
     /// Square root; NaN below 0.
     sqrt, Sqrt: Float, cost 3, <S>|x, _fault| x.sqrt();
     /// 1 / sqrt(x).
@@ -77,7 +77,7 @@ unary! {
     /// Hyperbolic tangent.
     tanh, Tanh: Float, cost 8, <S>|x, _fault| x.tanh::<S>();
     /// Gauss error function.
-    erf, Erf: Float, cost 16, <S>|x, _fault| x.erf();
+    erf, Erf: Float, cost 12, <S>|x, _fault| x.erf::<S>();
     /// Largest integer not above each element.
     floor, Floor: Float, cost 1, <S>|x, _fault| x.floor();
     /// Nearest integer, halves to even.
@@ -85,15 +85,15 @@ unary! {
     /// Logistic function 1 / (1 + exp(-x)).
     sigmoid, Sigmoid: Float, cost 8, <S>|x, _fault| T::ONE / (T::ONE + (-x).exp::<S>());
     /// ln(1 + exp(x)), which approaches max(x, 0) on both sides.
-    softplus, Softplus: Float, cost 16, <S>|x, _fault| {
+    softplus, Softplus: Float, cost 14, <S>|x, _fault| {
         let positive = if x < T::ZERO { T::ZERO } else { x };
         positive + (-x.magnitude()).exp::<S>().ln_1p::<S>()
     };
     /// x · sigmoid(x), also called swish.
     silu, Silu: Float, cost 8, <S>|x, _fault| x / (T::ONE + (-x).exp::<S>());
     /// Gaussian error linear unit, x Φ(x), exact (Hendrycks and Gimpel 2016).
-    gelu, Gelu: Float, cost 20, <S>|x, _fault| {
-        c::<T>(0.5) * x * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf())
+    gelu, Gelu: Float, cost 14, <S>|x, _fault| {
+        c::<T>(0.5) * x * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<S>())
     };
     /// Gaussian error linear unit by its tanh approximation.
     gelu_tanh, GeluTanh: Float, cost 10, <S>|x, _fault| {

@@ -89,7 +89,7 @@ impl Client {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(network(url, &e, part.len())),
             };
-            let limit = expected.size.unwrap_or(self.max_size);
+            let limit = expected.size.unwrap_or(u64::MAX).min(self.max_size);
             let reached = part.len() + n as u64;
             if reached > limit {
                 return Err(Error::WrongLength { url: url.to_owned(), expected: limit, got: reached });

@@ -2,11 +2,15 @@
 //!
 //! Each generator imitates the shape of a real data set and plants a structure that a working model must find, so that
 //! a check on it can fail: digits drawn with strokes that vary from image to image, ratings whose taste is of known low
-//! rank. The same seed gives the same data. Results on stand-ins say that a system learns, not how well it does on real
+//! rank, sentences of a grammar, reviews with negations. The same seed gives the same data. Results on stand-ins say that a system learns, not how well it does on real
 //! data.
 
 mod digits;
 mod ratings;
+mod reviews;
+mod sentences;
 
 pub use digits::digits;
 pub use ratings::{RatingsPlan, ratings};
+pub use reviews::reviews;
+pub use sentences::{sentences, text, translations};

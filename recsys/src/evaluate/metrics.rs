@@ -8,6 +8,8 @@
 //! - MAP: sum over hits of (hits so far / rank), over min(k, n);
 //! - MRR: 1 / rank of the first hit, 0 without one.
 
+use crate::ids::{Index, ItemIdx};
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -73,6 +75,28 @@ impl Metric {
     }
 }
 
+/// Area under the ROC curve: the share of pairs of a relevant and another candidate that are in the right order, ties
+/// counting half. Relevant items that are no candidates count as last. 0.5 if there is nothing to compare.
+pub(super) fn auc(scores: &[f32], relevant: &[ItemIdx]) -> f64 {
+    let is_relevant = |i: usize| relevant.binary_search(&ItemIdx(i as u32)).is_ok();
+    let mut others: Vec<f32> =
+        (0..scores.len()).filter(|&i| scores[i].is_finite() && !is_relevant(i)).map(|i| scores[i]).collect();
+    if others.is_empty() || relevant.is_empty() {
+        return 0.5;
+    }
+    others.sort_unstable_by(f32::total_cmp);
+    let below = |item: &ItemIdx| {
+        let score = scores[item.at()];
+        if !score.is_finite() {
+            return 0.0;
+        }
+        let less = others.partition_point(|&x| x < score);
+        let equal = others.partition_point(|&x| x <= score) - less;
+        less as f64 + 0.5 * equal as f64
+    };
+    relevant.iter().map(below).sum::<f64>() / (relevant.len() as f64 * others.len() as f64)
+}
+
 fn discount(rank: usize) -> f64 {
     1.0 / (rank as f64 + 1.0).log2()
 }
@@ -96,6 +120,15 @@ mod tests {
         assert!((of(Metric::Ndcg, 4) - gain / (1.0 + gain)).abs() < 1e-15);
         assert_eq!(of(Metric::Precision, 8), 0.25, "a short list is not rewarded");
         assert!(Metric::ALL.iter().all(|m| m.of(&hits, 0, 4) == 0.0));
+    }
+
+    #[test]
+    fn auc_counts_pairs() {
+        let scores = [3.0, 1.0, f32::NAN, 2.0, 2.0];
+        // Relevant: 0 (above all), 3 (ties with 4, above 1), 2 (no candidate). Others: 1 and 4.
+        let got = auc(&scores, &[ItemIdx(0), ItemIdx(2), ItemIdx(3)]);
+        assert_eq!(got, (2.0 + 0.0 + 1.5) / 6.0);
+        assert_eq!(auc(&scores, &[]), 0.5);
     }
 
     #[test]

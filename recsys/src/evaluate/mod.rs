@@ -1,19 +1,28 @@
-//! How good are the lists? Full ranking: every item of the catalogue competes, items of the training log are left out.
+//! How good are the lists? Full ranking unless asked otherwise: every item of the catalogue competes, items of the training
+//! log are left out. Ranking among a few sampled items is cheaper and was once the custom, but can order models differently
+//! (Krichene & Rendle, KDD 2020); it is offered to compare with published figures, and reports say so.
 //!
 //! Users are scored in parallel, results are kept for each user in order and added up in order, so the figures do not
 //! depend on the number of threads.
 
 mod metrics;
+mod quality;
+mod report;
 
-use std::fmt;
 use std::sync::Arc;
 
-pub use metrics::Metric;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
 
-use crate::filter::Filter;
+pub use metrics::Metric;
+pub use quality::ListQuality;
+pub use report::{Protocol, Report};
+
 use crate::fitted::Fitted;
 use crate::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
+use crate::top_k::{ScoredItem, top_k};
 use crate::{Error, Interactions, Result};
 
 /// Settings of an evaluation; [`run`](Self::run) does it.
@@ -31,13 +40,23 @@ pub struct Evaluation {
     cutoffs: Vec<usize>,
     relevant_from: f32,
     keep_seen: bool,
+    protocol: Protocol,
+    auc: bool,
+    quality: bool,
 }
 
 impl Evaluation {
     /// Lists cut at each of `cutoffs`.
     #[must_use]
     pub fn at(cutoffs: impl Into<Vec<usize>>) -> Self {
-        Self { cutoffs: cutoffs.into(), relevant_from: f32::NEG_INFINITY, keep_seen: false }
+        Self {
+            cutoffs: cutoffs.into(),
+            relevant_from: f32::NEG_INFINITY,
+            keep_seen: false,
+            protocol: Protocol::Full,
+            auc: false,
+            quality: false,
+        }
     }
 
     /// Test rows count as relevant from this value on; by default all do.
@@ -54,6 +73,27 @@ impl Evaluation {
         self
     }
 
+    /// Rank the relevant items among `negatives` random others instead of the whole catalogue. The report is labelled.
+    #[must_use]
+    pub fn sampled(mut self, negatives: usize, seed: u64) -> Self {
+        self.protocol = Protocol::Sampled { negatives, seed };
+        self
+    }
+
+    /// Also compute the area under the ROC curve: the probability that a relevant item outranks another candidate.
+    #[must_use]
+    pub fn auc(mut self) -> Self {
+        self.auc = true;
+        self
+    }
+
+    /// Also compute coverage, Gini coefficient, novelty and diversity of the lists.
+    #[must_use]
+    pub fn list_quality(mut self) -> Self {
+        self.quality = true;
+        self
+    }
+
     /// Ranks for every user with relevant test rows. Items of the test log that the model does not know count as relevant
     /// and missed.
     ///
@@ -65,19 +105,97 @@ impl Evaluation {
         model: &Fitted<M, U, I>,
         test: &Interactions<U, I>,
     ) -> Result<Report> {
-        let k = self.cutoffs.iter().copied().max().unwrap_or(0);
-        if k == 0 || self.cutoffs.contains(&0) {
-            return Err(Error::parameter(
-                "cutoffs",
-                format!("{:?}", self.cutoffs),
-                "one or more, each at least 1",
-            ));
-        }
+        let k = self.largest_cutoff()?;
         let relevant = relevant_items(model, test, self.relevant_from)?;
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
-        let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
-        let lists = model.recommend_indices(&users, k, &filter)?;
-        let mut values = Vec::with_capacity(users.len() * Metric::ALL.len() * self.cutoffs.len());
+        let of_user = |user: UserIdx| {
+            let at =
+                relevant.binary_search_by_key(&user, |(user, _)| *user).expect("only these users are scored");
+            &relevant[at].1
+        };
+        let ranked = model.score_blocks(&users, |user, scores| {
+            self.rank(user, scores, model.seen().row(user).0, of_user(user), k)
+        })?;
+        Ok(self.report(model, &relevant, ranked))
+    }
+
+    /// Strong generalisation: users the model was not trained on are folded in by their rows in `history` and ranked for
+    /// their rows in `test`. Both logs must be over the model's catalogue, as [`Interactions::split_users`] makes them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ.
+    pub fn run_fold_in<M: Recommender, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        history: &Interactions<U, I>,
+        test: &Interactions<U, I>,
+    ) -> Result<Report> {
+        let k = self.largest_cutoff()?;
+        if !Arc::ptr_eq(&model.catalog().items, &history.catalog().items)
+            || !Arc::ptr_eq(&model.catalog().users, &history.catalog().users)
+        {
+            return Err(Error::Shape {
+                what: "fold-in evaluation",
+                expected: "a history over the model's catalogue".to_owned(),
+                found: "another catalogue".to_owned(),
+            });
+        }
+        let relevant = relevant_items(model, test, self.relevant_from)?;
+        let rows = history.user_items();
+        let ranked = relevant
+            .par_iter()
+            .map(|(user, relevant)| {
+                let (items, values) = rows.row(*user);
+                let mut scores = vec![0.0; rows.n_cols()];
+                model.model().score_history(model.seen(), items, values, &mut scores)?;
+                Ok(self.rank(*user, &mut scores, items, relevant, k))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(self.report(model, &relevant, ranked))
+    }
+
+    fn largest_cutoff(&self) -> Result<usize> {
+        match self.cutoffs.iter().copied().max() {
+            Some(k) if !self.cutoffs.contains(&0) => Ok(k),
+            _ => {
+                let expected = "one or more, each at least 1";
+                Err(Error::parameter("cutoffs", format!("{:?}", self.cutoffs), expected))
+            }
+        }
+    }
+
+    /// The list of one user, and the area under the curve if wanted.
+    fn rank(
+        &self,
+        user: UserIdx,
+        scores: &mut [f32],
+        seen: &[ItemIdx],
+        relevant: &Relevant,
+        k: usize,
+    ) -> (Vec<ScoredItem>, f64) {
+        if !self.keep_seen {
+            seen.iter().for_each(|item| scores[item.at()] = f32::NAN);
+        }
+        if let Protocol::Sampled { negatives, seed } = self.protocol {
+            keep_sample(
+                scores,
+                relevant,
+                negatives,
+                seed ^ (u64::from(user.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            );
+        }
+        let auc = if self.auc { metrics::auc(scores, &relevant.known) } else { f64::NAN };
+        (top_k(scores, k), auc)
+    }
+
+    fn report<M: Recommender, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        relevant: &[(UserIdx, Relevant)],
+        ranked: Vec<(Vec<ScoredItem>, f64)>,
+    ) -> Report {
+        let (lists, auc): (Vec<Vec<ScoredItem>>, Vec<f64>) = ranked.into_iter().unzip();
+        let mut values = Vec::with_capacity(lists.len() * Metric::ALL.len() * self.cutoffs.len());
         for ((_, relevant), list) in relevant.iter().zip(&lists) {
             let hits: Vec<bool> =
                 list.iter().map(|e| relevant.known.binary_search(&e.item).is_ok()).collect();
@@ -85,8 +203,37 @@ impl Evaluation {
                 values.extend(self.cutoffs.iter().map(|&k| metric.of(&hits, relevant.count, k)));
             }
         }
-        Ok(Report { model: model.model().name(), cutoffs: self.cutoffs.clone(), users, values })
+        let quality = if self.quality {
+            let audiences = model.seen().transpose();
+            self.cutoffs.iter().map(|&k| ListQuality::of(&lists, k, model.seen(), &audiences)).collect()
+        } else {
+            Vec::new()
+        };
+        Report {
+            model: model.model().name(),
+            protocol: self.protocol,
+            cutoffs: self.cutoffs.clone(),
+            users: relevant.iter().map(|(user, _)| *user).collect(),
+            values,
+            auc: if self.auc { auc } else { Vec::new() },
+            quality,
+        }
     }
+}
+
+/// Takes all candidates out but the relevant ones and `negatives` random others (all others if there are no more).
+fn keep_sample(scores: &mut [f32], relevant: &Relevant, negatives: usize, seed: u64) {
+    let mut others: Vec<usize> = (0..scores.len())
+        .filter(|&i| scores[i].is_finite() && relevant.known.binary_search(&ItemIdx(i as u32)).is_err())
+        .collect();
+    let mut rng = Pcg64::seed_from_u64(seed);
+    // The first steps of a Fisher-Yates shuffle choose the sample.
+    let n = negatives.min(others.len());
+    for at in 0..n {
+        let other = rng.random_range(at..others.len());
+        others.swap(at, other);
+    }
+    others[n..].iter().for_each(|&i| scores[i] = f32::NAN);
 }
 
 /// What one user should be shown.
@@ -130,59 +277,5 @@ pub(crate) fn relevant_items<M: Recommender, U: Id, I: Id>(
         Err(Error::Empty { what: "the set of users with relevant test rows" })
     } else {
         Ok(relevant)
-    }
-}
-
-/// Results of an evaluation: each metric at each cut-off for each user, and their means.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    model: &'static str,
-    cutoffs: Vec<usize>,
-    users: Vec<UserIdx>,
-    /// users x metrics x cut-offs.
-    values: Vec<f64>,
-}
-
-impl Report {
-    /// Name of the model.
-    pub fn model(&self) -> &'static str {
-        self.model
-    }
-
-    /// The users evaluated, in index order.
-    pub fn users(&self) -> &[UserIdx] {
-        &self.users
-    }
-
-    /// The cut-offs.
-    pub fn cutoffs(&self) -> &[usize] {
-        &self.cutoffs
-    }
-
-    /// A metric for each user, in the order of [`users`](Self::users); `None` for a cut-off that was not asked for.
-    pub fn per_user(&self, metric: Metric, k: usize) -> Option<Vec<f64>> {
-        let cutoff = self.cutoffs.iter().position(|&c| c == k)?;
-        let metric = Metric::ALL.iter().position(|&m| m == metric)?;
-        let width = Metric::ALL.len() * self.cutoffs.len();
-        let at = metric * self.cutoffs.len() + cutoff;
-        Some(self.values.chunks(width).map(|row| row[at]).collect())
-    }
-
-    /// The mean over users; `None` for a cut-off that was not asked for.
-    pub fn mean(&self, metric: Metric, k: usize) -> Option<f64> {
-        let values = self.per_user(metric, k)?;
-        Some(values.iter().sum::<f64>() / values.len() as f64)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} users):", self.model, self.users.len())?;
-        for &k in &self.cutoffs {
-            for metric in Metric::ALL {
-                write!(f, " {}@{k} {:.4}", metric.name(), self.mean(metric, k).unwrap_or(f64::NAN))?;
-            }
-        }
-        Ok(())
     }
 }

@@ -15,6 +15,11 @@ const ROW_CHUNK: usize = 256;
 /// Inner length above which `AᵀB` is cut along the inner dimension.
 const INNER_CHUNK: usize = 8192;
 
+/// Whether waking another thread costs more than the product; a matter of shapes only.
+fn too_small_to_share(m: usize, n: usize, k: usize) -> bool {
+    m as f64 * n as f64 * k as f64 <= 3e6
+}
+
 fn default<T: RealField, P: faer::Auto<T>>() -> Spec<P, T> {
     Spec::new(P::auto())
 }
@@ -27,7 +32,7 @@ pub(crate) fn mul_into<T: RealField>(
     b: MatRef<'_, T>,
     alpha: T,
 ) {
-    if out.nrows() <= ROW_CHUNK {
+    if out.nrows() <= ROW_CHUNK || too_small_to_share(out.nrows(), out.ncols(), a.ncols()) {
         matmul(out, accumulate, a, b, alpha, Par::Seq);
         return;
     }
@@ -50,6 +55,10 @@ pub(crate) fn mul_transposed<T: RealField>(a: MatRef<'_, T>, b: MatRef<'_, T>) -
     if inner <= INNER_CHUNK {
         let mut out = Mat::zeros(a.ncols(), b.ncols());
         let one = faer::traits::math_utils::one::<T>;
+        if too_small_to_share(a.ncols(), b.ncols(), inner) {
+            matmul(&mut out, Accum::Replace, a.transpose(), b, one(), Par::Seq);
+            return out;
+        }
         // Short columns: split the output instead, in pieces that still fill a kernel.
         out.as_mut().par_row_chunks_mut(64).enumerate().for_each(|(chunk, out)| {
             let columns = a.subcols(chunk * 64, out.nrows());

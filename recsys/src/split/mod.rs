@@ -78,6 +78,33 @@ impl<U: Id, I: Id> Interactions<U, I> {
         self.part(&test)
     }
 
+    /// Parts the log by users, for evaluation on people the model has never met: `(train, history, test)`. A share
+    /// `users` of the users is held out; of each of them a share `rows` of the rows is for testing and the rest is the
+    /// history to fold in. Held-out users with a single row stay in training.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a share outside (0, 1); [`Error::Empty`] if a part would have no rows.
+    pub fn split_users(&self, users: f64, rows: f64, seed: u64) -> Result<(Self, Self, Self)> {
+        check_fraction(users)?;
+        check_fraction(rows)?;
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let by_user = self.rows_by_user();
+        let mut order: Vec<usize> = (0..by_user.len()).filter(|&u| by_user[u].len() > 1).collect();
+        order.shuffle(&mut rng);
+        order.truncate((users * self.n_users() as f64).round() as usize);
+        let (mut held_out, mut test) = (vec![false; self.len()], vec![false; self.len()]);
+        for user in order {
+            let mut own = by_user[user].clone();
+            own.iter().for_each(|&row| held_out[row] = true);
+            own.shuffle(&mut rng);
+            let n = ((rows * own.len() as f64).round() as usize).clamp(1, own.len() - 1);
+            own[..n].iter().for_each(|&row| test[row] = true);
+        }
+        let (train, _) = self.part(&held_out)?;
+        let history = self.filter_rows(|row| held_out[row] && !test[row]);
+        Ok((train, history, self.filter_rows(|row| test[row])))
+    }
+
     /// `(rows where the mask is false, rows where it is true)`.
     pub(crate) fn part(&self, test: &[bool]) -> Result<(Self, Self)> {
         let parts = (self.filter_rows(|row| !test[row]), self.filter_rows(|row| test[row]));
@@ -177,6 +204,19 @@ mod tests {
             assert!(test.user_items().entries().all(|(u, i, _)| train.get(u, i).is_none()));
         }
         assert_eq!(log.split(Split::random(0.25, 3)).unwrap().1.len(), 50);
+    }
+
+    #[test]
+    fn users_held_out_are_not_in_training() {
+        let log = log();
+        let (train, history, test) = log.split_users(0.3, 0.5, 1).unwrap();
+        assert_eq!(train.len() + history.len() + test.len(), log.len());
+        let users =
+            |log: &Interactions| log.users().iter().copied().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(users(&history), users(&test));
+        assert_eq!(users(&test).len(), 4);
+        assert!(users(&train).is_disjoint(&users(&test)));
+        assert!(log.split_users(0.0, 0.5, 1).is_err() && log.split_users(0.5, 1.0, 1).is_err());
     }
 
     #[test]

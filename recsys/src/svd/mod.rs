@@ -8,8 +8,8 @@
 //!   on AᵀA, so small singular values keep their digits.
 //!
 //! Blocks, because a block of products runs at the speed of a matrix product where single vectors run at the speed of
-//! memory; random start (Musco & Musco 2015) with a block as wide as k, so that clustered or multiple values are found,
-//! which a single-vector Lanczos misses or, as faer's `partial_svd`, spins on. Whatever the solver: the residuals
+//! memory; random start (Musco & Musco 2015), so that clustered and multiple values are found, which a single-vector
+//! Lanczos misses or, as faer's `partial_svd`, spins on. Whatever the solver: the residuals
 //! |Av - su| and |Aᵀu - sv| are computed with A at the end and compared with the stated tolerance.
 
 mod golub_kahan;
@@ -109,8 +109,8 @@ impl TruncatedSvd {
         self
     }
 
-    /// Width of the Krylov block. By default k, between 8 and 64; a value that occurs more often than this may be
-    /// reported too few times.
+    /// Width of the Krylov block; by default a third of k, between 8 and 16. Narrow blocks need fewer products, wide ones
+    /// make each cheaper. A value that occurs more often than the block is wide may be reported too few times.
     #[must_use]
     pub fn block(mut self, width: usize) -> Self {
         self.block = Some(width);
@@ -207,7 +207,7 @@ impl TruncatedSvd {
     }
 
     fn krylov<A: Operator>(&self, a: &A) -> Result<Svd> {
-        let block = self.block.unwrap_or(self.k.clamp(8, 64));
+        let block = self.block.unwrap_or((self.k / 3).clamp(8, 16));
         let plan = krylov::Plan::new(
             self.k,
             block,

@@ -1,26 +1,29 @@
 //! Gathering the elements of a strided view into row-major order.
 //!
-//! A transpose is the case to get right: read or write, one side steps far for each element. It is done in square tiles,
-//! so that every cache line that is touched is used up while it is in the cache.
+//! A transpose is the case to get right: read or write, one side steps far for each element. It is done in square tiles:
+//! a tile is read along the storage's dense axis into a small local array, and written from there along the output's.
+//! Every cache line on either side is so touched once, which matters most when steps are powers of two and the lines of
+//! a column fall into one set of the cache.
 
 use crate::Element;
 use crate::cpu::nest::Nest;
-use crate::cpu::threads;
+use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::layout::Layout;
 
-/// Side of a transpose tile: 32 x 32 elements of 4 bytes are 64 lines of 64 bytes on each side.
-const TILE: usize = 32;
+/// Side of a transpose tile: 16 elements of 4 bytes are a cache line.
+const TILE: usize = 16;
 
 /// Copies the view's elements into `out` in row-major order.
 pub(crate) fn gather<T: Element>(storage: &[T], view: &Layout, out: &mut [T]) {
     debug_assert_eq!(out.len(), view.shape.count());
     let nest = Nest::new([view]);
     let (len, [step]) = (nest.row_len(), nest.row_steps());
-    if step.unsigned_abs() > 1
-        && len > 1
-        && let Some(plane) = Plane::of(view)
-    {
-        return plane.gather(storage, view, out);
+    if step.unsigned_abs() > 1 && len > 1 {
+        // With axes merged that continue one another, planes are as large as they can be.
+        let merged = nest.layout();
+        if let Some(plane) = Plane::of(&merged) {
+            return plane.gather(storage, &merged, out);
+        }
     }
     threads::split_units(out, len.max(1), len, |first, out| {
         let mut rows = nest.rows_from(first);
@@ -76,8 +79,15 @@ impl Plane {
         if out.len() == slab {
             let [offset] = before.rows_from(0).advance();
             threads::split_units(out, TILE * self.out_step, TILE * self.out_step, |first, out| {
-                let count = out.len() / self.out_step;
-                self.strip(storage, &between, offset + first * TILE, count, out);
+                for (s, out) in out.chunks_mut(TILE * self.out_step).enumerate() {
+                    self.strip(
+                        storage,
+                        &between,
+                        offset + (first + s) * TILE,
+                        out.len() / self.out_step,
+                        out,
+                    );
+                }
                 false
             });
         } else {
@@ -95,7 +105,7 @@ impl Plane {
         }
     }
 
-    /// Fills `count` rows along `dense`, whose first elements stand at `offset`.
+    /// Fills `count` rows along `dense`, at most [`TILE`], whose first elements stand at `offset`.
     fn strip<T: Element>(
         &self,
         storage: &[T],
@@ -104,21 +114,55 @@ impl Plane {
         count: usize,
         out: &mut [T],
     ) {
-        let middles = self.out_step / self.len;
-        for first in (0..count).step_by(TILE) {
-            let rows = TILE.min(count - first);
-            for middle in 0..middles {
-                let start = (offset + first).wrapping_add(at(between, middle));
-                for column in (0..self.len).step_by(TILE) {
-                    let columns = TILE.min(self.len - column);
-                    for r in 0..rows {
-                        let out =
-                            &mut out[(first + r) * self.out_step + middle * self.len + column..][..columns];
-                        for (c, x) in out.iter_mut().enumerate() {
-                            *x = storage[(start + r).wrapping_add_signed((column + c) as isize * self.step)];
-                        }
-                    }
+        for middle in 0..self.out_step / self.len {
+            let start = offset.wrapping_add(at(between, middle));
+            let out = &mut out[middle * self.len..];
+            dispatch(Strip {
+                storage,
+                start,
+                step: self.step,
+                len: self.len,
+                out_step: self.out_step,
+                count,
+                out,
+            });
+        }
+    }
+}
+
+/// `out[r][c] = storage[start + r + c step]` for `count` rows of `len`.
+struct Strip<'a, T> {
+    storage: &'a [T],
+    start: usize,
+    step: isize,
+    len: usize,
+    out_step: usize,
+    count: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Strip<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Strip { storage, start, step, len, out_step, count, out } = self;
+        let source = |column: usize| start.wrapping_add_signed(column as isize * step);
+        let whole = if count == TILE { len / TILE * TILE } else { 0 };
+        for first in (0..whole).step_by(TILE) {
+            let mut tile = [[T::default(); TILE]; TILE];
+            for (c, line) in tile.iter_mut().enumerate() {
+                line.copy_from_slice(&storage[source(first + c)..][..TILE]);
+            }
+            for r in 0..TILE {
+                let out = &mut out[r * out_step + first..][..TILE];
+                for c in 0..TILE {
+                    out[c] = tile[c][r];
                 }
+            }
+        }
+        for column in whole..len {
+            for (r, &x) in storage[source(column)..][..count].iter().enumerate() {
+                out[r * out_step + column] = x;
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Each reduces its argument exactly or nearly so (Cody and Waite's two-part constants) to a small interval, evaluates a
 //! short polynomial there, and puts the exponent back with integer arithmetic on the bits. Polynomials are Taylor series
-//! cut where the next term is below half a unit in the last place on the interval; nothing was fitted. Stated errors are
+//! cut where the next term is below half a unit in the last place on the interval, but for one in [`erf`]. Stated errors are
 //! the largest seen against `f64` over all finite arguments sampled in this file's tests.
 //!
 //! | function | largest error | at the ends |
@@ -10,7 +10,9 @@
 //! | [`exp`] | 1 ULP | 0 below -103.98, infinity above 88.73, denormal results included |
 //! | [`expm1`] | 2 ULP | -1, infinity |
 //! | [`ln`] | 1 ULP | -infinity at 0, NaN below; denormal arguments included |
+//! | [`ln_1p`] | 3 ULP | -infinity at -1, NaN below |
 //! | [`tanh`] | 3 ULP | -1, 1 |
+//! | [`erf`] | 2 ULP | -1, 1 |
 
 use crate::Float;
 use crate::cpu::Isa;
@@ -107,6 +109,48 @@ pub(crate) fn ln<S: Isa>(x: f32) -> f32 {
     if x >= 0.0 { result } else { f32::NAN }
 }
 
+/// ln(1 + x): ln u of the rounded sum u, and what rounding took away, x - (u - 1), as a first-order correction.
+#[inline(always)]
+pub(crate) fn ln_1p<S: Isa>(x: f32) -> f32 {
+    let u = 1.0 + x;
+    let lost = x - (u - 1.0);
+    let result = ln::<S>(u) + lost / u;
+    // At -1 and infinity the correction is 0/0 and ∞ - ∞; zero keeps its sign.
+    let result = if x == -1.0 { f32::NEG_INFINITY } else { result };
+    if x == f32::INFINITY || x == 0.0 { x } else { result }
+}
+
+/// Gauss error function: the Maclaurin series below 1, and 1 - exp(x q(x)) above, where x q(x) = ln erfc(x). `q` was
+/// fitted to mpmath's values on [0.85, 4] by reweighted least squares; its error there moves erf by 1.2e-9 at most.
+#[inline(always)]
+pub(crate) fn erf<S: Isa>(x: f32) -> f32 {
+    let a = x.abs();
+    // Σ (-1)ⁿ 2/√π x²ⁿ / (n! (2n + 1)), ten terms, of which the first is added last and split in two.
+    let z = hold(a * a, 0.0, 1.0);
+    let mut s = -1.644_672_7e-7; // n = 9 … 1
+    s = z.fma::<S>(s, 1.646_211_5e-6);
+    s = z.fma::<S>(s, -1.492_565e-5);
+    s = z.fma::<S>(s, 1.205_533_3e-4);
+    s = z.fma::<S>(s, -8.548_327e-4);
+    s = z.fma::<S>(s, 5.223_977_6e-3);
+    s = z.fma::<S>(s, -2.686_617e-2);
+    s = z.fma::<S>(s, 1.128_379_2e-1);
+    s = z.fma::<S>(s, -3.761_264e-1);
+    let near = a.fma::<S>(1.128_379_2, (a * z) * s);
+    let b = hold(a, 0.0, 4.0);
+    let mut q = -8.664_04e-6;
+    q = b.fma::<S>(q, 2.973_897_9e-4);
+    q = b.fma::<S>(q, -3.540_365_4e-3);
+    q = b.fma::<S>(q, 2.354_896_2e-2);
+    q = b.fma::<S>(q, -1.059_93e-1);
+    q = b.fma::<S>(q, -6.352_965e-1);
+    q = b.fma::<S>(q, -1.128_613_4);
+    let far = 1.0 - exp::<S>(b * q);
+    let result = if a < 1.0 { near } else { far };
+    // NaN compares false, and `hold` lets it through to `far`.
+    result.copysign(x)
+}
+
 /// Hyperbolic tangent: t / (t + 2) with t = exp(2|x|) - 1, and the sign put back.
 #[inline(always)]
 pub(crate) fn tanh<S: Isa>(x: f32) -> f32 {
@@ -162,14 +206,16 @@ mod tests {
     }
     mod native {
         use super::*;
-        compiled_for_this_machine!(exp, expm1, ln, tanh);
+        compiled_for_this_machine!(exp, expm1, ln, ln_1p, tanh, erf);
         /// Name, kernel, exact function, stated error in ULP.
         type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
-        pub(super) const ALL: [Case; 4] = [
+        pub(super) const ALL: [Case; 6] = [
             ("exp", exp, f64::exp, 1.0),
             ("expm1", expm1, f64::exp_m1, 2.0),
             ("ln", ln, f64::ln, 1.0),
+            ("ln_1p", ln_1p, f64::ln_1p, 3.0),
             ("tanh", tanh, f64::tanh, 3.0),
+            ("erf", erf, libm::erf, 2.0),
         ];
     }
 

@@ -10,6 +10,7 @@
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
 //! | [`buffer`] | aligned, recycled memory and its counters |
 //! | [`threads`] | when and how work is split; fixed chunks |
+//! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
 //! | [`math`] | exp, log, tanh … as polynomials |
 //! | [`elementwise`] | one, two and three operand maps, in-place updates |
@@ -23,6 +24,7 @@ pub(crate) mod copy;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 mod isa;
+pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod nest;
 pub(crate) mod reduce;

@@ -22,6 +22,18 @@ struct Axis<const N: usize> {
     steps: [isize; N],
 }
 
+impl Nest<1> {
+    /// The operand's layout with merged axes.
+    pub(crate) fn layout(&self) -> Layout {
+        let axes = || self.outer.iter().chain([&self.inner]);
+        Layout {
+            shape: axes().map(|axis| axis.size).collect(),
+            strides: axes().map(|axis| axis.steps[0]).collect(),
+            offset: self.offsets[0],
+        }
+    }
+}
+
 impl<const N: usize> Nest<N> {
     /// Operands of equal shape (broadcast beforehand).
     pub(crate) fn new(layouts: [&Layout; N]) -> Self {

@@ -4,25 +4,30 @@
 //! ([`runs`]); where they come before, whole rows are folded into an output row ([`columns`]). Any other view is first
 //! gathered so that the folded axes come last.
 //!
-//! Sums are accurate and reproducible: a run is cut into blocks of [`BLOCK`], a block is folded in [`LANES`] interleaved
-//! accumulators (which is also what vectorises), and blocks are combined as a balanced tree. The error grows with the
-//! logarithm of the length, not the length, and no step depends on the number of threads.
+//! Sums are accurate and reproducible: long runs and tall matrices are cut into blocks whose size depends on the shape
+//! alone, blocks are folded in short chains (see [`lanes`](super::lanes)) and combined as a balanced tree. The error grows
+//! with the logarithm of the length, not the length, and no step depends on the number of threads.
 
-use crate::cpu::{Isa, Kernel, dispatch, threads};
-use crate::{Element, Number};
+use crate::cpu::{Isa, Kernel, dispatch, lanes, threads};
+use crate::{Element, Float, Number};
 
-/// Interleaved accumulators: four AVX-512 registers of f32.
-const LANES: usize = 64;
-/// Elements folded in one go before results are combined as a tree.
+/// Elements of a run folded in one go before results are combined as a tree.
 const BLOCK: usize = 1 << 13;
 
-/// Values added one after the other into one accumulator.
-const CHAIN: usize = 16;
-
-/// An associative operation with a neutral element.
-pub(crate) trait Fold<T>: Copy + Send + Sync {
+/// An associative operation with a neutral element, on values derived from the elements.
+pub(crate) trait Fold<T: Element>: Copy + Send + Sync {
     fn neutral(self) -> T;
     fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T;
+    /// What is folded, for an element: its square for a sum of squares.
+    #[inline(always)]
+    fn load<S: Isa>(self, x: T) -> T {
+        x
+    }
+    /// All elements of a run.
+    #[inline(always)]
+    fn run<S: Isa>(self, x: &[T], fault: &mut bool) -> T {
+        lanes::fold(x, self.neutral(), |x| self.load::<S>(x), |a, b| self.join::<S>(a, b, fault))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -35,6 +40,25 @@ impl<T: Number> Fold<T> for Add {
     #[inline(always)]
     fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
         a.add(b, fault)
+    }
+}
+
+/// Sum of squared differences from a centre.
+#[derive(Clone, Copy)]
+pub(crate) struct AddSquares<T>(pub(crate) T);
+impl<T: Float> Fold<T> for AddSquares<T> {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn load<S: Isa>(self, x: T) -> T {
+        let d = x - self.0;
+        d * d
     }
 }
 
@@ -51,31 +75,70 @@ impl<T: Number> Fold<T> for Mul {
     }
 }
 
-/// The larger; NaN if either is.
+/// Whether a run has a NaN. Counted, because a loop that stops early does not vectorise.
+#[inline(always)]
+fn has_nan<T: Number>(x: &[T]) -> bool {
+    x.iter().map(|x| u32::from(x.is_nan())).sum::<u32>() > 0
+}
+
+macro_rules! extremum {
+    ($(#[$doc:meta])* $name:ident, $neutral:ident, $better:tt) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name;
+        impl<T: Number> Fold<T> for $name {
+            #[inline(always)]
+            fn neutral(self) -> T {
+                T::$neutral
+            }
+            #[inline(always)]
+            fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
+                let best = if a $better b { a } else { b };
+                if a.is_nan() { a } else { best }
+            }
+            // One comparison for each element, which drops NaN, and a second pass that looks for them.
+            #[inline(always)]
+            fn run<S: Isa>(self, x: &[T], _: &mut bool) -> T {
+                let best = lanes::fold(x, T::$neutral, |x| x, |a, b| if a $better b { a } else { b });
+                if has_nan(x) { T::from_f64(f64::NAN) } else { best }
+            }
+        }
+    };
+}
+extremum! {
+    /// The larger; NaN if either is.
+    Max, LOWEST, >
+}
+extremum! {
+    /// The smaller; NaN if either is.
+    Min, HIGHEST, <
+}
+
+/// Whether any is true.
 #[derive(Clone, Copy)]
-pub(crate) struct Max;
-impl<T: Number> Fold<T> for Max {
+pub(crate) struct Any;
+impl Fold<bool> for Any {
     #[inline(always)]
-    fn neutral(self) -> T {
-        T::LOWEST
+    fn neutral(self) -> bool {
+        false
     }
     #[inline(always)]
-    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
-        if a > b || a.is_nan() { a } else { b }
+    fn join<S: Isa>(self, a: bool, b: bool, _: &mut bool) -> bool {
+        a | b
     }
 }
 
-/// The smaller; NaN if either is.
+/// Whether all are true.
 #[derive(Clone, Copy)]
-pub(crate) struct Min;
-impl<T: Number> Fold<T> for Min {
+pub(crate) struct All;
+impl Fold<bool> for All {
     #[inline(always)]
-    fn neutral(self) -> T {
-        T::HIGHEST
+    fn neutral(self) -> bool {
+        true
     }
     #[inline(always)]
-    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
-        if a < b || a.is_nan() { a } else { b }
+    fn join<S: Isa>(self, a: bool, b: bool, _: &mut bool) -> bool {
+        a & b
     }
 }
 
@@ -84,32 +147,25 @@ pub(crate) fn runs<T: Element, F: Fold<T>>(x: &[T], len: usize, out: &mut [T], f
     if out.len() == 1 && len > 2 * BLOCK {
         let mut partial = vec![fold.neutral(); len.div_ceil(BLOCK)];
         let mut fault = threads::split_units(&mut partial, 1, BLOCK, |first, partial| {
-            let mut fault = false;
-            for (i, p) in partial.iter_mut().enumerate() {
-                let start = (first + i) * BLOCK;
-                *p = block(&x[start..(start + BLOCK).min(len)], fold, &mut fault);
-            }
-            fault
+            let end = ((first + partial.len()) * BLOCK).min(len);
+            dispatch(Blocks { x: &x[first * BLOCK..end], out: partial, fold })
         });
         out[0] = tree(&partial, fold, &mut fault);
         return fault;
     }
     threads::split_units(out, 1, len.max(1), |first, out| {
-        let mut fault = false;
-        for (i, o) in out.iter_mut().enumerate() {
-            let run = &x[(first + i) * len..][..len];
-            *o = run_of(run, fold, &mut fault);
+        if len > BLOCK {
+            let mut fault = false;
+            let mut partial = vec![fold.neutral(); len.div_ceil(BLOCK)];
+            for (i, o) in out.iter_mut().enumerate() {
+                let x = &x[(first + i) * len..][..len];
+                fault |= dispatch(Blocks { x, out: &mut partial, fold });
+                *o = tree(&partial, fold, &mut fault);
+            }
+            return fault;
         }
-        fault
+        dispatch(Runs { x: &x[first * len..][..out.len() * len], len, out, fold })
     })
-}
-
-fn run_of<T: Element, F: Fold<T>>(run: &[T], fold: F, fault: &mut bool) -> T {
-    if run.len() <= BLOCK {
-        return block(run, fold, fault);
-    }
-    let partial: Vec<T> = run.chunks(BLOCK).map(|x| block(x, fold, fault)).collect();
-    tree(&partial, fold, fault)
 }
 
 /// Folds a balanced tree over the values.
@@ -125,60 +181,50 @@ fn tree<T: Element, F: Fold<T>>(values: &[T], fold: F, fault: &mut bool) -> T {
     }
 }
 
-fn block<T: Element, F: Fold<T>>(x: &[T], fold: F, fault: &mut bool) -> T {
-    let (value, bad) = dispatch(Block { x, fold });
-    *fault |= bad;
-    value
-}
-
-struct Block<'a, T, F> {
+/// Each run of `len` to one value.
+struct Runs<'a, T, F> {
     x: &'a [T],
+    len: usize,
+    out: &'a mut [T],
     fold: F,
 }
 
-impl<T: Element, F: Fold<T>> Kernel for Block<'_, T, F> {
-    type Output = (T, bool);
+impl<T: Element, F: Fold<T>> Kernel for Runs<'_, T, F> {
+    type Output = bool;
     #[inline(always)]
-    fn run<S: Isa>(self) -> (T, bool) {
-        let Block { x, fold } = self;
+    fn run<S: Isa>(self) -> bool {
+        let Runs { x, len, out, fold } = self;
         let mut fault = false;
-        let mut total = fold.neutral();
-        let (chunks, rest) = x.as_chunks::<LANES>();
-        if !chunks.is_empty() {
-            let mut lanes = [fold.neutral(); LANES];
-            // In two levels, so that no accumulator takes part in a long chain of additions.
-            for group in chunks.chunks(CHAIN) {
-                let mut part = group[0];
-                for chunk in &group[1..] {
-                    for (lane, &x) in part.iter_mut().zip(chunk) {
-                        *lane = fold.join::<S>(*lane, x, &mut fault);
-                    }
-                }
-                for (lane, &x) in lanes.iter_mut().zip(&part) {
-                    *lane = fold.join::<S>(*lane, x, &mut fault);
-                }
-            }
-            let mut width = LANES;
-            while width > 1 {
-                width /= 2;
-                let (low, high) = lanes.split_at_mut(width);
-                for (a, &b) in low.iter_mut().zip(&*high) {
-                    *a = fold.join::<S>(*a, b, &mut fault);
-                }
-            }
-            total = lanes[0];
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = fold.run::<S>(&x[i * len..][..len], &mut fault);
         }
-        for &x in rest {
-            total = fold.join::<S>(total, x, &mut fault);
+        fault
+    }
+}
+
+/// Each block of one long run to one value.
+struct Blocks<'a, T, F> {
+    x: &'a [T],
+    out: &'a mut [T],
+    fold: F,
+}
+
+impl<T: Element, F: Fold<T>> Kernel for Blocks<'_, T, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let mut fault = false;
+        for (o, x) in self.out.iter_mut().zip(self.x.chunks(BLOCK)) {
+            *o = self.fold.run::<S>(x, &mut fault);
         }
-        (total, fault)
+        fault
     }
 }
 
 /// Columns folded together, so that accumulators stay in the first-level cache.
 const STRIPE: usize = 1 << 10;
-/// Rows folded one after the other before results are combined.
-const ROWS: usize = 16;
+/// Rows folded one after the other, in fours, before results are combined.
+const ROWS: usize = 64;
 
 /// For each matrix `[rows, columns]` of `x`: `out[j]` = fold over `i` of `x[i, j]`.
 pub(crate) fn columns<T: Element, F: Fold<T>>(
@@ -191,35 +237,66 @@ pub(crate) fn columns<T: Element, F: Fold<T>>(
     if out.is_empty() {
         return false;
     }
-    let stripe = |matrix: usize, column: usize, out: &mut [T]| {
-        let x = &x[matrix * rows * columns..][..rows * columns];
-        let mut fault = false;
-        for (i, out) in out.chunks_mut(STRIPE).enumerate() {
-            stripe_of(x, columns, column + i * STRIPE, out, fold, &mut fault);
-        }
-        fault
-    };
-    if columns >= out.len() {
-        // One matrix: split its columns, at stripes.
-        let units = columns.div_ceil(STRIPE);
-        if units > 1 {
-            return threads::split_units(out, STRIPE, rows.saturating_mul(STRIPE), |first, out| {
-                stripe(0, first * STRIPE, out)
-            });
-        }
-        return stripe(0, 0, out);
+    if columns == out.len() {
+        return one_matrix(x, rows, columns, out, fold);
     }
     threads::split_units(out, columns, columns.saturating_mul(rows), |first, out| {
         let mut fault = false;
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-            fault |= stripe(first + i, 0, out);
+            let x = &x[(first + i) * rows * columns..][..rows * columns];
+            fault |= stripes(x, columns, 0, out, fold);
         }
         fault
     })
 }
 
-/// Folds columns `first..first + out.len()` of a matrix: blocks of rows, combined as a tree by halving.
-fn stripe_of<T: Element, F: Fold<T>>(
+/// A single matrix: split among threads by rows if it is tall, by columns if it is wide.
+fn one_matrix<T: Element, F: Fold<T>>(x: &[T], rows: usize, columns: usize, out: &mut [T], fold: F) -> bool {
+    let tall = (2 * threads::GRAIN / columns).next_power_of_two().max(ROWS);
+    if rows < 2 * tall {
+        return threads::split_units(out, STRIPE, rows.saturating_mul(STRIPE), |first, out| {
+            stripes(x, columns, first * STRIPE, out, fold)
+        });
+    }
+    // Blocks of a size that depends on the shape alone, each to one row; then those rows.
+    let mut partial = vec![fold.neutral(); rows.div_ceil(tall) * columns];
+    let fault = threads::split_units(&mut partial, columns, tall * columns, |first, out| {
+        let mut fault = false;
+        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+            let start = (first + i) * tall;
+            let x = &x[start * columns..(start + tall).min(rows) * columns];
+            fault |= stripes(x, columns, 0, out, fold);
+        }
+        fault
+    });
+    fault | stripes(&partial, columns, 0, out, Joined(fold))
+}
+
+/// A fold of values that have been loaded already.
+#[derive(Clone, Copy)]
+struct Joined<F>(F);
+impl<T: Element, F: Fold<T>> Fold<T> for Joined<F> {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        self.0.neutral()
+    }
+    #[inline(always)]
+    fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
+        self.0.join::<S>(a, b, fault)
+    }
+}
+
+/// Folds columns `first..first + out.len()` of a matrix, stripe by stripe.
+fn stripes<T: Element, F: Fold<T>>(x: &[T], columns: usize, first: usize, out: &mut [T], fold: F) -> bool {
+    let mut fault = false;
+    for (i, out) in out.chunks_mut(STRIPE).enumerate() {
+        stripe(x, columns, first + i * STRIPE, out, fold, &mut fault);
+    }
+    fault
+}
+
+/// Blocks of rows, combined as a tree by halving.
+fn stripe<T: Element, F: Fold<T>>(
     x: &[T],
     columns: usize,
     first: usize,
@@ -228,17 +305,17 @@ fn stripe_of<T: Element, F: Fold<T>>(
     fault: &mut bool,
 ) {
     let rows = x.len() / columns;
-    out.fill(fold.neutral());
     if rows <= ROWS {
+        out.fill(fold.neutral());
         *fault |= dispatch(Stripe { x, columns, first, out, fold });
         return;
     }
-    let half = (rows.next_power_of_two() / 2).max(ROWS);
+    let half = rows.next_power_of_two() / 2;
     let (top, bottom) = x.split_at(half * columns);
-    stripe_of(top, columns, first, out, fold, fault);
+    stripe(top, columns, first, out, fold, fault);
     let mut other = vec![fold.neutral(); out.len()];
-    stripe_of(bottom, columns, first, &mut other, fold, fault);
-    *fault |= dispatch(Stripe { x: &other, columns: out.len(), first: 0, out, fold });
+    stripe(bottom, columns, first, &mut other, fold, fault);
+    *fault |= dispatch(Stripe { x: &other, columns: out.len(), first: 0, out, fold: Joined(fold) });
 }
 
 struct Stripe<'a, T, F> {
@@ -255,36 +332,93 @@ impl<T: Element, F: Fold<T>> Kernel for Stripe<'_, T, F> {
     fn run<S: Isa>(self) -> bool {
         let Stripe { x, columns, first, out, fold } = self;
         let mut fault = false;
-        for row in x.chunks_exact(columns) {
+        let len = out.len();
+        // Four rows at a time: the accumulators are read and written a quarter as often, and chains are shorter.
+        let fours = x.chunks_exact(4 * columns);
+        for row in fours.remainder().chunks_exact(columns) {
             for (o, &x) in out.iter_mut().zip(&row[first..]) {
-                *o = fold.join::<S>(*o, x, &mut fault);
+                *o = fold.join::<S>(*o, fold.load::<S>(x), &mut fault);
+            }
+        }
+        for four in fours {
+            let row = |i: usize| &four[i * columns + first..][..len];
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            for j in 0..len {
+                let load = |x| fold.load::<S>(x);
+                let (a, b, c, d) = (load(a[j]), load(b[j]), load(c[j]), load(d[j]));
+                let (ab, cd) = (fold.join::<S>(a, b, &mut fault), fold.join::<S>(c, d, &mut fault));
+                let sum = fold.join::<S>(ab, cd, &mut fault);
+                out[j] = fold.join::<S>(out[j], sum, &mut fault);
             }
         }
         fault
     }
 }
 
-/// Where the first value stands in each run that `better` prefers to all others; NaN is preferred to numbers.
-pub(crate) fn arg_best<T: Number>(
-    x: &[T],
-    len: usize,
-    out: &mut [u32],
-    better: impl Fn(T, T) -> bool + Sync,
-) {
-    threads::split_units(out, 1, len.saturating_mul(2), |first, out| {
+/// Mean squared distance from the mean of each run, with `correction` subtracted from the number of values.
+pub(crate) fn variance<T: Float>(x: &[T], len: usize, correction: f64, out: &mut [T]) {
+    let (count, divisor) = (T::from_f64(len as f64), T::from_f64((len as f64 - correction).max(0.0)));
+    if len > BLOCK {
         for (i, o) in out.iter_mut().enumerate() {
-            let run = &x[(first + i) * len..][..len];
-            let mut best = 0;
-            for (j, &x) in run.iter().enumerate() {
-                if run[best].is_nan() {
-                    break;
-                }
-                if better(x, run[best]) || x.is_nan() {
-                    best = j;
-                }
-            }
-            *o = best as u32;
+            let x = &x[i * len..][..len];
+            let mut sum = [T::ZERO];
+            runs(x, len, &mut sum, Add);
+            let mean = sum[0] / count;
+            runs(x, len, &mut sum, AddSquares(mean));
+            *o = sum[0] / divisor;
         }
+        return;
+    }
+    struct Rows<'a, T> {
+        x: &'a [T],
+        len: usize,
+        count: T,
+        divisor: T,
+        out: &'a mut [T],
+    }
+    impl<T: Float> Kernel for Rows<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            for (i, o) in self.out.iter_mut().enumerate() {
+                let x = &self.x[i * self.len..][..self.len];
+                let mean = Fold::run::<S>(Add, x, &mut false) / self.count;
+                *o = Fold::run::<S>(AddSquares(mean), x, &mut false) / self.divisor;
+            }
+        }
+    }
+    threads::split_units(out, 1, len.saturating_mul(2), |first, out| {
+        dispatch(Rows { x: &x[first * len..][..out.len() * len], len, count, divisor, out });
+        false
+    });
+}
+
+/// Where the first value stands in each run that equals the run's extremum; the first NaN if there is one.
+pub(crate) fn arg_best<T: Number>(x: &[T], len: usize, out: &mut [u32], fold: impl Fold<T>) {
+    struct Rows<'a, T, F> {
+        x: &'a [T],
+        len: usize,
+        out: &'a mut [u32],
+        fold: F,
+    }
+    impl<T: Number, F: Fold<T>> Kernel for Rows<'_, T, F> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            for (i, o) in self.out.iter_mut().enumerate() {
+                let x = &self.x[i * self.len..][..self.len];
+                let best = self.fold.run::<S>(x, &mut false);
+                let is_best = |x: T| if best.is_nan() { x.is_nan() } else { x == best };
+                // Blocks without an early stop vectorise; only the one with the find is searched one by one.
+                let holds = |block: &&[T]| block.iter().map(|&x| u32::from(is_best(x))).sum::<u32>() > 0;
+                let block = x.chunks(64).take_while(|block| !holds(block)).count();
+                let within = x[block * 64..].iter().position(|&x| is_best(x)).unwrap_or(0);
+                *o = (block * 64 + within) as u32;
+            }
+        }
+    }
+    threads::split_units(out, 1, len.saturating_mul(2), |first, out| {
+        dispatch(Rows { x: &x[first * len..][..out.len() * len], len, out, fold });
         false
     });
 }

@@ -1,48 +1,25 @@
 //! Kernels over the last axis: softmax, its logarithm, and softmax with cross-entropy, forward and backward side by side.
 //!
-//! All subtract the row's maximum before they exponentiate, so no finite input overflows. Sums run in [`LANES`]
-//! interleaved accumulators, in a fixed order.
+//! All subtract the row's maximum before they exponentiate, so no finite input overflows. Sums run in interleaved
+//! accumulators, in a fixed order (see [`lanes`]).
 
 use crate::Float;
-use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::cpu::reduce::{Fold, Max};
+use crate::cpu::{Isa, Kernel, dispatch, lanes, threads};
 
-const LANES: usize = 16;
 /// Simple operations an exponential is worth.
 const EXP_COST: usize = 8;
 
-/// Largest value of a row; NaN if one is.
+/// Largest value of a row. A NaN may be passed over: the sums of exponentials are NaN all the same.
 #[inline(always)]
 fn max_of<T: Float>(row: &[T]) -> T {
-    let larger = |a: T, b: T| if a > b || a.is_nan() { a } else { b };
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut lanes = [T::NEG_INFINITY; LANES];
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, x);
-        }
-    }
-    lanes.into_iter().chain(rest.iter().copied()).fold(T::NEG_INFINITY, larger)
+    lanes::fold(row, T::NEG_INFINITY, |x| x, |a, b| if a > b { a } else { b })
 }
 
 /// Σ f(x) in a fixed order.
 #[inline(always)]
 fn sum_of<T: Float, F: Fn(T) -> T>(row: &[T], f: F) -> T {
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut lanes = [T::ZERO; LANES];
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f(x);
-        }
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            let high = lanes[i + width];
-            lanes[i] += high;
-        }
-    }
-    rest.iter().fold(lanes[0], |sum, &x| sum + f(x))
+    lanes::fold(row, T::ZERO, f, |a, b| a + b)
 }
 
 /// The value to subtract before exponentiating: the maximum, but 0 for a row of -∞, whose softmax is then NaN from 0/0.
@@ -126,9 +103,9 @@ pub(crate) fn log_sum_exp<T: Float>(x: &[T], len: usize, out: &mut [T]) {
         fn run<S: Isa>(self) {
             for (x, o) in self.x.chunks_exact(self.len).zip(self.out) {
                 let shift = shift_of(x);
-                // An infinite maximum is the answer; ∞ - ∞ would make it NaN.
+                // An infinite maximum is the answer, unless there is a NaN; ∞ - ∞ would always make it NaN.
                 *o = if shift == T::INFINITY {
-                    shift
+                    Fold::run::<S>(Max, x, &mut false)
                 } else {
                     sum_of(x, |x| (x - shift).exp::<S>()).ln::<S>() + shift
                 };

@@ -2,31 +2,30 @@
 //!
 //! Checks train quietly and print the epochs through their context, which marks lines that come from stand-ins.
 
-use cairn_optim::Epoch;
+use cairn_optim::{Epoch, History};
 
 use crate::check::Context;
 use crate::format::seconds;
 use crate::report::LineChart;
 
 /// Prints a line for each epoch.
-pub(super) fn say(ctx: &mut Context<'_>, epochs: &[Epoch]) {
-    for (i, epoch) in epochs.iter().enumerate() {
+pub(super) fn say(ctx: &mut Context<'_>, history: &History) {
+    for epoch in history.epochs() {
         let values: Vec<String> = epoch.values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
-        let time = seconds(epoch.seconds);
-        ctx.say(format!("epoch {}/{}: {}, {time}", i + 1, epochs.len(), values.join(", ")));
+        let (n, time) = (epoch.epoch, seconds(epoch.seconds));
+        ctx.say(format!("epoch {n}/{}: {}, {time}", history.epochs().len(), values.join(", ")));
     }
 }
 
 /// The best epoch's samples per second.
-pub(super) fn samples_per_second(epochs: &[Epoch]) -> f64 {
-    epochs.iter().map(Epoch::samples_per_second).fold(0.0, f64::max)
+pub(super) fn samples_per_second(history: &History) -> f64 {
+    history.epochs().iter().map(Epoch::samples_per_second).fold(0.0, f64::max)
 }
 
 /// Shows a value by epoch, in training and on the test set.
-pub(super) fn show_curves(ctx: &mut Context<'_>, epochs: &[Epoch], caption: &str, axis: &str, value: &str) {
-    let test = format!("val_{value}");
+pub(super) fn show_curves(ctx: &mut Context<'_>, history: &History, caption: &str, axis: &str, value: &str) {
     let chart = LineChart::new("epoch", axis)
-        .epochs("training", epochs.iter().filter_map(|e| e.get(value)))
-        .epochs("test", epochs.iter().filter_map(|e| e.get(&test)));
+        .epochs("training", history.values(value))
+        .epochs("test", history.values(&format!("val_{value}")));
     ctx.show(caption, &chart);
 }

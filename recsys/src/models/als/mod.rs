@@ -60,6 +60,12 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// Values must be finite and not negative even where their weight does not depend on them.
+    fn accepts(self, value: f32) -> bool {
+        let weight = self.weight(value);
+        value.is_finite() && value >= 0.0 && weight >= 0.0 && weight.is_finite()
+    }
+
     fn weight(self, value: f32) -> f32 {
         match self {
             Self::Constant(factor) => factor,
@@ -208,8 +214,7 @@ impl Als {
             return Err(Error::Empty { what: "the training matrix" });
         }
         matrix.check_values("implicit ALS", "finite and not negative, with a finite weight", |v| {
-            let weight = self.confidence.weight(v);
-            v >= 0.0 && weight >= 0.0 && weight.is_finite()
+            self.confidence.accepts(v)
         })
     }
 
@@ -318,10 +323,7 @@ impl AlsModel {
     /// # Errors
     /// [`Error::InvalidValue`] for a negative value.
     pub fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
-        if let Some(at) = values.iter().position(|&v| {
-            let weight = self.settings.confidence.weight(v);
-            !(v >= 0.0 && weight >= 0.0 && weight.is_finite())
-        }) {
+        if let Some(at) = values.iter().position(|&v| !self.settings.confidence.accepts(v)) {
             return Err(Error::InvalidValue {
                 what: "fold-in",
                 at: format!("entry {at}"),

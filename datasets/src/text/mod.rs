@@ -1,0 +1,35 @@
+//! From text to numbers: tokens, vocabularies, padded batches.
+//!
+//! ```
+//! use cairn_datasets::text::{pad, Padding, Vocabulary, WordTokenizer};
+//!
+//! let texts = ["The cat sat.", "The cat sat on the mat."];
+//! let words = WordTokenizer::new();
+//! let vocabulary = Vocabulary::builder().max_size(10_000).texts(texts, &words).build()?;
+//! let ids = texts.iter().map(|text| vocabulary.encode(text, &words)).collect::<Result<Vec<_>, _>>()?;
+//! let batch = pad(&ids, &Padding::new())?;
+//! assert_eq!(batch.ids.shape(), [2, 6]);
+//! assert_eq!(batch.lengths, [3, 6]);
+//! # Ok::<(), cairn_datasets::Error>(())
+//! ```
+
+mod padding;
+mod sequences;
+mod tokenize;
+mod vocabulary;
+mod windows;
+
+pub use padding::{Padded, Padding, Side, pad};
+pub use sequences::SequenceDataset;
+pub use tokenize::{CharTokenizer, Tokenizer, WhitespaceTokenizer, WordTokenizer};
+pub use vocabulary::{PADDING, UNKNOWN, Vocabulary, VocabularyBuilder};
+pub use windows::WindowDataset;
+
+/// A text and the number of its class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledText {
+    /// The text.
+    pub text: String,
+    /// The class, from 0.
+    pub label: u32,
+}

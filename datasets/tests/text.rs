@@ -1,0 +1,236 @@
+//! Tokens, vocabularies, padding, windows and grouping, against their laws and for each bad input.
+
+use std::path::Path;
+
+use cairn_datasets::text::{
+    CharTokenizer, Padding, SequenceDataset, Side, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
+    WordTokenizer, pad,
+};
+use cairn_datasets::{Dataset, Error, Loader};
+use proptest::prelude::*;
+
+#[test]
+fn words_of_several_scripts() {
+    let words = WordTokenizer::new();
+    assert_eq!(words.tokens("ÉCOLE Straße ПРИВЕТ, мир"), ["école", "straße", "привет", "мир"]);
+    assert_eq!(words.tokens("a\u{a0}b\u{2003}c\nd"), ["a", "b", "c", "d"]);
+    assert!(words.tokens(" \t…!? ").is_empty());
+    assert!(words.punctuation(true).tokens(" \t\n").is_empty());
+}
+
+#[test]
+fn numbers_go_by_frequency_then_by_the_token() {
+    let vocabulary = Vocabulary::builder()
+        .special(["<bos>"])
+        .texts(["c b b a a", "d <unk> <unk>"], &WhitespaceTokenizer)
+        .build()
+        .unwrap();
+    assert_eq!(vocabulary.iter().collect::<Vec<_>>(), ["<pad>", "<unk>", "<bos>", "a", "b", "c", "d"]);
+    assert_eq!(vocabulary.counts(), [0, 2, 0, 2, 2, 1, 1]);
+    assert_eq!((vocabulary.padding(), vocabulary.unknown()), (Some(0), Some(1)));
+    assert_eq!((vocabulary.id("c"), vocabulary.id("z"), vocabulary.token(7)), (Some(5), None, None));
+    assert_eq!(vocabulary.lookup("z").unwrap(), 1);
+}
+
+#[test]
+fn limits_of_a_vocabulary() {
+    let build = |max, min| {
+        let vocabulary =
+            Vocabulary::builder().max_size(max).min_count(min).texts(["a a a b b c"], &WhitespaceTokenizer);
+        vocabulary.build().map(|v| v.iter().skip(2).map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(build(4, 1).unwrap(), ["a", "b"]);
+    assert_eq!(build(99, 2).unwrap(), ["a", "b"]);
+    assert_eq!(build(2, 1).unwrap(), Vec::<String>::new());
+    assert!(matches!(build(1, 1), Err(Error::Argument { .. })));
+    let twice = Vocabulary::builder().special(["<pad>"]).build();
+    assert!(twice.unwrap_err().to_string().contains("<pad>"));
+}
+
+#[test]
+fn without_an_unknown_token_lookups_can_fail() {
+    let tags = Vocabulary::builder()
+        .padding(None)
+        .unknown(None)
+        .texts(["NOUN VERB"], &WhitespaceTokenizer)
+        .build()
+        .unwrap();
+    assert_eq!(tags.encode("VERB NOUN", &WhitespaceTokenizer).unwrap(), [1, 0]);
+    let error = tags.encode("VERB X NOUN Y", &WhitespaceTokenizer).unwrap_err().to_string();
+    assert!(error.contains("`X`"), "{error}");
+    let error = tags.decode(&[0, 1, 2]).unwrap_err().to_string();
+    assert!(error.contains("id 2 at position 2"), "{error}");
+}
+
+#[test]
+fn a_vocabulary_is_saved_and_loaded() {
+    let text = "a b\n\\n \\ \r\t ü 😀";
+    let vocabulary = Vocabulary::builder().special(["<bos>"]).texts([text], &CharTokenizer).build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vocabulary.txt");
+    vocabulary.save(&path).unwrap();
+    assert_eq!(Vocabulary::load(&path).unwrap(), vocabulary);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    assert!(matches!(Vocabulary::load(&dir.path().join("none")), Err(Error::Io { .. })));
+    assert!(matches!(vocabulary.save(&dir.path().join("no/folder")), Err(Error::Io { .. })));
+}
+
+#[test]
+fn damaged_vocabularies_are_named_by_line() {
+    for (text, line) in [
+        ("", None),
+        ("something else\n- -\n", Some(1)),
+        ("cairn vocabulary 1\n", None),
+        ("cairn vocabulary 1\n0 9\n1\ta\n", Some(2)),
+        ("cairn vocabulary 1\n-\n1\ta\n", Some(2)),
+        ("cairn vocabulary 1\n- -\n1 a\n", Some(3)),
+        ("cairn vocabulary 1\n- -\n1\ta\nx\tb\n", Some(4)),
+        ("cairn vocabulary 1\n- -\n1\ta\\q\n", Some(3)),
+        ("cairn vocabulary 1\n- -\n1\ta\n1\tb\n1\ta\n", Some(5)),
+    ] {
+        match Vocabulary::from_text(text, Path::new("v")).unwrap_err() {
+            Error::Format { line: got, .. } => assert_eq!(got, line, "{text:?}"),
+            other => panic!("{text:?}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn sequences_that_cannot_be_padded() {
+    let none: [Vec<u32>; 0] = [];
+    assert!(matches!(pad(&none, &Padding::new()), Err(Error::Empty { .. })));
+    let error = pad(&[vec![1], vec![]], &Padding::new()).unwrap_err().to_string();
+    assert!(error.contains("sequence 1 is empty"), "{error}");
+    for padding in [Padding::new().length(0), Padding::new().max_length(0)] {
+        assert!(matches!(pad(&[vec![1]], &padding), Err(Error::Argument { .. })));
+    }
+    let dataset = |sequences, labels| SequenceDataset::new(sequences, labels, Padding::new());
+    assert!(dataset(vec![vec![1]], vec![]).is_err());
+    assert!(dataset(vec![vec![1], vec![]], vec![0, 0]).unwrap_err().to_string().contains("sequence 1"));
+    let data = dataset(vec![vec![1]], vec![0]).unwrap();
+    assert!(matches!(data.batch(&[1]), Err(Error::IndexOutOfRange { .. })));
+    assert!(matches!(Loader::new(&data).group_by_length(vec![]), Err(Error::Argument { .. })));
+}
+
+#[test]
+fn windows_that_do_not_fit() {
+    for (len, time, stride) in [(3, 3, 1), (0, 1, 1), (5, 0, 1), (5, 2, 0)] {
+        assert!(matches!(WindowDataset::new(vec![0; len], time, stride), Err(Error::Argument { .. })));
+    }
+    for (len, rows, time) in [(6, 2, 3), (0, 1, 1), (5, 0, 1), (5, 1, 0)] {
+        assert!(matches!(WindowDataset::in_rows(vec![0; len], rows, time), Err(Error::Argument { .. })));
+    }
+    assert_eq!(WindowDataset::in_rows(vec![0; 7], 2, 3).unwrap().len(), 2);
+    assert!(matches!(
+        WindowDataset::new(vec![0; 9], 3, 3).unwrap().batch(&[2]),
+        Err(Error::IndexOutOfRange { .. })
+    ));
+}
+
+proptest! {
+    #[test]
+    fn characters_join_to_the_text(text in any::<String>()) {
+        prop_assert_eq!(CharTokenizer.tokens(&text).concat(), text);
+    }
+
+    /// With punctuation and case kept, only white space is lost.
+    #[test]
+    fn words_lose_only_white_space(text in "[a-zß .,!?'\u{e9}\n0-9]{0,60}") {
+        let tokens = WordTokenizer::new().lowercase(false).punctuation(true).tokens(&text).concat();
+        let solid = |s: &str| s.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        prop_assert_eq!(solid(&tokens), solid(&text));
+    }
+
+    #[test]
+    fn tokenizers_never_panic(text in any::<String>()) {
+        for keep in [false, true] {
+            let tokens = WordTokenizer::new().punctuation(keep).tokens(&text);
+            prop_assert!(tokens.iter().all(|token| !token.trim().is_empty()));
+        }
+    }
+
+    #[test]
+    fn vocabularies_round_trip(text in any::<String>(), words in any::<bool>(), min in 1u64..3) {
+        let tokenizer: &dyn Tokenizer = if words { &WordTokenizer::new() } else { &CharTokenizer };
+        let vocabulary = Vocabulary::builder().min_count(min).texts([&text], tokenizer).build().unwrap();
+        prop_assert_eq!(&Vocabulary::from_text(&vocabulary.to_text(), Path::new("v")).unwrap(), &vocabulary);
+        let ids = vocabulary.encode(&text, tokenizer).unwrap();
+        for (id, token) in ids.iter().zip(tokenizer.tokens(&text)) {
+            prop_assert!(vocabulary.token(*id) == Some(token.as_str()) || (min > 1 && *id == 1));
+        }
+        for id in 0..vocabulary.len() as u32 {
+            prop_assert_eq!(vocabulary.id(vocabulary.token(id).unwrap()), Some(id));
+        }
+        // Falling counts after the special tokens.
+        prop_assert!(vocabulary.counts()[2..].is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn mutated_vocabularies_never_panic(text in "(cairn vocabulary 1\n)?[0-9a-c\t\n -]{0,30}") {
+        let _ = Vocabulary::from_text(&text, Path::new("v"));
+    }
+
+    /// Against the definition, entry by entry.
+    #[test]
+    fn padding(sequences in prop::collection::vec(prop::collection::vec(1u32..9, 1..8), 1..6), length in prop::option::of(1usize..10), max in 1usize..10, pad_end in any::<bool>(), cut_end in any::<bool>()) {
+        let side = |end| if end { Side::End } else { Side::Start };
+        let mut how = Padding::new().id(0).max_length(max).pad(side(pad_end)).truncate(side(cut_end));
+        let longest = sequences.iter().map(Vec::len).max().unwrap();
+        let time = length.unwrap_or(longest).min(max);
+        if let Some(length) = length {
+            how = how.length(length);
+        }
+        let batch = pad(&sequences, &how).unwrap();
+        prop_assert_eq!(batch.ids.shape(), [sequences.len(), time]);
+        for (i, sequence) in sequences.iter().enumerate() {
+            let kept = sequence.len().min(time);
+            prop_assert_eq!(batch.lengths[i], kept);
+            let dropped = if cut_end { 0 } else { sequence.len() - kept };
+            for t in 0..time {
+                let from = if pad_end { Some(t) } else { (t + kept).checked_sub(time) };
+                let expected = from.filter(|&j| j < kept).map_or(0, |j| sequence[dropped + j]);
+                prop_assert_eq!(batch.ids.get(&[i, t]).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_are_continuous(len in 2usize..60, rows in 1usize..4, time in 1usize..6) {
+        let ids: Vec<u32> = (0..len as u32).collect();
+        let Ok(data) = WindowDataset::in_rows(ids, rows, time) else {
+            prop_assert!((len - 1) / rows < time);
+            return Ok(());
+        };
+        let mut before: Option<Vec<u32>> = None;
+        for batch in Loader::new(&data).batch_size(rows).epoch(0).unwrap() {
+            let (x, y) = batch.unwrap();
+            let (x, y) = (x.to_vec(), y.to_vec());
+            prop_assert!(x.iter().zip(&y).all(|(x, y)| x + 1 == *y));
+            let firsts: Vec<u32> = x.chunks(time).map(|row| row[0]).collect();
+            if let Some(before) = before {
+                prop_assert_eq!(before, firsts);
+            }
+            before = Some(y.chunks(time).map(|row| row[time - 1]).collect());
+        }
+    }
+
+    /// Each sample once, the same for the same epoch, and less padding than without grouping.
+    #[test]
+    fn grouping(lengths in prop::collection::vec(1usize..50, 40..200), size in 2usize..9, shuffle in any::<bool>()) {
+        let sequences = lengths.iter().map(|&n| vec![1; n]).collect();
+        let data = SequenceDataset::new(sequences, (0..lengths.len() as u32).collect(), Padding::new()).unwrap();
+        let plain = Loader::new(&data).batch_size(size);
+        let plain = if shuffle { plain.shuffle(5) } else { plain };
+        let grouped = plain.clone().group_by_length(data.lengths()).unwrap();
+        let cells = |loader: &Loader<&SequenceDataset>| loader.epoch(1).unwrap().map(|b| b.unwrap().0.ids.len()).sum::<usize>();
+        prop_assert!(cells(&grouped) <= cells(&plain));
+        let order_of = |epoch| grouped.epoch(epoch).unwrap().order().to_vec();
+        let mut order = order_of(1);
+        prop_assert_eq!(&order, &order_of(1));
+        if shuffle {
+            prop_assert_ne!(&order, &order_of(2));
+        }
+        order.sort_unstable();
+        prop_assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,150 @@
+//! Losses and initialisers against plain formulas.
+
+use cairn_autograd::{Var, gradcheck};
+use cairn_nn::{
+    Huber, Init, Loss, MeanAbsoluteError, binary_cross_entropy, cross_entropy, huber, mae, mse,
+    soft_cross_entropy,
+};
+use cairn_tensor::{Tensor, rng};
+use proptest::prelude::*;
+
+fn var(values: &[f32], shape: &[usize]) -> Var {
+    Var::parameter(Tensor::from_slice(values, shape).unwrap())
+}
+
+fn close(got: &Var, want: f64) -> Result<(), TestCaseError> {
+    let got = f64::from(got.item().unwrap());
+    prop_assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{got} for {want}");
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn losses_follow_their_formulas(
+        rows in prop::collection::vec((prop::array::uniform3(-4.0..4.0f32), prop::array::uniform3(-4.0..4.0f32), 0..3u32), 1..6),
+        delta in 0.1..3.0f32,
+    ) {
+        let n = rows.len();
+        let x: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
+        let t: Vec<f32> = rows.iter().flat_map(|row| row.1).collect();
+        let labels: Vec<u32> = rows.iter().map(|row| row.2).collect();
+        let (prediction, target) = (var(&x, &[n, 3]), Tensor::from_slice(&t, [n, 3]).unwrap());
+        let pairs = || x.iter().zip(&t).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+        let mean = |f: &dyn Fn(f64, f64) -> f64| pairs().map(|(a, b)| f(a, b)).sum::<f64>() / (3 * n) as f64;
+
+        close(&mse(&prediction, &target).unwrap(), mean(&|a, b| (a - b).powi(2)))?;
+        close(&mae(&prediction, &target).unwrap(), mean(&|a, b| (a - b).abs()))?;
+        close(&MeanAbsoluteError.loss(&prediction, &target).unwrap(), mean(&|a, b| (a - b).abs()))?;
+        let delta64 = f64::from(delta);
+        let huber_of = |a: f64, b: f64| {
+            let d = (a - b).abs();
+            if d <= delta64 { d * d / 2.0 } else { delta64 * (d - delta64 / 2.0) }
+        };
+        close(&huber(&prediction, &target, delta).unwrap(), mean(&huber_of))?;
+
+        let log_softmax = |row: &[f32], i: usize| {
+            let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+            f64::from(row[i]) - sum.ln()
+        };
+        let sparse = rows.iter().map(|(x, _, label)| -log_softmax(x, *label as usize)).sum::<f64>() / n as f64;
+        let label_tensor = Tensor::from_slice(&labels, [n]).unwrap();
+        close(&cross_entropy(&prediction, &label_tensor).unwrap(), sparse)?;
+        let one_hot: Vec<f32> = labels.iter().flat_map(|&l| [0, 1, 2].map(|c| if c == l { 1.0 } else { 0.0 })).collect();
+        let one_hot = Tensor::from_slice(&one_hot, [n, 3]).unwrap();
+        close(&soft_cross_entropy(&prediction, &one_hot).unwrap(), sparse)?;
+
+        let truth = target.gt(&Tensor::scalar(0.0)).unwrap().cast::<f32>().unwrap();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let binary = mean(&|a, b| if b > 0.0 { -sigmoid(a).ln() } else { -(1.0 - sigmoid(a)).ln() });
+        close(&binary_cross_entropy(&prediction, &truth).unwrap(), binary)?;
+    }
+
+    #[test]
+    fn initial_values_have_their_spread(seed: u64) {
+        let mut rng = rng(seed);
+        let std = |init: Init, rng: &mut cairn_tensor::Rng| {
+            let w = init.tensor([100, 60], rng).unwrap().cast::<f64>().unwrap();
+            (w.square().unwrap().mean(..).unwrap().item().unwrap().sqrt(), w.abs().unwrap().max(..).unwrap().item().unwrap())
+        };
+        for (init, variance, uniform) in [
+            (Init::GlorotUniform, 2.0 / 160.0, true),
+            (Init::GlorotNormal, 2.0 / 160.0, false),
+            (Init::HeUniform, 2.0 / 100.0, true),
+            (Init::HeNormal, 2.0 / 100.0, false),
+            (Init::LecunUniform, 1.0 / 100.0, true),
+            (Init::LecunNormal, 1.0 / 100.0, false),
+            (Init::Normal(0.3), 0.09, false),
+        ] {
+            let (spread, largest) = std(init, &mut rng);
+            let expected = f64::sqrt(variance);
+            prop_assert!((spread / expected - 1.0).abs() < 0.06, "{init:?}: {spread} for {expected}");
+            prop_assert!(!uniform || largest <= expected * 3f64.sqrt() * 1.000_001);
+        }
+        prop_assert!(Init::Zeros.tensor([3], &mut rng).unwrap().iter().all(|x| x == 0.0));
+        prop_assert!(Init::Constant(2.5).tensor([3], &mut rng).unwrap().iter().all(|x| x == 2.5));
+    }
+
+    #[test]
+    fn orthogonal_matrices_are(rows in 1..12usize, columns in 1..12usize, gain in 0.5..2.0f32, seed: u64) {
+        let w = Init::Orthogonal(gain).tensor([rows, columns], &mut rng(seed)).unwrap();
+        let gram = if rows <= columns { w.matmul(&w.t().unwrap()) } else { w.t().unwrap().matmul(&w) }.unwrap();
+        let expected = Tensor::<f32>::eye(rows.min(columns)).unwrap().scale(gain * gain).unwrap();
+        prop_assert!(gram.sub(&expected).unwrap().abs().unwrap().max(..).unwrap().item().unwrap() < 1e-5);
+    }
+}
+
+#[test]
+fn a_convolution_kernel_counts_its_positions_as_fan() {
+    let w = Init::HeNormal.tensor([3, 3, 64, 32], &mut rng(0)).unwrap();
+    let variance = w.square().unwrap().mean(..).unwrap().item().unwrap();
+    assert!((variance * (9.0 * 64.0) / 2.0 - 1.0).abs() < 0.05, "{variance}");
+}
+
+#[test]
+fn losses_refuse_what_would_broadcast_or_be_empty() {
+    let prediction = var(&[1.0, 2.0], &[2, 1]);
+    let flat = Tensor::from_vec(vec![1.0, 2.0], [2]).unwrap();
+    for error in [mse(&prediction, &flat), mae(&prediction, &flat), binary_cross_entropy(&prediction, &flat)]
+    {
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("[2, 1]") && message.contains("[2]"), "{message}");
+    }
+    let empty = Var::parameter(Tensor::<f32>::zeros([0, 3]).unwrap());
+    assert!(cross_entropy(&empty, &Tensor::zeros([0]).unwrap()).unwrap_err().to_string().contains("empty"));
+    assert!(huber(&prediction, prediction.value(), 0.0).unwrap_err().to_string().contains("delta"));
+    let labels = Tensor::from_vec(vec![0, 1], [2]).unwrap();
+    assert!(
+        cross_entropy(&prediction, &labels).unwrap_err().to_string().contains("index 1"),
+        "a label that is no class"
+    );
+    assert_eq!(Huber::default().delta, 1.0);
+}
+
+#[test]
+fn closures_are_losses() {
+    let loss = |y: &Var, t: &Tensor| -> cairn_nn::Result<Var> { Ok(mse(y, t)?.scale(2.0)?) };
+    let y = var(&[3.0], &[1]);
+    assert_eq!(loss.loss(&y, &Tensor::from_vec(vec![1.0], [1]).unwrap()).unwrap().item().unwrap(), 8.0);
+}
+
+#[test]
+fn extreme_logits_give_finite_losses_and_gradients() {
+    let x = var(&[1e4, -1e4], &[2, 1]);
+    let t = Tensor::from_vec(vec![0.0, 1.0], [2, 1]).unwrap();
+    let loss = binary_cross_entropy(&x, &t).unwrap();
+    assert_eq!(loss.item().unwrap(), 1e4);
+    assert!(loss.backward().unwrap().of(&x).unwrap().iter().all(f32::is_finite));
+}
+
+/// The loss as the composition it stands for, in f64, through the same operations.
+#[test]
+fn the_operations_underneath_have_right_derivatives() {
+    let logits = Tensor::<f64>::normal([4, 3], 0.0, 2.0, &mut rng(1)).unwrap();
+    let target = Tensor::<f64>::uniform([4, 3], 0.0, 1.0, &mut rng(2)).unwrap();
+    gradcheck(std::slice::from_ref(&logits), |x| {
+        x[0].softplus()?.sub(&x[0].mul(&target.clone().into())?)?.mean(..)
+    })
+    .unwrap();
+    gradcheck(&[logits], |x| x[0].log_softmax(-1)?.mul(&target.clone().into())?.sum(-1)?.mean(..)?.neg())
+        .unwrap();
+}

@@ -1,0 +1,110 @@
+//! Modules: order and names of parameters, freezing, state, the derive macro.
+
+use std::collections::BTreeMap;
+
+use cairn_autograd::Var;
+use cairn_nn::{Activation, Dense, Error, Linear, Module, Sequential, mse};
+use cairn_tensor::{Tensor, rng};
+
+#[derive(Module)]
+struct Block {
+    first: Linear,
+    /// A buffer.
+    mean: Tensor,
+    rest: Vec<Linear>,
+    maybe: Option<Linear>,
+    activation: Activation,
+    steps: usize,
+    #[module(skip)]
+    note: std::time::Duration,
+}
+
+#[derive(Module)]
+struct Pair<A, B>(A, B);
+
+#[derive(Module)]
+struct Empty;
+
+fn block() -> Block {
+    let mut rng = rng(0);
+    let mut linear = |n| Linear::new(n, 2, &mut rng).unwrap();
+    Block {
+        first: linear(3),
+        mean: Tensor::zeros([2]).unwrap(),
+        rest: vec![linear(2), linear(4)],
+        maybe: None,
+        activation: Activation::Relu,
+        steps: 3,
+        note: std::time::Duration::ZERO,
+    }
+}
+
+fn names(module: &dyn Module) -> Vec<String> {
+    module.parameters().into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn the_derive_visits_fields_in_order_under_their_names() {
+    let block = block();
+    assert_eq!(
+        names(&block),
+        ["first.weight", "first.bias", "rest.0.weight", "rest.0.bias", "rest.1.weight", "rest.1.bias"]
+    );
+    assert!(block.state().contains_key("mean"), "buffers are part of the state");
+    assert_eq!(block.parameter_count(), (3 * 2 + 2) + (2 * 2 + 2) + (4 * 2 + 2));
+    assert_eq!((block.steps, block.note.as_secs(), block.activation), (3, 0, Activation::Relu));
+    let pair = Pair(block, Some(Empty));
+    assert_eq!(names(&pair)[0], "0.first.weight");
+    assert_eq!(Empty.parameter_count(), 0);
+}
+
+#[test]
+fn frozen_parameters_get_no_gradients() {
+    let mut model = Pair(Linear::new(2, 2, &mut rng(0)).unwrap(), Linear::new(2, 1, &mut rng(1)).unwrap());
+    model.0.freeze();
+    assert_eq!((model.parameter_count(), model.trainable_count()), (9, 3));
+    let x = Var::from(Tensor::ones([4, 2]).unwrap());
+    let loss = |model: &Pair<Linear, Linear>| {
+        let y = model.1.forward(&model.0.forward(&x).unwrap()).unwrap();
+        mse(&y, &Tensor::zeros([4, 1]).unwrap()).unwrap()
+    };
+    let gradients = loss(&model).backward().unwrap();
+    assert!(gradients.get(&model.0.weight).is_none() && gradients.get(&model.1.weight).is_some());
+    model.unfreeze();
+    assert_eq!(loss(&model).backward().unwrap().len(), 4);
+}
+
+#[test]
+fn state_goes_round_and_mistakes_are_named_without_changing_anything() {
+    let (mut to, from) = (Linear::new(3, 2, &mut rng(0)).unwrap(), Linear::new(3, 2, &mut rng(1)).unwrap());
+    to.load_state(&from.state()).unwrap();
+    assert_eq!(to.state(), from.state());
+
+    let mut wrong: BTreeMap<_, _> = from.state();
+    wrong.remove("bias");
+    wrong.insert("weight".into(), Tensor::zeros([9]).unwrap());
+    wrong.insert("scale".into(), Tensor::zeros([1]).unwrap());
+    let message = to.load_state(&wrong).unwrap_err().to_string();
+    for part in ["bias is missing", "weight has shape [9], the model's is [3, 2]", "scale is not expected"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(to.state(), from.state());
+}
+
+#[test]
+fn layers_of_a_sequential_can_be_found_and_frozen() {
+    let mut model =
+        Sequential::new([4]).add(Dense::new(3)).add_named("head", Dense::new(2)).build(&mut rng(0)).unwrap();
+    assert_eq!(names(&model), ["dense.weight", "dense.bias", "head.weight", "head.bias"]);
+    model.layer_mut("head").unwrap().freeze();
+    assert_eq!(model.trainable_count(), 15);
+    assert_eq!(model.layer("head").unwrap().parameter_count(), 8);
+    assert!(model.layer("tail").is_none());
+}
+
+#[test]
+fn errors_name_the_path() {
+    let error =
+        Error::BadSetting { what: "x", value: 1.0, must: "2" }.at("query").at("attention").at("encoder");
+    assert_eq!(error.to_string(), "encoder.attention.query: x is 1, which must be 2");
+}

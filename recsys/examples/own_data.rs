@@ -1,0 +1,60 @@
+//! From a CSV of one's own to a saved model that serves: `user,item,value,time`, a row a line.
+//!
+//! `cargo run --release -p cairn-recsys --example own_data -- log.csv model.cairn USER`
+//! trains and saves if the model is not there yet, then loads it and recommends. Without arguments it runs on a small
+//! generated log in the system's temporary folder.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use cairn_recsys::{Als, AlsModel, Evaluation, Filter, Fit, Fitted, Interactions, Metric, Split, synthetic};
+
+type Model = Fitted<AlsModel, String, String>;
+
+fn read(path: &Path) -> Result<Interactions<String, String>, Box<dyn Error>> {
+    let text = fs::read_to_string(path)?;
+    let mut rows = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let [user, item, value, time] = fields[..] else {
+            return Err(format!("line {}: {} fields, expected 4", n + 1, fields.len()).into());
+        };
+        rows.push((user.to_owned(), item.to_owned(), value.parse::<f32>()?, time.parse::<i64>()?));
+    }
+    Ok(Interactions::from_ratings(rows)?)
+}
+
+fn train(log: &Interactions<String, String>, path: &Path) -> cairn_recsys::Result<()> {
+    let (train, test) = log.split(Split::leave_last_out())?;
+    let settings = Als::new().factors(32);
+    let report = Evaluation::at([10]).run(&settings.fit(&train)?, &test)?;
+    println!("NDCG@10 on each user's last item: {:.3}", report.mean(Metric::Ndcg, 10).unwrap_or(f64::NAN));
+    // What is served is trained on everything.
+    settings.fit(log)?.save(path)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = std::env::temp_dir();
+    let (log, model, user) = if let [log, model, user] = &arguments[..] {
+        (log.into(), model.into(), user.clone())
+    } else {
+        let path = folder.join("cairn-example-log.csv");
+        let rows = synthetic::planted_groups(200, 100, 4, 12, 0.1, 0)?;
+        let lines =
+            rows.ratings().map(|r| format!("user{},item{},{},{}\n", r.user, r.item, r.value, r.timestamp));
+        fs::write(&path, lines.collect::<String>())?;
+        (path, folder.join("cairn-example-model.cairn"), "user7".to_owned())
+    };
+    if !model.exists() {
+        train(&read(&log)?, &model)?;
+    }
+    let model = Model::load(&model)?;
+    for entry in model.recommend(user.as_str(), 5, &Filter::unseen())? {
+        let because = model.explain(user.as_str(), entry.id.as_str())?;
+        let reasons: Vec<&str> = because.iter().take(2).map(|reason| reason.id.as_str()).collect();
+        println!("{:<12} {:.3}  because of {}", entry.id, entry.score, reasons.join(" and "));
+    }
+    Ok(())
+}

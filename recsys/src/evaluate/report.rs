@@ -1,0 +1,144 @@
+//! What an evaluation gives: figures for each user, their means, and how sure one can be of them.
+
+use std::fmt;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::{ListQuality, Metric};
+use crate::ids::UserIdx;
+use crate::{Error, Result};
+
+/// Among which items the relevant ones were ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// All of the catalogue.
+    Full,
+    /// The relevant ones and that many random others. Not comparable with full ranking, nor across numbers of negatives.
+    Sampled {
+        /// Random items for each user.
+        negatives: usize,
+        /// Seed of the choice.
+        seed: u64,
+    },
+}
+
+/// Results of an evaluation: each metric at each cut-off for each user, and their means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub(super) model: &'static str,
+    pub(super) protocol: Protocol,
+    pub(super) cutoffs: Vec<usize>,
+    pub(super) users: Vec<UserIdx>,
+    /// users x metrics x cut-offs.
+    pub(super) values: Vec<f64>,
+    /// One for each user, if asked for.
+    pub(super) auc: Vec<f64>,
+    /// One for each cut-off, if asked for.
+    pub(super) quality: Vec<ListQuality>,
+}
+
+impl Report {
+    /// Name of the model.
+    pub fn model(&self) -> &'static str {
+        self.model
+    }
+
+    /// Among which items was ranked.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The users evaluated, in index order.
+    pub fn users(&self) -> &[UserIdx] {
+        &self.users
+    }
+
+    /// The cut-offs.
+    pub fn cutoffs(&self) -> &[usize] {
+        &self.cutoffs
+    }
+
+    /// A metric for each user, in the order of [`users`](Self::users); `None` for a cut-off that was not asked for.
+    pub fn per_user(&self, metric: Metric, k: usize) -> Option<Vec<f64>> {
+        let cutoff = self.cutoffs.iter().position(|&c| c == k)?;
+        let metric = Metric::ALL.iter().position(|&m| m == metric)?;
+        let width = Metric::ALL.len() * self.cutoffs.len();
+        let at = metric * self.cutoffs.len() + cutoff;
+        Some(self.values.chunks(width).map(|row| row[at]).collect())
+    }
+
+    /// The mean over users; `None` for a cut-off that was not asked for.
+    pub fn mean(&self, metric: Metric, k: usize) -> Option<f64> {
+        Some(mean(&self.per_user(metric, k)?))
+    }
+
+    /// Area under the ROC curve, mean over users; `None` if it was not asked for.
+    pub fn auc(&self) -> Option<f64> {
+        if self.auc.is_empty() { None } else { Some(mean(&self.auc)) }
+    }
+
+    /// Coverage, Gini, novelty and diversity of the lists at a cut-off; `None` if not asked for.
+    pub fn list_quality(&self, k: usize) -> Option<ListQuality> {
+        let cutoff = self.cutoffs.iter().position(|&c| c == k)?;
+        self.quality.get(cutoff).copied()
+    }
+
+    /// Bootstrap interval of a mean: users are drawn with replacement `resamples` times, and the middle `level` of the
+    /// means (0.95 by custom) is returned. `None` for a cut-off that was not asked for.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a level outside (0, 1) or no resamples.
+    pub fn interval(
+        &self,
+        metric: Metric,
+        k: usize,
+        level: f64,
+        resamples: usize,
+        seed: u64,
+    ) -> Result<Option<(f64, f64)>> {
+        if !(level > 0.0 && level < 1.0) {
+            return Err(Error::parameter("level", level, "above 0 and below 1"));
+        }
+        if resamples == 0 {
+            return Err(Error::parameter("resamples", 0, "at least 1"));
+        }
+        let Some(values) = self.per_user(metric, k) else { return Ok(None) };
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let n = values.len();
+        let mut means: Vec<f64> = (0..resamples)
+            .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
+            .collect();
+        means.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| means[(share * (resamples - 1) as f64).round() as usize];
+        Ok(Some((at((1.0 - level) / 2.0), at((1.0 + level) / 2.0))))
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} users", self.model, self.users.len())?;
+        if let Protocol::Sampled { negatives, .. } = self.protocol {
+            write!(f, "; SAMPLED ranking, {negatives} negatives")?;
+        }
+        write!(f, "):")?;
+        for &k in &self.cutoffs {
+            for metric in Metric::ALL {
+                write!(f, " {}@{k} {:.4}", metric.name(), self.mean(metric, k).unwrap_or(f64::NAN))?;
+            }
+            if let Some(q) = self.list_quality(k) {
+                write!(f, " coverage@{k} {:.4} Gini@{k} {:.4}", q.coverage, q.gini)?;
+                write!(f, " novelty@{k} {:.4} diversity@{k} {:.4}", q.novelty, q.diversity)?;
+            }
+        }
+        if let Some(auc) = self.auc() {
+            write!(f, " AUC {auc:.4}")?;
+        }
+        Ok(())
+    }
+}
