@@ -87,8 +87,10 @@ pub fn operations() -> Vec<Operation> {
     row!("sum_axis1/1024x1024", [m = normal([1024, 1024])], m.sum(1));
     row!("max_axis1/1024x1024", [m = normal([1024, 1024])], m.max(1));
     row!("argmax_axis1/1024x1024", [m = normal([1024, 1024])], m.argmax(1));
+    row!("var_axis1/1024x1024", [m = normal([1024, 1024])], m.var(1, 1));
     row!("softmax/1024x1000", [s = normal([1024, 1000])], s.softmax(1));
     row!("logsumexp/1024x1000", [s = normal([1024, 1000])], s.logsumexp(1));
+    row!("cumsum/1024x1024", [m = normal([1024, 1024])], m.cumsum(1));
     row!("transpose_copy/1024x1024", [m = normal([1024, 1024])], m.t().and_then(|t| t.contiguous()));
     row!(
         "nchw_to_nhwc_copy/32x64x28x28",
@@ -104,6 +106,8 @@ pub fn operations() -> Vec<Operation> {
         ],
         table.index_select(0, &picks)
     );
+    row!("topk10/1000x26744", [x = normal([1000, 26_744])], x.topk(10, 1));
+    row!("sort/1M", [x = normal([M])], x.sort(0, false));
     for n in [64, 256, 1024] {
         row!(format!("matmul/{n}x{n}x{n}"), [a = normal([n, n]), b = normal([n, n])], a.matmul(&b));
     }

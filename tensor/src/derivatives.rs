@@ -77,8 +77,7 @@ derivatives! {
         g * s * (T::ONE + x * (T::ONE - s))
     };
     gelu_backward() of input, Gelu, cost 24, <S>|x, g| {
-        let phi = c::<T>(0.5) * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<S>());
-        g * (phi + x * density::<S, T>(x))
+        g * (x.normal_cdf::<S>() + x * density::<S, T>(x))
     };
     gelu_tanh_backward() of input, GeluTanh, cost 12, <S>|x, g| {
         let k = c::<T>((2.0 / std::f64::consts::PI).sqrt());

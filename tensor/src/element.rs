@@ -163,6 +163,20 @@ pub trait Number: Element {
     fn abs(self, fault: &mut bool) -> Self;
     /// Whether the value is not a number; never so for integers.
     fn is_nan(self) -> bool;
+    /// An integer that orders as the values do. Zeros of either sign are equal, and all NaN are equal and above all
+    /// numbers.
+    #[doc(hidden)]
+    type Key: Copy + Ord + Send + Sync;
+    #[doc(hidden)]
+    fn key(self) -> Self::Key;
+    /// An unsigned integer that orders as `key` does, or the other way round.
+    #[doc(hidden)]
+    fn rank_key(self, descending: bool) -> u64;
+    /// As `key`, with NaN below all numbers.
+    #[doc(hidden)]
+    fn low_key(self) -> Self::Key;
+    #[doc(hidden)]
+    fn from_key(key: Self::Key) -> Self;
 }
 
 macro_rules! integer {
@@ -215,13 +229,32 @@ macro_rules! integer {
             fn is_nan(self) -> bool {
                 false
             }
+            type Key = $t;
+            #[inline(always)]
+            fn key(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn rank_key(self, descending: bool) -> u64 {
+                // Signed numbers are shifted up so that the least is 0.
+                let key = (self as u64).wrapping_sub(<$t>::MIN as u64);
+                if descending { (<$t>::MAX as u64).wrapping_sub(<$t>::MIN as u64) - key } else { key }
+            }
+            #[inline(always)]
+            fn low_key(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn from_key(key: $t) -> Self {
+                key
+            }
         }
     )*};
 }
 integer!(i64, u32, u8);
 
 macro_rules! float_number {
-    ($($t:ty),*) => {$(
+    ($($t:ty, $bits:ty, $unsigned:ty;)*) => {$(
         impl Number for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -255,10 +288,35 @@ macro_rules! float_number {
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)
             }
+            type Key = $bits;
+            #[inline(always)]
+            fn key(self) -> $bits {
+                // Adding 0 makes -0 into +0. Of negative numbers, larger magnitudes are less: flip all but the sign.
+                let bits = (self + 0.0).to_bits() as $bits;
+                let key = bits ^ ((bits >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
+                if <$t>::is_nan(self) { <$bits>::MAX } else { key }
+            }
+            #[inline(always)]
+            fn rank_key(self, descending: bool) -> u64 {
+                let key = (self.key() as $unsigned) ^ (1 << (<$bits>::BITS - 1));
+                u64::from(if descending { !key } else { key })
+            }
+            #[inline(always)]
+            fn low_key(self) -> $bits {
+                if <$t>::is_nan(self) { <$bits>::MIN } else { self.key() }
+            }
+            #[inline(always)]
+            fn from_key(key: $bits) -> Self {
+                let bits = key ^ ((key >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
+                <$t>::from_bits(bits as $unsigned)
+            }
         }
     )*};
 }
-float_number!(f32, f64);
+float_number! {
+    f32, i32, u32;
+    f64, i64, u64;
+}
 
 /// `f32` or `f64`: what models are computed in.
 ///
@@ -310,6 +368,8 @@ pub trait Float:
     #[doc(hidden)]
     fn erf<S: Isa>(self) -> Self;
     #[doc(hidden)]
+    fn normal_cdf<S: Isa>(self) -> Self;
+    #[doc(hidden)]
     fn floor(self) -> Self;
     #[doc(hidden)]
     fn round(self) -> Self;
@@ -318,7 +378,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr) => {
+    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr, $normal_cdf:expr) => {
         impl Float for $t {
             const INFINITY: Self = $t::INFINITY;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
@@ -375,6 +435,10 @@ macro_rules! float {
                 $erf(self)
             }
             #[inline(always)]
+            fn normal_cdf<S: Isa>(self) -> Self {
+                $normal_cdf(self)
+            }
+            #[inline(always)]
             fn floor(self) -> Self {
                 $t::floor(self)
             }
@@ -397,6 +461,7 @@ float!(
     math::ln::<S>,
     math::ln_1p::<S>,
     math::tanh::<S>,
-    math::erf::<S>
+    math::erf::<S>,
+    math::normal_cdf::<S>
 );
-float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf);
+float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf, math::normal_cdf_f64);

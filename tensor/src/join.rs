@@ -1,9 +1,8 @@
 //! Several tensors put together along an axis.
 
-use crate::cpu::copy;
-use crate::layout::Layout;
+use crate::cpu::threads;
 use crate::shape::{Axis, axis_index, count};
-use crate::{Element, Error, Result, Shape, Tensor};
+use crate::{Element, Error, Result, Tensor};
 
 impl<T: Element> Tensor<T> {
     /// The tensors one after the other along an axis; all other sizes must agree.
@@ -40,22 +39,22 @@ impl<T: Element> Tensor<T> {
         }
         shape.set(axis, total);
         // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
-        let (before, after): (usize, usize) = (count(&shape[..axis]), count(&shape[axis + 1..]));
+        let (before, after) = (count(&shape[..axis]), count(&shape[axis + 1..]));
         let slab = total.saturating_mul(after);
+        let sources = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&[T]> = sources.iter().map(|source| source.as_slice().unwrap_or_default()).collect();
         Self::build(shape, |out| {
-            let mut start = 0;
-            for tensor in tensors {
-                let part = tensor.shape()[axis].saturating_mul(after);
-                let flat = Shape::from([before, part]);
-                match tensor.layout().reshape(&flat) {
-                    Some(view) => fill_part(tensor.storage(), &view, out, slab, start),
-                    None => {
-                        let data = tensor.to_vec();
-                        fill_part(&data, &Layout::contiguous(flat), out, slab, start);
+            threads::split_units(out, slab, slab, |first, out| {
+                for (i, mut out) in out.chunks_exact_mut(slab).enumerate() {
+                    for part in &parts {
+                        let len = part.len() / before;
+                        let (head, tail) = out.split_at_mut(len);
+                        head.copy_from_slice(&part[(first + i) * len..][..len]);
+                        out = tail;
                     }
                 }
-                start += part;
-            }
+                false
+            });
         })
     }
 
@@ -67,25 +66,5 @@ impl<T: Element> Tensor<T> {
         let axis = axis.number();
         let parts = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
         Self::cat(&parts.iter().collect::<Vec<_>>(), axis)
-    }
-}
-
-/// Copies the rows of a matrix view into columns `start..` of `out`, whose rows have `slab` elements.
-fn fill_part<T: Element>(storage: &[T], view: &Layout, out: &mut [T], slab: usize, start: usize) {
-    let (rows, len) = (view.shape[0], view.shape[1]);
-    if rows == 0 || len == 0 {
-        return;
-    }
-    if len == slab {
-        copy::gather(storage, view, out);
-        return;
-    }
-    for (i, out) in out.chunks_exact_mut(slab).enumerate() {
-        let row = view.slice(0, i, 1, 1).remove_axis(0);
-        if row.strides[0] == 1 {
-            out[start..start + len].copy_from_slice(&storage[row.offset..row.offset + len]);
-        } else {
-            copy::gather(storage, &row, &mut out[start..start + len]);
-        }
     }
 }

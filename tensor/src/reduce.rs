@@ -9,19 +9,19 @@ use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
 
 /// A view whose reduced axes have been moved to one end, as the kernels want it.
-struct Arranged<T: Element> {
-    data: Tensor<T>,
+pub(crate) struct Arranged<T: Element> {
+    pub(crate) data: Tensor<T>,
     /// Sizes of the axes that stay.
-    kept: Shape,
+    pub(crate) kept: Shape,
     /// The shape with reduced axes of size 1.
-    keepdim: Shape,
+    pub(crate) keepdim: Shape,
     /// Elements folded into one.
-    len: usize,
+    pub(crate) len: usize,
     /// Reduced axes come before the last kept ones: `[matrices, len, columns]`.
-    columns: Option<usize>,
+    pub(crate) columns: Option<usize>,
 }
 
-fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<Arranged<T>> {
+pub(crate) fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<Arranged<T>> {
     let mask = axes.mask(op, x.shape())?;
     let kept: Shape = (0..x.rank()).filter(|&i| !mask[i]).map(|i| x.shape()[i]).collect();
     let keepdim: Shape = (0..x.rank()).map(|i| if mask[i] { 1 } else { x.shape()[i] }).collect();
@@ -41,7 +41,7 @@ fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<A
 }
 
 /// Folds over axes.
-fn fold<T: Number, F: Fold<T>>(
+pub(crate) fn fold<T: Element, F: Fold<T>>(
     op: &'static str,
     x: &Tensor<T>,
     axes: &Axes,

@@ -92,8 +92,10 @@ unary! {
     /// x · sigmoid(x), also called swish.
     silu, Silu: Float, cost 8, <S>|x, _fault| x / (T::ONE + (-x).exp::<S>());
     /// Gaussian error linear unit, x Φ(x), exact (Hendrycks and Gimpel 2016).
-    gelu, Gelu: Float, cost 14, <S>|x, _fault| {
-        c::<T>(0.5) * x * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<S>())
+    gelu, Gelu: Float, cost 10, <S>|x, _fault| {
+        // For -∞ the product would be ∞ · 0.
+        let result = x * x.normal_cdf::<S>();
+        if x == T::NEG_INFINITY { T::ZERO } else { result }
     };
     /// Gaussian error linear unit by its tanh approximation.
     gelu_tanh, GeluTanh: Float, cost 10, <S>|x, _fault| {

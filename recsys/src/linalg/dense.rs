@@ -53,33 +53,37 @@ pub(crate) fn mul<T: RealField>(a: MatRef<'_, T>, b: MatRef<'_, T>) -> Mat<T> {
 pub(crate) fn mul_transposed<T: RealField>(a: MatRef<'_, T>, b: MatRef<'_, T>) -> Mat<T> {
     let inner = a.nrows();
     if inner <= INNER_CHUNK {
-        let mut out = Mat::zeros(a.ncols(), b.ncols());
-        let one = faer::traits::math_utils::one::<T>;
-        if too_small_to_share(a.ncols(), b.ncols(), inner) {
-            matmul(&mut out, Accum::Replace, a.transpose(), b, one(), Par::Seq);
-            return out;
-        }
-        // Short columns: split the output instead, in pieces that still fill a kernel.
-        out.as_mut().par_row_chunks_mut(64).enumerate().for_each(|(chunk, out)| {
-            let columns = a.subcols(chunk * 64, out.nrows());
-            matmul(out, Accum::Replace, columns.transpose(), b, one(), Par::Seq);
-        });
-        return out;
+        return mul_transposed_short(a, b, true);
     }
     let partial: Vec<Mat<T>> = (0..inner.div_ceil(INNER_CHUNK))
         .into_par_iter()
         .map(|chunk| {
             let start = chunk * INNER_CHUNK;
             let n = INNER_CHUNK.min(inner - start);
-            let mut out = Mat::zeros(a.ncols(), b.ncols());
-            let (a, b) = (a.subrows(start, n), b.subrows(start, n));
-            matmul(&mut out, Accum::Replace, a.transpose(), b, faer::traits::math_utils::one(), Par::Seq);
-            out
+            mul_transposed_short(a.subrows(start, n), b.subrows(start, n), false)
         })
         .collect();
     let mut partial = partial.into_iter();
     let first = partial.next().expect("at least one chunk");
     partial.fold(first, |sum, next| sum + next)
+}
+
+/// Computed as the transpose of `bᵀ a`: the engine copies its left operand into its own order, and that had better be the
+/// block of a few columns than the matrix it meets, which is then read once, along its columns.
+fn mul_transposed_short<T: RealField>(a: MatRef<'_, T>, b: MatRef<'_, T>, parallel: bool) -> Mat<T> {
+    const COLUMNS: usize = 64;
+    let left = b.transpose().to_owned();
+    let mut out = Mat::<T>::zeros(b.ncols(), a.ncols());
+    let one = faer::traits::math_utils::one::<T>;
+    if !parallel || too_small_to_share(a.ncols(), b.ncols(), a.nrows()) {
+        matmul(&mut out, Accum::Replace, &left, a, one(), Par::Seq);
+    } else {
+        out.as_mut().par_col_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, out)| {
+            let columns = a.subcols(chunk * COLUMNS, out.ncols());
+            matmul(out, Accum::Replace, &left, columns, one(), Par::Seq);
+        });
+    }
+    out.transpose().to_owned()
 }
 
 /// Householder QR: orthonormal columns (also where `a` is rank deficient) and the upper triangle.

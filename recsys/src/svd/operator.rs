@@ -54,7 +54,12 @@ impl Operator for DenseOperator<'_> {
         self.a.ncols()
     }
     fn apply(&self, x: MatRef<'_, f64>, out: MatMut<'_, f64>) {
-        dense::mul_into(out, Accum::Replace, self.a, x, 1.0);
+        if self.symmetric {
+            // The product with the transpose reads the matrix along its columns.
+            self.apply_transposed(x, out);
+        } else {
+            dense::mul_into(out, Accum::Replace, self.a, x, 1.0);
+        }
     }
     fn apply_transposed(&self, x: MatRef<'_, f64>, mut out: MatMut<'_, f64>) {
         out.copy_from(dense::mul_transposed(self.a, x));

@@ -12,6 +12,8 @@ use crate::layout::Layout;
 
 /// Side of a transpose tile: 16 elements of 4 bytes are a cache line.
 const TILE: usize = 16;
+/// Rows of the output done together: four lines in a row from each column of the source are fetched as one stream.
+const STRIP: usize = 4 * TILE;
 
 /// Copies the view's elements into `out` in row-major order.
 pub(crate) fn gather<T: Element>(storage: &[T], view: &Layout, out: &mut [T]) {
@@ -73,17 +75,17 @@ impl Plane {
         let slab = rows * self.out_step;
         let before = Nest::new([&prefix(view, self.dense)]);
         let between = Nest::new([&middle(view, self.dense)]);
-        let strips = rows.div_ceil(TILE);
-        // Units of one strip of up to TILE rows would differ in length at the end of a slab, so split by slab, and
+        let strips = rows.div_ceil(STRIP);
+        // Units of one strip of up to STRIP rows would differ in length at the end of a slab, so split by slab, and
         // by strip only when there is one slab.
         if out.len() == slab {
             let [offset] = before.rows_from(0).advance();
-            threads::split_units(out, TILE * self.out_step, TILE * self.out_step, |first, out| {
-                for (s, out) in out.chunks_mut(TILE * self.out_step).enumerate() {
+            threads::split_units(out, STRIP * self.out_step, STRIP * self.out_step, |first, out| {
+                for (s, out) in out.chunks_mut(STRIP * self.out_step).enumerate() {
                     self.strip(
                         storage,
                         &between,
-                        offset + (first + s) * TILE,
+                        offset + (first + s) * STRIP,
                         out.len() / self.out_step,
                         out,
                     );
@@ -95,9 +97,9 @@ impl Plane {
                 for (i, out) in out.chunks_exact_mut(slab).enumerate() {
                     let offset = at(&before, first + i);
                     for s in 0..strips {
-                        let count = TILE.min(rows - s * TILE);
-                        let out = &mut out[s * TILE * self.out_step..][..count * self.out_step];
-                        self.strip(storage, &between, offset + s * TILE, count, out);
+                        let count = STRIP.min(rows - s * STRIP);
+                        let out = &mut out[s * STRIP * self.out_step..][..count * self.out_step];
+                        self.strip(storage, &between, offset + s * STRIP, count, out);
                     }
                 }
                 false
@@ -105,7 +107,7 @@ impl Plane {
         }
     }
 
-    /// Fills `count` rows along `dense`, at most [`TILE`], whose first elements stand at `offset`.
+    /// Fills `count` rows along `dense`, at most [`STRIP`], whose first elements stand at `offset`.
     fn strip<T: Element>(
         &self,
         storage: &[T],
@@ -147,24 +149,32 @@ impl<T: Element> Kernel for Strip<'_, T> {
     fn run<S: Isa>(self) {
         let Strip { storage, start, step, len, out_step, count, out } = self;
         let source = |column: usize| start.wrapping_add_signed(column as isize * step);
-        let whole = if count == TILE { len / TILE * TILE } else { 0 };
-        for first in (0..whole).step_by(TILE) {
-            let mut tile = [[T::default(); TILE]; TILE];
-            for (c, line) in tile.iter_mut().enumerate() {
-                line.copy_from_slice(&storage[source(first + c)..][..TILE]);
-            }
-            for r in 0..TILE {
-                let out = &mut out[r * out_step + first..][..TILE];
-                for c in 0..TILE {
-                    out[c] = tile[c][r];
+        let (whole_rows, whole_columns) = (count / TILE * TILE, len / TILE * TILE);
+        for column in (0..whole_columns).step_by(TILE) {
+            for row in (0..whole_rows).step_by(TILE) {
+                let mut tile = [[T::default(); TILE]; TILE];
+                for (c, line) in tile.iter_mut().enumerate() {
+                    line.copy_from_slice(&storage[source(column + c) + row..][..TILE]);
+                }
+                for r in 0..TILE {
+                    let out = &mut out[(row + r) * out_step + column..][..TILE];
+                    for c in 0..TILE {
+                        out[c] = tile[c][r];
+                    }
                 }
             }
         }
-        for column in whole..len {
-            for (r, &x) in storage[source(column)..][..count].iter().enumerate() {
-                out[r * out_step + column] = x;
+        // The edges: whole rows below the tiles, columns beside them.
+        let mut edge = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            for column in columns {
+                let line = &storage[source(column)..][..count];
+                for r in rows.clone() {
+                    out[r * out_step + column] = line[r];
+                }
             }
-        }
+        };
+        edge(whole_rows..count, 0..whole_columns);
+        edge(0..count, whole_columns..len);
     }
 }
 

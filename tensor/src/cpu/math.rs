@@ -151,11 +151,41 @@ pub(crate) fn erf<S: Isa>(x: f32) -> f32 {
     result.copysign(x)
 }
 
+/// Cumulative normal distribution: 1/2 + x p(x²) / q(x²), of degrees 5 and 5, fitted to mpmath's values on [0, 4 √2] by
+/// reweighted least squares; 0 and 1 beyond. Off by 3e-7 at most, which is what 1/2 + erf(x / √2) / 2 loses as well for
+/// negative `x`, and cheaper.
+#[inline(always)]
+pub(crate) fn normal_cdf<S: Isa>(x: f32) -> f32 {
+    const END: f32 = 5.656_854;
+    let z = x * x;
+    let mut p = 2.203_797_9e-8;
+    p = z.fma::<S>(p, 6.287_654_3e-6);
+    p = z.fma::<S>(p, 1.708_948_3e-4);
+    p = z.fma::<S>(p, 4.689_178e-3);
+    p = z.fma::<S>(p, 3.413_821_4e-2);
+    p = z.fma::<S>(p, 3.989_422_6e-1);
+    let mut q = 1.171_899_2e-6;
+    q = z.fma::<S>(q, 7.389_024_5e-5);
+    q = z.fma::<S>(q, 1.896_747_2e-3);
+    q = z.fma::<S>(q, 2.879_467_4e-2);
+    q = z.fma::<S>(q, 2.522_381e-1);
+    q = z.fma::<S>(q, 1.0);
+    let inside = x.fma::<S>(p / q, 0.5);
+    let result = if x > END { 1.0 } else { inside };
+    if x < -END { 0.0 } else { result }
+}
+
 /// Hyperbolic tangent: t / (t + 2) with t = exp(2|x|) - 1, and the sign put back.
 #[inline(always)]
 pub(crate) fn tanh<S: Isa>(x: f32) -> f32 {
     let t = expm1::<S>(hold(2.0 * x.abs(), 0.0, 20.0));
     (t / (t + 2.0)).copysign(x)
+}
+
+/// Cumulative normal distribution in `f64`.
+#[inline(always)]
+pub(crate) fn normal_cdf_f64(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 #[cfg(test)]
@@ -191,7 +221,7 @@ mod tests {
 
     macro_rules! compiled_for_this_machine {
         ($($name:ident),*) => {$(
-            fn $name(x: f32) -> f32 {
+            pub(super) fn $name(x: f32) -> f32 {
                 struct One(f32);
                 impl Kernel for One {
                     type Output = f32;
@@ -206,7 +236,7 @@ mod tests {
     }
     mod native {
         use super::*;
-        compiled_for_this_machine!(exp, expm1, ln, ln_1p, tanh, erf);
+        compiled_for_this_machine!(exp, expm1, ln, ln_1p, tanh, erf, normal_cdf);
         /// Name, kernel, exact function, stated error in ULP.
         type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
         pub(super) const ALL: [Case; 6] = [
@@ -225,6 +255,17 @@ mod tests {
             let (error, x) = worst(function, exact);
             assert!(error <= bound, "{name}({x:e}) is off by {error} ULP");
         }
+    }
+
+    #[test]
+    fn normal_cdf_is_within_its_bound() {
+        for i in -700_000..700_000 {
+            let x = i as f32 / 100_000.0;
+            let exact = 0.5 * libm::erfc(-f64::from(x) / std::f64::consts::SQRT_2);
+            assert!((f64::from(native::normal_cdf(x)) - exact).abs() <= 3e-7, "{x}");
+        }
+        assert_eq!((native::normal_cdf(f32::INFINITY), native::normal_cdf(f32::NEG_INFINITY)), (1.0, 0.0));
+        assert!(native::normal_cdf(f32::NAN).is_nan());
     }
 
     #[test]

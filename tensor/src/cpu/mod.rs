@@ -17,6 +17,8 @@
 //! | [`reduce`] | sums, extrema over axes |
 //! | [`copy`] | gathering strided views into order |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
+//! | [`scan`] | running sums and products |
+//! | [`sort`] | ranking by integer keys |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
@@ -29,6 +31,8 @@ pub(crate) mod math;
 pub(crate) mod nest;
 pub(crate) mod reduce;
 pub(crate) mod rows;
+pub(crate) mod scan;
+pub(crate) mod sort;
 pub(crate) mod threads;
 
 pub use isa::{Isa, instruction_set};

@@ -75,14 +75,8 @@ impl<T: Number> Fold<T> for Mul {
     }
 }
 
-/// Whether a run has a NaN. Counted, because a loop that stops early does not vectorise.
-#[inline(always)]
-fn has_nan<T: Number>(x: &[T]) -> bool {
-    x.iter().map(|x| u32::from(x.is_nan())).sum::<u32>() > 0
-}
-
 macro_rules! extremum {
-    ($(#[$doc:meta])* $name:ident, $neutral:ident, $better:tt) => {
+    ($(#[$doc:meta])* $name:ident, $neutral:ident, $better:tt, |$x:ident| $key:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name;
@@ -96,22 +90,27 @@ macro_rules! extremum {
                 let best = if a $better b { a } else { b };
                 if a.is_nan() { a } else { best }
             }
-            // One comparison for each element, which drops NaN, and a second pass that looks for them.
+            // On integer keys: the compiler knows how to find an extremum of integers in vectors, while for floats the
+            // rule for NaN stands in its way.
             #[inline(always)]
             fn run<S: Isa>(self, x: &[T], _: &mut bool) -> T {
-                let best = lanes::fold(x, T::$neutral, |x| x, |a, b| if a $better b { a } else { b });
-                if has_nan(x) { T::from_f64(f64::NAN) } else { best }
+                let mut best = T::$neutral.key();
+                for &$x in x {
+                    let key = $key;
+                    best = if key $better best { key } else { best };
+                }
+                T::from_key(best)
             }
         }
     };
 }
 extremum! {
     /// The larger; NaN if either is.
-    Max, LOWEST, >
+    Max, LOWEST, >, |x| x.key()
 }
 extremum! {
     /// The smaller; NaN if either is.
-    Min, HIGHEST, <
+    Min, HIGHEST, <, |x| x.low_key()
 }
 
 /// Whether any is true.
@@ -126,6 +125,10 @@ impl Fold<bool> for Any {
     fn join<S: Isa>(self, a: bool, b: bool, _: &mut bool) -> bool {
         a | b
     }
+    #[inline(always)]
+    fn run<S: Isa>(self, x: &[bool], _: &mut bool) -> bool {
+        x.iter().fold(Fold::<bool>::neutral(self), |a, &b| a | b)
+    }
 }
 
 /// Whether all are true.
@@ -139,6 +142,10 @@ impl Fold<bool> for All {
     #[inline(always)]
     fn join<S: Isa>(self, a: bool, b: bool, _: &mut bool) -> bool {
         a & b
+    }
+    #[inline(always)]
+    fn run<S: Isa>(self, x: &[bool], _: &mut bool) -> bool {
+        x.iter().fold(Fold::<bool>::neutral(self), |a, &b| a & b)
     }
 }
 

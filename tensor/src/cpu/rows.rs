@@ -10,22 +10,38 @@ use crate::cpu::{Isa, Kernel, dispatch, lanes, threads};
 /// Simple operations an exponential is worth.
 const EXP_COST: usize = 8;
 
-/// Largest value of a row. A NaN may be passed over: the sums of exponentials are NaN all the same.
+/// Largest value of a row; NaN if one is.
 #[inline(always)]
-fn max_of<T: Float>(row: &[T]) -> T {
-    lanes::fold(row, T::NEG_INFINITY, |x| x, |a, b| if a > b { a } else { b })
+fn max_of<S: Isa, T: Float>(row: &[T]) -> T {
+    Fold::run::<S>(Max, row, &mut false)
 }
 
-/// Σ f(x) in a fixed order.
+/// Sum of a row in a fixed order.
 #[inline(always)]
-fn sum_of<T: Float, F: Fn(T) -> T>(row: &[T], f: F) -> T {
-    lanes::fold(row, T::ZERO, f, |a, b| a + b)
+fn sum_of<T: Float>(row: &[T]) -> T {
+    lanes::fold(row, T::ZERO, |x| x, |a, b| a + b)
+}
+
+/// Σ exp(x - shift): a piece at a time is exponentiated into a small array, which vectorises on its own, and summed.
+#[inline(always)]
+fn sum_exp<S: Isa, T: Float>(row: &[T], shift: T) -> T {
+    const PIECE: usize = 256;
+    let mut piece = [T::ZERO; PIECE];
+    let mut sum = T::ZERO;
+    for row in row.chunks(PIECE) {
+        let piece = &mut piece[..row.len()];
+        for (e, &x) in piece.iter_mut().zip(row) {
+            *e = (x - shift).exp::<S>();
+        }
+        sum += sum_of(piece);
+    }
+    sum
 }
 
 /// The value to subtract before exponentiating: the maximum, but 0 for a row of -∞, whose softmax is then NaN from 0/0.
 #[inline(always)]
-fn shift_of<T: Float>(row: &[T]) -> T {
-    let max = max_of(row);
+fn shift_of<S: Isa, T: Float>(row: &[T]) -> T {
+    let max = max_of::<S, T>(row);
     if max == T::NEG_INFINITY { T::ZERO } else { max }
 }
 
@@ -40,11 +56,11 @@ pub(crate) struct Softmax;
 impl<T: Float> RowMap<T> for Softmax {
     #[inline(always)]
     fn row<S: Isa>(self, x: &[T], out: &mut [T]) {
-        let shift = shift_of(x);
+        let shift = shift_of::<S, T>(x);
         for (o, &x) in out.iter_mut().zip(x) {
             *o = (x - shift).exp::<S>();
         }
-        let scale = T::ONE / sum_of(out, |e| e);
+        let scale = T::ONE / sum_of(out);
         for o in out {
             *o *= scale;
         }
@@ -57,8 +73,8 @@ pub(crate) struct LogSoftmax;
 impl<T: Float> RowMap<T> for LogSoftmax {
     #[inline(always)]
     fn row<S: Isa>(self, x: &[T], out: &mut [T]) {
-        let shift = shift_of(x);
-        let log_sum = sum_of(x, |x| (x - shift).exp::<S>()).ln::<S>() + shift;
+        let shift = shift_of::<S, T>(x);
+        let log_sum = sum_exp::<S, T>(x, shift).ln::<S>() + shift;
         for (o, &x) in out.iter_mut().zip(x) {
             *o = x - log_sum;
         }
@@ -102,13 +118,9 @@ pub(crate) fn log_sum_exp<T: Float>(x: &[T], len: usize, out: &mut [T]) {
         #[inline(always)]
         fn run<S: Isa>(self) {
             for (x, o) in self.x.chunks_exact(self.len).zip(self.out) {
-                let shift = shift_of(x);
-                // An infinite maximum is the answer, unless there is a NaN; ∞ - ∞ would always make it NaN.
-                *o = if shift == T::INFINITY {
-                    Fold::run::<S>(Max, x, &mut false)
-                } else {
-                    sum_of(x, |x| (x - shift).exp::<S>()).ln::<S>() + shift
-                };
+                let shift = shift_of::<S, T>(x);
+                // An infinite maximum is the answer; ∞ - ∞ would make it NaN.
+                *o = if shift == T::INFINITY { shift } else { sum_exp::<S, T>(x, shift).ln::<S>() + shift };
             }
         }
     }
@@ -143,7 +155,7 @@ impl<T: Float> Kernel for SoftmaxBackward<'_, T> {
             for ((o, &y), &g) in out.iter_mut().zip(y).zip(g) {
                 *o = y * g;
             }
-            let dot = sum_of(out, |x| x);
+            let dot = sum_of(out);
             for ((o, &y), &g) in out.iter_mut().zip(y).zip(g) {
                 *o = y * (g - dot);
             }
@@ -174,11 +186,11 @@ pub(crate) fn cross_entropy<T: Float>(
             let rows =
                 self.logits.chunks_exact(self.classes).zip(self.probabilities.chunks_exact_mut(self.classes));
             for (((x, p), &label), loss) in rows.zip(self.labels).zip(self.losses) {
-                let shift = shift_of(x);
+                let shift = shift_of::<S, T>(x);
                 for (p, &x) in p.iter_mut().zip(x) {
                     *p = (x - shift).exp::<S>();
                 }
-                let sum = sum_of(p, |e| e);
+                let sum = sum_of(p);
                 *loss = sum.ln::<S>() + shift - x[label as usize];
                 let scale = T::ONE / sum;
                 for p in p {

@@ -7,6 +7,7 @@ mod errors;
 mod layout;
 mod naive;
 mod products;
+mod ranking;
 mod reductions;
 mod rows;
 mod text;

@@ -1,0 +1,120 @@
+//! Running folds along an axis.
+//!
+//! A running sum is a chain in which each step waits for the one before. Along the last axis several rows are therefore
+//! done in step, which keeps as many chains going; along other axes whole rows are added to each other, which vectorises.
+
+use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::{Element, Number};
+
+/// Rows done in step.
+const ROWS: usize = 8;
+
+/// What is done from one element to the next.
+pub(crate) trait Step<T: Element>: Copy + Send + Sync {
+    fn next(self, so_far: T, x: T, fault: &mut bool) -> T;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Sum;
+impl<T: Number> Step<T> for Sum {
+    #[inline(always)]
+    fn next(self, so_far: T, x: T, fault: &mut bool) -> T {
+        so_far.add(x, fault)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Product;
+impl<T: Number> Step<T> for Product {
+    #[inline(always)]
+    fn next(self, so_far: T, x: T, fault: &mut bool) -> T {
+        so_far.mul(x, fault)
+    }
+}
+
+/// Running folds over the middle axis of `[matrices, len, columns]`; returns whether a result did not fit.
+pub(crate) fn scan<T: Number, F: Step<T>>(
+    x: &[T],
+    len: usize,
+    columns: usize,
+    out: &mut [T],
+    step: F,
+) -> bool {
+    let matrix = len.saturating_mul(columns);
+    threads::split_units(out, matrix, matrix.saturating_mul(2), |first, out| {
+        let x = &x[first * matrix..][..out.len()];
+        if columns == 1 {
+            dispatch(Along { x, len, out, step })
+        } else {
+            dispatch(Across { x, matrix, columns, out, step })
+        }
+    })
+}
+
+/// Along runs of `len`.
+struct Along<'a, T, F> {
+    x: &'a [T],
+    len: usize,
+    out: &'a mut [T],
+    step: F,
+}
+
+impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let Along { x, len, out, step } = self;
+        let mut fault = false;
+        let whole = x.len() / (ROWS * len) * ROWS * len;
+        for (x, out) in x[..whole].chunks_exact(ROWS * len).zip(out[..whole].chunks_exact_mut(ROWS * len)) {
+            let mut so_far: [T; ROWS] = std::array::from_fn(|r| x[r * len]);
+            for r in 0..ROWS {
+                out[r * len] = so_far[r];
+            }
+            for i in 1..len {
+                for r in 0..ROWS {
+                    so_far[r] = step.next(so_far[r], x[r * len + i], &mut fault);
+                    out[r * len + i] = so_far[r];
+                }
+            }
+        }
+        for (x, out) in x[whole..].chunks_exact(len).zip(out[whole..].chunks_exact_mut(len)) {
+            let mut so_far = x[0];
+            out[0] = so_far;
+            for (o, &x) in out[1..].iter_mut().zip(&x[1..]) {
+                so_far = step.next(so_far, x, &mut fault);
+                *o = so_far;
+            }
+        }
+        fault
+    }
+}
+
+/// Row after row of each matrix.
+struct Across<'a, T, F> {
+    x: &'a [T],
+    matrix: usize,
+    columns: usize,
+    out: &'a mut [T],
+    step: F,
+}
+
+impl<T: Number, F: Step<T>> Kernel for Across<'_, T, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let Across { x, matrix, columns, out, step } = self;
+        let mut fault = false;
+        for (x, out) in x.chunks_exact(matrix).zip(out.chunks_exact_mut(matrix)) {
+            out[..columns].copy_from_slice(&x[..columns]);
+            for start in (columns..matrix).step_by(columns) {
+                let (before, here) = out.split_at_mut(start);
+                let before = &before[start - columns..];
+                for ((o, &b), &x) in here[..columns].iter_mut().zip(before).zip(&x[start..][..columns]) {
+                    *o = step.next(b, x, &mut fault);
+                }
+            }
+        }
+        fault
+    }
+}
