@@ -98,6 +98,41 @@ binary! {
     ge, Ge: Element -> bool, |a, b, _fault| a >= b;
 }
 
+macro_rules! logical {
+    ($($(#[$doc:meta])* $name:ident, $type:ident: |$a:ident, $b:ident| $body:expr;)*) => {
+        $(
+            #[derive(Clone, Copy)]
+            struct $type;
+            impl Binary<bool, bool> for $type {
+                #[inline(always)]
+                fn at<S: Isa>(self, $a: bool, $b: bool, _: &mut bool) -> bool {
+                    $body
+                }
+            }
+            impl Tensor<bool> {
+                $(#[$doc])*
+                ///
+                /// The operands are broadcast to one shape.
+                ///
+                /// # Errors
+                /// [`Error::ShapeMismatch`] when the shapes do not broadcast.
+                pub fn $name(&self, rhs: &Self) -> Result<Self> {
+                    zip(stringify!($name), self, rhs, $type)
+                }
+            }
+        )*
+    };
+}
+
+logical! {
+    /// Whether both are true.
+    and, And: |a, b| a & b;
+    /// Whether one or both are true.
+    or, Or: |a, b| a | b;
+    /// Whether one, but not both, are true.
+    xor, Xor: |a, b| a ^ b;
+}
+
 impl<T: Number> Tensor<T> {
     /// `self += rhs` in place, where `rhs` broadcasts to the shape of `self`. Copies first if storage is shared.
     ///

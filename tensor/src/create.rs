@@ -177,6 +177,26 @@ impl<T: Number> Tensor<T> {
     }
 }
 
+impl Tensor<u32> {
+    /// The numbers below `n` in random order, each order equally likely.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for more than 2³² numbers.
+    pub fn permutation<R: rand::Rng + ?Sized>(n: usize, rng: &mut R) -> Result<Self> {
+        let Some(last) = u32::try_from(n.saturating_sub(1)).ok().filter(|_| n <= u32::MAX as usize) else {
+            let (what, must) = ("the number", "below 2³²");
+            return Err(Error::BadArgument { op: "permutation", what, value: n as f64, must });
+        };
+        Self::build(n, |out| {
+            out.iter_mut().zip(0..=last).for_each(|(x, i)| *x = i);
+            // Fisher and Yates.
+            for i in (1..out.len()).rev() {
+                out.swap(i, rng.random_range(0..=i));
+            }
+        })
+    }
+}
+
 impl<T: Float> Tensor<T> {
     /// `count` values evenly spaced from `start` to `end`, both included.
     pub fn linspace(start: T, end: T, count: usize) -> Result<Self> {
@@ -213,6 +233,72 @@ impl<T: Float> Tensor<T> {
                 let z: f64 = StandardNormal.sample(rng);
                 *x = T::from_f64(mean + std * z);
             }
+        })
+    }
+
+    /// 1 with probability `probability`, else 0, independently.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for a probability outside [0, 1].
+    pub fn bernoulli<R: rand::Rng + ?Sized>(
+        shape: impl Into<Shape>,
+        probability: f64,
+        rng: &mut R,
+    ) -> Result<Self> {
+        if !(0.0..=1.0).contains(&probability) {
+            let (what, must) = ("the probability", "between 0 and 1");
+            return Err(Error::BadArgument { op: "bernoulli", what, value: probability, must });
+        }
+        Self::build(shape, |out| {
+            // A uniform draw from [0, 1) is below 1 always and below 0 never.
+            out.iter_mut()
+                .for_each(|x| *x = if rng.random::<f64>() < probability { T::ONE } else { T::ZERO });
+        })
+    }
+
+    /// `count` indices drawn with replacement for each row of weights `[…, n]`, which need not add up to 1: shape
+    /// `[…, count]`.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for a weight that is negative or not finite, or a row without a positive one;
+    /// [`Error::BadShape`] for a scalar.
+    pub fn multinomial<R: rand::Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Tensor<u32>> {
+        let op = "multinomial";
+        let Some((&len, rows)) = self.shape().split_last() else {
+            return Err(Error::bad_shape(op, self.shape(), "a row of weights is needed"));
+        };
+        let mut shape: Shape = rows.into();
+        shape.push(count);
+        let weights = self.contiguous()?;
+        let weights = weights.as_slice().unwrap_or_default();
+        let mut sums = vec![0.0f64; len];
+        Tensor::try_build(shape, |out| {
+            if count == 0 {
+                return Ok(());
+            }
+            for (row, out) in out.chunks_exact_mut(count).enumerate() {
+                let mut sum = 0.0;
+                for (s, w) in sums.iter_mut().zip(&weights[row * len..][..len]) {
+                    let weight = w.to_f64();
+                    if !(weight >= 0.0 && weight.is_finite()) {
+                        let (what, must) = ("a weight", "finite and not negative");
+                        return Err(Error::BadArgument { op, what, value: weight, must });
+                    }
+                    sum += weight;
+                    *s = sum;
+                }
+                if !(sum > 0.0 && sum.is_finite()) {
+                    let (what, must) = ("the sum of a row of weights", "finite and above 0");
+                    return Err(Error::BadArgument { op, what, value: sum, must });
+                }
+                for o in out {
+                    let at = rng.random::<f64>() * sum;
+                    // The first whose running sum is above: never one of weight 0. Rounding can reach the end.
+                    let place = sums.partition_point(|&s| s <= at);
+                    *o = place.min(sums.partition_point(|&s| s < sum)) as u32;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -104,6 +104,16 @@ pub enum Error {
         /// What it must be.
         must: &'static str,
     },
+    /// A formula of axis names that cannot be read, or does not fit its operands.
+    #[error("{op}: {formula:?}: {why}")]
+    BadFormula {
+        /// The operation.
+        op: &'static str,
+        /// The formula as given.
+        formula: String,
+        /// What it must be.
+        why: &'static str,
+    },
     /// More elements or bytes than the address space or the memory holds.
     #[error("{op}: no memory for {elements} elements of {dtype}")]
     OutOfMemory {

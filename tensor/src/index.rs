@@ -39,6 +39,114 @@ impl<T: Element> Tensor<T> {
     }
 }
 
+/// Calls `visit` with the positions, in row-major data, of each element of `index` and of what it names along `axis` of
+/// `shape`. All but that axis of the two shapes agree.
+fn along(
+    axis: usize,
+    shape: &[usize],
+    index: &Tensor<u32>,
+    mut visit: impl FnMut(usize, usize),
+) -> Result<()> {
+    let index = index.contiguous()?;
+    let Some(names) = index.as_slice() else { return Ok(()) };
+    let (len, columns) = (index.shape()[axis], count(&shape[axis + 1..]));
+    for (i, &name) in names.iter().enumerate() {
+        let (matrix, column) = (i / (len * columns), i % columns);
+        visit(i, (matrix * shape[axis] + name as usize) * columns + column);
+    }
+    Ok(())
+}
+
+fn check_like(op: &'static str, axis: usize, x: &[usize], index: &Tensor<u32>) -> Result<()> {
+    let like = x.len() == index.rank() && (0..x.len()).all(|i| i == axis || x[i] == index.shape()[i]);
+    if !like {
+        return Err(Error::mismatch(op, x, index.shape(), "all axes but the indexed one must be alike"));
+    }
+    let index = index.contiguous()?;
+    check_indices(op, index.as_slice().unwrap_or_default(), x[axis])
+}
+
+impl<T: Element> Tensor<T> {
+    /// Element by element along an axis: `out[i, j] = self[index[i, j], j]` for axis 0 of a matrix. `index` is like this
+    /// tensor but for that axis.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1, 2, 3, 4, 5, 6i64], [2, 3])?;
+    /// let best = Tensor::from_vec(vec![2u32, 0], [2, 1])?;
+    /// assert_eq!(x.gather(1, &best)?.to_vec(), [3, 4]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`].
+    pub fn gather(&self, axis: impl Axis, index: &Tensor<u32>) -> Result<Self> {
+        let op = "gather";
+        let axis = axis_index(op, axis, self.shape())?;
+        check_like(op, axis, self.shape(), index)?;
+        let source = self.contiguous()?;
+        let data = source.as_slice().unwrap_or_default();
+        Self::try_build(index.dims(), |out| along(axis, self.shape(), index, |i, at| out[i] = data[at]))
+    }
+}
+
+impl<T: Number> Tensor<T> {
+    /// Adds each element of `values` to the one that `index` names along an axis: the reverse of
+    /// [`gather`](Self::gather). Indices may repeat.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`]; for integers
+    /// [`Error::IntegerOverflow`].
+    pub fn scatter_add(&mut self, axis: impl Axis, index: &Tensor<u32>, values: &Self) -> Result<()> {
+        let op = "scatter_add";
+        let axis = axis_index(op, axis, self.shape())?;
+        check_like(op, axis, self.shape(), index)?;
+        if index.shape() != values.shape() {
+            return Err(Error::mismatch(
+                op,
+                index.shape(),
+                values.shape(),
+                "one value for each index is needed",
+            ));
+        }
+        let values = values.contiguous()?;
+        let data = values.as_slice().unwrap_or_default();
+        let shape = self.dims().clone();
+        let out = self.as_mut_slice()?;
+        let mut fault = false;
+        along(axis, &shape, index, |i, at| out[at] = out[at].add(data[i], &mut fault))?;
+        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+    }
+}
+
+impl Tensor<u32> {
+    /// For each index a row of `classes` zeros with a 1 at its place: a new last axis.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let labels = Tensor::from_vec(vec![2u32, 0], [2])?;
+    /// assert_eq!(labels.one_hot::<f32>(3)?.to_vec(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] for an index that is no class.
+    pub fn one_hot<T: Number>(&self, classes: usize) -> Result<Tensor<T>> {
+        let index = self.contiguous()?;
+        let index = index.as_slice().unwrap_or_default();
+        check_indices("one_hot", index, classes)?;
+        let mut shape = self.dims().clone();
+        shape.push(classes);
+        let mut out = Tensor::zeros(shape)?;
+        if classes > 0 {
+            for (row, &hot) in out.as_mut_slice()?.chunks_exact_mut(classes).zip(index) {
+                row[hot as usize] = T::ONE;
+            }
+        }
+        Ok(out)
+    }
+}
+
 impl<T: Number> Tensor<T> {
     /// Adds row `i` of `rows` to row `indices[i]` of this matrix; indices may repeat. The reverse of
     /// [`index_select`](Self::index_select) along axis 0.

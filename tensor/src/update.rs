@@ -127,24 +127,12 @@ fn step<T: Float, const N: usize>(
     states: [&mut [T]; N],
     rule: impl Rule<T, N>,
 ) {
-    // Split in halves until pieces are of the grain: the pieces are disjoint, so any split gives the same bits.
-    if parameter.len() > 2 * threads::GRAIN && threads::num_threads() > 1 {
-        let middle = parameter.len() / 2;
-        let (p, q) = parameter.split_at_mut(middle);
-        let (g, h) = gradient.split_at(middle);
-        let mut tails: [&mut [T]; N] = std::array::from_fn(|_| &mut [][..]);
-        let mut tail = tails.iter_mut();
-        let heads = states.map(|state| {
-            let (a, b) = state.split_at_mut(middle);
-            if let Some(slot) = tail.next() {
-                *slot = b;
-            }
-            a
-        });
-        rayon::join(|| step(p, g, heads, rule), || step(q, h, tails, rule));
-        return;
-    }
-    dispatch(Step { parameter, gradient, states, rule });
+    // The pieces are disjoint, so any split gives the same bits.
+    let size = threads::GRAIN;
+    threads::split_together((parameter, size), (states, size), |i, parameter, states| {
+        let gradient = &gradient[i * size..][..parameter.len()];
+        dispatch(Step { parameter, gradient, states, rule });
+    });
 }
 
 struct Step<'a, T, R, const N: usize> {

@@ -4,16 +4,17 @@
 //! are not copied, and packs panels for the cache. Another engine (lower precision, a matrix unit, a second device)
 //! would be chosen in this file.
 //!
-//! Results do not depend on the number of threads: the engine divides rows and columns among threads, never the inner
-//! dimension. `tests/threads.rs` holds it to that.
-
-use rayon::prelude::*;
+//! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
+//! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
+//! dimension. `tests/threads.rs` holds both to that.
 
 use crate::Float;
 use crate::cpu::threads;
 
-/// Products of fewer multiply-adds than this stay on one thread.
-const PARALLEL_MIN: usize = 1 << 22;
+/// Multiply-adds that are worth a thread of their own.
+const PIECE: usize = 1 << 22;
+/// Products of more are divided among threads by the engine, which shares packed panels between them.
+const LARGE: usize = 1 << 28;
 
 /// A matrix somewhere in a slice.
 #[derive(Clone, Copy)]
@@ -60,22 +61,72 @@ pub(crate) fn gemm<T: Float>(
     }
     assert!(a.fits(m, k) && b.fits(k, n), "operands of a matrix product lie outside their storage");
     let work = m.saturating_mul(k).saturating_mul(n);
-    let parallelism = if work < PARALLEL_MIN || threads::num_threads() == 1 {
-        gemm::Parallelism::None
+    let pieces = (work / PIECE).min(8);
+    let out = Out { start: out.as_mut_ptr(), row_step: n };
+    if work >= LARGE && threads::num_threads() > 1 {
+        // SAFETY: the operands have been checked, and `out` is all of a slice of m x n.
+        unsafe { engine((m, k, n), a, b, out, accumulate, gemm::Parallelism::Rayon(0)) };
+    } else if pieces < 2 {
+        // SAFETY: as above.
+        unsafe { engine((m, k, n), a, b, out, accumulate, gemm::Parallelism::None) };
     } else {
-        gemm::Parallelism::Rayon(0)
-    };
-    // SAFETY: `fits` has checked that every element of `a` (m x k) and `b` (k x n) lies within its slice; `out` holds
-    // m x n elements in row-major order and is borrowed mutably, so it overlaps neither. `T` is f32 or f64, which the
-    // engine supports.
+        // Whole register tiles in each piece, along the longer side.
+        let long = m.max(n);
+        let size = long.div_ceil(pieces).next_multiple_of(48);
+        threads::each(long.div_ceil(size), |i| {
+            let (start, len) = (i * size, size.min(long - i * size));
+            let shift = |mat: Mat<'_, T>, step: isize| mat.offset.wrapping_add_signed(start as isize * step);
+            if m >= n {
+                let a = Mat { offset: shift(a, a.row_step), ..a };
+                // SAFETY: rows `start..start + len` of `a` and of `out`, which no other piece has.
+                unsafe { engine((len, k, n), a, b, out.at(start * n), accumulate, gemm::Parallelism::None) };
+            } else {
+                let b = Mat { offset: shift(b, b.column_step), ..b };
+                // SAFETY: columns `start..start + len` of `b` and of `out`, which no other piece has.
+                unsafe { engine((m, k, len), a, b, out.at(start), accumulate, gemm::Parallelism::None) };
+            }
+        });
+    }
+}
+
+/// Where a product is written: row-major, rows `row_step` apart.
+#[derive(Clone, Copy)]
+struct Out<T> {
+    start: *mut T,
+    row_step: usize,
+}
+// SAFETY: pieces of one product write to parts that do not overlap.
+unsafe impl<T: Send> Sync for Out<T> {}
+
+impl<T> Out<T> {
+    /// The part that starts `offset` elements on.
+    fn at(self, offset: usize) -> Self {
+        Out { start: self.start.wrapping_add(offset), ..self }
+    }
+}
+
+/// The engine.
+///
+/// # Safety
+/// All elements of `a` (m x k) and `b` (k x n) lie within their slices. `out` can be written at m rows, `row_step` apart,
+/// of n elements, and nothing else uses them meanwhile.
+unsafe fn engine<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    out: Out<T>,
+    accumulate: bool,
+    parallelism: gemm::Parallelism,
+) {
+    // SAFETY: the caller promises what the engine asks for; `T` is f32 or f64, which it supports.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.start,
             1,
-            n as isize,
+            out.row_step as isize,
             accumulate,
             a.data.as_ptr().add(a.offset),
             a.column_step,
@@ -108,12 +159,13 @@ pub(crate) fn batched<'a, T: Float>(
         gemm((m, k, n), a, b, out, false);
     };
     let work = m.saturating_mul(k).saturating_mul(n);
-    if work >= PARALLEL_MIN || threads::num_threads() == 1 {
+    if work >= 2 * PIECE {
         out.chunks_exact_mut(m * n).enumerate().for_each(|(i, out)| one(i, out));
-    } else {
-        let together = (PARALLEL_MIN / 4 / work.max(1)).max(1);
-        out.par_chunks_mut(m * n * together).enumerate().for_each(|(i, out)| {
-            out.chunks_exact_mut(m * n).enumerate().for_each(|(j, out)| one(i * together + j, out));
-        });
+        return;
     }
+    // A multiply-add of a product costs far less than an operation of its own on an element.
+    threads::split_units(out, m * n, (work / 32).max(1), |first, out| {
+        out.chunks_exact_mut(m * n).enumerate().for_each(|(i, out)| one(first + i, out));
+        false
+    });
 }

@@ -10,6 +10,7 @@
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
 //! | [`buffer`] | aligned, recycled memory and its counters |
 //! | [`threads`] | when and how work is split; fixed chunks |
+//! | [`pool`] | the helper threads |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
 //! | [`math`] | exp, log, tanh … as polynomials |
@@ -29,6 +30,7 @@ mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod nest;
+mod pool;
 pub(crate) mod reduce;
 pub(crate) mod rows;
 pub(crate) mod scan;

@@ -201,21 +201,21 @@ pub(crate) fn cross_entropy<T: Float>(
     }
     // The outputs have different lengths; pieces of both are handed out together.
     let rows = (threads::GRAIN / (classes * EXP_COST).max(1)).max(1);
-    let run = |(i, (probabilities, losses)): (usize, (&mut [T], &mut [T]))| {
-        let first = i * rows;
-        let logits = &logits[first * classes..][..probabilities.len()];
-        dispatch(Rows { logits, classes, labels: &labels[first..][..losses.len()], probabilities, losses });
-    };
-    if losses.len() <= rows {
-        run((0, (probabilities, losses)));
-    } else {
-        use rayon::prelude::*;
-        probabilities
-            .par_chunks_mut(rows * classes)
-            .zip(losses.par_chunks_mut(rows))
-            .enumerate()
-            .for_each(run);
-    }
+    threads::split_together(
+        (losses, rows),
+        ([probabilities], rows * classes),
+        |i, losses, [probabilities]| {
+            let first = i * rows;
+            let logits = &logits[first * classes..][..probabilities.len()];
+            dispatch(Rows {
+                logits,
+                classes,
+                labels: &labels[first..][..losses.len()],
+                probabilities,
+                losses,
+            });
+        },
+    );
 }
 
 /// `out` = gradient of the losses: (softmax(x) - onehot(label)) · g, with one factor `g` for each row.

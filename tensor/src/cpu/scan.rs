@@ -7,7 +7,7 @@ use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::{Element, Number};
 
 /// Rows done in step.
-const ROWS: usize = 8;
+const ROWS: usize = 4;
 
 /// What is done from one element to the next.
 pub(crate) trait Step<T: Element>: Copy + Send + Sync {
@@ -67,15 +67,15 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
         let mut fault = false;
         let whole = x.len() / (ROWS * len) * ROWS * len;
         for (x, out) in x[..whole].chunks_exact(ROWS * len).zip(out[..whole].chunks_exact_mut(ROWS * len)) {
-            let mut so_far: [T; ROWS] = std::array::from_fn(|r| x[r * len]);
-            for r in 0..ROWS {
-                out[r * len] = so_far[r];
-            }
+            let ([a, b, c, d], [p, q, r, s]) = (quarters(x, len), quarters_mut(out, len));
+            let mut so_far = [a[0], b[0], c[0], d[0]];
+            [p[0], q[0], r[0], s[0]] = so_far;
             for i in 1..len {
-                for r in 0..ROWS {
-                    so_far[r] = step.next(so_far[r], x[r * len + i], &mut fault);
-                    out[r * len + i] = so_far[r];
+                let x = [a[i], b[i], c[i], d[i]];
+                for row in 0..ROWS {
+                    so_far[row] = step.next(so_far[row], x[row], &mut fault);
                 }
+                [p[i], q[i], r[i], s[i]] = so_far;
             }
         }
         for (x, out) in x[whole..].chunks_exact(len).zip(out[whole..].chunks_exact_mut(len)) {
@@ -88,6 +88,18 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
         }
         fault
     }
+}
+
+fn quarters<T>(x: &[T], len: usize) -> [&[T]; ROWS] {
+    let (ab, cd) = x.split_at(2 * len);
+    let ((a, b), (c, d)) = (ab.split_at(len), cd.split_at(len));
+    [a, b, c, &d[..len]]
+}
+
+fn quarters_mut<T>(x: &mut [T], len: usize) -> [&mut [T]; ROWS] {
+    let (ab, cd) = x.split_at_mut(2 * len);
+    let ((a, b), (c, d)) = (ab.split_at_mut(len), cd.split_at_mut(len));
+    [a, b, c, &mut d[..len]]
 }
 
 /// Row after row of each matrix.

@@ -6,6 +6,7 @@ mod elementwise;
 mod errors;
 mod layout;
 mod naive;
+mod parts;
 mod products;
 mod ranking;
 mod reductions;

@@ -1,0 +1,336 @@
+//! Parts of a tensor by ranges, indices and steps; reversed, divided, repeated, padded; triangles and diagonals.
+
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+
+use crate::layout::Layout;
+use crate::shape::{Axes, Axis, axis_index, count};
+use crate::{Element, Error, Result, Shape, Tensor};
+
+/// What is taken of one axis: an index, which drops the axis, or a range with a step. Made by [`s!`](crate::s).
+///
+/// Negative numbers count from the end. A range must lie within the axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    start: isize,
+    /// `None`: to the end.
+    end: Option<isize>,
+    step: isize,
+    index: bool,
+}
+
+impl Slice {
+    /// Every `step`-th element of the range; a negative step takes them from its end to its start.
+    #[must_use]
+    pub fn step(self, step: isize) -> Self {
+        Slice { step, ..self }
+    }
+}
+
+impl From<RangeFull> for Slice {
+    fn from(_: RangeFull) -> Self {
+        Slice { start: 0, end: None, step: 1, index: false }
+    }
+}
+
+macro_rules! slice_from {
+    ($($t:ty),*) => {$(
+        impl From<$t> for Slice {
+            fn from(index: $t) -> Self {
+                Slice { start: index.number(), end: None, step: 1, index: true }
+            }
+        }
+        impl From<Range<$t>> for Slice {
+            fn from(range: Range<$t>) -> Self {
+                Slice { start: range.start.number(), end: Some(range.end.number()), step: 1, index: false }
+            }
+        }
+        impl From<RangeInclusive<$t>> for Slice {
+            fn from(range: RangeInclusive<$t>) -> Self {
+                // One past -1 is the end, not the start.
+                let end = match range.end().number() {
+                    -1 => None,
+                    end => Some(end.saturating_add(1)),
+                };
+                Slice { start: range.start().number(), end, step: 1, index: false }
+            }
+        }
+        impl From<RangeFrom<$t>> for Slice {
+            fn from(range: RangeFrom<$t>) -> Self {
+                Slice { start: range.start.number(), end: None, step: 1, index: false }
+            }
+        }
+        impl From<RangeTo<$t>> for Slice {
+            fn from(range: RangeTo<$t>) -> Self {
+                Slice { start: 0, end: Some(range.end.number()), step: 1, index: false }
+            }
+        }
+        impl From<RangeToInclusive<$t>> for Slice {
+            fn from(range: RangeToInclusive<$t>) -> Self {
+                Slice { start: 0, ..Slice::from(0..=range.end.number()) }
+            }
+        }
+    )*};
+}
+slice_from!(i32, isize, usize);
+
+/// Slices of the axes in order, for [`Tensor::slice`]: indices, ranges, and ranges with a step after a semicolon.
+///
+/// ```
+/// use cairn_tensor::{s, Tensor};
+/// let x = Tensor::arange(0i64, 12, 1)?.reshape([3, 4])?;
+/// assert_eq!(x.slice(s![1..3, 0])?.to_vec(), [4, 8]);
+/// assert_eq!(x.slice(s![-1, ..;2])?.to_vec(), [8, 10]);
+/// assert_eq!(x.slice(s![0, ..;-1])?.to_vec(), [3, 2, 1, 0]);
+/// # Ok::<(), cairn_tensor::Error>(())
+/// ```
+#[macro_export]
+macro_rules! s {
+    ($($range:expr $(; $step:expr)?),* $(,)?) => {
+        [$($crate::Slice::from($range)$(.step($step))?),*]
+    };
+}
+
+impl<T: Element> Tensor<T> {
+    /// A part of the tensor, without a copy: one [`Slice`] for each of the leading axes, see [`s!`](crate::s). Axes that
+    /// are not named are taken whole.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadArgument`] for a step of 0.
+    pub fn slice(&self, slices: impl AsRef<[Slice]>) -> Result<Self> {
+        let (op, slices) = ("slice", slices.as_ref());
+        if slices.len() > self.rank() {
+            return Err(Error::bad_shape(op, self.shape(), "there are more slices than axes"));
+        }
+        let mut layout = self.layout().clone();
+        let mut axis = 0;
+        for (position, slice) in slices.iter().enumerate() {
+            let size = layout.shape[axis];
+            // Within the axis, its end included unless this is an index.
+            let place = |at: isize, last: usize| {
+                let from_start = if at < 0 { at.saturating_add_unsigned(size) } else { at };
+                usize::try_from(from_start).ok().filter(|&place| place <= last).ok_or_else(|| {
+                    let index = usize::try_from(at).unwrap_or(at.unsigned_abs());
+                    Error::IndexOutOfRange { op, index, position, size }
+                })
+            };
+            if slice.index {
+                let last =
+                    size.checked_sub(1).ok_or(Error::IndexOutOfRange { op, index: 0, position, size })?;
+                layout = layout.slice(axis, place(slice.start, last)?, 1, 1).remove_axis(axis);
+                continue;
+            }
+            let (start, end) =
+                (place(slice.start, size)?, slice.end.map_or(Ok(size), |end| place(end, size))?);
+            if slice.step == 0 {
+                let (what, must) = ("a step", "other than 0");
+                return Err(Error::BadArgument { op, what, value: 0.0, must });
+            }
+            let len = end.saturating_sub(start).div_ceil(slice.step.unsigned_abs());
+            let first = if slice.step > 0 { start } else { end.saturating_sub(1) };
+            layout = layout.slice(axis, first, len, slice.step);
+            axis += 1;
+        }
+        Ok(self.view(layout))
+    }
+
+    /// Reversed along axes, without a copy.
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    pub fn flip(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let mask = axes.into().mask("flip", self.shape())?;
+        let mut layout = self.layout().clone();
+        for axis in (0..self.rank()).filter(|&axis| mask[axis]) {
+            let size = self.shape()[axis];
+            layout = layout.slice(axis, size.saturating_sub(1), size, -1);
+        }
+        Ok(self.view(layout))
+    }
+
+    /// Divided along an axis into parts of the given sizes, which add up to the axis; views.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] when they do not add up, [`Error::AxisOutOfRange`].
+    pub fn split(&self, axis: impl Axis, sizes: &[usize]) -> Result<Vec<Self>> {
+        let op = "split";
+        let axis = axis_index(op, axis, self.shape())?;
+        let total = sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
+        if total != self.shape()[axis] {
+            return Err(Error::WrongLength { op, shape: self.shape()[axis].into(), len: total });
+        }
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            parts.push(self.view(self.layout().slice(axis, start, size, 1)));
+            start += size;
+        }
+        Ok(parts)
+    }
+
+    /// Divided along an axis into `count` parts, of which the first are longer by one where it does not divide evenly;
+    /// views.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for no parts, [`Error::AxisOutOfRange`].
+    pub fn chunk(&self, axis: impl Axis, count: usize) -> Result<Vec<Self>> {
+        let op = "chunk";
+        let axis = axis_index(op, axis, self.shape())?;
+        if count == 0 {
+            let (what, must) = ("the number of parts", "at least 1");
+            return Err(Error::BadArgument { op, what, value: 0.0, must });
+        }
+        let (each, longer) = (self.shape()[axis] / count, self.shape()[axis] % count);
+        let sizes: Vec<usize> = (0..count).map(|i| each + usize::from(i < longer)).collect();
+        self.split(axis, &sizes)
+    }
+
+    /// Surrounded by `value`: `widths` gives, for each axis, how many are put before and behind.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1, 2i64], [1, 2])?;
+    /// assert_eq!(x.pad(&[(1, 0), (0, 1)], 0)?.to_vec(), [0, 0, 0, 1, 2, 0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] unless there is a pair for each axis.
+    pub fn pad(&self, widths: &[(usize, usize)], value: T) -> Result<Self> {
+        if widths.len() != self.rank() {
+            return Err(Error::bad_shape("pad", self.shape(), "one pair of widths for each axis is needed"));
+        }
+        let padded = |(&size, &(before, after)): (&usize, &(usize, usize))| {
+            size.saturating_add(before).saturating_add(after)
+        };
+        let shape: Shape = self.shape().iter().zip(widths).map(padded).collect();
+        let mut out = Self::full(shape, value)?;
+        let starts: Vec<usize> = widths.iter().map(|&(before, _)| before).collect();
+        out.write_block(&starts, self)?;
+        Ok(out)
+    }
+
+    /// Writes `block` into this contiguous tensor, its first element at the multi-index `start`.
+    fn write_block(&mut self, start: &[usize], block: &Self) -> Result<()> {
+        let Some(&row) = block.shape().last() else {
+            self.as_mut_slice()?.copy_from_slice(&block.to_vec());
+            return Ok(());
+        };
+        if block.is_empty() {
+            return Ok(());
+        }
+        let inner = Layout::contiguous(self.dims().clone());
+        let data = block.contiguous()?;
+        let data = data.as_slice().unwrap_or_default();
+        let shape: Shape = block.shape()[..block.rank() - 1].into();
+        let out = self.as_mut_slice()?;
+        let mut index = start.to_vec();
+        for source in data.chunks_exact(row) {
+            let at = inner.position(&index);
+            out[at..at + row].copy_from_slice(source);
+            for axis in (0..shape.rank()).rev() {
+                index[axis] += 1;
+                if index[axis] < start[axis] + shape[axis] {
+                    break;
+                }
+                index[axis] = start[axis];
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole tensor repeated: `counts[i]` times along axis `i`. With more counts than axes, axes are added in front.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for fewer counts than axes.
+    pub fn tile(&self, counts: &[usize]) -> Result<Self> {
+        let Some(new) = counts.len().checked_sub(self.rank()) else {
+            return Err(Error::bad_shape("tile", self.shape(), "one count for each axis is needed"));
+        };
+        // [c0, s0, c1, s1, …] by broadcasting, then pairs of axes as one.
+        let sizes = || std::iter::repeat_n(1, new).chain(self.shape().iter().copied());
+        let once: Shape = sizes().flat_map(|size| [1, size]).collect();
+        let wide: Shape = counts.iter().zip(sizes()).flat_map(|(&count, size)| [count, size]).collect();
+        let shape: Shape =
+            counts.iter().zip(sizes()).map(|(&count, size)| count.saturating_mul(size)).collect();
+        self.reshape(once)?.broadcast_to(wide)?.contiguous()?.reshape(shape)
+    }
+
+    /// Each entry of an axis `times` times in a row.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1, 2i64], [2])?;
+    /// assert_eq!(x.repeat(0, 2)?.to_vec(), [1, 1, 2, 2]);
+    /// assert_eq!(x.tile(&[2])?.to_vec(), [1, 2, 1, 2]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`].
+    pub fn repeat(&self, axis: impl Axis, times: usize) -> Result<Self> {
+        let axis = axis_index("repeat", axis, self.shape())?;
+        let (mut wide, mut shape) = (self.dims().clone(), self.dims().clone());
+        wide.insert(axis + 1, times);
+        shape.set(axis, self.shape()[axis].saturating_mul(times));
+        self.unsqueeze(axis + 1)?.broadcast_to(wide)?.contiguous()?.reshape(shape)
+    }
+
+    /// The diagonal of each matrix over the last two axes, as a last axis, without a copy. `offset` above 0 is a diagonal
+    /// above the main one, below 0 one beneath.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] below rank 2.
+    pub fn diagonal(&self, offset: isize) -> Result<Self> {
+        let Some(row) = self.rank().checked_sub(2) else {
+            return Err(Error::bad_shape("diagonal", self.shape(), "a diagonal needs two axes"));
+        };
+        let (rows, columns) = (self.shape()[row], self.shape()[row + 1]);
+        let (down, right) = if offset < 0 { (offset.unsigned_abs(), 0) } else { (0, offset.unsigned_abs()) };
+        let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
+        let mut layout = self.layout().clone();
+        if len > 0 {
+            layout = layout.slice(row, down, len, 1).slice(row + 1, right, len, 1);
+        }
+        layout.strides[row] = layout.strides[row].saturating_add(layout.strides[row + 1]);
+        layout.shape.set(row, len);
+        Ok(self.view(layout.remove_axis(row + 1)))
+    }
+
+    /// Each matrix over the last two axes with zeros (`false`) above diagonal number `offset` (0: the main one).
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] below rank 2.
+    pub fn tril(&self, offset: isize) -> Result<Self> {
+        self.triangle("tril", |row, column| column <= row.saturating_add(offset))
+    }
+
+    /// Each matrix over the last two axes with zeros (`false`) beneath diagonal number `offset` (0: the main one).
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] below rank 2.
+    pub fn triu(&self, offset: isize) -> Result<Self> {
+        self.triangle("triu", |row, column| column >= row.saturating_add(offset))
+    }
+
+    fn triangle(&self, op: &'static str, keep: impl Fn(isize, isize) -> bool) -> Result<Self> {
+        let [.., rows, columns] = *self.shape() else {
+            return Err(Error::bad_shape(op, self.shape(), "a triangle needs two axes"));
+        };
+        let mut out = if self.is_contiguous() {
+            Self::from_slice(self.as_slice().unwrap_or_default(), self.dims())?
+        } else {
+            self.contiguous()?
+        };
+        if count(self.shape()) == 0 {
+            return Ok(out);
+        }
+        for (i, row) in out.as_mut_slice()?.chunks_exact_mut(columns).enumerate() {
+            let i = (i % rows) as isize;
+            row.iter_mut()
+                .enumerate()
+                .filter(|(j, _)| !keep(i, *j as isize))
+                .for_each(|(_, x)| *x = T::default());
+        }
+        Ok(out)
+    }
+}
