@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::interactions::Catalog;
 use crate::recommender::Recommender;
+use crate::serving::best_by_inner_product;
 use crate::sparse::UserItems;
 use crate::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
@@ -130,6 +131,10 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
             return Err(Error::UnknownUser(format!("{user:?}")));
         }
         let barred = filter.barred(&self.catalog.items);
+        if let Some(factors) = self.model.inner_product() {
+            let seen = filter.is_unseen().then_some(self.seen.as_ref());
+            return Ok(best_by_inner_product(factors, users, k, seen, &barred));
+        }
         self.score_blocks(users, |user, scores| {
             if filter.is_unseen() {
                 bar(scores, self.seen.row(user).0);

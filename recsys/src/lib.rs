@@ -12,6 +12,7 @@ mod linalg;
 mod models;
 mod recommender;
 mod saved;
+mod serving;
 mod sparse;
 mod split;
 mod svd;

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 
 use crate::ids::{Id, ItemIdx, UserIdx};
+use crate::models::factors::Factors;
 use crate::sparse::UserItems;
 use crate::{Error, Fitted, Interactions, Result};
 
@@ -30,6 +31,12 @@ pub trait Recommender: Debug + Send + Sync {
     /// # Errors
     /// None for users and lengths in range, which [`Fitted`] sees to.
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()>;
+
+    /// The vectors whose inner products are the scores, if that is how the model scores: lists are then made without writing
+    /// all scores out.
+    fn inner_product(&self) -> Option<&Factors> {
+        None
+    }
 
     /// Scores of all items for a user known only by a history: `items` ascending and distinct, with their `values`.
     /// For a history from the training log this agrees with [`score_users`](Self::score_users).

@@ -313,6 +313,9 @@ impl Recommender for BprModel {
         self.factors.score_users(users, out);
         Ok(())
     }
+    fn inner_product(&self) -> Option<&Factors> {
+        Some(&self.factors)
+    }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);
         Ok(())

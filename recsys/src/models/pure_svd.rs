@@ -116,6 +116,9 @@ impl Recommender for PureSvdModel {
         self.factors.items.inner_products(&user, out);
         Ok(())
     }
+    fn inner_product(&self) -> Option<&Factors> {
+        Some(&self.factors)
+    }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);
         Ok(())
