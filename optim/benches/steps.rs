@@ -26,14 +26,16 @@ fn steps(c: &mut Criterion) {
         let loss = model.table.sum(..).unwrap().add(&model.weight.sum(..).unwrap()).unwrap();
         let dense = loss.backward().unwrap();
         c.bench_function(&format!("{name}/1.33M"), |b| {
-            b.iter(|| optimizer.step(&mut model, &dense).unwrap())
+            b.iter(|| optimizer.step(&mut model, &dense).unwrap());
         });
     }
     let ids = Tensor::from_vec((0..3200u32).map(|i| i * 3).collect(), [3200]).unwrap();
     let loss =
         model.table.lookup(&ids).unwrap().sum(..).unwrap().add(&model.weight.sum(..).unwrap()).unwrap();
     let (sparse, mut adam) = (loss.backward().unwrap(), Adam::default());
-    c.bench_function("adam_step/3200 of 10000 rows", |b| b.iter(|| adam.step(&mut model, &sparse).unwrap()));
+    c.bench_function("adam_step/3200 of 10000 rows", |b| {
+        b.iter(|| adam.step(&mut model, &sparse).unwrap());
+    });
 }
 
 fn epoch(c: &mut Criterion) {

@@ -21,7 +21,7 @@ pub(super) fn measure<M, D>(
 ) -> anyhow::Result<()>
 where
     M: Model<D::Input>,
-    D: Dataset,
+    D: Dataset<Input: Send, Target: Send> + Sync,
 {
     let samples = data.len() as f64;
     for batch in BATCHES {
