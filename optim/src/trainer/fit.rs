@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::mpsc::sync_channel;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cairn_datasets::{Dataset, Loader};
 use cairn_nn::{Context, Model};
@@ -12,8 +12,13 @@ use super::{Epoch, History, Running, Trainer};
 use crate::error::check;
 use crate::{Error, Result, clip_by_global_norm};
 
-/// Batches assembled before they are asked for.
-const BATCHES_AHEAD: usize = 2;
+/// Batches handed over together, unless they take longer than [`BUNDLE_TIME`] to assemble: waking a thread costs several
+/// microseconds, which a small model would pay for every step.
+const BUNDLE: usize = 8;
+/// Large batches are handed over one by one, so that few of them wait in memory.
+const BUNDLE_TIME: Duration = Duration::from_micros(500);
+/// Bundles that may wait.
+const BUNDLES_AHEAD: usize = 2;
 
 /// How to fit: number of epochs, batches, validation.
 ///
@@ -193,15 +198,30 @@ fn read_ahead<B: Send>(
         return batches.enumerate().try_for_each(|(number, batch)| step(number, batch));
     }
     std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(BATCHES_AHEAD);
+        let (sender, receiver) = sync_channel(BUNDLES_AHEAD);
         scope.spawn(move || {
-            for batch in batches {
-                // Nobody listens any more: the pass ended early.
-                if sender.send(batch).is_err() {
+            let mut batches = batches;
+            loop {
+                let bundle = bundle(&mut batches);
+                // Nobody listens any more if the pass ended early.
+                if bundle.is_empty() || sender.send(bundle).is_err() {
                     break;
                 }
             }
         });
-        receiver.into_iter().enumerate().try_for_each(|(number, batch)| step(number, batch))
+        receiver.into_iter().flatten().enumerate().try_for_each(|(number, batch)| step(number, batch))
     })
+}
+
+/// The next few batches; none at the end.
+fn bundle<B>(batches: &mut impl Iterator<Item = B>) -> Vec<B> {
+    let began = Instant::now();
+    let mut bundle = Vec::with_capacity(BUNDLE);
+    while let Some(batch) = batches.next() {
+        bundle.push(batch);
+        if bundle.len() == BUNDLE || began.elapsed() > BUNDLE_TIME {
+            break;
+        }
+    }
+    bundle
 }
