@@ -128,7 +128,7 @@ fn step<T: Float, const N: usize>(
     rule: impl Rule<T, N>,
 ) {
     // The pieces are disjoint, so any split gives the same bits.
-    let size = threads::GRAIN;
+    let size = threads::GRAIN / 4;
     threads::split_together(parameter, states, (size, size), |i, parameter, states| {
         let gradient = &gradient[i * size..][..parameter.len()];
         dispatch(Step { parameter, gradient, states, rule });
