@@ -52,6 +52,7 @@
 mod readme {}
 
 mod arithmetic;
+mod conv;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
@@ -78,10 +79,11 @@ mod tensor;
 mod unary;
 mod update;
 mod views;
+mod window;
 
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
-pub use cpu::{Isa, instruction_set};
+pub use cpu::{Isa, Vector, instruction_set};
 pub use create::{Rng, rng};
 pub use element::{DType, Element, Float, Number};
 pub use error::{Error, Result};
@@ -92,3 +94,4 @@ pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;
 pub use update::Rule;
+pub use window::Window;
