@@ -36,9 +36,9 @@ impl<T: Float> Tensor<T> {
         let geometry = geometry(op, self.shape(), filter.shape(), window, groups)?;
         let bias = bias.map(|bias| checked_bias(op, bias, filter)).transpose()?;
         let (image, filter) = (self.contiguous()?, filter.contiguous()?);
-        Self::build(output_shape(&geometry), |out| {
+        Self::try_build(output_shape(&geometry), |out| {
             let bias = bias.as_ref().and_then(Self::as_slice);
-            conv::convolve(&geometry, slice(&image), slice(&filter), bias, relu, out);
+            conv::convolve(&geometry, slice(&image), slice(&filter), bias, relu, out)
         })
     }
 
@@ -62,7 +62,7 @@ impl<T: Float> Tensor<T> {
         let geometry = geometry(op, &image, filter.shape(), window, groups)?;
         self.like_output(op, &geometry)?;
         let (gradient, filter) = (self.contiguous()?, filter.contiguous()?);
-        Self::build(image, |out| conv::input_gradient(&geometry, slice(&gradient), slice(&filter), out))
+        Self::try_build(image, |out| conv::input_gradient(&geometry, slice(&gradient), slice(&filter), out))
     }
 
     /// The gradient of [`conv2d`](Self::conv2d)'s filters, `size` high and wide, from its images and the gradient of its
@@ -85,7 +85,7 @@ impl<T: Float> Tensor<T> {
         let geometry = geometry(op, self.shape(), &filter, window, groups)?;
         gradient.like_output(op, &geometry)?;
         let (image, gradient) = (self.contiguous()?, gradient.contiguous()?);
-        Self::build(filter, |out| conv::filter_gradient(&geometry, slice(&image), slice(&gradient), out))
+        Self::try_build(filter, |out| conv::filter_gradient(&geometry, slice(&image), slice(&gradient), out))
     }
 
     /// The transposed convolution: what [`conv2d`](Self::conv2d) does to its images' gradient, done to images

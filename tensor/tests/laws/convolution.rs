@@ -113,9 +113,9 @@ fn check(case: &Case) {
 
     let narrow = |t: &Tensor<f64>| t.cast::<f32>().unwrap();
     let (x, w, g) = (narrow(&x), narrow(&w), narrow(&g));
-    close(&x.conv2d(&w, None, false, window, groups).unwrap(), &y, 1e-4);
-    close(&g.conv2d_input_gradient(&w, case.image, window, groups).unwrap(), &dx, 1e-4);
-    close(&x.conv2d_filter_gradient(&g, case.kernel, window, groups).unwrap(), &dw, 1e-4);
+    close(&x.conv2d(&w, None, false, window, groups).unwrap(), &y, 3e-4);
+    close(&g.conv2d_input_gradient(&w, case.image, window, groups).unwrap(), &dx, 3e-4);
+    close(&x.conv2d_filter_gradient(&g, case.kernel, window, groups).unwrap(), &dw, 3e-4);
 }
 
 proptest! {

@@ -6,10 +6,11 @@
 //! by class, across images, so that tiles are full even where a class has one pixel an image.
 
 use super::tile::{self, Finish, Panel, Pixel, Run};
-use super::{Geometry, pad_rows, widths};
-use crate::Float;
-use crate::cpu::{Isa, Kernel, Vector, dispatch, threads};
+use super::{Choose, Geometry, Panels, pad_rows};
+use crate::cpu::buffer::Buffer;
+use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::window::Group;
+use crate::{Float, Result};
 
 /// Bytes of packed filter that are summed over at a time: half of a small second-level cache.
 const PANEL_BYTES: usize = 1 << 18;
@@ -26,7 +27,7 @@ pub(crate) fn convolve<T: Float>(
     bias: Option<&[T]>,
     relu: bool,
     out: &mut [T],
-) {
+) -> Result<()> {
     let g = geometry;
     assert_eq!(source.len(), g.batch * g.image_len(), "image of a convolution");
     assert_eq!(out.len(), g.batch * g.output_len(), "output of a convolution");
@@ -48,11 +49,16 @@ pub(crate) fn convolve<T: Float>(
         filter: Packing { filter, tap: depth * g.outputs, inner: g.outputs, outer: 1, group: width },
         bias,
         relu,
-    });
+    })
 }
 
 /// `out = ` the gradient of a convolution's input, from that of its output.
-pub(crate) fn input_gradient<T: Float>(geometry: &Geometry, gradient: &[T], filter: &[T], out: &mut [T]) {
+pub(crate) fn input_gradient<T: Float>(
+    geometry: &Geometry,
+    gradient: &[T],
+    filter: &[T],
+    out: &mut [T],
+) -> Result<()> {
     let g = geometry;
     assert_eq!(gradient.len(), g.batch * g.output_len(), "gradient of a convolution");
     assert_eq!(out.len(), g.batch * g.image_len(), "gradient of a convolution's input");
@@ -74,7 +80,7 @@ pub(crate) fn input_gradient<T: Float>(geometry: &Geometry, gradient: &[T], filt
         filter: Packing { filter, tap: depth * g.outputs, inner: 1, outer: g.outputs, group: width },
         bias: None,
         relu: false,
-    });
+    })
 }
 
 /// Sizes of an image.
@@ -121,59 +127,36 @@ struct Job<'a, T> {
     relu: bool,
 }
 
-/// The shape of the panels on the machine at hand.
-struct Panels {
-    /// Registers in a panel's row.
-    registers: usize,
-    /// Elements in a panel's row.
-    row: usize,
-    /// Panels for one group.
-    count: usize,
-}
-
-struct Choose<T> {
-    columns: usize,
-    depthwise: bool,
-    element: std::marker::PhantomData<T>,
-}
-
-impl<T: Float> Kernel for Choose<T> {
-    type Output = Panels;
-    #[inline(always)]
-    fn run<S: Isa>(self) -> Panels {
-        let most = if self.depthwise { 2 } else { tile::widest::<S>() };
-        let (registers, count) = widths::<T, S>(self.columns, most);
-        Panels { registers, row: registers * T::Vector::<S>::LANES, count }
-    }
-}
-
 /// Packs the filter, cuts the output into pieces, and runs them.
-fn run<T: Float>(mut job: Job<'_, T>) {
+fn run<T: Float>(mut job: Job<'_, T>) -> Result<()> {
     if job.out.is_empty() {
-        return;
+        return Ok(());
     }
     // Where channels do not mix, all groups together are one panel after the other, and each tap is one row.
     if job.depthwise {
         (job.groups, job.depth, job.width) = (1, 1, job.to.channels);
         job.filter = Packing { inner: 0, outer: 1, ..job.filter };
     }
-    let (columns, depthwise) = (job.width, job.depthwise);
-    let panels = dispatch(Choose::<T> { columns, depthwise, element: std::marker::PhantomData });
-    let packed = pack(&job, &panels);
-    let bias = job.bias.map(|bias| pad_rows(bias, job.width, panels.row * panels.count));
+    let depthwise = job.depthwise;
+    let panels = dispatch(Choose::<T>::new(job.width, if depthwise { [2, 2] } else { tile::WIDEST }));
+    let packed = pack(&job, &panels)?;
+    let padded = panels.row * panels.count;
+    let padded_bias = job.bias.map_or(Ok(None), |bias| pad_rows(bias, job.width, padded))?;
     // Depthwise tiles load whole registers of channels.
-    let stride = if depthwise { panels.row * panels.count } else { job.from.channels };
-    let padded = (stride != job.from.channels).then(|| pad_rows(job.source, job.from.channels, stride));
-    let source = padded.as_deref().unwrap_or(job.source);
+    let stride = if depthwise { padded } else { job.from.channels };
+    let padded_source = if depthwise { pad_rows(job.source, job.from.channels, stride)? } else { None };
+    let source = padded_source.as_deref().unwrap_or(job.source);
     let from = Plane { channels: stride, ..job.from };
+    let bias = padded_bias.as_deref().or(job.bias);
 
     let out = std::mem::take(&mut job.out);
     let row = job.to.columns * job.to.channels;
     let rows = rows_in_a_piece(&job, out.len() / row);
     threads::split_together(out, [], (rows * row, 0), |piece, out, []| {
-        let piece = Piece { job: &job, panels: &panels, source, from, packed: &packed, bias: bias.as_deref(), first: piece * rows, out };
-        dispatch(piece);
+        let first = piece * rows;
+        dispatch(Piece { job: &job, panels: &panels, source, from, packed: &packed, bias, first, out });
     });
+    Ok(())
 }
 
 /// Rows of the output in a piece: a few pieces for each thread, whole images where they are small.
@@ -186,10 +169,10 @@ fn rows_in_a_piece<T>(job: &Job<'_, T>, rows: usize) -> usize {
 }
 
 /// The filter as `[group][panel][tap, depth][row of the panel]`.
-fn pack<T: Float>(job: &Job<'_, T>, panels: &Panels) -> Vec<T> {
+fn pack<T: Float>(job: &Job<'_, T>, panels: &Panels) -> Result<Buffer<T>> {
     let taps = job.kernel.0 * job.kernel.1;
     let depth = taps * job.depth;
-    let mut packed = vec![T::ZERO; job.groups * panels.count * depth * panels.row];
+    let mut packed = Buffer::zeroed("conv2d", job.groups * panels.count * depth * panels.row)?;
     let Packing { filter, tap, inner, outer, group } = job.filter;
     let task = |i: usize, panel: &mut [T]| {
         let (g, first) = (i / panels.count, i % panels.count * panels.row);
@@ -205,7 +188,7 @@ fn pack<T: Float>(job: &Job<'_, T>, panels: &Panels) -> Vec<T> {
         part.chunks_exact_mut(depth * panels.row).enumerate().for_each(|(i, panel)| task(first + i, panel));
         false
     });
-    packed
+    Ok(packed)
 }
 
 /// Some rows of the output, of one or several images.

@@ -20,8 +20,12 @@ mod filters;
 mod gathered;
 mod tile;
 
-use crate::Float;
+use std::marker::PhantomData;
+
+use crate::cpu::buffer::Buffer;
+use crate::cpu::{Isa, Kernel, Vector, threads};
 use crate::window::Axis;
+use crate::{Float, Result};
 
 pub(crate) use filters::filter_gradient;
 pub(crate) use gathered::{convolve, input_gradient};
@@ -58,20 +62,56 @@ impl Geometry {
     }
 }
 
-/// How many registers wide a kernel's tile is for so many columns, and how many tiles there are: all of one width, so
-/// that little is left over.
-fn widths<T: Float, S: crate::Isa>(columns: usize, most: usize) -> (usize, usize) {
-    let registers = columns.div_ceil(<T::Vector<S> as crate::cpu::Vector<T>>::LANES);
-    let tiles = registers.div_ceil(most).max(1);
-    (registers.div_ceil(tiles).max(1), tiles)
+/// How the columns of a product are cut into panels of whole registers on the machine at hand: all of one width, so that
+/// little is filler.
+#[derive(Debug, Clone, Copy)]
+struct Panels {
+    /// Registers in a panel's row.
+    registers: usize,
+    /// Elements in a panel's row.
+    row: usize,
+    /// Panels beside each other, for one group.
+    count: usize,
+    /// Registers that the processor has.
+    all: usize,
 }
 
-/// `rows` rows of `width` elements with zeros after each up to `padded`; depthwise kernels and the filter's gradient
-/// load whole registers of channels.
-fn pad_rows<T: Float>(rows: &[T], width: usize, padded: usize) -> Vec<T> {
-    let mut out = vec![T::ZERO; rows.len() / width.max(1) * padded];
-    for (to, from) in out.chunks_exact_mut(padded).zip(rows.chunks_exact(width)) {
-        to[..width].copy_from_slice(from);
+/// Chooses panels for so many columns, at most `widest` registers wide with 32 registers and with 16.
+struct Choose<T> {
+    columns: usize,
+    widest: [usize; 2],
+    element: PhantomData<T>,
+}
+
+impl<T> Choose<T> {
+    fn new(columns: usize, widest: [usize; 2]) -> Self {
+        Choose { columns, widest, element: PhantomData }
     }
-    out
+}
+
+impl<T: Float> Kernel for Choose<T> {
+    type Output = Panels;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> Panels {
+        let lanes = T::Vector::<S>::LANES;
+        let widest = if S::REGISTERS >= 32 { self.widest[0] } else { self.widest[1] };
+        let registers = self.columns.div_ceil(lanes);
+        let count = registers.div_ceil(widest).max(1);
+        let registers = registers.div_ceil(count).max(1);
+        Panels { registers, row: registers * lanes, count, all: S::REGISTERS }
+    }
+}
+
+/// `rows` with zeros after every `width` elements up to `padded`, if that is more: whole registers are loaded.
+fn pad_rows<T: Float>(rows: &[T], width: usize, padded: usize) -> Result<Option<Buffer<T>>> {
+    if width == padded || width == 0 {
+        return Ok(None);
+    }
+    let mut out = Buffer::zeroed("conv2d", (rows.len() / width).saturating_mul(padded))?;
+    threads::split_units(&mut out, padded, padded, |first, out| {
+        let rows = rows[first * width..].chunks_exact(width);
+        out.chunks_exact_mut(padded).zip(rows).for_each(|(to, from)| to[..width].copy_from_slice(from));
+        false
+    });
+    Ok(Some(out))
 }

@@ -7,6 +7,9 @@
 use crate::Float;
 use crate::cpu::{Isa, Vector};
 
+/// The widest panel in registers, with 32 registers and with 16.
+pub(super) const WIDEST: [usize; 2] = [4, 2];
+
 /// Consecutive elements that every pixel of a class reads: from `shift` elements after the pixel's start; the filter's
 /// rows for them start at `row`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +89,8 @@ pub(super) unsafe fn sums<T: Float, S: Isa, const N: usize, const DEPTHWISE: boo
     }
 }
 
-/// The widest panel, in registers.
-pub(super) fn widest<S: Isa>() -> usize {
-    if S::REGISTERS >= 32 { 4 } else { 2 }
-}
+/// Elements of the largest tile: 24 registers of 16.
+const EDGE: usize = 24 * 16;
 
 /// Sums of at most `P` pixels.
 ///
@@ -103,27 +104,46 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
     out: &mut [T],
 ) {
     let lanes = T::Vector::<S>::LANES;
-    // Missing pixels repeat the last one; their sums are not written.
+    // Missing pixels repeat the last one.
     let mut tile_pixels = [pixels[pixels.len() - 1]; P];
     tile_pixels[..pixels.len()].copy_from_slice(pixels);
     let mut starts = [source.as_ptr(); P];
     for p in 0..P {
         starts[p] = starts[p].wrapping_add(tile_pixels[p].from);
     }
+    // Rows of the output; narrow ones go through `edge`, so that the loops over the tile stay short enough to be unrolled,
+    // which is what keeps the tile in registers.
+    let (width, whole) = (N * lanes, panel.columns == N * lanes);
+    let mut edge = [T::ZERO; EDGE];
+    let (out_start, edge_start) = (out.as_mut_ptr(), edge.as_mut_ptr());
+    let mut rows = [edge_start; P];
+    for p in 0..P {
+        assert!(tile_pixels[p].to + panel.columns <= out.len(), "a convolution writes outside its output");
+        rows[p] = if whole { out_start.wrapping_add(tile_pixels[p].to) } else { edge_start.wrapping_add(p * width) };
+    }
+    let copy = |p: usize, into: bool| {
+        let (row, edge) = (out_start.wrapping_add(tile_pixels[p].to), edge_start.wrapping_add(p * width));
+        let (from, to) = if into { (row, edge) } else { (edge, row) };
+        // SAFETY: the output's row has been checked above, the tile's is within `edge`; they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, panel.columns) };
+    };
     let mut tile = [[T::Vector::<S>::splat(T::ZERO); N]; P];
     let Finish { accumulate, bias, relu } = panel.finish;
     if accumulate {
+        if !whole {
+            (0..P).for_each(|p| copy(p, true));
+        }
         for p in 0..P {
-            let row = &out[tile_pixels[p].to..][..panel.columns];
             for j in 0..N {
-                tile[p][j] = read_part::<T, S>(&row[(j * lanes).min(row.len())..]);
+                // SAFETY: `rows` point to N registers, in the output or in `edge`.
+                tile[p][j] = unsafe { T::Vector::<S>::load(rows[p].add(j * lanes)) };
             }
         }
     } else if let Some(bias) = bias {
+        let bias = &bias[..N * lanes];
         for j in 0..N {
-            let bias = &bias[j * lanes..(j + 1) * lanes];
-            // SAFETY: a whole register of them.
-            let bias = unsafe { T::Vector::<S>::load(bias.as_ptr()) };
+            // SAFETY: the length has just been checked.
+            let bias = unsafe { T::Vector::<S>::load(bias.as_ptr().add(j * lanes)) };
             for p in 0..P {
                 tile[p][j] = bias;
             }
@@ -160,42 +180,14 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
             weights = weights.wrapping_add(N * lanes);
         }
     }
-    for (row, pixel) in tile.iter().zip(pixels) {
-        let out = &mut out[pixel.to..pixel.to + panel.columns];
+    for p in 0..P {
         for j in 0..N {
-            let sum = if relu { row[j].relu() } else { row[j] };
-            let start = (j * lanes).min(out.len());
-            write_part::<T, S>(sum, &mut out[start..]);
+            let sum = if relu { tile[p][j].relu() } else { tile[p][j] };
+            // SAFETY: `rows` point to N registers, in the output or in `edge`. A repeated pixel gets the same sums again.
+            unsafe { sum.store(rows[p].add(j * lanes)) };
         }
     }
-}
-
-/// A register from the start of a slice, with zeros beyond its end.
-#[inline(always)]
-fn read_part<T: Float, S: Isa>(from: &[T]) -> T::Vector<S> {
-    let lanes = T::Vector::<S>::LANES;
-    if from.len() >= lanes {
-        // SAFETY: a whole register lies within the slice.
-        unsafe { T::Vector::<S>::load(from.as_ptr()) }
-    } else {
-        let mut part = [T::ZERO; 16];
-        part[..from.len()].copy_from_slice(from);
-        // SAFETY: no register has more than 16 lanes.
-        unsafe { T::Vector::<S>::load(part.as_ptr()) }
-    }
-}
-
-/// Writes a register to the start of a slice, as far as it goes.
-#[inline(always)]
-fn write_part<T: Float, S: Isa>(sum: T::Vector<S>, to: &mut [T]) {
-    let lanes = T::Vector::<S>::LANES;
-    if to.len() >= lanes {
-        // SAFETY: a whole register lies within the slice.
-        unsafe { sum.store(to.as_mut_ptr()) };
-    } else {
-        let mut part = [T::ZERO; 16];
-        // SAFETY: no register has more than 16 lanes.
-        unsafe { sum.store(part.as_mut_ptr()) };
-        to.copy_from_slice(&part[..to.len()]);
+    if !whole {
+        (0..pixels.len()).for_each(|p| copy(p, false));
     }
 }
