@@ -9,17 +9,17 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_tensor::{Float, Isa, Rule, Tensor};
+use cairn_tensor::{Isa, Rule, Tensor, Vector};
 
 const LEAST_RUNS: usize = 10;
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Elements: enough pieces of work for many threads, few enough for the first-level caches.
-const ELEMENTS: usize = 1 << 19;
-/// Chains of multiply-adds that do not wait for each other: latency times units, with some to spare.
+/// Elements, for each of which the loop runs once: a few pieces of work for many threads.
+const ELEMENTS: usize = 1 << 18;
+/// Registers of multiply-adds that do not wait for each other: latency times units, with some to spare.
 const CHAINS: usize = 12;
 /// Multiply-adds in each chain.
-const STEPS: usize = 24;
+const STEPS: usize = 32;
 
 /// The best run of the peak loop.
 #[derive(Clone, Copy, Debug)]
@@ -30,20 +30,22 @@ pub struct Peak {
     pub flops_per_second: f64,
 }
 
-/// Multiply-adds on registers.
+/// Multiply-adds on registers; leaves the number of operations behind.
 #[derive(Clone, Copy)]
 struct Chains;
 impl Rule<f32, 0> for Chains {
     #[inline(always)]
     fn update<S: Isa>(self, parameter: &mut f32, gradient: f32, _: [&mut f32; 0]) {
-        let mut chains: [f32; CHAINS] = std::array::from_fn(|i| gradient + i as f32);
+        let (half, one) = (S::F32::splat(0.5), S::F32::splat(gradient));
+        let mut chains = [half; CHAINS];
         for _ in 0..STEPS {
             for chain in &mut chains {
-                // Converges to 2 from anywhere: no denormals, no infinities.
-                *chain = chain.fma::<S>(0.5, 1.0);
+                // Converges to twice the gradient from anywhere: no denormals, no infinities.
+                *chain = chain.mul_add(half, one);
             }
         }
-        *parameter = chains.iter().sum();
+        black_box(chains);
+        *parameter = (2 * CHAINS * STEPS * S::F32::LANES) as f32;
     }
 }
 
@@ -55,7 +57,8 @@ pub fn measure() -> anyhow::Result<Peak> {
     let mut out = Tensor::<f32>::zeros([ELEMENTS])?;
     let x = Tensor::<f32>::ones([ELEMENTS])?;
     let seconds = best(LEAST_TIME, || Ok(out.update(black_box(&x), [], Chains)?))?;
-    Ok(Peak { seconds, flops_per_second: (2 * CHAINS * STEPS * ELEMENTS) as f64 / seconds })
+    let flops = out.to_vec().into_iter().map(f64::from).sum::<f64>();
+    Ok(Peak { seconds, flops_per_second: flops / seconds })
 }
 
 /// The least seconds of the runs that fit into `time`, after one that does not count.
