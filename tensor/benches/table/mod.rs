@@ -78,7 +78,12 @@ pub(crate) fn operations() -> Vec<Operation> {
     let product = |m: usize, k: usize, n: usize| Bound::Arithmetic(2 * m * k * n);
 
     row!("add/1M", mega(3), [x = normal([M]), y = normal([M])], x.add(&y));
-    row!("add_broadcast_row/1024x1024", mega(2), [m = normal([1024, 1024]), row = normal([1024])], m.add(&row));
+    row!(
+        "add_broadcast_row/1024x1024",
+        mega(2),
+        [m = normal([1024, 1024]), row = normal([1024])],
+        m.add(&row)
+    );
     row!("mul_scalar/1M", mega(2), [x = normal([M])], x.scale(1.5));
     row!(
         "add/1K",
@@ -118,13 +123,15 @@ pub(crate) fn operations() -> Vec<Operation> {
     row!("cumsum/1024x1024", [m = normal([1024, 1024])], m.cumsum(1));
     row!("transpose_copy/1024x1024", mega(2), [m = normal([1024, 1024])], m.t().and_then(|t| t.contiguous()));
     row!(
-        "nchw_to_nhwc_copy/32x64x28x28", Bound::Memory(2 * 4 * 32 * 64 * 28 * 28),
+        "nchw_to_nhwc_copy/32x64x28x28",
+        Bound::Memory(2 * 4 * 32 * 64 * 28 * 28),
         [x = normal([32, 64, 28, 28])],
         x.permute([0, 2, 3, 1]).and_then(|x| x.contiguous())
     );
     row!("cat_axis1/2x1024x1024", mega(4), [m = normal([1024, 1024])], Tensor::cat(&[&m, &m], 1));
     row!(
-        "index_select/10000x128[3200]", Bound::Memory(2 * 4 * 3200 * 128),
+        "index_select/10000x128[3200]",
+        Bound::Memory(2 * 4 * 3200 * 128),
         [
             table = normal([10_000, 128]),
             picks = (0..3200u32).map(|i| i.wrapping_mul(2_654_435_761) % 10_000).collect::<Vec<_>>()
@@ -134,18 +141,30 @@ pub(crate) fn operations() -> Vec<Operation> {
     row!("topk10/1000x26744", [x = normal([1000, 26_744])], x.topk(10, 1));
     row!("sort/1M", [x = normal([M])], x.sort(0, false));
     for n in [64, 256, 1024] {
-        row!(format!("matmul/{n}x{n}x{n}"), product(n, n, n), [a = normal([n, n]), b = normal([n, n])], a.matmul(&b));
+        row!(
+            format!("matmul/{n}x{n}x{n}"),
+            product(n, n, n),
+            [a = normal([n, n]), b = normal([n, n])],
+            a.matmul(&b)
+        );
     }
     for (m, k, n) in [(32, 784, 64), (128, 64, 256), (3872, 288, 64), (1, 784, 64)] {
-        row!(format!("matmul/{m}x{k}x{n}"), product(m, k, n), [a = normal([m, k]), b = normal([k, n])], a.matmul(&b));
+        row!(
+            format!("matmul/{m}x{k}x{n}"),
+            product(m, k, n),
+            [a = normal([m, k]), b = normal([k, n])],
+            a.matmul(&b)
+        );
     }
     row!(
-        "matmul_transposed_lhs/32x784x64", product(32, 784, 64),
+        "matmul_transposed_lhs/32x784x64",
+        product(32, 784, 64),
         [a = normal([784, 32]).t().expect("a matrix"), b = normal([784, 64])],
         a.matmul(&b)
     );
     row!(
-        "batched_matmul/64x128x64x128", product(64 * 128, 64, 128),
+        "batched_matmul/64x128x64x128",
+        product(64 * 128, 64, 128),
         [a = normal([64, 128, 64]), b = normal([64, 64, 128])],
         a.matmul(&b)
     );

@@ -14,10 +14,11 @@
 //! | [`pool`] | the helper threads |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
-//! | [`math`] | exp, log, tanh … as polynomials |
+//! | [`math`], [`math64`] | exp, log, tanh … as polynomials, in single and double precision |
 //! | [`elementwise`] | one, two and three operand maps, in-place updates |
 //! | [`reduce`] | sums, extrema over axes |
 //! | [`copy`] | gathering strided views into order |
+//! | [`transpose`] | one tile of a transposed copy |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
@@ -32,6 +33,7 @@ pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
+pub(crate) mod math64;
 pub(crate) mod nest;
 mod pool;
 pub(crate) mod reduce;
@@ -40,7 +42,8 @@ pub(crate) mod scan;
 mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
+mod transpose;
 
 pub use isa::{Isa, instruction_set};
-pub use simd::Vector;
 pub(crate) use isa::{Kernel, dispatch};
+pub use simd::Vector;
