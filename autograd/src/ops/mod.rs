@@ -4,13 +4,17 @@
 //! operation and what must be kept for it. In the comments `g` is the gradient of the output.
 
 mod arithmetic;
+mod einsum;
 mod functions;
+mod indexing;
 mod join;
 mod layers;
 mod lookup;
+mod parts;
 mod products;
 mod reductions;
 mod rows;
+mod statistics;
 mod views;
 
 use cairn_tensor::{Float, Tensor};
