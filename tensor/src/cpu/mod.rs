@@ -23,12 +23,17 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
+//! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
 pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod elementwise;
+#[cfg(feature = "linalg")]
+pub(crate) mod factor;
+#[cfg(feature = "faer")]
+pub(crate) mod faer_view;
 pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
