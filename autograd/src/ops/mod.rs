@@ -9,6 +9,8 @@ mod functions;
 mod indexing;
 mod join;
 mod layers;
+#[cfg(feature = "linalg")]
+mod linalg;
 mod lookup;
 mod parts;
 mod products;

@@ -123,7 +123,7 @@ fn share<T: Float>(elements: usize, results: usize) -> T {
 
 /// For each element the product of all others it is multiplied with: total / x, unless there are zeros, where one zero
 /// leaves its own entry alone and two leave none.
-fn product_of_others<T: Float>(x: &Tensor<T>, axes: &Axes) -> cairn_tensor::Result<Tensor<T>> {
+pub(super) fn product_of_others<T: Float>(x: &Tensor<T>, axes: &Axes) -> cairn_tensor::Result<Tensor<T>> {
     let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
     let is_zero = x.eq(&zero)?;
     let without_zeros = is_zero.select(&one, x)?;
