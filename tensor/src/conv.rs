@@ -103,7 +103,8 @@ impl<T: Float> Tensor<T> {
         groups: usize,
     ) -> Result<Self> {
         let op = "conv_transpose2d";
-        let (&[_, height, width, channels], &[rows, columns, _, inputs]) = (self.shape(), filter.shape()) else {
+        let (&[_, height, width, channels], &[rows, columns, _, inputs]) = (self.shape(), filter.shape())
+        else {
             return Err(Error::mismatch(op, self.shape(), filter.shape(), FOUR_AXES));
         };
         if channels != inputs {
@@ -113,9 +114,12 @@ impl<T: Float> Tensor<T> {
         let size = window.transposed_output([rows, columns], [height, width], extra)?;
         let out = self.conv2d_input_gradient(filter, size, window, groups)?;
         match bias {
-            Some(bias) if bias.shape() != [out.shape()[3]] => {
-                Err(Error::mismatch(op, filter.shape(), bias.shape(), "the bias must have one value per output"))
-            }
+            Some(bias) if bias.shape() != [out.shape()[3]] => Err(Error::mismatch(
+                op,
+                filter.shape(),
+                bias.shape(),
+                "the bias must have one value per output",
+            )),
             Some(bias) => out.add(bias),
             None => Ok(out),
         }
@@ -149,7 +153,8 @@ impl<T: Float> Tensor<T> {
     }
 }
 
-const FOUR_AXES: &str = "[batch, height, width, channels] and [height, width, channels / groups, outputs] are needed";
+const FOUR_AXES: &str =
+    "[batch, height, width, channels] and [height, width, channels / groups, outputs] are needed";
 
 /// A sequence as an image of height 1.
 fn as_image<T: Float>(op: &'static str, sequence: &Tensor<T>) -> Result<Tensor<T>> {

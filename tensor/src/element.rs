@@ -11,8 +11,8 @@
 
 use std::fmt::{self, Debug, Display};
 
-use crate::cpu::{Isa, Vector};
 use crate::cpu::math;
+use crate::cpu::{Isa, Vector};
 
 /// The name of an element type, for error messages and file headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -22,6 +22,8 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
+//! | [`pooling`] | maximum and mean over windows |
+//! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
@@ -33,7 +35,9 @@ mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod nest;
+pub(crate) mod normalize;
 mod pool;
+pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod rows;
 pub(crate) mod scan;
@@ -42,5 +46,5 @@ pub(crate) mod sort;
 pub(crate) mod threads;
 
 pub use isa::{Isa, instruction_set};
-pub use simd::Vector;
 pub(crate) use isa::{Kernel, dispatch};
+pub use simd::Vector;
