@@ -5,7 +5,7 @@
 //! anyway: no indices are stored.
 
 use crate::Float;
-use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::cpu::{Isa, Kernel, Vector, dispatch, threads};
 
 /// The pixels of one window along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +45,16 @@ impl Windows {
     fn for_each_tap(&self, window: usize, mut f: impl FnMut(usize)) {
         let [_, width, channels] = self.image;
         let (y, x) = (window / self.columns.len(), window % self.columns.len());
-        for row in self.rows[y].pixels() {
-            for column in self.columns[x].pixels() {
+        let (rows, columns) = (self.rows[y], self.columns[x]);
+        // Not `step_by`, which divides to know its length.
+        let mut row = rows.start;
+        while row < rows.end {
+            let mut column = columns.start;
+            while column < columns.end {
                 f((row * width + column) * channels);
+                column += columns.step;
             }
+            row += rows.step;
         }
     }
 }
@@ -166,7 +172,6 @@ impl<T: Float> Kernel for Gradient<'_, T> {
         let Gradient { windows, spread, gradient, first, out } = self;
         let (image_len, channels) = (windows.image_len(), windows.image[2]);
         let count = windows.rows.len() * windows.columns.len();
-        let mut left = vec![T::ZERO; channels];
         for (i, out) in out.chunks_exact_mut(image_len).enumerate() {
             out.fill(T::ZERO);
             let image = first + i;
@@ -176,25 +181,53 @@ impl<T: Float> Kernel for Gradient<'_, T> {
                 match spread {
                     Spread::Max(x, y) => {
                         let (x, y) = (&x[image * image_len..][..image_len], &y[at..at + channels]);
-                        // What no tap has taken yet.
-                        left.copy_from_slice(g);
-                        windows.for_each_tap(window, |tap| {
-                            let (x, out) = (&x[tap..tap + channels], &mut out[tap..tap + channels]);
-                            for c in 0..channels {
-                                let hit = x[c] == y[c] || x[c].is_nan();
-                                out[c] += if hit { left[c] } else { T::ZERO };
-                                left[c] = if hit { T::ZERO } else { left[c] };
-                            }
-                        });
+                        max_gradient::<T, S>(windows, window, (x, y, g), out);
                     }
-                    Spread::Mean(factors) => {
-                        left.iter_mut().zip(g).for_each(|(l, &g)| *l = g * factors[window]);
-                        windows.for_each_tap(window, |tap| {
-                            out[tap..tap + channels].iter_mut().zip(&left).for_each(|(o, &l)| *o += l);
-                        });
-                    }
+                    Spread::Mean(factors) => windows.for_each_tap(window, |tap| {
+                        let factor = factors[window];
+                        out[tap..tap + channels].iter_mut().zip(g).for_each(|(o, &g)| *o += g * factor);
+                    }),
                 }
             }
         }
+    }
+}
+
+/// Gives each channel's gradient to the first tap that equals the maximum.
+#[inline(always)]
+fn max_gradient<T: Float, S: Isa>(
+    windows: &Windows,
+    window: usize,
+    (x, y, g): (&[T], &[T], &[T]),
+    out: &mut [T],
+) {
+    let lanes = T::Vector::<S>::LANES;
+    let channels = windows.image[2];
+    let whole = channels / lanes * lanes;
+    assert!(
+        y.len() == channels && g.len() == channels && x.len() == windows.image_len() && x.len() == out.len()
+    );
+    for c in (0..whole).step_by(lanes) {
+        // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image.
+        unsafe {
+            let y = T::Vector::<S>::load(y.as_ptr().add(c));
+            // What no tap has taken yet.
+            let mut left = T::Vector::<S>::load(g.as_ptr().add(c));
+            windows.for_each_tap(window, |tap| {
+                let to = out.as_mut_ptr().add(tap + c);
+                let [given, rest] = T::Vector::<S>::load(x.as_ptr().add(tap + c)).deal(y, left);
+                T::Vector::<S>::load(to).add(given).store(to);
+                left = rest;
+            });
+        }
+    }
+    for c in whole..channels {
+        let mut left = g[c];
+        windows.for_each_tap(window, |tap| {
+            if x[tap + c] == y[c] || x[tap + c].is_nan() {
+                out[tap + c] += left;
+                left = T::ZERO;
+            }
+        });
     }
 }
