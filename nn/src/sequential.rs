@@ -67,7 +67,17 @@ impl Sequential {
             let why = format!("the model takes batches of {}", self.input);
             return Err(Error::BadInput { input: value.shape().into(), why });
         }
-        for named in &self.layers {
+        let mut layers = self.layers.iter().peekable();
+        while let Some(named) = layers.next() {
+            // A convolution computes the pooling after it along with itself.
+            if let (Value::Floats(x), Some(pool)) =
+                (&value, layers.peek().and_then(|next| next.layer.max_pool()))
+                && let Some(output) = named.layer.pooled(x, pool)
+            {
+                value = Value::Floats(output.map_err(|error| error.at(&named.name))?);
+                layers.next();
+                continue;
+            }
             let output = named.layer.forward(value, cx).map_err(|error| error.at(&named.name))?;
             value = Value::Floats(output);
         }

@@ -32,7 +32,7 @@
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
-//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //!
@@ -55,6 +55,7 @@ mod readme {}
 mod arithmetic;
 mod batch_norm;
 mod conv;
+mod conv_pool;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
@@ -86,6 +87,7 @@ mod views;
 mod window;
 
 pub use batch_norm::BatchNorm;
+pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
