@@ -14,10 +14,11 @@
 //! | [`pool`] | the helper threads |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
-//! | [`math`] | exp, log, tanh … as polynomials |
+//! | [`math`], [`math64`] | exp, log, tanh … as polynomials, in single and double precision |
 //! | [`elementwise`] | one, two and three operand maps, in-place updates |
 //! | [`reduce`] | sums, extrema over axes |
 //! | [`copy`] | gathering strided views into order |
+//! | [`transpose`] | one tile of a transposed copy |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
@@ -34,6 +35,7 @@ pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
+pub(crate) mod math64;
 pub(crate) mod nest;
 pub(crate) mod normalize;
 mod pool;
@@ -44,6 +46,7 @@ pub(crate) mod scan;
 mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
+mod transpose;
 
 pub use isa::{Isa, instruction_set};
 pub(crate) use isa::{Kernel, dispatch};
