@@ -103,7 +103,8 @@ impl<T: Float> Tensor<T> {
         groups: usize,
     ) -> Result<Self> {
         let op = "conv_transpose2d";
-        let (&[_, height, width, channels], &[rows, columns, _, inputs]) = (self.shape(), filter.shape()) else {
+        let (&[_, height, width, channels], &[rows, columns, _, inputs]) = (self.shape(), filter.shape())
+        else {
             return Err(Error::mismatch(op, self.shape(), filter.shape(), FOUR_AXES));
         };
         if channels != inputs {
@@ -113,9 +114,12 @@ impl<T: Float> Tensor<T> {
         let size = window.transposed_output([rows, columns], [height, width], extra)?;
         let out = self.conv2d_input_gradient(filter, size, window, groups)?;
         match bias {
-            Some(bias) if bias.shape() != [out.shape()[3]] => {
-                Err(Error::mismatch(op, filter.shape(), bias.shape(), "the bias must have one value per output"))
-            }
+            Some(bias) if bias.shape() != [out.shape()[3]] => Err(Error::mismatch(
+                op,
+                filter.shape(),
+                bias.shape(),
+                "the bias must have one value per output",
+            )),
             Some(bias) => out.add(bias),
             None => Ok(out),
         }
@@ -139,7 +143,7 @@ impl<T: Float> Tensor<T> {
     }
 
     /// An error unless this is shaped like the output of a convolution.
-    fn like_output(&self, op: &'static str, geometry: &Geometry) -> Result<()> {
+    pub(crate) fn like_output(&self, op: &'static str, geometry: &Geometry) -> Result<()> {
         let expected = output_shape(geometry);
         if self.dims() == &expected {
             Ok(())
@@ -149,7 +153,8 @@ impl<T: Float> Tensor<T> {
     }
 }
 
-const FOUR_AXES: &str = "[batch, height, width, channels] and [height, width, channels / groups, outputs] are needed";
+const FOUR_AXES: &str =
+    "[batch, height, width, channels] and [height, width, channels / groups, outputs] are needed";
 
 /// A sequence as an image of height 1.
 fn as_image<T: Float>(op: &'static str, sequence: &Tensor<T>) -> Result<Tensor<T>> {
@@ -160,7 +165,7 @@ fn as_image<T: Float>(op: &'static str, sequence: &Tensor<T>) -> Result<Tensor<T
     }
 }
 
-fn geometry(
+pub(crate) fn geometry(
     op: &'static str,
     image: &[usize],
     filter: &[usize],
@@ -185,11 +190,15 @@ fn geometry(
     Ok(Geometry { batch, rows, columns, channels, outputs, groups })
 }
 
-fn output_shape(geometry: &Geometry) -> Shape {
+pub(crate) fn output_shape(geometry: &Geometry) -> Shape {
     [geometry.batch, geometry.rows.output, geometry.columns.output, geometry.outputs].into()
 }
 
-fn checked_bias<T: Float>(op: &'static str, bias: &Tensor<T>, filter: &Tensor<T>) -> Result<Tensor<T>> {
+pub(crate) fn checked_bias<T: Float>(
+    op: &'static str,
+    bias: &Tensor<T>,
+    filter: &Tensor<T>,
+) -> Result<Tensor<T>> {
     if bias.shape() == [filter.shape()[3]] {
         bias.contiguous()
     } else {
@@ -198,6 +207,6 @@ fn checked_bias<T: Float>(op: &'static str, bias: &Tensor<T>, filter: &Tensor<T>
 }
 
 /// The elements of a tensor that has been made contiguous.
-fn slice<T: Float>(tensor: &Tensor<T>) -> &[T] {
+pub(crate) fn slice<T: Float>(tensor: &Tensor<T>) -> &[T] {
     tensor.as_slice().unwrap_or_default()
 }

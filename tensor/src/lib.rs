@@ -33,6 +33,7 @@
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
@@ -54,7 +55,9 @@
 mod readme {}
 
 mod arithmetic;
+mod batch_norm;
 mod conv;
+mod conv_pool;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
@@ -73,7 +76,9 @@ mod linalg;
 mod linear;
 mod matmul;
 mod npy;
+mod pool;
 mod reduce;
+mod resize;
 mod scan;
 mod serial;
 mod shape;
@@ -87,6 +92,8 @@ mod update;
 mod views;
 mod window;
 
+pub use batch_norm::BatchNorm;
+pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
@@ -98,6 +105,8 @@ pub use half::{bf16, f16};
 pub use linalg::Field;
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
+pub use pool::Pool;
+pub use resize::Resize;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;

@@ -103,9 +103,10 @@ impl Window {
                 .and_then(|(a, b)| a.checked_add(b)?.checked_add(1)?.checked_add(extra[i]))
                 .ok_or_else(|| too_large(op))?;
             let cut = self.padding[i][0].checked_add(self.padding[i][1]).ok_or_else(|| too_large(op))?;
-            image[i] = full.checked_sub(cut).filter(|&n| n > 0 && windows[i] > 0).ok_or_else(|| {
-                Error::bad_shape(op, &windows, "the padding leaves nothing of the output")
-            })?;
+            image[i] = full
+                .checked_sub(cut)
+                .filter(|&n| n > 0 && windows[i] > 0)
+                .ok_or_else(|| Error::bad_shape(op, &windows, "the padding leaves nothing of the output"))?;
         }
         Ok(image)
     }

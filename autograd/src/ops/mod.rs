@@ -6,7 +6,11 @@
 mod arithmetic;
 mod einsum;
 mod functions;
+<<<<<<< HEAD
 mod indexing;
+=======
+mod images;
+>>>>>>> main
 mod join;
 mod layers;
 #[cfg(feature = "linalg")]

@@ -23,7 +23,12 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
+<<<<<<< HEAD
 //! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
+=======
+//! | [`pooling`] | maximum and mean over windows |
+//! | [`normalize`] | statistics of columns and maps with them |
+>>>>>>> main
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
@@ -40,7 +45,9 @@ pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod nest;
+pub(crate) mod normalize;
 mod pool;
+pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod rows;
 pub(crate) mod scan;

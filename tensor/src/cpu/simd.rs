@@ -29,9 +29,17 @@ pub trait Vector<T: Copy>: Copy + Send + Sync {
     #[must_use]
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 
+    /// The sum.
+    #[must_use]
+    fn add(self, other: Self) -> Self;
+
     /// The greater of each lane and zero; NaN stays.
     #[must_use]
     fn relu(self) -> Self;
+
+    /// Each lane of `left` either to the first result, where this equals `other` or is NaN, or else to the second.
+    #[must_use]
+    fn deal(self, other: Self, left: Self) -> [Self; 2];
 }
 
 /// A register of the target's baseline, and of what the compiler makes of it.
@@ -69,8 +77,21 @@ macro_rules! portable {
                 }))
             }
             #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                Portable(std::array::from_fn(|i| self.0[i] + other.0[i]))
+            }
+            #[inline(always)]
             fn relu(self) -> Self {
                 Portable(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
+            }
+            #[inline(always)]
+            fn deal(self, other: Self, left: Self) -> [Self; 2] {
+                let mut parts = [[0.0; $lanes]; 2];
+                for i in 0..$lanes {
+                    let hit = self.0[i] == other.0[i] || self.0[i].is_nan();
+                    parts[usize::from(!hit)][i] = left.0[i];
+                }
+                parts.map(Portable)
             }
         }
     };
@@ -85,7 +106,7 @@ pub(crate) mod x86 {
     use super::Vector;
 
     macro_rules! register {
-        ($name:ident, $register:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $fma:ident, $max:ident, $zero:ident) => {
+        ($name:ident, $register:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $fma:ident, $max:ident, $zero:ident, $add:ident, $deal:expr) => {
             #[derive(Debug, Clone, Copy)]
             pub(crate) struct $name($register);
 
@@ -114,16 +135,109 @@ pub(crate) mod x86 {
                     Self(unsafe { $fma(self.0, factor.0, addend.0) })
                 }
                 #[inline(always)]
+                fn add(self, other: Self) -> Self {
+                    // SAFETY: the processor has the instruction, see above.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+                #[inline(always)]
                 fn relu(self) -> Self {
                     // `max` gives its second operand where one is NaN.
                     // SAFETY: the processor has the instruction, see above.
                     Self(unsafe { $max($zero(), self.0) })
                 }
+                #[inline(always)]
+                fn deal(self, other: Self, left: Self) -> [Self; 2] {
+                    // SAFETY: the processor has the instructions, see above.
+                    unsafe { $deal(self.0, other.0, left.0) }.map(Self)
+                }
             }
         };
     }
-    register!(F32x16, __m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_max_ps, _mm512_setzero_ps);
-    register!(F64x8, __m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_max_pd, _mm512_setzero_pd);
-    register!(F32x8, __m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_setzero_ps);
-    register!(F64x4, __m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_max_pd, _mm256_setzero_pd);
+
+    /// `deal` by a mask of bits.
+    macro_rules! deal_by_bits {
+        ($register:ty, $compare:ident, $move:ident) => {{
+            #[inline(always)]
+            unsafe fn deal(x: $register, y: $register, left: $register) -> [$register; 2] {
+                // SAFETY: the caller has seen that the processor has the instructions.
+                unsafe {
+                    let hit = $compare::<_CMP_EQ_OQ>(x, y) | $compare::<_CMP_UNORD_Q>(x, x);
+                    [$move(hit, left), $move(!hit, left)]
+                }
+            }
+            deal
+        }};
+    }
+
+    /// `deal` by a mask of lanes.
+    macro_rules! deal_by_lanes {
+        ($register:ty, $compare:ident, $or:ident, $and:ident, $andnot:ident) => {{
+            #[inline(always)]
+            unsafe fn deal(x: $register, y: $register, left: $register) -> [$register; 2] {
+                // SAFETY: the caller has seen that the processor has the instructions.
+                unsafe {
+                    let hit = $or($compare::<_CMP_EQ_OQ>(x, y), $compare::<_CMP_UNORD_Q>(x, x));
+                    [$and(hit, left), $andnot(hit, left)]
+                }
+            }
+            deal
+        }};
+    }
+
+    register!(
+        F32x16,
+        __m512,
+        f32,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_max_ps,
+        _mm512_setzero_ps,
+        _mm512_add_ps,
+        deal_by_bits!(__m512, _mm512_cmp_ps_mask, _mm512_maskz_mov_ps)
+    );
+    register!(
+        F64x8,
+        __m512d,
+        f64,
+        8,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_max_pd,
+        _mm512_setzero_pd,
+        _mm512_add_pd,
+        deal_by_bits!(__m512d, _mm512_cmp_pd_mask, _mm512_maskz_mov_pd)
+    );
+    register!(
+        F32x8,
+        __m256,
+        f32,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_max_ps,
+        _mm256_setzero_ps,
+        _mm256_add_ps,
+        deal_by_lanes!(__m256, _mm256_cmp_ps, _mm256_or_ps, _mm256_and_ps, _mm256_andnot_ps)
+    );
+    register!(
+        F64x4,
+        __m256d,
+        f64,
+        4,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_max_pd,
+        _mm256_setzero_pd,
+        _mm256_add_pd,
+        deal_by_lanes!(__m256d, _mm256_cmp_pd, _mm256_or_pd, _mm256_and_pd, _mm256_andnot_pd)
+    );
 }

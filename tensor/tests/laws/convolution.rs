@@ -231,12 +231,18 @@ fn empty_batches_and_no_channels() {
     assert_eq!(gradient.to_vec(), [0.0; 72]);
     let flat = Tensor::<f32>::zeros([1, 5, 5, 0]).unwrap();
     let bias = Tensor::from_vec(vec![1.0f32, -1.0], [2]).unwrap();
-    let y = flat.conv2d(&Tensor::zeros([3, 3, 0, 2]).unwrap(), Some(&bias), true, &Window::default(), 1).unwrap();
+    let y =
+        flat.conv2d(&Tensor::zeros([3, 3, 0, 2]).unwrap(), Some(&bias), true, &Window::default(), 1).unwrap();
     assert_eq!(y.to_vec(), [1.0, 0.0].repeat(9));
     let x = Tensor::<f32>::zeros([1, 5, 5, 2]).unwrap();
     let y = x.conv2d(&Tensor::zeros([3, 3, 2, 0]).unwrap(), None, false, &Window::default(), 1).unwrap();
     assert_eq!(y.shape(), [1, 3, 3, 0]);
-    assert_eq!(y.conv2d_input_gradient(&Tensor::zeros([3, 3, 2, 0]).unwrap(), [5, 5], &Window::default(), 1).unwrap().to_vec(), [0.0; 50]);
+    assert_eq!(
+        y.conv2d_input_gradient(&Tensor::zeros([3, 3, 2, 0]).unwrap(), [5, 5], &Window::default(), 1)
+            .unwrap()
+            .to_vec(),
+        [0.0; 50]
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod convolution;
 mod elementwise;
 mod errors;
 mod files;
+mod images;
 mod layout;
 mod naive;
 mod parts;

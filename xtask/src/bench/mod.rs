@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::format::{count, terminal_table};
 
+mod cnn;
 mod mlp;
 mod ops;
 mod peak;
@@ -35,7 +36,7 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH];
+pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];

@@ -5,12 +5,14 @@
 use crate::check::Check;
 
 mod classified;
+mod cnn;
+mod digits;
 mod mlp;
 mod svd;
 mod training;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] = &[&mlp::CHECK, &svd::CHECK];
+pub const ALL: &[&Check] = &[&mlp::CHECK, &cnn::CHECK, &svd::CHECK];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {

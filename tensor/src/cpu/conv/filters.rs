@@ -237,7 +237,8 @@ impl<T: Float> Tiles<'_, T> {
             let end = tiles.min((part + 1) * tiles_of_part - self.first);
             let last = all.min((part + 1) * job.lines);
             let lines = part * job.lines..last;
-            let plans: Vec<Plan<R>> = (tile..end).map(|t| job.plan((self.first + t) % tiles_of_part)).collect();
+            let plans: Vec<Plan<R>> =
+                (tile..end).map(|t| job.plan((self.first + t) % tiles_of_part)).collect();
             let sums = &mut self.sums[tile * tile_len..end * tile_len];
             for start in lines.clone().step_by(job.near) {
                 let near = start..last.min(start + job.near);

@@ -33,6 +33,9 @@ pub(crate) fn convolve<T: Float>(
     assert_eq!(out.len(), g.batch * g.output_len(), "output of a convolution");
     let (depth, width) = (g.channels / g.groups, g.outputs / g.groups);
     assert_eq!(filter.len(), g.taps() * depth * g.outputs, "filter of a convolution");
+    if out.is_empty() {
+        return Ok(());
+    }
     run(Job {
         source,
         out,
@@ -64,6 +67,9 @@ pub(crate) fn input_gradient<T: Float>(
     assert_eq!(out.len(), g.batch * g.image_len(), "gradient of a convolution's input");
     let (depth, width) = (g.channels / g.groups, g.outputs / g.groups);
     assert_eq!(filter.len(), g.taps() * depth * g.outputs, "filter of a convolution");
+    if out.is_empty() {
+        return Ok(());
+    }
     run(Job {
         source: gradient,
         out,
@@ -129,9 +135,6 @@ struct Job<'a, T> {
 
 /// Packs the filter, cuts the output into pieces, and runs them.
 fn run<T: Float>(mut job: Job<'_, T>) -> Result<()> {
-    if job.out.is_empty() {
-        return Ok(());
-    }
     // Where channels do not mix, all groups together are one panel after the other, and each tap is one row.
     if job.depthwise {
         (job.groups, job.depth, job.width) = (1, 1, job.to.channels);
@@ -252,7 +255,12 @@ impl<T: Float> Piece<'_, T> {
                         // SAFETY: `check_reach` has checked what is read of the source; runs lie within the panel,
                         // whose rows are numbered by taps and channels; the tile checks what it writes.
                         unsafe {
-                            tile::sums::<T, S, N, DEPTHWISE>(source, &panel, &pixels, &mut self.out[written..]);
+                            tile::sums::<T, S, N, DEPTHWISE>(
+                                source,
+                                &panel,
+                                &pixels,
+                                &mut self.out[written..],
+                            );
                         }
                     }
                 }
@@ -262,15 +270,25 @@ impl<T: Float> Piece<'_, T> {
 }
 
 /// The part of the source that starts with channel `first`, after a check that all pixels' runs lie within it.
-fn check_reach<'a, T>(source: &'a [T], first: usize, pixels: &[Pixel], runs: &[Run], register: usize) -> &'a [T] {
+fn check_reach<'a, T>(
+    source: &'a [T],
+    first: usize,
+    pixels: &[Pixel],
+    runs: &[Run],
+    register: usize,
+) -> &'a [T] {
     let source = &source[first.min(source.len())..];
     let ends = |f: fn(isize, isize) -> isize, start: isize| {
         pixels.iter().map(|pixel| pixel.from as isize).fold(start, f)
     };
     if let (false, Some(lowest)) = (pixels.is_empty(), runs.iter().map(|run| run.shift).min()) {
-        let highest = runs.iter().map(|run| run.shift + run.len.max(register) as isize).max().unwrap_or(lowest);
+        let highest =
+            runs.iter().map(|run| run.shift + run.len.max(register) as isize).max().unwrap_or(lowest);
         let (least, greatest) = (ends(isize::min, isize::MAX), ends(isize::max, 0));
-        assert!(least + lowest >= 0 && greatest + highest <= source.len() as isize, "a convolution reads outside its image");
+        assert!(
+            least + lowest >= 0 && greatest + highest <= source.len() as isize,
+            "a convolution reads outside its image"
+        );
     }
     source
 }
@@ -289,10 +307,12 @@ fn list_pixels<T: Float>(piece: &Piece<'_, T>, rows: &Group, columns: &Group, li
             }
             let start = image * from.len() + y.base * from.columns * from.channels;
             let end = (line - piece.first) * row;
-            list.extend(columns.positions.iter().map(|x| Pixel {
-                from: start + x.base * from.channels,
-                to: end + x.at * to.channels,
-            }));
+            list.extend(
+                columns
+                    .positions
+                    .iter()
+                    .map(|x| Pixel { from: start + x.base * from.channels, to: end + x.at * to.channels }),
+            );
         }
     }
 }

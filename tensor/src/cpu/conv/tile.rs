@@ -119,7 +119,11 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
     let mut rows = [edge_start; P];
     for p in 0..P {
         assert!(tile_pixels[p].to + panel.columns <= out.len(), "a convolution writes outside its output");
-        rows[p] = if whole { out_start.wrapping_add(tile_pixels[p].to) } else { edge_start.wrapping_add(p * width) };
+        rows[p] = if whole {
+            out_start.wrapping_add(tile_pixels[p].to)
+        } else {
+            edge_start.wrapping_add(p * width)
+        };
     }
     let copy = |p: usize, into: bool| {
         let (row, edge) = (out_start.wrapping_add(tile_pixels[p].to), edge_start.wrapping_add(p * width));
