@@ -6,11 +6,8 @@
 mod arithmetic;
 mod einsum;
 mod functions;
-<<<<<<< HEAD
-mod indexing;
-=======
 mod images;
->>>>>>> main
+mod indexing;
 mod join;
 mod layers;
 #[cfg(feature = "linalg")]

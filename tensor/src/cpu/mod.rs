@@ -23,12 +23,9 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
-<<<<<<< HEAD
 //! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
-=======
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`normalize`] | statistics of columns and maps with them |
->>>>>>> main
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
