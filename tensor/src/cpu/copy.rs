@@ -151,13 +151,8 @@ impl<T: Element> Kernel for Strip<'_, T> {
         let (whole_rows, whole_columns) = (count / TILE * TILE, len / TILE * TILE);
         for column in (0..whole_columns).step_by(TILE) {
             for row in (0..whole_rows).step_by(TILE) {
-                let lines = std::array::from_fn(|c| {
-                    let line = &storage[source(column + c) + row..];
-                    line.first_chunk::<TILE>().expect("a tile lies within the view")
-                });
-                for (r, line) in transpose::tile::<S, T>(lines).iter().enumerate() {
-                    out[(row + r) * out_step + column..][..TILE].copy_from_slice(line);
-                }
+                let out = &mut out[row * out_step + column..];
+                transpose::tile::<S, T>(storage, source(column) + row, step, out, out_step);
             }
         }
         // The edges: whole rows below the tiles, columns beside them.

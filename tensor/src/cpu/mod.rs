@@ -23,6 +23,7 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
+//! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
@@ -31,6 +32,10 @@ pub(crate) mod buffer;
 pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod elementwise;
+#[cfg(feature = "linalg")]
+pub(crate) mod factor;
+#[cfg(feature = "faer")]
+pub(crate) mod faer_view;
 pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
