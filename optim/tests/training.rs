@@ -4,8 +4,8 @@ use cairn_autograd::Var;
 use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
 use cairn_nn::Activation::{Relu, Softmax};
 use cairn_nn::{
-    BatchNorm, Context, Conv2d, Dense, Dropout, Dropout2d, GlobalAvgPool, Linear, MaxPool2d,
-    MeanSquaredError, Model, Module, Sequential, SparseCategoricalCrossentropy,
+    BatchNorm, Context, Conv2d, Dense, Dropout, Dropout2d, Flatten, Linear, MaxPool2d, MeanSquaredError,
+    Model, Module, Sequential, SparseCategoricalCrossentropy,
 };
 use cairn_optim::{Accuracy, Adam, Error, Fit, MeanAbsoluteError, Sgd, Trainer};
 use cairn_tensor::{Tensor, memory, rng};
@@ -60,7 +60,7 @@ fn convolutional(seed: u64) -> Sequential {
         .add(BatchNorm::new().momentum(0.9))
         .add(Relu)
         .add(Dropout2d::new(0.1))
-        .add(GlobalAvgPool)
+        .add(Flatten)
         .add(Dense::new(10))
         .build(&mut rng(seed))
         .unwrap()
@@ -73,7 +73,7 @@ fn a_convolutional_network_learns_digits_and_gives_the_same_bits_for_any_number_
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut model = convolutional(3);
-            let mut trainer = Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy);
+            let mut trainer = Trainer::new(Adam::new(0.005), SparseCategoricalCrossentropy);
             let history =
                 trainer.fit(&mut model, &data, Fit::epochs(2).batch_size(40).seed(1).quiet()).unwrap();
             (model.state(), history.values("loss"))
