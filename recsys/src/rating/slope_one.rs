@@ -14,6 +14,9 @@ use crate::saved::Saved;
 use crate::sparse::UserItems;
 use crate::{Error, Result};
 
+/// Stands for the difference of two items that nobody rated both of.
+const NOBODY: f32 = f32::INFINITY;
+
 /// Settings: the scale, and how much memory training may take (8 GiB by default).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlopeOne {
@@ -66,7 +69,7 @@ impl Fit for SlopeOne {
             return Err(Error::Memory { what, needed, limit: self.memory_limit });
         }
         let by_item = matrix.transpose();
-        let mut differences = vec![f32::NAN; n * n];
+        let mut differences = vec![NOBODY; n * n];
         differences.par_chunks_mut(n).enumerate().for_each_init(
             || vec![(0.0_f64, 0_u32); n],
             |sums, (item, row)| {
@@ -94,7 +97,7 @@ impl Fit for SlopeOne {
 pub struct SlopeOneModel {
     ground: Ground,
     n_users: usize,
-    /// Row i, column j: mean of (rating of i - rating of j) over users who rated both; NaN if nobody did.
+    /// Row i, column j: mean of (rating of i - rating of j) over users who rated both; [`NOBODY`] if there are none.
     differences: Vec<f32>,
 }
 
@@ -105,7 +108,7 @@ impl SlopeOneModel {
     /// If an index is out of range.
     pub fn difference(&self, a: ItemIdx, b: ItemIdx) -> Option<f32> {
         let found = self.row(a)[b.at()];
-        if found.is_nan() { None } else { Some(found) }
+        if found == NOBODY { None } else { Some(found) }
     }
 
     fn row(&self, item: ItemIdx) -> &[f32] {
@@ -118,7 +121,7 @@ impl SlopeOneModel {
         let (mut sum, mut count) = (0.0, 0_u32);
         for other in items {
             let difference = row[other.at()];
-            if !difference.is_nan() {
+            if difference != NOBODY {
                 sum += difference;
                 count += 1;
             }
@@ -168,10 +171,10 @@ impl Recommender for SlopeOneModel {
     }
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         let row = self.row(item);
-        let count = items.iter().filter(|j| !row[j.at()].is_nan()).count() as f32;
+        let count = items.iter().filter(|j| row[j.at()] != NOBODY).count() as f32;
         let share = |(j, &value): (&ItemIdx, &f32)| {
             let difference = row[j.at()];
-            let slope = if difference.is_nan() { 0.0 } else { difference / count };
+            let slope = if difference == NOBODY { 0.0 } else { difference / count };
             value / items.len() as f32 + slope
         };
         Ok(items.iter().zip(values).map(share).collect())
@@ -195,7 +198,7 @@ impl Saved for SlopeOneModel {
     fn validate(&self) -> std::result::Result<(), String> {
         self.ground.validate()?;
         let n = self.ground.n_items();
-        if self.differences.len() == n * n && self.differences.iter().all(|d| !d.is_infinite()) {
+        if self.differences.len() == n * n && self.differences.iter().all(|d| !d.is_nan()) {
             Ok(())
         } else {
             Err("the differences are not a table of items by items".to_owned())

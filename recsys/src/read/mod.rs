@@ -237,7 +237,11 @@ impl LogReader {
             Column::Named(name) => {
                 let missing = || {
                     let expected = format!("one of the columns {names:?}");
-                    Error::parameter("column", name, if names.is_empty() { "a header".into() } else { expected })
+                    Error::parameter(
+                        "column",
+                        name,
+                        if names.is_empty() { "a header".into() } else { expected },
+                    )
                 };
                 names.iter().position(|n| n.trim() == name).ok_or_else(missing)
             }
