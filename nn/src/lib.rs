@@ -74,7 +74,12 @@ pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use init::Init;
-pub use layers::{Dense, Dropout, Flatten, Layer, Linear, Spec, Value};
+pub use layers::{
+    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,
+    Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer, Dense, Dropout, Dropout2d, Flatten, GlobalAvgPool,
+    GlobalMaxPool, GroupNorm, GroupNormLayer, Layer, Linear, MaxPool1d, MaxPool2d, Padding, Size2, Spec,
+    Upsample, Value, ZeroPad2d,
+};
 pub use loss::{
     BinaryCrossentropy, CategoricalCrossentropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError,
     SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, huber, mae, mse, soft_cross_entropy,

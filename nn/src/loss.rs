@@ -90,7 +90,7 @@ impl Loss<Tensor> for Huber {
     }
 }
 
-/// Mean of -ln softmax(logits)[label], in nats, for logits `[…, classes]` and labels `[…]`.
+/// Mean of `-ln softmax(logits)[label]`, in nats, for logits `[…, classes]` and labels `[…]`.
 ///
 /// # Errors
 /// When labels and rows differ in shape, a label is no class, or the batch is empty.

@@ -11,8 +11,8 @@
 
 use std::fmt::{self, Debug, Display};
 
-use crate::cpu::Isa;
 use crate::cpu::math;
+use crate::cpu::{Isa, Vector};
 
 /// The name of an element type, for error messages and file headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -425,6 +425,10 @@ pub trait Float:
     /// The difference between 1 and the next larger value.
     const EPSILON: Self;
 
+    /// A register of elements.
+    #[doc(hidden)]
+    type Vector<S: Isa>: Vector<Self>;
+
     /// Square root.
     fn sqrt(self) -> Self;
     /// Absolute value.
@@ -461,12 +465,13 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr, $normal_cdf:expr) => {
+    ($t:ident, $register:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr, $normal_cdf:expr) => {
         impl Float for $t {
             const INFINITY: Self = $t::INFINITY;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
             const NAN: Self = $t::NAN;
             const EPSILON: Self = $t::EPSILON;
+            type Vector<S: Isa> = S::$register;
 
             #[inline(always)]
             fn sqrt(self) -> Self {
@@ -539,6 +544,7 @@ macro_rules! float {
 }
 float!(
     f32,
+    F32,
     math::exp::<S>,
     math::expm1::<S>,
     math::ln::<S>,
@@ -547,4 +553,4 @@ float!(
     math::erf::<S>,
     math::normal_cdf::<S>
 );
-float!(f64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf, math::normal_cdf_f64);
+float!(f64, F64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf, math::normal_cdf_f64);

@@ -32,6 +32,7 @@
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //!
@@ -52,6 +53,8 @@
 mod readme {}
 
 mod arithmetic;
+mod batch_norm;
+mod conv;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
@@ -66,7 +69,9 @@ mod layout;
 mod linear;
 mod matmul;
 mod npy;
+mod pool;
 mod reduce;
+mod resize;
 mod scan;
 mod serial;
 mod shape;
@@ -78,17 +83,22 @@ mod tensor;
 mod unary;
 mod update;
 mod views;
+mod window;
 
+pub use batch_norm::BatchNorm;
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
-pub use cpu::{Isa, instruction_set};
+pub use cpu::{Isa, Vector, instruction_set};
 pub use create::{Rng, rng};
 pub use element::{DType, Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
+pub use pool::Pool;
+pub use resize::Resize;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;
 pub use update::Rule;
+pub use window::Window;

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod functions;
+mod images;
 mod join;
 mod layers;
 mod lookup;

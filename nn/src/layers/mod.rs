@@ -3,9 +3,14 @@
 //!
 //! To add one: a file here with both, and a line in [`Spec`] (what can be described and saved) below.
 
+mod conv;
 mod dense;
 mod dropout;
 mod flatten;
+mod norm;
+mod pool;
+mod size;
+mod spatial;
 
 use std::fmt::Debug;
 
@@ -13,9 +18,14 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use conv::{Conv1d, Conv1dLayer, Conv2d, Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer};
 pub use dense::{Dense, Linear};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
+pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
+pub use size::{Padding, Size2};
+pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 
 use crate::{Activation, Context, Error, Module, Result, Visitor, VisitorMut};
 
@@ -93,7 +103,7 @@ pub trait Layer: Module + Debug + Send + Sync {
 }
 
 /// The description of a layer: what a [`Sequential`](crate::Sequential) is written with, and what is saved of its
-/// architecture.
+/// architecture. Files number the variants: new ones go to the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Spec {
@@ -105,6 +115,36 @@ pub enum Spec {
     Dropout(Dropout),
     /// See [`Flatten`].
     Flatten(Flatten),
+    /// See [`Conv2d`].
+    Conv2d(Conv2d),
+    /// See [`Conv1d`].
+    Conv1d(Conv1d),
+    /// See [`ConvTranspose2d`].
+    ConvTranspose2d(ConvTranspose2d),
+    /// See [`MaxPool2d`].
+    MaxPool2d(MaxPool2d),
+    /// See [`AvgPool2d`].
+    AvgPool2d(AvgPool2d),
+    /// See [`MaxPool1d`].
+    MaxPool1d(MaxPool1d),
+    /// See [`AvgPool1d`].
+    AvgPool1d(AvgPool1d),
+    /// See [`AdaptiveAvgPool2d`].
+    AdaptiveAvgPool2d(AdaptiveAvgPool2d),
+    /// See [`GlobalAvgPool`].
+    GlobalAvgPool(GlobalAvgPool),
+    /// See [`GlobalMaxPool`].
+    GlobalMaxPool(GlobalMaxPool),
+    /// See [`BatchNorm`].
+    BatchNorm(BatchNorm),
+    /// See [`GroupNorm`].
+    GroupNorm(GroupNorm),
+    /// See [`ZeroPad2d`].
+    ZeroPad2d(ZeroPad2d),
+    /// See [`Upsample`].
+    Upsample(Upsample),
+    /// See [`Dropout2d`].
+    Dropout2d(Dropout2d),
 }
 
 /// What a layer will be for an input shape, known before any memory is taken.
@@ -123,26 +163,71 @@ impl Spec {
             Spec::Activation(activation) => activation.name(),
             Spec::Dropout(_) => "dropout",
             Spec::Flatten(_) => "flatten",
+            Spec::Conv2d(_) => "conv2d",
+            Spec::Conv1d(_) => "conv1d",
+            Spec::ConvTranspose2d(_) => "conv_transpose2d",
+            Spec::MaxPool2d(_) => "max_pool2d",
+            Spec::AvgPool2d(_) => "avg_pool2d",
+            Spec::MaxPool1d(_) => "max_pool1d",
+            Spec::AvgPool1d(_) => "avg_pool1d",
+            Spec::AdaptiveAvgPool2d(_) => "adaptive_avg_pool2d",
+            Spec::GlobalAvgPool(_) => "global_avg_pool",
+            Spec::GlobalMaxPool(_) => "global_max_pool",
+            Spec::BatchNorm(_) => "batch_norm",
+            Spec::GroupNorm(_) => "group_norm",
+            Spec::ZeroPad2d(_) => "zero_pad2d",
+            Spec::Upsample(_) => "upsample",
+            Spec::Dropout2d(_) => "dropout2d",
         }
     }
 
     /// What the layer will be for inputs of this shape (without the batch axis), or why it cannot be.
     pub(crate) fn plan(&self, input: &Shape) -> Result<Plan> {
         match self {
-            Spec::Dense(dense) => dense.plan(input),
+            Spec::Dense(layer) => layer.plan(input),
             Spec::Activation(_) => Ok(Plan { output: input.clone(), values: 0 }),
-            Spec::Dropout(dropout) => dropout.plan(input),
+            Spec::Dropout(layer) => layer.plan(input),
             Spec::Flatten(_) => Ok(Plan { output: [input.count()].into(), values: 0 }),
+            Spec::Conv2d(layer) => layer.plan(input),
+            Spec::Conv1d(layer) => layer.plan(input),
+            Spec::ConvTranspose2d(layer) => layer.plan(input),
+            Spec::MaxPool2d(layer) => layer.plan(input),
+            Spec::AvgPool2d(layer) => layer.plan(input),
+            Spec::MaxPool1d(layer) => layer.plan(input),
+            Spec::AvgPool1d(layer) => layer.plan(input),
+            Spec::AdaptiveAvgPool2d(layer) => layer.plan(input),
+            Spec::GlobalAvgPool(layer) => layer.plan(input),
+            Spec::GlobalMaxPool(layer) => layer.plan(input),
+            Spec::BatchNorm(layer) => layer.plan(input),
+            Spec::GroupNorm(layer) => layer.plan(input),
+            Spec::ZeroPad2d(layer) => layer.plan(input),
+            Spec::Upsample(layer) => layer.plan(input),
+            Spec::Dropout2d(layer) => layer.plan(input),
         }
     }
 
     /// The layer for an input shape that [`plan`](Self::plan) has accepted.
     pub(crate) fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Box<dyn Layer>> {
         Ok(match self {
-            Spec::Dense(dense) => Box::new(dense.build(input, rng)?),
-            Spec::Activation(activation) => Box::new(*activation),
-            Spec::Dropout(dropout) => Box::new(dropout.clone()),
-            Spec::Flatten(flatten) => Box::new(*flatten),
+            Spec::Dense(layer) => Box::new(layer.build(input, rng)?),
+            Spec::Activation(layer) => Box::new(layer.clone()),
+            Spec::Dropout(layer) => Box::new(layer.clone()),
+            Spec::Flatten(layer) => Box::new(layer.clone()),
+            Spec::Conv2d(layer) => Box::new(layer.build(input, rng)?),
+            Spec::Conv1d(layer) => Box::new(layer.build(input, rng)?),
+            Spec::ConvTranspose2d(layer) => Box::new(layer.build(input, rng)?),
+            Spec::MaxPool2d(layer) => Box::new(layer.clone()),
+            Spec::AvgPool2d(layer) => Box::new(layer.clone()),
+            Spec::MaxPool1d(layer) => Box::new(layer.clone()),
+            Spec::AvgPool1d(layer) => Box::new(layer.clone()),
+            Spec::AdaptiveAvgPool2d(layer) => Box::new(layer.clone()),
+            Spec::GlobalAvgPool(layer) => Box::new(layer.clone()),
+            Spec::GlobalMaxPool(layer) => Box::new(layer.clone()),
+            Spec::BatchNorm(layer) => Box::new(layer.build(input, rng)?),
+            Spec::GroupNorm(layer) => Box::new(layer.build(input, rng)?),
+            Spec::ZeroPad2d(layer) => Box::new(layer.clone()),
+            Spec::Upsample(layer) => Box::new(layer.clone()),
+            Spec::Dropout2d(layer) => Box::new(layer.clone()),
         })
     }
 }
@@ -156,7 +241,27 @@ macro_rules! spec_from {
         }
     )*};
 }
-spec_from!(Dense, Activation, Dropout, Flatten);
+spec_from!(
+    Dense,
+    Activation,
+    Dropout,
+    Flatten,
+    Conv2d,
+    Conv1d,
+    ConvTranspose2d,
+    MaxPool2d,
+    AvgPool2d,
+    MaxPool1d,
+    AvgPool1d,
+    AdaptiveAvgPool2d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    BatchNorm,
+    GroupNorm,
+    ZeroPad2d,
+    Upsample,
+    Dropout2d
+);
 
 impl Layer for Activation {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
@@ -173,4 +278,17 @@ macro_rules! no_parameters {
         }
     )*};
 }
-no_parameters!(Dropout, Flatten);
+no_parameters!(
+    Dropout,
+    Flatten,
+    MaxPool2d,
+    AvgPool2d,
+    MaxPool1d,
+    AvgPool1d,
+    AdaptiveAvgPool2d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    ZeroPad2d,
+    Upsample,
+    Dropout2d
+);

@@ -217,7 +217,7 @@ fn read_ahead<B: Send>(
 fn bundle<B>(batches: &mut impl Iterator<Item = B>) -> Vec<B> {
     let began = Instant::now();
     let mut bundle = Vec::with_capacity(BUNDLE);
-    while let Some(batch) = batches.next() {
+    for batch in batches {
         bundle.push(batch);
         if bundle.len() == BUNDLE || began.elapsed() > BUNDLE_TIME {
             break;

@@ -5,16 +5,24 @@
 //! vectorised three times and the right one is taken on the machine at hand: the default build, with no flags, is the
 //! fast one. Hand-written intrinsics would be three sources for each kernel, and gain little where a loop vectorises.
 //!
-//! The type parameter `S: Isa` tells a kernel what it is being compiled for (only whether a fused multiply-add is one
-//! instruction matters so far).
+//! The type parameter `S: Isa` tells a kernel what it is being compiled for: whether a fused multiply-add is one
+//! instruction, and, for the few kernels built of register tiles, what a register is (see [`simd`](super::simd)).
 
 use std::sync::OnceLock;
+
+use crate::cpu::simd::{Portable, Vector};
 
 /// What a kernel is compiled for. Implemented by this module's markers only.
 #[doc(hidden)]
 pub trait Isa: Copy + Send + Sync + 'static {
     /// Whether `mul_add` is a single instruction.
     const FMA: bool;
+    /// Vector registers, which bounds the tiles that kernels keep in them.
+    const REGISTERS: usize;
+    /// A register of `f32`.
+    type F32: Vector<f32>;
+    /// A register of `f64`.
+    type F64: Vector<f64>;
 }
 
 /// The target's baseline.
@@ -22,6 +30,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
 pub(crate) struct Baseline;
 impl Isa for Baseline {
     const FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+    const REGISTERS: usize = if cfg!(target_arch = "aarch64") { 32 } else { 16 };
+    type F32 = Portable<f32, 4>;
+    type F64 = Portable<f64, 2>;
 }
 
 /// A loop to be compiled for every instruction set. Implementations of `run` must be `#[inline(always)]`, and so must
@@ -84,17 +95,24 @@ pub fn instruction_set() -> &'static str {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Isa, Kernel};
+    use crate::cpu::simd::x86::{F32x8, F32x16, F64x4, F64x8};
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx512;
     impl Isa for Avx512 {
         const FMA: bool = true;
+        const REGISTERS: usize = 32;
+        type F32 = F32x16;
+        type F64 = F64x8;
     }
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx2;
     impl Isa for Avx2 {
         const FMA: bool = true;
+        const REGISTERS: usize = 16;
+        type F32 = F32x8;
+        type F64 = F64x4;
     }
 
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
+//! | [`simd`] | one register, for kernels built of register tiles |
 //! | [`buffer`] | aligned, recycled memory and its counters |
 //! | [`threads`] | when and how work is split; fixed chunks |
 //! | [`pool`] | the helper threads |
@@ -20,9 +21,13 @@
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
+//! | [`conv`] | convolutions and their gradients |
+//! | [`pooling`] | maximum and mean over windows |
+//! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
+pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
@@ -30,12 +35,16 @@ mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod nest;
+pub(crate) mod normalize;
 mod pool;
+pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod rows;
 pub(crate) mod scan;
+mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
 
 pub use isa::{Isa, instruction_set};
 pub(crate) use isa::{Kernel, dispatch};
+pub use simd::Vector;

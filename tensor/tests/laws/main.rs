@@ -2,9 +2,11 @@
 //!
 //! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
 
+mod convolution;
 mod elementwise;
 mod errors;
 mod files;
+mod images;
 mod layout;
 mod naive;
 mod parts;

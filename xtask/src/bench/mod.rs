@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::format::{count, terminal_table};
 
+mod cnn;
 mod mlp;
 mod peak;
 mod training;
@@ -32,7 +33,7 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&mlp::BENCH];
+pub const ALL: &[&Bench] = &[&mlp::BENCH, &cnn::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];
