@@ -1,28 +1,38 @@
 //! Models of ratings against Surprise, and what predictions promise.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
     cross_validate, evaluate,
 };
-use cairn_recsys::{Error, Fit, Fitted, Interactions, ItemIdx, Recommender, Split, UserIdx};
+use cairn_recsys::{
+    Catalog, Duplicates, Error, Fit, Fitted, IdMap, Interactions, ItemIdx, Recommender, Split, UserIdx,
+};
 
 /// The log of golden/surprise_ratings.py.
 fn golden_log() -> Interactions {
     let mut state = 12345_u64;
-    let mut rows = Vec::new();
+    let (mut users, mut items, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for user in 0..30_u32 {
         for item in 0..25_u32 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let draw = state >> 33;
             if draw % 10 < 4 {
                 let value = (draw / 10 + u64::from(user / 6) + u64::from(item / 5)) % 5 + 1;
-                rows.push((user, item, value as f32));
+                users.push(UserIdx(user));
+                items.push(ItemIdx(item));
+                values.push(value as f32);
             }
         }
     }
-    Interactions::from_ratings(rows).unwrap()
+    // Gradient steps go by index: number the items as the script meets them within a user.
+    let catalog = Catalog {
+        users: Arc::new(IdMap::from_ids(0..30).unwrap()),
+        items: Arc::new(IdMap::from_ids(0..25).unwrap()),
+    };
+    Interactions::from_columns(catalog, users, items, values, None, Duplicates::Error).unwrap()
 }
 
 fn agrees<F: Fit<Model: RatingModel>>(

@@ -6,11 +6,12 @@ use crate::check::Check;
 
 mod classified;
 mod mlp;
+mod recsys;
 mod svd;
 mod training;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] = &[&mlp::CHECK, &svd::CHECK];
+pub const ALL: &[&Check] = &[&mlp::CHECK, &svd::CHECK, &recsys::CHECK];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {
