@@ -40,8 +40,8 @@ const PLANTED: usize = 4;
 const FOLDS: usize = 5;
 /// What a bar allows beyond a published RMSE.
 const ALLOWED: Bars = Bars { full: 0.005, quick: 0.02, stand_in: 0.0, stand_in_quick: 0.0 };
-/// The RMSE that the stand-in's noise leaves to nobody is about 0.7; a model that learns anything stays below this.
-const STAND_IN_RMSE: f64 = 0.86;
+/// On the stand-in a model has to stay below this share of the error of always saying the mean.
+const STAND_IN_SHARE: f64 = 0.95;
 /// Films shown of each kind.
 const SHOWN: usize = 10;
 
@@ -59,14 +59,19 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
 struct Ratings<'a, 'b> {
     ctx: &'a mut Context<'b>,
     folds: Vec<(Interactions, Interactions)>,
+    /// RMSE of always saying the mean of the training ratings.
+    of_mean: f64,
     table: Table,
 }
 
 fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
     let folds = if ctx.quick() { 1 } else { FOLDS };
-    let folds = log.k_folds(FOLDS, ctx.seed())?.take(folds).collect();
+    let folds: Vec<_> = log.k_folds(FOLDS, ctx.seed())?.take(folds).collect();
+    let of_mean =
+        folds.iter().map(|(train, test)| error_of_mean(train, test)).sum::<f64>() / folds.len() as f64;
+    ctx.metric("RMSE of the mean", of_mean, Bar::None);
     let table = Table::new(["model", "RMSE", "published", "MAE", "seconds a fold"]).numbers([1, 2, 3, 4]);
-    let mut ratings = Ratings { ctx, folds, table };
+    let mut ratings = Ratings { ctx, folds, of_mean, table };
     ratings.model("Baseline, ALS", 0.944, &Baseline::new())?;
     ratings.model("Baseline, SGD", f64::NAN, &Baseline::new().method(BaselineMethod::SGD))?;
     ratings.model("SVD", 0.934, &BiasedMf::new())?;
@@ -78,9 +83,15 @@ fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
     ratings.model("kNN baseline", 0.931, &RatingKnn::with_baseline())?;
     let items = RatingKnn::with_baseline().item_based().similarity(Similarity::PEARSON_BASELINE);
     ratings.model("kNN baseline, items, Pearson", f64::NAN, &items)?;
-    let Ratings { ctx, folds, table } = ratings;
+    let Ratings { ctx, folds, table, .. } = ratings;
     ctx.show(&format!("Ratings: errors on held-out ratings, mean of {} folds", folds.len()), &table);
     Ok(())
+}
+
+fn error_of_mean(train: &Interactions, test: &Interactions) -> f64 {
+    let values = |log: &Interactions| log.values().iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+    let mean = values(train).iter().sum::<f64>() / train.len() as f64;
+    (values(test).iter().map(|v| (v - mean).powi(2)).sum::<f64>() / test.len() as f64).sqrt()
 }
 
 impl Ratings<'_, '_> {
@@ -100,7 +111,7 @@ impl Ratings<'_, '_> {
         }
         let seconds = started.elapsed().as_secs_f64() / n;
         let bar = if self.ctx.stands_in() {
-            Bar::AtMost(STAND_IN_RMSE)
+            Bar::AtMost(STAND_IN_SHARE * self.of_mean)
         } else if published.is_nan() {
             Bar::None
         } else {
@@ -148,7 +159,7 @@ fn rank(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<Fitted<Item
     if ctx.stands_in() {
         // The planted tastes are of low rank, which is what PureSVD looks for: only popularity has to be last.
         for (name, ndcg) in [("PureSVD", svd), ("iALS", als), ("EASE", ease)] {
-            ctx.metric(format!("NDCG@10 of {name} over TopPop's"), ndcg / popular, Bar::AtLeast(1.15));
+            ctx.metric(format!("NDCG@10 of {name} over TopPop's"), ndcg / popular, Bar::AtLeast(1.1));
         }
     } else {
         // On one split, as in a quick run, neighbours in the order may come out level.
