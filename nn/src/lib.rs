@@ -64,6 +64,7 @@ pub mod explain;
 mod file;
 mod init;
 mod layers;
+pub mod layouts;
 mod loss;
 mod model;
 mod module;

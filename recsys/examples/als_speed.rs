@@ -1,6 +1,6 @@
 //! Seconds for a sweep of implicit ALS by solver, and the loss it buys, on matrices with the shape of MovieLens.
 //!
-//! `cargo run --release -p cairn-recsys --example als_speed -- [1m|20m] [factors] [sweeps]`
+//! `cargo run --release -p cairn-recsys --example als_speed -- [1m|20m] [factors] [sweeps] [part of a solver's name]`
 
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ fn main() -> cairn_recsys::Result<()> {
         AlsSolver::Blocks { size: 32 },
         AlsSolver::Blocks { size: 16 },
     ] {
+        if arguments.get(3).is_some_and(|part| !format!("{solver:?}").contains(part)) {
+            continue;
+        }
         let seconds = |sweeps| {
             let settings = Als::new().factors(factors).iterations(sweeps).solver(solver);
             let start = Instant::now();

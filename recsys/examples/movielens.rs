@@ -1,27 +1,13 @@
 //! Rankers on MovieLens 100K, full ranking: leave-last-out, or with `random` a fifth of each user's ratings held out.
 //!
-//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k/u.data [random]`
+//! `cargo run --release -p cairn-recsys --example movielens -- path/to/ml-100k [random]`
 
 use std::time::Instant;
 
 use cairn_recsys::{
     Als, Bpr, Ease, Evaluation, Fit, Interactions, ItemKnn, KnnWeighting, Metric, PureSvd, Recommender,
-    Rp3Beta, Slim, Split, TopPop, UserKnn,
+    Rp3Beta, Slim, Split, TopPop, UserKnn, read,
 };
-
-fn read(path: &str) -> std::io::Result<Vec<(u32, u32, f32, i64)>> {
-    let text = std::fs::read_to_string(path)?;
-    let bad = || std::io::Error::other(format!("{path}: a line is not user, item, rating, time"));
-    text.lines()
-        .map(|line| {
-            let mut field = line.split('\t');
-            let mut next = || field.next().ok_or_else(bad);
-            let row = (next()?, next()?, next()?, next()?);
-            let integer = |text: &str| text.parse::<u32>().map_err(|_| bad());
-            Ok((integer(row.0)?, integer(row.1)?, integer(row.2)? as f32, i64::from(integer(row.3)?)))
-        })
-        .collect()
-}
 
 fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cairn_recsys::Result<()> {
     let start = Instant::now();
@@ -41,12 +27,12 @@ fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cai
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> cairn_recsys::Result<()> {
     let Some(path) = std::env::args().nth(1) else {
-        println!("give the path of u.data; see https://grouplens.org/datasets/movielens/100k/");
+        println!("give the folder of a MovieLens set; see https://grouplens.org/datasets/movielens/");
         return Ok(());
     };
-    let log = Interactions::from_ratings(read(&path)?)?;
+    let log = read::movielens::ratings(path)?.0;
     let split = match std::env::args().nth(2).as_deref() {
         Some("random") => Split::per_user(0.2, 0),
         _ => Split::leave_last_out(),

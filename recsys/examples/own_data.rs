@@ -8,21 +8,16 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use cairn_recsys::read::LogReader;
 use cairn_recsys::{Als, AlsModel, Evaluation, Filter, Fit, Fitted, Interactions, Metric, Split, synthetic};
 
 type Model = Fitted<AlsModel, String, String>;
 
-fn read(path: &Path) -> Result<Interactions<String, String>, Box<dyn Error>> {
-    let text = fs::read_to_string(path)?;
-    let mut rows = Vec::new();
-    for (n, line) in text.lines().enumerate() {
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [user, item, value, time] = fields[..] else {
-            return Err(format!("line {}: {} fields, expected 4", n + 1, fields.len()).into());
-        };
-        rows.push((user.to_owned(), item.to_owned(), value.parse::<f32>()?, time.parse::<i64>()?));
-    }
-    Ok(Interactions::from_ratings(rows)?)
+/// Rows that do not read are left out; the report says which and why.
+fn read(path: &Path) -> cairn_recsys::Result<Interactions<String, String>> {
+    let (log, report) = LogReader::csv().header(false).read(path)?;
+    println!("{report}");
+    Ok(log)
 }
 
 fn train(log: &Interactions<String, String>, path: &Path) -> cairn_recsys::Result<()> {

@@ -131,6 +131,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line of a text file that does not read.
+    #[error("{path}, line {line}: {reason}", path = path.display())]
+    InvalidRow {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -4,7 +4,8 @@
 //! is written once, in [`Fitted`]. So no model can break the contract of a list, and a new model is a score function and
 //! little else.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::time::Instant;
 
 use crate::ids::{Id, ItemIdx, UserIdx};
 use crate::models::factors::Factors;
@@ -72,13 +73,20 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "similar users" })
     }
 
-    /// How much each item of a history contributes to the score of `item`; the contributions add up to the score.
+    /// How much each item of a history contributes to the score of `item`; the contributions add up to the score, or, for
+    /// a model that predicts ratings around a mean or a baseline, to the difference from it.
     ///
     /// # Errors
     /// [`Error::Unsupported`] by default.
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         let _ = (items, values, item);
         Err(Error::Unsupported { model: self.name(), operation: "explanations" })
+    }
+
+    /// The figure that training measured after each of its passes, where it measures one: the RMSE met on the way for models
+    /// of ratings trained by passes. Empty by default.
+    fn progress(&self) -> &[f64] {
+        &[]
     }
 }
 
@@ -113,6 +121,9 @@ impl Recommender for Box<dyn Recommender> {
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         self.as_ref().contributions(items, values, item)
     }
+    fn progress(&self) -> &[f64] {
+        self.as_ref().progress()
+    }
 }
 
 /// Settings of a model that can be trained. Implementors provide [`fit_matrix`](Self::fit_matrix); callers use
@@ -139,5 +150,55 @@ pub trait Fit: Send + Sync {
         let matrix = log.user_items();
         let model = self.fit_matrix(&matrix)?;
         Fitted::new(model, log.catalog().clone(), matrix)
+    }
+
+    /// As [`fit`](Self::fit), with what there is to say about the training.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    fn fit_reported<U: Id, I: Id>(
+        &self,
+        log: &Interactions<U, I>,
+    ) -> Result<(Fitted<Self::Model, U, I>, FitReport)> {
+        let start = Instant::now();
+        let fitted = self.fit(log)?;
+        let report = FitReport {
+            model: fitted.model().name(),
+            users: log.n_users(),
+            items: log.n_items(),
+            interactions: log.len(),
+            seconds: start.elapsed().as_secs_f64(),
+            progress: fitted.model().progress().to_vec(),
+        };
+        Ok((fitted, report))
+    }
+}
+
+/// What there is to say about a training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FitReport {
+    /// Name of the model.
+    pub model: &'static str,
+    /// Users of the catalogue.
+    pub users: usize,
+    /// Items of the catalogue.
+    pub items: usize,
+    /// Rows trained on.
+    pub interactions: usize,
+    /// Time it took.
+    pub seconds: f64,
+    /// See [`Recommender::progress`].
+    pub progress: Vec<f64>,
+}
+
+impl fmt::Display for FitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, users, items, interactions, seconds, progress } = self;
+        write!(f, "{model}: {users} users, {items} items, {interactions} interactions in {seconds:.2} s")?;
+        match progress[..] {
+            [] => Ok(()),
+            [only] => write!(f, ", one pass: {only:.4}"),
+            [first, .., last] => write!(f, ", {} passes: {first:.4} to {last:.4}", progress.len()),
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt::Debug;
 
+use cairn_recsys::rating::{
+    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
+};
 use cairn_recsys::{
     Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemKnn, KnnWeighting,
     PureSvd, Rp3Beta, Saved, Slim, TopPop, UserIdx, UserKnn, synthetic,
@@ -12,10 +15,14 @@ const GROUPS: u32 = 3;
 /// What a model is excused from, because its kind cannot do it.
 #[derive(Clone, Copy, Default)]
 struct Excused {
-    /// Says the same to everybody.
+    /// Says the same to everybody, or goes by ratings, which here are drawn by chance.
     groups: bool,
     fold_in: bool,
+    /// Folding in ends near the trained vector, not at it; tests/ratings.rs says how near.
+    fold_in_is_near: bool,
     explanation: bool,
+    /// Explains the difference from a mean or a baseline, not the score.
+    explains_difference: bool,
     similar_items: bool,
 }
 
@@ -41,6 +48,29 @@ fn every_model() {
     conforms(&Ease::new(10.0), none);
     conforms(&Slim::new().l2(5.0), none);
     conforms(&Bpr::new().factors(8).epochs(60), no_fold_in);
+    ratings();
+}
+
+fn ratings() {
+    let none = Excused { groups: true, ..Excused::default() };
+    let not_by_item = Excused { explanation: true, similar_items: true, ..none };
+    let near = Excused { fold_in_is_near: true, explanation: true, ..none };
+    conforms(&Baseline::new(), not_by_item);
+    let sgd = Baseline::new().method(BaselineMethod::SGD);
+    conforms(&sgd, Excused { fold_in: true, ..not_by_item });
+    conforms(&BiasedMf::new().factors(10), near);
+    conforms(&SvdPlusPlus::new().factors(10), near);
+    conforms(&Nmf::new().factors(5), near);
+    conforms(&SlopeOne::new(), Excused { similar_items: true, ..none });
+    for similarity in [Similarity::Cosine, Similarity::Msd, Similarity::Pearson, Similarity::PEARSON_BASELINE]
+    {
+        for settings in [RatingKnn::new(), RatingKnn::with_means(), RatingKnn::with_baseline()] {
+            let difference = settings != RatingKnn::new();
+            let settings = settings.similarity(similarity).neighbours(10);
+            conforms(&settings, not_by_item);
+            conforms(&settings.item_based(), Excused { explains_difference: difference, ..none });
+        }
+    }
 }
 
 #[test]
@@ -115,7 +145,7 @@ fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
         }
         let folded = folded.unwrap();
         let trained = model.recommend(model.catalog().users.id(user), 8, &Filter::unseen()).unwrap();
-        for (a, b) in trained.iter().zip(&folded) {
+        for (a, b) in trained.iter().zip(&folded).filter(|_| !excused.fold_in_is_near) {
             assert!((a.score - b.score).abs() <= 1e-4 * (1.0 + a.score.abs()), "{settings:?}: {a:?} {b:?}");
         }
         assert_eq!(trained.len(), folded.len());
@@ -132,7 +162,11 @@ fn explains<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
                 assert!(!excused.explanation, "{settings:?} can explain after all");
                 let sum: f32 = shares.iter().map(|s| s.score).sum();
                 let close = (sum - best.score).abs() <= 1e-3 * (1.0 + best.score.abs());
-                assert!(close, "{settings:?}: shares add up to {sum}, not {}", best.score);
+                assert!(
+                    close || excused.explains_difference,
+                    "{settings:?}: shares add up to {sum}, not {}",
+                    best.score
+                );
                 assert!(shares.is_sorted_by(|a, b| a.score >= b.score));
             }
         }
@@ -146,7 +180,7 @@ fn finds_similar<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Exc
         Ok(list) => {
             assert!(!excused.similar_items && list.iter().all(|e| e.id != 0));
             let own = list.iter().filter(|e| e.id % GROUPS == 0).count();
-            assert!(own >= 4, "{settings:?}: {list:?}");
+            assert!(own >= 4 || excused.groups, "{settings:?}: {list:?}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl<T: Float> Tensor<T> {
         let (&[batch, ..], &[_, _, depth, _]) = (self.shape(), filter.shape()) else {
             return Err(Error::mismatch(op, self.shape(), filter.shape(), FOUR_AXES));
         };
-        let channels = depth.checked_mul(groups).unwrap_or(usize::MAX);
+        let channels = depth.saturating_mul(groups);
         let image = Shape::from([batch, size[0], size[1], channels]);
         let geometry = geometry(op, &image, filter.shape(), window, groups)?;
         self.like_output(op, &geometry)?;

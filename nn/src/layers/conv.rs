@@ -275,9 +275,7 @@ impl Conv1d {
     /// With padding before the first step only, so that no output sees a later step.
     #[must_use]
     pub fn causal(mut self) -> Self {
-        let (size, dilation) = (self.0.window.size.0[1], self.0.window.dilation.0[1]);
-        self.0.window.padding =
-            Padding::Pixels([[0; 2], [size.saturating_sub(1).saturating_mul(dilation), 0]]);
+        self.0.window.padding = Padding::Causal;
         self
     }
 

@@ -35,6 +35,12 @@ pub enum Split {
         /// Seed of the choice.
         seed: u64,
     },
+    /// One moment parts all rows: the latest `fraction` of them is for testing, less where the cut would fall among rows of
+    /// one moment, which then stay in training together. Users and items that appear only afterwards are then in the test part alone.
+    Temporal {
+        /// Share of the rows to test on, between 0 and 1.
+        fraction: f64,
+    },
 }
 
 impl Split {
@@ -46,6 +52,11 @@ impl Split {
     /// A random share of all rows.
     pub fn random(fraction: f64, seed: u64) -> Self {
         Self::Random { fraction, seed }
+    }
+
+    /// The latest share of all rows.
+    pub fn temporal(fraction: f64) -> Self {
+        Self::Temporal { fraction }
     }
 
     /// A random share of each user's rows.
@@ -74,6 +85,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
             Split::LeaveLastOut { n } => self.last_rows(n),
             Split::Random { fraction, seed } => self.random_rows(fraction, seed)?,
             Split::PerUser { fraction, seed } => self.random_rows_per_user(fraction, seed)?,
+            Split::Temporal { fraction } => self.latest_rows(fraction)?,
         };
         self.part(&test)
     }
@@ -103,6 +115,33 @@ impl<U: Id, I: Id> Interactions<U, I> {
         let (train, _) = self.part(&held_out)?;
         let history = self.filter_rows(|row| held_out[row] && !test[row]);
         Ok((train, history, self.filter_rows(|row| test[row])))
+    }
+
+    /// `k` pairs of (train, test) for cross-validation, as Surprise and scikit-learn part them: rows are shuffled and cut
+    /// into `k` test parts whose sizes differ by one at most, the longer ones first.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for fewer than 2 folds or more folds than rows.
+    pub fn k_folds(
+        &self,
+        k: usize,
+        seed: u64,
+    ) -> Result<impl ExactSizeIterator<Item = (Self, Self)> + use<'_, U, I>> {
+        if k < 2 || k > self.len() {
+            return Err(Error::parameter("k", k, format!("2 to {}, the number of rows", self.len())));
+        }
+        let mut rows: Vec<usize> = (0..self.len()).collect();
+        rows.shuffle(&mut Pcg64::seed_from_u64(seed));
+        let mut fold_of = vec![0; rows.len()];
+        let (size, longer) = (rows.len() / k, rows.len() % k);
+        for (place, row) in rows.into_iter().enumerate() {
+            let long_part = longer * (size + 1);
+            fold_of[row] =
+                if place < long_part { place / (size + 1) } else { longer + (place - long_part) / size };
+        }
+        Ok((0..k).map(move |fold| {
+            (self.filter_rows(|row| fold_of[row] != fold), self.filter_rows(|row| fold_of[row] == fold))
+        }))
     }
 
     /// `(rows where the mask is false, rows where it is true)`.
@@ -136,6 +175,17 @@ impl<U: Id, I: Id> Interactions<U, I> {
             }
         }
         test
+    }
+
+    fn latest_rows(&self, fraction: f64) -> Result<Vec<bool>> {
+        check_fraction(fraction)?;
+        let mut times = self.timestamps().to_vec();
+        times.sort_unstable();
+        let n = ((fraction * self.len() as f64).round() as usize).clamp(1, self.len());
+        let moment = times[self.len() - n];
+        let first = times.partition_point(|&t| t < moment);
+        let after = if self.len() - first > n { moment.saturating_add(1) } else { moment };
+        Ok(self.timestamps().iter().map(|&t| t >= after).collect())
     }
 
     fn random_rows(&self, fraction: f64, seed: u64) -> Result<Vec<bool>> {
@@ -204,6 +254,32 @@ mod tests {
             assert!(test.user_items().entries().all(|(u, i, _)| train.get(u, i).is_none()));
         }
         assert_eq!(log.split(Split::random(0.25, 3)).unwrap().1.len(), 50);
+    }
+
+    #[test]
+    fn folds_are_disjoint_complete_and_of_even_size() {
+        let log = log();
+        let folds: Vec<_> = log.k_folds(7, 3).unwrap().collect();
+        let sizes: Vec<usize> = folds.iter().map(|(_, test)| test.len()).collect();
+        assert_eq!(sizes, [29, 29, 29, 29, 28, 28, 28]);
+        let mut all: Vec<_> =
+            folds.iter().flat_map(|(_, test)| test.ratings()).map(|r| (r.user, r.item)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), log.len());
+        assert!(folds.iter().all(|(train, test)| train.len() + test.len() == log.len()));
+        assert!(log.k_folds(1, 3).is_err() && log.k_folds(201, 3).is_err());
+    }
+
+    #[test]
+    fn the_temporal_split_never_trains_on_the_future() {
+        let log = log();
+        let (train, test) = log.split(Split::temporal(0.25)).unwrap();
+        let last = train.timestamps().iter().max().unwrap();
+        assert!(test.timestamps().iter().all(|t| t > last));
+        assert!(test.len() <= 50 && test.len() > 45, "{}", test.len());
+        let same = Interactions::from_ratings([(1, 1, 1.0, 5), (1, 2, 1.0, 5)]).unwrap();
+        assert!(same.split(Split::temporal(0.5)).is_err(), "one moment cannot be parted");
     }
 
     #[test]

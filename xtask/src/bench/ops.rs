@@ -12,6 +12,9 @@ use super::{Bench, Recorder, peak};
 #[path = "../../../tensor/benches/table/mod.rs"]
 mod tensor;
 
+#[path = "../../../autograd/benches/table/mod.rs"]
+mod layers;
+
 use tensor::{Bound, Operation};
 
 /// See the module.
@@ -21,10 +24,11 @@ const TIME: Duration = Duration::from_millis(300);
 const LEAST_RUNS: usize = 5;
 const MOST_RUNS: usize = 20_000;
 
-/// Every operation that is timed. Rows of layers (convolution, normalisation, LSTM, attention; forward and backward) go
-/// here too, from a table of their own crate.
+/// Every operation that is timed: single ones, then whole layers, each from a table beside its crate's benches.
 fn operations() -> Vec<Operation> {
-    tensor::operations()
+    let mut all = tensor::operations();
+    all.extend(layers::layers());
+    all
 }
 
 fn run(recorder: &mut Recorder) -> anyhow::Result<()> {

@@ -118,13 +118,18 @@ impl Work {
         let (width, dim) = (self.width, fixed.dim());
         self.z.resize(columns.len() * width, 0.0);
         self.target.clear();
-        for ((&column, &value), z) in columns.iter().zip(values).zip(self.z.chunks_exact_mut(width)) {
-            let root = settings.confidence.weight(value).sqrt();
-            self.target.push(root);
-            let (head, pad) = z.split_at_mut(dim);
-            head.iter_mut().zip(fixed.get(column.at())).for_each(|(z, &y)| *z = root * y);
-            pad.fill(0.0);
-        }
+        self.target.extend(values.iter().map(|&value| settings.confidence.weight(value).sqrt()));
+        let (z, roots) = (&mut self.z, &self.target);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for ((column, &root), z) in columns.iter().zip(roots).zip(z.chunks_exact_mut(width)) {
+                    let (head, pad) = z.split_at_mut(dim);
+                    head.iter_mut().zip(fixed.get(column.at())).for_each(|(z, &y)| *z = root * y);
+                    pad.fill(0.0);
+                }
+            },
+        );
     }
 
     fn load(&mut self, x: &[f32]) {
@@ -201,19 +206,13 @@ impl Work {
     /// Steps of conjugate gradients on the normal equations, from the x there is.
     fn conjugate_gradient(&mut self, gram: &[f32], lambda: f32, steps: usize) {
         let width = self.width;
-        let mut other = vec![0.0; width];
-        let apply = |p: &[f32], out: &mut [f32], other: &mut [f32]| {
-            kernels::normal_product(&self.z, p, out);
-            kernels::row_products(gram, p, other);
-            for ((out, &g), &p) in out.iter_mut().zip(&*other).zip(p) {
-                *out += g + lambda * p;
-            }
-        };
         let mut r = vec![0.0; width];
         let mut hp = vec![0.0; width];
-        kernels::add_rows(&self.z, width, 0, &self.target, &mut r);
-        apply(&self.x, &mut hp, &mut other);
-        r.iter_mut().zip(&hp).for_each(|(r, h)| *r -= h);
+        // r = Zᵀ (√w - Z x) - G x - λ x.
+        kernels::normal_product(&self.z, &self.x, Some(&self.target), &mut r);
+        kernels::add_rows(gram, width, 0, &self.x, &mut hp);
+        kernels::combine(-1.0, &hp, 1.0, &mut r);
+        kernels::combine(-lambda, &self.x, 1.0, &mut r);
         let mut p = r.clone();
         let mut norm = kernels::dot(&r, &r);
         for _ in 0..steps {
@@ -221,15 +220,15 @@ impl Work {
             if norm < 1e-20 {
                 break;
             }
-            apply(&p, &mut hp, &mut other);
+            kernels::normal_product(&self.z, &p, None, &mut hp);
+            // G is symmetric: its rows are its columns.
+            kernels::add_rows(gram, width, 0, &p, &mut hp);
+            kernels::combine(lambda, &p, 1.0, &mut hp);
             let step = norm / kernels::dot(&p, &hp);
-            for i in 0..width {
-                self.x[i] += step * p[i];
-                r[i] -= step * hp[i];
-            }
+            kernels::combine(step, &p, 1.0, &mut self.x);
+            kernels::combine(-step, &hp, 1.0, &mut r);
             let next = kernels::dot(&r, &r);
-            let ratio = next / norm;
-            p.iter_mut().zip(&r).for_each(|(p, &r)| *p = r + ratio * *p);
+            kernels::combine(1.0, &r, next / norm, &mut p);
             norm = next;
         }
     }

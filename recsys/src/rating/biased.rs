@@ -1,0 +1,140 @@
+//! mean + bᵤ + bᵢ + q·w as one inner product: user vectors (w, 1, mean + bᵤ), item vectors (q, bᵢ, 1).
+//!
+//! What biased factorisation and SVD++ become once they are trained; lists are then served as those of any factor model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::dense;
+use crate::models::factors::{Factors, Vectors};
+use crate::{Error, Result};
+
+/// Lanes of the kernels; tables are padded to a multiple of this.
+pub(super) const LANES: usize = 8;
+
+/// Vectors with the biases in their last two entries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Biased {
+    pub(super) mean: f32,
+    pub(super) factors: Factors,
+}
+
+impl Biased {
+    /// `users` and `items` are tables of `width` floats a row, of which the first `dim` are kept. Rows where `known` says
+    /// no are zero.
+    pub(super) fn new(
+        mean: f32,
+        dim: usize,
+        width: usize,
+        users: (&[f32], &[f32], &dyn Fn(usize) -> bool),
+        items: (&[f32], &[f32], &dyn Fn(usize) -> bool),
+    ) -> Self {
+        let table = |(rows, biases, known): (&[f32], &[f32], &dyn Fn(usize) -> bool), user: bool| {
+            let mut vectors = Vectors::zeros(biases.len(), dim + 2);
+            let out = vectors.as_mut_slice().chunks_mut(dim + 2);
+            for (n, ((out, row), &bias)) in out.zip(rows.chunks(width)).zip(biases).enumerate() {
+                let bias = if known(n) { bias } else { 0.0 };
+                if known(n) {
+                    out[..dim].copy_from_slice(&row[..dim]);
+                }
+                (out[dim], out[dim + 1]) = if user { (1.0, mean + bias) } else { (bias, 1.0) };
+            }
+            vectors
+        };
+        Self { mean, factors: Factors { users: table(users, true), items: table(items, false) } }
+    }
+
+    /// For what comes from a file.
+    pub(super) fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()?;
+        if self.factors.items.dim() > 2 && self.mean.is_finite() {
+            Ok(())
+        } else {
+            Err("the vectors have no room for biases".to_owned())
+        }
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.factors.items.dim() - 2
+    }
+
+    pub(super) fn expected(&self, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
+        let dim = self.dim();
+        match (user, item) {
+            (Some(u), Some(i)) => {
+                let pairs = self.factors.users.get(u.at()).iter().zip(self.factors.items.get(i.at()));
+                pairs.map(|(a, b)| a * b).sum()
+            }
+            (Some(u), None) => self.factors.users.get(u.at())[dim + 1],
+            (None, Some(i)) => self.mean + self.factors.items.get(i.at())[dim],
+            (None, None) => self.mean,
+        }
+    }
+
+    /// Cosines of the q of all items with that of `item`, biases left out.
+    pub(super) fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) {
+        cosines(&self.factors.items, item.at(), self.dim(), out);
+    }
+
+    /// Cosines of the w of all users.
+    pub(super) fn user_similarity(&self, user: UserIdx, out: &mut [f32]) {
+        cosines(&self.factors.users, user.at(), self.dim(), out);
+    }
+
+    /// Scores of all items for the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
+    /// objective that the steps of training descend on, solved to its end for one user. `implicit` is z.
+    pub(super) fn fold_in(
+        &self,
+        items: &[ItemIdx],
+        values: &[f32],
+        implicit: &[f32],
+        regularization: f32,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let dim = self.dim();
+        // Unknowns (p, b); the item's row is (q, 1).
+        let n = dim + 1;
+        let mut h = faer::Mat::<f64>::zeros(n, n);
+        let mut rhs = faer::Mat::<f64>::zeros(n, 1);
+        for (item, &value) in items.iter().zip(values) {
+            let vector = self.factors.items.get(item.at());
+            let row = |j: usize| f64::from(if j < dim { vector[j] } else { 1.0 });
+            let known: f32 = vector[..dim].iter().zip(implicit).map(|(q, z)| q * z).sum();
+            let target = f64::from(value - self.mean - vector[dim] - known);
+            for j in 0..n {
+                rhs[(j, 0)] += row(j) * target;
+                for i in j..n {
+                    h[(i, j)] += row(i) * row(j);
+                }
+            }
+        }
+        for j in 0..n {
+            // A trace of regularisation keeps the matrix definite where the caller asked for none.
+            h[(j, j)] += (f64::from(regularization) * items.len() as f64).max(1e-6);
+        }
+        let failed = |()| Error::Factorization {
+            what: "fold-in",
+            reason: "the normal equations are not positive definite".to_owned(),
+        };
+        let mut memory = dense::cholesky_memory::<f64>(n);
+        dense::cholesky_in_place(h.as_mut(), &mut memory).map_err(failed)?;
+        let seq = faer::Par::Seq;
+        faer::linalg::triangular_solve::solve_lower_triangular_in_place(h.as_ref(), rhs.as_mut(), seq);
+        faer::linalg::triangular_solve::solve_upper_triangular_in_place(h.transpose(), rhs.as_mut(), seq);
+        let mut query: Vec<f32> = (0..dim).map(|j| rhs[(j, 0)] as f32).collect();
+        query.iter_mut().zip(implicit).for_each(|(q, z)| *q += z);
+        query.extend([1.0, self.mean + rhs[(dim, 0)] as f32]);
+        self.factors.items.inner_products(&query, out);
+        Ok(())
+    }
+}
+
+fn cosines(vectors: &Vectors, n: usize, dim: usize, out: &mut [f32]) {
+    let dot = |a: &[f32], b: &[f32]| a[..dim].iter().zip(&b[..dim]).map(|(a, b)| a * b).sum::<f32>();
+    let own = vectors.get(n);
+    for (other, out) in out.iter_mut().enumerate() {
+        let other = vectors.get(other);
+        let norms = (dot(own, own) * dot(other, other)).sqrt();
+        *out = if norms > 0.0 { dot(own, other) / norms } else { 0.0 };
+    }
+}

@@ -1,0 +1,370 @@
+//! Biased matrix factorisation by gradient descent: r = mean + bᵤ + bᵢ + q·p (Koren, Bell & Volinsky, IEEE Computer 2009).
+//!
+//! What the Netflix prize called "SVD". Parallel and yet exactly sequential: users and items are dealt to [`GROUPS`] groups
+//! each, and of the GROUPS x GROUPS blocks of ratings those that share neither users nor items run side by side (Gemulla,
+//! Haas, Nijkamp & Sismanis, KDD 2011). The result is that of one thread going through the blocks in order, whichever
+//! thread runs a block. Defaults are Surprise's.
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::biased::{Biased, LANES};
+use super::{Ground, RatingModel, check_deviation, check_factors, check_steps, diverged};
+use crate::Result;
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::models::factors::Factors;
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::UserItems;
+
+/// Fixed, so that the result is; also the most threads that help.
+const GROUPS: usize = 8;
+
+/// Settings. Defaults: 100 factors, 20 epochs, learning rate 0.005, regularisation 0.02, start N(0, 0.1²), seed 0.
+///
+/// ```
+/// use cairn_recsys::{Fit, Interactions, rating::BiasedMf};
+/// let log = Interactions::from_ratings((0..400_u32).map(|n| (n % 20, n * 7 % 31, (n % 5 + 1) as f32)))?;
+/// let model = BiasedMf::new().factors(10).seed(1).fit(&log)?;
+/// assert!((1.0..=5.0).contains(&model.predict(&3, &10)?));
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct BiasedMf {
+    factors: usize,
+    epochs: usize,
+    learning_rate: f32,
+    regularization: f32,
+    init_deviation: f32,
+    scale: Option<(f32, f32)>,
+    seed: u64,
+}
+
+impl Default for BiasedMf {
+    fn default() -> Self {
+        Self {
+            factors: 100,
+            epochs: 20,
+            learning_rate: 0.005,
+            regularization: 0.02,
+            init_deviation: 0.1,
+            scale: None,
+            seed: 0,
+        }
+    }
+}
+
+impl BiasedMf {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Length of the vectors, besides the biases.
+    #[must_use]
+    pub fn factors(mut self, factors: usize) -> Self {
+        self.factors = factors;
+        self
+    }
+
+    /// Passes over the ratings.
+    #[must_use]
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Step size.
+    #[must_use]
+    pub fn learning_rate(mut self, rate: f32) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Weight of the squares of all parameters, for each rating.
+    #[must_use]
+    pub fn regularization(mut self, weight: f32) -> Self {
+        self.regularization = weight;
+        self
+    }
+
+    /// Standard deviation of the vectors' start.
+    #[must_use]
+    pub fn init_deviation(mut self, deviation: f32) -> Self {
+        self.init_deviation = deviation;
+        self
+    }
+
+    /// The lowest and the highest rating; by default those of the training data.
+    #[must_use]
+    pub fn scale(mut self, low: f32, high: f32) -> Self {
+        self.scale = Some((low, high));
+        self
+    }
+
+    /// Seed of the start.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+/// The parameters of one group of users or of items.
+struct Group {
+    vectors: Vec<f32>,
+    biases: Vec<f32>,
+}
+
+/// One rating of a block: places in the two groups, and the value.
+#[derive(Clone, Copy)]
+struct Entry {
+    user: u32,
+    item: u32,
+    rating: f32,
+}
+
+/// Users or items dealt to groups: for each its group and its place there.
+struct Deal {
+    places: Vec<(u32, u32)>,
+    members: Vec<Vec<u32>>,
+}
+
+impl Deal {
+    /// Heavier ones first, each to the group with the least load so far.
+    fn new(counts: &[usize]) -> Self {
+        let mut order: Vec<u32> = (0..counts.len() as u32).collect();
+        order.sort_by_key(|&n| std::cmp::Reverse(counts[n as usize]));
+        let mut loads = [0; GROUPS];
+        let mut group = vec![0; counts.len()];
+        for n in order {
+            let least = (0..GROUPS).min_by_key(|&g| loads[g]).unwrap_or(0);
+            loads[least] += counts[n as usize].max(1);
+            group[n as usize] = least;
+        }
+        let mut members = vec![Vec::new(); GROUPS];
+        let places = (0..)
+            .zip(group)
+            .map(|(n, g)| {
+                members[g].push(n);
+                (g as u32, members[g].len() as u32 - 1)
+            })
+            .collect();
+        Self { places, members }
+    }
+
+    fn groups(&self, width: usize, vectors: &[f32]) -> Vec<Group> {
+        let group = |members: &Vec<u32>| Group {
+            vectors: members
+                .iter()
+                .flat_map(|&n| &vectors[n as usize * width..(n as usize + 1) * width])
+                .copied()
+                .collect(),
+            biases: vec![0.0; members.len()],
+        };
+        self.members.iter().map(group).collect()
+    }
+
+    /// Back into the order of the indices.
+    fn gather(&self, width: usize, groups: &[Group]) -> (Vec<f32>, Vec<f32>) {
+        let at = |&(g, place): &(u32, u32)| (&groups[g as usize], place as usize);
+        let rows = self.places.iter().map(at);
+        let vectors = rows.clone().flat_map(|(g, n)| &g.vectors[n * width..(n + 1) * width]).copied();
+        (vectors.collect(), rows.map(|(g, n)| g.biases[n]).collect())
+    }
+}
+
+/// `n` rows of `dim` draws from N(0, deviation²), each padded with zeros to `width`.
+pub(super) fn normal_table(n: usize, dim: usize, width: usize, deviation: f32, rng: &mut Pcg64) -> Vec<f32> {
+    let mut table = vec![0.0; n * width];
+    for row in table.chunks_mut(width) {
+        row[..dim].iter_mut().for_each(|x| *x = deviation * rng.sample::<f32, _>(StandardNormal));
+    }
+    table
+}
+
+impl Fit for BiasedMf {
+    type Model = BiasedMfModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<BiasedMfModel> {
+        check_factors(self.factors)?;
+        check_steps(self.learning_rate, self.regularization)?;
+        check_deviation(self.init_deviation)?;
+        let ground = Ground::new("biased matrix factorisation", matrix, self.scale)?;
+        let width = self.factors.next_multiple_of(LANES);
+        let mut rng = Pcg64::seed_from_u64(self.seed);
+        let mut table = |n| normal_table(n, self.factors, width, self.init_deviation, &mut rng);
+        let (users, items) = (table(matrix.n_rows()), table(matrix.n_cols()));
+
+        let user_counts: Vec<usize> = matrix.row_indices().map(|u| matrix.row_len(u)).collect();
+        let item_counts: Vec<usize> =
+            (0..matrix.n_cols()).map(|i| ground.ratings_of(ItemIdx(i as u32))).collect();
+        let (user_deal, item_deal) = (Deal::new(&user_counts), Deal::new(&item_counts));
+        let (mut users, mut items) = (user_deal.groups(width, &users), item_deal.groups(width, &items));
+        let blocks = blocks(matrix, &user_deal, &item_deal);
+        let mut progress = Vec::with_capacity(self.epochs);
+        for _ in 0..self.epochs {
+            let squares = self.epoch(ground.mean(), &blocks, &mut users, &mut items);
+            progress.push((squares / matrix.nnz() as f64).sqrt());
+        }
+        let (users, user_biases) = user_deal.gather(width, &users);
+        let (items, item_biases) = item_deal.gather(width, &items);
+        if [&users, &items, &user_biases, &item_biases].iter().any(|v| v.iter().any(|x| !x.is_finite())) {
+            return Err(diverged("biased matrix factorisation"));
+        }
+        let biased = Biased::new(
+            ground.mean(),
+            self.factors,
+            width,
+            (&users, &user_biases, &|u| user_counts[u] > 0),
+            (&items, &item_biases, &|i| item_counts[i] > 0),
+        );
+        Ok(BiasedMfModel { ground, biased, regularization: self.regularization, progress })
+    }
+}
+
+/// Ratings by (group of the user, group of the item), in each by user.
+fn blocks(matrix: &UserItems, users: &Deal, items: &Deal) -> Vec<Vec<Vec<Entry>>> {
+    let mut blocks = vec![vec![Vec::new(); GROUPS]; GROUPS];
+    for (u, i, rating) in matrix.entries() {
+        let ((g, user), (h, item)) = (users.places[u.at()], items.places[i.at()]);
+        blocks[g as usize][h as usize].push(Entry { user, item, rating });
+    }
+    blocks
+}
+
+impl BiasedMf {
+    /// One pass; the sum of squared errors met on the way.
+    fn epoch(&self, mean: f32, blocks: &[Vec<Vec<Entry>>], users: &mut [Group], items: &mut [Group]) -> f64 {
+        let mut squares = 0.0;
+        for shift in 0..GROUPS {
+            // Group g of the users meets group (g + shift) of the items.
+            let side_by_side = users.par_iter_mut().zip(items.par_iter_mut()).zip(blocks).enumerate();
+            let parts: Vec<f64> = side_by_side
+                .map(|(g, ((users, items), blocks))| {
+                    self.steps(mean, &blocks[(g + shift) % GROUPS], users, items)
+                })
+                .collect();
+            squares += parts.iter().sum::<f64>();
+            items.rotate_left(1);
+        }
+        squares
+    }
+
+    fn steps(&self, mean: f32, entries: &[Entry], users: &mut Group, items: &mut Group) -> f64 {
+        let width = self.factors.next_multiple_of(LANES);
+        let (rate, reg) = (self.learning_rate, self.regularization);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let mut squares = 0.0;
+                for entry in entries {
+                    let (u, i) = (entry.user as usize, entry.item as usize);
+                    let p = &mut users.vectors[u * width..(u + 1) * width];
+                    let q = &mut items.vectors[i * width..(i + 1) * width];
+                    let (bu, bi) = (&mut users.biases[u], &mut items.biases[i]);
+                    let error = entry.rating - (mean + *bu + *bi + dot(p, q));
+                    *bu += rate * (error - reg * *bu);
+                    *bi += rate * (error - reg * *bi);
+                    let (keep, step) = (1.0 - rate * reg, rate * error);
+                    for (p, q) in p.iter_mut().zip(q) {
+                        let (old_p, old_q) = (*p, *q);
+                        *p = keep * old_p + step * old_q;
+                        *q = keep * old_q + step * old_p;
+                    }
+                    squares += f64::from(error * error);
+                }
+                squares
+            },
+        )
+    }
+}
+
+/// Inner product in a fixed order of sums; lengths are multiples of [`LANES`].
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, _) = a.as_chunks::<LANES>();
+    let (b, _) = b.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for j in 0..LANES {
+            sums[j] += a[j] * b[j];
+        }
+    }
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
+    ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+}
+
+/// A trained factorisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BiasedMfModel {
+    ground: Ground,
+    biased: Biased,
+    regularization: f32,
+    progress: Vec<f64>,
+}
+
+impl BiasedMfModel {
+    /// The vectors: a user's followed by 1 and mean + bias, an item's by its bias and 1, so that the inner product is the
+    /// rating.
+    pub fn factors(&self) -> &Factors {
+        &self.biased.factors
+    }
+}
+
+impl Recommender for BiasedMfModel {
+    fn name(&self) -> &'static str {
+        "SVD"
+    }
+    fn n_users(&self) -> usize {
+        self.biased.factors.users.len()
+    }
+    fn n_items(&self) -> usize {
+        self.biased.factors.items.len()
+    }
+    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        self.biased.factors.score_users(users, out);
+        Ok(())
+    }
+    fn inner_product(&self) -> Option<&Factors> {
+        Some(&self.biased.factors)
+    }
+    /// The user's parameters that minimise the regularised error of the history; training takes a stated number of steps
+    /// towards the same minimum, so the scores of a user of the training log come out near, not equal.
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization, out)
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        self.biased.item_similarity(item, out);
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        self.biased.user_similarity(user, out);
+        Ok(())
+    }
+    fn progress(&self) -> &[f64] {
+        &self.progress
+    }
+}
+
+impl RatingModel for BiasedMfModel {
+    fn ground(&self) -> &Ground {
+        &self.ground
+    }
+    fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
+        self.biased.expected(user, item)
+    }
+}
+
+impl Saved for BiasedMfModel {
+    const FORMAT: &'static str = "biased-mf";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.ground.validate()?;
+        self.biased.validate()
+    }
+}

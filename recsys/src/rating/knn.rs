@@ -1,0 +1,493 @@
+//! Neighbourhoods for ratings: the k most similar users (or items) with a rating of that item (by that user), weighted by
+//! similarity. Plain, around means, or around the baseline (Koren 2010). Only positive similarities count, as in Surprise.
+//!
+//! Similarities are kept for all pairs, four bytes each; the memory is said before it is taken.
+
+use serde::{Deserialize, Serialize};
+
+use super::baseline::{BaselineMethod, Biases};
+use super::similarity::{Similarity, Sums};
+use super::{Ground, RatingModel};
+use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::models::ease::MEMORY_LIMIT;
+use crate::recommender::{Fit, Recommender};
+use crate::saved::Saved;
+use crate::sparse::{ItemUsers, UserItems};
+use crate::{Error, Result};
+
+/// What ratings are taken relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Centring {
+    /// Nothing: the weighted mean of the neighbours' ratings.
+    #[default]
+    None,
+    /// Each neighbour's own mean.
+    Means,
+    /// The baseline of each neighbour's rating.
+    Baseline,
+}
+
+/// Settings. Defaults: 40 neighbours, user-based, mean squared difference, at least 1 neighbour and 1 common rating.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RatingKnn {
+    neighbours: usize,
+    least_neighbours: usize,
+    least_support: u32,
+    item_based: bool,
+    similarity: Similarity,
+    centring: Centring,
+    baseline: BaselineMethod,
+    scale: Option<(f32, f32)>,
+    memory_limit: u64,
+}
+
+impl Default for RatingKnn {
+    fn default() -> Self {
+        Self {
+            neighbours: 40,
+            least_neighbours: 1,
+            least_support: 1,
+            item_based: false,
+            similarity: Similarity::default(),
+            centring: Centring::default(),
+            baseline: BaselineMethod::ALS,
+            scale: None,
+            memory_limit: MEMORY_LIMIT,
+        }
+    }
+}
+
+impl RatingKnn {
+    /// The plain weighted mean, with the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Around means: Surprise's `KNNWithMeans`.
+    #[must_use]
+    pub fn with_means() -> Self {
+        Self { centring: Centring::Means, ..Self::default() }
+    }
+
+    /// Around the baseline: Surprise's `KNNBaseline`.
+    #[must_use]
+    pub fn with_baseline() -> Self {
+        Self { centring: Centring::Baseline, ..Self::default() }
+    }
+
+    /// The most neighbours that count.
+    #[must_use]
+    pub fn neighbours(mut self, k: usize) -> Self {
+        self.neighbours = k;
+        self
+    }
+
+    /// With fewer neighbours than this the prediction is what it would be without any.
+    #[must_use]
+    pub fn least_neighbours(mut self, k: usize) -> Self {
+        self.least_neighbours = k;
+        self
+    }
+
+    /// Pairs with fewer common ratings than this have a similarity of 0.
+    #[must_use]
+    pub fn least_support(mut self, n: u32) -> Self {
+        self.least_support = n;
+        self
+    }
+
+    /// Neighbours are items, not users.
+    #[must_use]
+    pub fn item_based(mut self) -> Self {
+        self.item_based = true;
+        self
+    }
+
+    /// The measure of similarity.
+    #[must_use]
+    pub fn similarity(mut self, similarity: Similarity) -> Self {
+        self.similarity = similarity;
+        self
+    }
+
+    /// How the baseline is found, where one is used.
+    #[must_use]
+    pub fn baseline(mut self, method: BaselineMethod) -> Self {
+        self.baseline = method;
+        self
+    }
+
+    /// The lowest and the highest rating; by default those of the training data.
+    #[must_use]
+    pub fn scale(mut self, low: f32, high: f32) -> Self {
+        self.scale = Some((low, high));
+        self
+    }
+
+    /// Most bytes that the similarities may take.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Bytes that the similarities of that many users, or items, take.
+    pub fn memory_needed(n: usize) -> u64 {
+        4 * n as u64 * n as u64
+    }
+
+    fn uses_baseline(&self) -> bool {
+        self.centring == Centring::Baseline || matches!(self.similarity, Similarity::PearsonBaseline { .. })
+    }
+
+    fn check(&self, n: usize) -> Result<()> {
+        if self.neighbours == 0 {
+            return Err(Error::parameter("neighbours", 0, "at least 1"));
+        }
+        self.similarity.check()?;
+        let needed = Self::memory_needed(n);
+        if needed > self.memory_limit {
+            let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
+            let what = format!("similarities of {n} {kind}s");
+            return Err(Error::Memory { what, needed, limit: self.memory_limit });
+        }
+        Ok(())
+    }
+}
+
+/// A trained neighbourhood model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RatingKnnModel {
+    ground: Ground,
+    item_based: bool,
+    neighbours: usize,
+    least_neighbours: usize,
+    least_support: u32,
+    similarity: Similarity,
+    centring: Centring,
+    /// All pairs of users, or of items.
+    similarities: Vec<f32>,
+    /// Mean rating of each user, or of each item; the mean of all without ratings.
+    means: Vec<f32>,
+    biases: Option<Biases>,
+    /// Who rated an item; only where neighbours are users.
+    raters: Option<ItemUsers>,
+    n_users: usize,
+}
+
+impl Fit for RatingKnn {
+    type Model = RatingKnnModel;
+
+    fn fit_matrix(&self, matrix: &UserItems) -> Result<RatingKnnModel> {
+        let n = if self.item_based { matrix.n_cols() } else { matrix.n_rows() };
+        self.check(n)?;
+        let ground = Ground::new("nearest neighbours", matrix, self.scale)?;
+        let biases = if self.uses_baseline() {
+            Some(Biases::fit(matrix, ground.mean(), self.baseline)?)
+        } else {
+            None
+        };
+        let across = matrix.transpose();
+        let similarities = match (self.similarity, &biases) {
+            (Similarity::PearsonBaseline { .. }, Some(biases)) => {
+                let rest = matrix.map_values(|u, i, v| v - biases.of(Some(u), Some(i)));
+                self.similarities(&rest, &rest.transpose())
+            }
+            _ => self.similarities(matrix, &across),
+        };
+        let mean = ground.mean();
+        let means = if self.item_based {
+            across.row_indices().map(|i| mean_or(across.row(i).1, mean)).collect()
+        } else {
+            matrix.row_indices().map(|u| mean_or(matrix.row(u).1, mean)).collect()
+        };
+        Ok(RatingKnnModel {
+            ground,
+            item_based: self.item_based,
+            neighbours: self.neighbours,
+            least_neighbours: self.least_neighbours,
+            least_support: self.least_support,
+            similarity: self.similarity,
+            centring: self.centring,
+            similarities,
+            means,
+            biases,
+            raters: (!self.item_based).then_some(across),
+            n_users: matrix.n_rows(),
+        })
+    }
+}
+
+impl RatingKnn {
+    fn similarities(&self, users: &UserItems, items: &ItemUsers) -> Vec<f32> {
+        if self.item_based {
+            self.similarity.matrix(items, users, self.least_support)
+        } else {
+            self.similarity.matrix(users, items, self.least_support)
+        }
+    }
+}
+
+fn mean_or(values: &[f32], mean: f32) -> f32 {
+    if values.is_empty() {
+        return mean;
+    }
+    (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
+}
+
+/// Somebody to predict for: by index, or by a history with what follows from it.
+struct Asker<'a> {
+    items: &'a [ItemIdx],
+    values: &'a [f32],
+    /// Similarities with all users, where neighbours are users.
+    similar: Option<&'a [f32]>,
+    mean: f32,
+    bias: f32,
+}
+
+/// A neighbour: similarity, and the rating less what it is taken relative to.
+type Vote = (f32, f32);
+
+impl RatingKnnModel {
+    fn n(&self) -> usize {
+        self.means.len()
+    }
+
+    fn similar_to(&self, x: usize) -> &[f32] {
+        let n = self.n();
+        &self.similarities[x * n..(x + 1) * n]
+    }
+
+    fn asker<'a>(&'a self, seen: &'a UserItems, user: UserIdx) -> Asker<'a> {
+        let (items, values) = seen.row(user);
+        let (similar, mean) = if self.item_based {
+            (None, 0.0)
+        } else {
+            (Some(self.similar_to(user.at())), self.means[user.at()])
+        };
+        let bias = self.biases.as_ref().map_or(0.0, |b| b.users[user.at()]);
+        Asker { items, values, similar, mean, bias }
+    }
+
+    /// What the rating is without neighbours.
+    fn base(&self, asker: &Asker<'_>, item: ItemIdx) -> f32 {
+        match (self.centring, &self.biases) {
+            (Centring::Means, _) if self.item_based => self.means[item.at()],
+            (Centring::Means, _) => asker.mean,
+            (Centring::Baseline, Some(biases)) => biases.mean + asker.bias + biases.items[item.at()],
+            _ => self.ground.mean(),
+        }
+    }
+
+    /// Similar neighbours with a rating, unordered; with their place in the asker's history where they are items.
+    fn votes(&self, asker: &Asker<'_>, item: ItemIdx, out: &mut Vec<(Vote, usize)>) {
+        out.clear();
+        if let (Some(similar), Some(raters)) = (asker.similar, &self.raters) {
+            let (users, ratings) = raters.row(item);
+            for (place, (user, &rating)) in users.iter().zip(ratings).enumerate() {
+                let weight = similar[user.at()];
+                if weight > 0.0 {
+                    let reference = match (self.centring, &self.biases) {
+                        (Centring::Means, _) => self.means[user.at()],
+                        (Centring::Baseline, Some(biases)) => biases.of(Some(*user), Some(item)),
+                        _ => 0.0,
+                    };
+                    out.push(((weight, rating - reference), place));
+                }
+            }
+        } else {
+            let similar = self.similar_to(item.at());
+            for (place, (other, &rating)) in asker.items.iter().zip(asker.values).enumerate() {
+                let weight = similar[other.at()];
+                if weight > 0.0 {
+                    let reference = match (self.centring, &self.biases) {
+                        (Centring::Means, _) => self.means[other.at()],
+                        (Centring::Baseline, Some(biases)) => {
+                            biases.mean + asker.bias + biases.items[other.at()]
+                        }
+                        _ => 0.0,
+                    };
+                    out.push(((weight, rating - reference), place));
+                }
+            }
+        }
+        if out.len() > self.neighbours {
+            // Equal similarities go by index.
+            let better = |a: &(Vote, usize), b: &(Vote, usize)| b.0.0.total_cmp(&a.0.0).then(a.1.cmp(&b.1));
+            out.select_nth_unstable_by(self.neighbours - 1, better);
+            out.truncate(self.neighbours);
+            out.sort_unstable_by_key(|&(_, place)| place);
+        }
+    }
+
+    /// `votes` is a buffer.
+    fn rating(&self, asker: &Asker<'_>, item: ItemIdx, votes: &mut Vec<(Vote, usize)>) -> f32 {
+        self.votes(asker, item, votes);
+        let base = self.base(asker, item);
+        if votes.is_empty() || votes.len() < self.least_neighbours {
+            return base;
+        }
+        let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
+        let sum: f32 = votes.iter().map(|((w, v), _)| w * v).sum();
+        match self.centring {
+            Centring::None => sum / weights,
+            Centring::Means | Centring::Baseline => base + sum / weights,
+        }
+    }
+
+    fn rate_all(&self, asker: &Asker<'_>, out: &mut [f32]) {
+        let mut votes = Vec::new();
+        for (item, out) in (0..).map(ItemIdx).zip(out) {
+            *out = self.rating(asker, item, &mut votes);
+        }
+    }
+
+    fn unsupported(&self, operation: &'static str) -> Error {
+        Error::Unsupported { model: self.name(), operation }
+    }
+}
+
+impl Recommender for RatingKnnModel {
+    fn name(&self) -> &'static str {
+        match (self.centring, self.item_based) {
+            (Centring::None, false) => "kNN (users)",
+            (Centring::Means, false) => "kNN with means (users)",
+            (Centring::Baseline, false) => "kNN baseline (users)",
+            (Centring::None, true) => "kNN (items)",
+            (Centring::Means, true) => "kNN with means (items)",
+            (Centring::Baseline, true) => "kNN baseline (items)",
+        }
+    }
+    fn n_users(&self) -> usize {
+        self.n_users
+    }
+    fn n_items(&self) -> usize {
+        self.ground.n_items()
+    }
+    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        for (&user, out) in users.iter().zip(out.chunks_mut(self.ground.n_items())) {
+            self.rate_all(&self.asker(seen, user), out);
+        }
+        Ok(())
+    }
+    /// Exact; not offered with a baseline found by gradient steps.
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        let bias = match &self.biases {
+            None => 0.0,
+            Some(biases) => {
+                biases.fold_in(items, values).ok_or_else(|| self.unsupported("fold-in of a new user"))?
+            }
+        };
+        let mut similar = Vec::new();
+        if let Some(raters) = &self.raters {
+            similar.resize(self.n_users, 0.0);
+            let mut sums = vec![Sums::default(); self.n_users];
+            let support = self.least_support;
+            match (self.similarity, &self.biases) {
+                (Similarity::PearsonBaseline { .. }, Some(biases)) => {
+                    let rest: Vec<f32> = items
+                        .iter()
+                        .zip(values)
+                        .map(|(i, v)| v - (biases.mean + bias + biases.items[i.at()]))
+                        .collect();
+                    let raters = raters.map_values(|i, u, v| v - biases.of(Some(u), Some(i)));
+                    self.similarity.row(items, &rest, &raters, support, &mut sums, &mut similar);
+                }
+                _ => self.similarity.row(items, values, raters, support, &mut sums, &mut similar),
+            }
+        }
+        let asker = Asker {
+            items,
+            values,
+            similar: self.raters.is_some().then_some(&similar[..]),
+            mean: mean_or(values, self.ground.mean()),
+            bias,
+        };
+        self.rate_all(&asker, out);
+        Ok(())
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        if !self.item_based {
+            return Err(self.unsupported("similar items"));
+        }
+        out.copy_from_slice(self.similar_to(item.at()));
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        if self.item_based {
+            return Err(self.unsupported("similar users"));
+        }
+        out.copy_from_slice(self.similar_to(user.at()));
+        Ok(())
+    }
+    /// Where neighbours are items: what each adds to the rating, or to the mean or baseline it starts from.
+    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+        if !self.item_based {
+            return Err(self.unsupported("explanations"));
+        }
+        let bias = match &self.biases {
+            None => 0.0,
+            Some(b) => b.fold_in(items, values).ok_or_else(|| self.unsupported("explanations"))?,
+        };
+        let asker = Asker { items, values, similar: None, mean: 0.0, bias };
+        let mut votes = Vec::new();
+        self.votes(&asker, item, &mut votes);
+        let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
+        let mut shares = vec![0.0; items.len()];
+        if votes.len() >= self.least_neighbours {
+            votes.iter().for_each(|&((w, v), place)| shares[place] = w * v / weights);
+        }
+        Ok(shares)
+    }
+}
+
+impl RatingModel for RatingKnnModel {
+    fn ground(&self) -> &Ground {
+        &self.ground
+    }
+    fn expected(&self, seen: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
+        match (user, item, &self.biases) {
+            (Some(user), Some(item), _) => self.rating(&self.asker(seen, user), item, &mut Vec::new()),
+            (user, item, Some(biases)) if self.centring == Centring::Baseline => biases.of(user, item),
+            _ => self.ground.mean(),
+        }
+    }
+}
+
+impl Saved for RatingKnnModel {
+    const FORMAT: &'static str = "rating-knn";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.ground.validate()?;
+        let n = if self.item_based { self.ground.n_items() } else { self.n_users };
+        let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
+        let biases = self.biases.as_ref().is_none_or(|b| {
+            b.validate().is_ok() && b.users.len() == self.n_users && b.items.len() == self.ground.n_items()
+        });
+        let raters = match &self.raters {
+            None => self.item_based,
+            Some(raters) => {
+                !self.item_based
+                    && raters.is_consistent()
+                    && (raters.n_rows(), raters.n_cols()) == (self.ground.n_items(), self.n_users)
+            }
+        };
+        let tables = self.means.len() == n && self.similarities.len() == n * n;
+        let kinds = self.biases.is_some()
+            || !(self.centring == Centring::Baseline
+                || matches!(self.similarity, Similarity::PearsonBaseline { .. }));
+        if biases
+            && raters
+            && tables
+            && kinds
+            && self.neighbours > 0
+            && finite(&self.means)
+            && finite(&self.similarities)
+        {
+            Ok(())
+        } else {
+            Err("the tables do not fit together".to_owned())
+        }
+    }
+}
