@@ -221,8 +221,9 @@ pub(crate) fn select<T: Element>(
 ) {
     let nest = Nest::new([c_layout, a_layout, b_layout]);
     let len = nest.row_len();
-    threads::split_units(out, len, len, |first, out| {
-        dispatch(Select { condition, a, b, nest: &nest, first, out });
+    let unit = if len == out.len() { 1 } else { len };
+    threads::split_units(out, unit, unit, |first, out| {
+        dispatch(Select { condition, a, b, nest: &nest, unit, first, out });
         false
     });
 }
@@ -232,6 +233,7 @@ struct Select<'a, T> {
     a: &'a [T],
     b: &'a [T],
     nest: &'a Nest<3>,
+    unit: usize,
     first: usize,
     out: &'a mut [T],
 }
@@ -240,11 +242,15 @@ impl<T: Element> Kernel for Select<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Select { condition, a, b, nest, first, out } = self;
-        let (len, steps) = (nest.row_len(), nest.row_steps());
-        let mut rows = nest.rows_from(first);
+        let Select { condition, a, b, nest, unit, first, out } = self;
+        let steps = nest.row_steps();
+        let single = unit == 1 && nest.row_len() != 1;
+        let (first_row, skip, len) = if single { (0, first, out.len()) } else { (first, 0, nest.row_len()) };
+        let mut rows = nest.rows_from(first_row);
         for out in out.chunks_exact_mut(len) {
             let [c, i, j] = rows.advance();
+            let on = |start: usize, step: isize| start.wrapping_add_signed(skip as isize * step);
+            let (c, i, j) = (on(c, steps[0]), on(i, steps[1]), on(j, steps[2]));
             if steps == [1, 1, 1] {
                 let (c, a, b) = (&condition[c..c + len], &a[i..i + len], &b[j..j + len]);
                 for (((o, &c), &x), &y) in out.iter_mut().zip(c).zip(a).zip(b) {

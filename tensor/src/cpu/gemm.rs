@@ -159,7 +159,7 @@ pub(crate) fn batched<'a, T: Float>(
         gemm((m, k, n), a, b, out, false);
     };
     let work = m.saturating_mul(k).saturating_mul(n);
-    if work >= 2 * PIECE {
+    if work >= LARGE || out.len() == m * n {
         out.chunks_exact_mut(m * n).enumerate().for_each(|(i, out)| one(i, out));
         return;
     }

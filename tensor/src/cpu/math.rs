@@ -227,7 +227,7 @@ const LARGE_ANGLE: f32 = 1_048_576.0;
 /// Whether [`sin`] and [`cos`] leave their straight path: above 2²⁰, and for NaN.
 #[inline(always)]
 pub(crate) fn is_large_angle(x: f32) -> bool {
-    !(x.abs() <= LARGE_ANGLE)
+    x.is_nan() || x.abs() > LARGE_ANGLE
 }
 
 /// (sine or cosine of r, quadrant) with x = k π/2 + r, |r| <= π/4, in double precision: k has 20 bits and the first part of

@@ -17,6 +17,9 @@
 //! the platform's, a value at a time: to reduce an argument of any size, or to take a power exactly, takes more than double
 //! precision.
 
+// Functions of the platform have the instruction set as a parameter too, so that all are called alike.
+#![allow(clippy::extra_unused_type_parameters)]
+
 use crate::Float;
 use crate::cpu::Isa;
 
