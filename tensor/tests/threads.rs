@@ -40,6 +40,10 @@ fn elementwise_and_copies() {
     let planes = x.narrow(1, 0, 1000).unwrap().reshape([7, 43, 10, 100]).unwrap();
     same_bits("planes", || bits(&planes.permute([0, 3, 1, 2]).unwrap().contiguous().unwrap()));
     same_bits("select", || bits(&x.gt(&y).unwrap().select(&x, &row).unwrap()));
+    same_bits("select in one row", || bits(&x.gt(&y).unwrap().select(&x, &y).unwrap()));
+    same_bits("waves", || bits(&x.sin().unwrap().pow(&y.cos().unwrap()).unwrap()));
+    let square = normal([256, 512], 4);
+    same_bits("transpose of a power of two", || bits(&square.t().unwrap().contiguous().unwrap()));
     same_bits("cat", || bits(&Tensor::cat(&[&x, &y], 1).unwrap()));
     let picks: Vec<u32> = (0..2000).map(|i| i * 7 % 301).collect();
     same_bits("index_select", || bits(&x.index_select(0, &picks).unwrap()));

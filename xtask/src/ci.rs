@@ -21,6 +21,11 @@ const STEPS: &[Step] = &[
     Step { arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], variable: None },
     Step { arguments: &["doc", "--workspace", "--no-deps"], variable: Some(("RUSTDOCFLAGS", "-D warnings")) },
     Step { arguments: &["test", "--workspace"], variable: None },
+    // What lies behind features.
+    Step {
+        arguments: &["test", "-p", "cairn-tensor", "-p", "cairn-autograd", "--all-features"],
+        variable: None,
+    },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
 ];
 

@@ -341,3 +341,31 @@ fn arange_at_the_edges() {
     assert_eq!(Tensor::linspace(2.0f64, 3.0, 1).unwrap().to_vec(), [2.0]);
     assert!(Tensor::linspace(2.0f64, 3.0, 0).unwrap().is_empty());
 }
+
+/// Angles of all sizes, in order and strided: both paths, and blocks that hold a large one, give the same.
+#[test]
+fn waves_of_every_angle() {
+    let angles: Vec<f32> = (0..3000u32)
+        .map(|i| match i {
+            700 => f32::INFINITY,
+            701 => f32::NAN,
+            _ if i < 1000 => (i as f32 - 500.0) * 37.3,
+            _ => f32::from_bits(i.wrapping_mul(0x9e37_79b9)),
+        })
+        .collect();
+    let x = Tensor::from_vec(angles.clone(), [3000]).unwrap();
+    let spread = Tensor::stack(&[&x, &x], 1).unwrap().narrow(1, 0, 1).unwrap();
+    type Case = (fn(&Tensor<f32>) -> cairn_tensor::Result<Tensor<f32>>, fn(f64) -> f64);
+    let cases: [Case; 2] = [(|x| x.sin(), f64::sin), (|x| x.cos(), f64::cos)];
+    for (function, exact) in cases {
+        let (y, strided) = (function(&x).unwrap(), function(&spread).unwrap());
+        for ((&x, y), z) in angles.iter().zip(y.iter()).zip(strided.iter()) {
+            let want = exact(f64::from(x));
+            assert!(
+                (f64::from(y) - want).abs() <= 6e-8 || want.is_nan() && y.is_nan(),
+                "{x}: {y} for {want}"
+            );
+            assert_eq!(y.to_bits(), z.to_bits(), "{x}");
+        }
+    }
+}

@@ -280,3 +280,65 @@ fn what_is_refused() {
     assert!(matches!(Tensor::einsum("ij,ji", &[&x, &x]), Err(Error::ShapeMismatch { op: "einsum", .. })));
     assert!(Tensor::<f32>::einsum("", &[]).is_err());
 }
+
+proptest! {
+    #[test]
+    fn writing_a_part_changes_that_part_alone((shape, axis) in shape_and_axis(), seed: u64, step in 1..4isize, back: bool) {
+        let (x, _) = view(&shape, seed, small);
+        let mut slices = vec![Slice::from(..); axis];
+        slices.push(Slice::from(..).step(if back { -step } else { step }));
+        let part = x.slice(&slices).unwrap();
+        let (new, _) = view(part.shape(), seed ^ 1, small);
+        let mut y = x.clone();
+        y.slice_assign(&slices, &new).unwrap();
+        prop_assert_eq!(y.slice(&slices).unwrap(), new);
+        // With what was there before, all is as it was; and the tensor it was a clone of has not changed.
+        y.slice_assign(&slices, &part).unwrap();
+        prop_assert_eq!(&y, &x);
+        y.slice_assign(&slices, &Tensor::scalar(7)).unwrap();
+        prop_assert!(y.slice(&slices).unwrap().iter().all(|x| x == 7));
+    }
+
+    #[test]
+    fn writing_a_diagonal_changes_it_alone(batch in 1..3usize, rows in 0..5usize, columns in 0..5usize, offset in -6..7isize) {
+        let mut x = Tensor::<f64>::zeros([batch, rows, columns]).unwrap();
+        x.diagonal_assign(offset, &Tensor::scalar(1.0)).unwrap();
+        let naive: Vec<f64> = (0..batch * rows * columns)
+            .map(|i| f64::from((i % columns) as isize == (i / columns % rows) as isize + offset))
+            .collect();
+        prop_assert_eq!(x.to_vec(), naive);
+    }
+
+    #[test]
+    fn running_products_are_differentiated_as_by_hand((shape, axis) in shape_and_axis(), seed: u64) {
+        let x = view(&shape, seed, small).0.cast::<f64>().unwrap();
+        let g = view(&shape, seed ^ 1, small).0.cast::<f64>().unwrap();
+        let got = x.cumprod_backward(&g, axis).unwrap();
+        // Σ over j >= i of g_j times the product of all x up to j but x_i.
+        let (x, g) = (x.transpose(axis, -1).unwrap(), g.transpose(axis, -1).unwrap());
+        let len = shape[axis];
+        let mut want = Vec::new();
+        for (x, g) in x.to_vec().chunks(len.max(1)).zip(g.to_vec().chunks(len.max(1))) {
+            for i in 0..len {
+                let others = |j: usize| (0..=j).filter(|&k| k != i).map(|k| x[k]).product::<f64>();
+                want.push((i..len).map(|j| g[j] * others(j)).sum::<f64>());
+            }
+        }
+        let got = got.transpose(axis, -1).unwrap().to_vec();
+        prop_assert_eq!(got.len(), want.len());
+        prop_assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs().max(1.0)));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said() {
+    let mut x = Tensor::<f32>::zeros([2, 3]).unwrap();
+    let v = Tensor::<f32>::ones([4]).unwrap();
+    assert!(matches!(x.slice_assign(s![5], &v), Err(Error::IndexOutOfRange { op: "slice_assign", .. })));
+    assert!(matches!(x.slice_assign(s![0], &v), Err(Error::ShapeMismatch { op: "slice_assign", .. })));
+    assert!(matches!(x.slice_assign(s![..;0], &v), Err(Error::BadArgument { op: "slice_assign", .. })));
+    assert!(matches!(x.diagonal_assign(0, &v), Err(Error::ShapeMismatch { op: "diagonal_assign", .. })));
+    assert!(matches!(v.clone().diagonal_assign(0, &v), Err(Error::BadShape { op: "diagonal_assign", .. })));
+    assert!(matches!(x.cumprod_backward(&v, 0), Err(Error::ShapeMismatch { op: "cumprod_backward", .. })));
+    assert_eq!(x.to_vec(), [0.0; 6]);
+}
