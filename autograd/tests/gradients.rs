@@ -75,6 +75,10 @@ const FUNCTIONS: &[(&str, Function, f64, f64)] = &[
     ("clamp inside", |x| x.clamp(-1.0, 1.0), -0.9, 0.9),
     ("clamp outside", |x| x.clamp(-1.0, 1.0), 1.1, 2.0),
     ("powf", |x| x.powf(2.5), 0.5, 2.0),
+    ("floor", Var::floor, 0.1, 0.9),
+    ("round", Var::round, 0.6, 1.4),
+    ("sign above", Var::sign, 0.1, 2.0),
+    ("sign below", Var::sign, -2.0, -0.1),
     ("scale", |x| x.scale(-1.5), -2.0, 2.0),
 ];
 

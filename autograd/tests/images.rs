@@ -66,6 +66,41 @@ proptest! {
     }
 
     #[test]
+    fn convolution_and_pooling_at_once_equal_one_after_the_other(
+        (batch, height, width) in (1..4usize, 3..9usize, 3..9usize),
+        (depth, filters) in (1..4usize, 1..40usize),
+        (rows, columns, gap) in (1..3usize, 1..4usize, 0..2usize),
+        (relu, bias) in any::<(bool, bool)>(),
+        seed: u64,
+    ) {
+        let window = Window::default().padding([1, 0]);
+        let inputs = [
+            normal([batch, height, width, depth], seed),
+            normal([3, 2, depth, filters], seed ^ 1),
+            normal([filters], seed ^ 2),
+        ];
+        let pool = Pool::sliding([rows, columns], Window::default().stride([rows + gap, columns]));
+        prop_assume!(width > columns);
+        let both = |at_once: bool| {
+            let x: Vec<Var<f64>> = inputs.iter().map(|x| Var::parameter(x.clone())).collect();
+            let b = bias.then_some(&x[2]);
+            let y = if at_once {
+                x[0].conv2d_max_pool2d(&x[1], b, relu, (&window, 1), &pool)
+            } else {
+                x[0].conv2d(&x[1], b, relu, &window, 1).and_then(|y| y.max_pool2d(&pool))
+            }.unwrap();
+            let gradients = y.square().unwrap().sum(..).unwrap().backward().unwrap();
+            let of = |x: &Var<f64>| gradients.of(x).unwrap().to_vec();
+            (y.value().to_vec(), x[..2 + usize::from(bias)].iter().map(of).collect::<Vec<_>>())
+        };
+        let ((y, gradients), (want, want_gradients)) = (both(true), both(false));
+        prop_assert_eq!(y, want);
+        for (got, want) in gradients.iter().flatten().zip(want_gradients.iter().flatten()) {
+            prop_assert!((got - want).abs() <= 1e-11 * want.abs().max(1.0), "{} for {}", got, want);
+        }
+    }
+
+    #[test]
     fn sequences(kernel in 1..4usize, more in 0..5usize, seed: u64) {
         let inputs = [normal([2, kernel + more, 2], seed), normal([kernel, 2, 3], seed ^ 1), normal([3], seed ^ 2)];
         gradcheck(&inputs, |x| x[0].conv1d(&x[1], Some(&x[2]), false, &Window::default().stride([1, 2]), 1))?;

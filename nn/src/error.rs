@@ -46,6 +46,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A layer asked for by a name that the model has not.
+    #[error("there is no layer `{name}`")]
+    NoLayer {
+        /// The name.
+        name: String,
+    },
     /// Named values that are not those of the model.
     #[error("the values do not fit the model: {0}")]
     StateMismatch(String),

@@ -4,6 +4,7 @@
 //! after the other. A mistake in the sizes is found by `build`, and named by the layer.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
@@ -62,12 +63,33 @@ impl Sequential {
     /// [`Error::BadInput`] when the input is not `[batch, …]` with the shape the model was built for; an error in a
     /// layer names it.
     pub fn run(&self, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
-        let mut value = input.into();
-        if value.shape().split_first().map(|(_, sample)| sample) != Some(&*self.input) {
-            let why = format!("the model takes batches of {}", self.input);
-            return Err(Error::BadInput { input: value.shape().into(), why });
+        let value = input.into();
+        self.check_input(&value)?;
+        self.run_layers(0..self.layers.len(), value, cx)
+    }
+
+    /// An error unless this is a batch of what the model takes.
+    pub(crate) fn check_input(&self, value: &Value) -> Result<()> {
+        if value.shape().split_first().map(|(_, sample)| sample) == Some(&*self.input) {
+            return Ok(());
         }
-        for named in &self.layers {
+        let why = format!("the model takes batches of {}", self.input);
+        Err(Error::BadInput { input: value.shape().into(), why })
+    }
+
+    /// Runs some of the layers.
+    pub(crate) fn run_layers(&self, range: Range<usize>, mut value: Value, cx: &mut Context) -> Result<Var> {
+        let mut layers = self.layers[range].iter().peekable();
+        while let Some(named) = layers.next() {
+            // A convolution computes the pooling after it along with itself.
+            if let (Value::Floats(x), Some(pool)) =
+                (&value, layers.peek().and_then(|next| next.layer.max_pool()))
+                && let Some(output) = named.layer.pooled(x, pool)
+            {
+                value = Value::Floats(output.map_err(|error| error.at(&named.name))?);
+                layers.next();
+                continue;
+            }
             let output = named.layer.forward(value, cx).map_err(|error| error.at(&named.name))?;
             value = Value::Floats(output);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Module, Sequential};
+use crate::{Layer, Module as _, Part, Sequential, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct LayerSummary {
     pub layer: String,
     /// The output's shape; `None` stands for the batch.
     pub output: String,
+    /// The shapes of its parameters and buffers, in order.
+    pub weights: String,
     /// Parameter values.
     pub parameters: usize,
 }
@@ -46,6 +48,7 @@ impl Sequential {
                     .iter()
                     .fold("(None".into(), |text: String, size| format!("{text}, {size}"))
                     + ")",
+                weights: weights(&*named.layer),
                 parameters: named.layer.parameter_count(),
             })
             .collect();
@@ -53,18 +56,34 @@ impl Sequential {
     }
 }
 
+/// `3x3x32x64, 64`
+fn weights(layer: &dyn Layer) -> String {
+    let mut shapes = Vec::new();
+    layer.visit(&mut Visitor::new(&mut |_, part| {
+        let shape = match part {
+            Part::Parameter(var) => var.shape(),
+            Part::Buffer(tensor) => tensor.shape(),
+        };
+        shapes.push(shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"));
+    }));
+    shapes.join(", ")
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |title: &str, of: fn(&LayerSummary) -> usize| {
             self.layers.iter().map(of).chain([title.len()]).max().unwrap_or(0)
         };
-        let (first, second) =
-            (width("Layer (kind)", |l| l.layer.len()), width("Output shape", |l| l.output.len()));
-        let rule = "─".repeat(first + second + 4 + 12);
-        writeln!(f, "{:first$}  {:second$}  {:>12}", "Layer (kind)", "Output shape", "Parameters")?;
+        let first = width("Layer (kind)", |l| l.layer.len());
+        let second = width("Output shape", |l| l.output.len());
+        let third = width("Weights", |l| l.weights.len());
+        let rule = "─".repeat(first + second + third + 6 + 12);
+        let [a, b, c] = ["Layer (kind)", "Output shape", "Weights"];
+        writeln!(f, "{a:first$}  {b:second$}  {c:third$}  {:>12}", "Parameters")?;
         writeln!(f, "{rule}")?;
         for layer in &self.layers {
-            writeln!(f, "{:first$}  {:second$}  {:>12}", layer.layer, layer.output, layer.parameters)?;
+            let LayerSummary { layer, output, weights, parameters } = layer;
+            writeln!(f, "{layer:first$}  {output:second$}  {weights:third$}  {parameters:>12}")?;
         }
         writeln!(f, "{rule}")?;
         let kilobytes = self.parameters as f64 * 4.0 / 1024.0;

@@ -4,8 +4,8 @@ use cairn_autograd::Var;
 use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
 use cairn_nn::Activation::{Relu, Softmax};
 use cairn_nn::{
-    Context, Dense, Dropout, Linear, MeanSquaredError, Model, Module, Sequential,
-    SparseCategoricalCrossentropy,
+    BatchNorm, Context, Conv2d, Dense, Dropout, Dropout2d, Flatten, Linear, MaxPool2d, MeanSquaredError,
+    Model, Module, Sequential, SparseCategoricalCrossentropy,
 };
 use cairn_optim::{Accuracy, Adam, Error, Fit, MeanAbsoluteError, Sgd, Trainer};
 use cairn_tensor::{Tensor, memory, rng};
@@ -50,6 +50,39 @@ fn a_perceptron_learns_digits() {
     assert_eq!(hits as f64 / 500.0, accuracy);
     let table = history.to_string();
     assert_eq!(table.lines().count(), 5, "{table}");
+}
+
+fn convolutional(seed: u64) -> Sequential {
+    Sequential::new([28, 28, 1])
+        .add(Conv2d::new(8, 3).activation(Relu))
+        .add(MaxPool2d::new(2))
+        .add(Conv2d::new(12, 3).same().stride(2))
+        .add(BatchNorm::new().momentum(0.9))
+        .add(Relu)
+        .add(Dropout2d::new(0.1))
+        .add(Flatten)
+        .add(Dense::new(10))
+        .build(&mut rng(seed))
+        .unwrap()
+}
+
+#[test]
+fn a_convolutional_network_learns_digits_and_gives_the_same_bits_for_any_number_of_threads() {
+    let data = synthetic::digits(1200, 11).unwrap();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut model = convolutional(3);
+            let mut trainer = Trainer::new(Adam::new(0.005), SparseCategoricalCrossentropy);
+            let history =
+                trainer.fit(&mut model, &data, Fit::epochs(2).batch_size(40).seed(1).quiet()).unwrap();
+            (model.state(), history.values("loss"))
+        })
+    };
+    let one = run(1);
+    assert!(one.1[1] < 0.7 * one.1[0], "{:?}", one.1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
 }
 
 #[test]

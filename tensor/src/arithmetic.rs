@@ -44,13 +44,13 @@ pub(crate) fn zip_alike<T: Element, F: Binary<T, T>>(
 }
 
 macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident, $type:ident: $bound:ident -> $out:ty, |$a:ident, $b:ident, $fault:ident| $body:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident, $type:ident: $bound:ident -> $out:ty, <$s:ident>|$a:ident, $b:ident, $fault:ident| $body:expr;)*) => {
         $(
             #[derive(Clone, Copy)]
             pub(crate) struct $type;
             impl<T: $bound> Binary<T, $out> for $type {
                 #[inline(always)]
-                fn at<S: Isa>(self, $a: T, $b: T, $fault: &mut bool) -> $out {
+                fn at<$s: Isa>(self, $a: T, $b: T, $fault: &mut bool) -> $out {
                     $body
                 }
             }
@@ -71,31 +71,31 @@ macro_rules! binary {
 
 binary! {
     /// Sum, element by element.
-    add, Add: Number -> T, |a, b, fault| a.add(b, fault);
+    add, Add: Number -> T, <S>|a, b, fault| a.add(b, fault);
     /// Difference, element by element.
-    sub, Sub: Number -> T, |a, b, fault| a.sub(b, fault);
+    sub, Sub: Number -> T, <S>|a, b, fault| a.sub(b, fault);
     /// Product, element by element (for the matrix product see [`Tensor::matmul`]).
-    mul, Mul: Number -> T, |a, b, fault| a.mul(b, fault);
+    mul, Mul: Number -> T, <S>|a, b, fault| a.mul(b, fault);
     /// Quotient, element by element; integers round towards zero.
-    div, Div: Number -> T, |a, b, fault| a.div(b, fault);
+    div, Div: Number -> T, <S>|a, b, fault| a.div(b, fault);
     /// The larger of two elements; NaN if either is.
-    maximum, Maximum: Number -> T, |a, b, _fault| if a > b || a.is_nan() { a } else { b };
+    maximum, Maximum: Number -> T, <S>|a, b, _fault| if a > b || a.is_nan() { a } else { b };
     /// The smaller of two elements; NaN if either is.
-    minimum, Minimum: Number -> T, |a, b, _fault| if a < b || a.is_nan() { a } else { b };
+    minimum, Minimum: Number -> T, <S>|a, b, _fault| if a < b || a.is_nan() { a } else { b };
     /// `self` to the power `rhs`, element by element.
-    pow, Pow: Float -> T, |a, b, _fault| a.pow(b);
+    pow, Pow: Float -> T, <S>|a, b, _fault| a.pow::<S>(b);
     /// Whether elements are equal.
-    eq, Eq: Element -> bool, |a, b, _fault| a == b;
+    eq, Eq: Element -> bool, <S>|a, b, _fault| a == b;
     /// Whether elements differ.
-    ne, Ne: Element -> bool, |a, b, _fault| a != b;
+    ne, Ne: Element -> bool, <S>|a, b, _fault| a != b;
     /// Whether elements of `self` are less.
-    lt, Lt: Element -> bool, |a, b, _fault| a < b;
+    lt, Lt: Element -> bool, <S>|a, b, _fault| a < b;
     /// Whether elements of `self` are less or equal.
-    le, Le: Element -> bool, |a, b, _fault| a <= b;
+    le, Le: Element -> bool, <S>|a, b, _fault| a <= b;
     /// Whether elements of `self` are greater.
-    gt, Gt: Element -> bool, |a, b, _fault| a > b;
+    gt, Gt: Element -> bool, <S>|a, b, _fault| a > b;
     /// Whether elements of `self` are greater or equal.
-    ge, Ge: Element -> bool, |a, b, _fault| a >= b;
+    ge, Ge: Element -> bool, <S>|a, b, _fault| a >= b;
 }
 
 macro_rules! logical {

@@ -57,7 +57,7 @@ impl<T: Float> Tensor<T> {
         let (&[batch, ..], &[_, _, depth, _]) = (self.shape(), filter.shape()) else {
             return Err(Error::mismatch(op, self.shape(), filter.shape(), FOUR_AXES));
         };
-        let channels = depth.checked_mul(groups).unwrap_or(usize::MAX);
+        let channels = depth.saturating_mul(groups);
         let image = Shape::from([batch, size[0], size[1], channels]);
         let geometry = geometry(op, &image, filter.shape(), window, groups)?;
         self.like_output(op, &geometry)?;
@@ -143,7 +143,7 @@ impl<T: Float> Tensor<T> {
     }
 
     /// An error unless this is shaped like the output of a convolution.
-    fn like_output(&self, op: &'static str, geometry: &Geometry) -> Result<()> {
+    pub(crate) fn like_output(&self, op: &'static str, geometry: &Geometry) -> Result<()> {
         let expected = output_shape(geometry);
         if self.dims() == &expected {
             Ok(())
@@ -165,7 +165,7 @@ fn as_image<T: Float>(op: &'static str, sequence: &Tensor<T>) -> Result<Tensor<T
     }
 }
 
-fn geometry(
+pub(crate) fn geometry(
     op: &'static str,
     image: &[usize],
     filter: &[usize],
@@ -190,11 +190,15 @@ fn geometry(
     Ok(Geometry { batch, rows, columns, channels, outputs, groups })
 }
 
-fn output_shape(geometry: &Geometry) -> Shape {
+pub(crate) fn output_shape(geometry: &Geometry) -> Shape {
     [geometry.batch, geometry.rows.output, geometry.columns.output, geometry.outputs].into()
 }
 
-fn checked_bias<T: Float>(op: &'static str, bias: &Tensor<T>, filter: &Tensor<T>) -> Result<Tensor<T>> {
+pub(crate) fn checked_bias<T: Float>(
+    op: &'static str,
+    bias: &Tensor<T>,
+    filter: &Tensor<T>,
+) -> Result<Tensor<T>> {
     if bias.shape() == [filter.shape()[3]] {
         bias.contiguous()
     } else {
@@ -203,6 +207,6 @@ fn checked_bias<T: Float>(op: &'static str, bias: &Tensor<T>, filter: &Tensor<T>
 }
 
 /// The elements of a tensor that has been made contiguous.
-fn slice<T: Float>(tensor: &Tensor<T>) -> &[T] {
+pub(crate) fn slice<T: Float>(tensor: &Tensor<T>) -> &[T] {
     tensor.as_slice().unwrap_or_default()
 }

@@ -17,7 +17,7 @@ fn c<T: Float>(x: f64) -> T {
 
 #[inline(always)]
 fn logistic<S: Isa, T: Float>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp::<S>())
+    x.sigmoid::<S>()
 }
 
 /// Density of the standard normal distribution.
@@ -68,8 +68,8 @@ derivatives! {
     square_backward() of input, Square, cost 1, <S>|x, g| c::<T>(2.0) * x * g;
     log_backward() of input, Log, cost 2, <S>|x, g| g / x;
     log1p_backward() of input, Log1p, cost 2, <S>|x, g| g / (T::ONE + x);
-    sin_backward() of input, Sin, cost 16, <S>|x, g| g * x.cos();
-    cos_backward() of input, Cos, cost 16, <S>|x, g| -(g * x.sin());
+    sin_backward() of input, Sin, cost 16, <S>|x, g| g * x.cos::<S>();
+    cos_backward() of input, Cos, cost 16, <S>|x, g| -(g * x.sin::<S>());
     erf_backward() of input, Erf, cost 8, <S>|x, g| g * c::<T>(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp::<S>();
     softplus_backward() of input, Softplus, cost 8, <S>|x, g| g * logistic::<S, T>(x);
     silu_backward() of input, Silu, cost 8, <S>|x, g| {
@@ -92,5 +92,5 @@ derivatives! {
     leaky_relu_backward(slope) of input, LeakyRelu, cost 1, <S>|x, g| if x > T::ZERO { g } else { slope * g };
     elu_backward(alpha) of input, Elu, cost 8, <S>|x, g| if x > T::ZERO { g } else { g * alpha * x.exp::<S>() };
     clamp_backward(low, high) of input, Clamp, cost 1, <S>|x, g| if x < low || x > high { T::ZERO } else { g };
-    powf_backward(exponent) of input, Powf, cost 16, <S>|x, g| g * exponent * x.pow(exponent - T::ONE);
+    powf_backward(exponent) of input, Powf, cost 16, <S>|x, g| g * exponent * x.pow::<S>(exponent - T::ONE);
 }

@@ -11,8 +11,8 @@
 
 use std::fmt::{self, Debug, Display};
 
-use crate::cpu::math;
 use crate::cpu::{Isa, Vector};
+use crate::cpu::{math, math64};
 
 /// The name of an element type, for error messages and file headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -403,8 +403,8 @@ float_number! {
 
 /// `f32` or `f64`: what models are computed in.
 ///
-/// The hidden methods are the kernels' mathematics, one value at a time: for `f32` branch-free polynomials that
-/// vectorise (`cpu/math.rs` states their error), for `f64` the platform's functions.
+/// The hidden methods are the kernels' mathematics, one value at a time: branch-free polynomials that vectorise
+/// (`cpu/math.rs` and `cpu/math64.rs` state their error); for `f64` sine, cosine and power are the platform's.
 pub trait Float:
     Number
     + std::ops::Add<Output = Self>
@@ -446,12 +446,24 @@ pub trait Float:
     fn ln<S: Isa>(self) -> Self;
     #[doc(hidden)]
     fn ln_1p<S: Isa>(self) -> Self;
+    /// `exp` of a number that is not above 0, in fewer steps.
+    #[doc(hidden)]
+    fn exp_nonpositive<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn sigmoid<S: Isa>(self) -> Self;
+    /// Whether `sin` and `cos` of the value are computed on a path of their own, and not by `small_sin`, `small_cos`.
+    #[doc(hidden)]
+    fn is_large_angle(self) -> bool;
+    #[doc(hidden)]
+    fn small_sin<S: Isa>(self) -> Self;
+    #[doc(hidden)]
+    fn small_cos<S: Isa>(self) -> Self;
     #[doc(hidden)]
     fn tanh<S: Isa>(self) -> Self;
     #[doc(hidden)]
-    fn sin(self) -> Self;
+    fn sin<S: Isa>(self) -> Self;
     #[doc(hidden)]
-    fn cos(self) -> Self;
+    fn cos<S: Isa>(self) -> Self;
     #[doc(hidden)]
     fn erf<S: Isa>(self) -> Self;
     #[doc(hidden)]
@@ -461,11 +473,11 @@ pub trait Float:
     #[doc(hidden)]
     fn round(self) -> Self;
     #[doc(hidden)]
-    fn pow(self, exponent: Self) -> Self;
+    fn pow<S: Isa>(self, exponent: Self) -> Self;
 }
 
 macro_rules! float {
-    ($t:ident, $register:ident, $exp:expr, $expm1:expr, $ln:expr, $ln_1p:expr, $tanh:expr, $erf:expr, $normal_cdf:expr) => {
+    ($t:ident, $register:ident, $math:ident) => {
         impl Float for $t {
             const INFINITY: Self = $t::INFINITY;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
@@ -492,39 +504,59 @@ macro_rules! float {
             }
             #[inline(always)]
             fn exp<S: Isa>(self) -> Self {
-                $exp(self)
+                $math::exp::<S>(self)
             }
             #[inline(always)]
             fn expm1<S: Isa>(self) -> Self {
-                $expm1(self)
+                $math::expm1::<S>(self)
             }
             #[inline(always)]
             fn ln<S: Isa>(self) -> Self {
-                $ln(self)
+                $math::ln::<S>(self)
             }
             #[inline(always)]
             fn ln_1p<S: Isa>(self) -> Self {
-                $ln_1p(self)
+                $math::ln_1p::<S>(self)
+            }
+            #[inline(always)]
+            fn exp_nonpositive<S: Isa>(self) -> Self {
+                $math::exp_nonpositive::<S>(self)
+            }
+            #[inline(always)]
+            fn sigmoid<S: Isa>(self) -> Self {
+                $math::sigmoid::<S>(self)
+            }
+            #[inline(always)]
+            fn small_sin<S: Isa>(self) -> Self {
+                $math::small_sin::<S>(self)
+            }
+            #[inline(always)]
+            fn small_cos<S: Isa>(self) -> Self {
+                $math::small_cos::<S>(self)
+            }
+            #[inline(always)]
+            fn is_large_angle(self) -> bool {
+                $math::is_large_angle(self)
             }
             #[inline(always)]
             fn tanh<S: Isa>(self) -> Self {
-                $tanh(self)
+                $math::tanh::<S>(self)
             }
             #[inline(always)]
-            fn sin(self) -> Self {
-                $t::sin(self)
+            fn sin<S: Isa>(self) -> Self {
+                $math::sin::<S>(self)
             }
             #[inline(always)]
-            fn cos(self) -> Self {
-                $t::cos(self)
+            fn cos<S: Isa>(self) -> Self {
+                $math::cos::<S>(self)
             }
             #[inline(always)]
             fn erf<S: Isa>(self) -> Self {
-                $erf(self)
+                $math::erf::<S>(self)
             }
             #[inline(always)]
             fn normal_cdf<S: Isa>(self) -> Self {
-                $normal_cdf(self)
+                $math::normal_cdf::<S>(self)
             }
             #[inline(always)]
             fn floor(self) -> Self {
@@ -536,21 +568,11 @@ macro_rules! float {
                 $t::round_ties_even(self)
             }
             #[inline(always)]
-            fn pow(self, exponent: Self) -> Self {
-                $t::powf(self, exponent)
+            fn pow<S: Isa>(self, exponent: Self) -> Self {
+                $math::pow::<S>(self, exponent)
             }
         }
     };
 }
-float!(
-    f32,
-    F32,
-    math::exp::<S>,
-    math::expm1::<S>,
-    math::ln::<S>,
-    math::ln_1p::<S>,
-    math::tanh::<S>,
-    math::erf::<S>,
-    math::normal_cdf::<S>
-);
-float!(f64, F64, f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, libm::erf, math::normal_cdf_f64);
+float!(f32, F32, math);
+float!(f64, F64, math64);

@@ -104,6 +104,16 @@ pub enum Error {
         /// What it must be.
         must: &'static str,
     },
+    /// A matrix whose values the operation cannot work with.
+    #[error("{op}: matrix {matrix} of the batch {why}")]
+    BadMatrix {
+        /// The operation.
+        op: &'static str,
+        /// Its number in the batch; 0 for a single matrix.
+        matrix: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A formula of axis names that cannot be read, or does not fit its operands.
     #[error("{op}: {formula:?}: {why}")]
     BadFormula {

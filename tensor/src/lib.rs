@@ -20,7 +20,7 @@
 //! | making | `from_vec` `from_slice` `build` `zeros` `ones` `full` `scalar` `arange` `linspace` `eye` |
 //! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
 //! | reading | `shape` `len` `item` `get` `iter` `as_slice` `to_vec` `into_vec` `cast` |
-//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `flip` `split` `chunk` `diagonal` |
+//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
 //! | indexing | `index_select` `index_add` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` |
 //! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign`, operators |
@@ -32,9 +32,11 @@
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
-//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
+//! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
+//! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
 //!
 //! # Threads
 //! Large operations are shared by the caller and helper threads, as many in all as rayon's pool has: set
@@ -55,6 +57,7 @@ mod readme {}
 mod arithmetic;
 mod batch_norm;
 mod conv;
+mod conv_pool;
 #[allow(unsafe_code)]
 mod cpu;
 mod create;
@@ -64,8 +67,12 @@ mod einsum;
 mod element;
 mod error;
 mod index;
+#[cfg(any(feature = "ndarray", feature = "faer"))]
+mod interchange;
 mod join;
 mod layout;
+#[cfg(feature = "linalg")]
+mod linalg;
 mod linear;
 mod matmul;
 mod npy;
@@ -86,6 +93,7 @@ mod views;
 mod window;
 
 pub use batch_norm::BatchNorm;
+pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
@@ -93,6 +101,8 @@ pub use create::{Rng, rng};
 pub use element::{DType, Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
+#[cfg(feature = "linalg")]
+pub use linalg::Field;
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
 pub use pool::Pool;

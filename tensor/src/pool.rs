@@ -65,6 +65,18 @@ impl Pool {
         Ok([rows.len(), columns.len()])
     }
 
+    /// Whether windows neither overlap nor have more taps than a byte counts: the condition of
+    /// [`conv2d_max_pool2d`](Tensor::conv2d_max_pool2d).
+    pub fn is_apart(&self) -> bool {
+        match self.kind {
+            Kind::Sliding { size, window, .. } => {
+                (0..2).all(|i| window.stride[i] >= size[i] && window.dilation[i] == 1)
+                    && size[0].saturating_mul(size[1]) <= 256
+            }
+            Kind::Adaptive { .. } => false,
+        }
+    }
+
     fn spans(&self, op: &'static str, image: [usize; 2]) -> Result<[Vec<Span>; 2]> {
         match self.kind {
             Kind::Sliding { size, window, .. } => {
@@ -198,7 +210,7 @@ impl<T: Float> Tensor<T> {
     }
 }
 
-fn windows(op: &'static str, image: &[usize], pool: &Pool) -> Result<Windows> {
+pub(crate) fn windows(op: &'static str, image: &[usize], pool: &Pool) -> Result<Windows> {
     let &[_, height, width, channels] = image else {
         return Err(Error::bad_shape(op, image, "[batch, height, width, channels] is needed"));
     };
@@ -206,7 +218,7 @@ fn windows(op: &'static str, image: &[usize], pool: &Pool) -> Result<Windows> {
     Ok(Windows { image: [height, width, channels], rows, columns })
 }
 
-fn pooled_shape(image: &[usize], windows: &Windows) -> Shape {
+pub(crate) fn pooled_shape(image: &[usize], windows: &Windows) -> Shape {
     let batch = image.first().copied().unwrap_or(0);
     [batch, windows.rows.len(), windows.columns.len(), windows.image[2]].into()
 }

@@ -2,7 +2,7 @@
 
 use crate::cpu::scan::{self, Step};
 use crate::shape::{Axis, axis_index, count};
-use crate::{Error, Number, Result, Tensor};
+use crate::{Error, Float, Number, Result, Tensor};
 
 impl<T: Number> Tensor<T> {
     /// Running sum along an axis: each element is the sum of those up to and including it.
@@ -36,5 +36,43 @@ impl<T: Number> Tensor<T> {
         let mut fault = false;
         let out = Self::build(self.dims(), |out| fault = scan::scan(data, len, columns, out, step))?;
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    /// Gradient of the input of [`cumprod`](Self::cumprod) along `axis`, from that input (this tensor) and the gradient of
+    /// its output; exact where elements are 0 too.
+    ///
+    /// With y_j = x_1 … x_j, the derivative of Σ g y by x_i is (x_1 … x_{i-1}) s_i, where s_i = g_i + x_{i+1} s_{i+1}: two
+    /// running folds, and no division.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when the two differ in shape, [`Error::AxisOutOfRange`].
+    pub fn cumprod_backward(&self, gradient: &Self, axis: impl Axis) -> Result<Self> {
+        let op = "cumprod_backward";
+        let axis = axis_index(op, axis, self.shape())?;
+        if self.shape() != gradient.shape() {
+            return Err(Error::mismatch(op, self.shape(), gradient.shape(), "the shapes must be equal"));
+        }
+        let (x, g) = (self.contiguous()?, gradient.contiguous()?);
+        let (x, g) = (x.as_slice().unwrap_or_default(), g.as_slice().unwrap_or_default());
+        let (len, columns) = (self.shape()[axis], count(&self.shape()[axis + 1..]));
+        Self::build(self.dims(), |out| {
+            for run in 0..out.len().checked_div(len).unwrap_or(0) {
+                let start = run / columns * len * columns + run % columns;
+                let at = |i: usize| start + i * columns;
+                let mut tail = T::ZERO;
+                for i in (0..len).rev() {
+                    let after = if i + 1 < len { x[at(i + 1)] } else { T::ZERO };
+                    tail = g[at(i)] + after * tail;
+                    out[at(i)] = tail;
+                }
+                let mut product = T::ONE;
+                for i in 0..len {
+                    out[at(i)] *= product;
+                    product *= x[at(i)];
+                }
+            }
+        })
     }
 }

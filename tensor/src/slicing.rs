@@ -2,6 +2,7 @@
 
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
+use crate::cpu::nest::Nest;
 use crate::layout::Layout;
 use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Result, Shape, Tensor};
@@ -97,40 +98,55 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadArgument`] for a step of 0.
     pub fn slice(&self, slices: impl AsRef<[Slice]>) -> Result<Self> {
-        let (op, slices) = ("slice", slices.as_ref());
-        if slices.len() > self.rank() {
-            return Err(Error::bad_shape(op, self.shape(), "there are more slices than axes"));
+        Ok(self.view(sliced("slice", self.layout(), slices.as_ref())?))
+    }
+
+    /// Writes `values`, broadcast to its shape, into the part of the tensor that [`slice`](Self::slice) would give.
+    ///
+    /// ```
+    /// use cairn_tensor::{s, Tensor};
+    /// let mut x = Tensor::<f32>::zeros([2, 4])?;
+    /// x.slice_assign(s![.., 1..;2], &Tensor::from_vec(vec![1.0, 2.0], [2])?)?;
+    /// assert_eq!(x.to_vec(), [0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 2.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`slice`](Self::slice); [`Error::ShapeMismatch`] when the values do not broadcast to the part.
+    pub fn slice_assign(&mut self, slices: impl AsRef<[Slice]>, values: &Self) -> Result<()> {
+        let op = "slice_assign";
+        let part = sliced(op, &Layout::contiguous(self.dims().clone()), slices.as_ref())?;
+        self.write_part(op, &part, values)
+    }
+
+    /// Writes `values`, broadcast to its shape, onto the diagonal that [`diagonal`](Self::diagonal) would give.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] below rank 2; [`Error::ShapeMismatch`] when the values do not broadcast to the diagonal.
+    pub fn diagonal_assign(&mut self, offset: isize, values: &Self) -> Result<()> {
+        let op = "diagonal_assign";
+        let part = diagonal_of(op, &Layout::contiguous(self.dims().clone()), offset)?;
+        self.write_part(op, &part, values)
+    }
+
+    /// Writes `values` where `part`, a layout of this tensor as if it were contiguous, points to.
+    fn write_part(&mut self, op: &'static str, part: &Layout, values: &Self) -> Result<()> {
+        let values = values.view(values.layout().broadcast_to(op, &part.shape)?);
+        let nest = Nest::new([part, values.layout()]);
+        let (len, [to, from]) = (nest.row_len(), nest.row_steps());
+        let source = values.storage();
+        let out = self.as_mut_slice()?;
+        if len == 0 {
+            return Ok(());
         }
-        let mut layout = self.layout().clone();
-        let mut axis = 0;
-        for (position, slice) in slices.iter().enumerate() {
-            let size = layout.shape[axis];
-            // Within the axis, its end included unless this is an index.
-            let place = |at: isize, last: usize| {
-                let from_start = if at < 0 { at.saturating_add_unsigned(size) } else { at };
-                usize::try_from(from_start).ok().filter(|&place| place <= last).ok_or_else(|| {
-                    let index = usize::try_from(at).unwrap_or(at.unsigned_abs());
-                    Error::IndexOutOfRange { op, index, position, size }
-                })
-            };
-            if slice.index {
-                let last =
-                    size.checked_sub(1).ok_or(Error::IndexOutOfRange { op, index: 0, position, size })?;
-                layout = layout.slice(axis, place(slice.start, last)?, 1, 1).remove_axis(axis);
-                continue;
+        let mut rows = nest.rows_from(0);
+        for _ in 0..count(&part.shape) / len {
+            let [at, source_at] = rows.advance();
+            for i in 0..len as isize {
+                out[at.wrapping_add_signed(i * to)] = source[source_at.wrapping_add_signed(i * from)];
             }
-            let (start, end) =
-                (place(slice.start, size)?, slice.end.map_or(Ok(size), |end| place(end, size))?);
-            if slice.step == 0 {
-                let (what, must) = ("a step", "other than 0");
-                return Err(Error::BadArgument { op, what, value: 0.0, must });
-            }
-            let len = end.saturating_sub(start).div_ceil(slice.step.unsigned_abs());
-            let first = if slice.step > 0 { start } else { end.saturating_sub(1) };
-            layout = layout.slice(axis, first, len, slice.step);
-            axis += 1;
         }
-        Ok(self.view(layout))
+        Ok(())
     }
 
     /// Reversed along axes, without a copy.
@@ -281,19 +297,7 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::BadShape`] below rank 2.
     pub fn diagonal(&self, offset: isize) -> Result<Self> {
-        let Some(row) = self.rank().checked_sub(2) else {
-            return Err(Error::bad_shape("diagonal", self.shape(), "a diagonal needs two axes"));
-        };
-        let (rows, columns) = (self.shape()[row], self.shape()[row + 1]);
-        let (down, right) = if offset < 0 { (offset.unsigned_abs(), 0) } else { (0, offset.unsigned_abs()) };
-        let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
-        let mut layout = self.layout().clone();
-        if len > 0 {
-            layout = layout.slice(row, down, len, 1).slice(row + 1, right, len, 1);
-        }
-        layout.strides[row] = layout.strides[row].saturating_add(layout.strides[row + 1]);
-        layout.shape.set(row, len);
-        Ok(self.view(layout.remove_axis(row + 1)))
+        Ok(self.view(diagonal_of("diagonal", self.layout(), offset)?))
     }
 
     /// Each matrix over the last two axes with zeros (`false`) above diagonal number `offset` (0: the main one).
@@ -333,4 +337,56 @@ impl<T: Element> Tensor<T> {
         }
         Ok(out)
     }
+}
+
+/// The layout of a part.
+fn sliced(op: &'static str, layout: &Layout, slices: &[Slice]) -> Result<Layout> {
+    if slices.len() > layout.shape.rank() {
+        return Err(Error::bad_shape(op, &layout.shape, "there are more slices than axes"));
+    }
+    let mut layout = layout.clone();
+    let mut axis = 0;
+    for (position, slice) in slices.iter().enumerate() {
+        let size = layout.shape[axis];
+        // Within the axis, its end included unless this is an index.
+        let place = |at: isize, last: usize| {
+            let from_start = if at < 0 { at.saturating_add_unsigned(size) } else { at };
+            usize::try_from(from_start).ok().filter(|&place| place <= last).ok_or_else(|| {
+                let index = usize::try_from(at).unwrap_or(at.unsigned_abs());
+                Error::IndexOutOfRange { op, index, position, size }
+            })
+        };
+        if slice.index {
+            let last = size.checked_sub(1).ok_or(Error::IndexOutOfRange { op, index: 0, position, size })?;
+            layout = layout.slice(axis, place(slice.start, last)?, 1, 1).remove_axis(axis);
+            continue;
+        }
+        let (start, end) = (place(slice.start, size)?, slice.end.map_or(Ok(size), |end| place(end, size))?);
+        if slice.step == 0 {
+            let (what, must) = ("a step", "other than 0");
+            return Err(Error::BadArgument { op, what, value: 0.0, must });
+        }
+        let len = end.saturating_sub(start).div_ceil(slice.step.unsigned_abs());
+        let first = if slice.step > 0 { start } else { end.saturating_sub(1) };
+        layout = layout.slice(axis, first, len, slice.step);
+        axis += 1;
+    }
+    Ok(layout)
+}
+
+/// The layout of a diagonal of each matrix over the last two axes.
+fn diagonal_of(op: &'static str, layout: &Layout, offset: isize) -> Result<Layout> {
+    let Some(row) = layout.shape.rank().checked_sub(2) else {
+        return Err(Error::bad_shape(op, &layout.shape, "a diagonal needs two axes"));
+    };
+    let (rows, columns) = (layout.shape[row], layout.shape[row + 1]);
+    let (down, right) = if offset < 0 { (offset.unsigned_abs(), 0) } else { (0, offset.unsigned_abs()) };
+    let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
+    let mut layout = layout.clone();
+    if len > 0 {
+        layout = layout.slice(row, down, len, 1).slice(row + 1, right, len, 1);
+    }
+    layout.strides[row] = layout.strides[row].saturating_add(layout.strides[row + 1]);
+    layout.shape.set(row, len);
+    Ok(layout.remove_axis(row + 1))
 }

@@ -70,10 +70,6 @@ unary! {
     rsqrt, Rsqrt: Float, cost 4, <S>|x, _fault| T::ONE / x.sqrt();
     /// 1 / x.
     recip, Recip: Float, cost 2, <S>|x, _fault| T::ONE / x;
-    /// Sine of an angle in radians.
-    sin, Sin: Float, cost 16, <S>|x, _fault| x.sin();
-    /// Cosine of an angle in radians.
-    cos, Cos: Float, cost 16, <S>|x, _fault| x.cos();
     /// Hyperbolic tangent.
     tanh, Tanh: Float, cost 8, <S>|x, _fault| x.tanh::<S>();
     /// Gauss error function.
@@ -83,14 +79,18 @@ unary! {
     /// Nearest integer, halves to even.
     round, Round: Float, cost 1, <S>|x, _fault| x.round();
     /// Logistic function 1 / (1 + exp(-x)).
-    sigmoid, Sigmoid: Float, cost 8, <S>|x, _fault| T::ONE / (T::ONE + (-x).exp::<S>());
+    sigmoid, Sigmoid: Float, cost 8, <S>|x, _fault| x.sigmoid::<S>();
     /// ln(1 + exp(x)), which approaches max(x, 0) on both sides.
     softplus, Softplus: Float, cost 14, <S>|x, _fault| {
         let positive = if x < T::ZERO { T::ZERO } else { x };
-        positive + (-x.magnitude()).exp::<S>().ln_1p::<S>()
+        positive + (-x.magnitude()).exp_nonpositive::<S>().ln_1p::<S>()
     };
     /// x · sigmoid(x), also called swish.
-    silu, Silu: Float, cost 8, <S>|x, _fault| x / (T::ONE + (-x).exp::<S>());
+    silu, Silu: Float, cost 8, <S>|x, _fault| {
+        // -∞ · 0 would be NaN.
+        let result = x * x.sigmoid::<S>();
+        if x == T::NEG_INFINITY { T::ZERO } else { result }
+    };
     /// Gaussian error linear unit, x Φ(x), exact (Hendrycks and Gimpel 2016).
     gelu, Gelu: Float, cost 10, <S>|x, _fault| {
         // For -∞ the product would be ∞ · 0.
@@ -107,6 +107,40 @@ unary! {
         let (alpha, scale) = (c::<T>(1.673_263_242_354_377_2), c::<T>(1.050_700_987_355_480_5));
         if x > T::ZERO { scale * x } else { scale * alpha * x.expm1::<S>() }
     };
+}
+
+macro_rules! waves {
+    ($($(#[$doc:meta])* $name:ident, $type:ident, $small:ident;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $type;
+        impl<T: Float> Unary<T, T> for $type {
+            const COST: usize = 8;
+            #[inline(always)]
+            fn at<S: Isa>(self, x: T, _: &mut bool) -> T {
+                x.$name::<S>()
+            }
+            #[inline(always)]
+            fn slice<S: Isa>(self, x: &[T], out: &mut [T], _: &mut bool) {
+                elementwise::in_blocks(x, out, T::is_large_angle, T::$small::<S>, T::$name::<S>);
+            }
+        }
+        impl<T: Float> Tensor<T> {
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// [`Error::OutOfMemory`].
+            pub fn $name(&self) -> Result<Self> {
+                map(stringify!($name), self, $type)
+            }
+        }
+    )*};
+}
+
+waves! {
+    /// Sine of an angle in radians.
+    sin, Sin, small_sin;
+    /// Cosine of an angle in radians.
+    cos, Cos, small_cos;
 }
 
 macro_rules! unary_with {
@@ -143,7 +177,7 @@ unary_with! {
     /// Each element held within `low` and `high`; NaN stays.
     clamp(low, high), Clamp: Number, cost 1, <S>|x| if x < low { low } else if x > high { high } else { x };
     /// Each element to one power.
-    powf(exponent), Powf: Float, cost 16, <S>|x| x.pow(exponent);
+    powf(exponent), Powf: Float, cost 16, <S>|x| x.pow::<S>(exponent);
 }
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! The same bits from any number of threads, for everything that runs in parallel.
 
-use cairn_tensor::{Isa, Rule, Tensor, rng};
+use cairn_tensor::{Isa, Pool, Resize, Rule, Tensor, Window, rng};
 
 /// Runs `f` in pools of 1, 2 and 3 threads; what it returns must not differ in a bit.
 #[track_caller]
@@ -162,5 +162,50 @@ fn errors_do_not_depend_on_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let text = pool.install(|| x.add(&x).unwrap_err().to_string());
         assert_eq!(text, "add: a result does not fit into i64, or a divisor is zero");
+    }
+}
+
+#[test]
+fn images() {
+    let window = Window::default().padding([1, 1]).stride([1, 2]);
+    for (name, [batch, height, width, channels], outputs, groups) in [
+        ("many", [37, 14, 15, 12], 24, 1),
+        ("one large", [1, 80, 90, 3], 40, 1),
+        ("deep", [3, 9, 9, 160], 70, 1),
+        ("grouped", [8, 20, 20, 12], 24, 4),
+        ("depthwise", [8, 40, 40, 24], 24, 24),
+    ] {
+        let x = normal([batch, height, width, channels], 1);
+        let w = normal([3, 3, channels / groups, outputs], 2);
+        let y = x.conv2d(&w, None, true, &window, groups).unwrap();
+        let g = normal([batch, y.shape()[1], y.shape()[2], outputs], 3);
+        same_bits(name, || bits(&x.conv2d(&w, None, true, &window, groups).unwrap()));
+        same_bits(name, || bits(&g.conv2d_input_gradient(&w, [height, width], &window, groups).unwrap()));
+        same_bits(name, || bits(&x.conv2d_filter_gradient(&g, [3, 3], &window, groups).unwrap()));
+        let pool = Pool::new([2, 2]);
+        same_bits(name, || {
+            let how = (&window, groups);
+            let pooled = x.conv2d_max_pool2d(&w, None, true, how, &pool).unwrap();
+            let g = &pooled.output;
+            let gradients =
+                x.conv2d_max_pool2d_backward(&w, &pooled, g, true, how, &pool, [true; 3]).unwrap();
+            [g].into_iter().chain(gradients.iter().flatten()).flat_map(bits).collect()
+        });
+        let p = y.max_pool2d(&pool).unwrap();
+        same_bits(name, || bits(&y.max_pool2d(&pool).unwrap()));
+        same_bits(name, || bits(&y.max_pool2d_backward(&p, &p, &pool).unwrap()));
+        same_bits(name, || bits(&y.avg_pool2d(&pool).unwrap()));
+        same_bits(name, || bits(&p.avg_pool2d_backward(y.dims(), &pool).unwrap()));
+        same_bits(name, || bits(&y.resize2d([31, 33], Resize::Bilinear).unwrap()));
+        let (scale, shift) = (normal([outputs], 4), normal([outputs], 5));
+        same_bits(name, || {
+            let normal = y.batch_norm(&scale, &shift, 1e-3).unwrap();
+            let gradients = y.batch_norm_backward(&g, &normal.mean, &normal.variance, &scale, 1e-3).unwrap();
+            [&normal.output, &normal.mean, &normal.variance]
+                .into_iter()
+                .chain(&gradients)
+                .flat_map(bits)
+                .collect()
+        });
     }
 }

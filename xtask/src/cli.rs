@@ -25,7 +25,7 @@ struct Cli {
 enum Task {
     /// Train and check each system end to end; exits 1 if one misses its bar
     E2e(E2e),
-    /// Measure the machine's matrix-product peak, then each reference model against it
+    /// Measure the machine's f32 peak, then single operations and each reference model against it
     Bench(Bench),
     /// Download data sets ahead of time
     Download(Download),

@@ -3,7 +3,7 @@
 //! | task | what it does |
 //! |---|---|
 //! | `e2e` | trains and checks each system on real data; writes `results.json` and `report.html` |
-//! | `bench` | measures the machine's matrix-product peak, then each reference model against it |
+//! | `bench` | measures the machine's f32 peak, then single operations and each reference model against it |
 //! | `download` | fetches data sets ahead of time |
 //! | `ci` | formatting, lints, documentation, tests and the quick end-to-end checks, in turn |
 //!

@@ -1,6 +1,6 @@
 //! Elementwise functions of one variable: which derivative belongs to which, and what it is computed from.
 
-use cairn_tensor::Float;
+use cairn_tensor::{Float, Tensor};
 
 use super::when;
 use crate::var::Squash;
@@ -86,5 +86,34 @@ impl<T: Float> Var<T> {
     pub fn scale(&self, factor: T) -> Result<Self> {
         let value = self.value().scale(factor)?;
         Ok(Var::from_op("scale", value, [self], move |g, [wanted]| Ok([when(wanted, || g.scale(factor))?])))
+    }
+
+    /// Each element rounded down. Constant between the steps: its gradient is 0, as in PyTorch; so for
+    /// [`round`](Self::round) and [`sign`](Self::sign).
+    ///
+    /// # Errors
+    /// As for tensors.
+    pub fn floor(&self) -> Result<Self> {
+        self.steps("floor", self.value().floor()?)
+    }
+
+    /// Each element rounded to the nearest integer, halves to even.
+    ///
+    /// # Errors
+    /// As for tensors.
+    pub fn round(&self) -> Result<Self> {
+        self.steps("round", self.value().round()?)
+    }
+
+    /// -1, 0 or 1 by the sign of each element.
+    ///
+    /// # Errors
+    /// As for tensors.
+    pub fn sign(&self) -> Result<Self> {
+        self.steps("sign", self.value().sign()?)
+    }
+
+    fn steps(&self, op: &'static str, value: Tensor<T>) -> Result<Self> {
+        Ok(Var::from_op(op, value, [self], |g, [wanted]| Ok([when(wanted, || Tensor::zeros(g.dims()))?])))
     }
 }

@@ -4,7 +4,7 @@
 use cairn_tensor::{Float, Pool, Resize, Tensor, Window};
 
 use super::when;
-use crate::{Result, Var};
+use crate::{Gradient, Result, Var};
 
 impl<T: Float> Var<T> {
     /// A convolution with filters `[height, width, channels / groups, outputs]`, plus `bias` `[outputs]`, then max(·, 0) if
@@ -50,6 +50,37 @@ impl<T: Float> Var<T> {
         Ok(match bias {
             Some(bias) => Var::from_op("conv2d", value, [self, filter, bias], backward),
             None => Var::from_op("conv2d", value, [self, filter], move |g, [input, filter]| {
+                let [input, filter, _] = backward(g, [input, filter, false])?;
+                Ok([input, filter])
+            }),
+        })
+    }
+
+    /// [`conv2d`](Self::conv2d) and then [`max_pool2d`](Self::max_pool2d), where windows are apart without ever holding the
+    /// whole image in between: see [`Tensor::conv2d_max_pool2d`].
+    pub fn conv2d_max_pool2d(
+        &self,
+        filter: &Self,
+        bias: Option<&Self>,
+        relu: bool,
+        (window, groups): (&Window, usize),
+        pool: &Pool,
+    ) -> Result<Self> {
+        if !pool.is_apart() {
+            return self.conv2d(filter, bias, relu, window, groups)?.max_pool2d(pool);
+        }
+        let how = (window, groups);
+        let pooled = self.value().conv2d_max_pool2d(filter.value(), bias.map(Var::value), relu, how, pool)?;
+        let (x, w, value, window, pool) =
+            (self.value().clone(), filter.value().clone(), pooled.output.clone(), *window, *pool);
+        let backward = move |g: &Tensor<T>, wanted: [bool; 3]| {
+            let gradients =
+                x.conv2d_max_pool2d_backward(&w, &pooled, g, relu, (&window, groups), &pool, wanted)?;
+            Ok(gradients.map(|gradient| gradient.map(Gradient::Dense)))
+        };
+        Ok(match bias {
+            Some(bias) => Var::from_op("conv2d_max_pool2d", value, [self, filter, bias], backward),
+            None => Var::from_op("conv2d_max_pool2d", value, [self, filter], move |g, [input, filter]| {
                 let [input, filter, _] = backward(g, [input, filter, false])?;
                 Ok([input, filter])
             }),

@@ -4,14 +4,20 @@
 //! operation and what must be kept for it. In the comments `g` is the gradient of the output.
 
 mod arithmetic;
+mod einsum;
 mod functions;
 mod images;
+mod indexing;
 mod join;
 mod layers;
+#[cfg(feature = "linalg")]
+mod linalg;
 mod lookup;
+mod parts;
 mod products;
 mod reductions;
 mod rows;
+mod statistics;
 mod views;
 
 use cairn_tensor::{Float, Tensor};

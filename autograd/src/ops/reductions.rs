@@ -55,11 +55,25 @@ impl<T: Float> Var<T> {
         self.extremum("max", self.value().max(&axes)?, kept, axes)
     }
 
+    /// As [`max`](Self::max), leaving the reduced axes with size 1.
+    pub fn max_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        let kept = self.value().max_keepdim(&axes)?;
+        self.extremum("max", kept.clone(), kept, axes)
+    }
+
     /// Smallest element over axes; equal ones share the gradient evenly.
     pub fn min(&self, axes: impl Into<Axes>) -> Result<Self> {
         let axes = axes.into();
         let kept = self.value().min_keepdim(&axes)?;
         self.extremum("min", self.value().min(&axes)?, kept, axes)
+    }
+
+    /// As [`min`](Self::min), leaving the reduced axes with size 1.
+    pub fn min_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        let kept = self.value().min_keepdim(&axes)?;
+        self.extremum("min", kept.clone(), kept, axes)
     }
 
     fn extremum(&self, op: &'static str, value: Tensor<T>, kept: Tensor<T>, axes: Axes) -> Result<Self> {
@@ -76,10 +90,28 @@ impl<T: Float> Var<T> {
     /// Product over axes, differentiated exactly where elements are 0 too.
     pub fn prod(&self, axes: impl Into<Axes>) -> Result<Self> {
         let axes = axes.into();
-        let x = self.value().clone();
-        let kept: Shape = x.prod_keepdim(&axes)?.dims().clone();
-        Ok(Var::from_op("prod", x.prod(&axes)?, [self], move |g, [wanted]| {
+        self.product(self.value().prod(&axes)?, axes)
+    }
+
+    /// As [`prod`](Self::prod), leaving the reduced axes with size 1.
+    pub fn prod_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.product(self.value().prod_keepdim(&axes)?, axes)
+    }
+
+    fn product(&self, value: Tensor<T>, axes: Axes) -> Result<Self> {
+        let (x, kept) = (self.value().clone(), axes.keepdim("prod", self.shape())?);
+        Ok(Var::from_op("prod", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || product_of_others(&x, &axes)?.mul(&g.reshape(&kept)?))?])
+        }))
+    }
+
+    /// Summed down to `shape`, which must broadcast to this variable's.
+    pub fn sum_to(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let value = self.value().sum_to(shape)?;
+        let from = self.dims().clone();
+        Ok(Var::from_op("sum_to", value, [self], move |g, [wanted]| {
+            Ok([when(wanted, || g.broadcast_to(&from))?])
         }))
     }
 }
@@ -91,7 +123,7 @@ fn share<T: Float>(elements: usize, results: usize) -> T {
 
 /// For each element the product of all others it is multiplied with: total / x, unless there are zeros, where one zero
 /// leaves its own entry alone and two leave none.
-fn product_of_others<T: Float>(x: &Tensor<T>, axes: &Axes) -> cairn_tensor::Result<Tensor<T>> {
+pub(super) fn product_of_others<T: Float>(x: &Tensor<T>, axes: &Axes) -> cairn_tensor::Result<Tensor<T>> {
     let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
     let is_zero = x.eq(&zero)?;
     let without_zeros = is_zero.select(&one, x)?;

@@ -8,7 +8,7 @@ use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::size::{Padding, Size2, Sliding, batch_sides, image, sequence};
-use super::{Layer, Plan, Value};
+use super::{Layer, MaxPool2d, Plan, Value};
 use crate::{Activation, Context, Error, Init, Module, Result};
 
 /// What all convolutions are described by.
@@ -236,6 +236,22 @@ impl Conv2dLayer {
         let y = x.conv2d(&self.weight, self.bias.as_ref(), self.how.relu(), &window, self.how.groups)?;
         self.how.finish(y)
     }
+
+    /// The output after pooling: the same as `pool.apply(&self.forward(x)?)`, but where the activation is ReLU or none and
+    /// windows are apart without a pass over the whole convolved image, which is faster. A `Sequential` does this by itself.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and when the convolved image is smaller than the pooling window.
+    pub fn forward_pooled(&self, x: &Var, pool: &MaxPool2d) -> Result<Var> {
+        if !matches!(self.how.activation, None | Some(Activation::Relu)) {
+            return pool.apply(&self.forward(x)?);
+        }
+        let image = batch_sides(x.shape())?;
+        let window = self.how.window.window(image);
+        let pool = pool.pool(self.how.window.output(image)?);
+        let (bias, relu, groups) = (self.bias.as_ref(), self.how.relu(), self.how.groups);
+        Ok(x.conv2d_max_pool2d(&self.weight, bias, relu, (&window, groups), &pool)?)
+    }
 }
 
 /// Description of a convolution of sequences `[batch, steps, channels]`. Defaults as [`Conv2d`]; the weight is
@@ -259,9 +275,7 @@ impl Conv1d {
     /// With padding before the first step only, so that no output sees a later step.
     #[must_use]
     pub fn causal(mut self) -> Self {
-        let (size, dilation) = (self.0.window.size.0[1], self.0.window.dilation.0[1]);
-        self.0.window.padding =
-            Padding::Pixels([[0; 2], [size.saturating_sub(1).saturating_mul(dilation), 0]]);
+        self.0.window.padding = Padding::Causal;
         self
     }
 
@@ -447,7 +461,7 @@ impl ConvTranspose2dLayer {
 }
 
 macro_rules! layers {
-    ($($t:ident),*) => {$(
+    ($($t:ident $(, $pooled:ident)?;)*) => {$(
         /// `weight` and `bias`.
         impl Module for $t {
             fn visit(&self, visitor: &mut crate::Visitor<'_>) {
@@ -463,7 +477,16 @@ macro_rules! layers {
             fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
                 $t::forward(self, &input.floats()?)
             }
+            $(
+                fn $pooled(&self, input: &Var, pool: &MaxPool2d) -> Option<Result<Var>> {
+                    Some(self.forward_pooled(input, pool))
+                }
+            )?
         }
     )*};
 }
-layers!(Conv2dLayer, Conv1dLayer, ConvTranspose2dLayer);
+layers! {
+    Conv2dLayer, pooled;
+    Conv1dLayer;
+    ConvTranspose2dLayer;
+}

@@ -100,6 +100,18 @@ pub trait Layer: Module + Debug + Send + Sync {
     /// # Errors
     /// When the input does not fit.
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var>;
+
+    /// The output after pooling, from a layer that computes both faster at once.
+    #[doc(hidden)]
+    fn pooled(&self, _input: &Var, _pool: &MaxPool2d) -> Option<Result<Var>> {
+        None
+    }
+
+    /// This layer, if it is maximum pooling.
+    #[doc(hidden)]
+    fn max_pool(&self) -> Option<&MaxPool2d> {
+        None
+    }
 }
 
 /// The description of a layer: what a [`Sequential`](crate::Sequential) is written with, and what is saved of its

@@ -46,7 +46,7 @@ macro_rules! sliding_pools {
 
             sliding_pools!(@counts $counts);
 
-            fn pool(&self, image: [usize; 2]) -> Pool {
+            pub(super) fn pool(&self, image: [usize; 2]) -> Pool {
                 let pool = Pool::sliding(self.window.size.0, self.window.window(image));
                 if self.count_padding { pool.count_padding() } else { pool }
             }
@@ -73,8 +73,15 @@ macro_rules! sliding_pools {
             fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
                 self.apply(&input.floats()?)
             }
+            sliding_pools!(@pool $counts);
         }
     )*};
+    (@pool no) => {
+        fn max_pool(&self) -> Option<&MaxPool2d> {
+            Some(self)
+        }
+    };
+    (@pool yes) => {};
     (@counts yes) => {
         /// With pixels of the padding counted as zeros, as PyTorch does by default; Keras does not.
         #[must_use]

@@ -33,6 +33,8 @@ pub enum Padding {
     Valid,
     /// So that there are as many outputs as inputs, divided by the stride: Keras's `"same"`.
     Same,
+    /// Along time by as much as the window reaches back, before the first step only: no output sees a later step.
+    Causal,
     /// By these pixels above and below, left and right.
     Pixels([[usize; 2]; 2]),
 }
@@ -70,6 +72,10 @@ impl Sliding {
         match self.padding {
             Padding::Valid => window,
             Padding::Same => window.same(self.size.0, image),
+            Padding::Causal => {
+                let back = self.size.0[1].saturating_sub(1).saturating_mul(self.dilation.0[1]);
+                Window { padding: [[0; 2], [back, 0]], ..window }
+            }
             Padding::Pixels(padding) => Window { padding, ..window },
         }
     }

@@ -1,17 +1,16 @@
 //! Gathering the elements of a strided view into row-major order.
 //!
 //! A transpose is the case to get right: read or write, one side steps far for each element. It is done in square tiles:
-//! a tile is read along the storage's dense axis into a small local array, and written from there along the output's.
+//! a tile is read along the storage's dense axis into registers, and written from there along the output's.
 //! Every cache line on either side is so touched once, which matters most when steps are powers of two and the lines of
 //! a column fall into one set of the cache.
 
 use crate::Element;
 use crate::cpu::nest::Nest;
+use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::layout::Layout;
 
-/// Side of a transpose tile: 16 elements of 4 bytes are a cache line.
-const TILE: usize = 16;
 /// Rows of the output done together: four lines in a row from each column of the source are fetched as one stream.
 const STRIP: usize = 4 * TILE;
 
@@ -152,16 +151,8 @@ impl<T: Element> Kernel for Strip<'_, T> {
         let (whole_rows, whole_columns) = (count / TILE * TILE, len / TILE * TILE);
         for column in (0..whole_columns).step_by(TILE) {
             for row in (0..whole_rows).step_by(TILE) {
-                let mut tile = [[T::default(); TILE]; TILE];
-                for (c, line) in tile.iter_mut().enumerate() {
-                    line.copy_from_slice(&storage[source(column + c) + row..][..TILE]);
-                }
-                for r in 0..TILE {
-                    let out = &mut out[(row + r) * out_step + column..][..TILE];
-                    for c in 0..TILE {
-                        out[c] = tile[c][r];
-                    }
-                }
+                let out = &mut out[row * out_step + column..];
+                transpose::tile::<S, T>(storage, source(column) + row, step, out, out_step);
             }
         }
         // The edges: whole rows below the tiles, columns beside them.

@@ -14,6 +14,36 @@ pub(crate) trait Unary<A, O>: Copy + Send + Sync {
     /// Cost in simple operations, which decides when threads pay.
     const COST: usize = 1;
     fn at<S: Isa>(self, x: A, fault: &mut bool) -> O;
+    /// Elements that stand in order.
+    #[inline(always)]
+    fn slice<S: Isa>(self, x: &[A], out: &mut [O], fault: &mut bool)
+    where
+        A: Copy,
+    {
+        for (o, &x) in out.iter_mut().zip(x) {
+            *o = self.at::<S>(x, fault);
+        }
+    }
+}
+
+/// `out = common(x)`, but `rare(x)` in blocks that have an element for which `is_rare` holds. `rare` gives the same where
+/// it does not, but branches, which would keep the whole loop from being vectorised.
+#[inline(always)]
+pub(crate) fn in_blocks<A: Copy, O>(
+    x: &[A],
+    out: &mut [O],
+    is_rare: impl Fn(A) -> bool,
+    common: impl Fn(A) -> O,
+    rare: impl Fn(A) -> O,
+) {
+    const BLOCK: usize = 128;
+    for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+        if x.iter().fold(false, |any, &x| any | is_rare(x)) {
+            out.iter_mut().zip(x).for_each(|(o, &x)| *o = rare(x));
+        } else {
+            out.iter_mut().zip(x).for_each(|(o, &x)| *o = common(x));
+        }
+    }
 }
 
 /// Two elements to one.
@@ -71,11 +101,7 @@ impl<A: Element, O: Element, F: Unary<A, O>> Kernel for Map<'_, A, O, F> {
             let [start] = rows.advance();
             let start = start.wrapping_add_signed(skip as isize * step);
             match step {
-                1 => {
-                    for (o, &a) in out.iter_mut().zip(&x[start..start + len]) {
-                        *o = f.at::<S>(a, &mut fault);
-                    }
-                }
+                1 => f.slice::<S>(&x[start..start + len], out, &mut fault),
                 0 => out.fill(f.at::<S>(x[start], &mut fault)),
                 _ => {
                     for (i, o) in out.iter_mut().enumerate() {

@@ -28,7 +28,7 @@ pub(crate) struct Mat<'a, T> {
 
 impl<T> Mat<'_, T> {
     /// Whether all elements of a `rows` x `columns` matrix lie within `data`.
-    fn fits(&self, rows: usize, columns: usize) -> bool {
+    pub(crate) fn fits(&self, rows: usize, columns: usize) -> bool {
         let reach = |size: usize, step: isize| (size as isize - 1).checked_mul(step);
         let corner = |r: isize, c: isize| {
             let at = (self.offset as isize).checked_add(r)?.checked_add(c)?;

@@ -14,14 +14,16 @@
 //! | [`pool`] | the helper threads |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
-//! | [`math`] | exp, log, tanh … as polynomials |
+//! | [`math`], [`math64`] | exp, log, tanh … as polynomials, in single and double precision |
 //! | [`elementwise`] | one, two and three operand maps, in-place updates |
 //! | [`reduce`] | sums, extrema over axes |
 //! | [`copy`] | gathering strided views into order |
+//! | [`transpose`] | one tile of a transposed copy |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
+//! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
@@ -30,10 +32,15 @@ pub(crate) mod buffer;
 pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod elementwise;
+#[cfg(feature = "linalg")]
+pub(crate) mod factor;
+#[cfg(feature = "faer")]
+pub(crate) mod faer_view;
 pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
+pub(crate) mod math64;
 pub(crate) mod nest;
 pub(crate) mod normalize;
 mod pool;
@@ -44,6 +51,7 @@ pub(crate) mod scan;
 mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
+mod transpose;
 
 pub use isa::{Isa, instruction_set};
 pub(crate) use isa::{Kernel, dispatch};

@@ -7,6 +7,10 @@
 //!
 //! How many threads take part is still rayon's number (see [`threads`](super::threads)).
 //!
+//! Pieces are dealt out in shares, one for each thread that may take part, of pieces that lie side by side; a thread begins
+//! with its own and then takes what is left of the others'. So the same part of a tensor comes to the same core in one
+//! operation after the other, and is found in that core's own cache, where pieces taken in turn would wander.
+//!
 //! There is one job at a time. A thread that comes with another one meanwhile, or a task that has work to split itself,
 //! does its pieces alone; so nothing can wait for itself.
 
@@ -31,14 +35,18 @@ struct Job {
     helpers: usize,
 }
 
+/// The next piece of a share that nobody has taken; alone on its cache lines, as threads write to them all the time.
+#[repr(align(128))]
+struct Share(AtomicUsize);
+
 struct Pool {
     /// Whether a job is being done.
     busy: AtomicBool,
     job: UnsafeCell<Option<Job>>,
     /// [`OPEN`], and the number of helpers within the job.
     gate: AtomicUsize,
-    /// The next piece that nobody has taken.
-    next: AtomicUsize,
+    /// The caller's share, then the helpers'.
+    shares: [Share; MOST + 1],
     /// Counts jobs, for helpers to see that there is a new one.
     generation: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -56,7 +64,7 @@ static POOL: Pool = Pool {
     busy: AtomicBool::new(false),
     job: UnsafeCell::new(None),
     gate: AtomicUsize::new(0),
-    next: AtomicUsize::new(0),
+    shares: [const { Share(AtomicUsize::new(0)) }; MOST + 1],
     generation: AtomicUsize::new(0),
     panic: Mutex::new(None),
     started: Mutex::new(0),
@@ -79,14 +87,16 @@ pub(crate) fn run(threads: usize, pieces: usize, task: &(dyn Fn(usize) + Sync)) 
         unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
     // SAFETY: `busy` is ours, the gate is shut and no helper is within.
     unsafe { *pool.job.get() = Some(Job { task: task_pointer, pieces, helpers }) };
-    pool.next.store(0, Ordering::Relaxed);
+    for share in 0..=helpers {
+        pool.shares[share].0.store(first_of(share, pieces, helpers), Ordering::Relaxed);
+    }
     pool.gate.store(OPEN, Ordering::Release);
     pool.generation.fetch_add(1, Ordering::SeqCst);
     if pool.sleeping.load(Ordering::SeqCst) > 0 {
         let _lock = pool.lock.lock().unwrap_or_else(PoisonError::into_inner);
         pool.bell.notify_all();
     }
-    pool.work(pieces, task);
+    pool.work(0, pieces, helpers, task);
     pool.gate.fetch_and(!OPEN, Ordering::AcqRel);
     let mut turns = 0u32;
     while pool.gate.load(Ordering::Acquire) != 0 {
@@ -100,20 +110,31 @@ pub(crate) fn run(threads: usize, pieces: usize, task: &(dyn Fn(usize) + Sync)) 
     }
 }
 
+/// The first piece of a share, of which there are `helpers + 1`; for the one past the last, `pieces`.
+fn first_of(share: usize, pieces: usize, helpers: usize) -> usize {
+    let (size, larger) = (pieces / (helpers + 1), pieces % (helpers + 1));
+    share * size + share.min(larger)
+}
+
 impl Pool {
-    /// Takes pieces until none are left. A panic ends the job: it is kept for the caller, and the pieces left are dropped.
-    fn work(&self, pieces: usize, task: &(dyn Fn(usize) + Sync)) {
+    /// Takes pieces until none are left, those of share `own` first. A panic ends the job: it is kept for the caller, and
+    /// the pieces left are dropped.
+    fn work(&self, own: usize, pieces: usize, helpers: usize, task: &(dyn Fn(usize) + Sync)) {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let piece = self.next.fetch_add(1, Ordering::Relaxed);
-                if piece >= pieces {
-                    break;
+            for turn in 0..=helpers {
+                let share = (own + turn) % (helpers + 1);
+                let end = first_of(share + 1, pieces, helpers);
+                loop {
+                    let piece = self.shares[share].0.fetch_add(1, Ordering::Relaxed);
+                    if piece >= end {
+                        break;
+                    }
+                    task(piece);
                 }
-                task(piece);
             }
         }));
         if let Err(panic) = result {
-            self.next.store(pieces, Ordering::Relaxed);
+            self.shares[..=helpers].iter().for_each(|share| share.0.store(pieces, Ordering::Relaxed));
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
@@ -122,16 +143,17 @@ impl Pool {
     fn start(&'static self, helpers: usize) {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         while *started < helpers {
-            let name = format!("cairn-{}", *started + 1);
-            if std::thread::Builder::new().name(name).spawn(move || self.help()).is_err() {
+            let number = *started + 1;
+            let thread = std::thread::Builder::new().name(format!("cairn-{number}"));
+            if thread.spawn(move || self.help(number)).is_err() {
                 break;
             }
             *started += 1;
         }
     }
 
-    /// A helper's life.
-    fn help(&self) {
+    /// A helper's life; helpers are numbered from 1.
+    fn help(&self, number: usize) {
         let mut seen = self.generation.load(Ordering::SeqCst).wrapping_sub(1);
         loop {
             self.await_job(seen);
@@ -139,8 +161,9 @@ impl Pool {
             if self.enter() {
                 // SAFETY: within the gate the job stays as it is, and what it points to alive.
                 if let Some(job) = unsafe { &*self.job.get() } {
+                    let own = number % (job.helpers + 1);
                     // SAFETY: as above.
-                    self.work(job.pieces, unsafe { &*job.task });
+                    self.work(own, job.pieces, job.helpers, unsafe { &*job.task });
                 }
                 self.gate.fetch_sub(1, Ordering::Release);
             }

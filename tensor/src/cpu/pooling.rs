@@ -231,3 +231,116 @@ fn max_gradient<T: Float, S: Isa>(
         });
     }
 }
+
+/// For each pooled number the tap that it came from: the first that equals it, or is NaN.
+pub(crate) fn places<T: Float>(windows: &Windows, x: &[T], y: &[T], out: &mut [u8]) {
+    let channels = windows.image[2];
+    if out.is_empty() || channels == 0 {
+        return;
+    }
+    threads::split_units(out, channels, channels * taps(windows), |first, out| {
+        dispatch(Places { windows, x, y, first, out });
+        false
+    });
+}
+
+/// Some windows, counted over all images.
+struct Places<'a, T> {
+    windows: &'a Windows,
+    x: &'a [T],
+    y: &'a [T],
+    first: usize,
+    out: &'a mut [u8],
+}
+
+impl<T: Float> Kernel for Places<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Places { windows, x, y, first, out } = self;
+        let (lanes, channels, image_len) = (T::Vector::<S>::LANES, windows.image[2], windows.image_len());
+        let whole = channels / lanes * lanes;
+        let count = windows.rows.len() * windows.columns.len();
+        for (i, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (image, window) = ((first + i) / count, (first + i) % count);
+            let x = &x[image * image_len..][..image_len];
+            let y = &y[(first + i) * channels..][..channels];
+            for c in (0..whole).step_by(lanes) {
+                let mut place = [T::ZERO; 16];
+                // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image; no
+                // register has more than 16 lanes.
+                unsafe {
+                    let y = T::Vector::<S>::load(y.as_ptr().add(c));
+                    let mut left = T::Vector::<S>::splat(T::ONE);
+                    let (mut sum, mut tap_number) = (T::Vector::<S>::splat(T::ZERO), T::ZERO);
+                    windows.for_each_tap(window, |tap| {
+                        let [given, rest] = T::Vector::<S>::load(x.as_ptr().add(tap + c)).deal(y, left);
+                        sum = given.mul_add(T::Vector::<S>::splat(tap_number), sum);
+                        left = rest;
+                        tap_number += T::ONE;
+                    });
+                    sum.store(place.as_mut_ptr());
+                }
+                out[c..c + lanes].iter_mut().zip(place).for_each(|(o, p)| *o = p.to_f64() as u8);
+            }
+            for c in whole..channels {
+                let (mut place, mut number) = (None, 0u8);
+                windows.for_each_tap(window, |tap| {
+                    if place.is_none() && (x[tap + c] == y[c] || x[tap + c].is_nan()) {
+                        place = Some(number);
+                    }
+                    number = number.saturating_add(1);
+                });
+                out[c] = place.unwrap_or(0);
+            }
+        }
+    }
+}
+
+/// The gradient of images from that of their maxima and the taps these came from. No window may overlap another.
+pub(crate) fn spread<T: Float>(windows: &Windows, places: &[u8], gradient: &[T], out: &mut [T]) {
+    let (image_len, output_len) = (windows.image_len(), windows.output_len());
+    if out.is_empty() || output_len == 0 {
+        out.fill(T::ZERO);
+        return;
+    }
+    threads::split_units(out, image_len, image_len, |first, out| {
+        let range = first * output_len..(first + out.len() / image_len) * output_len;
+        dispatch(SpreadPlaces { windows, places: &places[range.clone()], gradient: &gradient[range], out });
+        false
+    });
+}
+
+/// Some whole images.
+struct SpreadPlaces<'a, T> {
+    windows: &'a Windows,
+    places: &'a [u8],
+    gradient: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for SpreadPlaces<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let SpreadPlaces { windows, places, gradient, out } = self;
+        let (image_len, output_len) = (windows.image_len(), windows.output_len());
+        let channels = windows.image[2];
+        let images = places.chunks_exact(output_len).zip(gradient.chunks_exact(output_len));
+        for (out, (places, gradient)) in out.chunks_exact_mut(image_len).zip(images) {
+            // Pixels that no window covers.
+            out.fill(T::ZERO);
+            let each = places.chunks_exact(channels).zip(gradient.chunks_exact(channels));
+            for (window, (places, gradient)) in each.enumerate() {
+                let mut number = 0u8;
+                windows.for_each_tap(window, |tap| {
+                    let out = &mut out[tap..tap + channels];
+                    for ((o, &place), &g) in out.iter_mut().zip(places).zip(gradient) {
+                        *o = if place == number { g } else { T::ZERO };
+                    }
+                    number = number.wrapping_add(1);
+                });
+            }
+        }
+    }
+}

@@ -31,7 +31,7 @@ fn sum_exp<S: Isa, T: Float>(row: &[T], shift: T) -> T {
     for row in row.chunks(PIECE) {
         let piece = &mut piece[..row.len()];
         for (e, &x) in piece.iter_mut().zip(row) {
-            *e = (x - shift).exp::<S>();
+            *e = (x - shift).exp_nonpositive::<S>();
         }
         sum += sum_of(piece);
     }
@@ -58,7 +58,7 @@ impl<T: Float> RowMap<T> for Softmax {
     fn row<S: Isa>(self, x: &[T], out: &mut [T]) {
         let shift = shift_of::<S, T>(x);
         for (o, &x) in out.iter_mut().zip(x) {
-            *o = (x - shift).exp::<S>();
+            *o = (x - shift).exp_nonpositive::<S>();
         }
         let scale = T::ONE / sum_of(out);
         for o in out {
@@ -188,7 +188,7 @@ pub(crate) fn cross_entropy<T: Float>(
             for (((x, p), &label), loss) in rows.zip(self.labels).zip(self.losses) {
                 let shift = shift_of::<S, T>(x);
                 for (p, &x) in p.iter_mut().zip(x) {
-                    *p = (x - shift).exp::<S>();
+                    *p = (x - shift).exp_nonpositive::<S>();
                 }
                 let sum = sum_of(p);
                 *loss = sum.ln::<S>() + shift - x[label as usize];

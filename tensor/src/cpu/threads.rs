@@ -100,6 +100,21 @@ pub(crate) fn split_together<T: Send, const N: usize>(
     });
 }
 
+/// Two slices of different types cut in step, in `count` pieces of `sizes`, some of which may be empty.
+pub(crate) fn split_two<A: Send, B: Send>(
+    first: &mut [A],
+    second: &mut [B],
+    sizes: (usize, usize),
+    count: usize,
+    task: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+) {
+    let (first, second) = (Pieces::new(first, sizes.0), Pieces::new(second, sizes.1));
+    pool::run(num_threads(), count, &|i| {
+        // SAFETY: the pool calls with each number once.
+        task(i, unsafe { first.get(i) }, unsafe { second.get(i) });
+    });
+}
+
 /// `task` with each number below `count`, in parallel.
 pub(crate) fn each(count: usize, task: impl Fn(usize) + Sync) {
     pool::run(num_threads(), count, &task);

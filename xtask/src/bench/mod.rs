@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: how fast the reference models train and predict, and how much of the machine that is.
+//! `cargo xtask bench`: how fast single operations are, how fast the reference models train and predict, and how much of
+//! the machine that is.
 //!
-//! The machine's own peak is measured first, in the same run, as the best rate of a large f32 matrix product: a share of
-//! it says more than samples per second on a machine nobody else has. The reference models are the small networks people
+//! The machine's own f32 peak is measured first, in the same run (see [`measure_peak`]): a share of it says more than
+//! samples per second on a machine nobody else has. The reference models are the small networks people
 //! compare libraries by; data is random and in memory, an epoch goes through the same `Trainer` a user would call, and the
 //! best of several epochs counts, because other programs only ever make one slower.
 //!
@@ -16,11 +17,13 @@ use crate::format::{count, terminal_table};
 
 mod cnn;
 mod mlp;
+mod ops;
 mod peak;
 mod training;
 mod work;
 
-pub use peak::measure as measure_peak;
+pub use ops::Share;
+pub use peak::{copy_rate, measure as measure_peak};
 pub use work::Work;
 
 /// One thing to measure.
@@ -33,7 +36,7 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&mlp::BENCH, &cnn::BENCH];
+pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];
@@ -54,7 +57,8 @@ pub struct Recorder {
     json: bool,
     peak: f64,
     threads: usize,
-    table: Table,
+    models: Table,
+    operations: Table,
 }
 
 /// A model at one batch size, as printed with `--json`.
@@ -70,6 +74,19 @@ struct ModelLine<'a> {
     predict_share_of_peak: f64,
 }
 
+/// An operation, as printed with `--json`.
+#[derive(Debug, Serialize)]
+struct OperationLine<'a> {
+    framework: &'a str,
+    op: &'a str,
+    us: f64,
+    threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_copy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_peak: Option<f64>,
+}
+
 /// The peak, as printed with `--json`.
 #[derive(Debug, Serialize)]
 struct PeakLine<'a> {
@@ -83,6 +100,39 @@ struct PeakLine<'a> {
 const FRAMEWORK: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
 
 impl Recorder {
+    /// The machine's peak in f32 operations per second.
+    pub fn peak(&self) -> f64 {
+        self.peak
+    }
+
+    /// Records the time of a single operation, and what it reaches of what the machine can do.
+    ///
+    /// # Errors
+    /// None in practice: the line to print is plain.
+    pub fn operation(&mut self, op: &str, seconds: f64, reached: Share) -> anyhow::Result<()> {
+        let us = hundredths(seconds * 1e6);
+        if self.json {
+            let line = OperationLine {
+                framework: FRAMEWORK,
+                op,
+                us,
+                threads: self.threads,
+                share_of_copy: reached.of_copy.map(share),
+                share_of_peak: reached.of_peak.map(share),
+            };
+            println!("{}", serde_json::to_string(&line)?);
+        } else {
+            let percent = |share: Option<f64>| share.map_or(String::new(), |s| format!("{:.0} %", 100.0 * s));
+            self.operations.add_row([
+                op.to_owned(),
+                format!("{us:.2}"),
+                percent(reached.of_copy),
+                percent(reached.of_peak),
+            ]);
+        }
+        Ok(())
+    }
+
     /// Records a model's samples per second at a batch size, beside the work of one sample.
     ///
     /// # Errors
@@ -105,12 +155,12 @@ impl Recorder {
                 threads: self.threads,
                 train_samples_per_s: train.round() as u64,
                 predict_samples_per_s: predict.round() as u64,
-                train_share_of_peak: (train_share * 1e4).round() / 1e4,
-                predict_share_of_peak: (predict_share * 1e4).round() / 1e4,
+                train_share_of_peak: share(train_share),
+                predict_share_of_peak: share(predict_share),
             };
             println!("{}", serde_json::to_string(&line)?);
         } else {
-            self.table.add_row([
+            self.models.add_row([
                 model.to_owned(),
                 batch.to_string(),
                 count(train.round() as u64),
@@ -121,6 +171,16 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// Two digits after the point, for microseconds.
+fn hundredths(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}
+
+/// Four digits after the point, for shares.
+fn share(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
 }
 
 /// The least seconds of several runs, after one that does not count.
@@ -149,29 +209,34 @@ pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
     if json {
         let line = PeakLine {
             framework: FRAMEWORK,
-            op: "matmul/1024x1024x1024",
-            us: (peak.seconds * 1e8).round() / 100.0,
-            gflops: (peak.flops_per_second / 1e7).round() / 100.0,
+            op: "peak/f32",
+            us: hundredths(peak.seconds * 1e6),
+            gflops: hundredths(peak.flops_per_second / 1e9),
             threads,
         };
         println!("{}", serde_json::to_string(&line)?);
     } else {
         println!(
-            "{FRAMEWORK}, {threads} threads, f32 peak {:.0} GFLOP/s (matrix product, 1024x1024x1024)",
+            "{FRAMEWORK}, {threads} threads, f32 peak {:.0} GFLOP/s (multiply-adds on registers)",
             peak.flops_per_second / 1e9
         );
     }
     let headings = ["model", "batch", "trains/s", "of peak", "predicts/s", "of peak"];
-    let table = terminal_table(headings, &[1, 2, 3, 4, 5]);
-    let mut recorder = Recorder { json, peak: peak.flops_per_second, threads, table };
+    let models = terminal_table(headings, &[1, 2, 3, 4, 5]);
+    let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
+    let mut recorder = Recorder { json, peak: peak.flops_per_second, threads, models, operations };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
             eprintln!("{} …", bench.name);
         }
         (bench.run)(&mut recorder)?;
     }
-    if !json {
-        println!("{}", recorder.table);
+    if !recorder.operations.is_empty() {
+        println!("{}", recorder.operations);
+        println!("of a copy: of the bandwidth of a plain parallel copy of as many bytes");
+    }
+    if !recorder.models.is_empty() {
+        println!("{}", recorder.models);
         println!("trains/s, predicts/s: samples per second; predictions in batches of {PREDICT_BATCH}");
     }
     Ok(())

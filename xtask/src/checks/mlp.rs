@@ -1,16 +1,13 @@
 //! The multilayer perceptron on MNIST: the whole neural stack, from the archive on disk to a confusion matrix.
 
-use cairn_datasets::{Dataset as _, ImageDataset, mnist, registry, synthetic};
-use cairn_nn::{Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, History, Trainer};
-use cairn_tensor::Tensor;
+use cairn_datasets::registry;
 
 use super::classified::Classified;
+use super::digits::{self, Trained};
 use super::training;
 use crate::check::{Bars, Check, Context};
-use crate::format::{count, value};
 use crate::models;
-use crate::report::{KeyFigures, Sample};
+use crate::report::Sample;
 use crate::results::Bar;
 
 /// See the module.
@@ -24,9 +21,6 @@ pub(super) const CHECK: Check = Check {
     run,
 };
 
-/// Drawn digits for training and for testing, where MNIST is not at hand.
-const STAND_IN: [usize; 2] = [20_000, 4_000];
-
 /// Runs with seeds of their own in a full check, whose mean is judged.
 const SEEDS: u64 = 10;
 
@@ -34,54 +28,21 @@ const SEEDS: u64 = 10;
 const BARS: Bars = Bars { full: 0.970, quick: 0.94, stand_in: 0.97, stand_in_quick: 0.88 };
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
-    let seed = ctx.seed();
-    let stand_in = || Ok((synthetic::digits(STAND_IN[0], seed)?, synthetic::digits(STAND_IN[1], seed + 1)?));
-    let (train, test) = ctx.load(&registry::MNIST, mnist::load, stand_in)?;
+    let (train, test) = digits::load(ctx)?;
     let (train, test) = (train.flatten(), test.flatten());
-    let sizes = [train.len(), test.len()].map(|n| count(n as u64));
-    ctx.say(format!("{} images to train on, {} to test on", sizes[0], sizes[1]));
-
-    let epochs = if ctx.quick() { 1 } else { 5 };
-    let (first, history, trainer) = train_one(seed, epochs, &train, &test)?;
+    let Trained { model, history, .. } = digits::train(ctx, models::mlp, ctx.seed(), (&train, &test))?;
     training::say(ctx, &history);
-    let classified = Classified::new(&first, &test)?;
-    let mut accuracies = vec![classified.accuracy()];
-    if !ctx.quick() {
-        for other in 1..SEEDS {
-            let (model, ..) = train_one(seed + other, epochs, &train, &test)?;
-            let accuracy = trainer.evaluate(&model, &test)?.get("accuracy").unwrap_or(f64::NAN);
-            ctx.say(format!("with another seed: test accuracy {accuracy:.4}"));
-            accuracies.push(accuracy);
-        }
-    }
-    let accuracy = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    let classified = Classified::new(&model, &test)?;
+    let accuracy = digits::mean_accuracy(ctx, classified.accuracy(), SEEDS, models::mlp, (&train, &test))?;
     let bar = ctx.bar(&BARS);
     ctx.metric("test accuracy", accuracy, Bar::AtLeast(bar));
     let speed = training::samples_per_second(&history);
     ctx.metric("training samples per second", speed, Bar::None);
 
-    let parameters = first.summary().parameters;
-    let figures = KeyFigures::new()
-        .figure(format!("{:.2} %", 100.0 * accuracy), "of the test digits right")
-        .figure(count(parameters as u64), "parameters")
-        .figure(value(speed), "samples a second in training");
-    ctx.show("At a glance", &figures);
+    training::show_glance(ctx, accuracy, &model, speed);
     training::show_curves(ctx, &history, "Loss", "cross-entropy", "loss");
     training::show_curves(ctx, &history, "Accuracy", "accuracy", "accuracy");
     classified.show(ctx);
-    ctx.show("The model", &Sample::new(first.summary().to_string()));
+    ctx.show("The model", &Sample::new(model.summary().to_string()));
     Ok(())
-}
-
-/// Trains the model with everything random from one seed.
-fn train_one(
-    seed: u64,
-    epochs: usize,
-    train: &ImageDataset,
-    test: &ImageDataset,
-) -> anyhow::Result<(Sequential, History, Trainer<Tensor<u32>>)> {
-    let mut model = models::mlp(&mut cairn_tensor::rng(seed))?;
-    let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-    let history = trainer.fit(&mut model, train, Fit::epochs(epochs).seed(seed).validate(test).quiet())?;
-    Ok((model, history, trainer))
 }

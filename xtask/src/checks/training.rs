@@ -2,11 +2,12 @@
 //!
 //! Checks train quietly and print the epochs through their context, which marks lines that come from stand-ins.
 
+use cairn_nn::Sequential;
 use cairn_optim::{Epoch, History};
 
 use crate::check::Context;
-use crate::format::seconds;
-use crate::report::LineChart;
+use crate::format::{count, seconds, value};
+use crate::report::{KeyFigures, LineChart};
 
 /// Prints a line for each epoch.
 pub(super) fn say(ctx: &mut Context<'_>, history: &History) {
@@ -22,10 +23,19 @@ pub(super) fn samples_per_second(history: &History) -> f64 {
     history.epochs().iter().map(Epoch::samples_per_second).fold(0.0, f64::max)
 }
 
+/// Shows the figures that matter most of an image classifier.
+pub(super) fn show_glance(ctx: &mut Context<'_>, accuracy: f64, model: &Sequential, speed: f64) {
+    let figures = KeyFigures::new()
+        .figure(format!("{:.2} %", 100.0 * accuracy), "of the test digits right")
+        .figure(count(model.summary().parameters as u64), "parameters")
+        .figure(value(speed), "samples a second in training");
+    ctx.show("At a glance", &figures);
+}
+
 /// Shows a value by epoch, in training and on the test set.
-pub(super) fn show_curves(ctx: &mut Context<'_>, history: &History, caption: &str, axis: &str, value: &str) {
+pub(super) fn show_curves(ctx: &mut Context<'_>, history: &History, caption: &str, axis: &str, name: &str) {
     let chart = LineChart::new("epoch", axis)
-        .epochs("training", history.values(value))
-        .epochs("test", history.values(&format!("val_{value}")));
+        .epochs("training", history.values(name))
+        .epochs("test", history.values(&format!("val_{name}")));
     ctx.show(caption, &chart);
 }

@@ -1,4 +1,4 @@
-//! Small grey pictures in a grid, each with a caption: digits a model got wrong, for one.
+//! Small pictures in a grid, each with a caption: digits a model got wrong, for one, or what it looked at in them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{Markup, Render, html};
@@ -11,6 +11,7 @@ pub struct GreyImage {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
+    heat: Option<Vec<f32>>,
     caption: Vec<String>,
     hover: String,
 }
@@ -22,7 +23,19 @@ impl GreyImage {
     /// If there are not `width * height` pixels.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Self {
         assert_eq!(pixels.len(), width as usize * height as usize, "pixels of a {width} x {height} picture");
-        Self { width, height, pixels, caption: Vec::new(), hover: String::new() }
+        Self { width, height, pixels, heat: None, caption: Vec::new(), hover: String::new() }
+    }
+
+    /// Lays a map over the picture: red from 0 (clear) to 1, blue for negative values down to -1. The picture is then in
+    /// colour, ink dark on white on every screen.
+    ///
+    /// # Panics
+    /// If there are not as many values as pixels.
+    #[must_use]
+    pub fn heat(mut self, heat: Vec<f32>) -> Self {
+        assert_eq!(heat.len(), self.pixels.len(), "values of a map over a picture");
+        self.heat = Some(heat);
+        self
     }
 
     /// Adds a line to the caption.
@@ -43,14 +56,29 @@ impl GreyImage {
     fn data_uri(&self) -> String {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, self.width, self.height);
-        encoder.set_color(png::ColorType::Grayscale);
+        let (color, bytes) = match &self.heat {
+            None => (png::ColorType::Grayscale, self.pixels.clone()),
+            Some(heat) => (
+                png::ColorType::Rgb,
+                self.pixels.iter().zip(heat).flat_map(|(&p, &h)| tinted(p, h)).collect(),
+            ),
+        };
+        encoder.set_color(color);
         encoder.set_depth(png::BitDepth::Eight);
         encoder
             .write_header()
-            .and_then(|mut writer| writer.write_image_data(&self.pixels))
+            .and_then(|mut writer| writer.write_image_data(&bytes))
             .expect("a picture with as many pixels as it says is written to memory");
         format!("data:image/png;base64,{}", STANDARD.encode(file))
     }
+}
+
+/// A pixel of ink on white paper under red (positive) or blue (negative) film.
+fn tinted(ink: u8, heat: f32) -> [u8; 3] {
+    let paper = 255.0 - 0.7 * f32::from(ink);
+    let strength = 0.85 * heat.abs().min(1.0);
+    let film = if heat >= 0.0 { [220.0, 30.0, 30.0] } else { [30.0, 70.0, 220.0] };
+    film.map(|film| (paper * (1.0 - strength) + film * strength).round() as u8)
 }
 
 /// Pictures in rows, as many across as the screen has room for.
@@ -63,7 +91,7 @@ impl Render for ImageGrid {
             div.images {
                 @for image in &self.0 {
                     div title=(image.hover) {
-                        img src=(image.data_uri()) width=(image.width) height=(image.height) alt=(image.caption.join(", "));
+                        img.plain[image.heat.is_some()] src=(image.data_uri()) width=(image.width) height=(image.height) alt=(image.caption.join(", "));
                         @for line in &image.caption { span { (line) } }
                     }
                 }

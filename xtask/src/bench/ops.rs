@@ -1,0 +1,91 @@
+//! Single operations, one line each, beside what the machine can do at best: a plain parallel copy of as many bytes where
+//! memory is the bound, the peak of the arithmetic units where the units are.
+//!
+//! The names are those of the table's other readers (`cargo bench -p cairn-tensor`, and times of other libraries), so that
+//! they can be compared line by line. The best of many runs counts.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::{Bench, Recorder, peak};
+
+#[path = "../../../tensor/benches/table/mod.rs"]
+mod tensor;
+
+#[path = "../../../autograd/benches/table/mod.rs"]
+mod layers;
+
+use tensor::{Bound, Operation};
+
+/// See the module.
+pub(super) const BENCH: Bench = Bench { name: "ops", run };
+
+const TIME: Duration = Duration::from_millis(300);
+const LEAST_RUNS: usize = 5;
+const MOST_RUNS: usize = 20_000;
+
+/// Every operation that is timed: single ones, then whole layers, each from a table beside its crate's benches.
+fn operations() -> Vec<Operation> {
+    let mut all = tensor::operations();
+    all.extend(layers::layers());
+    all
+}
+
+fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+    let mut copies = HashMap::new();
+    for Operation { name, bound, prepare } in operations() {
+        let seconds = best(&mut *prepare());
+        let share = match bound {
+            Bound::Memory(bytes) => {
+                let rate = *copies.entry(bytes).or_insert_with(|| peak::copy_rate(bytes));
+                Share { of_copy: Some(bytes as f64 / seconds / rate), of_peak: None }
+            }
+            Bound::Arithmetic(flops) => {
+                Share { of_copy: None, of_peak: Some(flops as f64 / seconds / recorder.peak()) }
+            }
+            Bound::Other => Share { of_copy: None, of_peak: None },
+        };
+        recorder.operation(&name, seconds, share)?;
+    }
+    Ok(())
+}
+
+/// What an operation reaches of what the machine can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Of the bandwidth of a plain parallel copy of as many bytes.
+    pub of_copy: Option<f64>,
+    /// Of the arithmetic peak.
+    pub of_peak: Option<f64>,
+}
+
+/// The shortest of the runs that fit into [`TIME`].
+fn best(run: &mut dyn FnMut()) -> f64 {
+    run();
+    run();
+    let (start, mut best, mut count) = (Instant::now(), f64::INFINITY, 0);
+    while (start.elapsed() < TIME || count < LEAST_RUNS) && count < MOST_RUNS {
+        let begin = Instant::now();
+        run();
+        best = best.min(begin.elapsed().as_secs_f64());
+        count += 1;
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_small_operation_runs() {
+        let all = operations();
+        for (i, operation) in all.iter().enumerate() {
+            assert!(operation.name.contains('/'), "{}", operation.name);
+            assert!(all[..i].iter().all(|other| other.name != operation.name), "{} twice", operation.name);
+        }
+        for operation in all.iter().filter(|operation| operation.name.contains("64x64x64")) {
+            (operation.prepare)()();
+        }
+    }
+}
