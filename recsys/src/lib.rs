@@ -38,7 +38,7 @@ pub use models::pure_svd::{PureSvd, PureSvdModel};
 pub use models::rp3beta::Rp3Beta;
 pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
-pub use recommender::{Fit, FitReport, Recommender};
+pub use recommender::{Fit, FitReport, Recommender, Reported};
 pub use saved::Saved;
 pub use search::{Found, Search, Trial, draw};
 pub use sparse::{Csr, ItemUsers, UserItems};

@@ -156,10 +156,7 @@ pub trait Fit: Send + Sync {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    fn fit_reported<U: Id, I: Id>(
-        &self,
-        log: &Interactions<U, I>,
-    ) -> Result<(Fitted<Self::Model, U, I>, FitReport)> {
+    fn fit_reported<U: Id, I: Id>(&self, log: &Interactions<U, I>) -> Result<Reported<Self::Model, U, I>> {
         let start = Instant::now();
         let fitted = self.fit(log)?;
         let report = FitReport {
@@ -173,6 +170,9 @@ pub trait Fit: Send + Sync {
         Ok((fitted, report))
     }
 }
+
+/// A trained model with what there is to say about its training.
+pub type Reported<M, U = u32, I = u32> = (Fitted<M, U, I>, FitReport);
 
 /// What there is to say about a training.
 #[derive(Debug, Clone, PartialEq)]

@@ -156,7 +156,7 @@ impl<U: Id, I: Id> Search<U, I> {
         score: impl Fn(&S) -> Result<f64> + Sync,
     ) -> Result<Found<S>> {
         let candidates: Vec<S> = candidates.into_iter().collect();
-        let scores: Vec<Result<f64>> = candidates.par_iter().map(|settings| score(settings)).collect();
+        let scores: Vec<Result<f64>> = candidates.par_iter().map(&score).collect();
         let (mut trials, mut failed) = (Vec::new(), Vec::new());
         for (settings, score) in candidates.into_iter().zip(scores) {
             match score {

@@ -216,7 +216,7 @@ impl<T: Float> Var<T> {
             )
             .into());
         }
-        let pixels = if batch * channels == 0 { 0 } else { shape.count() / (batch * channels) };
+        let pixels = shape.count().checked_div(batch * channels).unwrap_or(0);
         let grouped = [batch, pixels, groups, channels / groups];
         let x = self.value().reshape(grouped)?;
         let centred = x.sub(&x.mean_keepdim([1, 3])?)?;

@@ -441,7 +441,7 @@ mod tests {
             row_products(&z, &x, &mut out);
             prop_assert!(out.iter().zip(&zx).all(|(&a, &b)| close(a, b, 1.0)));
             let mut out = vec![9.0; width];
-            normal_product(&z, &x, &mut out);
+            normal_product(&z, &x, None, &mut out);
             for c in 0..width {
                 let want: f64 = (0..rows).map(|r| zx[r] * at(r, c)).sum();
                 prop_assert!(close(out[c], want, rows as f64));
