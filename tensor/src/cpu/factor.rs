@@ -68,7 +68,7 @@ impl<T: Field> Lu<T> {
         let product = (0..self.factors.nrows())
             .map(|i| self.factors[(i, i)])
             .fold(T::ONE, |product, pivot| product * pivot);
-        if self.swaps % 2 == 0 { product } else { -product }
+        if self.swaps.is_multiple_of(2) { product } else { -product }
     }
 }
 
@@ -114,8 +114,11 @@ pub(crate) fn thin_qr<T: Field>(a: Mat<T>) -> (Mat<T>, Mat<T>) {
     (q, r)
 }
 
+/// U, s and V.
+pub(crate) type Svd<T> = (Mat<T>, Vec<T>, Mat<T>);
+
 /// `U, s, V` with A = U diag(s) Vᵀ, as many columns as the shorter side, values descending.
-pub(crate) fn thin_svd<T: Field>(a: &Mat<T>) -> Result<(Mat<T>, Vec<T>, Mat<T>), Why> {
+pub(crate) fn thin_svd<T: Field>(a: &Mat<T>) -> Result<Svd<T>, Why> {
     let (m, n) = a.shape();
     let k = m.min(n);
     let (mut u, mut v, mut s) = (Mat::zeros(m, k), Mat::zeros(n, k), Diag::zeros(k));
