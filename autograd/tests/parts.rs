@@ -15,11 +15,10 @@ fn distinct(shape: &[usize], seed: u64) -> Tensor<f64> {
     order.cast::<f64>().unwrap().scale(0.25).unwrap().reshape(shape).unwrap()
 }
 
+type Function<'a> = &'a dyn Fn(&Var<f64>) -> Result<Var<f64>>;
+
 /// Checks each function of a table on one input.
-fn check(
-    x: &Tensor<f64>,
-    table: &[(&str, &dyn Fn(&Var<f64>) -> Result<Var<f64>>)],
-) -> Result<(), TestCaseError> {
+fn check(x: &Tensor<f64>, table: &[(&str, Function<'_>)]) -> Result<(), TestCaseError> {
     for (name, f) in table {
         gradcheck(std::slice::from_ref(x), |x| f(&x[0]))
             .map_err(|error| TestCaseError::fail(format!("{name} of {:?}: {error}", x.shape())))?;
