@@ -62,6 +62,20 @@ pub trait Dataset {
     /// [`Error::IndexOutOfRange`] for a number that is not below [`len`](Self::len).
     fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)>;
 
+    /// The samples with these numbers as they are in this epoch: what [`Batches`](crate::Batches) asks for. The same as
+    /// [`batch`](Self::batch), unless samples change from epoch to epoch, as those of [`Augmented`](crate::Augmented) do.
+    ///
+    /// The epoch is an argument and not a counter inside the data set, so that a batch remains a function of what is
+    /// asked: nothing depends on what was fetched before, by which thread, or whether training was resumed.
+    /// A data set that wraps another should pass the epoch on.
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch).
+    fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        let _ = epoch;
+        self.batch(indices)
+    }
+
     /// The samples with these numbers as a data set of their own.
     ///
     /// # Errors
@@ -122,6 +136,10 @@ impl<D: Dataset + ?Sized> Dataset for &D {
     fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
         (**self).batch(indices)
     }
+
+    fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        (**self).batch_in_epoch(epoch, indices)
+    }
 }
 
 /// Some samples of another data set, in an order of their own. Made by [`Dataset::subset`] and [`Dataset::split`].
@@ -141,6 +159,11 @@ impl<D> Subset<D> {
     pub fn whole(&self) -> &D {
         &self.data
     }
+
+    fn numbers_in_whole(&self, indices: &[usize]) -> Result<Vec<usize>> {
+        check_indices(indices, self.indices.len())?;
+        Ok(indices.iter().map(|&i| self.indices[i]).collect())
+    }
 }
 
 impl<D: Dataset> Dataset for Subset<D> {
@@ -152,9 +175,11 @@ impl<D: Dataset> Dataset for Subset<D> {
     }
 
     fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
-        check_indices(indices, self.len())?;
-        let mapped: Vec<usize> = indices.iter().map(|&i| self.indices[i]).collect();
-        self.data.batch(&mapped)
+        self.data.batch(&self.numbers_in_whole(indices)?)
+    }
+
+    fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        self.data.batch_in_epoch(epoch, &self.numbers_in_whole(indices)?)
     }
 }
 

@@ -19,7 +19,8 @@
 //! |---|---|
 //! | say where data lies | [`DataDir`] |
 //! | see what is known, with sizes and terms | [`registry`] |
-//! | read images | [`mnist`], [`fashion_mnist`], [`ImageDataset`], [`idx`] |
+//! | read images | [`mnist`], [`fashion_mnist`], [`cifar10`], [`ImageDataset`], [`idx`], `ImageFolder` (feature `image-folder`) |
+//! | vary images while training | [`Augmented`], [`augment`] |
 //! | read ratings | [`movielens`] |
 //! | read text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
 //! | turn text into numbers | [`text`] |
@@ -30,6 +31,7 @@
 //! # Features
 //! `download` (on by default): fetch what is missing from the publishers, over HTTPS with rustls. Without it nothing here
 //! touches the network and the dependencies shrink to readers. `xz` (on by default): read files compressed by xz.
+//! `image-folder`: read folders of PNG and JPEG files through the `image` crate.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +40,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod augment;
+pub mod cifar10;
 mod corpora;
 mod dataset;
 mod dir;
@@ -47,6 +51,8 @@ mod error;
 pub mod fashion_mnist;
 mod files;
 pub mod idx;
+#[cfg(feature = "image-folder")]
+mod image_folder;
 mod images;
 mod loader;
 pub mod mnist;
@@ -56,10 +62,13 @@ mod sampling;
 pub mod synthetic;
 pub mod text;
 
+pub use augment::Augmented;
 pub use cairn_tensor::Tensor;
 pub use corpora::{ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare};
 pub use dataset::{Dataset, Subset, TensorDataset};
 pub use dir::{DATA_DIR_VARIABLE, DataDir, Located};
 pub use error::{Error, Result};
+#[cfg(feature = "image-folder")]
+pub use image_folder::ImageFolder;
 pub use images::ImageDataset;
 pub use loader::{Batches, Loader};

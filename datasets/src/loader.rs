@@ -124,7 +124,7 @@ impl<D: Dataset> Loader<D> {
         if self.drop_last {
             order.truncate(self.batches() * self.batch_size);
         }
-        Ok(Batches { data: &self.data, order, batch_size: self.batch_size, next: 0 })
+        Ok(Batches { data: &self.data, epoch: number, order, batch_size: self.batch_size, next: 0 })
     }
 }
 
@@ -146,6 +146,7 @@ fn group(mut order: Vec<usize>, lengths: &[usize], size: usize, rng: Option<&mut
 #[derive(Debug, Clone)]
 pub struct Batches<'a, D> {
     data: &'a D,
+    epoch: u64,
     order: Vec<usize>,
     batch_size: usize,
     /// Position of the next batch's first sample in `order`.
@@ -166,7 +167,7 @@ impl<D: Dataset> Iterator for Batches<'_, D> {
         let rest = self.order.get(self.next..).filter(|rest| !rest.is_empty())?;
         let indices = &rest[..self.batch_size.min(rest.len())];
         self.next += indices.len();
-        Some(self.data.batch(indices))
+        Some(self.data.batch_in_epoch(self.epoch, indices))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -10,7 +10,7 @@ mod images;
 mod ratings;
 mod text;
 
-pub use images::{FASHION_MNIST, MNIST};
+pub use images::{CIFAR_10, FASHION_MNIST, MNIST};
 pub use ratings::MOVIELENS_100K;
 pub use text::{AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT};
 
@@ -59,6 +59,7 @@ impl KnownSet {
 /// Every data set known, in alphabetical order.
 pub const ALL: &[&KnownSet] = &[
     &AG_NEWS,
+    &CIFAR_10,
     &FASHION_MNIST,
     &IMDB,
     &MNIST,

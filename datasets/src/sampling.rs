@@ -7,7 +7,12 @@ use rand::Rng as _;
 /// A generator for the pair of a seed and a stream number, such as an epoch. The pair is mixed (SplitMix64's finaliser,
 /// Steele, Lea and Flood 2014) so that neighbouring seeds and numbers have nothing in common.
 pub(crate) fn stream(seed: u64, number: u64) -> Rng {
-    cairn_tensor::rng(mix(mix(seed).wrapping_add(number)))
+    cairn_tensor::rng(key(seed, number))
+}
+
+/// A seed for the pair of a seed and a number, from which further streams can be made.
+pub(crate) fn key(seed: u64, number: u64) -> u64 {
+    mix(mix(seed).wrapping_add(number))
 }
 
 fn mix(x: u64) -> u64 {

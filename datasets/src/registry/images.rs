@@ -76,6 +76,28 @@ pub const MNIST: KnownSet = KnownSet {
     homepage: "http://yann.lecun.com/exdb/mnist/",
 };
 
+/// Small colour photographs: 50,000 and 10,000 of 32 x 32 in 10 classes (Krizhevsky 2009).
+pub const CIFAR_10: KnownSet = KnownSet {
+    name: "cifar-10",
+    title: "CIFAR-10 photographs, 60,000 images of 32 x 32 in colour",
+    files: &[RemoteFile {
+        path: "cifar-10/cifar-10-binary.tar.gz",
+        size: 170_052_171,
+        sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        urls: &["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"],
+        unpacked: &[
+            "cifar-10/cifar-10-batches-bin/data_batch_1.bin",
+            "cifar-10/cifar-10-batches-bin/data_batch_2.bin",
+            "cifar-10/cifar-10-batches-bin/data_batch_3.bin",
+            "cifar-10/cifar-10-batches-bin/data_batch_4.bin",
+            "cifar-10/cifar-10-batches-bin/data_batch_5.bin",
+            "cifar-10/cifar-10-batches-bin/test_batch.bin",
+        ],
+    }],
+    licence: "the author's page states none and asks to cite Krizhevsky 2009",
+    homepage: "https://www.cs.toronto.edu/~kriz/cifar.html",
+};
+
 /// Zalando's articles of clothing, in the form of MNIST but harder.
 pub const FASHION_MNIST: KnownSet = KnownSet {
     name: "fashion-mnist",

@@ -9,8 +9,10 @@ mod digits;
 mod ratings;
 mod reviews;
 mod sentences;
+mod shapes;
 
 pub use digits::digits;
 pub use ratings::{RatingsPlan, ratings};
 pub use reviews::reviews;
 pub use sentences::{sentences, text, translations};
+pub use shapes::shapes;
