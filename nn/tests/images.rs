@@ -222,7 +222,7 @@ fn mistakes_name_the_layer_and_the_shapes() {
     let error = layer.forward(&images([1, 8, 8, 2], 0).into()).unwrap_err().to_string();
     assert!(error.contains("[1, 8, 8, 2]") && error.contains("[3, 3, 3, 4]"), "{error}");
     assert!(matches!(
-        reference().run_until("nothing", &images([1, 28, 28, 1], 0), &mut Context::eval()),
+        reference().run_until("nothing", images([1, 28, 28, 1], 0), &mut Context::eval()),
         Err(Error::NoLayer { .. })
     ));
 }
