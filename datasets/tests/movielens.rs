@@ -178,7 +178,9 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse_ratings(&bytes);
+        if let Ok(rows) = parse_ratings(&bytes) {
+            prop_assert!(rows.iter().all(|r| (1.0..=5.0).contains(&r.value) && r.user > 0 && r.item > 0));
+        }
         let _ = parse_items(&bytes);
     }
 }

@@ -304,7 +304,7 @@ macro_rules! integer {
                 value
             }
             #[inline(always)]
-            #[allow(unused_comparisons)]
+            #[allow(unused_comparisons)] // the unsigned types are never below 0
             fn abs(self, fault: &mut bool) -> Self {
                 if self < 0 { Number::neg(self, fault) } else { self }
             }

@@ -64,7 +64,7 @@ pub(crate) fn mul_transposed<T: RealField>(a: MatRef<'_, T>, b: MatRef<'_, T>) -
         })
         .collect();
     let mut partial = partial.into_iter();
-    let first = partial.next().expect("at least one chunk");
+    let first = partial.next().expect("more than one chunk, as the length above said");
     partial.fold(first, |sum, next| sum + next)
 }
 
