@@ -248,7 +248,9 @@ impl<U: Id, I: Id> Interactions<U, I> {
             let rows = || pair.iter().map(|&row| row as usize);
             let values = || rows().map(|row| self.values[row]);
             // `max_by_key` returns the last of equal keys: the later row.
-            let keep = rows().max_by_key(|&row| self.timestamps[row]).expect("only groups of two rows and more pass the filter");
+            let keep = rows()
+                .max_by_key(|&row| self.timestamps[row])
+                .expect("only groups of two rows and more pass the filter");
             match policy {
                 Duplicates::Last | Duplicates::Error => {}
                 Duplicates::Sum => merged.push((keep, values().sum())),

@@ -1,6 +1,9 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+#[macro_use]
+mod setters;
+
 mod codec;
 mod error;
 mod evaluate;

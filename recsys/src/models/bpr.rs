@@ -49,39 +49,17 @@ impl Bpr {
         Self::default()
     }
 
-    /// Length of the vectors, besides the item's bias.
-    #[must_use]
-    pub fn factors(mut self, factors: usize) -> Self {
-        self.factors = factors;
-        self
-    }
-
-    /// Passes over the interactions.
-    #[must_use]
-    pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
-        self
-    }
-
-    /// Step size.
-    #[must_use]
-    pub fn learning_rate(mut self, rate: f32) -> Self {
-        self.learning_rate = rate;
-        self
-    }
-
-    /// Weight of the squared norms.
-    #[must_use]
-    pub fn regularization(mut self, weight: f32) -> Self {
-        self.regularization = weight;
-        self
-    }
-
-    /// Seed of start and samples.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+    setters! {
+        /// Length of the vectors, besides the item's bias.
+        factors(factors: usize);
+        /// Passes over the interactions.
+        epochs(epochs: usize);
+        /// Step size.
+        learning_rate(rate: f32);
+        /// Weight of the squared norms.
+        regularization(weight: f32);
+        /// Seed of start and samples.
+        seed(seed: u64);
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {

@@ -32,25 +32,13 @@ impl Rp3Beta {
         Self::default()
     }
 
-    /// Targets kept for each item.
-    #[must_use]
-    pub fn neighbours(mut self, neighbours: usize) -> Self {
-        self.neighbours = neighbours;
-        self
-    }
-
-    /// Exponent of the transition probabilities.
-    #[must_use]
-    pub fn alpha(mut self, alpha: f32) -> Self {
-        self.alpha = alpha;
-        self
-    }
-
-    /// Exponent of the discount for popular targets; 0 gives P3alpha.
-    #[must_use]
-    pub fn beta(mut self, beta: f32) -> Self {
-        self.beta = beta;
-        self
+    setters! {
+        /// Targets kept for each item.
+        neighbours(neighbours: usize);
+        /// Exponent of the transition probabilities.
+        alpha(alpha: f32);
+        /// Exponent of the discount for popular targets; 0 gives P3alpha.
+        beta(beta: f32);
     }
 }
 

@@ -38,39 +38,17 @@ impl Slim {
         Self::default()
     }
 
-    /// Weight of |w|: more makes the weights sparser.
-    #[must_use]
-    pub fn l1(mut self, l1: f32) -> Self {
-        self.l1 = l1;
-        self
-    }
-
-    /// Weight of |w|².
-    #[must_use]
-    pub fn l2(mut self, l2: f32) -> Self {
-        self.l2 = l2;
-        self
-    }
-
-    /// Most sweeps over the coordinates of an item.
-    #[must_use]
-    pub fn sweeps(mut self, sweeps: usize) -> Self {
-        self.sweeps = sweeps;
-        self
-    }
-
-    /// Sweeps end when no weight changes by more than this.
-    #[must_use]
-    pub fn tolerance(mut self, tolerance: f32) -> Self {
-        self.tolerance = tolerance;
-        self
-    }
-
-    /// Most bytes the Gram matrix may take; default 8 GiB.
-    #[must_use]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
-        self
+    setters! {
+        /// Weight of |w|: more makes the weights sparser.
+        l1(l1: f32);
+        /// Weight of |w|².
+        l2(l2: f32);
+        /// Most sweeps over the coordinates of an item.
+        sweeps(sweeps: usize);
+        /// Sweeps end when no weight changes by more than this.
+        tolerance(tolerance: f32);
+        /// Most bytes the Gram matrix may take; default 8 GiB.
+        memory_limit(bytes: u64);
     }
 
     /// One item's weights from the others. After a sweep over all candidates those with a weight are settled among

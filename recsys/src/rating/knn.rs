@@ -76,25 +76,13 @@ impl RatingKnn {
         Self { centring: Centring::Baseline, ..Self::default() }
     }
 
-    /// The most neighbours that count.
-    #[must_use]
-    pub fn neighbours(mut self, k: usize) -> Self {
-        self.neighbours = k;
-        self
-    }
-
-    /// With fewer neighbours than this the prediction is what it would be without any.
-    #[must_use]
-    pub fn least_neighbours(mut self, k: usize) -> Self {
-        self.least_neighbours = k;
-        self
-    }
-
-    /// Pairs with fewer common ratings than this have a similarity of 0.
-    #[must_use]
-    pub fn least_support(mut self, n: u32) -> Self {
-        self.least_support = n;
-        self
+    setters! {
+        /// The most neighbours that count.
+        neighbours(k: usize);
+        /// With fewer neighbours than this the prediction is what it would be without any.
+        least_neighbours(k: usize);
+        /// Pairs with fewer common ratings than this have a similarity of 0.
+        least_support(n: u32);
     }
 
     /// Neighbours are items, not users.
@@ -104,18 +92,11 @@ impl RatingKnn {
         self
     }
 
-    /// The measure of similarity.
-    #[must_use]
-    pub fn similarity(mut self, similarity: Similarity) -> Self {
-        self.similarity = similarity;
-        self
-    }
-
-    /// How the baseline is found, where one is used.
-    #[must_use]
-    pub fn baseline(mut self, method: BaselineMethod) -> Self {
-        self.baseline = method;
-        self
+    setters! {
+        /// The measure of similarity.
+        similarity(similarity: Similarity);
+        /// How the baseline is found, where one is used.
+        baseline(method: BaselineMethod);
     }
 
     /// The lowest and the highest rating; by default those of the training data.
@@ -125,11 +106,9 @@ impl RatingKnn {
         self
     }
 
-    /// Most bytes that the similarities may take.
-    #[must_use]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
-        self
+    setters! {
+        /// Most bytes that the similarities may take.
+        memory_limit(bytes: u64);
     }
 
     /// Bytes that the similarities of that many users, or items, take.

@@ -43,25 +43,13 @@ impl Nmf {
         Self::default()
     }
 
-    /// Length of the vectors.
-    #[must_use]
-    pub fn factors(mut self, factors: usize) -> Self {
-        self.factors = factors;
-        self
-    }
-
-    /// Updates of both sides.
-    #[must_use]
-    pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
-        self
-    }
-
-    /// Weight of the squares, for each rating.
-    #[must_use]
-    pub fn regularization(mut self, weight: f32) -> Self {
-        self.regularization = weight;
-        self
+    setters! {
+        /// Length of the vectors.
+        factors(factors: usize);
+        /// Updates of both sides.
+        epochs(epochs: usize);
+        /// Weight of the squares, for each rating.
+        regularization(weight: f32);
     }
 
     /// Bounds of the uniform start; a zero stays a zero for ever.
@@ -78,11 +66,9 @@ impl Nmf {
         self
     }
 
-    /// Seed of the start.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+    setters! {
+        /// Seed of the start.
+        seed(seed: u64);
     }
 }
 

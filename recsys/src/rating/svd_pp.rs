@@ -55,39 +55,17 @@ impl SvdPlusPlus {
         Self::default()
     }
 
-    /// Length of the vectors, besides the biases.
-    #[must_use]
-    pub fn factors(mut self, factors: usize) -> Self {
-        self.factors = factors;
-        self
-    }
-
-    /// Passes over the ratings.
-    #[must_use]
-    pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
-        self
-    }
-
-    /// Step size.
-    #[must_use]
-    pub fn learning_rate(mut self, rate: f32) -> Self {
-        self.learning_rate = rate;
-        self
-    }
-
-    /// Weight of the squares of all parameters, for each rating.
-    #[must_use]
-    pub fn regularization(mut self, weight: f32) -> Self {
-        self.regularization = weight;
-        self
-    }
-
-    /// Standard deviation of the vectors' start.
-    #[must_use]
-    pub fn init_deviation(mut self, deviation: f32) -> Self {
-        self.init_deviation = deviation;
-        self
+    setters! {
+        /// Length of the vectors, besides the biases.
+        factors(factors: usize);
+        /// Passes over the ratings.
+        epochs(epochs: usize);
+        /// Step size.
+        learning_rate(rate: f32);
+        /// Weight of the squares of all parameters, for each rating.
+        regularization(weight: f32);
+        /// Standard deviation of the vectors' start.
+        init_deviation(deviation: f32);
     }
 
     /// The lowest and the highest rating; by default those of the training data.
@@ -97,11 +75,9 @@ impl SvdPlusPlus {
         self
     }
 
-    /// Seed of the start.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+    setters! {
+        /// Seed of the start.
+        seed(seed: u64);
     }
 }
 

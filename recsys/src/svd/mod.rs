@@ -80,33 +80,16 @@ impl TruncatedSvd {
         Self { k, tolerance: 1e-10, max_restarts: 60, seed: 0, solver: SvdSolver::Auto, block: None }
     }
 
-    /// Largest residual relative to the largest singular value; default 1e-10. The error of a singular value is of the
-    /// order of its squared residual over the gap, the error of a vector of the residual over the gap.
-    #[must_use]
-    pub fn tolerance(mut self, tolerance: f64) -> Self {
-        self.tolerance = tolerance;
-        self
-    }
-
-    /// How often the Krylov basis may be compressed and grown again; default 60.
-    #[must_use]
-    pub fn max_restarts(mut self, restarts: usize) -> Self {
-        self.max_restarts = restarts;
-        self
-    }
-
-    /// Seed of the random start; default 0.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Solver; default [`SvdSolver::Auto`].
-    #[must_use]
-    pub fn solver(mut self, solver: SvdSolver) -> Self {
-        self.solver = solver;
-        self
+    setters! {
+        /// Largest residual relative to the largest singular value; default 1e-10. The error of a singular value is of the
+        /// order of its squared residual over the gap, the error of a vector of the residual over the gap.
+        tolerance(tolerance: f64);
+        /// How often the Krylov basis may be compressed and grown again; default 60.
+        max_restarts(restarts: usize);
+        /// Seed of the random start; default 0.
+        seed(seed: u64);
+        /// Solver; default [`SvdSolver::Auto`].
+        solver(solver: SvdSolver);
     }
 
     /// Width of the Krylov block; by default a third of k, between 8 and 16. Narrow blocks need fewer products, wide ones

@@ -120,67 +120,25 @@ impl Als {
         Self::default()
     }
 
-    /// Length of the vectors.
-    #[must_use]
-    pub fn factors(mut self, factors: usize) -> Self {
-        self.factors = factors;
-        self
-    }
-
-    /// Sweeps over users and items.
-    #[must_use]
-    pub fn iterations(mut self, iterations: usize) -> Self {
-        self.iterations = iterations;
-        self
-    }
-
-    /// λ.
-    #[must_use]
-    pub fn regularization(mut self, lambda: f32) -> Self {
-        self.regularization = lambda;
-        self
-    }
-
-    /// α₀, the weight of pairs without interaction relative to those with.
-    #[must_use]
-    pub fn unobserved_weight(mut self, alpha: f32) -> Self {
-        self.unobserved_weight = alpha;
-        self
-    }
-
-    /// ν, how far regularisation follows frequency: 1 fully, 0 not at all.
-    #[must_use]
-    pub fn frequency_exponent(mut self, nu: f32) -> Self {
-        self.frequency_exponent = nu;
-        self
-    }
-
-    /// Weights of interactions.
-    #[must_use]
-    pub fn confidence(mut self, confidence: Confidence) -> Self {
-        self.confidence = confidence;
-        self
-    }
-
-    /// Vectors start normal with deviation `scale / sqrt(factors)`; default 0.1.
-    #[must_use]
-    pub fn init_scale(mut self, scale: f32) -> Self {
-        self.init_scale = scale;
-        self
-    }
-
-    /// Solver of each sweep.
-    #[must_use]
-    pub fn solver(mut self, solver: AlsSolver) -> Self {
-        self.solver = solver;
-        self
-    }
-
-    /// Seed of the start.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+    setters! {
+        /// Length of the vectors.
+        factors(factors: usize);
+        /// Sweeps over users and items.
+        iterations(iterations: usize);
+        /// λ.
+        regularization(lambda: f32);
+        /// α₀, the weight of pairs without interaction relative to those with.
+        unobserved_weight(alpha: f32);
+        /// ν, how far regularisation follows frequency: 1 fully, 0 not at all.
+        frequency_exponent(nu: f32);
+        /// Weights of interactions.
+        confidence(confidence: Confidence);
+        /// Vectors start normal with deviation `scale / sqrt(factors)`; default 0.1.
+        init_scale(scale: f32);
+        /// Solver of each sweep.
+        solver(solver: AlsSolver);
+        /// Seed of the start.
+        seed(seed: u64);
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
