@@ -92,6 +92,15 @@ impl<T: Float> RowGradient<T> {
         Ok(RowGradient { shape: self.shape.clone(), rows: self.rows.clone(), values: change(&self.values)? })
     }
 
+    /// Without a row.
+    pub(crate) fn without(self, row: u32) -> Result<Self> {
+        let Ok(at) = self.rows.binary_search(&row) else { return Ok(self) };
+        let keep: Vec<u32> = (0..self.rows.len() as u32).filter(|&i| i as usize != at).collect();
+        let values = self.values.index_select(0, &keep)?;
+        let rows = self.rows.into_iter().filter(|&other| other != row).collect();
+        Ok(RowGradient { shape: self.shape, rows, values })
+    }
+
     /// The whole gradient, zeros included.
     ///
     /// # Errors

@@ -40,4 +40,5 @@ mod var;
 pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use gradient::{Gradient, Gradients, RowGradient};
+pub use ops::RecurrentVars;
 pub use var::{Var, no_grad};

@@ -78,8 +78,9 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,
-    Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer, Dense, Dropout, Dropout2d, Flatten, GlobalAvgPool,
-    GlobalMaxPool, GroupNorm, GroupNormLayer, Layer, Linear, MaxPool1d, MaxPool2d, Padding, Size2, Spec,
+    Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer, Dense, Direction, Dropout, Dropout2d, Embedding,
+    EmbeddingLayer, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, GroupNormLayer, Gru, Layer, Linear,
+    Lstm, MaxPool1d, MaxPool2d, Padding, Recurrent, RecurrentLayer, Rnn, Sequences, Size2, Spec, State,
     Upsample, Value, ZeroPad2d,
 };
 pub use loss::{

@@ -76,6 +76,18 @@ pub enum Error {
         /// Length of the indexed axis.
         size: usize,
     },
+    /// The length of a sequence is none, or beyond the steps there are.
+    #[error("{op}: sequence {sequence} has length {length}, which must be from 1 to {steps}")]
+    BadLength {
+        /// The operation.
+        op: &'static str,
+        /// The sequence's number in the batch.
+        sequence: usize,
+        /// Its length as given.
+        length: usize,
+        /// The steps of the batch.
+        steps: usize,
+    },
     /// A maximum, minimum or the like of no values at all.
     #[error("{op}: no values to choose from along an axis of length 0, shape {shape:?}")]
     EmptyReduction {

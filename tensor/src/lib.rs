@@ -34,6 +34,7 @@
 //! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
+//! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
 //! | training | `update` `update_rows` by a [`Rule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
@@ -77,6 +78,7 @@ mod linear;
 mod matmul;
 mod npy;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
 mod scan;
@@ -106,6 +108,9 @@ pub use linalg::Field;
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
 pub use pool::Pool;
+pub use recurrent::{
+    Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
+};
 pub use resize::Resize;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;

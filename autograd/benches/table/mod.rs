@@ -3,8 +3,8 @@
 //!
 //! Shapes in the names are those of other libraries' times, channels first: `batch x channels x height x width`.
 
-use cairn_autograd::{Gradient, Result, Var};
-use cairn_tensor::{Pool, Tensor, Window, rng};
+use cairn_autograd::{Gradient, RecurrentVars, Result, Var};
+use cairn_tensor::{Pool, Recurrence, RecurrentOptions, Tensor, Window, rng};
 
 use super::tensor::{Bound, Operation, Run};
 
@@ -80,5 +80,37 @@ pub(crate) fn layers() -> Vec<Operation> {
         let (scale, shift) = (Var::constant(Tensor::ones([64])?), Var::constant(Tensor::zeros([64])?));
         Ok(x[0].batch_norm(&scale, &shift, 1e-5)?.0)
     });
+    let table_of_words = || vec![normal([10_000, 128])];
+    rows(&mut table, "embedding/10000x128[32x100]", 0, false, table_of_words, |x| {
+        let ids = (0..3200).map(|i: u32| i.wrapping_mul(2_654_435_761) % 10_000).collect();
+        x[0].lookup(&Tensor::from_vec(ids, [32, 100])?)
+    });
+    for (kind, name, forward, [batch, steps, features, units]) in [
+        (Recurrence::Lstm, "lstm/32x100x128_h64", true, [32, 100, 128, 64]),
+        (Recurrence::Lstm, "lstm/32x10x1_h64", true, [32, 10, 1, 64]),
+        (Recurrence::Lstm, "lstm/64x35x256_h256", true, [64, 35, 256, 256]),
+        (Recurrence::Gru, "gru/32x100x128_h64", false, [32, 100, 128, 64]),
+    ] {
+        let width = kind.gates() * units;
+        let flops = 2 * batch * steps * (features + units) * width;
+        let inputs = move || {
+            vec![
+                normal([batch, steps, features]),
+                normal([features, width]).scale(0.1).expect("inputs"),
+                normal([units, width]).scale(0.1).expect("inputs"),
+                normal([kind.biases() * units]),
+            ]
+        };
+        rows(&mut table, name, flops, forward, inputs, move |x| {
+            let vars = RecurrentVars {
+                weight: &x[1],
+                recurrent_weight: &x[2],
+                bias: Some(&x[3]),
+                hidden: None,
+                cell: None,
+            };
+            x[0].recurrent(kind, vars, &RecurrentOptions::default())
+        });
+    }
     table
 }

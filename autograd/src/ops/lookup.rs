@@ -23,6 +23,18 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// For an id beyond the table, with its place; for a scalar table.
     pub fn lookup(&self, ids: &Tensor<u32>) -> Result<Self> {
+        self.lookup_without(ids, None)
+    }
+
+    /// As [`lookup`](Self::lookup), but row `padding` gets no gradient: what stands for nothing learns nothing.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    pub fn lookup_padded(&self, ids: &Tensor<u32>, padding: u32) -> Result<Self> {
+        self.lookup_without(ids, Some(padding))
+    }
+
+    fn lookup_without(&self, ids: &Tensor<u32>, padding: Option<u32>) -> Result<Self> {
         let ids = ids.contiguous()?;
         let list = ids.as_slice().unwrap_or_default();
         let rows = self.value().index_select(0, list)?;
@@ -35,7 +47,11 @@ impl<T: Float> Var<T> {
                 return Ok([None]);
             }
             let ids = kept.as_slice().unwrap_or_default();
-            Ok([Some(Gradient::Rows(RowGradient::from_lookup(&table, ids, g)?))])
+            let mut gradient = RowGradient::from_lookup(&table, ids, g)?;
+            if let Some(padding) = padding {
+                gradient = gradient.without(padding)?;
+            }
+            Ok([Some(Gradient::Rows(gradient))])
         }))
     }
 }

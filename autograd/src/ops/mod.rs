@@ -15,12 +15,15 @@ mod linalg;
 mod lookup;
 mod parts;
 mod products;
+mod recurrent;
 mod reductions;
 mod rows;
 mod statistics;
 mod views;
 
 use cairn_tensor::{Float, Tensor};
+
+pub use recurrent::RecurrentVars;
 
 use crate::{Gradient, Result};
 

@@ -6,9 +6,11 @@
 mod conv;
 mod dense;
 mod dropout;
+mod embedding;
 mod flatten;
 mod norm;
 mod pool;
+mod recurrent;
 mod size;
 mod spatial;
 
@@ -21,9 +23,11 @@ use serde::{Deserialize, Serialize};
 pub use conv::{Conv1d, Conv1dLayer, Conv2d, Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer};
 pub use dense::{Dense, Linear};
 pub use dropout::Dropout;
+pub use embedding::{Embedding, EmbeddingLayer};
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
+pub use recurrent::{Direction, Gru, Lstm, Recurrent, RecurrentLayer, Rnn, Sequences, State};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 
@@ -157,6 +161,10 @@ pub enum Spec {
     Upsample(Upsample),
     /// See [`Dropout2d`].
     Dropout2d(Dropout2d),
+    /// See [`Embedding`].
+    Embedding(Embedding),
+    /// See [`Recurrent`].
+    Recurrent(Recurrent),
 }
 
 /// What a layer will be for an input shape, known before any memory is taken.
@@ -190,6 +198,8 @@ impl Spec {
             Spec::ZeroPad2d(_) => "zero_pad2d",
             Spec::Upsample(_) => "upsample",
             Spec::Dropout2d(_) => "dropout2d",
+            Spec::Embedding(_) => "embedding",
+            Spec::Recurrent(layer) => layer.kind(),
         }
     }
 
@@ -215,6 +225,8 @@ impl Spec {
             Spec::ZeroPad2d(layer) => layer.plan(input),
             Spec::Upsample(layer) => layer.plan(input),
             Spec::Dropout2d(layer) => layer.plan(input),
+            Spec::Embedding(layer) => layer.plan(input),
+            Spec::Recurrent(layer) => layer.plan(input),
         }
     }
 
@@ -240,6 +252,8 @@ impl Spec {
             Spec::ZeroPad2d(layer) => Box::new(*layer),
             Spec::Upsample(layer) => Box::new(*layer),
             Spec::Dropout2d(layer) => Box::new(layer.clone()),
+            Spec::Embedding(layer) => Box::new(layer.build(rng)?),
+            Spec::Recurrent(layer) => Box::new(layer.build(input.last().copied().unwrap_or(0), rng)?),
         })
     }
 }
@@ -272,7 +286,9 @@ spec_from!(
     GroupNorm,
     ZeroPad2d,
     Upsample,
-    Dropout2d
+    Dropout2d,
+    Embedding,
+    Recurrent
 );
 
 impl Layer for Activation {

@@ -25,6 +25,7 @@
 //! | [`conv`] | convolutions and their gradients |
 //! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`pooling`] | maximum and mean over windows |
+//! | [`recurrent`] | recurrences over whole sequences, and back |
 //! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
 
@@ -45,6 +46,7 @@ pub(crate) mod nest;
 pub(crate) mod normalize;
 mod pool;
 pub(crate) mod pooling;
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod rows;
 pub(crate) mod scan;

@@ -115,6 +115,21 @@ pub(crate) fn split_two<A: Send, B: Send>(
     });
 }
 
+/// Slices cut in step, in `count` pieces of `sizes`, some of which may be empty. `task` is given the number of the piece.
+pub(crate) fn split_all<T: Send, const N: usize>(
+    slices: [&mut [T]; N],
+    sizes: [usize; N],
+    count: usize,
+    task: impl Fn(usize, [&mut [T]; N]) + Sync,
+) {
+    let mut sizes = sizes.into_iter();
+    let pieces = slices.map(|slice| Pieces::new(slice, sizes.next().unwrap_or(0)));
+    pool::run(num_threads(), count, &|i| {
+        // SAFETY: the pool calls with each number once.
+        task(i, std::array::from_fn(|k| unsafe { pieces[k].get(i) }));
+    });
+}
+
 /// `task` with each number below `count`, in parallel.
 pub(crate) fn each(count: usize, task: impl Fn(usize) + Sync) {
     pool::run(num_threads(), count, &task);

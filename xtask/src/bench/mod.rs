@@ -17,8 +17,10 @@ use crate::format::{count, terminal_table};
 
 mod cnn;
 mod mlp;
+mod nlp;
 mod ops;
 mod peak;
+mod rnn;
 mod training;
 mod work;
 
@@ -36,7 +38,7 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH];
+pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];

@@ -1,0 +1,224 @@
+//! One step of one sequence: the elementwise part of each kind of recurrence, forward and backward side by side.
+//!
+//! All slices are of `units` elements, or of that many for each gate, gate after gate. The products with the weights have
+//! been done before (forward) or are done after (backward).
+
+use crate::Float;
+use crate::cpu::Isa;
+
+/// A kind of recurrence.
+pub(super) trait Cell: Copy + Send + Sync {
+    /// Blocks of `units` columns in the weights.
+    const GATES: usize;
+    /// Blocks of `units` in the bias: those of the gates, and what is added to the recurrent product alone.
+    const BIASES: usize = Self::GATES;
+    /// Whether a value for each unit is kept beside the gates for the backward pass.
+    const KEEPS: bool = true;
+    /// Whether the gradient of the recurrent product differs from that of the input's.
+    const APART: bool = false;
+
+    /// Advances the state by a step.
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>);
+    /// Goes back over a step.
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>);
+}
+
+/// What a step reads and writes.
+pub(super) struct Forward<'a, T> {
+    /// The gates: in, the input's part (x W + b); out, after their activations.
+    pub(super) gates: &'a mut [T],
+    /// The recurrent part: h U.
+    pub(super) product: &'a [T],
+    /// What is added to the recurrent part of the last gate; empty for none.
+    pub(super) bias: &'a [T],
+    /// Kept for the backward pass.
+    pub(super) kept: &'a mut [T],
+    /// h.
+    pub(super) hidden: &'a mut [T],
+    /// c, of an LSTM.
+    pub(super) cell: &'a mut [T],
+}
+
+/// What the way back reads and writes.
+pub(super) struct Backward<'a, T> {
+    /// The gates after their activations.
+    pub(super) gates: &'a [T],
+    /// What `forward` kept.
+    pub(super) kept: &'a [T],
+    /// h before the step.
+    pub(super) before: &'a [T],
+    /// In: gradient of h after the step; out: its part that does not go through the recurrent product.
+    pub(super) hidden: &'a mut [T],
+    /// Gradient of c after, then before the step.
+    pub(super) cell: &'a mut [T],
+    /// Out: gradient of x W + b.
+    pub(super) input: &'a mut [T],
+    /// Out: gradient of h U, where it is another.
+    pub(super) recurrent: &'a mut [T],
+}
+
+/// The `N` gates of a row.
+#[inline(always)]
+fn gates<T, const N: usize>(row: &[T]) -> [&[T]; N] {
+    let units = row.len() / N;
+    std::array::from_fn(|i| &row[i * units..(i + 1) * units])
+}
+
+/// As [`gates`], for writing.
+#[inline(always)]
+fn gates_mut<T, const N: usize>(mut row: &mut [T]) -> [&mut [T]; N] {
+    let units = row.len() / N;
+    std::array::from_fn(|_| {
+        let (gate, rest) = std::mem::take(&mut row).split_at_mut(units);
+        row = rest;
+        gate
+    })
+}
+
+/// h' = tanh(x W + b + h U) (Elman 1990).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tanh;
+impl Cell for Tanh {
+    const GATES: usize = 1;
+    const KEEPS: bool = false;
+
+    #[inline(always)]
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
+        for ((a, &p), h) in step.gates.iter_mut().zip(step.product).zip(step.hidden) {
+            *a = (*a + p).tanh::<S>();
+            *h = *a;
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
+        for ((o, &a), g) in step.input.iter_mut().zip(step.gates).zip(step.hidden) {
+            *o = *g * (T::ONE - a * a);
+            *g = T::ZERO;
+        }
+    }
+}
+
+/// h' = max(x W + b + h U, 0).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relu;
+impl Cell for Relu {
+    const GATES: usize = 1;
+    const KEEPS: bool = false;
+
+    #[inline(always)]
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
+        for ((a, &p), h) in step.gates.iter_mut().zip(step.product).zip(step.hidden) {
+            let x = *a + p;
+            *a = if x < T::ZERO { T::ZERO } else { x };
+            *h = *a;
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
+        for ((o, &a), g) in step.input.iter_mut().zip(step.gates).zip(step.hidden) {
+            *o = if a > T::ZERO { *g } else { T::ZERO };
+            *g = T::ZERO;
+        }
+    }
+}
+
+/// Long short-term memory with a forget gate (Hochreiter and Schmidhuber 1997; Gers et al. 2000), gates in the order
+/// i, f, g, o: c' = f c + i g, h' = o tanh(c'). c before the step is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lstm;
+impl Cell for Lstm {
+    const GATES: usize = 4;
+
+    #[inline(always)]
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
+        let n = step.hidden.len();
+        let product = &step.product[..4 * n];
+        step.gates.iter_mut().zip(product).for_each(|(a, &p)| *a += p);
+        let [i, f, g, o] = gates_mut(step.gates);
+        for gate in [&mut *i, &mut *f, &mut *o] {
+            gate.iter_mut().for_each(|x| *x = x.sigmoid::<S>());
+        }
+        g.iter_mut().for_each(|x| *x = x.tanh::<S>());
+        let (i, f, g, o) = (&i[..n], &f[..n], &g[..n], &o[..n]);
+        let (kept, cell, hidden) = (&mut step.kept[..n], &mut step.cell[..n], &mut step.hidden[..n]);
+        for u in 0..n {
+            kept[u] = cell[u];
+            cell[u] = f[u].fma::<S>(cell[u], i[u] * g[u]);
+            hidden[u] = o[u] * cell[u].tanh::<S>();
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
+        let n = step.hidden.len();
+        let [i, f, g, o] = gates(step.gates);
+        let (i, f, g, o, before) = (&i[..n], &f[..n], &g[..n], &o[..n], &step.kept[..n]);
+        let [di, df, dg, d_o] = gates_mut(step.input);
+        let (di, df, dg, d_o) = (&mut di[..n], &mut df[..n], &mut dg[..n], &mut d_o[..n]);
+        let (dc, dh) = (&mut step.cell[..n], &mut step.hidden[..n]);
+        for u in 0..n {
+            let (i, f, g, o) = (i[u], f[u], g[u], o[u]);
+            let squashed = f.fma::<S>(before[u], i * g).tanh::<S>();
+            d_o[u] = dh[u] * squashed * o * (T::ONE - o);
+            let c = dc[u] + dh[u] * o * (T::ONE - squashed * squashed);
+            di[u] = c * g * i * (T::ONE - i);
+            df[u] = c * before[u] * f * (T::ONE - f);
+            dg[u] = c * i * (T::ONE - g * g);
+            dc[u] = c * f;
+            dh[u] = T::ZERO;
+        }
+    }
+}
+
+/// Gated recurrent unit (Cho et al. 2014) with the reset gate after the product, gates in the order r, z, n:
+/// n = tanh(x Wn + bn + r (h Un + q)), h' = (1 - z) n + z h. h Un + q is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gru;
+impl Cell for Gru {
+    const GATES: usize = 3;
+    const BIASES: usize = 4;
+    const APART: bool = true;
+
+    #[inline(always)]
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
+        let units = step.hidden.len();
+        let [pr, pz, pn] = gates(&step.product[..3 * units]);
+        let [r, z, n] = gates_mut(step.gates);
+        for (gate, product) in [(&mut *r, pr), (&mut *z, pz)] {
+            gate.iter_mut().zip(product).for_each(|(x, &p)| *x = (*x + p).sigmoid::<S>());
+        }
+        step.kept.copy_from_slice(pn);
+        step.kept.iter_mut().zip(step.bias).for_each(|(k, &b)| *k += b);
+        let (r, z, n) = (&r[..units], &z[..units], &mut n[..units]);
+        let (kept, hidden) = (&step.kept[..units], &mut step.hidden[..units]);
+        for u in 0..units {
+            n[u] = r[u].fma::<S>(kept[u], n[u]).tanh::<S>();
+            hidden[u] = z[u].fma::<S>(hidden[u] - n[u], n[u]);
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
+        let units = step.hidden.len();
+        let [r, z, n] = gates(step.gates);
+        let (r, z, n) = (&r[..units], &z[..units], &n[..units]);
+        let (kept, before) = (&step.kept[..units], &step.before[..units]);
+        let [dr, dz, dn] = gates_mut(step.input);
+        let (dr, dz, dn) = (&mut dr[..units], &mut dz[..units], &mut dn[..units]);
+        let [ur, uz, un] = gates_mut(step.recurrent);
+        let (ur, uz, un) = (&mut ur[..units], &mut uz[..units], &mut un[..units]);
+        let dh = &mut step.hidden[..units];
+        for u in 0..units {
+            let (r, z, n, g) = (r[u], z[u], n[u], dh[u]);
+            dn[u] = g * (T::ONE - z) * (T::ONE - n * n);
+            un[u] = dn[u] * r;
+            dr[u] = dn[u] * kept[u] * r * (T::ONE - r);
+            ur[u] = dr[u];
+            dz[u] = g * (before[u] - n) * z * (T::ONE - z);
+            uz[u] = dz[u];
+            dh[u] = g * z;
+        }
+    }
+}

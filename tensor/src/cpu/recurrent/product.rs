@@ -1,0 +1,122 @@
+//! The product inside a recurrence: a few rows of states times a matrix that stays the same for all steps.
+//!
+//! It is too small for an engine that packs its operands for every call: 16 rows of 64 states times 64 x 256 weights are
+//! 3 µs of arithmetic. So the matrix is packed once for a whole sequence, into panels of [`PANEL`] columns that lie close
+//! together, and each step only runs the register tiles over them.
+
+use crate::cpu::buffer::Buffer;
+use crate::cpu::{Isa, Vector};
+use crate::{Float, Result};
+
+/// Columns of a panel: four of the widest registers, and a multiple of four of all narrower ones.
+pub(super) const PANEL: usize = 64;
+/// Registers of a tile side by side.
+const WIDTH: usize = 4;
+
+/// A matrix `[depth, columns]` in panels of [`PANEL`] columns, zeros after the last.
+pub(super) struct Panels<T: Float> {
+    data: Buffer<T>,
+    depth: usize,
+    columns: usize,
+}
+
+/// Columns rounded up to whole panels: the length of a row of the product.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(PANEL)
+}
+
+impl<T: Float> Panels<T> {
+    /// Packs a matrix whose element (k, j) is `at(k, j)`.
+    pub(super) fn pack(
+        op: &'static str,
+        (depth, columns): (usize, usize),
+        at: impl Fn(usize, usize) -> T,
+    ) -> Result<Self> {
+        let mut data = Buffer::zeroed(op, depth.saturating_mul(padded(columns)))?;
+        if depth > 0 {
+            for (p, panel) in data.chunks_exact_mut(depth * PANEL).enumerate() {
+                let first = p * PANEL;
+                for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+                    for (j, x) in row.iter_mut().enumerate().take(columns - first) {
+                        *x = at(k, first + j);
+                    }
+                }
+            }
+        }
+        Ok(Panels { data, depth, columns })
+    }
+
+    /// `out[i] = a[i] · matrix` for `rows` rows: row `i` of `a` is `a[i * step..][..depth]`, that of `out`
+    /// `out[i * padded..][..padded]`.
+    #[inline(always)]
+    pub(super) fn product<S: Isa>(&self, a: &[T], step: usize, rows: usize, out: &mut [T]) {
+        let width = padded(self.columns);
+        if rows == 0 || self.depth == 0 {
+            out.fill(T::ZERO);
+            return;
+        }
+        assert!(a.len() >= (rows - 1) * step + self.depth, "rows of a recurrent product");
+        assert!(out.len() >= rows * width, "output of a recurrent product");
+        for (p, panel) in self.data.chunks_exact(self.depth * PANEL).enumerate() {
+            let mut row = 0;
+            while row < rows {
+                let left = rows - row;
+                // SAFETY: the lengths have been checked above; `left` bounds the rows of the tile.
+                unsafe {
+                    let a = a.as_ptr().add(row * step);
+                    let out = out.as_mut_ptr().add(row * width + p * PANEL);
+                    // 16 sums, 4 weights and an element fit into 32 registers; 8, 4 and 1 into 16.
+                    row += match (S::REGISTERS >= 32, left) {
+                        (true, 4..) => tile::<T, S, 4>(a, step, panel, self.depth, out, width),
+                        (_, 2..) => tile::<T, S, 2>(a, step, panel, self.depth, out, width),
+                        _ => tile::<T, S, 1>(a, step, panel, self.depth, out, width),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// `R` rows of one panel of the product; returns `R`.
+///
+/// # Safety
+/// `R` rows of `depth` elements, `step` apart, can be read from `a`, and `R` rows of [`PANEL`] elements, `width` apart, be
+/// written to `out`; `panel` has `depth` rows.
+#[inline(always)]
+unsafe fn tile<T: Float, S: Isa, const R: usize>(
+    a: *const T,
+    step: usize,
+    panel: &[T],
+    depth: usize,
+    out: *mut T,
+    width: usize,
+) -> usize {
+    let lanes = T::Vector::<S>::LANES;
+    for first in (0..PANEL).step_by(WIDTH * lanes) {
+        let mut sums = [[T::Vector::<S>::splat(T::ZERO); WIDTH]; R];
+        let mut weights = panel.as_ptr().wrapping_add(first);
+        for k in 0..depth {
+            // SAFETY: row `k` of the panel holds `PANEL` elements from `weights - first` on; the caller promises `a`.
+            unsafe {
+                let mut w = [T::Vector::<S>::splat(T::ZERO); WIDTH];
+                for j in 0..WIDTH {
+                    w[j] = T::Vector::<S>::load(weights.add(j * lanes));
+                }
+                for r in 0..R {
+                    let x = T::Vector::<S>::splat(*a.add(r * step + k));
+                    for j in 0..WIDTH {
+                        sums[r][j] = x.mul_add(w[j], sums[r][j]);
+                    }
+                }
+            }
+            weights = weights.wrapping_add(PANEL);
+        }
+        for r in 0..R {
+            for j in 0..WIDTH {
+                // SAFETY: the caller promises the rows of `out`; `first + WIDTH * lanes` is at most `PANEL`.
+                unsafe { sums[r][j].store(out.add(r * width + first + j * lanes)) };
+            }
+        }
+    }
+    R
+}
