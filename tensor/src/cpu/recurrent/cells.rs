@@ -152,23 +152,36 @@ impl Cell for Lstm {
 
     #[inline(always)]
     fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
-        let n = step.hidden.len();
-        let [i, f, g, o] = gates(step.gates);
-        let (i, f, g, o, before) = (&i[..n], &f[..n], &g[..n], &o[..n], &step.kept[..n]);
         let [di, df, dg, d_o] = gates_mut(step.input);
-        let (di, df, dg, d_o) = (&mut di[..n], &mut df[..n], &mut dg[..n], &mut d_o[..n]);
-        let (dc, dh) = (&mut step.cell[..n], &mut step.hidden[..n]);
-        for u in 0..n {
-            let (i, f, g, o) = (i[u], f[u], g[u], o[u]);
-            let squashed = f.fma::<S>(before[u], i * g).tanh::<S>();
-            d_o[u] = dh[u] * squashed * o * (T::ONE - o);
-            let c = dc[u] + dh[u] * o * (T::ONE - squashed * squashed);
-            di[u] = c * g * i * (T::ONE - i);
-            df[u] = c * before[u] * f * (T::ONE - f);
-            dg[u] = c * i * (T::ONE - g * g);
-            dc[u] = c * f;
-            dh[u] = T::ZERO;
-        }
+        lstm_backward::<T, S>(gates(step.gates), step.kept, step.hidden, step.cell, di, df, dg, d_o);
+    }
+}
+
+/// A function of its own, so that the compiler knows the slices apart and makes vectors of the loop.
+#[inline(always)]
+fn lstm_backward<T: Float, S: Isa>(
+    [i, f, g, o]: [&[T]; 4],
+    before: &[T],
+    dh: &mut [T],
+    dc: &mut [T],
+    di: &mut [T],
+    df: &mut [T],
+    dg: &mut [T],
+    d_o: &mut [T],
+) {
+    let n = dh.len();
+    let (i, f, g, o, before) = (&i[..n], &f[..n], &g[..n], &o[..n], &before[..n]);
+    let (di, df, dg, d_o, dc) = (&mut di[..n], &mut df[..n], &mut dg[..n], &mut d_o[..n], &mut dc[..n]);
+    for u in 0..n {
+        let (i, f, g, o) = (i[u], f[u], g[u], o[u]);
+        let squashed = f.fma::<S>(before[u], i * g).tanh::<S>();
+        d_o[u] = dh[u] * squashed * o * (T::ONE - o);
+        let c = dc[u] + dh[u] * o * (T::ONE - squashed * squashed);
+        di[u] = c * g * i * (T::ONE - i);
+        df[u] = c * before[u] * f * (T::ONE - f);
+        dg[u] = c * i * (T::ONE - g * g);
+        dc[u] = c * f;
+        dh[u] = T::ZERO;
     }
 }
 
@@ -201,24 +214,36 @@ impl Cell for Gru {
 
     #[inline(always)]
     fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
-        let units = step.hidden.len();
-        let [r, z, n] = gates(step.gates);
-        let (r, z, n) = (&r[..units], &z[..units], &n[..units]);
-        let (kept, before) = (&step.kept[..units], &step.before[..units]);
         let [dr, dz, dn] = gates_mut(step.input);
-        let (dr, dz, dn) = (&mut dr[..units], &mut dz[..units], &mut dn[..units]);
         let [ur, uz, un] = gates_mut(step.recurrent);
-        let (ur, uz, un) = (&mut ur[..units], &mut uz[..units], &mut un[..units]);
-        let dh = &mut step.hidden[..units];
-        for u in 0..units {
-            let (r, z, n, g) = (r[u], z[u], n[u], dh[u]);
-            dn[u] = g * (T::ONE - z) * (T::ONE - n * n);
-            un[u] = dn[u] * r;
-            dr[u] = dn[u] * kept[u] * r * (T::ONE - r);
-            ur[u] = dr[u];
-            dz[u] = g * (before[u] - n) * z * (T::ONE - z);
-            uz[u] = dz[u];
-            dh[u] = g * z;
-        }
+        gru_backward(gates(step.gates), step.kept, step.before, step.hidden, dr, dz, dn, un);
+        ur.copy_from_slice(dr);
+        uz.copy_from_slice(dz);
+    }
+}
+
+/// As [`lstm_backward`].
+#[inline(always)]
+fn gru_backward<T: Float>(
+    [r, z, n]: [&[T]; 3],
+    kept: &[T],
+    before: &[T],
+    dh: &mut [T],
+    dr: &mut [T],
+    dz: &mut [T],
+    dn: &mut [T],
+    un: &mut [T],
+) {
+    let units = dh.len();
+    let (r, z, n, kept, before) = (&r[..units], &z[..units], &n[..units], &kept[..units], &before[..units]);
+    let (dr, dz, dn, un) = (&mut dr[..units], &mut dz[..units], &mut dn[..units], &mut un[..units]);
+    for u in 0..units {
+        let (r, z, n, g) = (r[u], z[u], n[u], dh[u]);
+        let d = g * (T::ONE - z) * (T::ONE - n * n);
+        dn[u] = d;
+        un[u] = d * r;
+        dr[u] = d * kept[u] * r * (T::ONE - r);
+        dz[u] = g * (before[u] - n) * z * (T::ONE - z);
+        dh[u] = g * z;
     }
 }
