@@ -35,37 +35,22 @@ impl<T: Float> RowGradient<T> {
     pub fn from_lookup(shape: impl Into<Shape>, indices: &[u32], values: &Tensor<T>) -> Result<Self> {
         let shape = shape.into();
         let row: usize = shape.iter().skip(1).product();
-        let values = values.reshape([indices.len(), row])?.contiguous()?;
-        let data = values.as_slice().unwrap_or_default();
-        let mut order: Vec<u32> = (0..indices.len() as u32).collect();
-        // Stable: equal rows stay in the order of their lookups, which fixes the order of addition.
-        order.sort_by_key(|&i| indices[i as usize]);
-        let mut rows: Vec<u32> = Vec::with_capacity(indices.len());
-        for &i in &order {
-            if rows.last() != Some(&indices[i as usize]) {
-                rows.push(indices[i as usize]);
-            }
+        let values = values.reshape([indices.len(), row])?;
+        // Each index with the place of its lookup below it: equal rows stay in the order of their lookups, which fixes the
+        // order of addition.
+        let mut keys: Vec<u64> = indices.iter().zip(0u64..).map(|(&i, at)| u64::from(i) << 32 | at).collect();
+        keys.sort_unstable();
+        let order: Vec<u32> = keys.iter().map(|&key| key as u32).collect();
+        let (mut rows, mut ends) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+        for run in keys.chunk_by(|a, b| a >> 32 == b >> 32) {
+            rows.push((run[0] >> 32) as u32);
+            ends.push(ends.last().copied().unwrap_or(0) + run.len() as u32);
         }
         let mut value_shape = shape.to_vec();
         if let Some(first) = value_shape.first_mut() {
             *first = rows.len();
         }
-        let sums = Tensor::build(value_shape, |out| {
-            let mut previous = None;
-            let mut at = 0;
-            for &i in &order {
-                let source = &data[i as usize * row..][..row];
-                let index = indices[i as usize];
-                if previous == Some(index) {
-                    let target = &mut out[at - row..at];
-                    target.iter_mut().zip(source).for_each(|(o, &x)| *o += x);
-                } else {
-                    out[at..at + row].copy_from_slice(source);
-                    at += row;
-                    previous = Some(index);
-                }
-            }
-        })?;
+        let sums = values.sum_rows(&order, &ends)?.reshape(value_shape)?;
         Ok(RowGradient { shape, rows, values: sums })
     }
 

@@ -5,6 +5,8 @@
 //! dense weights transposed. The one surprise on the way is the dense layer after a flattened image: its inputs stand in
 //! the order of the image's axes, so [`torch::dense_after_flatten`] has to know the image.
 
+pub mod recurrent;
+
 /// PyTorch's layouts.
 pub mod torch {
     use cairn_tensor::Tensor;

@@ -2,7 +2,7 @@
 
 use crate::cpu::threads;
 use crate::shape::{Axis, axis_index, count};
-use crate::{Element, Error, Number, Result, Tensor};
+use crate::{Element, Error, Float, Number, Result, Tensor};
 
 impl<T: Element> Tensor<T> {
     /// The entries of an axis named by `indices`, in that order, with repetition if they repeat: rows of a matrix along
@@ -179,6 +179,59 @@ impl<T: Number> Tensor<T> {
             }
         }
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    /// Sums of rows (entries of axis 0): row `k` of the result is the sum of the rows `order[ends[k - 1]..ends[k]]` of this
+    /// tensor, added in that order; `[ends.len(), …]`. So the gradients of equal ids are collected.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0], [3])?;
+    /// assert_eq!(x.sum_rows(&[0, 2, 1], &[2, 3])?.to_vec(), [4.0, 2.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for a scalar, [`Error::IndexOutOfRange`] for a row there is not, [`Error::BadArgument`] for ends
+    /// that descend or lie beyond the order.
+    pub fn sum_rows(&self, order: &[u32], ends: &[u32]) -> Result<Self> {
+        let op = "sum_rows";
+        let Some((&rows, row)) = self.shape().split_first() else {
+            return Err(Error::bad_shape(op, self.shape(), "a scalar has no rows"));
+        };
+        check_indices(op, order, rows)?;
+        let mut last = 0;
+        for &end in ends {
+            if end < last || end as usize > order.len() {
+                let must = "ascending and within the order";
+                return Err(Error::BadArgument { op, what: "an end", value: end.into(), must });
+            }
+            last = end;
+        }
+        let len = count(row);
+        let shape: crate::Shape = std::iter::once(ends.len()).chain(row.iter().copied()).collect();
+        let x = self.contiguous()?;
+        let data = x.as_slice().unwrap_or_default();
+        let cost = len * order.len().div_ceil(ends.len().max(1));
+        Self::build(shape, |out| {
+            threads::split_units(out, len, cost, |first, out| {
+                for (k, out) in out.chunks_exact_mut(len).enumerate() {
+                    let begin = if first + k == 0 { 0 } else { ends[first + k - 1] as usize };
+                    let mut members = order[begin..ends[first + k] as usize].iter();
+                    match members.next() {
+                        Some(&i) => out.copy_from_slice(&data[i as usize * len..][..len]),
+                        None => out.fill(T::ZERO),
+                    }
+                    for &i in members {
+                        let from = &data[i as usize * len..][..len];
+                        out.iter_mut().zip(from).for_each(|(o, &x)| *o += x);
+                    }
+                }
+                false
+            });
+        })
     }
 }
 

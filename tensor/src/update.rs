@@ -4,6 +4,8 @@
 //! ones. [`Rule`] is that formula; the loops here compile it for the machine's instruction set and split it over threads,
 //! so every optimiser is one pass over memory, whether the gradient is dense or for some rows only.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::cpu::{Kernel, dispatch, threads};
 use crate::index::check_indices;
 use crate::{Error, Float, Isa, Result, Tensor};
@@ -81,13 +83,8 @@ impl<T: Float> Tensor<T> {
         }
         let gradient = gradient.contiguous()?;
         let g = gradient.as_slice().unwrap_or_default();
-        let mut states = slices(states)?;
-        let parameter = self.as_mut_slice()?;
-        for (i, &index) in rows.iter().enumerate() {
-            let at = index as usize * row..(index as usize + 1) * row;
-            let states = states.each_mut().map(|state| &mut state[at.clone()]);
-            dispatch(Step { parameter: &mut parameter[at], gradient: &g[i * row..][..row], states, rule });
-        }
+        let states = slices(states)?;
+        step_rows(rows, row, self.as_mut_slice()?, g, states, rule);
         Ok(())
     }
 }
@@ -132,6 +129,50 @@ fn step<T: Float, const N: usize>(
     threads::split_together(parameter, states, (size, size), |i, parameter, states| {
         let gradient = &gradient[i * size..][..parameter.len()];
         dispatch(Step { parameter, gradient, states, rule });
+    });
+}
+
+/// As [`step`], for ascending rows of `len` elements. They are cut into runs, which lie in parts of the parameter that do
+/// not overlap.
+fn step_rows<T: Float, const N: usize>(
+    rows: &[u32],
+    len: usize,
+    mut parameter: &mut [T],
+    gradient: &[T],
+    mut states: [&mut [T]; N],
+    rule: impl Rule<T, N>,
+) {
+    let run = (threads::GRAIN / 4 / len.max(1)).max(1);
+    let mut parts = Vec::with_capacity(rows.len().div_ceil(run));
+    let mut start = 0;
+    for (i, rows) in rows.chunks(run).enumerate() {
+        let end = rows.last().map_or(start, |&last| last as usize + 1);
+        let take = (end - start) * len;
+        let part = parameter.split_off_mut(..take).unwrap_or_default();
+        let state_parts = states.each_mut().map(|state| state.split_off_mut(..take).unwrap_or_default());
+        parts.push(Mutex::new((
+            start,
+            rows,
+            part,
+            &gradient[i * run * len..][..rows.len() * len],
+            state_parts,
+        )));
+        start = end;
+    }
+    threads::each(parts.len(), |i| {
+        // Each part is taken once: the lock is never waited for, nor held by a thread that panicked before.
+        let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, rows, parameter, gradient, states) = &mut *part;
+        for (i, &index) in rows.iter().enumerate() {
+            let at = (index as usize - *start) * len..(index as usize - *start + 1) * len;
+            let states = states.each_mut().map(|state| &mut state[at.clone()]);
+            dispatch(Step {
+                parameter: &mut parameter[at],
+                gradient: &gradient[i * len..][..len],
+                states,
+                rule,
+            });
+        }
     });
 }
 

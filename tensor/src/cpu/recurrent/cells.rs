@@ -10,7 +10,7 @@ use crate::cpu::Isa;
 pub(super) trait Cell: Copy + Send + Sync {
     /// Blocks of `units` columns in the weights.
     const GATES: usize;
-    /// Blocks of `units` in the bias: those of the gates, and what is added to the recurrent product alone.
+    /// Blocks of `units` in the bias: one for each gate; one more if the last has one for each of its parts.
     const BIASES: usize = Self::GATES;
     /// Whether a value for each unit is kept beside the gates for the backward pass.
     const KEEPS: bool = true;
@@ -25,11 +25,11 @@ pub(super) trait Cell: Copy + Send + Sync {
 
 /// What a step reads and writes.
 pub(super) struct Forward<'a, T> {
-    /// The gates: in, the input's part (x W + b); out, after their activations.
+    /// The gates: in, the input's part, x W; out, after their activations.
     pub(super) gates: &'a mut [T],
-    /// The recurrent part: h U.
+    /// The recurrent part and the bias: h U + b.
     pub(super) product: &'a [T],
-    /// What is added to the recurrent part of the last gate; empty for none.
+    /// The bias of the last gate's input part, where `BIASES` exceeds `GATES`; empty for none.
     pub(super) bias: &'a [T],
     /// Kept for the backward pass.
     pub(super) kept: &'a mut [T],
@@ -203,7 +203,7 @@ impl Cell for Gru {
             gate.iter_mut().zip(product).for_each(|(x, &p)| *x = (*x + p).sigmoid::<S>());
         }
         step.kept.copy_from_slice(pn);
-        step.kept.iter_mut().zip(step.bias).for_each(|(k, &b)| *k += b);
+        n.iter_mut().zip(step.bias).for_each(|(n, &b)| *n += b);
         let (r, z, n) = (&r[..units], &z[..units], &mut n[..units]);
         let (kept, hidden) = (&step.kept[..units], &mut step.hidden[..units]);
         for u in 0..units {

@@ -194,6 +194,15 @@ fn forward_as<T: Float, C: Cell>(
     let op = "recurrent";
     let (units, width) = (g.units, C::GATES * g.units);
     let panels = Panels::pack(op, (units, width), |k, j| operands.recurrent[k * width + j])?;
+    let begin = operands.bias.map_or(Vec::new(), |bias| {
+        let mut begin = vec![T::ZERO; padded(width)];
+        begin[..width].copy_from_slice(&bias[..width]);
+        if C::BIASES > C::GATES {
+            // Of the last gate, the bias of the recurrent part.
+            begin[width - units..width].copy_from_slice(&bias[width..]);
+        }
+        begin
+    });
     let (rows, kept) = (g.rows(), if C::KEEPS { units } else { 0 });
     // h, c, h times its mask, and the recurrent product.
     let scratch_row = 3 * units + padded(width);
@@ -207,6 +216,7 @@ fn forward_as<T: Float, C: Cell>(
         project(g, operands, first, count, width, gates);
         dispatch(Ahead {
             cell,
+            begin: &begin,
             g,
             operands,
             panels: &panels,
@@ -222,7 +232,7 @@ fn forward_as<T: Float, C: Cell>(
     Ok(())
 }
 
-/// The input's part of the gates of `count` sequences at all steps: x W + b.
+/// The input's part of the gates of `count` sequences at all steps: x W.
 fn project<T: Float>(
     g: &Geometry,
     operands: &Operands<'_, T>,
@@ -231,21 +241,17 @@ fn project<T: Float>(
     width: usize,
     gates: &mut [T],
 ) {
-    if width == 0 {
-        return;
-    }
-    if let Some(bias) = operands.bias {
-        gates.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&bias[..width]));
-    }
     let lines = g.steps * g.inputs;
     let x = &operands.x[first * lines..][..count * lines];
     let (x, weight) = (matrix(x, g.inputs), matrix(operands.weight, width));
-    gemm((count * g.steps, g.inputs, width), x, weight, gates, operands.bias.is_some());
+    gemm((count * g.steps, g.inputs, width), x, weight, gates, false);
 }
 
 /// The steps of a chunk.
 struct Ahead<'a, T: Float, C> {
     cell: C,
+    /// What the recurrent product begins with: the bias, in whole panels.
+    begin: &'a [T],
     g: &'a Geometry,
     operands: &'a Operands<'a, T>,
     panels: &'a Panels<T>,
@@ -263,14 +269,18 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Ahead { cell: kind, g, operands, panels, first, count, out, gates, kept, before, scratch } = self;
+        let Ahead { cell: kind, begin, g, operands, panels, first, count, out, gates, kept, before, scratch } =
+            self;
         let (units, steps, width) = (g.units, g.steps, C::GATES * g.units);
         let (hidden, rest) = scratch.split_at_mut(count * units);
         let (cell, rest) = rest.split_at_mut(count * units);
         let (masked, product) = rest.split_at_mut(count * units);
         start(operands.hidden, first, units, hidden);
         start(operands.cell, first, units, cell);
-        let extra = operands.bias.map_or(&[][..], |bias| &bias[width..]);
+        let extra = match operands.bias {
+            Some(bias) if C::BIASES > C::GATES => &bias[width - units..width],
+            _ => &[],
+        };
         let output = g.output();
         for i in 0..steps {
             let t = g.step(i);
@@ -280,9 +290,9 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
             if let Some(mask) = operands.mask {
                 let mask = &mask[first * units..][..count * units];
                 masked.iter_mut().zip(mask).zip(&*hidden).for_each(|((o, &m), &h)| *o = m * h);
-                panels.product::<S>(masked, units, count, product);
+                panels.product::<S>(masked, units, count, begin, product);
             } else {
-                panels.product::<S>(hidden, units, count, product);
+                panels.product::<S>(hidden, units, count, begin, product);
             }
             for r in 0..count {
                 let at = r * steps + t;
@@ -561,7 +571,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             }
             let from = if C::APART { &*separate } else { &*input };
             if width > 0 {
-                panels.product::<S>(&from[t * width..], steps * width, count, product);
+                panels.product::<S>(&from[t * width..], steps * width, count, &[], product);
             }
             for r in 0..count {
                 if !is_within(operands.lengths, first + r, t) {

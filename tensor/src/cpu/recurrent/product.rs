@@ -46,18 +46,20 @@ impl<T: Float> Panels<T> {
         Ok(Panels { data, depth, columns })
     }
 
-    /// `out[i] = a[i] · matrix` for `rows` rows: row `i` of `a` is `a[i * step..][..depth]`, that of `out`
+    /// `out[i] = first + a[i] · matrix` for `rows` rows, `first` a whole row or empty for zeros: row `i` of `a` is `a[i * step..][..depth]`, that of `out`
     /// `out[i * padded..][..padded]`.
     #[inline(always)]
-    pub(super) fn product<S: Isa>(&self, a: &[T], step: usize, rows: usize, out: &mut [T]) {
+    pub(super) fn product<S: Isa>(&self, a: &[T], step: usize, rows: usize, first: &[T], out: &mut [T]) {
         let width = padded(self.columns);
         if rows == 0 || self.depth == 0 {
             out.fill(T::ZERO);
             return;
         }
+        assert!(first.is_empty() || first.len() == width, "what a recurrent product begins with");
         assert!(a.len() >= (rows - 1) * step + self.depth, "rows of a recurrent product");
         assert!(out.len() >= rows * width, "output of a recurrent product");
         for (p, panel) in self.data.chunks_exact(self.depth * PANEL).enumerate() {
+            let first = if first.is_empty() { None } else { Some(&first[p * PANEL..][..PANEL]) };
             let mut row = 0;
             while row < rows {
                 let left = rows - row;
@@ -67,9 +69,9 @@ impl<T: Float> Panels<T> {
                     let out = out.as_mut_ptr().add(row * width + p * PANEL);
                     // 16 sums, 4 weights and an element fit into 32 registers; 8, 4 and 1 into 16.
                     row += match (S::REGISTERS >= 32, left) {
-                        (true, 4..) => tile::<T, S, 4>(a, step, panel, self.depth, out, width),
-                        (_, 2..) => tile::<T, S, 2>(a, step, panel, self.depth, out, width),
-                        _ => tile::<T, S, 1>(a, step, panel, self.depth, out, width),
+                        (true, 4..) => tile::<T, S, 4>(a, step, panel, self.depth, first, out, width),
+                        (_, 2..) => tile::<T, S, 2>(a, step, panel, self.depth, first, out, width),
+                        _ => tile::<T, S, 1>(a, step, panel, self.depth, first, out, width),
                     };
                 }
             }
@@ -81,19 +83,29 @@ impl<T: Float> Panels<T> {
 ///
 /// # Safety
 /// `R` rows of `depth` elements, `step` apart, can be read from `a`, and `R` rows of [`PANEL`] elements, `width` apart, be
-/// written to `out`; `panel` has `depth` rows.
+/// written to `out`; `panel` has `depth` rows, `begin` one.
 #[inline(always)]
 unsafe fn tile<T: Float, S: Isa, const R: usize>(
     a: *const T,
     step: usize,
     panel: &[T],
     depth: usize,
+    begin: Option<&[T]>,
     out: *mut T,
     width: usize,
 ) -> usize {
     let lanes = T::Vector::<S>::LANES;
     for first in (0..PANEL).step_by(WIDTH * lanes) {
         let mut sums = [[T::Vector::<S>::splat(T::ZERO); WIDTH]; R];
+        if let Some(begin) = begin {
+            for j in 0..WIDTH {
+                // SAFETY: `begin` holds `PANEL` elements.
+                let x = unsafe { T::Vector::<S>::load(begin.as_ptr().add(first + j * lanes)) };
+                for r in 0..R {
+                    sums[r][j] = x;
+                }
+            }
+        }
         let mut weights = panel.as_ptr().wrapping_add(first);
         for k in 0..depth {
             // SAFETY: row `k` of the panel holds `PANEL` elements from `weights - first` on; the caller promises `a`.
