@@ -19,7 +19,8 @@ fn check(kind: Recurrence, weight: &Tensor, recurrent: &Tensor) -> Result<usize>
     let units = recurrent.shape().first().copied().unwrap_or(0);
     let width = kind.gates() * units;
     if recurrent.shape() != [units, width] || weight.shape().get(1) != Some(&width) {
-        let why = format!("weights [inputs, {g} · units] and [units, {g} · units] are needed", g = kind.gates());
+        let why =
+            format!("weights [inputs, {g} · units] and [units, {g} · units] are needed", g = kind.gates());
         return Err(Error::BadInput { input: weight.dims().clone(), why });
     }
     Ok(units)

@@ -4,16 +4,20 @@
 
 use crate::check::Check;
 
+mod charlm;
 mod classified;
 mod cnn;
 mod digits;
 mod mlp;
+mod nlp;
 mod recsys;
+mod rnn;
 mod svd;
 mod training;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] = &[&mlp::CHECK, &cnn::CHECK, &svd::CHECK, &recsys::CHECK];
+pub const ALL: &[&Check] =
+    &[&mlp::CHECK, &cnn::CHECK, &rnn::CHECK, &nlp::CHECK, &charlm::CHECK, &svd::CHECK, &recsys::CHECK];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {
