@@ -91,6 +91,7 @@ mod unary;
 mod update;
 mod views;
 mod window;
+mod word2vec;
 
 pub use batch_norm::BatchNorm;
 pub use conv_pool::{ConvGradients, Pooled};
@@ -112,3 +113,4 @@ pub use slicing::Slice;
 pub use tensor::Tensor;
 pub use update::Rule;
 pub use window::Window;
+pub use word2vec::{NegativeSampling, SamplingPlan};

@@ -26,6 +26,7 @@
 //! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`normalize`] | statistics of columns and maps with them |
+//! | [`word2vec`] | word vectors by negative sampling |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
@@ -52,6 +53,7 @@ mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
 mod transpose;
+pub(crate) mod word2vec;
 
 pub use isa::{Isa, instruction_set};
 pub(crate) use isa::{Kernel, dispatch};
