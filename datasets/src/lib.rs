@@ -65,7 +65,9 @@ pub mod text;
 
 pub use augment::Augmented;
 pub use cairn_tensor::Tensor;
-pub use corpora::{ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests};
+pub use corpora::{
+    ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests,
+};
 pub use dataset::{Dataset, Subset, TensorDataset};
 pub use dir::{DATA_DIR_VARIABLE, DataDir, Located};
 pub use error::{Error, Result};

@@ -12,7 +12,9 @@ mod text;
 
 pub use images::{CIFAR_10, FASHION_MNIST, MNIST};
 pub use ratings::MOVIELENS_100K;
-pub use text::{AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT, WORD_TESTS};
+pub use text::{
+    AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT, WORD_TESTS,
+};
 
 /// A file of a data set as its publisher offers it.
 #[derive(Debug, Clone, PartialEq, Eq)]

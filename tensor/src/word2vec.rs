@@ -5,7 +5,7 @@
 
 use rand::RngExt;
 
-use crate::cpu::word2vec::{Alias, Settings, Table, Text, Trainer};
+use crate::cpu::word2vec::{Alias, Settings, Step, Table, Text, Trainer};
 use crate::{Error, Result, Tensor, rng};
 
 /// How [`NegativeSampling`] trains.
@@ -75,7 +75,14 @@ impl NegativeSampling {
         plan.check()?;
         let weights: Vec<f64> = counts.iter().map(|&n| power(n, plan.exponent)).collect();
         let total: f64 = weights.iter().sum();
-        check("the sum of the counts' powers", total, total.is_finite() && total > 0.0, "finite and above 0")?;
+        check(
+            "the sum of the counts' powers",
+            total,
+            total.is_finite() && total > 0.0,
+            "finite and above 0",
+        )?;
+        let keep = keep(counts, plan.sample);
+        let step = Step::new(load(counts, &keep, &weights, plan.negative));
         let mut input = Table::zeroed(words, size)?;
         let whole = vectors.contiguous()?;
         let rows = whole.as_slice().unwrap_or_default().chunks_exact(size);
@@ -83,8 +90,8 @@ impl NegativeSampling {
         let &SamplingPlan { skip_gram, window, negative, seed, .. } = plan;
         Ok(NegativeSampling {
             trainer: Trainer::new(input, Table::zeroed(words, size)?),
-            settings: Settings { window, negative, skip_gram, noise: Alias::new(&weights), seed },
-            keep: keep(counts, plan.sample),
+            settings: Settings { window, negative, skip_gram, noise: Alias::new(&weights), seed, step },
+            keep,
             shape: [words, size],
         })
     }
@@ -100,7 +107,8 @@ impl NegativeSampling {
         if let Some(position) = words.iter().position(|&word| word as usize >= size) {
             return Err(Error::IndexOutOfRange { op: OP, index: words[position] as usize, position, size });
         }
-        let whole = ends.last().is_none_or(|&end| end == words.len()) && (ends.is_empty() == words.is_empty());
+        let whole =
+            ends.last().is_none_or(|&end| end == words.len()) && (ends.is_empty() == words.is_empty());
         let last = ends.last().copied().unwrap_or(0) as f64;
         check("the last end", last, ends.is_sorted() && whole, "the number of words, after ascending ones")?;
         check("the rate", rate.into(), rate.is_finite(), "finite")?;
@@ -160,6 +168,14 @@ fn check(what: &'static str, value: f64, ok: bool, must: &'static str) -> Result
 /// A word that was not seen is not drawn, whatever the exponent.
 fn power(count: u64, exponent: f64) -> f64 {
     if count == 0 { 0.0 } else { (count as f64).powf(exponent) }
+}
+
+/// How often the most frequent target is one for each centre: as the centre itself and as a negative.
+fn load(counts: &[u64], keep: &[f32], weights: &[f64], negative: usize) -> f64 {
+    let seen = |i: usize| counts[i] as f64 * f64::from(keep[i]);
+    let (seen_in_all, drawn_in_all) = ((0..counts.len()).map(seen).sum::<f64>(), weights.iter().sum::<f64>());
+    let of = |i: usize| seen(i) / seen_in_all + negative as f64 * weights[i] / drawn_in_all;
+    (0..counts.len()).map(of).fold(0.0, f64::max)
 }
 
 /// (√(f / s) + 1) · s / f for a word with the share f of the text: the formula of word2vec's own code.

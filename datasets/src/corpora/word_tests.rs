@@ -78,7 +78,8 @@ pub fn read_analogies(path: &Path) -> Result<Vec<Analogies>> {
         }
         let words: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
         let words = <[String; 4]>::try_from(words).map_err(|_| Error::line(path, i + 1, "not four words"))?;
-        let section = sections.last_mut().ok_or_else(|| Error::line(path, i + 1, "a question before a heading"))?;
+        let section =
+            sections.last_mut().ok_or_else(|| Error::line(path, i + 1, "a question before a heading"))?;
         section.questions.push(words);
     }
     if sections.is_empty() { Err(Error::Empty { what: "word_tests" }) } else { Ok(sections) }

@@ -60,7 +60,8 @@ impl WordVectors {
     /// When memory runs out; unknown words are no error here.
     pub fn evaluate_pairs(&self, pairs: &[WordPair]) -> Result<PairScore> {
         let known = pairs.iter().filter_map(|p| Some((self.similarity(&p.a, &p.b).ok()?, p.score)));
-        let (cosines, scores): (Vec<f64>, Vec<f64>) = known.map(|(cos, score)| (f64::from(cos), score)).unzip();
+        let (cosines, scores): (Vec<f64>, Vec<f64>) =
+            known.map(|(cos, score)| (f64::from(cos), score)).unzip();
         Ok(PairScore {
             spearman: correlation(&ranks(&cosines), &ranks(&scores)),
             used: cosines.len(),
@@ -100,14 +101,15 @@ impl WordVectors {
         let queries = questions.iter().flat_map(|&[a, b, c, _]| self.analogy_query([a, b, c])).collect();
         let queries = Tensor::from_vec(queries, [questions.len(), self.size()])?;
         let scores = queries.matmul(&self.unit().t()?)?.into_vec();
-        let right = |(row, question): (&[f32], &[u32; 4])| {
-            let others = (0u32..).zip(row).filter(|(id, _)| !question[..3].contains(id));
-            // The first of equals, as elsewhere.
-            let best = others.fold((u32::MAX, f32::NEG_INFINITY), |best, (id, &score)| {
-                if score > best.1 { (id, score) } else { best }
-            });
-            best.0 == question[3]
-        };
+        let right =
+            |(row, question): (&[f32], &[u32; 4])| {
+                let others = (0u32..).zip(row).filter(|(id, _)| !question[..3].contains(id));
+                // The first of equals, as elsewhere.
+                let best = others.fold((u32::MAX, f32::NEG_INFINITY), |best, (id, &score)| {
+                    if score > best.1 { (id, score) } else { best }
+                });
+                best.0 == question[3]
+            };
         Ok(scores.chunks_exact(self.len()).zip(questions).filter(|&pair| right(pair)).count())
     }
 }
@@ -147,7 +149,9 @@ mod tests {
         assert!((rho(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]) - 1.0).abs() < 1e-12);
         assert!((rho(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]) + 1.0).abs() < 1e-12);
         // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 4, 3, 3])
-        assert!((rho(&[1.0, 2.0, 2.0, 4.0, 5.0], &[2.0, 1.0, 4.0, 3.0, 3.0]) - 0.368_421_052_632).abs() < 1e-9);
+        assert!(
+            (rho(&[1.0, 2.0, 2.0, 4.0, 5.0], &[2.0, 1.0, 4.0, 3.0, 3.0]) - 0.368_421_052_632).abs() < 1e-9
+        );
         assert!(rho(&[1.0], &[1.0]).is_nan());
     }
 }

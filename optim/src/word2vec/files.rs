@@ -50,7 +50,10 @@ impl WordVectors {
     ) -> Result<()> {
         let bad = |word: &&String| word.is_empty() || word.contains(char::is_whitespace);
         if let Some(word) = self.words().iter().find(bad) {
-            return Err(Error::WordVectors(format!("`{}` is empty or holds white space", word.escape_debug())));
+            return Err(Error::WordVectors(format!(
+                "`{}` is empty or holds white space",
+                word.escape_debug()
+            )));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
@@ -178,7 +181,11 @@ impl<'a> Reader<'a> {
         let mut limited = self.inner.by_ref().take(MAX_WORD);
         limited.read_until(b' ', &mut bytes).map_err(|e| reader_fault(self.path, e))?;
         if bytes.pop() != Some(b' ') {
-            return Err(fault(self.path, None, "the file ends too early (truncated?), or a word is too long"));
+            return Err(fault(
+                self.path,
+                None,
+                "the file ends too early (truncated?), or a word is too long",
+            ));
         }
         let word = String::from_utf8(bytes).map_err(|_| fault(self.path, None, "a word is not UTF-8"))?;
         match word.trim_start_matches('\n') {

@@ -68,8 +68,7 @@ impl Word2Vec {
     }
 
     fn new(skip_gram: bool) -> Self {
-        let plan =
-            SamplingPlan { skip_gram, window: 5, negative: 5, exponent: 0.75, sample: 1e-3, seed: 1 };
+        let plan = SamplingPlan { skip_gram, window: 5, negative: 5, exponent: 0.75, sample: 1e-3, seed: 1 };
         Word2Vec {
             plan,
             vector_size: 100,

@@ -7,8 +7,10 @@
 //!    as they were at the beginning of the step, and writes gradients to memory of its own.
 //! 2. *Addition.* A shard, every eighth word, adds the gradients of its words to the tables, in the order of the pieces.
 //!
-//! What is computed does not depend on the threads. A step of 256 centres is short enough for the tables of its beginning
-//! to be as good as new ones: after subsampling a word stands at a few of them at most.
+//! What is computed does not depend on the threads. A step has to be so short that the tables of its beginning are as good
+//! as new ones: gradients that one word gets in it are all taken at the same place, and if they are many their sum leads
+//! too far, in a text of few words without end. So a step has at most 256 centres, and fewer where the most frequent word
+//! would be a target more than [`REPEATS`] times.
 //!
 //! The contexts of one centre share its negatives (Ji et al. 2016), so a centre is three small matrix products
 //! (contexts x targets, and the gradients of both) on rows that stay in the nearest cache, where drawing for each pair
@@ -22,10 +24,12 @@ use super::simd::Vector;
 use super::{Isa, Kernel, dispatch, math, threads};
 use crate::{Result, Rng};
 
-/// Centres of a piece: few enough for its gradients to stay in the second cache.
+/// Most centres of a piece: few enough for its gradients to stay in the second cache.
 const CENTRES: usize = 16;
-/// Pieces of a step.
+/// Most pieces of a step.
 const PIECES: usize = 16;
+/// How often a word may be a target in a step, in the mean.
+const REPEATS: f64 = 12.0;
 /// Parts of the tables that are added to independently.
 const SHARDS: usize = 8;
 /// Rows are padded to whole registers of the widest kind.
@@ -108,6 +112,32 @@ pub(crate) struct Settings {
     pub(crate) skip_gram: bool,
     pub(crate) noise: Alias,
     pub(crate) seed: u64,
+    pub(crate) step: Step,
+}
+
+impl Settings {
+    /// Simple operations for one centre, about.
+    fn work(&self, stride: usize) -> usize {
+        let contexts = if self.skip_gram { self.window + 1 } else { 1 };
+        3 * stride * (self.negative + 1) * contexts
+    }
+}
+
+/// The size of a step.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pieces: usize,
+    /// Centres of a piece.
+    centres: usize,
+}
+
+impl Step {
+    /// For a text whose most frequent target is one `load` times for each centre.
+    pub(crate) fn new(load: f64) -> Self {
+        let whole = ((REPEATS / load) as usize).clamp(1, CENTRES * PIECES);
+        let centres = whole.div_ceil(PIECES);
+        Step { pieces: whole / centres, centres }
+    }
 }
 
 /// A run of text: words, and the number of the sentence of each, which contexts do not cross.
@@ -154,37 +184,47 @@ impl Trainer {
 
     /// Trains on every position of a text; words are below the tables' number of rows. `stream` numbers the text.
     pub(crate) fn train(&mut self, text: &Text<'_>, settings: &Settings, stream: u64, rate: f32) {
-        for (step, start) in (0..text.words.len()).step_by(CENTRES * PIECES).enumerate() {
+        let Step { pieces: count, centres } = settings.step;
+        let work = count * centres * settings.work(self.input.stride);
+        for (step, start) in (0..text.words.len()).step_by(count * centres).enumerate() {
             let Trainer { input, output, pieces } = self;
+            let pieces = &mut pieces[..count];
             let tables = (&*input, &*output);
-            threads::split_together(pieces, [], (1, 0), |i, piece, []| {
-                let number = mix(stream).wrapping_add((step * PIECES + i) as u64);
+            let gradients = |i: usize, piece: &mut [Piece]| {
+                let number = mix(stream).wrapping_add((step * count + i) as u64);
                 let mut rng = crate::rng(mix(settings.seed ^ mix(number)));
-                let start = start + i * CENTRES;
+                let start = start + i * centres;
                 for piece in piece {
                     dispatch(Gradients { tables, piece, text, start, settings, rng: &mut rng, rate });
                 }
-            });
-            let (pieces, strides) = (&*pieces, (input.stride, output.stride));
-            let sizes = (input.shard, output.shard);
-            threads::split_two(&mut input.data, &mut output.data, sizes, SHARDS, |shard, input, output| {
-                for piece in pieces {
-                    dispatch(Add {
-                        rows: &piece.inputs,
-                        from: &piece.input_gradients,
-                        to: input,
-                        shard,
-                        stride: strides.0,
-                    });
-                    dispatch(Add {
-                        rows: &piece.targets,
-                        from: &piece.target_gradients,
-                        to: output,
-                        shard,
-                        stride: strides.1,
-                    });
-                }
-            });
+            };
+            if work < 2 * threads::GRAIN {
+                pieces.chunks_mut(1).enumerate().for_each(|(i, piece)| gradients(i, piece));
+            } else {
+                threads::split_together(pieces, [], (1, 0), |i, piece, []| gradients(i, piece));
+            }
+            self.add(count, work);
+        }
+    }
+
+    /// The second part of a step.
+    fn add(&mut self, count: usize, work: usize) {
+        let Trainer { input, output, pieces } = self;
+        let strides = [input.stride, output.stride];
+        let sizes = (input.shard, output.shard);
+        let add = |shard: usize, input: &mut [f32], output: &mut [f32]| {
+            for piece in &pieces[..count] {
+                let (rows, from) = (&piece.inputs, &piece.input_gradients);
+                dispatch(Add { rows, from, to: input, shard, stride: strides[0] });
+                let (rows, from) = (&piece.targets, &piece.target_gradients);
+                dispatch(Add { rows, from, to: output, shard, stride: strides[1] });
+            }
+        };
+        if work < 2 * threads::GRAIN {
+            let shards = input.data.chunks_mut(sizes.0).zip(output.data.chunks_mut(sizes.1));
+            shards.enumerate().for_each(|(shard, (input, output))| add(shard, input, output));
+        } else {
+            threads::split_two(&mut input.data, &mut output.data, sizes, SHARDS, add);
         }
     }
 }
@@ -215,7 +255,7 @@ impl Kernel for Gradients<'_> {
     fn run<S: Isa>(self) {
         let Gradients { tables: (input, output), piece, text, start, settings, rng, rate } = self;
         let len = text.words.len();
-        let (start, end) = (start.min(len), (start + CENTRES).min(len));
+        let (start, end) = (start.min(len), (start + settings.step.centres).min(len));
         let (from, to) = (start.saturating_sub(settings.window), (end + settings.window).min(len));
         let (stride, targets) = (input.stride, settings.negative + 1);
         piece.begin(&text.words[from..to], stride, (end - start) * targets);
@@ -269,7 +309,14 @@ impl Piece {
             gradient_starts: |i: usize| contexts[i] * input.stride,
             count: contexts.len(),
         };
-        against::<S, _, _>(rows, output, &targets[first..], &mut target_gradients[first * input.stride..], &mut scratch.scores, rate);
+        against::<S, _, _>(
+            rows,
+            output,
+            &targets[first..],
+            &mut target_gradients[first * input.stride..],
+            &mut scratch.scores,
+            rate,
+        );
     }
 
     /// The mean of the contexts predicts the targets, and each context gets the gradient of the mean.
@@ -292,7 +339,14 @@ impl Piece {
             gradient_starts: |_: usize| 0,
             count: 1,
         };
-        against::<S, _, _>(rows, output, &targets[first..], &mut target_gradients[first * input.stride..], scores, rate);
+        against::<S, _, _>(
+            rows,
+            output,
+            &targets[first..],
+            &mut target_gradients[first * input.stride..],
+            scores,
+            rate,
+        );
         for &context in &*contexts {
             let gradient = &mut input_gradients[context * input.stride..][..input.stride];
             gradient.iter_mut().zip(&*mean_gradient).for_each(|(g, m)| *g += m);

@@ -10,10 +10,13 @@ mod digits;
 mod mlp;
 mod recsys;
 mod svd;
+mod textcnn;
 mod training;
+mod wordvec;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] = &[&mlp::CHECK, &cnn::CHECK, &svd::CHECK, &recsys::CHECK];
+pub const ALL: &[&Check] =
+    &[&mlp::CHECK, &cnn::CHECK, &svd::CHECK, &recsys::CHECK, &textcnn::CHECK, &wordvec::CHECK];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {
