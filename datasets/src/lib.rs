@@ -23,6 +23,7 @@
 //! | vary images while training | [`Augmented`], [`augment`] |
 //! | read ratings | [`movielens`] |
 //! | read text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
+//! | test word vectors | [`word_tests`] |
 //! | turn text into numbers | [`text`] |
 //! | bring your own | [`Dataset`], [`TensorDataset`] |
 //! | divide and batch | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
@@ -64,7 +65,9 @@ pub mod text;
 
 pub use augment::Augmented;
 pub use cairn_tensor::Tensor;
-pub use corpora::{ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare};
+pub use corpora::{
+    ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests,
+};
 pub use dataset::{Dataset, Subset, TensorDataset};
 pub use dir::{DATA_DIR_VARIABLE, DataDir, Located};
 pub use error::{Error, Result};

@@ -12,7 +12,9 @@ mod text;
 
 pub use images::{CIFAR_10, FASHION_MNIST, MNIST};
 pub use ratings::MOVIELENS_100K;
-pub use text::{AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT};
+pub use text::{
+    AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT, WORD_TESTS,
+};
 
 /// A file of a data set as its publisher offers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,7 @@ pub const ALL: &[&KnownSet] = &[
     &PENN_TREEBANK,
     &TINY_SHAKESPEARE,
     &UD_ENGLISH_EWT,
+    &WORD_TESTS,
 ];
 
 /// The data set of that name.

@@ -34,6 +34,12 @@ pub enum Error {
     /// An optimiser that has state for one model was given another.
     #[error("the optimiser's state is of another model: {0}")]
     OtherModel(String),
+    /// A word without a vector.
+    #[error("there is no vector for `{0}`")]
+    UnknownWord(String),
+    /// Words and vectors that do not go together.
+    #[error("word vectors: {0}")]
+    WordVectors(String),
     /// A setting that makes no sense.
     #[error("{what} is {value}, which must be {must}")]
     BadSetting {

@@ -31,6 +31,7 @@ mod metrics;
 mod optimizer;
 mod sgd;
 mod trainer;
+pub mod word2vec;
 
 pub use adam::{Adam, AdamW};
 pub use clip::{clip_by_global_norm, clip_by_value, global_norm};

@@ -93,6 +93,7 @@ mod unary;
 mod update;
 mod views;
 mod window;
+mod word2vec;
 
 pub use batch_norm::BatchNorm;
 pub use conv_pool::{ConvGradients, Pooled};
@@ -117,3 +118,4 @@ pub use slicing::Slice;
 pub use tensor::Tensor;
 pub use update::Rule;
 pub use window::Window;
+pub use word2vec::{NegativeSampling, SamplingPlan};

@@ -7,3 +7,4 @@ pub mod mr_polarity;
 pub mod multi30k;
 pub mod penn_treebank;
 pub mod tiny_shakespeare;
+pub mod word_tests;

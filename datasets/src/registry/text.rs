@@ -121,6 +121,34 @@ pub const TINY_SHAKESPEARE: KnownSet = KnownSet {
     homepage: "https://github.com/karpathy/char-rnn",
 };
 
+/// Tests of word vectors: WordSim-353 (Finkelstein et al. 2002) and Google's analogies (Mikolov et al. 2013).
+pub const WORD_TESTS: KnownSet = KnownSet {
+    name: "word-tests",
+    title: "WordSim-353 and 19,544 analogies",
+    files: &[
+        RemoteFile {
+            path: "wordvec/EN-WS-353-ALL.txt",
+            size: 7_405,
+            sha256: "ce12919b240af45bdf46d243601eaca2b6212b159b5e7e9b435ee7ee40c5619c",
+            urls: &[
+                "https://raw.githubusercontent.com/mfaruqui/eval-word-vectors/94b3dd9fdbac7ed08dbee7179cd5ee464acf0594/data/word-sim/EN-WS-353-ALL.txt",
+            ],
+            unpacked: &[],
+        },
+        RemoteFile {
+            path: "wordvec/questions-words.txt",
+            size: 603_955,
+            sha256: "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36",
+            urls: &[
+                "https://raw.githubusercontent.com/tmikolov/word2vec/20c129af10659f7c50e86e3be406df663beff438/questions-words.txt",
+            ],
+            unpacked: &[],
+        },
+    ],
+    licence: "the analogies Apache 2.0; the copy of WordSim-353 is from a repository under MIT, its authors state no licence",
+    homepage: "https://code.google.com/archive/p/word2vec/",
+};
+
 macro_rules! ewt_file {
     ($part:literal, $size:literal, $sha256:literal) => {
         RemoteFile {

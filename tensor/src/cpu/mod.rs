@@ -27,6 +27,7 @@
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
 //! | [`normalize`] | statistics of columns and maps with them |
+//! | [`word2vec`] | word vectors by negative sampling |
 //! | [`gemm`] | the one entry for matrix products |
 
 pub(crate) mod buffer;
@@ -54,6 +55,7 @@ mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
 mod transpose;
+pub(crate) mod word2vec;
 
 pub use isa::{Isa, instruction_set};
 pub(crate) use isa::{Kernel, dispatch};

@@ -13,11 +13,22 @@ mod nlp;
 mod recsys;
 mod rnn;
 mod svd;
+mod textcnn;
 mod training;
+mod wordvec;
 
 /// Every check, in the order they run.
-pub const ALL: &[&Check] =
-    &[&mlp::CHECK, &cnn::CHECK, &rnn::CHECK, &nlp::CHECK, &charlm::CHECK, &svd::CHECK, &recsys::CHECK];
+pub const ALL: &[&Check] = &[
+    &mlp::CHECK,
+    &cnn::CHECK,
+    &rnn::CHECK,
+    &nlp::CHECK,
+    &textcnn::CHECK,
+    &charlm::CHECK,
+    &wordvec::CHECK,
+    &svd::CHECK,
+    &recsys::CHECK,
+];
 
 /// The names that `--only` takes.
 pub fn names() -> Vec<&'static str> {

@@ -1,0 +1,100 @@
+//! Drawing from logits: the distributions that the settings promise, and each bad input.
+
+use cairn_optim::{Error, Sampling};
+use cairn_tensor::{Tensor, rng};
+use proptest::prelude::*;
+
+fn logits(values: &[f32]) -> Tensor {
+    Tensor::from_vec(values.to_vec(), [values.len()]).unwrap()
+}
+
+/// ln of these shares: 0.5, 0.25, 0.15, 0.1.
+fn shares() -> Tensor {
+    logits(&[0.15f32.ln(), 0.5f32.ln(), 0.1f32.ln(), 0.25f32.ln()])
+}
+
+fn close(got: &[(u32, f64)], expected: &[(u32, f64)]) {
+    assert_eq!(got.len(), expected.len(), "{got:?}");
+    for (g, e) in got.iter().zip(expected) {
+        assert!(g.0 == e.0 && (g.1 - e.1).abs() < 1e-6, "{got:?} {expected:?}");
+    }
+}
+
+#[test]
+fn settings_shape_the_distribution() {
+    let of = |sampling: Sampling| sampling.probabilities(&shares()).unwrap();
+    close(&of(Sampling::new()), &[(1, 0.5), (3, 0.25), (0, 0.15), (2, 0.1)]);
+    close(&of(Sampling::new().top_k(2)), &[(1, 2.0 / 3.0), (3, 1.0 / 3.0)]);
+    close(&of(Sampling::new().top_p(0.7)), &[(1, 2.0 / 3.0), (3, 1.0 / 3.0)]);
+    close(&of(Sampling::new().top_p(0.8)), &[(1, 0.5 / 0.9), (3, 0.25 / 0.9), (0, 0.15 / 0.9)]);
+    close(&of(Sampling::new().top_p(1e-9)), &[(1, 1.0)]);
+    // Of the three that are left the first holds 0.5 / 0.9 of what is left.
+    close(&of(Sampling::new().top_k(3).top_p(0.55)), &[(1, 1.0)]);
+    close(&of(Sampling::greedy()), &[(1, 1.0)]);
+    // At a temperature of a half shares are squared.
+    let total = 0.25 + 0.0625 + 0.0225 + 0.01;
+    let squared = [(1, 0.25 / total), (3, 0.0625 / total), (0, 0.0225 / total), (2, 0.01 / total)];
+    close(&of(Sampling::new().temperature(0.5)), &squared);
+}
+
+#[test]
+fn of_equals_the_first_is_greedy() {
+    assert_eq!(Sampling::greedy().draw(&logits(&[1.0, 3.0, 3.0]), &mut rng(0)).unwrap(), 1);
+}
+
+#[test]
+fn draws_follow_the_distribution() {
+    let (sampling, mut rng) = (Sampling::new().top_k(3), rng(5));
+    let mut counts = [0.0; 4];
+    for _ in 0..20_000 {
+        counts[sampling.draw(&shares(), &mut rng).unwrap() as usize] += 1.0;
+    }
+    for (id, p) in sampling.probabilities(&shares()).unwrap() {
+        // Five standard deviations.
+        let allowed = 5.0 * (20_000.0 * p * (1.0 - p)).sqrt();
+        assert!((counts[id as usize] - 20_000.0 * p).abs() < allowed, "{counts:?}");
+    }
+    assert!(counts[2] < 0.5, "the fourth is ruled out");
+}
+
+#[test]
+fn bad_inputs() {
+    let bad = |sampling: Sampling, values: &[f32]| {
+        let error = sampling.draw(&logits(values), &mut rng(0)).unwrap_err();
+        assert!(matches!(error, Error::BadSetting { .. }), "{error}");
+    };
+    for t in [-1.0, f64::NAN, f64::INFINITY] {
+        bad(Sampling::new().temperature(t), &[0.0]);
+    }
+    bad(Sampling::new().top_k(0), &[0.0]);
+    for p in [0.0, -0.1, 1.1, f64::NAN] {
+        bad(Sampling::new().top_p(p), &[0.0]);
+    }
+    for values in [&[][..], &[0.0, f32::NAN], &[f32::INFINITY, 0.0], &[f32::NEG_INFINITY; 2]] {
+        bad(Sampling::new(), values);
+        bad(Sampling::greedy(), values);
+    }
+    let matrix = Tensor::zeros([1, 2]).unwrap();
+    assert!(matches!(Sampling::new().draw(&matrix, &mut rng(0)), Err(Error::BadSetting { .. })));
+}
+
+proptest! {
+    #[test]
+    fn what_is_drawn_may_be_drawn(values in prop::collection::vec(-90f32..90.0, 1..40), k in 1usize..50, p in 0.01f64..1.0, t in 0.0f64..4.0, seed: u64) {
+        let sampling = Sampling::new().temperature(t).top_k(k).top_p(p);
+        let allowed = sampling.probabilities(&logits(&values)).unwrap();
+        prop_assert!(allowed.len() <= k);
+        prop_assert!((allowed.iter().map(|(_, p)| p).sum::<f64>() - 1.0).abs() < 1e-9);
+        prop_assert!(allowed.is_sorted_by(|a, b| a.1 >= b.1));
+        let id = sampling.draw(&logits(&values), &mut rng(seed)).unwrap();
+        prop_assert!(allowed.iter().any(|&(other, _)| other == id));
+        prop_assert_eq!(id, sampling.draw(&logits(&values), &mut rng(seed)).unwrap());
+    }
+
+    #[test]
+    fn ruled_out_tokens_are_never_drawn(seed: u64, t in 0.0f64..3.0) {
+        let values = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 1.0];
+        let id = Sampling::new().temperature(t).draw(&logits(&values), &mut rng(seed)).unwrap();
+        prop_assert!(id == 1 || id == 3);
+    }
+}
