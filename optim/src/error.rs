@@ -34,6 +34,15 @@ pub enum Error {
     /// An optimiser that has state for one model was given another.
     #[error("the optimiser's state is of another model: {0}")]
     OtherModel(String),
+    /// A group of parameters whose pattern fits none.
+    #[error("the pattern `{pattern}` fits no parameter of the model")]
+    NoSuchParameter {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A saved state that cannot be gone on from.
+    #[error("the state does not fit: {0}")]
+    BadState(String),
     /// A setting that makes no sense.
     #[error("{what} is {value}, which must be {must}")]
     BadSetting {

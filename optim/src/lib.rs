@@ -23,18 +23,23 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod adam;
+mod accumulate;
 mod clip;
+mod ema;
 mod error;
 mod metrics;
-mod optimizer;
-mod sgd;
+mod optimizers;
+pub mod schedules;
+mod state;
 mod trainer;
 
-pub use adam::{Adam, AdamW};
-pub use clip::{clip_by_global_norm, clip_by_value, global_norm};
+pub use accumulate::Accumulation;
+pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
+pub use ema::Ema;
 pub use error::{Error, Result};
 pub use metrics::{Accumulator, Accuracy, MeanAbsoluteError, MeanSquaredError, Metric};
-pub use optimizer::Optimizer;
-pub use sgd::Sgd;
+pub use optimizers::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+};
+pub use state::State;
 pub use trainer::{Epoch, Evaluation, Fit, History, Trainer};
