@@ -99,15 +99,13 @@ impl Ema {
         });
         match missing {
             Some(path) if !state.tensors.is_empty() => {
-                Err(Error::BadState(format!("`ema` has no average for {path}")))
+                return Err(Error::BadState(format!("`ema` has no average for {path}")));
             }
             // Saved before the first update.
-            Some(_) => Ok(self.averages.clear()),
-            None => {
-                self.averages = averages;
-                Ok(())
-            }
+            Some(_) => self.averages.clear(),
+            None => self.averages = averages,
         }
+        Ok(())
     }
 
     fn check(&self, model: &dyn Module) -> Result<()> {

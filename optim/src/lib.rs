@@ -37,7 +37,11 @@ pub use accumulate::Accumulation;
 pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use metrics::{Accumulator, Accuracy, MeanAbsoluteError, MeanSquaredError, Metric};
+pub use metrics::{
+    Accumulator, Accuracy, AccuracyIgnoring, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss,
+    MeanAbsoluteError, MeanSquaredError, Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK,
+    edit_distance, spearman,
+};
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };

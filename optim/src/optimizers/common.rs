@@ -139,8 +139,8 @@ impl Common {
             .with("learning_rate", self.rate)
             .with("steps", self.steps as f64)
             .with("product", self.product);
-        let waiting = self.loaded.iter().map(|(path, values)| (path, values));
-        for (path, values) in self.slots.iter().map(|slot| (&slot.path, &slot.values)).chain(waiting) {
+        let met = self.slots.iter().map(|slot| (&slot.path, &slot.values));
+        for (path, values) in met.chain(&self.loaded) {
             for (i, value) in values.iter().enumerate() {
                 state.tensors.insert(format!("{path}/{i}"), value.clone());
             }
@@ -211,11 +211,12 @@ impl Parameter<'_> {
     ) -> Result<()> {
         let Parameter { value, gradient, states, lazy } = self;
         let states = running(states, value, initial)?.each_mut();
-        Ok(match gradient {
+        match gradient {
             Gradient::Dense(gradient) => value.update(gradient, states, rule)?,
             Gradient::Rows(rows) if lazy => value.update_rows(rows.rows(), rows.values(), states, rule)?,
             Gradient::Rows(rows) => value.update(&rows.to_dense()?, states, rule)?,
-        })
+        }
+        Ok(())
     }
 
     /// Whether some rows only are updated.

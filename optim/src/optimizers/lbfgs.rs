@@ -141,7 +141,7 @@ impl Lbfgs {
                     let slope = dot(&gradient, &direction);
                     Ok(Point { at, value, slope, gradient })
                 };
-                let found = wolfe::search(here, start, largest(&direction), self.tolerance_change, along)?;
+                let found = wolfe::search(&here, start, largest(&direction), self.tolerance_change, along)?;
                 write(model, &origin, &direction, found.at)?;
                 (value, gradient) = (found.value, found.gradient);
                 found.at

@@ -25,7 +25,7 @@ pub(super) struct Point {
 /// The search from `start`, trying `first` first. `reach` is the largest element of the direction; a bracket that moves no
 /// parameter by more than `tolerance` is not divided further.
 pub(super) fn search(
-    start: Point,
+    start: &Point,
     first: f64,
     reach: f64,
     tolerance: f64,
