@@ -27,6 +27,7 @@ mod accumulate;
 mod clip;
 mod ema;
 mod error;
+mod loss;
 mod metrics;
 mod optimizers;
 pub mod schedules;
@@ -37,6 +38,7 @@ pub use accumulate::Accumulation;
 pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
 pub use ema::Ema;
 pub use error::{Error, Result};
+pub use loss::{CrossEntropy, Unweighted, Weighted, WeightedSamples};
 pub use metrics::{
     Accumulator, Accuracy, AccuracyIgnoring, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss,
     MeanAbsoluteError, MeanSquaredError, Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK,
@@ -46,4 +48,7 @@ pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
 };
 pub use state::State;
-pub use trainer::{Epoch, Evaluation, Fit, History, Trainer};
+pub use trainer::{
+    Batch, Callback, Control, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History, ModelCheckpoint,
+    ReduceOnPlateau, TensorBoard, Trainer,
+};
