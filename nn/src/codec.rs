@@ -6,6 +6,9 @@
 //! reads a slice with a length limit, so a damaged or hostile file gives an error and allocates no more than a small
 //! multiple of its size.
 //!
+//! Other crates of the workspace write their files through it too, each under a [`Kind`] of its own; it is no part of the
+//! interface that is kept stable.
+//!
 //! bincode 2 is complete but no longer maintained; nothing outside this file depends on it, and the version number is
 //! there so that another codec can take its place.
 
@@ -27,13 +30,21 @@ const LIMIT: usize = 1 << 36;
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
     /// A `Sequential`: architecture and values.
     Sequential = 1,
+    /// The values of any module, by path.
+    Weights = 2,
+    /// A training run, to be gone on with.
+    Training = 3,
 }
 
 /// Header and payload of a value.
-pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// Why it cannot be encoded.
+pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; HEADER];
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .map_err(|error| format!("cannot be encoded: {error}"))?;
@@ -47,8 +58,11 @@ pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, Str
     Ok(bytes)
 }
 
-/// The value in a file's bytes, or what is wrong with them.
-pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String> {
+/// The value in a file's bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String> {
     let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
         return Err(format!("{} bytes are too few for a Cairn file", bytes.len()));
     };
@@ -82,7 +96,10 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T,
 
 /// Writes a file in one step: into a temporary file beside it, synced, then renamed over it. Whatever goes wrong, the old
 /// file is still there and whole.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`] when it cannot be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary_beside(path);
     let written = (|| {
         let mut file = File::create(&temporary)?;

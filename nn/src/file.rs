@@ -1,4 +1,4 @@
-//! Saving and loading a [`Sequential`]: architecture and values in one file.
+//! Saving and loading: a [`Sequential`] with its architecture, and the values of any [`Module`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +62,42 @@ impl Sequential {
         model.load_state(&saved.state).map_err(|error| bad(path, error.to_string()))?;
         Ok(model)
     }
+}
+
+/// Writes the values of any module by path, parameters and buffers, in one step: an old file is replaced only once the new
+/// one is safe. The program has to make the module before it can [load](load_weights) them.
+///
+/// ```
+/// use cairn_nn::{Linear, load_weights, save_weights};
+/// use cairn_tensor::rng;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("head.cairn");
+/// let head = Linear::new(4, 2, &mut rng(0))?;
+/// save_weights(&head, &path)?;
+/// let mut again = Linear::new(4, 2, &mut rng(1))?;
+/// load_weights(&mut again, &path)?;
+/// assert_eq!(head.weight.value(), again.weight.value());
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] when it cannot be written.
+pub fn save_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let bytes = codec::encode(Kind::Weights, &model.state()).map_err(|why| bad(path, why))?;
+    codec::write_atomically(path, &bytes)
+}
+
+/// Reads values that [`save_weights`] wrote into a module of the same parts. Nothing changes unless all of them fit.
+///
+/// # Errors
+/// [`Error::File`] when the file cannot be read, [`Error::BadFile`] when it is none, damaged, or of another module.
+pub fn load_weights(model: &mut dyn Module, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let bytes = fs::read(path).map_err(Error::file(path))?;
+    let state: BTreeMap<String, Tensor> =
+        codec::decode(Kind::Weights, &bytes).map_err(|why| bad(path, why))?;
+    model.load_state(&state).map_err(|error| bad(path, error.to_string()))
 }
 
 /// Builds a model, unless its layers need another number of values than the file brought: a hostile file cannot ask for

@@ -57,7 +57,8 @@ extern crate self as cairn_nn;
 struct Readme;
 
 mod activation;
-mod codec;
+#[doc(hidden)]
+pub mod codec;
 mod context;
 mod error;
 pub mod explain;
@@ -75,6 +76,7 @@ pub use activation::Activation;
 pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
+pub use file::{load_weights, save_weights};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,

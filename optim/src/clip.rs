@@ -38,6 +38,19 @@ pub fn clip_by_global_norm(model: &dyn Module, gradients: &mut Gradients, limit:
     Ok(norm)
 }
 
+/// Scales each parameter's gradient down so that its own norm is at most `limit`; the directions of layers stay, their
+/// proportions may not. Keras's `clipnorm`.
+///
+/// # Errors
+/// [`Error::BadSetting`](crate::Error::BadSetting) for a limit that is not above 0.
+pub fn clip_by_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<()> {
+    check("the limit of the norm", limit.into(), limit > 0.0, "above 0")?;
+    for_each_gradient(model, gradients, |values| {
+        let norm = values.norm(..)?.item()?;
+        if norm > limit { values.scale(limit / norm) } else { Ok(values.clone()) }
+    })
+}
+
 /// Holds every element of every gradient within ±`limit`.
 ///
 /// # Errors
@@ -47,7 +60,7 @@ pub fn clip_by_value(model: &dyn Module, gradients: &mut Gradients, limit: f32) 
     for_each_gradient(model, gradients, |values| values.clamp(-limit, limit))
 }
 
-fn for_each_gradient(
+pub(crate) fn for_each_gradient(
     model: &dyn Module,
     gradients: &mut Gradients,
     change: impl Fn(&cairn_tensor::Tensor) -> cairn_tensor::Result<cairn_tensor::Tensor>,

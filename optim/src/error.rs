@@ -1,5 +1,7 @@
 //! What can go wrong in training.
 
+use std::path::Path;
+
 /// The result of a training operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,6 +42,23 @@ pub enum Error {
     /// Words and vectors that do not go together.
     #[error("word vectors: {0}")]
     WordVectors(String),
+    /// A group of parameters whose pattern fits none.
+    #[error("the pattern `{pattern}` fits no parameter of the model")]
+    NoSuchParameter {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A saved state that cannot be gone on from.
+    #[error("the state does not fit: {0}")]
+    BadState(String),
+    /// A callback watches a value that the run does not have.
+    #[error("no value `{name}` is reported; there are {known}")]
+    NoSuchValue {
+        /// The value's name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
     /// A setting that makes no sense.
     #[error("{what} is {value}, which must be {must}")]
     BadSetting {
@@ -50,6 +69,16 @@ pub enum Error {
         /// What it must be.
         must: &'static str,
     },
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Error::Model(cairn_nn::Error::File { path: path.to_owned(), source })
+    }
+
+    pub(crate) fn bad_file(path: &Path, why: String) -> Self {
+        Error::Model(cairn_nn::Error::BadFile { path: path.to_owned(), why })
+    }
 }
 
 impl From<cairn_autograd::Error> for Error {

@@ -23,21 +23,35 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod adam;
+mod accumulate;
 mod clip;
+mod ema;
 mod error;
 mod generate;
+mod loss;
 mod metrics;
-mod optimizer;
-mod sgd;
+mod optimizers;
+pub mod schedules;
+mod state;
 mod trainer;
 pub mod word2vec;
 
-pub use adam::{Adam, AdamW};
-pub use clip::{clip_by_global_norm, clip_by_value, global_norm};
+pub use accumulate::Accumulation;
+pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
+pub use ema::Ema;
 pub use error::{Error, Result};
 pub use generate::Sampling;
-pub use metrics::{Accumulator, Accuracy, MeanAbsoluteError, MeanSquaredError, Metric};
-pub use optimizer::Optimizer;
-pub use sgd::Sgd;
-pub use trainer::{Epoch, Evaluation, Fit, History, Trainer};
+pub use loss::{CrossEntropy, Unweighted, Weighted, WeightedSamples};
+pub use metrics::{
+    Accumulator, Accuracy, AccuracyIgnoring, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss,
+    MeanAbsoluteError, MeanSquaredError, Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK,
+    edit_distance, spearman,
+};
+pub use optimizers::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+};
+pub use state::State;
+pub use trainer::{
+    Batch, Callback, Control, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History, ModelCheckpoint,
+    ReduceOnPlateau, TensorBoard, Trainer,
+};

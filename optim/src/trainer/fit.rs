@@ -1,37 +1,49 @@
-//! Fitting a model: epochs of steps over shuffled batches.
+//! How to fit a model: everything that can be said of a run.
 
 use std::fmt;
-use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use cairn_datasets::{Dataset, Loader};
-use cairn_nn::{Context, Model};
+use cairn_datasets::Dataset;
 
-use super::progress::Progress;
-use super::{Epoch, History, Running, Trainer};
+use super::Callback;
+use super::checkpoint::Checkpoint;
+use crate::Result;
 use crate::error::check;
-use crate::{Error, Result, clip_by_global_norm};
+use crate::schedules::Schedule;
 
-/// Batches handed over together, unless they take longer than [`BUNDLE_TIME`] to assemble: waking a thread costs several
-/// microseconds, which a small model would pay for every step.
-const BUNDLE: usize = 8;
-/// Large batches are handed over one by one, so that few of them wait in memory.
-const BUNDLE_TIME: Duration = Duration::from_micros(500);
-/// Bundles that may wait.
-const BUNDLES_AHEAD: usize = 2;
-
-/// How to fit: number of epochs, batches, validation.
+/// How to fit: number of epochs, batches, validation, the learning rate, and what else happens.
 ///
 /// Defaults as in Keras: batches of 32, shuffled in each epoch. The seed, 0 unless given, fixes the order of samples and
 /// whatever is random in the model, so that the same call gives the same bits.
 pub struct Fit<'a, X, Y> {
-    epochs: usize,
-    batch_size: usize,
-    shuffle: bool,
-    seed: u64,
-    clip_norm: Option<f32>,
-    quiet: bool,
-    validation: Option<&'a dyn Dataset<Input = X, Target = Y>>,
+    pub(super) epochs: usize,
+    pub(super) batch_size: usize,
+    pub(super) shuffle: bool,
+    pub(super) seed: u64,
+    pub(super) accumulate: usize,
+    pub(super) clip: Vec<Clip>,
+    pub(super) quiet: bool,
+    pub(super) validation: Option<&'a dyn Dataset<Input = X, Target = Y>>,
+    pub(super) validation_split: Option<f64>,
+    pub(super) schedule: Option<(Unit, Box<dyn Schedule + 'a>)>,
+    pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) resume: bool,
+}
+
+/// A limit on gradients.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Clip {
+    GlobalNorm(f32),
+    Norm(f32),
+    Value(f32),
+}
+
+/// What a schedule counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unit {
+    Step,
+    Epoch,
 }
 
 impl<X, Y> fmt::Debug for Fit<'_, X, Y> {
@@ -41,8 +53,11 @@ impl<X, Y> fmt::Debug for Fit<'_, X, Y> {
             .field("batch_size", &self.batch_size)
             .field("shuffle", &self.shuffle)
             .field("seed", &self.seed)
-            .field("clip_norm", &self.clip_norm)
-            .field("validates", &self.validation.is_some())
+            .field("accumulate", &self.accumulate)
+            .field("clip", &self.clip)
+            .field("validates", &(self.validation.is_some() || self.validation_split.is_some()))
+            .field("callbacks", &self.callbacks.len())
+            .field("checkpoint", &self.checkpoint)
             .finish_non_exhaustive()
     }
 }
@@ -55,13 +70,19 @@ impl<'a, X, Y> Fit<'a, X, Y> {
             batch_size: 32,
             shuffle: true,
             seed: 0,
-            clip_norm: None,
+            accumulate: 1,
+            clip: Vec::new(),
             quiet: false,
             validation: None,
+            validation_split: None,
+            schedule: None,
+            callbacks: Vec::new(),
+            checkpoint: None,
+            resume: false,
         }
     }
 
-    /// Samples in a step.
+    /// Samples in a batch.
     #[must_use]
     pub fn batch_size(self, batch_size: usize) -> Self {
         Fit { batch_size, ..self }
@@ -79,10 +100,32 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit { seed, ..self }
     }
 
-    /// Scales gradients down to this global norm where they exceed it.
+    /// Makes one step for so many batches, by the gradient of the mean loss over all of them. The last step of an epoch may
+    /// have fewer.
     #[must_use]
-    pub fn clip_norm(self, limit: f32) -> Self {
-        Fit { clip_norm: Some(limit), ..self }
+    pub fn accumulate(self, batches: usize) -> Self {
+        Fit { accumulate: batches, ..self }
+    }
+
+    /// Scales gradients down together to this global norm where they exceed it.
+    #[must_use]
+    pub fn clip_norm(mut self, limit: f32) -> Self {
+        self.clip.push(Clip::GlobalNorm(limit));
+        self
+    }
+
+    /// Scales each parameter's gradient down to this norm where it exceeds it.
+    #[must_use]
+    pub fn clip_norm_by_layer(mut self, limit: f32) -> Self {
+        self.clip.push(Clip::Norm(limit));
+        self
+    }
+
+    /// Holds each element of gradients within ± this.
+    #[must_use]
+    pub fn clip_value(mut self, limit: f32) -> Self {
+        self.clip.push(Clip::Value(limit));
+        self
     }
 
     /// Evaluates on these data after each epoch; results are reported with `val_` before their names.
@@ -91,137 +134,63 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit { validation: Some(data), ..self }
     }
 
+    /// Keeps the last `share` of the samples back, before any are shuffled, and evaluates on them after each epoch, as
+    /// Keras's `validation_split` does. Takes the place of [`validate`](Self::validate).
+    #[must_use]
+    pub fn validation_split(self, share: f64) -> Self {
+        Fit { validation_split: Some(share), ..self }
+    }
+
+    /// Multiplies the optimiser's learning rate by a factor for each step.
+    #[must_use]
+    pub fn schedule(self, schedule: impl Schedule + 'a) -> Self {
+        Fit { schedule: Some((Unit::Step, Box::new(schedule))), ..self }
+    }
+
+    /// Multiplies the optimiser's learning rate by a factor for each epoch, the first of which is 0 to the schedule.
+    #[must_use]
+    pub fn schedule_epochs(self, schedule: impl Schedule + 'a) -> Self {
+        Fit { schedule: Some((Unit::Epoch, Box::new(schedule))), ..self }
+    }
+
+    /// Also does this after batches and epochs. Give `&mut callback` to look at it afterwards.
+    #[must_use]
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Writes everything that is needed to go on into a file, after every `steps` steps and every epoch. The file is
+    /// replaced in one step, so whenever the program ends there is a whole one. A file that cannot be written ends
+    /// training with an error, and the one before stays.
+    #[must_use]
+    pub fn checkpoint(self, path: impl AsRef<Path>, steps: u64) -> Self {
+        Fit { checkpoint: Some(Checkpoint { path: path.as_ref().into(), steps }), ..self }
+    }
+
+    /// Goes on from the [checkpoint](Self::checkpoint), if there is one: the model ends with the same bits as if the run had
+    /// not been interrupted. Model, data, optimiser, callbacks and settings must be the same; only the number of epochs may
+    /// differ.
+    #[must_use]
+    pub fn resume(self) -> Self {
+        Fit { resume: true, ..self }
+    }
+
     /// Prints nothing.
     #[must_use]
     pub fn quiet(self) -> Self {
         Fit { quiet: true, ..self }
     }
-}
 
-impl<Y> Trainer<Y> {
-    /// Trains a model on a data set.
-    ///
-    /// Batches are assembled on another thread while the model computes, where there is more than one.
-    /// Progress is a bar on a terminal and a line for each epoch elsewhere, on standard error.
-    ///
-    /// # Errors
-    /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
-    /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
-    /// model.
-    #[allow(clippy::needless_pass_by_value)] // Options are written in place, as in the examples.
-    pub fn fit<M, D>(&mut self, model: &mut M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
-    where
-        M: Model<D::Input>,
-        D: Dataset<Target = Y> + Sync,
-        D::Input: Send,
-        Y: Send,
-    {
-        check("the number of epochs", fit.epochs as f64, fit.epochs > 0, "at least 1")?;
-        let mut loader = Loader::new(data).batch_size(fit.batch_size);
-        if fit.shuffle {
-            loader = loader.shuffle(fit.seed);
+    pub(super) fn check(&self) -> Result<()> {
+        check("the number of epochs", self.epochs as f64, self.epochs > 0, "at least 1")?;
+        check("the number of batches in a step", self.accumulate as f64, self.accumulate > 0, "at least 1")?;
+        if let Some(share) = self.validation_split {
+            check("the share of validation", share, share > 0.0 && share < 1.0, "above 0 and below 1")?;
         }
-        let mut cx = Context::train(fit.seed);
-        let mut history = History::default();
-        for epoch in 1..=fit.epochs {
-            let began = Instant::now();
-            let progress = Progress::start(fit.quiet, epoch, fit.epochs, data.len());
-            let running = self.epoch(model, &loader, epoch, &fit, &mut cx, &progress)?;
-            let training_seconds = began.elapsed().as_secs_f64();
-            let mut values = running.finish().values;
-            if let Some(validation) = fit.validation {
-                let result = self.evaluate(model, validation)?;
-                values.extend(result.values.into_iter().map(|(name, value)| (format!("val_{name}"), value)));
-            }
-            let epoch = Epoch {
-                epoch,
-                values,
-                samples: data.len(),
-                training_seconds,
-                seconds: began.elapsed().as_secs_f64(),
-            };
-            progress.finish(&epoch);
-            history.push(epoch);
-        }
-        Ok(history)
+        let steps = self.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.steps);
+        check("the number of steps between checkpoints", steps as f64, steps > 0, "at least 1")?;
+        let possible = !self.resume || self.checkpoint.is_some();
+        check("the number of checkpoints to resume from", 0.0, possible, "one: say which with `checkpoint`")
     }
-
-    fn epoch<M, D>(
-        &mut self,
-        model: &mut M,
-        loader: &Loader<&D>,
-        epoch: usize,
-        fit: &Fit<'_, D::Input, Y>,
-        cx: &mut Context,
-        progress: &Progress,
-    ) -> Result<Running<Y>>
-    where
-        M: Model<D::Input>,
-        D: Dataset<Target = Y> + Sync,
-        D::Input: Send,
-        Y: Send,
-    {
-        let mut running = Running::start(&self.metrics);
-        let mut left = loader.dataset().len();
-        read_ahead(loader.epoch(epoch as u64)?, |step, batch| {
-            let (input, target) = batch?;
-            let samples = left.min(fit.batch_size);
-            left -= samples;
-            let output = model.forward(&input, cx)?;
-            let loss = self.loss.loss(&output, &target)?;
-            let value = loss.item()?;
-            if !value.is_finite() {
-                let hint = "Look for NaN in the data, or lower the learning rate.";
-                return Err(Error::NonFiniteLoss { epoch, step: step + 1, loss: value, hint });
-            }
-            let mut gradients = loss.backward()?;
-            if let Some(limit) = fit.clip_norm {
-                clip_by_global_norm(model, &mut gradients, limit)?;
-            }
-            self.optimizer.step(model, &gradients)?;
-            running.add(f64::from(value), samples, output.value(), &target)?;
-            progress.advance(samples, running.mean_loss());
-            Ok(())
-        })?;
-        Ok(running)
-    }
-}
-
-/// Calls `step` with each batch and its number, in order, while another thread assembles the next ones: gathering shuffled
-/// samples waits for memory, which takes a sixth of a small model's step. With one thread allowed everything is done on
-/// this one. The first error ends the pass.
-fn read_ahead<B: Send>(
-    batches: impl Iterator<Item = B> + Send,
-    mut step: impl FnMut(usize, B) -> Result<()>,
-) -> Result<()> {
-    if cairn_tensor::num_threads() == 1 {
-        return batches.enumerate().try_for_each(|(number, batch)| step(number, batch));
-    }
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(BUNDLES_AHEAD);
-        scope.spawn(move || {
-            let mut batches = batches;
-            loop {
-                let bundle = bundle(&mut batches);
-                // Nobody listens any more if the pass ended early.
-                if bundle.is_empty() || sender.send(bundle).is_err() {
-                    break;
-                }
-            }
-        });
-        receiver.into_iter().flatten().enumerate().try_for_each(|(number, batch)| step(number, batch))
-    })
-}
-
-/// The next few batches; none at the end.
-fn bundle<B>(batches: &mut impl Iterator<Item = B>) -> Vec<B> {
-    let began = Instant::now();
-    let mut bundle = Vec::with_capacity(BUNDLE);
-    for batch in batches {
-        bundle.push(batch);
-        if bundle.len() == BUNDLE || began.elapsed() > BUNDLE_TIME {
-            break;
-        }
-    }
-    bundle
 }

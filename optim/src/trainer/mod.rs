@@ -1,8 +1,14 @@
 //! The training loop: an optimiser, a loss, metrics, and the passes over data that they make together.
 
+mod callback;
+mod callbacks;
+mod checkpoint;
 mod fit;
 mod history;
+mod plot;
 mod progress;
+mod read_ahead;
+mod run;
 
 use std::fmt;
 
@@ -11,11 +17,13 @@ use cairn_datasets::{Dataset, Loader};
 use cairn_nn::{Context, Loss, Model};
 use cairn_tensor::Tensor;
 
+pub use callback::{Batch, Callback, Control};
+pub use callbacks::{CsvLog, EarlyStopping, Goal, ModelCheckpoint, ReduceOnPlateau, TensorBoard};
 pub use fit::Fit;
 pub use history::{Epoch, History};
 
 use crate::metrics::{Accumulator, Metric};
-use crate::{Optimizer, Result};
+use crate::{Error, Optimizer, Result, State};
 
 /// Samples in a batch where nothing is trained and nothing was said.
 const EVALUATION_BATCH: usize = 256;
@@ -83,28 +91,7 @@ impl<Y> Trainer<Y> {
         M: Model<D::Input> + ?Sized,
         D: Dataset<Target = Y> + ?Sized,
     {
-        self.evaluate_in(model, data, EVALUATION_BATCH)
-    }
-
-    fn evaluate_in<M, D>(&self, model: &M, data: &D, batch_size: usize) -> Result<Evaluation>
-    where
-        M: Model<D::Input> + ?Sized,
-        D: Dataset<Target = Y> + ?Sized,
-    {
-        let mut running = Running::start(&self.metrics);
-        let mut left = data.len();
-        for batch in Loader::new(data).batch_size(batch_size).epoch(0)? {
-            let (input, target) = batch?;
-            let samples = left.min(batch_size);
-            left -= samples;
-            let (output, loss) = no_grad(|| {
-                let output = model.forward(&input, &mut Context::eval())?;
-                let loss = self.loss.loss(&output, &target)?.item()?;
-                Ok::<_, cairn_nn::Error>((output, loss))
-            })?;
-            running.add(f64::from(loss), samples, output.value(), &target)?;
-        }
-        Ok(running.finish())
+        evaluate(&*self.loss, &self.metrics, model, data)
     }
 
     /// The model's outputs for a data set, in order, in batches of bounded size: `[samples, …]`.
@@ -122,6 +109,33 @@ impl<Y> Trainer<Y> {
         }
         Ok(Tensor::cat(&outputs.iter().collect::<Vec<_>>(), 0)?)
     }
+}
+
+/// Loss and metrics on a data set.
+fn evaluate<X, Y, M, D>(
+    loss: &dyn Loss<Y>,
+    metrics: &[Box<dyn Metric<Y>>],
+    model: &M,
+    data: &D,
+) -> Result<Evaluation>
+where
+    M: Model<X> + ?Sized,
+    D: Dataset<Input = X, Target = Y> + ?Sized,
+{
+    let mut running = Running::start(metrics);
+    let mut left = data.len();
+    for batch in Loader::new(data).batch_size(EVALUATION_BATCH).epoch(0)? {
+        let (input, target) = batch?;
+        let samples = left.min(EVALUATION_BATCH);
+        left -= samples;
+        let (output, loss) = no_grad(|| {
+            let output = model.forward(&input, &mut Context::eval())?;
+            let loss = loss.loss(&output, &target)?.item()?;
+            Ok::<_, cairn_nn::Error>((output, loss))
+        })?;
+        running.add(f64::from(loss), samples, output.value(), &target)?;
+    }
+    Ok(running.finish())
 }
 
 /// Loss and metrics of one pass over data.
@@ -177,6 +191,23 @@ impl<Y> Running<Y> {
 
     fn mean_loss(&self) -> f64 {
         self.loss / self.samples as f64
+    }
+
+    /// What was taken in so far: that of the loss first.
+    fn state(&self) -> Vec<State> {
+        let own = State::new("loss").with("sum", self.loss).with("samples", self.samples as f64);
+        std::iter::once(own).chain(self.metrics.iter().map(|(_, metric)| metric.state())).collect()
+    }
+
+    fn load_state(&mut self, states: &[State]) -> Result<()> {
+        let [own, metrics @ ..] = states else { return Ok(()) };
+        own.expect("loss")?;
+        (self.loss, self.samples) = (own.number("sum")?, own.number("samples")? as usize);
+        if metrics.len() != self.metrics.len() {
+            let (found, needed) = (metrics.len(), self.metrics.len());
+            return Err(Error::BadState(format!("of {found} metrics, the trainer has {needed}")));
+        }
+        self.metrics.iter_mut().zip(metrics).try_for_each(|((_, metric), state)| metric.load_state(state))
     }
 
     fn finish(self) -> Evaluation {

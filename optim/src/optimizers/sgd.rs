@@ -1,12 +1,10 @@
 //! Stochastic gradient descent, with momentum.
 
-use cairn_autograd::Gradients;
-use cairn_nn::Module;
 use cairn_tensor::{Isa, Rule};
 
+use super::common::{Common, Formula, Now, Parameter, optimizer};
+use crate::Result;
 use crate::error::check;
-use crate::optimizer::Slots;
-use crate::{Optimizer, Result};
 
 /// Gradient descent: p ← p - rate · g; with momentum μ (Polyak 1964) the steps add up in a velocity,
 /// v ← μ v + g, p ← p - rate · v, and Nesterov's variant steps by g + μ v. Formulas and defaults are PyTorch's.
@@ -29,13 +27,12 @@ use crate::{Optimizer, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Sgd {
-    rate: f64,
+    common: Common,
     momentum: f64,
     nesterov: bool,
-    weight_decay: f64,
-    velocities: Slots<1>,
-    nothing: Slots<0>,
 }
+
+optimizer!(Sgd, "With L2 regularisation: `decay` times the parameter is added to its gradient.");
 
 impl Default for Sgd {
     /// A rate of 0.01, as in Keras.
@@ -47,14 +44,7 @@ impl Default for Sgd {
 impl Sgd {
     /// Plain gradient descent with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Sgd {
-            rate,
-            momentum: 0.0,
-            nesterov: false,
-            weight_decay: 0.0,
-            velocities: Slots::default(),
-            nothing: Slots::default(),
-        }
+        Sgd { common: Common::new(rate), momentum: 0.0, nesterov: false }
     }
 
     /// With momentum, from 0 (none) to below 1; 0.9 is usual.
@@ -68,44 +58,23 @@ impl Sgd {
     pub fn nesterov(self, nesterov: bool) -> Self {
         Sgd { nesterov, ..self }
     }
-
-    /// With L2 regularisation: `decay` times the parameter is added to its gradient.
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Self {
-        Sgd { weight_decay, ..self }
-    }
-
-    fn check(&self) -> Result<()> {
-        let rate = self.rate;
-        check("the learning rate", rate, rate >= 0.0 && rate.is_finite(), "finite and not negative")?;
-        check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")?;
-        check("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "not negative")?;
-        check(
-            "the momentum",
-            self.momentum,
-            !self.nesterov || self.momentum > 0.0,
-            "above 0 for Nesterov's variant",
-        )
-    }
 }
 
-impl Optimizer for Sgd {
-    fn step(&mut self, model: &mut dyn Module, gradients: &Gradients) -> Result<()> {
-        self.check()?;
-        let plain = Plain { rate: self.rate as f32, decay: self.weight_decay as f32 };
+impl Formula for Sgd {
+    const KIND: &'static str = "sgd";
+
+    fn check(&self) -> Result<()> {
+        check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")?;
+        let possible = !self.nesterov || self.momentum > 0.0;
+        check("the momentum", self.momentum, possible, "above 0 for Nesterov's variant")
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        let plain = Plain { rate: now.rate as f32, decay: now.decay as f32 };
         if self.momentum == 0.0 {
-            return self.nothing.step(model, gradients, plain);
+            return parameter.update(plain);
         }
-        let rule = Momentum { plain, momentum: self.momentum as f32, nesterov: self.nesterov };
-        self.velocities.step(model, gradients, rule)
-    }
-
-    fn learning_rate(&self) -> f64 {
-        self.rate
-    }
-
-    fn set_learning_rate(&mut self, rate: f64) {
-        self.rate = rate;
+        parameter.update(Momentum { plain, momentum: self.momentum as f32, nesterov: self.nesterov })
     }
 }
 

@@ -1,0 +1,58 @@
+//! Gradients of several batches as one: steps for more samples than memory holds at a time.
+
+use cairn_autograd::Gradients;
+use cairn_nn::Module;
+
+use crate::Result;
+use crate::clip::for_each_gradient;
+use crate::error::check;
+
+/// Adds up the gradients of batches, each weighted by its number of samples, so that the result is the gradient of the
+/// mean loss over all of them.
+///
+/// ```
+/// use cairn_nn::{Linear, mse};
+/// use cairn_optim::{Accumulation, Optimizer, Sgd};
+/// use cairn_tensor::{Tensor, rng};
+///
+/// let mut model = Linear::new(2, 1, &mut rng(0))?;
+/// let mut accumulation = Accumulation::default();
+/// for samples in [4, 4, 2] {
+///     let x = Tensor::ones([samples, 2])?;
+///     let loss = mse(&model.forward(&x.into())?, &Tensor::zeros([samples, 1])?)?;
+///     accumulation.add(&model, loss.backward()?, samples)?;
+/// }
+/// let gradients = accumulation.take(&model)?;
+/// Sgd::new(0.1).step(&mut model, &gradients)?;
+/// # Ok::<(), cairn_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Accumulation {
+    /// The gradient of the summed loss so far.
+    sum: Gradients,
+    samples: usize,
+}
+
+impl Accumulation {
+    /// Takes in the gradients of the mean loss of so many samples. The model must not have been changed in between.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`](crate::Error::BadSetting) for no samples; when memory runs out.
+    pub fn add(&mut self, model: &dyn Module, mut gradients: Gradients, samples: usize) -> Result<()> {
+        check("the number of samples", samples as f64, samples > 0, "at least 1")?;
+        for_each_gradient(model, &mut gradients, |values| values.scale(samples as f32))?;
+        self.sum.accumulate(gradients)?;
+        self.samples += samples;
+        Ok(())
+    }
+
+    /// The gradients of the mean loss over everything taken in, which starts anew.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn take(&mut self, model: &dyn Module) -> Result<Gradients> {
+        let Accumulation { mut sum, samples } = std::mem::take(self);
+        for_each_gradient(model, &mut sum, |values| values.scale(1.0 / samples.max(1) as f32))?;
+        Ok(sum)
+    }
+}

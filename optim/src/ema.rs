@@ -1,0 +1,133 @@
+//! Averages of weights over the steps of training.
+
+use cairn_nn::Module;
+use cairn_tensor::{Isa, Rule, Tensor};
+
+use crate::error::check;
+use crate::{Error, Result, State};
+
+/// The exponential moving average of a model's parameters (Polyak and Juditsky 1992): a ← decay · a + (1 - decay) · p
+/// after each step. Evaluated in place of the parameters it is usually the better model. Buffers are left as they are.
+///
+/// ```
+/// use cairn_nn::{Linear, Model, Module};
+/// use cairn_optim::Ema;
+/// use cairn_tensor::rng;
+///
+/// let mut model = Linear::new(4, 3, &mut rng(0))?;
+/// let mut ema = Ema::new(0.999);
+/// // after each step of the optimiser:
+/// ema.update(&model)?;
+/// // to evaluate:
+/// ema.swap(&mut model)?;
+/// // … and to train on:
+/// ema.swap(&mut model)?;
+/// # Ok::<(), cairn_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ema {
+    decay: f64,
+    averages: Vec<(String, Tensor)>,
+}
+
+impl Ema {
+    /// An average with this decay, from 0 to below 1; it starts at the parameters of the first update.
+    pub fn new(decay: f64) -> Self {
+        Ema { decay, averages: Vec::new() }
+    }
+
+    /// Takes in the parameters after a step, in one pass over memory.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`].
+    pub fn update(&mut self, model: &dyn Module) -> Result<()> {
+        check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
+        if self.averages.is_empty() {
+            model.for_each_parameter(&mut |path, var| {
+                self.averages.push((path.to_owned(), var.value().clone()));
+            });
+            return Ok(());
+        }
+        self.check(model)?;
+        let rule = Towards((1.0 - self.decay) as f32);
+        let (mut averages, mut result) = (self.averages.iter_mut(), Ok(()));
+        model.for_each_parameter(&mut |_, var| {
+            if let (Some((_, average)), Ok(())) = (averages.next(), &result) {
+                result = average.update(var.value(), [], rule);
+            }
+        });
+        Ok(result?)
+    }
+
+    /// Exchanges the averages with the model's parameters. A second call restores both. Nothing happens before the first
+    /// update.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`].
+    pub fn swap(&mut self, model: &mut dyn Module) -> Result<()> {
+        if self.averages.is_empty() {
+            return Ok(());
+        }
+        self.check(model)?;
+        let mut averages = self.averages.iter_mut();
+        model.for_each_parameter_mut(&mut |_, var| {
+            if let Some((_, average)) = averages.next() {
+                let own = var.value().clone();
+                var.set(std::mem::replace(average, own));
+            }
+        });
+        Ok(())
+    }
+
+    /// The averages, to be saved.
+    pub fn state(&self) -> State {
+        State { tensors: self.averages.iter().cloned().collect(), ..State::new("ema") }
+    }
+
+    /// Goes on from saved averages of this model.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when they are not the averages of this model's parameters.
+    pub fn load_state(&mut self, model: &dyn Module, state: &State) -> Result<()> {
+        state.expect("ema")?;
+        let (mut averages, mut missing) = (Vec::new(), None);
+        model.for_each_parameter(&mut |path, var| match state.tensors.get(path) {
+            Some(average) if average.shape() == var.shape() => {
+                averages.push((path.to_owned(), average.clone()));
+            }
+            _ => missing = Some(path.to_owned()),
+        });
+        match missing {
+            Some(path) if !state.tensors.is_empty() => {
+                return Err(Error::BadState(format!("`ema` has no average for {path}")));
+            }
+            // Saved before the first update.
+            Some(_) => self.averages.clear(),
+            None => self.averages = averages,
+        }
+        Ok(())
+    }
+
+    fn check(&self, model: &dyn Module) -> Result<()> {
+        let (mut averages, mut other) = (self.averages.iter(), None);
+        model.for_each_parameter(&mut |path, var| match averages.next() {
+            Some((own, average)) if own == path && average.shape() == var.shape() => {}
+            _ => other = Some(path.to_owned()),
+        });
+        match other.or_else(|| averages.next().map(|(path, _)| path.clone())) {
+            None => Ok(()),
+            Some(path) => Err(Error::OtherModel(format!("it has no average for {path}"))),
+        }
+    }
+}
+
+/// Moves an average towards the parameter, which takes the place of the gradient here.
+#[derive(Clone, Copy)]
+struct Towards(f32);
+
+impl Rule<f32, 0> for Towards {
+    #[inline(always)]
+    fn update<S: Isa>(self, average: &mut f32, now: f32, []: [&mut f32; 0]) {
+        *average += self.0 * (now - *average);
+    }
+}

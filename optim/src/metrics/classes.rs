@@ -1,0 +1,201 @@
+//! Measures of the confusion of classes: precision, recall and F1.
+
+use std::fmt;
+
+use cairn_tensor::Tensor;
+
+use super::{Accumulator, Metric, check_class, check_labels};
+use crate::{Error, Result, State};
+
+/// How often each label was taken for each class: rows are labels, columns predictions.
+///
+/// ```
+/// use cairn_optim::ConfusionMatrix;
+/// use cairn_tensor::Tensor;
+///
+/// let mut matrix = ConfusionMatrix::new(2);
+/// let scores = Tensor::from_vec(vec![0.9f32, 0.1, 0.2, 0.8, 0.7, 0.3], [3, 2])?;
+/// matrix.update(&scores, &Tensor::from_vec(vec![0, 1, 1], [3])?)?;
+/// assert_eq!((matrix.count(1, 0), matrix.count(1, 1)), (1, 1));
+/// assert_eq!((matrix.precision(1), matrix.recall(1)), (1.0, 0.5));
+/// println!("{matrix}");
+/// # Ok::<(), cairn_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfusionMatrix {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl ConfusionMatrix {
+    /// Of nothing yet.
+    pub fn new(classes: usize) -> Self {
+        ConfusionMatrix { classes, counts: vec![0; classes.saturating_mul(classes)] }
+    }
+
+    /// Takes in a batch: scores `[…, classes]`, labels `[…]`.
+    ///
+    /// # Errors
+    /// When labels and rows differ in shape, a label is no class, or the number of classes is another.
+    pub fn update(&mut self, scores: &Tensor, labels: &Tensor<u32>) -> Result<()> {
+        let classes = check_labels("confusion_matrix", scores, labels)?;
+        if classes != self.classes {
+            return Err(Error::BadSetting {
+                what: "the number of scores in a row",
+                value: classes as f64,
+                must: "the number of classes",
+            });
+        }
+        for (label, predicted) in labels.iter().zip(scores.argmax(-1)?.iter()) {
+            self.counts[check_class(label, classes)? * classes + predicted as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// How often `label` was taken for `predicted`; 0 for what are no classes.
+    pub fn count(&self, label: usize, predicted: usize) -> u64 {
+        let inside = label < self.classes && predicted < self.classes;
+        if inside { self.counts[label * self.classes + predicted] } else { 0 }
+    }
+
+    /// Of what was taken for this class, the share that is of it; 0 where nothing was.
+    pub fn precision(&self, class: usize) -> f64 {
+        ratio(self.count(class, class), self.predicted(class))
+    }
+
+    /// Of what is of this class, the share that was taken for it; 0 where nothing is.
+    pub fn recall(&self, class: usize) -> f64 {
+        ratio(self.count(class, class), self.support(class))
+    }
+
+    /// The harmonic mean of precision and recall.
+    pub fn f1(&self, class: usize) -> f64 {
+        ratio(2 * self.count(class, class), self.predicted(class) + self.support(class))
+    }
+
+    /// The number of samples with this label.
+    pub fn support(&self, class: usize) -> u64 {
+        (0..self.classes).map(|predicted| self.count(class, predicted)).sum()
+    }
+
+    fn predicted(&self, class: usize) -> u64 {
+        (0..self.classes).map(|label| self.count(label, class)).sum()
+    }
+
+    /// A measure of single classes, averaged.
+    fn average(&self, average: Average, of: impl Fn(&Self, usize) -> f64) -> f64 {
+        let total: u64 = self.counts.iter().sum();
+        if total == 0 {
+            return f64::NAN;
+        }
+        match average {
+            Average::Class(class) => of(self, class),
+            // Each wrong prediction is one too many for a class and one too few for another, so all three are the accuracy.
+            Average::Micro => ratio((0..self.classes).map(|class| self.count(class, class)).sum(), total),
+            Average::Macro => {
+                let seen = |class: &usize| self.support(*class) + self.predicted(*class) > 0;
+                let values: Vec<f64> = (0..self.classes).filter(seen).map(|class| of(self, class)).collect();
+                values.iter().sum::<f64>() / values.len() as f64
+            }
+            Average::Weighted => {
+                let weighted = |class| of(self, class) * self.support(class) as f64;
+                (0..self.classes).map(weighted).sum::<f64>() / total as f64
+            }
+        }
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl fmt::Display for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.counts.iter().max().unwrap_or(&0).to_string().len();
+        for (i, row) in self.counts.chunks(self.classes.max(1)).enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            let cells: Vec<String> = row.iter().map(|count| format!("{count:>width$}")).collect();
+            write!(f, "{}", cells.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+/// How the values of single classes become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Average {
+    /// The mean over the classes that came up as a label or a prediction.
+    #[default]
+    Macro,
+    /// Over all samples, whatever their class.
+    Micro,
+    /// The mean over classes, weighted by their number of samples.
+    Weighted,
+    /// That of one class alone.
+    Class(usize),
+}
+
+macro_rules! by_class {
+    ($($name:ident, $text:literal, $measure:ident, $doc:literal;)*) => {$(
+        #[doc = $doc]
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct $name(pub Average);
+
+        impl Metric<Tensor<u32>> for $name {
+            fn name(&self) -> &str {
+                $text
+            }
+
+            fn start(&self) -> Box<dyn Accumulator<Tensor<u32>>> {
+                Box::new(ByClass { matrix: None, average: self.0, of: ConfusionMatrix::$measure })
+            }
+        }
+    )*};
+}
+by_class! {
+    Precision, "precision", precision, "[`ConfusionMatrix::precision`], averaged over classes.";
+    Recall, "recall", recall, "[`ConfusionMatrix::recall`], averaged over classes.";
+    F1, "f1", f1, "[`ConfusionMatrix::f1`], averaged over classes.";
+}
+
+struct ByClass {
+    /// Made when the first batch tells the number of classes.
+    matrix: Option<ConfusionMatrix>,
+    average: Average,
+    of: fn(&ConfusionMatrix, usize) -> f64,
+}
+
+impl Accumulator<Tensor<u32>> for ByClass {
+    fn update(&mut self, prediction: &Tensor, target: &Tensor<u32>) -> Result<()> {
+        let classes = check_labels("confusion_matrix", prediction, target)?;
+        self.matrix.get_or_insert_with(|| ConfusionMatrix::new(classes)).update(prediction, target)
+    }
+
+    fn value(&self) -> f64 {
+        self.matrix.as_ref().map_or(f64::NAN, |matrix| matrix.average(self.average, self.of))
+    }
+
+    fn state(&self) -> State {
+        let counts = self.matrix.iter().flat_map(|matrix| &matrix.counts).enumerate();
+        let numbers = counts.map(|(i, &count)| (i.to_string(), count as f64)).collect();
+        State { numbers, ..State::new("classes") }
+    }
+
+    fn load_state(&mut self, state: &State) -> Result<()> {
+        state.expect("classes")?;
+        let classes = state.numbers.len().isqrt();
+        let mut matrix = ConfusionMatrix::new(classes);
+        for (i, count) in matrix.counts.iter_mut().enumerate() {
+            *count = state.number(&i.to_string())? as u64;
+        }
+        self.matrix = (classes > 0).then_some(matrix);
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! Errors of predicted numbers.
+
+use cairn_tensor::Tensor;
+
+use super::mean::Mean;
+use super::{Accumulator, Metric, mismatch};
+use crate::{Error, Result, State};
+
+/// The mean of |prediction - target| over all elements.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MeanAbsoluteError;
+
+/// The mean of (prediction - target)² over all elements.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MeanSquaredError;
+
+impl Metric<Tensor> for MeanAbsoluteError {
+    fn name(&self) -> &str {
+        "mean_absolute_error"
+    }
+    fn start(&self) -> Box<dyn Accumulator<Tensor>> {
+        Box::new(MeanOf { of: f64::abs, name: "mean_absolute_error", mean: Mean::default() })
+    }
+}
+
+impl Metric<Tensor> for MeanSquaredError {
+    fn name(&self) -> &str {
+        "mean_squared_error"
+    }
+    fn start(&self) -> Box<dyn Accumulator<Tensor>> {
+        Box::new(MeanOf { of: |d| d * d, name: "mean_squared_error", mean: Mean::default() })
+    }
+}
+
+/// A mean over elements of a function of their differences.
+struct MeanOf {
+    of: fn(f64) -> f64,
+    name: &'static str,
+    mean: Mean,
+}
+
+impl Accumulator<Tensor> for MeanOf {
+    fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
+        check_shapes(self.name, prediction, target)?;
+        let differences = prediction.iter().zip(target.iter()).map(|(a, b)| f64::from(a - b));
+        self.mean.sum += differences.map(self.of).sum::<f64>();
+        self.mean.count += target.len() as u64;
+        Ok(())
+    }
+
+    fn value(&self) -> f64 {
+        self.mean.value()
+    }
+
+    fn state(&self) -> State {
+        self.mean.state(self.name)
+    }
+
+    fn load_state(&mut self, state: &State) -> Result<()> {
+        self.mean.load_state(self.name, state)
+    }
+}
+
+/// The coefficient of determination: 1 minus the squared errors over the squared deviations of the targets from their
+/// mean. Of targets `[n, …]` each column has its own, and the mean of them is reported. Where the targets do not vary it is
+/// 1 for exact predictions and 0 otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct R2;
+
+impl Metric<Tensor> for R2 {
+    fn name(&self) -> &str {
+        "r2"
+    }
+    fn start(&self) -> Box<dyn Accumulator<Tensor>> {
+        Box::new(Columns::default())
+    }
+}
+
+#[derive(Default)]
+struct Columns {
+    columns: Vec<Column>,
+    rows: u64,
+}
+
+/// Running sums of one column.
+#[derive(Debug, Clone, Copy, Default)]
+struct Column {
+    /// Of the targets, and Σ (target - mean)², kept up as in Welford 1962: sums of squares would cancel.
+    mean: f64,
+    deviations: f64,
+    errors: f64,
+}
+
+impl Column {
+    fn value(&self) -> f64 {
+        match (self.errors == 0.0, self.deviations == 0.0) {
+            (true, true) => 1.0,
+            (false, true) => 0.0,
+            _ => 1.0 - self.errors / self.deviations,
+        }
+    }
+}
+
+impl Accumulator<Tensor> for Columns {
+    fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
+        check_shapes("r2", prediction, target)?;
+        let columns = target.shape().iter().skip(1).product::<usize>();
+        if self.columns.is_empty() {
+            self.columns.resize(columns, Column::default());
+        }
+        if columns != self.columns.len() {
+            let (value, must) = (columns as f64, "that of earlier batches");
+            return Err(Error::BadSetting { what: "the number of columns", value, must });
+        }
+        let (p, t) = (prediction.to_vec(), target.to_vec());
+        for (p, t) in p.chunks_exact(columns.max(1)).zip(t.chunks_exact(columns.max(1))) {
+            self.rows += 1;
+            for ((column, &p), &t) in self.columns.iter_mut().zip(p).zip(t) {
+                let (p, t) = (f64::from(p), f64::from(t));
+                let before = t - column.mean;
+                column.mean += before / self.rows as f64;
+                column.deviations += before * (t - column.mean);
+                column.errors += (t - p).powi(2);
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self) -> f64 {
+        if self.rows < 2 {
+            return f64::NAN;
+        }
+        self.columns.iter().map(Column::value).sum::<f64>() / self.columns.len() as f64
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::new("r2").with("rows", self.rows as f64);
+        for (i, column) in self.columns.iter().enumerate() {
+            state = state
+                .with(&format!("{i}.mean"), column.mean)
+                .with(&format!("{i}.deviations"), column.deviations)
+                .with(&format!("{i}.errors"), column.errors);
+        }
+        state
+    }
+
+    fn load_state(&mut self, state: &State) -> Result<()> {
+        state.expect("r2")?;
+        self.rows = state.number("rows")? as u64;
+        let column = |i| {
+            Ok(Column {
+                mean: state.number(&format!("{i}.mean"))?,
+                deviations: state.number(&format!("{i}.deviations"))?,
+                errors: state.number(&format!("{i}.errors"))?,
+            })
+        };
+        self.columns = (0..state.numbers.len() / 3).map(column).collect::<Result<_>>()?;
+        Ok(())
+    }
+}
+
+fn check_shapes(op: &'static str, prediction: &Tensor, target: &Tensor) -> Result<()> {
+    if prediction.shape() == target.shape() {
+        return Ok(());
+    }
+    Err(mismatch(op, prediction, target, "predictions and targets must have one shape"))
+}

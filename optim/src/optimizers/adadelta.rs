@@ -1,0 +1,84 @@
+//! Adadelta.
+
+use cairn_tensor::{Isa, Rule};
+
+use super::common::{Common, Formula, Now, Parameter, optimizer};
+use crate::Result;
+use crate::error::check;
+
+/// Steps by the gradient times the ratio of two running roots of mean squares, of past steps and of gradients (Zeiler
+/// 2012): v ← ρ v + (1 - ρ) g², d = sqrt(u + ε) / sqrt(v + ε) · g, u ← ρ u + (1 - ρ) d², p ← p - rate · d.
+///
+/// Defaults as in PyTorch: rate 1, ρ 0.9, ε 1e-6.
+#[derive(Debug, Clone)]
+pub struct Adadelta {
+    common: Common,
+    rho: f64,
+    epsilon: f64,
+}
+
+optimizer!(Adadelta, "With L2 regularisation: `decay` times the parameter is added to its gradient.");
+
+impl Default for Adadelta {
+    fn default() -> Self {
+        Adadelta::new(1.0)
+    }
+}
+
+impl Adadelta {
+    /// Adadelta with this learning rate.
+    pub fn new(rate: f64) -> Self {
+        Adadelta { common: Common::new(rate), rho: 0.9, epsilon: 1e-6 }
+    }
+
+    /// With another decay rate of both averages.
+    #[must_use]
+    pub fn rho(self, rho: f64) -> Self {
+        Adadelta { rho, ..self }
+    }
+
+    /// With another ε, which also sets the size of the first steps.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        Adadelta { epsilon, ..self }
+    }
+}
+
+impl Formula for Adadelta {
+    const KIND: &'static str = "adadelta";
+
+    fn check(&self) -> Result<()> {
+        check("rho", self.rho, (0.0..1.0).contains(&self.rho), "from 0 to below 1")?;
+        check("epsilon", self.epsilon, self.epsilon > 0.0, "above 0")
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        parameter.update(AdadeltaRule {
+            rate: now.rate as f32,
+            keep: self.rho as f32,
+            take: (1.0 - self.rho) as f32,
+            epsilon: self.epsilon as f32,
+            l2: now.decay as f32,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AdadeltaRule {
+    rate: f32,
+    keep: f32,
+    take: f32,
+    epsilon: f32,
+    l2: f32,
+}
+
+impl Rule<f32, 2> for AdadeltaRule {
+    #[inline(always)]
+    fn update<S: Isa>(self, p: &mut f32, g: f32, [v, u]: [&mut f32; 2]) {
+        let g = g + self.l2 * *p;
+        *v = self.keep * *v + self.take * g * g;
+        let step = (*u + self.epsilon).sqrt() / (*v + self.epsilon).sqrt() * g;
+        *u = self.keep * *u + self.take * step * step;
+        *p -= self.rate * step;
+    }
+}

@@ -1,0 +1,86 @@
+//! Adagrad.
+
+use cairn_tensor::{Isa, Rule};
+
+use super::common::{Common, Formula, Now, Parameter, optimizer};
+use crate::Result;
+use crate::error::check;
+
+/// Steps by the gradient over the root of the sum of its squares so far (Duchi et al. 2011):
+/// s ← s + g², p ← p - rate / (1 + (t - 1) · rate decay) · g / (sqrt(s) + ε).
+///
+/// What was seen rarely keeps a large step, so it suits sparse features; and its lazy rule is exact without weight decay.
+/// Defaults as in PyTorch: rate 0.01, no rate decay, sums that start at 0, ε 1e-10.
+#[derive(Debug, Clone)]
+pub struct Adagrad {
+    common: Common,
+    rate_decay: f64,
+    initial_accumulator: f64,
+    epsilon: f64,
+}
+
+optimizer!(Adagrad, "With L2 regularisation: `decay` times the parameter is added to its gradient.");
+
+impl Default for Adagrad {
+    fn default() -> Self {
+        Adagrad::new(1e-2)
+    }
+}
+
+impl Adagrad {
+    /// Adagrad with this learning rate.
+    pub fn new(rate: f64) -> Self {
+        Adagrad { common: Common::new(rate), rate_decay: 0.0, initial_accumulator: 0.0, epsilon: 1e-10 }
+    }
+
+    /// Divides the rate by 1 + decay · (steps made).
+    #[must_use]
+    pub fn rate_decay(self, rate_decay: f64) -> Self {
+        Adagrad { rate_decay, ..self }
+    }
+
+    /// Starts the sums at this value.
+    #[must_use]
+    pub fn initial_accumulator(self, initial_accumulator: f64) -> Self {
+        Adagrad { initial_accumulator, ..self }
+    }
+
+    /// With another ε, which keeps the divisor from 0.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        Adagrad { epsilon, ..self }
+    }
+}
+
+impl Formula for Adagrad {
+    const KIND: &'static str = "adagrad";
+
+    fn check(&self) -> Result<()> {
+        let initial = self.initial_accumulator;
+        check("the rate decay", self.rate_decay, self.rate_decay >= 0.0, "not negative")?;
+        check("the initial accumulator", initial, initial >= 0.0, "not negative")?;
+        check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        let rate = now.rate / (1.0 + (now.step - 1) as f64 * self.rate_decay);
+        let rule = AdagradRule { rate: rate as f32, epsilon: self.epsilon as f32, l2: now.decay as f32 };
+        parameter.update_from([self.initial_accumulator as f32], rule)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AdagradRule {
+    rate: f32,
+    epsilon: f32,
+    l2: f32,
+}
+
+impl Rule<f32, 1> for AdagradRule {
+    #[inline(always)]
+    fn update<S: Isa>(self, p: &mut f32, g: f32, [sum]: [&mut f32; 1]) {
+        let g = g + self.l2 * *p;
+        *sum += g * g;
+        *p -= self.rate * g / (sum.sqrt() + self.epsilon);
+    }
+}

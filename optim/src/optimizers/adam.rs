@@ -1,0 +1,137 @@
+//! Adam and AdamW.
+
+use cairn_tensor::{Isa, Rule};
+
+use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::moments::{Averages, Moments, moments};
+use crate::Result;
+
+/// Adam (Kingma and Ba 2015): each parameter steps by its mean gradient over the root of its mean squared gradient,
+/// both running averages, corrected for starting at 0.
+///
+/// m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g²,
+/// p ← p - rate · (m / (1 - β₁ᵗ)) / (sqrt(v / (1 - β₂ᵗ)) + ε).
+///
+/// Defaults as in PyTorch: rate 0.001, β 0.9 and 0.999, ε 1e-8 (Keras's ε is 1e-7).
+///
+/// ```
+/// use cairn_nn::{Linear, cross_entropy};
+/// use cairn_optim::{Adam, Optimizer};
+/// use cairn_tensor::{rng, Tensor};
+/// let mut model = Linear::new(4, 3, &mut rng(0))?;
+/// let mut adam = Adam::new(0.01);
+/// let (x, labels) = (Tensor::eye(4)?, Tensor::from_vec(vec![0, 1, 2, 0], [4])?);
+/// for _ in 0..100 {
+///     let loss = cross_entropy(&model.forward(&x.clone().into())?, &labels)?;
+///     adam.step(&mut model, &loss.backward()?)?;
+/// }
+/// assert_eq!(model.forward(&x.into())?.value().argmax(-1)?, labels);
+/// # Ok::<(), cairn_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Adam {
+    common: Common,
+    moments: Moments,
+}
+
+optimizer!(
+    Adam,
+    "With L2 regularisation: `decay` times the parameter is added to its gradient. For decay that does not go through the averages see [`AdamW`]."
+);
+moments!(Adam);
+
+impl Default for Adam {
+    fn default() -> Self {
+        Adam::new(1e-3)
+    }
+}
+
+impl Adam {
+    /// Adam with this learning rate.
+    pub fn new(rate: f64) -> Self {
+        Adam { common: Common::new(rate), moments: Moments::default() }
+    }
+}
+
+impl Formula for Adam {
+    const KIND: &'static str = "adam";
+
+    fn check(&self) -> Result<()> {
+        self.moments.check()
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        parameter.update(AdamRule { l2: now.decay as f32, ..AdamRule::new(self.moments, now) })
+    }
+}
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019): parameters shrink by rate · decay in each step,
+/// apart from the averages. Weight decay is 0.01 by default, as in PyTorch.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    common: Common,
+    moments: Moments,
+}
+
+optimizer!(AdamW, "With another weight decay.");
+moments!(AdamW);
+
+impl Default for AdamW {
+    fn default() -> Self {
+        AdamW::new(1e-3)
+    }
+}
+
+impl AdamW {
+    /// AdamW with this learning rate.
+    pub fn new(rate: f64) -> Self {
+        AdamW { common: Common::new(rate), moments: Moments::default() }.weight_decay(0.01)
+    }
+}
+
+impl Formula for AdamW {
+    const KIND: &'static str = "adamw";
+
+    fn check(&self) -> Result<()> {
+        self.moments.check()
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        let shrink = (1.0 - now.rate * now.decay) as f32;
+        parameter.update(AdamRule { shrink, ..AdamRule::new(self.moments, now) })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AdamRule {
+    averages: Averages,
+    step: f32,
+    root: f32,
+    epsilon: f32,
+    l2: f32,
+    shrink: f32,
+}
+
+impl AdamRule {
+    /// Without weight decay. Constants of a step are computed in f64.
+    fn new(moments: Moments, now: Now) -> Self {
+        let (first, second) = moments.corrections(now.step);
+        AdamRule {
+            averages: Averages::new(moments),
+            step: (now.rate / first) as f32,
+            root: (1.0 / second.sqrt()) as f32,
+            epsilon: moments.epsilon as f32,
+            l2: 0.0,
+            shrink: 1.0,
+        }
+    }
+}
+
+impl Rule<f32, 2> for AdamRule {
+    #[inline(always)]
+    fn update<S: Isa>(self, p: &mut f32, g: f32, [m, v]: [&mut f32; 2]) {
+        let g = g + self.l2 * *p;
+        self.averages.update(g, m, v);
+        *p = self.shrink * *p - self.step * *m / (v.sqrt() * self.root + self.epsilon);
+    }
+}

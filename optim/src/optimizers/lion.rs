@@ -1,0 +1,75 @@
+//! Lion.
+
+use cairn_tensor::{Isa, Rule};
+
+use super::common::{Common, Formula, Now, Parameter, optimizer};
+use crate::Result;
+use crate::error::check;
+
+/// Steps by the sign of an average of gradients (Chen et al. 2023): every element moves by the rate, up or down.
+/// p ← p - rate · (sign(β₁ m + (1 - β₁) g) + decay · p), m ← β₂ m + (1 - β₂) g. One running value instead of Adam's two.
+///
+/// Defaults as in the paper: rate 0.0001, β 0.9 and 0.99. The rate should be a third to a tenth of Adam's.
+#[derive(Debug, Clone)]
+pub struct Lion {
+    common: Common,
+    betas: (f64, f64),
+}
+
+optimizer!(Lion, "With decoupled weight decay: parameters shrink by rate · decay in each step.");
+
+impl Default for Lion {
+    fn default() -> Self {
+        Lion::new(1e-4)
+    }
+}
+
+impl Lion {
+    /// Lion with this learning rate.
+    pub fn new(rate: f64) -> Self {
+        Lion { common: Common::new(rate), betas: (0.9, 0.99) }
+    }
+
+    /// With other weights of the past: in the step, and in the average that is kept.
+    #[must_use]
+    pub fn betas(self, step: f64, mean: f64) -> Self {
+        Lion { betas: (step, mean), ..self }
+    }
+}
+
+impl Formula for Lion {
+    const KIND: &'static str = "lion";
+
+    fn check(&self) -> Result<()> {
+        let (a, b) = self.betas;
+        check("the first beta", a, (0.0..1.0).contains(&a), "from 0 to below 1")?;
+        check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")
+    }
+
+    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+        parameter.update(LionRule {
+            rate: now.rate as f32,
+            shrink: (1.0 - now.rate * now.decay) as f32,
+            betas: (self.betas.0 as f32, self.betas.1 as f32),
+            rest: ((1.0 - self.betas.0) as f32, (1.0 - self.betas.1) as f32),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LionRule {
+    rate: f32,
+    shrink: f32,
+    betas: (f32, f32),
+    rest: (f32, f32),
+}
+
+impl Rule<f32, 1> for LionRule {
+    #[inline(always)]
+    fn update<S: Isa>(self, p: &mut f32, g: f32, [m]: [&mut f32; 1]) {
+        let direction = self.betas.0 * *m + self.rest.0 * g;
+        let sign = if direction > 0.0 { 1.0 } else { 0.0 } - if direction < 0.0 { 1.0 } else { 0.0 };
+        *p = self.shrink * *p - self.rate * sign;
+        *m = self.betas.1 * *m + self.rest.1 * g;
+    }
+}

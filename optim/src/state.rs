@@ -1,0 +1,69 @@
+//! What changes while training goes on, by name: numbers and tensors. Optimisers, metrics and callbacks give theirs to a
+//! checkpoint in this form and take it back from there, so a checkpoint needs to know none of them.
+
+use std::collections::BTreeMap;
+
+use cairn_tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Named numbers and tensors of one `kind`.
+///
+/// ```
+/// use cairn_nn::{Linear, mse};
+/// use cairn_optim::{Adam, Optimizer};
+/// use cairn_tensor::{Tensor, rng};
+///
+/// let mut model = Linear::new(2, 1, &mut rng(0))?;
+/// let mut adam = Adam::default();
+/// let loss = mse(&model.forward(&Tensor::ones([4, 2])?.into())?, &Tensor::zeros([4, 1])?)?;
+/// adam.step(&mut model, &loss.backward()?)?;
+/// let mut another = Adam::default();
+/// another.load_state(adam.state())?; // goes on where the first one is
+/// assert_eq!(another.state(), adam.state());
+/// # Ok::<(), cairn_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What this is the state of.
+    pub kind: String,
+    /// Numbers; counts up to 2⁵³ are exact.
+    pub numbers: BTreeMap<String, f64>,
+    /// Tensors.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl State {
+    /// Nothing yet, of this kind.
+    pub fn new(kind: impl Into<String>) -> Self {
+        State { kind: kind.into(), ..State::default() }
+    }
+
+    /// With a number.
+    #[must_use]
+    pub fn with(mut self, name: &str, number: f64) -> Self {
+        self.numbers.insert(name.to_owned(), number);
+        self
+    }
+
+    /// A number by name.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when there is none.
+    pub fn number(&self, name: &str) -> Result<f64> {
+        let missing = || Error::BadState(format!("`{}` has no number `{name}`", self.kind));
+        self.numbers.get(name).copied().ok_or_else(missing)
+    }
+
+    /// An error unless this is of the kind asked for.
+    ///
+    /// # Errors
+    /// [`Error::BadState`].
+    pub fn expect(&self, kind: &str) -> Result<()> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(Error::BadState(format!("of `{}` where that of `{kind}` is needed", self.kind)))
+    }
+}

@@ -1,0 +1,78 @@
+//! Early stopping.
+
+use std::collections::BTreeMap;
+
+use cairn_nn::Module;
+use cairn_tensor::Tensor;
+
+use super::Goal;
+use crate::trainer::{Callback, Control, Epoch};
+use crate::{Result, State};
+
+/// Ends training when a value has not improved for some epochs, and puts the values of the best epoch back into the model
+/// (Prechelt 1998; Keras's `EarlyStopping` with `restore_best_weights`).
+#[derive(Debug, Clone)]
+pub struct EarlyStopping {
+    goal: Goal,
+    patience: usize,
+    min_delta: f64,
+    best: f64,
+    waited: usize,
+    weights: BTreeMap<String, Tensor>,
+}
+
+impl EarlyStopping {
+    /// Ends training after `patience` epochs in a row without improvement.
+    pub fn new(goal: Goal, patience: usize) -> Self {
+        EarlyStopping {
+            goal,
+            patience,
+            min_delta: 0.0,
+            best: f64::INFINITY,
+            waited: 0,
+            weights: BTreeMap::new(),
+        }
+    }
+
+    /// Counts only improvements by more than this.
+    #[must_use]
+    pub fn min_delta(self, min_delta: f64) -> Self {
+        EarlyStopping { min_delta, ..self }
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        let value = self.goal.of(epoch)?;
+        if value < self.best - self.min_delta {
+            (self.best, self.waited) = (value, 0);
+            // Storage is shared until the next step changes it.
+            self.weights = control.model().state();
+            return Ok(());
+        }
+        self.waited += 1;
+        if self.waited >= self.patience {
+            control.stop();
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if !self.weights.is_empty() {
+            control.model().load_state(&self.weights)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        let state = State::new("early_stopping").with("best", self.best).with("waited", self.waited as f64);
+        State { tensors: self.weights.clone(), ..state }
+    }
+
+    fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
+        state.expect("early_stopping")?;
+        (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
+        self.weights = state.tensors.clone();
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! A training run in a file, to be gone on with.
+//!
+//! What a run depends on and cannot compute again: the values of model and optimiser, the generator of what is random in
+//! the model, the place in the data, and what metrics, callbacks and history have gathered. The order of samples is a
+//! function of seed and epoch, and the schedule one of the step, so neither has any state to save.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use cairn_nn::codec::{self, Kind};
+use cairn_tensor::{Rng, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::History;
+use crate::{Error, Result, State};
+
+/// Where and how often.
+#[derive(Debug, Clone)]
+pub(super) struct Checkpoint {
+    pub(super) path: PathBuf,
+    pub(super) steps: u64,
+}
+
+/// The settings that fix the order of samples: a run resumed under others would be another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) samples: usize,
+    pub(super) batch_size: usize,
+    pub(super) shuffle: bool,
+    pub(super) seed: u64,
+    pub(super) accumulate: usize,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The epoch to go on with, from 1.
+    pub(super) epoch: usize,
+    /// Batches of it that are done.
+    pub(super) batches: usize,
+    /// Steps of the optimiser in all.
+    pub(super) steps: u64,
+}
+
+/// The content of a file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) plan: Plan,
+    pub(super) position: Position,
+    /// Whether a callback has ended the run.
+    pub(super) stopped: bool,
+    /// The learning rate that the schedule's factor is of.
+    pub(super) rate: f64,
+    pub(super) rng: Rng,
+    pub(super) model: BTreeMap<String, Tensor>,
+    pub(super) optimizer: State,
+    /// Loss and metrics of the epoch that has begun.
+    pub(super) running: Vec<State>,
+    pub(super) callbacks: Vec<State>,
+    pub(super) history: History,
+}
+
+impl Checkpoint {
+    pub(super) fn write(&self, saved: &Saved) -> Result<()> {
+        let bytes = codec::encode(Kind::Training, saved).map_err(|why| Error::bad_file(&self.path, why))?;
+        Ok(codec::write_atomically(&self.path, &bytes)?)
+    }
+
+    /// What the file holds; nothing if there is none.
+    pub(super) fn read(&self, plan: &Plan) -> Result<Option<Saved>> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file(&self.path)(error)),
+        };
+        let bad = |why| Error::bad_file(&self.path, why);
+        let saved: Saved = codec::decode(Kind::Training, &bytes).map_err(bad)?;
+        if saved.plan != *plan {
+            return Err(bad(format!("it is of a run with {:?}, this one has {plan:?}", saved.plan)));
+        }
+        Ok(Some(saved))
+    }
+}

@@ -1,0 +1,259 @@
+//! Checkpoints of training: a run that was stopped, killed or could not write goes on to the same bits.
+//!
+//! Runs to be killed are processes of their own: this program, started again with only `run_to_the_end` to run, which does
+//! nothing unless it is told where by the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use cairn_datasets::{ImageDataset, synthetic};
+use cairn_nn::Activation::Relu;
+use cairn_nn::{
+    BatchNorm, Dense, Dropout, Module, Sequential, SparseCategoricalCrossentropy, load_weights, save_weights,
+};
+use cairn_optim::schedules::Cosine;
+use cairn_optim::{
+    Accuracy, Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau,
+    Result, Sgd, Trainer,
+};
+use cairn_tensor::{Tensor, rng};
+use proptest::prelude::*;
+
+const FOLDER: &str = "CAIRN_TEST_RESUME_FOLDER";
+
+fn data() -> ImageDataset {
+    synthetic::digits(600, 3).unwrap().flatten()
+}
+
+fn model() -> Sequential {
+    Sequential::new([784])
+        .add(Dense::new(16).activation(Relu))
+        .add(BatchNorm::new())
+        .add(Dropout::new(0.3))
+        .add(Dense::new(10))
+        .build(&mut rng(5))
+        .unwrap()
+}
+
+fn trainer() -> Trainer<Tensor<u32>> {
+    Trainer::new(Adam::new(0.003), SparseCategoricalCrossentropy).metric(Accuracy)
+}
+
+fn fit<'a>() -> Fit<'a, Tensor, Tensor<u32>> {
+    Fit::epochs(3).batch_size(20).accumulate(2).seed(9).schedule(Cosine::new(50)).clip_norm(1.0).quiet()
+}
+
+/// Everything of a history but the seconds.
+fn values(history: &History) -> Vec<Vec<(String, f64)>> {
+    history.epochs().iter().map(|epoch| epoch.values.clone()).collect()
+}
+
+fn uninterrupted() -> (BTreeMap<String, Tensor>, History) {
+    let mut model = model();
+    let history = trainer().fit(&mut model, &data(), fit()).unwrap();
+    (model.state(), history)
+}
+
+/// Stands for whatever may end a program after some batches.
+struct Interrupt {
+    after: usize,
+    seen: usize,
+}
+
+impl Callback for Interrupt {
+    fn on_batch(&mut self, _: &Batch, _: &mut Control<'_>) -> Result<()> {
+        self.seen += 1;
+        if self.seen == self.after { Err(Error::BadState("interrupted".into())) } else { Ok(()) }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// Wherever a run of 90 batches ends, in the middle of a step, an epoch, or twice.
+    #[test]
+    fn an_interrupted_run_ends_with_the_same_bits(first in 1..90usize, second in 1..90usize, every in 1..9u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.cairn");
+        let (state, history) = uninterrupted();
+        for after in [first, second, usize::MAX] {
+            let mut model = model();
+            let fit = fit().checkpoint(&path, every).resume().callback(Interrupt { after, seen: 0 });
+            let Ok(found) = trainer().fit(&mut model, &data(), fit) else { continue };
+            prop_assert_eq!(model.state(), state.clone());
+            prop_assert_eq!(values(&found), values(&history));
+        }
+    }
+}
+
+#[test]
+fn callbacks_and_metrics_are_resumed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.cairn");
+    // Rates so high that the loss goes up and down.
+    let run = |path: Option<&Path>, after: usize| {
+        let mut model = model();
+        let mut trainer = Trainer::new(Sgd::new(0.8).momentum(0.9), SparseCategoricalCrossentropy);
+        let mut average = Ema::new(0.9);
+        let fit = Fit::epochs(12)
+            .batch_size(50)
+            .validation_split(0.25)
+            .callback(Interrupt { after, seen: 0 })
+            .callback(EarlyStopping::new(Goal::low("val_loss"), 3))
+            .callback(ReduceOnPlateau::new(Goal::low("val_loss")).patience(0).factor(0.5))
+            .callback(&mut average)
+            .quiet();
+        let fit = match path {
+            Some(path) => fit.checkpoint(path, 1).resume(),
+            None => fit,
+        };
+        let history = trainer.fit(&mut model, &data(), fit)?;
+        let rate = trainer.optimizer().learning_rate();
+        Ok::<_, Error>((model.state(), values(&history), rate, average.state()))
+    };
+    let whole = run(None, usize::MAX).unwrap();
+    assert!(whole.2 < 0.8, "the rate was lowered");
+    let resumed = (0..).find_map(|_| run(Some(&path), 7).ok()).unwrap();
+    assert_eq!(resumed, whole);
+    // A run that is over stays so.
+    assert_eq!(run(Some(&path), usize::MAX).unwrap(), whole);
+}
+
+#[test]
+fn files_of_other_runs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.cairn");
+    let go = |fit: Fit<'_, Tensor, Tensor<u32>>| {
+        trainer().fit(&mut model(), &data(), fit.checkpoint(&path, 10).resume())
+    };
+    go(fit()).unwrap();
+    let message = |result: Result<History>| result.unwrap_err().to_string();
+    assert!(message(go(fit().batch_size(30))).contains("batch_size: 20"));
+    assert!(message(go(fit().seed(1))).contains("seed: 9"));
+    assert!(message(go(fit().callback(Ema::new(0.9)))).contains("0 callbacks"));
+    let mut other = Trainer::new(Sgd::new(0.1), SparseCategoricalCrossentropy);
+    let again = fit().checkpoint(&path, 10).resume();
+    assert!(message(other.fit(&mut model(), &data(), again)).contains("`adam`"));
+    // Longer than before, it goes on.
+    let longer = Fit::epochs(4).batch_size(20).accumulate(2).seed(9).quiet();
+    assert_eq!(go(longer).unwrap().epochs().len(), 4);
+    // Damaged anywhere, or another kind of file.
+    let bytes = fs::read(&path).unwrap();
+    for at in [0, 9, 13, 20, 40, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        assert!(go(fit()).is_err(), "byte {at}");
+    }
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(go(fit()).is_err());
+    model().save(&path).unwrap();
+    assert!(go(fit()).is_err());
+    assert!(trainer().fit(&mut model(), &data(), fit().resume()).is_err(), "nothing to resume from");
+}
+
+/// The run that is killed; a part of the other tests.
+#[test]
+fn run_to_the_end() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let mut model = model();
+    let fit = fit().checkpoint(folder.join("run.cairn"), 1).resume();
+    trainer().fit(&mut model, &data(), fit).unwrap();
+    save_weights(&model, folder.join("end.cairn")).unwrap();
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", "run_to_the_end"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Kills runs at random moments, as often as is asked for, and looks at the model of each that came to its end.
+fn kill(times: usize) {
+    let (state, _) = uninterrupted();
+    let folder = tempfile::tempdir().unwrap();
+    let at_end = |mut child: Child| {
+        assert!(child.wait().unwrap().success());
+        let mut model = model();
+        load_weights(&mut model, folder.path().join("end.cairn")).unwrap();
+        assert_eq!(model.state(), state);
+    };
+    let moments = Tensor::<f32>::uniform([times], 0.0, 1.0, &mut rng(17)).unwrap();
+    let (mut killed, mut ends, mut checkpoints) = (0, 0, 0);
+    while killed < times {
+        let mut child = command(folder.path()).spawn().unwrap();
+        // From before the first checkpoint to after the last.
+        thread::sleep(Duration::from_secs_f32(0.3 * moments.get(&[killed]).unwrap()));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+            let status = child.wait().unwrap();
+            checkpoints += usize::from(!status.success() && folder.path().join("run.cairn").exists());
+            continue;
+        }
+        at_end(child);
+        ends += 1;
+        fs::remove_file(folder.path().join("run.cairn")).unwrap();
+        fs::remove_file(folder.path().join("end.cairn")).unwrap();
+    }
+    at_end(command(folder.path()).spawn().unwrap());
+    println!("{killed} killed, {checkpoints} of them with a checkpoint; {} runs to the end", ends + 1);
+    assert!(checkpoints > times / 10, "{checkpoints}");
+}
+
+#[test]
+fn killed_runs_end_with_the_same_bits() {
+    kill(10);
+}
+
+#[test]
+#[ignore = "takes a minute: cargo test -p cairn-optim --test resume -- --ignored"]
+fn runs_killed_200_times_end_with_the_same_bits() {
+    kill(200);
+}
+
+/// With a limit on the size of files, as of a full disk, the first write that does not fit fails.
+#[test]
+#[cfg(unix)]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.cairn");
+    let interrupted = fit().checkpoint(&path, 3).callback(Interrupt { after: 20, seen: 0 });
+    trainer().fit(&mut model(), &data(), interrupted).unwrap_err();
+    let before = fs::read(&path).unwrap();
+    let limited = Command::new("sh")
+        // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
+        .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "run_with_a_full_disk"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&limited.stdout).into_owned();
+    assert!(limited.status.success(), "{text}");
+    assert_eq!(fs::read(&path).unwrap(), before, "the checkpoint before is still there");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["run.cairn"], "nothing half written is left");
+    // With room again, the run goes on from there.
+    let mut model = model();
+    let again = fit().checkpoint(&path, 3).resume().callback(Interrupt { after: usize::MAX, seen: 0 });
+    trainer().fit(&mut model, &data(), again).unwrap();
+    assert_eq!(model.state(), uninterrupted().0);
+}
+
+/// A part of the test above.
+#[test]
+fn run_with_a_full_disk() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let interrupt = Interrupt { after: usize::MAX, seen: 0 };
+    let fit = fit().checkpoint(folder.join("run.cairn"), 3).resume().callback(interrupt);
+    let error = trainer().fit(&mut model(), &data(), fit).unwrap_err();
+    assert!(matches!(&error, Error::Model(cairn_nn::Error::File { .. })), "{error}");
+}
