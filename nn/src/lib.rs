@@ -60,6 +60,7 @@ mod activation;
 mod codec;
 mod context;
 mod error;
+pub mod exchange;
 pub mod explain;
 mod file;
 mod init;

@@ -23,7 +23,7 @@ const STEPS: &[Step] = &[
     Step { arguments: &["test", "--workspace"], variable: None },
     // What lies behind features.
     Step {
-        arguments: &["test", "-p", "cairn-tensor", "-p", "cairn-autograd", "--all-features"],
+        arguments: &["test", "-p", "cairn-tensor", "-p", "cairn-autograd", "-p", "cairn-nn", "--all-features"],
         variable: None,
     },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
