@@ -63,6 +63,7 @@ mod error;
 pub mod exchange;
 pub mod explain;
 mod file;
+mod frozen;
 mod init;
 mod layers;
 pub mod layouts;
@@ -76,6 +77,7 @@ pub use activation::Activation;
 pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
+pub use frozen::{Frozen, Scratch};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,

@@ -27,6 +27,7 @@
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`normalize`] | statistics of columns and maps with them |
 //! | [`gemm`] | the one entry for matrix products |
+//! | [`gemv`] | products of one row, for [`gemm`] |
 
 pub(crate) mod buffer;
 pub(crate) mod conv;
@@ -37,6 +38,7 @@ pub(crate) mod factor;
 #[cfg(feature = "faer")]
 pub(crate) mod faer_view;
 pub(crate) mod gemm;
+mod gemv;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;
