@@ -70,6 +70,7 @@ pub mod layouts;
 mod loss;
 mod model;
 mod module;
+pub mod onnx;
 mod sequential;
 mod summary;
 

@@ -24,7 +24,7 @@ pub use dense::{Dense, Linear};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
-pub(crate) use operation::{Operation, Step};
+pub(crate) use operation::{Operation, Step, layer_steps};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
