@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cairn_nn::exchange::Weights;
 use cairn_nn::{Activation::Relu, BatchNorm, Conv2d, Dense, Flatten, Module, Sequential};
-use cairn_tensor::rng;
+use cairn_tensor::{Tensor, rng};
 use peak_alloc::PeakAlloc;
 
 /// The splitmix64 sequence.
@@ -115,7 +115,7 @@ fn attack(
 }
 
 fn safetensors(count: usize) {
-    let total = |weights: Weights| weights.tensors.values().map(|tensor| tensor.len()).sum();
+    let total = |weights: Weights| weights.tensors.values().map(Tensor::len).sum();
     attack(
         "model.safetensors",
         count,
@@ -168,7 +168,7 @@ fn a_hundred_thousand_mutations() {
 
 #[cfg(feature = "npz")]
 mod archives {
-    use super::{Draw, Weights, attack, fs, model};
+    use super::{Draw, Tensor, Weights, attack, fs, model};
 
     /// A zip archive of one uncompressed file with the right checksum: what is wrong is inside.
     fn stored(name: &str, content: &[u8]) -> Vec<u8> {
@@ -184,7 +184,7 @@ mod archives {
     }
 
     pub(super) fn both(count: usize) {
-        let total = |weights: Weights| weights.tensors.values().map(|tensor| tensor.len()).sum();
+        let total = |weights: Weights| weights.tensors.values().map(Tensor::len).sum();
         let read = |path: &std::path::Path| Weights::read_npz(path).ok().map(total);
         // What is unpacked, converted, and the tables of the decompressor.
         let most = |size: usize| 2 * (16 * size + (1 << 20)) + (1 << 18);
@@ -193,7 +193,7 @@ mod archives {
 
         let folder = tempfile::tempdir().unwrap();
         let npy = folder.path().join("x.npy");
-        cairn_tensor::Tensor::<f32>::ones([30, 20]).unwrap().write_npy(&npy).unwrap();
+        Tensor::<f32>::ones([30, 20]).unwrap().write_npy(&npy).unwrap();
         let content = fs::read(&npy).unwrap();
         let inside = |bytes: &mut Vec<u8>, draw: &mut Draw| {
             *bytes = stored("x.npy", &super::mutate(&content, draw));

@@ -1,18 +1,5 @@
-//! A `Sequential`'s values as PyTorch and Keras name and lay them out.
-//!
-//! | | Cairn | PyTorch | Keras |
-//! |---|---|---|---|
-//! | name | `layer.value` | `layer.value` | `layer/value` |
-//! | dense `weight` | `[inputs, outputs]` | `[outputs, inputs]` | `kernel`, as Cairn |
-//! | convolution `weight` | `[height, width, channels, filters]` | `[filters, channels, height, width]` | `kernel`, as Cairn |
-//! | transposed convolution `weight` | `[height, width, filters, channels]` | `[channels, filters, height, width]` | `kernel`, as Cairn |
-//! | normalisation | `weight` `bias` `running_mean` `running_var` | as Cairn | `gamma` `beta` `moving_mean` `moving_variance` |
-//! | after `Flatten` of an image | features by row, column, channel | by channel, row, column | as Cairn |
-//!
-//! The layer is the model's name for it; Keras may put the models' names around it in front (`sequential/dense/kernel`).
-//! PyTorch's own numbers become names by
-//! [`name_numbered`](super::Weights::name_numbered), any others by [`rename`](super::Weights::rename). PyTorch's
-//! `num_batches_tracked` is a counter, which reading leaves out.
+//! A `Sequential`'s values as PyTorch and Keras name and lay them out: by layer, since neither names nor shapes alone say
+//! which axes to turn.
 
 use cairn_tensor::Tensor;
 
@@ -23,6 +10,20 @@ use crate::sequential::Named;
 use crate::{Error, Layer, Part, Result, Sequential, Visitor};
 
 /// Whose names and order of axes.
+///
+/// | | Cairn | PyTorch | Keras |
+/// |---|---|---|---|
+/// | name | `layer.value` | `layer.value` | `layer/value` |
+/// | dense `weight` | `[inputs, outputs]` | `[outputs, inputs]` | `kernel`, as Cairn |
+/// | convolution `weight` | `[height, width, channels, filters]` | `[filters, channels, height, width]` | `kernel`, as Cairn |
+/// | transposed convolution `weight` | `[height, width, filters, channels]` | `[channels, filters, height, width]` | `kernel`, as Cairn |
+/// | normalisation | `weight` `bias` `running_mean` `running_var` | as Cairn | `gamma` `beta` `moving_mean` `moving_variance` |
+/// | after `Flatten` of an image | features by row, column, channel | by channel, row, column | as Cairn |
+///
+/// The layer is the model's name for it; Keras may put the models' names around it in front (`sequential/dense/kernel`).
+/// PyTorch's own numbers become names by
+/// [`name_numbered`](super::Weights::name_numbered), any others by [`rename`](super::Weights::rename). PyTorch's
+/// `num_batches_tracked` is a counter, which reading leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -83,7 +84,7 @@ struct Rule {
 }
 
 impl Sequential {
-    /// The model's values in another library's names and layout; the table is at [`Dialect`]'s module.
+    /// The model's values in another library's names and layout; the table is at [`Dialect`].
     ///
     /// ```
     /// use cairn_nn::exchange::Dialect;

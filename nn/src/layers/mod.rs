@@ -1,7 +1,8 @@
 //! Layers, each in a file with its two faces: the description that goes into a [`Sequential`](crate::Sequential), with
 //! sizes yet unknown, and the module with parameters that it becomes.
 //!
-//! To add one: a file here with both, and a line in [`Spec`] (what can be described and saved) below.
+//! To add one: a file here with both, a line in [`Spec`] (what can be described and saved) below, and one in [`operation`]
+//! (what it computes in use: for freezing, export and the counting of operations).
 
 mod conv;
 mod dense;

@@ -56,13 +56,13 @@ impl Graph {
     }
 
     /// Applies an operator to the value, with further operands.
-    fn node(&mut self, operator: &str, operands: &[String], attributes: Attributes) {
+    fn node(&mut self, operator: &str, operands: &[String], attributes: &[(&str, Attribute)]) {
         let inputs = [std::slice::from_ref(&self.value), operands].concat();
-        self.value = self.result(operator, &inputs, &attributes);
+        self.value = self.result(operator, &inputs, attributes);
     }
 
     /// Adds an operator that is not next in the flow; the name of what it gives.
-    fn result(&mut self, operator: &str, inputs: &[String], attributes: &Attributes) -> String {
+    fn result(&mut self, operator: &str, inputs: &[String], attributes: &[(&str, Attribute)]) -> String {
         let name = format!("{}/{}_{}", self.layer, operator, self.nodes.len());
         self.nodes.push(proto::node(operator, &name, inputs, &name, attributes));
         name
@@ -104,7 +104,7 @@ impl Graph {
     }
 
     fn turn(&mut self, order: Vec<i64>) {
-        self.node("Transpose", &[], vec![("perm", Attribute::Ints(order))]);
+        self.node("Transpose", &[], &[("perm", Attribute::Ints(order))]);
         self.channels_first = !self.channels_first;
     }
 
@@ -112,7 +112,7 @@ impl Graph {
     fn reshape(&mut self, item: &[usize]) {
         let sizes: Vec<i64> = [0].into_iter().chain(item.iter().map(|&size| size as i64)).collect();
         let shape = self.integers("shape", &sizes);
-        self.node("Reshape", &[shape], vec![]);
+        self.node("Reshape", &[shape], &[]);
     }
 
     /// `[channels]` shaped so that it meets the channels of the value.
@@ -133,17 +133,17 @@ impl Graph {
             Operation::Conv { weight, bias, window, groups } => {
                 let filters = weight.permute([3, 2, 0, 1])?;
                 let attributes = sliding(&weight.shape()[..2], window, Some(*groups));
-                self.convolution("Conv", &filters, bias.as_ref(), attributes);
+                self.convolution("Conv", &filters, bias.as_ref(), &attributes);
             }
             Operation::ConvTranspose { weight, bias, window, extra, groups } => {
                 let filters = weight.permute([3, 2, 0, 1])?;
                 let mut attributes = sliding(&weight.shape()[..2], window, Some(*groups));
                 attributes.push(("output_padding", ints(extra)));
-                self.convolution("ConvTranspose", &filters, bias.as_ref(), attributes);
+                self.convolution("ConvTranspose", &filters, bias.as_ref(), &attributes);
             }
             Operation::MaxPool { size, window } => {
                 self.channels_first();
-                self.node("MaxPool", &[], sliding(size, window, None));
+                self.node("MaxPool", &[], &sliding(size, window, None));
             }
             Operation::AvgPool { size, window, count_padding } => {
                 self.channels_first();
@@ -151,7 +151,7 @@ impl Graph {
                 // Windows of the mean are not dilated in this operator set, nor by any layer.
                 attributes.retain(|(name, _)| *name != "dilations");
                 attributes.push(("count_include_pad", Attribute::Int((*count_padding).into())));
-                self.node("AveragePool", &[], attributes);
+                self.node("AveragePool", &[], &attributes);
             }
             Operation::AdaptiveAvgPool(output) => self.adaptive(&step.input, *output)?,
             Operation::GlobalMean => self.global("ReduceMean"),
@@ -160,7 +160,7 @@ impl Graph {
                 self.channels_first();
                 let named = [("scale", scale), ("shift", shift), ("mean", mean), ("variance", variance)];
                 let operands = named.map(|(name, values)| self.floats(name, values));
-                self.node("BatchNormalization", &operands, vec![("epsilon", Attribute::Float(*epsilon))]);
+                self.node("BatchNormalization", &operands, &[("epsilon", Attribute::Float(*epsilon))]);
             }
             Operation::GroupNorm { groups, scale, shift, epsilon } => {
                 self.group_norm(&step.input, *groups, [scale, shift], *epsilon)?;
@@ -179,12 +179,12 @@ impl Graph {
         let weight = self.floats("weight", weight);
         let bias = bias.map(|bias| self.floats("bias", bias));
         if self.rank == 1 {
-            self.node("Gemm", &[Some(weight), bias].into_iter().flatten().collect::<Vec<_>>(), vec![]);
+            self.node("Gemm", &[Some(weight), bias].into_iter().flatten().collect::<Vec<_>>(), &[]);
             return;
         }
-        self.node("MatMul", &[weight], vec![]);
+        self.node("MatMul", &[weight], &[]);
         if let Some(bias) = bias {
-            self.node("Add", &[bias], vec![]);
+            self.node("Add", &[bias], &[]);
         }
     }
 
@@ -193,7 +193,7 @@ impl Graph {
         operator: &str,
         filters: &Tensor,
         bias: Option<&Tensor>,
-        attributes: Attributes,
+        attributes: &[(&str, Attribute)],
     ) {
         self.channels_first();
         let mut operands = vec![self.floats("weight", filters)];
@@ -204,47 +204,47 @@ impl Graph {
     fn activation(&mut self, activation: Activation) {
         let float = |name, value| vec![(name, Attribute::Float(value))];
         match activation {
-            Activation::Relu => self.node("Relu", &[], vec![]),
-            Activation::LeakyRelu(slope) => self.node("LeakyRelu", &[], float("alpha", slope)),
-            Activation::Elu(alpha) => self.node("Elu", &[], float("alpha", alpha)),
+            Activation::Relu => self.node("Relu", &[], &[]),
+            Activation::LeakyRelu(slope) => self.node("LeakyRelu", &[], &float("alpha", slope)),
+            Activation::Elu(alpha) => self.node("Elu", &[], &float("alpha", alpha)),
             // The operator's defaults are the constants of the paper.
-            Activation::Selu => self.node("Selu", &[], vec![]),
-            Activation::Softplus => self.node("Softplus", &[], vec![]),
-            Activation::Tanh => self.node("Tanh", &[], vec![]),
-            Activation::Sigmoid => self.node("Sigmoid", &[], vec![]),
+            Activation::Selu => self.node("Selu", &[], &[]),
+            Activation::Softplus => self.node("Softplus", &[], &[]),
+            Activation::Tanh => self.node("Tanh", &[], &[]),
+            Activation::Sigmoid => self.node("Sigmoid", &[], &[]),
             Activation::Softmax => {
                 self.channels_last();
-                self.node("Softmax", &[], vec![("axis", Attribute::Int(-1))]);
+                self.node("Softmax", &[], &[("axis", Attribute::Int(-1))]);
             }
             Activation::Silu => {
                 let x = self.value.clone();
-                self.node("Sigmoid", &[], vec![]);
-                self.node("Mul", &[x], vec![]);
+                self.node("Sigmoid", &[], &[]);
+                self.node("Mul", &[x], &[]);
             }
             // x (1 + erf(x / √2)) / 2; the operator `Gelu` came with opset 20.
             Activation::Gelu => {
                 let x = self.value.clone();
                 let (root, one, half) = (self.scalar(FRAC_1_SQRT_2), self.scalar(1.0), self.scalar(0.5));
-                self.node("Mul", &[root], vec![]);
-                self.node("Erf", &[], vec![]);
-                self.node("Add", &[one], vec![]);
-                self.node("Mul", &[x], vec![]);
-                self.node("Mul", &[half], vec![]);
+                self.node("Mul", &[root], &[]);
+                self.node("Erf", &[], &[]);
+                self.node("Add", &[one], &[]);
+                self.node("Mul", &[x], &[]);
+                self.node("Mul", &[half], &[]);
             }
             // x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
             Activation::GeluTanh => {
                 let x = self.value.clone();
                 let (one, half) = (self.scalar(1.0), self.scalar(0.5));
                 let (cubic, root) = (self.scalar(0.044_715), self.scalar((2.0 / PI).sqrt()));
-                self.node("Mul", std::slice::from_ref(&x), vec![]);
-                self.node("Mul", &[cubic], vec![]);
-                self.node("Add", std::slice::from_ref(&one), vec![]);
-                self.node("Mul", std::slice::from_ref(&x), vec![]);
-                self.node("Mul", &[root], vec![]);
-                self.node("Tanh", &[], vec![]);
-                self.node("Add", &[one], vec![]);
-                self.node("Mul", &[x], vec![]);
-                self.node("Mul", &[half], vec![]);
+                self.node("Mul", std::slice::from_ref(&x), &[]);
+                self.node("Mul", &[cubic], &[]);
+                self.node("Add", std::slice::from_ref(&one), &[]);
+                self.node("Mul", std::slice::from_ref(&x), &[]);
+                self.node("Mul", &[root], &[]);
+                self.node("Tanh", &[], &[]);
+                self.node("Add", &[one], &[]);
+                self.node("Mul", &[x], &[]);
+                self.node("Mul", &[half], &[]);
             }
         }
     }
@@ -261,15 +261,15 @@ impl Graph {
         let rows = self.floats("rows", &means(height, output[0])?);
         let columns = self.floats("columns", &means(width, output[1])?.t()?);
         let x = self.value.clone();
-        self.value = self.result("MatMul", &[rows, x], &vec![]);
-        self.node("MatMul", &[columns], vec![]);
+        self.value = self.result("MatMul", &[rows, x], &[]);
+        self.node("MatMul", &[columns], &[]);
         Ok(())
     }
 
     fn global(&mut self, operator: &str) {
         let last = self.rank as i64;
         let places: Vec<i64> = if self.channels_first { (2..=last).collect() } else { (1..last).collect() };
-        self.node(operator, &[], vec![("axes", Attribute::Ints(places)), ("keepdims", Attribute::Int(0))]);
+        self.node(operator, &[], &[("axes", Attribute::Ints(places)), ("keepdims", Attribute::Int(0))]);
     }
 
     /// Groups as the channels of an instance normalisation; the operator `GroupNormalization` came with opset 18.
@@ -284,13 +284,13 @@ impl Graph {
         self.reshape(&[groups, input.count() / groups]);
         let (ones, zeros) = (Tensor::ones([groups])?, Tensor::zeros([groups])?);
         let operands = [self.floats("ones", &ones), self.floats("zeros", &zeros)];
-        self.node("InstanceNormalization", &operands, vec![("epsilon", Attribute::Float(epsilon))]);
+        self.node("InstanceNormalization", &operands, &[("epsilon", Attribute::Float(epsilon))]);
         let (channels, places) = (input[input.rank() - 1], &input[..input.rank() - 1]);
         self.reshape(&[&[channels], places].concat());
         let (scale, shift) = (self.by_channel(scale)?, self.by_channel(shift)?);
         let (scale, shift) = (self.floats("scale", &scale), self.floats("shift", &shift));
-        self.node("Mul", &[scale], vec![]);
-        self.node("Add", &[shift], vec![]);
+        self.node("Mul", &[scale], &[]);
+        self.node("Add", &[shift], &[]);
         Ok(())
     }
 
@@ -302,7 +302,7 @@ impl Graph {
             [0, above, left, 0, 0, below, right, 0]
         };
         let pads = self.integers("pads", &pads);
-        self.node("Pad", &[pads], vec![]);
+        self.node("Pad", &[pads], &[]);
     }
 
     fn enlarge(&mut self, factor: [usize; 2], how: Resize) -> Result<()> {
@@ -321,7 +321,7 @@ impl Graph {
             ],
         };
         // No region of interest.
-        self.node("Resize", &[String::new(), scales], attributes);
+        self.node("Resize", &[String::new(), scales], &attributes);
         Ok(())
     }
 }

@@ -15,17 +15,12 @@ const MOST_LANES: usize = 16;
 
 /// `out += x weight`, or `out = x weight`; row `i` of `weight` are the `out.len()` elements from `i * row_step` on.
 pub(crate) fn gemv<T: Float>(x: &[T], weight: &[T], row_step: usize, out: &mut [T], accumulate: bool) {
-    let Some(last) = x.len().checked_sub(1) else {
-        return if accumulate {
-        } else {
-            out.fill(T::ZERO)
-        };
-    };
-    let reach = last.checked_mul(row_step).and_then(|start| start.checked_add(out.len()));
-    assert!(reach.is_some_and(|reach| reach <= weight.len()), "rows lie outside the matrix");
     if !accumulate {
         out.fill(T::ZERO);
     }
+    let Some(last) = x.len().checked_sub(1) else { return };
+    let reach = last.checked_mul(row_step).and_then(|start| start.checked_add(out.len()));
+    assert!(reach.is_some_and(|reach| reach <= weight.len()), "rows lie outside the matrix");
     dispatch(Row { x, weight, row_step, out });
 }
 
