@@ -55,6 +55,12 @@ pub enum Error {
     /// Named values that are not those of the model.
     #[error("the values do not fit the model: {0}")]
     StateMismatch(String),
+    /// Something that there is no rule for: a kind of layer in another library's layout, say.
+    #[error("no rule for {what}")]
+    Unsupported {
+        /// What it is.
+        what: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File {

@@ -61,14 +61,17 @@ mod activation;
 pub mod codec;
 mod context;
 mod error;
+pub mod exchange;
 pub mod explain;
 mod file;
+mod frozen;
 mod init;
 mod layers;
 pub mod layouts;
 mod loss;
 mod model;
 mod module;
+pub mod onnx;
 mod sequential;
 mod summary;
 
@@ -77,6 +80,7 @@ pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use file::{load_weights, save_weights};
+pub use frozen::{Frozen, Scratch};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,

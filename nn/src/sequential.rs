@@ -43,6 +43,15 @@ pub(crate) struct Named {
     pub(crate) output: Shape,
 }
 
+impl Named {
+    /// Whether the layer has parameters or buffers.
+    pub(crate) fn has_values(&self) -> bool {
+        let mut any = false;
+        self.layer.visit(&mut Visitor::new(&mut |_, _| any = true));
+        any
+    }
+}
+
 /// The description of a [`Sequential`].
 #[derive(Debug, Clone)]
 pub struct SequentialBuilder {

@@ -1,7 +1,13 @@
-//! The table of a model's layers.
+//! The table of a model's layers, with what each costs.
+//!
+//! Memory is that of parameters and buffers, four bytes a value. Operations are floating-point operations of a forward pass
+//! for one sample: a multiply-add of a dense layer or convolution counts as two, taps on padding included; bias,
+//! activation, normalisation and pooling, which cost little beside, are not counted. That is how PyTorch's
+//! `FlopCounterMode` counts.
 
 use std::fmt;
 
+use crate::layers::{Step, layer_steps};
 use crate::{Layer, Module as _, Part, Sequential, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
@@ -13,6 +19,11 @@ pub struct Summary {
     pub parameters: usize,
     /// Those that are not frozen.
     pub trainable: usize,
+    /// Bytes of parameters and buffers.
+    pub bytes: usize,
+    /// Floating-point operations of a forward pass for one sample, where they are known of every layer: two for each
+    /// multiply-add of dense layers and convolutions.
+    pub flops: Option<u64>,
 }
 
 /// One line of a [`Summary`].
@@ -26,6 +37,10 @@ pub struct LayerSummary {
     pub weights: String,
     /// Parameter values.
     pub parameters: usize,
+    /// Bytes of parameters and buffers.
+    pub bytes: usize,
+    /// Floating-point operations of a forward pass for one sample, as in [`Summary::flops`]; `None` where it is not known.
+    pub flops: Option<u64>,
 }
 
 impl Sequential {
@@ -38,21 +53,34 @@ impl Sequential {
     /// # Ok::<(), cairn_nn::Error>(())
     /// ```
     pub fn summary(&self) -> Summary {
-        let layers = self
+        let mut input = &self.input;
+        let layers: Vec<_> = self
             .layers
             .iter()
-            .map(|named| LayerSummary {
-                layer: format!("{} ({})", named.name, named.spec.kind()),
-                output: named
-                    .output
-                    .iter()
-                    .fold("(None".into(), |text: String, size| format!("{text}, {size}"))
-                    + ")",
-                weights: weights(&*named.layer),
-                parameters: named.layer.parameter_count(),
+            .map(|named| {
+                let steps = layer_steps(named, input).ok();
+                input = &named.output;
+                LayerSummary {
+                    layer: format!("{} ({})", named.name, named.spec.kind()),
+                    output: named
+                        .output
+                        .iter()
+                        .fold("(None".into(), |text: String, size| format!("{text}, {size}"))
+                        + ")",
+                    weights: weights(&*named.layer),
+                    parameters: named.layer.parameter_count(),
+                    bytes: named.layer.state().values().map(|value| 4 * value.len()).sum(),
+                    flops: steps.map(|steps| steps.iter().map(Step::flops).sum()),
+                }
             })
             .collect();
-        Summary { layers, parameters: self.parameter_count(), trainable: self.trainable_count() }
+        Summary {
+            parameters: self.parameter_count(),
+            trainable: self.trainable_count(),
+            bytes: layers.iter().map(|layer| layer.bytes).sum(),
+            flops: layers.iter().map(|layer| layer.flops).sum(),
+            layers,
+        }
     }
 }
 
@@ -71,22 +99,63 @@ fn weights(layer: &dyn Layer) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |title: &str, of: fn(&LayerSummary) -> usize| {
-            self.layers.iter().map(of).chain([title.len()]).max().unwrap_or(0)
+        let head =
+            ["Layer (kind)", "Output shape", "Weights", "Parameters", "Memory", "FLOPs"].map(String::from);
+        let row = |layer: &LayerSummary| {
+            let LayerSummary { layer, output, weights, parameters, bytes, flops } = layer.clone();
+            [layer, output, weights, parameters.to_string(), size(bytes), count(flops)]
         };
-        let first = width("Layer (kind)", |l| l.layer.len());
-        let second = width("Output shape", |l| l.output.len());
-        let third = width("Weights", |l| l.weights.len());
-        let rule = "─".repeat(first + second + third + 6 + 12);
-        let [a, b, c] = ["Layer (kind)", "Output shape", "Weights"];
-        writeln!(f, "{a:first$}  {b:second$}  {c:third$}  {:>12}", "Parameters")?;
+        let rows: Vec<[String; 6]> = self.layers.iter().map(row).collect();
+        let widths: [usize; 6] = std::array::from_fn(|i| {
+            rows.iter().chain([&head]).map(|row| row[i].chars().count()).max().unwrap_or(0)
+        });
+        let line = |f: &mut fmt::Formatter<'_>, row: &[String; 6]| {
+            // Text begins, and numbers end, at the same column in every line.
+            let cells: [String; 6] = std::array::from_fn(|i| {
+                let (cell, width) = (&row[i], widths[i]);
+                if i < 3 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+            });
+            writeln!(f, "{}", cells.join("  ").trim_end())
+        };
+        let rule = "─".repeat(widths.iter().sum::<usize>() + 2 * 5);
+        line(f, &head)?;
         writeln!(f, "{rule}")?;
-        for layer in &self.layers {
-            let LayerSummary { layer, output, weights, parameters } = layer;
-            writeln!(f, "{layer:first$}  {output:second$}  {weights:third$}  {parameters:>12}")?;
+        for row in &rows {
+            line(f, row)?;
         }
         writeln!(f, "{rule}")?;
-        let kilobytes = self.parameters as f64 * 4.0 / 1024.0;
-        write!(f, "{} parameters ({kilobytes:.1} KiB), {} trainable", self.parameters, self.trainable)
+        write!(
+            f,
+            "{} parameters, {} trainable; {} of values; {} FLOPs a sample",
+            self.parameters,
+            self.trainable,
+            size(self.bytes),
+            count(self.flops)
+        )
     }
+}
+
+/// `12.5 KiB`
+fn size(bytes: usize) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} GiB")
+}
+
+/// `12.5 M`
+fn count(flops: Option<u64>) -> String {
+    let Some(flops) = flops else { return "?".into() };
+    let mut value = flops as f64;
+    for unit in ["", " k", " M", " G"] {
+        if value < 1000.0 {
+            return if unit.is_empty() { flops.to_string() } else { format!("{value:.1}{unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} T")
 }

@@ -5,8 +5,8 @@ use std::fs;
 use cairn_autograd::Var;
 use cairn_nn::Activation::{Relu, Sigmoid, Softmax, Tanh};
 use cairn_nn::{
-    Context, Dense, Dropout, Error, Flatten, Init, Model, Module, Sequential, SequentialBuilder,
-    binary_cross_entropy, cross_entropy,
+    BatchNorm, Context, Conv2d, ConvTranspose2d, Dense, Dropout, Error, Flatten, Init, Model, Module,
+    Sequential, SequentialBuilder, binary_cross_entropy, cross_entropy,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -29,6 +29,33 @@ fn sizes_are_inferred_and_the_summary_shows_them() {
     for line in ["flatten (flatten)  (None, 784)", "dense_1 (dense)", "50240", "50890 parameters"] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+/// The numbers are those of PyTorch's `FlopCounterMode` for the same layers on a batch of one.
+const FLOPS: [u64; 5] = [55_296, 0, 165_888, 0, 99_000];
+
+#[test]
+fn the_summary_counts_memory_and_operations() {
+    let model = Sequential::new([16, 12, 4])
+        .add(Conv2d::new(8, 3).same().groups(2).activation(Relu))
+        .add(BatchNorm::new())
+        .add(ConvTranspose2d::new(6, 3).stride(2))
+        .add(Flatten)
+        .add(Dense::new(10))
+        .build(&mut rng(0))
+        .unwrap();
+    let summary = model.summary();
+    let flops: Vec<_> = summary.layers.iter().map(|layer| layer.flops.unwrap()).collect();
+    assert_eq!(flops, FLOPS);
+    assert_eq!(summary.flops, Some(FLOPS.iter().sum()));
+    assert_eq!(summary.layers[1].bytes, 4 * 4 * 8);
+    assert_eq!(summary.layers[1].parameters, 2 * 8);
+    let text = summary.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    // Numbers end at the same column in every line.
+    let ends = |line: &&str| line.chars().count();
+    assert!(lines[2..7].iter().map(ends).all(|end| end == lines[0].chars().count()), "{text}");
+    println!("{text}");
 }
 
 #[test]

@@ -31,7 +31,7 @@
 //! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `count_true` (most with `_keepdim`) `argmax` `argmin` `sum_to` |
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `logsumexp` `cross_entropy`, with their gradients |
-//! | matrices | `matmul` `add_matmul` `linear` `dot` `outer` `einsum` `tril` `triu` |
+//! | matrices | `matmul` `add_matmul` `linear` `linear_row` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |

@@ -68,6 +68,46 @@ impl<T: Float> Tensor<T> {
             }
         })
     }
+
+    /// One row of [`linear`](Self::linear), with this as the weight, into memory that is there: a single answer takes none.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let weight = Tensor::from_vec(vec![1.0f32, -2.0, 3.0, -4.0], [2, 2])?;
+    /// let mut out = [0.0; 2];
+    /// weight.linear_row(&[1.0, 1.0], None, true, &mut out)?;
+    /// assert_eq!(out, [4.0, 0.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`linear`](Self::linear), where `out` must have as many elements as the weight has columns.
+    pub fn linear_row(&self, x: &[T], bias: Option<&Self>, relu: bool, out: &mut [T]) -> Result<()> {
+        let op = "linear_row";
+        if self.shape() != [x.len(), out.len()] {
+            let why = "the weight must be [numbers that go in, numbers that come out]";
+            return Err(Error::mismatch(op, &[x.len(), out.len()], self.shape(), why));
+        }
+        if let Some(bias) = bias {
+            if bias.shape() != [out.len()] {
+                let why = "the bias must have one value per output";
+                return Err(Error::mismatch(op, self.shape(), bias.shape(), why));
+            }
+            match bias.as_slice() {
+                Some(bias) => out.copy_from_slice(bias),
+                None => out.iter_mut().zip(bias.iter()).for_each(|(out, bias)| *out = bias),
+            }
+        }
+        let a = Mat { data: x, offset: 0, row_step: x.len() as isize, column_step: 1 };
+        let strides = self.strides();
+        let (data, offset) = (self.storage(), self.layout().offset);
+        let b = Mat { data, offset, row_step: strides[0], column_step: strides[1] };
+        gemm((1, x.len(), out.len()), a, b, out, bias.is_some());
+        if relu {
+            relu_in_place(out);
+        }
+        Ok(())
+    }
 }
 
 fn relu_in_place<T: Float>(out: &mut [T]) {

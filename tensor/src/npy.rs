@@ -54,7 +54,7 @@ impl<T: Element> Tensor<T> {
     /// [`Error::File`] when the file cannot be read, is no such file, is cut short, or holds another type.
     pub fn read_npy(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let read = || decode(&mut BufReader::new(File::open(path)?));
+        let read = || decode(&mut BufReader::new(File::open(path)?), u64::MAX);
         match read() {
             Ok(parts) => parts.tensor(),
             Err(problem) => Err(problem.at("read_npy", path)),
@@ -126,7 +126,17 @@ fn encode<T: Element>(x: &Tensor<T>, out: &mut impl Write) -> Result<(), Problem
     Ok(())
 }
 
-fn decode<T: Element>(input: &mut impl Read) -> Result<Parts<T>, Problem> {
+/// What stands before the elements.
+struct Header {
+    /// `<`, `>`, `|` or `=`.
+    order: String,
+    /// The type without the order: `f4`.
+    name: String,
+    column_major: bool,
+    shape: Vec<usize>,
+}
+
+fn decode_header(input: &mut impl Read) -> Result<Header, Problem> {
     let mut start = [0; 8];
     input.read_exact(&mut start)?;
     if start[..6] != *MAGIC {
@@ -158,17 +168,26 @@ fn decode<T: Element>(input: &mut impl Read) -> Result<Parts<T>, Problem> {
     let described = found("descr")?.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
     let described = described.map(|(name, _)| name).ok_or_else(|| Problem::new("structured elements"))?;
     let (order, name) = described.split_at_checked(1).unwrap_or_default();
-    if name != type_name::<T>()? || !["<", ">", "|", "="].contains(&order) {
-        return Err(Problem::new(format!("the elements are {described}, not {}", T::DTYPE)));
-    }
     let column_major = found("fortran_order")?.starts_with("True");
     let sizes = found("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
     let (sizes, _) = sizes.ok_or_else(|| Problem::new("the header's shape cannot be read"))?;
     let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape: Result<Vec<usize>, _> = sizes.map(str::parse).collect();
     let shape = shape.map_err(|_| Problem::new("the header's shape cannot be read"))?;
+    Ok(Header { order: order.to_owned(), name: name.to_owned(), column_major, shape })
+}
+
+/// Reads a tensor of at most so many bytes.
+fn decode<T: Element>(input: &mut impl Read, limit: u64) -> Result<Parts<T>, Problem> {
+    let Header { order, name, column_major, shape } = decode_header(input)?;
+    if name != type_name::<T>()? || !["<", ">", "|", "="].contains(&order.as_str()) {
+        return Err(Problem::new(format!("the elements are {order}{name}, not {}", T::DTYPE)));
+    }
     let count = Shape::from(&shape).count();
     let bytes = count.checked_mul(size_of::<T>()).ok_or_else(|| Problem::new("the shape is too large"))?;
+    if bytes as u64 > limit {
+        return Err(Problem::new(format!("{bytes} bytes of elements; no more than {limit} are read")));
+    }
     // `take` and a growing buffer: what the header promises is not allocated before it has been read.
     let mut data = Vec::new();
     input.take(bytes as u64).read_to_end(&mut data)?;
@@ -193,7 +212,11 @@ mod archive {
     use zip::write::SimpleFileOptions;
     use zip::{ZipArchive, ZipWriter};
 
-    use super::{BufReader, BufWriter, Element, File, Path, Problem, Result, Tensor, Write, decode, encode};
+    use super::{
+        BufReader, BufWriter, Element, File, Path, Problem, Result, Tensor, Write, decode, decode_header,
+        encode, type_name,
+    };
+    use crate::DType;
 
     /// Reads tensors by name from a `.npz` archive.
     ///
@@ -214,6 +237,7 @@ mod archive {
     pub struct NpzReader {
         path: PathBuf,
         archive: ZipArchive<BufReader<File>>,
+        limit: u64,
     }
 
     impl NpzReader {
@@ -227,9 +251,16 @@ mod archive {
                 ZipArchive::new(BufReader::new(File::open(&path)?)).map_err(|e| Problem::new(e.to_string()))
             };
             match open() {
-                Ok(archive) => Ok(NpzReader { path, archive }),
+                Ok(archive) => Ok(NpzReader { path, archive, limit: u64::MAX }),
                 Err(problem) => Err(problem.at("open_npz", &path)),
             }
+        }
+
+        /// With at most so many bytes of elements in a tensor: larger ones are refused before they are unpacked. A
+        /// compressed archive may hold a thousand times its own size.
+        #[must_use]
+        pub fn limit(self, bytes: u64) -> Self {
+            NpzReader { limit: bytes, ..self }
         }
 
         /// The names of its tensors.
@@ -240,6 +271,30 @@ mod archive {
                 .collect()
         }
 
+        /// The type of a tensor's elements, or `None` when it is one that tensors here cannot have.
+        ///
+        /// # Errors
+        /// As [`read`](Self::read).
+        pub fn dtype(&mut self, name: &str) -> Result<Option<DType>> {
+            let mut read = || -> Result<_, Problem> {
+                let file = self.archive.by_name(&format!("{name}.npy"));
+                let header = decode_header(&mut file.map_err(|e| Problem::new(format!("{name}: {e}")))?);
+                header.map_err(|problem| Problem { why: format!("{name}: {}", problem.why), ..problem })
+            };
+            let header = read().map_err(|problem| problem.at("read_npz", &self.path))?;
+            fn named<T: Element>(name: &str) -> Option<DType> {
+                (type_name::<T>().ok()? == name).then_some(T::DTYPE)
+            }
+            let name = header.name.as_str();
+            Ok(named::<f32>(name)
+                .or_else(|| named::<f64>(name))
+                .or_else(|| named::<crate::f16>(name))
+                .or_else(|| named::<i64>(name))
+                .or_else(|| named::<u32>(name))
+                .or_else(|| named::<u8>(name))
+                .or_else(|| named::<bool>(name)))
+        }
+
         /// Reads one tensor.
         ///
         /// # Errors
@@ -247,7 +302,7 @@ mod archive {
         pub fn read<T: Element>(&mut self, name: &str) -> Result<Tensor<T>> {
             let mut read = || -> Result<_, Problem> {
                 let file = self.archive.by_name(&format!("{name}.npy"));
-                decode(&mut file.map_err(|e| Problem::new(format!("{name}: {e}")))?)
+                decode(&mut file.map_err(|e| Problem::new(format!("{name}: {e}")))?, self.limit)
                     .map_err(|problem| Problem { why: format!("{name}: {}", problem.why), ..problem })
             };
             match read() {

@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
         arguments: &["test", "-p", "cairn-tensor", "-p", "cairn-autograd", "--all-features"],
         variable: None,
     },
+    Step { arguments: &["test", "-p", "cairn-nn", "--all-features"], variable: None },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
 ];
 

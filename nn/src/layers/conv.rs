@@ -13,11 +13,11 @@ use crate::{Activation, Context, Error, Init, Module, Result};
 
 /// What all convolutions are described by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Settings {
+pub(super) struct Settings {
     filters: usize,
-    window: Sliding,
-    groups: usize,
-    activation: Option<Activation>,
+    pub(super) window: Sliding,
+    pub(super) groups: usize,
+    pub(super) activation: Option<Activation>,
     bias: bool,
     kernel_init: Init,
     bias_init: Init,
@@ -134,7 +134,7 @@ macro_rules! builders {
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Conv2d(Settings);
+pub struct Conv2d(pub(super) Settings);
 
 impl Conv2d {
     /// So many filters of this size.
@@ -257,7 +257,7 @@ impl Conv2dLayer {
 /// Description of a convolution of sequences `[batch, steps, channels]`. Defaults as [`Conv2d`]; the weight is
 /// `[steps, channels / groups, filters]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Conv1d(Settings);
+pub struct Conv1d(pub(super) Settings);
 
 impl Conv1d {
     /// So many filters of this length.
@@ -349,7 +349,7 @@ impl Conv1dLayer {
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConvTranspose2d(Settings, Size2);
+pub struct ConvTranspose2d(pub(super) Settings, pub(super) Size2);
 
 impl ConvTranspose2d {
     /// So many filters of this size.
@@ -415,7 +415,7 @@ impl ConvTranspose2d {
 
 /// The window of the convolution that is transposed, and the extra pixels. For `"same"`, those of the convolution that makes
 /// this image of one stride times as large.
-fn transposed_window(
+pub(super) fn transposed_window(
     sliding: &Sliding,
     extra: Size2,
     image: [usize; 2],

@@ -64,7 +64,7 @@ impl Linear {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dense {
     units: usize,
-    activation: Option<Activation>,
+    pub(super) activation: Option<Activation>,
     bias: bool,
     kernel_init: Init,
     bias_init: Init,

@@ -1,7 +1,8 @@
 //! Layers, each in a file with its two faces: the description that goes into a [`Sequential`](crate::Sequential), with
 //! sizes yet unknown, and the module with parameters that it becomes.
 //!
-//! To add one: a file here with both, and a line in [`Spec`] (what can be described and saved) below.
+//! To add one: a file here with both, a line in [`Spec`] (what can be described and saved) below, and one in [`operation`]
+//! (what it computes in use: for freezing, export and the counting of operations).
 
 mod conv;
 mod dense;
@@ -9,6 +10,7 @@ mod dropout;
 mod embedding;
 mod flatten;
 mod norm;
+mod operation;
 mod pool;
 mod recurrent;
 mod size;
@@ -26,6 +28,7 @@ pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingLayer};
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
+pub(crate) use operation::{Operation, Step, layer_steps};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, RecurrentLayer, Rnn, Sequences, State};
 pub use size::{Padding, Size2};

@@ -33,7 +33,7 @@ use crate::{Context, Error, Init, Module, Result, Visitor, VisitorMut};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchNorm {
     momentum: f32,
-    epsilon: f32,
+    pub(super) epsilon: f32,
     unbiased: bool,
 }
 
@@ -195,8 +195,8 @@ impl Layer for BatchNormLayer {
 /// normalisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupNorm {
-    groups: usize,
-    epsilon: f32,
+    pub(super) groups: usize,
+    pub(super) epsilon: f32,
 }
 
 impl GroupNorm {

@@ -13,8 +13,8 @@ macro_rules! sliding_pools {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
-            window: Sliding,
-            count_padding: bool,
+            pub(super) window: Sliding,
+            pub(super) count_padding: bool,
         }
 
         impl $name {
@@ -104,7 +104,7 @@ macro_rules! sequence_pools {
     ($($(#[$doc:meta])* $name:ident, $images:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct $name($images);
+        pub struct $name(pub(super) $images);
 
         impl $name {
             /// Windows of so many steps, side by side.
@@ -152,7 +152,7 @@ sequence_pools! {
 /// The mean over windows cut so that there are as many as asked for, whatever the image's size. Description and layer in
 /// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdaptiveAvgPool2d(Size2);
+pub struct AdaptiveAvgPool2d(pub(super) Size2);
 
 impl AdaptiveAvgPool2d {
     /// So many outputs along height and width.

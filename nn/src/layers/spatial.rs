@@ -11,7 +11,7 @@ use crate::{Context, Error, Result};
 /// A border of zeros around images. Description and layer in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZeroPad2d {
-    padding: [[usize; 2]; 2],
+    pub(super) padding: [[usize; 2]; 2],
 }
 
 impl ZeroPad2d {
@@ -59,8 +59,8 @@ impl ZeroPad2d {
 /// Images enlarged by whole factors. Description and layer in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upsample {
-    factor: Size2,
-    how: Resize,
+    pub(super) factor: Size2,
+    pub(super) how: Resize,
 }
 
 impl Upsample {

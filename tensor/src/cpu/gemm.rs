@@ -2,14 +2,15 @@
 //!
 //! The engine is the `gemm` crate, faer's own, with its AVX-512 kernels: it takes any strides, so transposed operands
 //! are not copied, and packs panels for the cache. Another engine (lower precision, a matrix unit, a second device)
-//! would be chosen in this file.
+//! would be chosen in this file. Small products of a single row with a matrix that lies in order go to [`gemv`], which packs
+//! nothing.
 //!
 //! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
 //! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
 //! dimension. `tests/threads.rs` holds both to that.
 
 use crate::Float;
-use crate::cpu::threads;
+use crate::cpu::{gemv, threads};
 
 /// Multiply-adds that are worth a thread of their own: about 10 µs, measured on the steps of a small perceptron.
 const PIECE: usize = 1 << 19;
@@ -62,6 +63,11 @@ pub(crate) fn gemm<T: Float>(
     assert!(a.fits(m, k) && b.fits(k, n), "operands of a matrix product lie outside their storage");
     let work = m.saturating_mul(k).saturating_mul(n);
     let pieces = (work / PIECE).min(8);
+    // Larger ones wait for memory, whoever computes them.
+    if pieces < 2 && is_one_row(m, &a, &b) {
+        let (x, weight) = (&a.data[a.offset..a.offset + k], &b.data[b.offset..]);
+        return gemv::gemv(x, weight, b.row_step.unsigned_abs(), out, accumulate);
+    }
     let out = Out { start: out.as_mut_ptr(), row_step: n };
     if work >= LARGE && threads::num_threads() > 1 {
         // SAFETY: the operands have been checked, and `out` is all of a slice of m x n.
@@ -87,6 +93,11 @@ pub(crate) fn gemm<T: Float>(
             }
         });
     }
+}
+
+/// Whether a product is of one row, with rows of `b` that are not scattered.
+fn is_one_row<T>(m: usize, a: &Mat<'_, T>, b: &Mat<'_, T>) -> bool {
+    m == 1 && a.column_step == 1 && b.column_step == 1 && b.row_step >= 0
 }
 
 /// Where a product is written: row-major, rows `row_step` apart.

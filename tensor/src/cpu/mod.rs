@@ -29,6 +29,7 @@
 //! | [`normalize`] | statistics of columns and maps with them |
 //! | [`word2vec`] | word vectors by negative sampling |
 //! | [`gemm`] | the one entry for matrix products |
+//! | [`gemv`] | products of one row, for [`gemm`] |
 
 pub(crate) mod buffer;
 pub(crate) mod conv;
@@ -39,6 +40,7 @@ pub(crate) mod factor;
 #[cfg(feature = "faer")]
 pub(crate) mod faer_view;
 pub(crate) mod gemm;
+mod gemv;
 mod isa;
 pub(crate) mod lanes;
 pub(crate) mod math;

@@ -1,0 +1,154 @@
+//! Weights by name, in the files that other libraries read and write: safetensors, and with feature `npz` NumPy's archives.
+//!
+//! [`Weights`] is what such a file holds: named tensors and, in safetensors, a few words about them. It loads into any
+//! [`Module`], strictly or as far as it goes, with a [`LoadReport`] of what did not fit. A
+//! [`Sequential`](crate::Sequential) also speaks PyTorch's and Keras's [`Dialect`]: their names, their order of axes.
+//!
+//! Elements are f32 here; f16, bf16 and f64 are converted when read. Files are not trusted: sizes are checked against the
+//! length of the file before memory is taken.
+
+mod dialect;
+mod diff;
+#[cfg(feature = "npz")]
+mod npz;
+mod report;
+mod safetensors;
+
+use std::collections::BTreeMap;
+
+use cairn_tensor::Tensor;
+
+pub use dialect::Dialect;
+pub use diff::{Difference, Distance, diff};
+pub use report::{LoadReport, Misshapen, Strictness};
+
+use crate::{Error, Module, Result};
+
+/// Named values, as a file of weights holds them.
+///
+/// ```
+/// use cairn_nn::exchange::{Strictness, Weights};
+/// use cairn_nn::{Dense, Module, Sequential};
+/// use cairn_tensor::rng;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("model.safetensors");
+/// let model = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(0))?;
+/// Weights::of(&model).note("epochs", "5").write_safetensors(&path)?;
+///
+/// let mut other = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(1))?;
+/// let weights = Weights::read_safetensors(&path)?;
+/// assert_eq!(weights.metadata["epochs"], "5");
+/// let report = weights.load_into(&mut other, Strictness::Strict)?;
+/// assert_eq!(report.loaded, ["dense.bias", "dense.weight"]);
+/// assert_eq!(other.state(), model.state());
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Weights {
+    /// The values by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What else the file says, by key. Only safetensors files keep it.
+    pub metadata: BTreeMap<String, String>,
+    /// Names of what was not read because it is no floating-point tensor: counters, for one.
+    pub left_out: Vec<String>,
+}
+
+impl Weights {
+    /// All values of a model, parameters and buffers, under Cairn's names. Cheap: storage is shared until it changes.
+    pub fn of(model: &(impl Module + ?Sized)) -> Self {
+        model.state().into()
+    }
+
+    /// With a note in the metadata.
+    #[must_use]
+    pub fn note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Loads the values into a model that calls them the same. What the report lists as missing keeps its value.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] when `strictness` is strict and anything does not fit; nothing has changed then.
+    pub fn load_into(
+        &self,
+        model: &mut (impl Module + ?Sized),
+        strictness: Strictness,
+    ) -> Result<LoadReport> {
+        let mut state = model.state();
+        let report = LoadReport::compare(&state, &self.tensors);
+        report.check(strictness)?;
+        for name in &report.loaded {
+            if let Some(tensor) = self.tensors.get(name) {
+                state.insert(name.clone(), tensor.clone());
+            }
+        }
+        model.load_state(&state)?;
+        Ok(report)
+    }
+
+    /// With other names for layers: each name that starts with `from` and a separator (`.` or `/`) starts with `to` instead.
+    ///
+    /// ```
+    /// # use cairn_nn::exchange::Weights;
+    /// # use cairn_tensor::Tensor;
+    /// let mut weights = Weights::default();
+    /// weights.tensors.insert("features.0.weight".into(), Tensor::zeros([3])?);
+    /// let weights = weights.rename(&[("features.0", "conv2d")]);
+    /// assert!(weights.tensors.contains_key("conv2d.weight"));
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rename(self, names: &[(&str, &str)]) -> Self {
+        let renamed = |name: String| {
+            let split = names.iter().find_map(|&(from, to)| {
+                let rest = name.strip_prefix(from)?;
+                rest.starts_with(['.', '/']).then(|| format!("{to}{rest}"))
+            });
+            split.unwrap_or(name)
+        };
+        Weights {
+            tensors: self.tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect(),
+            ..self
+        }
+    }
+
+    /// With the layer names of a model in place of numbers, as `torch.nn.Sequential` gives them (`0.weight`, `2.weight`):
+    /// the layers of the file, by number, are those layers of the model that have values, in order.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] when the names are not a number (after a prefix that all share) and a value's name, or
+    /// there are not as many layers.
+    pub fn name_numbered(self, model: &crate::Sequential) -> Result<Self> {
+        let mut numbers = BTreeMap::new();
+        let mut prefix = None;
+        for name in self.tensors.keys() {
+            let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+            let head = layer.trim_end_matches(|c: char| c.is_ascii_digit());
+            let number = layer[head.len()..].parse::<u64>();
+            let (Ok(number), true) = (number, *prefix.get_or_insert(head) == head) else {
+                return Err(Error::StateMismatch(format!("{name} is not under a layer's number")));
+            };
+            numbers.insert(number, layer.to_owned());
+        }
+        let named: Vec<&str> =
+            model.layers.iter().filter(|named| named.has_values()).map(|named| named.name.as_str()).collect();
+        if named.len() != numbers.len() {
+            let why = format!("{} numbered layers, the model has {} with values", numbers.len(), named.len());
+            return Err(Error::StateMismatch(why));
+        }
+        let pairs: Vec<(&str, &str)> = numbers.values().map(String::as_str).zip(named).collect();
+        Ok(self.clone().rename(&pairs))
+    }
+}
+
+impl From<BTreeMap<String, Tensor>> for Weights {
+    fn from(tensors: BTreeMap<String, Tensor>) -> Self {
+        Weights { tensors, ..Weights::default() }
+    }
+}
+
+/// An error about a file's content.
+fn bad(path: &std::path::Path) -> impl Fn(String) -> Error + '_ {
+    move |why| Error::BadFile { path: path.to_owned(), why }
+}

@@ -1,0 +1,83 @@
+//! NumPy's `.npz` archives of named arrays.
+//!
+//! They are compressed, so a small hostile file may unpack to much: all arrays together may take sixteen times the file's
+//! size and a mebibyte. Weights barely compress; an archive that is mostly zeros needs
+//! [`read_npz_within`](Weights::read_npz_within).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cairn_tensor::{DType, NpzReader, NpzWriter, Tensor, f16};
+
+use super::{Weights, bad};
+use crate::{Error, Result};
+
+impl Weights {
+    /// Reads an archive. Arrays of `float16` and `float64` are converted; other types are left out.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is damaged, or unpacks to more than sixteen times
+    /// its size and a mebibyte.
+    pub fn read_npz(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let size = fs::metadata(path).map_err(Error::file(path))?.len();
+        Weights::read_npz_within(path, size.saturating_mul(16).saturating_add(1 << 20))
+    }
+
+    /// As [`read_npz`](Self::read_npz), where all arrays together may take so many bytes.
+    ///
+    /// # Errors
+    /// As [`read_npz`](Self::read_npz).
+    pub fn read_npz_within(path: impl AsRef<Path>, bytes: u64) -> Result<Self> {
+        let path = path.as_ref();
+        fs::metadata(path).map_err(Error::file(path))?;
+        let why = |error: cairn_tensor::Error| bad(path)(error.to_string());
+        let (mut left, mut weights) = (bytes, Weights::default());
+        let mut archive = NpzReader::open(path).map_err(why)?;
+        for name in archive.names() {
+            archive = archive.limit(left);
+            let (tensor, width) = match archive.dtype(&name).map_err(why)? {
+                Some(DType::F32) => (archive.read::<f32>(&name), 4),
+                Some(DType::F64) => (archive.read::<f64>(&name).and_then(|x| x.cast()), 8),
+                Some(DType::F16) => (archive.read::<f16>(&name).and_then(|x| x.cast()), 2),
+                _ => {
+                    weights.left_out.push(name);
+                    continue;
+                }
+            };
+            let tensor: Tensor = tensor.map_err(why)?;
+            left = left.saturating_sub(width * tensor.len() as u64);
+            weights.tensors.insert(name, tensor.contiguous()?);
+        }
+        weights.left_out.sort();
+        Ok(weights)
+    }
+
+    /// Writes an archive, in one step: an old file is replaced only once the new one is complete. Metadata is not kept.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] or [`Error::File`] when it cannot be written.
+    pub fn write_npz(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let temporary = beside(path);
+        let write = || -> cairn_tensor::Result<()> {
+            let mut archive = NpzWriter::create(&temporary)?;
+            for (name, tensor) in &self.tensors {
+                archive.add(name, tensor)?;
+            }
+            archive.finish()
+        };
+        let written = write().map_err(|error| bad(path)(error.to_string()));
+        let written = written.and_then(|()| fs::rename(&temporary, path).map_err(Error::file(path)));
+        if written.is_err() {
+            fs::remove_file(&temporary).ok();
+        }
+        written
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}

@@ -1,0 +1,306 @@
+//! What a built layer computes in use, in plain terms: the one table that the frozen form, export, and the counting of
+//! operations read.
+//!
+//! A [`Spec`] has many settings; what is left of them once the input's size is known is few operations on tensors. A layer
+//! becomes one or two of them (a dense layer with an activation is two), dropout none; layers of sequences are those of
+//! images one pixel high. To give a new kind of layer all that rests on this table, name its operations in
+//! [`operations`], or, where none of those there fits, add one to [`Operation`]: the compiler then asks for its meaning
+//! wherever it is needed.
+
+use std::collections::BTreeMap;
+
+use cairn_autograd::Var;
+use cairn_tensor::{Pool, Resize, Shape, Tensor, Window};
+
+use super::conv::{Settings, transposed_window};
+use super::size::{image, sequence};
+use super::{AvgPool2d, MaxPool2d, Spec};
+use crate::sequential::Named;
+use crate::{Activation, Error, Layer, Part, Result, Sequential, Visitor};
+
+/// An operation on a batch. Images are `[batch, height, width, channels]`, the last axis is that of features.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// `x weight + bias` for `[…, inputs]`.
+    Dense { weight: Tensor, bias: Option<Tensor> },
+    /// Element by element, or softmax along the last axis.
+    Activation(Activation),
+    /// Each item in another shape.
+    Reshape(Shape),
+    /// Filters `[height, width, channels / groups, filters]`.
+    Conv { weight: Tensor, bias: Option<Tensor>, window: Window, groups: usize },
+    /// Filters `[height, width, filters / groups, channels]`; `extra` pixels below and right.
+    ConvTranspose { weight: Tensor, bias: Option<Tensor>, window: Window, extra: [usize; 2], groups: usize },
+    /// The maximum over windows.
+    MaxPool { size: [usize; 2], window: Window },
+    /// The mean over windows.
+    AvgPool { size: [usize; 2], window: Window, count_padding: bool },
+    /// The mean over so many windows of about the same size.
+    AdaptiveAvgPool([usize; 2]),
+    /// The mean over all axes between batch and channels.
+    GlobalMean,
+    /// The maximum over all axes between batch and channels.
+    GlobalMax,
+    /// `(x - mean) / sqrt(variance + epsilon) scale + shift` by channel.
+    Normalize { mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor, epsilon: f32 },
+    /// Groups of channels of an item brought to mean 0 and variance 1, then `scale` and `shift` by channel.
+    GroupNorm { groups: usize, scale: Tensor, shift: Tensor, epsilon: f32 },
+    /// Zeros above and below, left and right.
+    Pad([[usize; 2]; 2]),
+    /// Images enlarged by whole factors.
+    Enlarge { factor: [usize; 2], how: Resize },
+}
+
+/// One operation of a model. Shapes are without the batch axis.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// The name of the layer that it is of.
+    pub(crate) layer: String,
+    pub(crate) operation: Operation,
+    pub(crate) input: Shape,
+    pub(crate) output: Shape,
+}
+
+impl Step {
+    /// Floating-point operations for one item: two for each multiply-add of a dense layer or convolution, taps on padding
+    /// included, as PyTorch's `FlopCounterMode` counts; nothing for what is not a product.
+    pub(crate) fn flops(&self) -> u64 {
+        let products = |positions: usize, each: &[usize]| {
+            each.iter().fold(2 * positions as u64, |all, &n| all.saturating_mul(n as u64))
+        };
+        match &self.operation {
+            Operation::Dense { weight, .. } => {
+                let inputs = weight.shape()[0];
+                products(self.output.count(), &[inputs])
+            }
+            Operation::Conv { weight, .. } => products(self.output.count(), &weight.shape()[..3]),
+            // Each pixel that goes in is spread over a window of filters.
+            Operation::ConvTranspose { weight, .. } => products(self.input.count(), &weight.shape()[..3]),
+            Operation::Activation(_)
+            | Operation::Reshape(_)
+            | Operation::MaxPool { .. }
+            | Operation::AvgPool { .. }
+            | Operation::AdaptiveAvgPool(_)
+            | Operation::GlobalMean
+            | Operation::GlobalMax
+            | Operation::Normalize { .. }
+            | Operation::GroupNorm { .. }
+            | Operation::Pad(_)
+            | Operation::Enlarge { .. } => 0,
+        }
+    }
+}
+
+impl Sequential {
+    /// What the model computes, operation by operation.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a layer that is not in the table.
+    pub(crate) fn steps(&self) -> Result<Vec<Step>> {
+        let (mut steps, mut input) = (Vec::new(), self.input.clone());
+        for named in &self.layers {
+            steps.extend(layer_steps(named, &input)?);
+            input = named.output.clone();
+        }
+        Ok(steps)
+    }
+}
+
+/// What one layer computes, on an input of this shape.
+pub(crate) fn layer_steps(named: &Named, input: &Shape) -> Result<Vec<Step>> {
+    let all = operations(&named.spec, input, &named.output, &mut Values::of(&*named.layer))
+        .map_err(|error| error.at(&named.name))?;
+    let mut input = input.clone();
+    let step = |(operation, output): (Operation, Shape)| {
+        let input = std::mem::replace(&mut input, output.clone());
+        Step { layer: named.name.clone(), operation, input, output }
+    };
+    Ok(all.into_iter().map(step).collect())
+}
+
+/// A layer's values by name.
+struct Values(BTreeMap<String, Tensor>);
+
+impl Values {
+    fn of(layer: &dyn Layer) -> Self {
+        let mut values = BTreeMap::new();
+        layer.visit(&mut Visitor::new(&mut |name, part| {
+            let value = match part {
+                Part::Parameter(var) => var.value(),
+                Part::Buffer(tensor) => tensor,
+            };
+            values.insert(name.to_owned(), value.clone());
+        }));
+        Values(values)
+    }
+
+    fn optional(&mut self, name: &str) -> Option<Tensor> {
+        self.0.remove(name)
+    }
+
+    fn take(&mut self, name: &str) -> Result<Tensor> {
+        self.optional(name).ok_or_else(|| Error::StateMismatch(format!("{name} is missing")))
+    }
+}
+
+/// The operations of a layer with their outputs' shapes.
+fn operations(
+    spec: &Spec,
+    input: &Shape,
+    output: &Shape,
+    values: &mut Values,
+) -> Result<Vec<(Operation, Shape)>> {
+    let one = |operation| Ok(vec![(operation, output.clone())]);
+    match spec {
+        Spec::Dense(layer) => {
+            let dense = Operation::Dense { weight: values.take("weight")?, bias: values.optional("bias") };
+            Ok(then(vec![(dense, output.clone())], layer.activation))
+        }
+        Spec::Activation(activation) => one(Operation::Activation(*activation)),
+        Spec::Dropout(_) | Spec::Dropout2d(_) => Ok(Vec::new()),
+        Spec::Flatten(_) => one(Operation::Reshape(output.clone())),
+        Spec::Conv2d(layer) => {
+            let [height, width, _] = image(input)?;
+            let conv = conv(&layer.0, [height, width], values)?;
+            Ok(then(vec![(conv, output.clone())], layer.0.activation))
+        }
+        Spec::Conv1d(layer) => {
+            let [steps, _] = sequence(input)?;
+            let mut conv = conv(&layer.0, [1, steps], values)?;
+            if let Operation::Conv { weight, .. } = &mut conv {
+                *weight = weight.unsqueeze(0)?;
+            }
+            Ok(then(one_pixel_high(conv, input, output), layer.0.activation))
+        }
+        Spec::ConvTranspose2d(layer) => {
+            let ([height, width, _], Settings { groups, activation, .. }) = (image(input)?, &layer.0);
+            let (window, extra) = transposed_window(&layer.0.window, layer.1, [height, width]);
+            let (weight, bias) = (values.take("weight")?, values.optional("bias"));
+            let conv = Operation::ConvTranspose { weight, bias, window, extra, groups: *groups };
+            Ok(then(vec![(conv, output.clone())], *activation))
+        }
+        Spec::MaxPool2d(layer) => one(max_pool(layer, image(input)?)),
+        Spec::AvgPool2d(layer) => one(avg_pool(layer, image(input)?)),
+        Spec::MaxPool1d(layer) => {
+            let [steps, channels] = sequence(input)?;
+            Ok(one_pixel_high(max_pool(&layer.0, [1, steps, channels]), input, output))
+        }
+        Spec::AvgPool1d(layer) => {
+            let [steps, channels] = sequence(input)?;
+            Ok(one_pixel_high(avg_pool(&layer.0, [1, steps, channels]), input, output))
+        }
+        Spec::AdaptiveAvgPool2d(layer) => one(Operation::AdaptiveAvgPool(layer.0.0)),
+        Spec::GlobalAvgPool(_) => one(Operation::GlobalMean),
+        Spec::GlobalMaxPool(_) => one(Operation::GlobalMax),
+        Spec::BatchNorm(layer) => one(Operation::Normalize {
+            mean: values.take("running_mean")?,
+            variance: values.take("running_var")?,
+            scale: values.take("weight")?,
+            shift: values.take("bias")?,
+            epsilon: layer.epsilon,
+        }),
+        Spec::GroupNorm(layer) => one(Operation::GroupNorm {
+            groups: layer.groups,
+            scale: values.take("weight")?,
+            shift: values.take("bias")?,
+            epsilon: layer.epsilon,
+        }),
+        Spec::ZeroPad2d(layer) => one(Operation::Pad(layer.padding)),
+        Spec::Upsample(layer) => one(Operation::Enlarge { factor: layer.factor.0, how: layer.how }),
+        // Layers that have no line yet, such as recurrent ones, are refused by name.
+        #[allow(unreachable_patterns)]
+        other => Err(Error::Unsupported { what: format!("{} layers as plain operations", other.kind()) }),
+    }
+}
+
+/// With the activation after it, if there is one.
+fn then(mut operations: Vec<(Operation, Shape)>, activation: Option<Activation>) -> Vec<(Operation, Shape)> {
+    if let (Some(activation), Some((_, output))) = (activation, operations.last()) {
+        operations.push((Operation::Activation(activation), output.clone()));
+    }
+    operations
+}
+
+/// An operation on images for sequences `[steps, channels]`.
+fn one_pixel_high(operation: Operation, input: &Shape, output: &Shape) -> Vec<(Operation, Shape)> {
+    let high = |shape: &Shape| -> Shape { [1].iter().chain(shape.iter()).copied().collect() };
+    vec![
+        (Operation::Reshape(high(input)), high(input)),
+        (operation, high(output)),
+        (Operation::Reshape(output.clone()), output.clone()),
+    ]
+}
+
+fn conv(settings: &Settings, image: [usize; 2], values: &mut Values) -> Result<Operation> {
+    Ok(Operation::Conv {
+        weight: values.take("weight")?,
+        bias: values.optional("bias"),
+        window: settings.window.window(image),
+        groups: settings.groups,
+    })
+}
+
+fn max_pool(layer: &MaxPool2d, [height, width, _]: [usize; 3]) -> Operation {
+    Operation::MaxPool { size: layer.window.size.0, window: layer.window.window([height, width]) }
+}
+
+fn avg_pool(layer: &AvgPool2d, [height, width, _]: [usize; 3]) -> Operation {
+    let (size, window) = (layer.window.size.0, layer.window.window([height, width]));
+    Operation::AvgPool { size, window, count_padding: layer.count_padding }
+}
+
+impl Operation {
+    /// The result for a batch.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Operation::Dense { weight, bias } => x.linear(weight, bias.as_ref(), false)?,
+            Operation::Activation(activation) => activation.apply(&constant(x))?.value().clone(),
+            Operation::Reshape(shape) => {
+                let batch = x.shape().first().copied().unwrap_or(1);
+                x.reshape([batch].iter().chain(shape.iter()).copied().collect::<Shape>())?
+            }
+            Operation::Conv { weight, bias, window, groups } => {
+                x.conv2d(weight, bias.as_ref(), false, window, *groups)?
+            }
+            Operation::ConvTranspose { weight, bias, window, extra, groups } => {
+                x.conv_transpose2d(weight, bias.as_ref(), window, *extra, *groups)?
+            }
+            Operation::MaxPool { size, window } => x.max_pool2d(&Pool::sliding(*size, *window))?,
+            Operation::AvgPool { size, window, count_padding } => {
+                let pool = Pool::sliding(*size, *window);
+                x.avg_pool2d(&if *count_padding { pool.count_padding() } else { pool })?
+            }
+            Operation::AdaptiveAvgPool(output) => x.avg_pool2d(&Pool::adaptive(*output))?,
+            Operation::GlobalMean => places(x)?.mean(1)?,
+            Operation::GlobalMax => places(x)?.max(1)?,
+            Operation::Normalize { mean, variance, scale, shift, epsilon } => {
+                x.normalize(mean, variance, scale, shift, (*epsilon).into())?
+            }
+            Operation::GroupNorm { groups, scale, shift, epsilon } => {
+                let (scale, shift) = (constant(scale), constant(shift));
+                constant(x).group_norm(*groups, &scale, &shift, (*epsilon).into())?.value().clone()
+            }
+            Operation::Pad([[above, below], [left, right]]) => {
+                x.pad(&[(0, 0), (*above, *below), (*left, *right), (0, 0)], 0.0)?
+            }
+            Operation::Enlarge { factor, how } => {
+                let &[_, height, width, _] = x.shape() else {
+                    let why = "images [batch, height, width, channels] are needed".into();
+                    return Err(Error::BadInput { input: x.dims().clone(), why });
+                };
+                x.resize2d([height * factor[0], width * factor[1]], *how)?
+            }
+        })
+    }
+}
+
+fn constant(x: &Tensor) -> Var {
+    Var::constant(x.clone())
+}
+
+/// `[batch, places, channels]`
+fn places(x: &Tensor) -> Result<Tensor> {
+    let (batch, channels) = (x.shape().first().copied(), x.shape().last().copied());
+    let places = x.shape().iter().skip(1).rev().skip(1).product();
+    Ok(x.reshape([batch.unwrap_or(1), places, channels.unwrap_or(1)])?)
+}

@@ -1,0 +1,236 @@
+//! Weights in files of other libraries: round trips, reports, and models that PyTorch and Keras made.
+
+use std::path::{Path, PathBuf};
+
+use cairn_nn::Activation::Relu;
+use cairn_nn::exchange::{Dialect, LoadReport, Strictness, Weights, diff};
+use cairn_nn::{
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Error, Flatten, GroupNorm, MaxPool2d, Model, Module,
+    Sequential, SequentialBuilder,
+};
+use cairn_tensor::{Tensor, bf16, f16, rng};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn mlp() -> SequentialBuilder {
+    Sequential::new([6]).add(Dense::new(5).activation(Relu)).add(Dense::new(3))
+}
+
+fn torch_cnn() -> SequentialBuilder {
+    Sequential::new([5, 4, 2])
+        .add(Conv2d::new(4, [3, 2]).padding(1).groups(2))
+        .add(BatchNorm::new().epsilon(1e-5))
+        .add(Relu)
+        .add(ConvTranspose2d::new(6, 2).stride(2).groups(2))
+        .add(MaxPool2d::new(2))
+        .add(GroupNorm::new(3).epsilon(1e-5))
+        .add(Flatten)
+        .add(BatchNorm::new().epsilon(1e-5))
+        .add(Dense::new(3))
+}
+
+/// The largest difference between what a model computes and what a file says another library did.
+fn check(file: &str, dialect: Dialect, builder: SequentialBuilder) {
+    let mut model = builder.build(&mut rng(0)).unwrap();
+    let mut weights = Weights::read_safetensors(golden(file)).unwrap();
+    let (input, output) = ["input", "output"].map(|name| weights.tensors.remove(name).unwrap()).into();
+    let input: Tensor = match (dialect, input.rank()) {
+        (Dialect::Torch, 4) => cairn_nn::layouts::torch::images(&input).unwrap(),
+        (Dialect::Torch, 3) => input.permute([0, 2, 1]).unwrap(),
+        _ => input,
+    };
+    let output: Tensor = output;
+    let report = model.load_weights(&weights, dialect, Strictness::Strict).unwrap();
+    assert_eq!(report.loaded.len(), model.state().len());
+    let ours = model.predict_batch(&input).unwrap();
+    assert_eq!(ours.shape(), output.shape());
+    let apart = ours.sub(&output).unwrap().abs().unwrap().max(..).unwrap().item().unwrap();
+    assert!(apart < 1e-5, "{file}: {apart}");
+    // The way back gives the very same values. Keras puts the model's name in front.
+    let plain = |(name, tensor): (String, Tensor)| {
+        (name.trim_start_matches("sequential_1/").trim_start_matches("sequential/").to_owned(), tensor)
+    };
+    weights.tensors = weights.tensors.into_iter().map(plain).collect();
+    assert!(diff(&model.weights(dialect).unwrap().tensors, &weights.tensors).is_same(), "{file}");
+}
+
+#[test]
+fn models_of_pytorch_compute_the_same_here() {
+    check("torch_mlp.safetensors", Dialect::Torch, mlp());
+    check("torch_cnn.safetensors", Dialect::Torch, torch_cnn());
+    let sequence = Sequential::new([9, 3])
+        .add(Conv1d::new(4, 3).dilation(2).activation(Relu))
+        .add(Flatten)
+        .add(Dense::new(2));
+    check("torch_sequence.safetensors", Dialect::Torch, sequence);
+}
+
+#[test]
+fn models_of_keras_compute_the_same_here() {
+    check("keras_mlp.safetensors", Dialect::Keras, mlp());
+    let cnn = Sequential::new([6, 5, 2])
+        .add(Conv2d::new(4, 3).same())
+        .add(BatchNorm::new())
+        .add(Relu)
+        .add(ConvTranspose2d::new(3, 3).stride(2).same())
+        .add(MaxPool2d::new(2))
+        .add(GroupNorm::new(3))
+        .add(Flatten)
+        .add(Dense::new(3));
+    check("keras_cnn.safetensors", Dialect::Keras, cnn);
+}
+
+#[test]
+fn pytorchs_counter_is_left_out() {
+    let weights = Weights::read_safetensors(golden("torch_cnn.safetensors")).unwrap();
+    assert_eq!(weights.left_out, ["batch_norm.num_batches_tracked", "batch_norm_1.num_batches_tracked"]);
+    assert_eq!(weights.metadata["made by"], "make_exchange.py");
+}
+
+#[test]
+fn files_give_back_what_was_written_and_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = torch_cnn().build(&mut rng(1)).unwrap();
+    let mut weights = Weights::of(&model);
+    for i in 0..20 {
+        weights = weights.note(format!("key \"{i}\""), "line\none");
+    }
+    // Views are written in their own order.
+    let strided = weights.tensors["dense.weight"].t().unwrap();
+    weights.tensors.insert("turned".into(), strided);
+    weights.tensors.insert("scalar".into(), Tensor::scalar(f32::NEG_INFINITY));
+    weights.tensors.insert("empty".into(), Tensor::zeros([0, 3]).unwrap());
+    weights.write_safetensors(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let again = Weights::read_safetensors(&path).unwrap();
+    assert_eq!(again, weights);
+    again.write_safetensors(&path).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    let nothing = Weights::default().note("a", "b");
+    nothing.write_safetensors(&path).unwrap();
+    assert_eq!(Weights::read_safetensors(&path).unwrap(), nothing);
+}
+
+#[test]
+fn other_precisions_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mixed.safetensors");
+    let values = [0.5f32, -2.0, 1024.0];
+    let half: Vec<u8> = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+    let brain: Vec<u8> = values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+    let double: Vec<u8> = values.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect();
+    let view = |dtype, bytes| TensorView::new(dtype, vec![3], bytes).unwrap();
+    let views = [
+        ("half", view(Dtype::F16, &half)),
+        ("brain", view(Dtype::BF16, &brain)),
+        ("double", view(Dtype::F64, &double)),
+        ("steps", view(Dtype::I64, &double)),
+    ];
+    std::fs::write(&path, serialize(views, None).unwrap()).unwrap();
+    let weights = Weights::read_safetensors(&path).unwrap();
+    assert_eq!(weights.tensors.keys().collect::<Vec<_>>(), ["brain", "double", "half"]);
+    assert!(weights.tensors.values().all(|tensor| tensor.to_vec() == values));
+    assert_eq!(weights.left_out, ["steps"]);
+}
+
+#[test]
+fn reports_name_what_does_not_fit() {
+    let mut model = mlp().build(&mut rng(0)).unwrap();
+    let before = model.state();
+    let mut weights = Weights::of(&mlp().build(&mut rng(1)).unwrap());
+    weights.tensors.remove("dense.bias");
+    weights.tensors.insert("head.bias".into(), Tensor::zeros([3]).unwrap());
+    weights.tensors.insert("dense_1.weight".into(), Tensor::zeros([3, 5]).unwrap());
+    let error = weights.load_into(&mut model, Strictness::Strict).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the values do not fit the model: 2 loaded; missing: dense.bias; unexpected: head.bias; \
+         dense_1.weight has shape [3, 5], the model's is [5, 3]"
+    );
+    assert_eq!(model.state(), before, "nothing changes when not everything fits");
+    let report: LoadReport = weights.load_into(&mut model, Strictness::Lenient).unwrap();
+    assert_eq!(report.loaded, ["dense.weight", "dense_1.bias"]);
+    assert!(!report.is_complete());
+    assert_eq!(model.state()["dense.weight"], weights.tensors["dense.weight"]);
+    assert_eq!(model.state()["dense.bias"], before["dense.bias"]);
+
+    // In a dialect too, and a value that cannot be turned is one of another shape.
+    let mut torch = model.weights(Dialect::Torch).unwrap();
+    torch.tensors.insert("dense.weight".into(), Tensor::zeros([2]).unwrap());
+    let report = model.load_weights(&torch, Dialect::Torch, Strictness::Lenient).unwrap();
+    assert_eq!(report.misshapen[0].name, "dense.weight");
+    assert_eq!(report.loaded.len(), 3);
+}
+
+#[test]
+fn numbered_layers_take_the_models_names() {
+    let model = mlp().build(&mut rng(0)).unwrap();
+    let numbered =
+        model.weights(Dialect::Torch).unwrap().rename(&[("dense", "net.2"), ("dense_1", "net.10")]);
+    assert!(numbered.tensors.contains_key("net.10.weight"));
+    let named = numbered.clone().name_numbered(&model).unwrap();
+    assert_eq!(named, model.weights(Dialect::Torch).unwrap());
+    let one = Sequential::new([6]).add(Dense::new(5)).build(&mut rng(0)).unwrap();
+    assert!(matches!(numbered.name_numbered(&one), Err(Error::StateMismatch(_))));
+    assert!(matches!(named.name_numbered(&model), Err(Error::StateMismatch(_))));
+}
+
+#[test]
+fn differences_are_measured() {
+    let tensor = |values: &[f32]| Tensor::from_slice(values, [values.len()]).unwrap();
+    let a = [("both", tensor(&[3.0, 4.0])), ("shape", tensor(&[0.0])), ("first", tensor(&[]))];
+    let b = [("both", tensor(&[3.0, 4.5])), ("shape", tensor(&[0.0, 1.0])), ("second", tensor(&[]))];
+    let state = |pairs: [(&str, Tensor); 3]| pairs.map(|(name, tensor)| (name.to_owned(), tensor)).into();
+    let difference = diff(&state(a.clone()), &state(b));
+    assert_eq!((difference.values[0].largest, difference.values[0].relative), (0.5, 0.1));
+    assert_eq!(difference.only_in_first, ["first"]);
+    assert_eq!(difference.only_in_second, ["second"]);
+    assert_eq!(difference.shapes[0].0, "shape");
+    assert!(!difference.is_within(1.0) && diff(&state(a.clone()), &state(a)).is_same());
+    let nan = |x: f32| [("x".to_owned(), tensor(&[x]))].into();
+    assert!(diff(&nan(f32::NAN), &nan(f32::NAN)).is_same());
+    assert!(!diff(&nan(f32::NAN), &nan(1.0)).is_within(1e30));
+    assert_eq!(diff(&nan(0.0), &nan(1.0)).values[0].relative, f64::INFINITY);
+}
+
+#[test]
+fn groups_over_a_flattened_image_are_refused_for_pytorch() {
+    let builder = || Sequential::new([2, 2, 4]).add(Flatten).add(GroupNorm::new(2));
+    let model = builder().build(&mut rng(0)).unwrap();
+    let error = model.weights(Dialect::Torch).unwrap_err().to_string();
+    assert!(error.starts_with("group_norm: no rule for values of a group_norm layer"), "{error}");
+    assert!(model.weights(Dialect::Keras).is_ok());
+}
+
+#[cfg(feature = "npz")]
+#[test]
+fn archives_give_back_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.npz");
+    let mut weights = Weights::of(&torch_cnn().build(&mut rng(1)).unwrap());
+    weights.write_npz(&path).unwrap();
+    assert_eq!(Weights::read_npz(&path).unwrap(), weights);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    // Eight megabytes of zeros in a few kilobytes: only when asked for.
+    weights.tensors.insert("zeros".into(), Tensor::zeros([1 << 21]).unwrap());
+    weights.write_npz(&path).unwrap();
+    let error = Weights::read_npz(&path).unwrap_err().to_string();
+    assert!(error.contains("8388608 bytes of elements; no more than"), "{error}");
+    assert_eq!(Weights::read_npz_within(&path, 1 << 24).unwrap(), weights);
+
+    let mut archive = cairn_tensor::NpzWriter::create(&path).unwrap();
+    archive.add("double", &Tensor::from_vec(vec![0.5f64, 2.0], [2]).unwrap()).unwrap();
+    archive.add("half", &Tensor::from_vec(vec![f16::from_f32(0.5)], [1]).unwrap()).unwrap();
+    archive.add("steps", &Tensor::scalar(7i64)).unwrap();
+    archive.finish().unwrap();
+    let weights = Weights::read_npz(&path).unwrap();
+    assert_eq!(weights.tensors["double"].to_vec(), [0.5, 2.0]);
+    assert_eq!(weights.tensors["half"].to_vec(), [0.5]);
+    assert_eq!(weights.left_out, ["steps"]);
+    assert!(matches!(Weights::read_npz(folder.path().join("none")), Err(Error::File { .. })));
+}

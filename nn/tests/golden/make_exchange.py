@@ -1,0 +1,94 @@
+"""Makes torch_*.safetensors and keras_*.safetensors: small models of PyTorch and Keras, their weights, an input and the output
+they computed from it (`input`, `output`). Run once: python make_exchange.py
+"""
+
+import os
+from collections import OrderedDict
+
+os.environ["KERAS_BACKEND"] = "torch"
+import keras
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+torch.manual_seed(3)
+keras.utils.set_random_seed(3)
+random = np.random.default_rng(3)
+
+
+def torch_file(name, layers, x, dtype=np.float32):
+    model = nn.Sequential(OrderedDict(layers)).eval()
+    with torch.no_grad():
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():  # Norms would otherwise be the identity.
+                value.copy_(torch.rand_like(value) * 0.8 + (0.1 if "var" in key else -0.4))
+        y = model(torch.from_numpy(x)).numpy()
+    tensors = {key: value.numpy() for key, value in model.state_dict().items()}
+    tensors = {k: v.astype(dtype) if v.dtype == np.float32 else v for k, v in tensors.items()}
+    save_file(tensors | {"input": x, "output": y}, name, metadata={"made by": "make_exchange.py"})
+
+
+def keras_file(name, shape, layers, x):
+    model = keras.Sequential([keras.Input(shape), *layers])
+    for variable in model.weights:
+        low = 0.1 if "variance" in variable.path else -0.4
+        variable.assign(random.uniform(low, low + 0.8, variable.shape))
+    y = np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
+    tensors = {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()} | {"input": x, "output": y}, name)
+
+
+floats = lambda *shape: random.uniform(-1, 1, shape).astype(np.float32)
+
+torch_file(
+    "torch_mlp.safetensors",
+    [("dense", nn.Linear(6, 5)), ("relu", nn.ReLU()), ("dense_1", nn.Linear(5, 3))],
+    floats(4, 6),
+)
+torch_file(
+    "torch_cnn.safetensors",
+    [
+        ("conv2d", nn.Conv2d(2, 4, (3, 2), padding=1, groups=2)),
+        ("batch_norm", nn.BatchNorm2d(4)),
+        ("relu", nn.ReLU()),
+        ("conv_transpose2d", nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2)),
+        ("pool", nn.MaxPool2d(2)),
+        ("group_norm", nn.GroupNorm(3, 6)),
+        ("flatten", nn.Flatten()),
+        ("batch_norm_1", nn.BatchNorm1d(6 * 5 * 5)),
+        ("dense", nn.Linear(6 * 5 * 5, 3)),
+    ],
+    floats(2, 2, 5, 4),
+)
+torch_file(
+    "torch_sequence.safetensors",
+    [
+        ("conv1d", nn.Conv1d(3, 4, 3, dilation=2)),
+        ("relu", nn.ReLU()),
+        ("flatten", nn.Flatten()),
+        ("dense", nn.Linear(4 * 5, 2)),
+    ],
+    floats(2, 3, 9),
+)
+keras_file(
+    "keras_mlp.safetensors",
+    (6,),
+    [keras.layers.Dense(5, activation="relu", name="dense"), keras.layers.Dense(3, name="dense_1")],
+    floats(4, 6),
+)
+keras_file(
+    "keras_cnn.safetensors",
+    (6, 5, 2),
+    [
+        keras.layers.Conv2D(4, 3, padding="same", name="conv2d"),
+        keras.layers.BatchNormalization(name="batch_norm"),
+        keras.layers.ReLU(),
+        keras.layers.Conv2DTranspose(3, 3, strides=2, padding="same", name="conv_transpose2d"),
+        keras.layers.MaxPooling2D(2),
+        keras.layers.GroupNormalization(3, name="group_norm"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(3, name="dense"),
+    ],
+    floats(2, 6, 5, 2),
+)
