@@ -52,3 +52,20 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rank_correlation() {
+        let rho = spearman;
+        assert!((rho(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]) - 1.0).abs() < 1e-12);
+        assert!((rho(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]) + 1.0).abs() < 1e-12);
+        // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 4, 3, 3])
+        assert!(
+            (rho(&[1.0, 2.0, 2.0, 4.0, 5.0], &[2.0, 1.0, 4.0, 3.0, 3.0]) - 0.368_421_052_632).abs() < 1e-9
+        );
+        assert!(rho(&[1.0], &[1.0]).is_nan());
+    }
+}

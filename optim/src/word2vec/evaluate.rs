@@ -6,7 +6,7 @@ use cairn_datasets::word_tests::{Analogies, WordPair};
 use cairn_tensor::Tensor;
 
 use super::WordVectors;
-use crate::Result;
+use crate::{Result, spearman};
 
 /// Questions that are answered by one matrix product.
 const BATCH: usize = 256;
@@ -63,7 +63,7 @@ impl WordVectors {
         let (cosines, scores): (Vec<f64>, Vec<f64>) =
             known.map(|(cos, score)| (f64::from(cos), score)).unzip();
         Ok(PairScore {
-            spearman: correlation(&ranks(&cosines), &ranks(&scores)),
+            spearman: spearman(&cosines, &scores),
             used: cosines.len(),
             unknown: pairs.len() - cosines.len(),
         })
@@ -111,47 +111,5 @@ impl WordVectors {
                 best.0 == question[3]
             };
         Ok(scores.chunks_exact(self.len()).zip(questions).filter(|&pair| right(pair)).count())
-    }
-}
-
-/// Ranks from 1; equal values share the mean of theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    for run in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let mean = start as f64 + (run.len() + 1) as f64 / 2.0;
-        run.iter().for_each(|&i| ranks[i] = mean);
-        start += run.len();
-    }
-    ranks
-}
-
-/// Pearson's correlation.
-fn correlation(x: &[f64], y: &[f64]) -> f64 {
-    let n = x.len() as f64;
-    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let moment = |a: &[f64], ma: f64, b: &[f64], mb: f64| {
-        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>()
-    };
-    moment(x, mx, y, my) / (moment(x, mx, x, mx) * moment(y, my, y, my)).sqrt()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rank_correlation() {
-        assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
-        let rho = |x: &[f64], y: &[f64]| correlation(&ranks(x), &ranks(y));
-        assert!((rho(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]) - 1.0).abs() < 1e-12);
-        assert!((rho(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]) + 1.0).abs() < 1e-12);
-        // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 4, 3, 3])
-        assert!(
-            (rho(&[1.0, 2.0, 2.0, 4.0, 5.0], &[2.0, 1.0, 4.0, 3.0, 3.0]) - 0.368_421_052_632).abs() < 1e-9
-        );
-        assert!(rho(&[1.0], &[1.0]).is_nan());
     }
 }

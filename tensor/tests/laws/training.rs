@@ -1,6 +1,6 @@
 //! One-pass parameter updates.
 
-use cairn_tensor::{Error, Isa, Rule, Tensor};
+use cairn_tensor::{Error, Isa, Rule, Tensor, rng};
 use proptest::prelude::*;
 
 use crate::naive::{real, view};
@@ -98,4 +98,66 @@ fn bad_updates_are_refused_and_change_nothing() {
         Err(Error::BadArgument { op: "update_rows", .. })
     ));
     assert!(p.iter().chain(v.iter()).all(|x| x == 0.0));
+}
+
+#[test]
+fn many_rows_are_split_without_a_trace() {
+    let (rows, width) = (5000usize, 24usize);
+    let picked: Vec<u32> = (0..rows as u32).filter(|row| row % 3 != 1).collect();
+    let parameter = Tensor::<f64>::normal([rows, width], 0.0, 1.0, &mut rng(1)).unwrap();
+    let gradient = Tensor::<f64>::normal([picked.len(), width], 0.0, 1.0, &mut rng(2)).unwrap();
+    let (mut fast, mut velocity) = (parameter.clone(), Tensor::zeros([rows, width]).unwrap());
+    fast.update_rows(&picked, &gradient, [&mut velocity], Momentum(0.1)).unwrap();
+    for (i, &row) in picked.iter().enumerate() {
+        let row = row as usize;
+        let mut one = parameter.narrow(0, row, 1).unwrap().contiguous().unwrap();
+        let mut state = Tensor::zeros([1, width]).unwrap();
+        let g = gradient.narrow(0, i, 1).unwrap();
+        one.update(&g, [&mut state], Momentum(0.1)).unwrap();
+        assert_eq!(fast.narrow(0, row, 1).unwrap(), one);
+        assert_eq!(velocity.narrow(0, row, 1).unwrap(), state);
+    }
+    for row in (0..rows).filter(|row| row % 3 == 1) {
+        assert_eq!(fast.narrow(0, row, 1).unwrap(), parameter.narrow(0, row, 1).unwrap());
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_are_summed_in_order(
+        rows in 1..30usize,
+        width in 0..40usize,
+        order in prop::collection::vec(0..1000u32, 0..200),
+        cuts in prop::collection::vec(0..1000usize, 0..60),
+        seed: u64,
+    ) {
+        let order: Vec<u32> = order.into_iter().map(|i| i % rows as u32).collect();
+        let mut ends: Vec<u32> = cuts.into_iter().map(|cut| (cut % (order.len() + 1)) as u32).collect();
+        ends.sort_unstable();
+        let x = Tensor::<f64>::normal([rows, width], 0.0, 1.0, &mut rng(seed)).unwrap();
+        let sums = x.sum_rows(&order, &ends).unwrap();
+        prop_assert_eq!(sums.shape(), [ends.len(), width]);
+        let mut begin = 0;
+        for (k, &end) in ends.iter().enumerate() {
+            let mut want = vec![0.0; width];
+            for &i in &order[begin..end as usize] {
+                for (j, o) in want.iter_mut().enumerate() {
+                    *o += x.get(&[i as usize, j]).unwrap();
+                }
+            }
+            for (j, &want) in want.iter().enumerate() {
+                prop_assert_eq!(sums.get(&[k, j]).unwrap(), want);
+            }
+            begin = end as usize;
+        }
+    }
+}
+
+#[test]
+fn bad_sums_of_rows_are_refused() {
+    let x = Tensor::<f32>::ones([3, 2]).unwrap();
+    assert!(x.sum_rows(&[0, 3], &[2]).unwrap_err().to_string().contains("index 3 at position 1"));
+    assert!(x.sum_rows(&[0, 1], &[3]).is_err());
+    assert!(x.sum_rows(&[0, 1], &[2, 1]).is_err());
+    assert!(Tensor::<f32>::scalar(1.0).sum_rows(&[], &[]).is_err());
 }
