@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cairn_datasets::conllu::{self, Sentence};
-use cairn_datasets::{DataDir, Error, ag_news, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare};
+use cairn_datasets::{
+    DataDir, Error, ag_news, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
@@ -309,4 +311,44 @@ proptest! {
             prop_assert_eq!(&item.text, &format!("{} {}", title.trim(), description.trim()));
         }
     }
+}
+
+#[test]
+fn word_tests_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tests");
+    let write = |text: &str| fs::write(&path, text).unwrap();
+    write("Love\tsex\t6.77\ntiger cat 7.35\n");
+    let pairs = word_tests::read_pairs(&path).unwrap();
+    assert_eq!((pairs[0].a.as_str(), pairs[1].b.as_str(), pairs[1].score), ("love", "cat", 7.35));
+    write(": capital\nAthens Greece Oslo Norway\n: family\nboy girl man woman\nhe she his her\n");
+    let sections = word_tests::read_analogies(&path).unwrap();
+    assert_eq!((sections[0].heading.as_str(), sections[1].questions.len()), ("capital", 2));
+    assert_eq!(sections[0].questions[0], ["athens", "greece", "oslo", "norway"]);
+}
+
+#[test]
+fn damaged_word_tests_are_named_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tests");
+    let line = |result: Result<(), Error>| match result {
+        Err(Error::Format { line, .. }) => line,
+        other => panic!("{other:?}"),
+    };
+    for text in ["a b 1\na b\n", "a b 1\na b x\n", "a b 1\na b NaN\n", "a b 1\n\nc d 2\n", "a b 1\na b 1 2\n"]
+    {
+        fs::write(&path, text).unwrap();
+        assert_eq!(line(word_tests::read_pairs(&path).map(drop)), Some(2), "{text:?}");
+    }
+    for text in [": x\na b c\n", ": x\na b c d e\n", ": x\n\n"] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(line(word_tests::read_analogies(&path).map(drop)), Some(2), "{text:?}");
+    }
+    fs::write(&path, "a b c d\n").unwrap();
+    assert_eq!(line(word_tests::read_analogies(&path).map(drop)), Some(1));
+    fs::write(&path, b"a b 1\n\xff b 1\n").unwrap();
+    assert_eq!(line(word_tests::read_pairs(&path).map(drop)), Some(2));
+    fs::write(&path, "").unwrap();
+    assert!(matches!(word_tests::read_pairs(&path), Err(Error::Empty { .. })));
+    assert!(matches!(word_tests::read_analogies(&path), Err(Error::Empty { .. })));
 }

@@ -507,3 +507,119 @@ impl Kernel for Add<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Against<'a> {
+        input: &'a Table,
+        output: &'a Table,
+        contexts: &'a [u32],
+        targets: &'a [u32],
+        gradients: [&'a mut [f32]; 2],
+    }
+
+    impl Kernel for Against<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            let Against { input, output, contexts, targets, gradients: [inputs, outputs] } = self;
+            let rows = Rows {
+                rows: &input.data,
+                starts: |i: usize| input.at(contexts[i]),
+                gradients: inputs,
+                gradient_starts: |i: usize| i * input.stride,
+                count: contexts.len(),
+            };
+            against::<S, _, _>(rows, output, targets, outputs, &mut Vec::new(), 0.5);
+        }
+    }
+
+    fn table(words: u32, width: usize, rng: &mut Rng) -> Table {
+        let mut table = Table::zeroed(words as usize, width).unwrap();
+        for word in 0..words {
+            let value = |_| (rng.next_u64() >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+            let row: Vec<f32> = (0..width).map(value).collect();
+            table.row_mut(word).copy_from_slice(&row);
+        }
+        table
+    }
+
+    fn dot(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    }
+
+    /// Against the formula: rate · (label - sigmoid(context · target)) times the other row, for each pair.
+    #[test]
+    fn gradients_of_a_centre() {
+        let mut rng = crate::rng(1);
+        for (width, contexts, negatives) in
+            [(1, 1, 0), (16, 3, 5), (37, 4, 6), (100, 10, 5), (8, 2, 13), (20, 5, 1)]
+        {
+            let (input, output) = (table(40, width, &mut rng), table(40, width, &mut rng));
+            let contexts: Vec<u32> = (0..contexts).map(|_| below(&mut rng, 40) as u32).collect();
+            let mut targets: Vec<u32> = (0..=negatives).map(|_| below(&mut rng, 40) as u32).collect();
+            if negatives > 1 {
+                // The word itself as a negative.
+                targets[2] = targets[0];
+            }
+            let stride = input.stride;
+            let mut inputs = vec![0.0; contexts.len() * stride];
+            let mut outputs = vec![f32::NAN; targets.len() * stride];
+            let gradients = [&mut inputs[..], &mut outputs[..]];
+            dispatch(Against {
+                input: &input,
+                output: &output,
+                contexts: &contexts,
+                targets: &targets,
+                gradients,
+            });
+            let score = |c: usize, k: usize| match (k, targets[k] == targets[0]) {
+                (1.., true) => 0.0,
+                _ => {
+                    let x = dot(input.row(contexts[c]), output.row(targets[k]));
+                    0.5 * (f64::from(u8::from(k == 0)) - 1.0 / (1.0 + (-x).exp()))
+                }
+            };
+            for j in 0..width {
+                for c in 0..contexts.len() {
+                    let each = (0..targets.len()).map(|k| score(c, k) * f64::from(output.row(targets[k])[j]));
+                    assert!((f64::from(inputs[c * stride + j]) - each.sum::<f64>()).abs() < 1e-5);
+                }
+                for k in 0..targets.len() {
+                    let each =
+                        (0..contexts.len()).map(|c| score(c, k) * f64::from(input.row(contexts[c])[j]));
+                    assert!((f64::from(outputs[k * stride + j]) - each.sum::<f64>()).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_drawn_by_their_weights() {
+        let weights = [4.0, 0.0, 1.0, 2.5, 0.5, 2.0];
+        let (alias, mut rng) = (Alias::new(&weights), crate::rng(3));
+        let mut counts = [0.0; 6];
+        for _ in 0..100_000 {
+            counts[alias.draw(&mut rng) as usize] += 1.0;
+        }
+        for (count, weight) in counts.iter().zip(weights) {
+            // Five standard deviations, and a draw in 2³² that `stay` allows too many.
+            let p: f64 = weight / 10.0;
+            assert!((count - 1e5 * p).abs() <= 5.0 * (1e5 * p * (1.0 - p)).sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn steps_are_short_where_words_come_often() {
+        let size = |load| {
+            let Step { pieces, centres } = Step::new(load);
+            (pieces, centres)
+        };
+        assert_eq!(size(1e-6), (PIECES, CENTRES));
+        assert_eq!(size(0.6), (10, 2));
+        assert_eq!(size(100.0), (1, 1));
+        assert_eq!(size(f64::NAN), (1, 1));
+    }
+}

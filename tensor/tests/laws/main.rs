@@ -16,3 +16,4 @@ mod reductions;
 mod rows;
 mod text;
 mod training;
+mod word_vectors;
