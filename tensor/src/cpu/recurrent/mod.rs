@@ -473,7 +473,7 @@ fn backward_as<T: Float, C: Cell>(
 /// `out` = the sum of the chunks' parts that begin at `at`, in the order of the chunks.
 fn add_chunks<T: Float>(sums: &[T], stride: usize, at: usize, out: &mut [T]) {
     out.fill(T::ZERO);
-    let chunks = if stride == 0 { 0 } else { sums.len() / stride };
+    let chunks = sums.len().checked_div(stride).unwrap_or(0);
     threads::split_units(out, 1, chunks, |first, out| {
         for i in 0..chunks {
             let part = &sums[i * stride + at + first..][..out.len()];
