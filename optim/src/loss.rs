@@ -89,7 +89,7 @@ impl CrossEntropy {
             losses = losses.mul(&samples.clone().into())?;
         }
         let total = weights.sum(..)?.item()?;
-        if !(total > 0.0) {
+        if total.is_nan() || total <= 0.0 {
             let must = "above 0, or the mean is not defined";
             return Err(cairn_nn::Error::BadSetting {
                 what: "the sum of weights",
