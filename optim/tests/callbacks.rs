@@ -212,7 +212,7 @@ fn scalars(mut file: &[u8]) -> Vec<Vec<(String, f32)>> {
             crc ^= u32::from(*byte);
             (0..8).for_each(|_| crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 });
         }
-        let masked = (!crc >> 15 | !crc << 17).wrapping_add(0xa282_ead8);
+        let masked = (!crc).rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(masked.to_le_bytes(), sum);
     };
     let mut records = Vec::new();

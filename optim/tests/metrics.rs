@@ -45,13 +45,16 @@ fn assert_near(name: &str, got: f64, want: &Value) {
     assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{name}: {got} for {want}");
 }
 
+/// The name of a golden value, and the metric that should have it.
+type Named<Y> = (&'static str, Box<dyn Metric<Tensor<Y>>>);
+
 #[test]
 fn values_are_those_of_scikit_learn() {
     let golden = golden();
     let (logits, classes) = (floats(&golden, "logits", 4), labels(&golden, "labels"));
     let (scores, yes) = (floats(&golden, "scores", 1), floats(&golden, "yes", 1));
     let (predictions, targets) = (floats(&golden, "predictions", 2), floats(&golden, "targets", 2));
-    let of_classes: Vec<(&str, Box<dyn Metric<Tensor<u32>>>)> = vec![
+    let of_classes: Vec<Named<u32>> = vec![
         ("accuracy", Box::new(Accuracy)),
         ("accuracy_ignoring_0", Box::new(Accuracy.ignore(0))),
         ("top_2", Box::new(TopK::new(2))),
@@ -74,7 +77,7 @@ fn values_are_those_of_scikit_learn() {
         near("recall", value(&Recall(average), &logits, &classes));
         near("f1", value(&F1(average), &logits, &classes));
     }
-    let of_numbers: Vec<(&str, Box<dyn Metric<Tensor>>)> = vec![
+    let of_numbers: Vec<Named<f32>> = vec![
         ("mean_squared_error", Box::new(MeanSquaredError)),
         ("mean_absolute_error", Box::new(MeanAbsoluteError)),
         ("r2", Box::new(R2)),

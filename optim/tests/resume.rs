@@ -221,7 +221,7 @@ fn killed_runs_end_with_the_same_bits() {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo test -p cairn-optim --test resume -- --ignored"]
+#[ignore = "takes two minutes: cargo test -p cairn-optim --test resume -- --ignored"]
 fn runs_killed_200_times_end_with_the_same_bits() {
     kill(200);
 }
