@@ -158,12 +158,16 @@ fn mutated_models() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
-fn a_hundred_thousand_mutations() {
+#[ignore = "takes a minute"]
+fn a_hundred_thousand_mutated_safetensors() {
     safetensors(100_000);
+}
+
+/// Fails for now, with gigabytes taken for a file of a kilobyte.
+#[test]
+#[ignore = "fails: more memory than the file's size allows"]
+fn a_hundred_thousand_mutated_models() {
     cairn(100_000);
-    #[cfg(feature = "npz")]
-    archives::both(100_000);
 }
 
 #[cfg(feature = "npz")]
@@ -183,7 +187,7 @@ mod archives {
         [local, central, end].concat()
     }
 
-    pub(super) fn both(count: usize) {
+    fn both(count: usize) {
         let total = |weights: Weights| weights.tensors.values().map(Tensor::len).sum();
         let read = |path: &std::path::Path| Weights::read_npz(path).ok().map(total);
         // What is unpacked, converted, and the tables of the decompressor.
@@ -211,5 +215,11 @@ mod archives {
     #[test]
     fn mutated_archives() {
         both(1500);
+    }
+
+    #[test]
+    #[ignore = "takes a minute"]
+    fn a_hundred_thousand_mutated_archives() {
+        both(100_000);
     }
 }
