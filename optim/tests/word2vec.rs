@@ -116,7 +116,7 @@ fn settings_that_make_no_sense() {
 fn example() -> WordVectors {
     let words = ["man", "woman", "king", "queen", "naïve"].map(String::from).to_vec();
     let values = vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.1, 2.0, -0.125, 1e-30];
-    WordVectors::new(words, Tensor::from_vec(values, [5, 2]).unwrap()).unwrap()
+    WordVectors::new(words, &Tensor::from_vec(values, [5, 2]).unwrap()).unwrap()
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn queries() {
     let error = vectors.most_similar("prince", 1).unwrap_err();
     assert!(matches!(&error, Error::UnknownWord(word) if word == "prince"), "{error}");
     assert!(vectors.similarity("king", "prince").is_err() && vectors.analogy("man", "x", "king").is_err());
-    let one = WordVectors::new(vec!["a".into()], Tensor::zeros([1, 2]).unwrap()).unwrap();
+    let one = WordVectors::new(vec!["a".into()], &Tensor::zeros([1, 2]).unwrap()).unwrap();
     assert_eq!(one.analogy("a", "a", "a").unwrap(), None);
 }
 
@@ -192,7 +192,7 @@ fn files_give_the_same_bits_back() {
     let loaded = WordVectors::load_binary(&path).unwrap();
     assert_eq!((loaded.vectors(), loaded.words()), (vectors.vectors(), vectors.words()));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
-    let spaced = WordVectors::new(vec!["a b".into()], Tensor::zeros([1, 2]).unwrap()).unwrap();
+    let spaced = WordVectors::new(vec!["a b".into()], &Tensor::zeros([1, 2]).unwrap()).unwrap();
     assert!(matches!(spaced.save_text(&path), Err(Error::WordVectors(_))));
     assert!(matches!(vectors.save_text(dir.path().join("no/folder")), Err(Error::Data(_))));
     assert!(matches!(WordVectors::load_text(dir.path().join("none")), Err(Error::Data(_))));
@@ -255,7 +255,7 @@ proptest! {
         let rows = values.len() / size;
         let words = (0..rows).map(|i| format!("w{i}")).collect();
         let tensor = Tensor::from_vec(values[..rows * size].to_vec(), [rows, size]).unwrap();
-        let vectors = WordVectors::new(words, tensor).unwrap();
+        let vectors = WordVectors::new(words, &tensor).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v");
         vectors.save_text(&path).unwrap();

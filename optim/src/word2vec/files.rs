@@ -97,7 +97,7 @@ impl WordVectors {
         if reader.line(count + 2)?.is_some_and(|line| !line.trim().is_empty()) {
             return Err(fault(path, Some(count + 2), "more vectors than the heading says"));
         }
-        Self::new(words, Tensor::from_vec(values, [count, size])?)
+        Self::new(words, &Tensor::from_vec(values, [count, size])?)
     }
 
     /// Reads vectors from binary.
@@ -121,7 +121,7 @@ impl WordVectors {
         if !matches!(rest.as_slice(), [] | b"\n") {
             return Err(fault(path, None, "more contents than the heading says"));
         }
-        Self::new(words, Tensor::from_vec(values, [count, size])?)
+        Self::new(words, &Tensor::from_vec(values, [count, size])?)
     }
 }
 

@@ -210,7 +210,7 @@ impl Word2Vec {
                 pool.install(|| self.run(training, &corpus))?
             }
         };
-        WordVectors::new(corpus.tokens, vectors)
+        WordVectors::new(corpus.tokens, &vectors)
     }
 
     fn run(&self, mut training: NegativeSampling, corpus: &Corpus) -> Result<Tensor> {

@@ -25,7 +25,7 @@ impl WordVectors {
     /// # Errors
     /// [`Error::WordVectors`] for a word that comes twice, another number of words than rows, or values that are not
     /// finite.
-    pub fn new(words: Vec<String>, vectors: Tensor) -> Result<Self> {
+    pub fn new(words: Vec<String>, vectors: &Tensor) -> Result<Self> {
         let fault = |message: String| Err(Error::WordVectors(message));
         let &[rows, size] = vectors.shape() else {
             return fault(format!("vectors of shape {}, not [words, size]", vectors.dims()));
@@ -116,7 +116,7 @@ impl WordVectors {
     /// # use cairn_tensor::Tensor;
     /// let words = ["man", "woman", "king", "queen"].map(String::from).to_vec();
     /// let vectors = Tensor::from_vec(vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.1, 2.0], [4, 2])?;
-    /// let vectors = WordVectors::new(words, vectors)?;
+    /// let vectors = WordVectors::new(words, &vectors)?;
     /// assert_eq!(vectors.analogy("man", "woman", "king")?.map(|(word, _)| word), Some("queen"));
     /// # Ok::<(), cairn_optim::Error>(())
     /// ```

@@ -123,9 +123,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         let bar = ctx.bar(&PAIRS[i]);
         ctx.metric(format!("{name}, correlation on {} pairs", score.used), score.spearman, Bar::AtLeast(bar));
     }
-    let scores = both.map(|(_, vectors)| vectors.evaluate_analogies(&material.analogies));
-    let [of_skip_gram, of_cbow] = scores;
-    let (of_skip_gram, of_cbow) = (of_skip_gram?, of_cbow?);
+    let of_skip_gram = skip_gram.evaluate_analogies(&material.analogies)?;
+    let of_cbow = cbow.evaluate_analogies(&material.analogies)?;
     let total = AnalogyScore::total(&of_skip_gram);
     let bar = ctx.bar(&ANALOGIES);
     ctx.metric(format!("skip-gram, analogies of {}", total.used), total.accuracy(), Bar::AtLeast(bar));
