@@ -86,12 +86,27 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String
     if number(24) != crc32fast::hash(payload) || number(28) != 0 {
         return Err("the checksum does not match: the file is damaged".into());
     }
-    let config = bincode::config::standard().with_limit::<LIMIT>();
-    match bincode::serde::decode_from_slice(payload, config) {
+    match decode_payload(payload) {
         Ok((value, used)) if used == payload.len() => Ok(value),
         Ok((_, used)) => Err(format!("{} bytes of content are left over", payload.len() - used)),
         Err(error) => Err(format!("the content cannot be decoded: {error}")),
     }
+}
+
+/// Decodes under a limit of what the content may take in memory: at least sixteen times the payload, since a byte can stand
+/// for a number of eight, and at most 256 times, since the limit is part of bincode's type. Without it a text that
+/// claims to be long would be believed before its end is missed.
+fn decode_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    macro_rules! within {
+        ($($bits:literal),*) => {
+            $(if payload.len() <= 1 << ($bits - 4) {
+                let config = bincode::config::standard().with_limit::<{ 1 << $bits }>();
+                return bincode::serde::decode_from_slice(payload, config);
+            })*
+        };
+    }
+    within!(12, 16, 20, 24, 28, 32);
+    bincode::serde::decode_from_slice(payload, bincode::config::standard().with_limit::<LIMIT>())
 }
 
 /// Writes a file in one step: into a temporary file beside it, synced, then renamed over it. Whatever goes wrong, the old

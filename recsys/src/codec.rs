@@ -79,12 +79,27 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).map_err(io(path))?;
     let payload = check(path, &bytes)?;
-    let (value, used) = bincode::serde::decode_from_slice(payload, config())
-        .map_err(|e| broken(path, format!("does not decode as the model asked for: {e}")))?;
+    let (value, used) =
+        decode(payload).map_err(|e| broken(path, format!("does not decode as the model asked for: {e}")))?;
     if used != payload.len() {
         return Err(broken(path, format!("{} bytes are left over after the model", payload.len() - used)));
     }
     Ok(value)
+}
+
+/// Decodes under a limit of what the model may take in memory: at least sixteen times the payload, since a byte can stand for
+/// a number of eight, and at most 256 times, since the limit is part of bincode's type.
+fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    macro_rules! within {
+        ($($bits:literal),*) => {
+            $(if payload.len() <= 1 << ($bits - 4) {
+                let config = bincode::config::standard().with_limit::<{ 1 << $bits }>();
+                return bincode::serde::decode_from_slice(payload, config);
+            })*
+        };
+    }
+    within!(12, 16, 20, 24, 28, 32);
+    bincode::serde::decode_from_slice(payload, config())
 }
 
 /// The payload, if everything around it is right.

@@ -34,7 +34,10 @@ pub struct SamplingPlan {
 /// let start = Tensor::uniform([4, 8], -0.1, 0.1, &mut rng(1))?;
 /// let plan = SamplingPlan { skip_gram: true, window: 2, negative: 5, exponent: 0.75, sample: 0.0, seed: 1 };
 /// let mut training = NegativeSampling::new(&start, &[2, 2, 1, 1], &plan)?;
-/// training.train(&[0, 1, 2, 0, 1, 3], &[3, 6], 0, 0.025)?; // two sentences
+/// // Answers begin at 0, so the first step changes nothing but them.
+/// for pass in 0..2 {
+///     training.train(&[0, 1, 2, 0, 1, 3], &[3, 6], pass, 0.025)?; // two sentences
+/// }
 /// assert_ne!(training.vectors()?, start);
 /// # Ok::<(), cairn_tensor::Error>(())
 /// ```
