@@ -31,10 +31,10 @@ pub(super) const CHECK: Check = Check {
 
 /// Of the loss.
 const BARS: Bars = Bars { full: 1.60, quick: 2.40, stand_in: 0.75, stand_in_quick: 1.50 };
-const EPOCHS: usize = 8;
+const EPOCHS: usize = 6;
 /// Stretches read side by side, and their length.
-const ROWS: usize = 64;
-const TIME: usize = 100;
+const ROWS: usize = 32;
+const TIME: usize = 64;
 const RATE: f64 = 3e-3;
 const DROPOUT: f32 = 0.2;
 /// Characters that are written in the end.
@@ -87,7 +87,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let (train, test) = ids.split_at(ids.len() * 9 / 10);
     let sizes = [train.len(), test.len(), letters.len()].map(|n| count(n as u64));
     ctx.say(format!("{} characters to train on, {} to test on, {} different", sizes[0], sizes[1], sizes[2]));
-    let (epochs, units) = if ctx.quick() { (2, 128) } else { (EPOCHS, 256) };
+    let (epochs, units) = if ctx.quick() { (3, 128) } else { (EPOCHS, 256) };
     let mut model = Writer::new(letters.len(), units, &mut rng(seed))?;
 
     let stretches = WindowDataset::in_rows(train.to_vec(), ROWS, TIME)?;

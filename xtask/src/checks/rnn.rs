@@ -39,7 +39,7 @@ const RATE: f64 = 2e-3;
 /// Letters of a word that are read, from its end.
 const LETTERS: usize = 16;
 /// Stand-in sentences to train on and to test on.
-const STAND_IN: [usize; 2] = [3_000, 500];
+const STAND_IN: [usize; 2] = [6_000, 500];
 
 /// Sentences as numbers.
 struct Tagged {
