@@ -69,7 +69,7 @@ fn outputs_states_and_gradients_equal_pytorchs() {
             description = description.bidirectional();
         }
         let x = Var::parameter(golden.array(&case, "x"));
-        let mut layer = description.build(2, &mut rng(0)).unwrap();
+        let mut layer = description.layer(2, &mut rng(0)).unwrap();
         let (mut weights, mut gradients) = (Vec::new(), Vec::new());
         for i in 0..layers * directions {
             for (list, prefix) in [(&mut weights, "w"), (&mut gradients, "dw")] {
@@ -143,7 +143,7 @@ fn outputs_equal_keras() {
         close(&back[1], keras[1], "recurrent kernel");
         let again = from_keras(kind, back.each_ref()).unwrap();
         close(&again[2], &weights[2], "bias");
-        let mut layer = Recurrent::new(kind, how[1]).return_sequences(true).build(2, &mut rng(0)).unwrap();
+        let mut layer = Recurrent::new(kind, how[1]).return_sequences(true).layer(2, &mut rng(0)).unwrap();
         fill(&mut layer, weights.to_vec());
         let x = Var::constant(golden.array(&case, "x"));
         let y = layer.forward(&x, &mut Context::eval()).unwrap();
@@ -154,7 +154,7 @@ fn outputs_equal_keras() {
 #[test]
 fn weights_go_to_pytorch_and_back() {
     for kind in KINDS {
-        let layer = Recurrent::new(kind, 3).build(2, &mut rng(1)).unwrap();
+        let layer = Recurrent::new(kind, 3).layer(2, &mut rng(1)).unwrap();
         let weights: Vec<_> = layer.parameters().into_iter().map(|(_, var)| var.value().clone()).collect();
         let torch = to_torch(kind, [&weights[0], &weights[1], &weights[2]]).unwrap();
         assert_eq!(from_torch(kind, torch.each_ref()).unwrap().to_vec(), weights);
@@ -189,7 +189,7 @@ fn sequential_models_are_built_saved_and_loaded() {
 
 #[test]
 fn the_padding_row_stays_zero_and_bad_ids_are_errors() {
-    let layer = Embedding::new(5, 3).padding(2).build(&mut rng(0)).unwrap();
+    let layer = Embedding::new(5, 3).padding(2).layer(&mut rng(0)).unwrap();
     let ids = Tensor::from_vec(vec![2, 1, 2, 4], [2, 2]).unwrap();
     let y = layer.forward(&ids).unwrap();
     assert_eq!(y.value().to_vec()[..3], [0.0; 3]);
@@ -199,14 +199,14 @@ fn the_padding_row_stays_zero_and_bad_ids_are_errors() {
     assert_eq!(dense[3..6], [1.0; 3]);
     let error = layer.forward(&Tensor::from_vec(vec![0, 5], [2]).unwrap()).unwrap_err().to_string();
     assert!(error.contains("index 5 at position 1"), "{error}");
-    assert!(Embedding::new(5, 3).padding(5).build(&mut rng(0)).is_err());
-    assert!(Embedding::new(0, 3).build(&mut rng(0)).is_err());
+    assert!(Embedding::new(5, 3).padding(5).layer(&mut rng(0)).is_err());
+    assert!(Embedding::new(0, 3).layer(&mut rng(0)).is_err());
 }
 
 #[test]
 fn a_state_carried_on_gives_what_one_long_pass_gives() {
     for kind in KINDS {
-        let layer = Recurrent::new(kind, 6).layers(2).build(3, &mut rng(3)).unwrap();
+        let layer = Recurrent::new(kind, 6).layers(2).layer(3, &mut rng(3)).unwrap();
         let x: Tensor = Tensor::normal([2, 8, 3], 0.0, 1.0, &mut rng(4)).unwrap();
         let cx = &mut Context::eval();
         let part = |start, len| Var::constant(x.narrow(1, start, len).unwrap());
@@ -224,7 +224,7 @@ fn a_state_carried_on_gives_what_one_long_pass_gives() {
 
 #[test]
 fn the_last_output_is_that_of_each_sequences_own_end() {
-    let layer = Lstm::new(4).bidirectional().build(3, &mut rng(5)).unwrap();
+    let layer = Lstm::new(4).bidirectional().layer(3, &mut rng(5)).unwrap();
     let x = Var::constant(Tensor::normal([2, 6, 3], 0.0, 1.0, &mut rng(6)).unwrap());
     let lengths = Tensor::from_vec(vec![3, 6], [2]).unwrap();
     let cx = &mut Context::eval();
@@ -235,15 +235,15 @@ fn the_last_output_is_that_of_each_sequences_own_end() {
 
 #[test]
 fn recurrent_dropout_is_for_training_only_and_seeded() {
-    let layer = Lstm::new(16).recurrent_dropout(0.5).build(3, &mut rng(7)).unwrap();
+    let layer = Lstm::new(16).recurrent_dropout(0.5).layer(3, &mut rng(7)).unwrap();
     let x = Var::constant(Tensor::normal([4, 6, 3], 0.0, 1.0, &mut rng(8)).unwrap());
     let run = |mut cx: Context| layer.forward(&x, &mut cx).unwrap().value().clone();
     assert_eq!(run(Context::eval()), run(Context::eval()));
     assert_eq!(run(Context::train(1)), run(Context::train(1)));
     assert_ne!(run(Context::train(1)), run(Context::eval()));
     assert_ne!(run(Context::train(1)), run(Context::train(2)));
-    assert!(Lstm::new(4).recurrent_dropout(1.0).build(3, &mut rng(0)).is_err());
-    assert!(Lstm::new(0).build(3, &mut rng(0)).is_err());
+    assert!(Lstm::new(4).recurrent_dropout(1.0).layer(3, &mut rng(0)).is_err());
+    assert!(Lstm::new(0).layer(3, &mut rng(0)).is_err());
     assert!(Sequential::new([5]).add(Lstm::new(3)).build(&mut rng(0)).is_err());
 }
 

@@ -68,7 +68,7 @@ impl Embedding {
     ///
     /// # Errors
     /// For sizes of 0, a padding id beyond the vocabulary, or when memory does not hold the table.
-    pub fn build(&self, rng: &mut Rng) -> Result<EmbeddingLayer> {
+    pub fn layer(&self, rng: &mut Rng) -> Result<EmbeddingLayer> {
         self.plan(&Shape::from([]))?;
         let mut table = self.init.tensor([self.vocabulary, self.dim], rng)?;
         if let Some(id) = self.padding {

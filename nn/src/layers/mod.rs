@@ -255,8 +255,8 @@ impl Spec {
             Spec::ZeroPad2d(layer) => Box::new(*layer),
             Spec::Upsample(layer) => Box::new(*layer),
             Spec::Dropout2d(layer) => Box::new(layer.clone()),
-            Spec::Embedding(layer) => Box::new(layer.build(rng)?),
-            Spec::Recurrent(layer) => Box::new(layer.build(input.last().copied().unwrap_or(0), rng)?),
+            Spec::Embedding(layer) => Box::new(layer.layer(rng)?),
+            Spec::Recurrent(layer) => Box::new(layer.layer(input.last().copied().unwrap_or(0), rng)?),
         })
     }
 }

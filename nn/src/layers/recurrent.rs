@@ -179,7 +179,7 @@ impl Recurrent {
     ///
     /// # Errors
     /// For a setting that makes no sense, or when memory does not hold the weights.
-    pub fn build(&self, inputs: usize, rng: &mut Rng) -> Result<RecurrentLayer> {
+    pub fn layer(&self, inputs: usize, rng: &mut Rng) -> Result<RecurrentLayer> {
         self.check()?;
         let mut layers = Vec::with_capacity(self.layers);
         for i in 0..self.layers {
@@ -261,7 +261,7 @@ pub struct Sequences<'a> {
 /// ```
 /// use cairn_nn::{Context, Gru, Sequences};
 /// use cairn_tensor::{rng, Tensor};
-/// let gru = Gru::new(8).layers(2).bidirectional().build(4, &mut rng(0))?;
+/// let gru = Gru::new(8).layers(2).bidirectional().layer(4, &mut rng(0))?;
 /// let x = Tensor::ones([3, 6, 4])?.into();
 /// let lengths = Tensor::from_vec(vec![6, 2, 4], [3])?;
 /// let input = Sequences { lengths: Some(&lengths), ..Default::default() };

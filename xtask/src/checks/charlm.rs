@@ -52,8 +52,8 @@ struct Writer {
 impl Writer {
     fn new(letters: usize, units: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(Writer {
-            embedding: Embedding::new(letters, 64).build(rng)?,
-            lstm: Lstm::new(units).layers(2).dropout(DROPOUT).build(64, rng)?,
+            embedding: Embedding::new(letters, 64).layer(rng)?,
+            lstm: Lstm::new(units).layers(2).dropout(DROPOUT).layer(64, rng)?,
             head: Linear::new(units, letters, rng)?,
         })
     }

@@ -108,15 +108,15 @@ struct Tagger {
 impl Tagger {
     fn new(words: usize, letters: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(Tagger {
-            words: Embedding::new(words, WORD_DIM).build(rng)?,
-            letters: Embedding::new(letters, LETTER_DIM).build(rng)?,
-            spelling: Lstm::new(LETTER_UNITS).bidirectional().build(LETTER_DIM, rng)?,
+            words: Embedding::new(words, WORD_DIM).layer(rng)?,
+            letters: Embedding::new(letters, LETTER_DIM).layer(rng)?,
+            spelling: Lstm::new(LETTER_UNITS).bidirectional().layer(LETTER_DIM, rng)?,
             context: Lstm::new(UNITS)
                 .layers(2)
                 .bidirectional()
                 .dropout(0.4)
                 .return_sequences(true)
-                .build(WORD_DIM + 2 * LETTER_UNITS, rng)?,
+                .layer(WORD_DIM + 2 * LETTER_UNITS, rng)?,
             head: Linear::new(2 * UNITS, UPOS.len(), rng)?,
         })
     }
