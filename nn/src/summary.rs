@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::layers::{Step, layer_steps};
-use crate::{Layer, Module as _, Part, Sequential, Visitor};
+use crate::{Layer, Module as _, Part, Sequential, Spec, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,11 @@ impl Sequential {
             .layers
             .iter()
             .map(|named| {
-                let steps = layer_steps(named, input).ok();
+                let flops = match &named.spec {
+                    Spec::Embedding(_) => Some(0),
+                    Spec::Recurrent(layer) => Some(layer.flops(input)),
+                    _ => layer_steps(named, input).ok().map(|steps| steps.iter().map(Step::flops).sum()),
+                };
                 input = &named.output;
                 LayerSummary {
                     layer: format!("{} ({})", named.name, named.spec.kind()),
@@ -70,7 +74,7 @@ impl Sequential {
                     weights: weights(&*named.layer),
                     parameters: named.layer.parameter_count(),
                     bytes: named.layer.state().values().map(|value| 4 * value.len()).sum(),
-                    flops: steps.map(|steps| steps.iter().map(Step::flops).sum()),
+                    flops,
                 }
             })
             .collect();

@@ -179,6 +179,10 @@ fn sequential_models_are_built_saved_and_loaded() {
     assert_eq!(names[13], "rnn.weight");
     let per = |inputs: usize| (inputs + 5) * 15 + 20;
     assert_eq!(model.parameter_count(), 120 + 2 * per(6) + 2 * per(10) + (10 + 4) * 4 + 4 + 15);
+    // Multiply-adds of two stacked bidirectional layers, of the last layer, and of the dense one, each as two.
+    let stacked = 7 * 2 * ((6 + 5) * 15 + (10 + 5) * 15);
+    let flops = 2 * (stacked + 7 * (10 + 4) * 4 + 4 * 3);
+    assert_eq!(model.summary().flops, Some(flops));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.cairn");
     model.save(&path).unwrap();

@@ -138,6 +138,16 @@ impl Recurrent {
         }
     }
 
+    /// Floating-point operations of the matrix products for one sequence `[time, features]`, a multiplication and an addition
+    /// counted as two.
+    pub(crate) fn flops(&self, input: &Shape) -> u64 {
+        let [steps, features] = [0, 1].map(|axis| input.get(axis).map_or(0, |&n| n as u64));
+        let (units, directions) = (self.units as u64, self.directions() as u64);
+        let layer =
+            |inputs: u64| 2 * steps * (inputs + units) * self.kind.gates() as u64 * units * directions;
+        layer(features) + (self.layers as u64 - 1) * layer(units * directions)
+    }
+
     fn directions(&self) -> usize {
         1 + usize::from(self.bidirectional)
     }
