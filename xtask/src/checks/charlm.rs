@@ -30,7 +30,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// Of the loss.
-const BARS: Bars = Bars { full: 1.60, quick: 2.40, stand_in: 0.75, stand_in_quick: 1.50 };
+const BARS: Bars = Bars { full: 1.60, quick: 2.40, stand_in: 0.55, stand_in_quick: 1.50 };
 const EPOCHS: usize = 6;
 /// Stretches read side by side, and their length.
 const ROWS: usize = 32;
