@@ -283,12 +283,19 @@ const XZ: &str = "
 
 proptest! {
     #[test]
-    fn mutated_trees_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn mutated_trees_are_refused_or_sound(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bad = TREE.as_bytes().to_vec();
         let at = at.index(bad.len());
         bad[at] = byte;
         if let Ok(text) = String::from_utf8(bad) {
-            let _ = parse(&text);
+            if let Ok(sentences) = parse(&text) {
+                for sentence in &sentences {
+                    prop_assert!(!sentence.words.is_empty());
+                    let n = sentence.words.len();
+                    prop_assert!(sentence.words.iter().all(|word| !word.form.is_empty()));
+                    prop_assert!(sentence.words.iter().all(|word| word.head.is_none_or(|head| head <= n)));
+                }
+            }
         }
     }
 

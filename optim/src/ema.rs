@@ -89,7 +89,7 @@ impl Ema {
     /// # Errors
     /// [`Error::BadState`] when they are not the averages of this model's parameters.
     pub fn load_state(&mut self, model: &dyn Module, state: &State) -> Result<()> {
-        state.expect("ema")?;
+        state.require("ema")?;
         let (mut averages, mut missing) = (Vec::new(), None);
         model.for_each_parameter(&mut |path, var| match state.tensors.get(path) {
             Some(average) if average.shape() == var.shape() => {

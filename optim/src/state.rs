@@ -60,7 +60,7 @@ impl State {
     ///
     /// # Errors
     /// [`Error::BadState`].
-    pub fn expect(&self, kind: &str) -> Result<()> {
+    pub fn require(&self, kind: &str) -> Result<()> {
         if self.kind == kind {
             return Ok(());
         }

@@ -189,7 +189,7 @@ impl Accumulator<Tensor<u32>> for ByClass {
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
-        state.expect("classes")?;
+        state.require("classes")?;
         let classes = state.numbers.len().isqrt();
         let mut matrix = ConfusionMatrix::new(classes);
         for (i, count) in matrix.counts.iter_mut().enumerate() {

@@ -24,7 +24,7 @@ impl Mean {
     }
 
     pub(super) fn load_state(&mut self, kind: &str, state: &State) -> Result<()> {
-        state.expect(kind)?;
+        state.require(kind)?;
         *self = Mean { sum: state.number("sum")?, count: state.number("count")? as u64 };
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Ranked {
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
-        state.expect("ranked")?;
+        state.require("ranked")?;
         let column = |name: &str| {
             state.tensors.get(name).ok_or_else(|| Error::BadState(format!("`ranked` has no {name}")))
         };

@@ -145,7 +145,7 @@ impl Accumulator<Tensor> for Columns {
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
-        state.expect("r2")?;
+        state.require("r2")?;
         self.rows = state.number("rows")? as u64;
         let column = |i| {
             Ok(Column {

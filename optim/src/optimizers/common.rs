@@ -149,7 +149,7 @@ impl Common {
     }
 
     pub(super) fn load_state(&mut self, kind: &str, state: State) -> Result<()> {
-        state.expect(kind)?;
+        state.require(kind)?;
         let (rate, steps) = (state.number("learning_rate")?, state.number("steps")?);
         let product = state.number("product")?;
         let mut loaded: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();

@@ -201,7 +201,7 @@ impl<Y> Running<Y> {
 
     fn load_state(&mut self, states: &[State]) -> Result<()> {
         let [own, metrics @ ..] = states else { return Ok(()) };
-        own.expect("loss")?;
+        own.require("loss")?;
         (self.loss, self.samples) = (own.number("sum")?, own.number("samples")? as usize);
         if metrics.len() != self.metrics.len() {
             let (found, needed) = (metrics.len(), self.metrics.len());

@@ -70,7 +70,7 @@ impl Callback for EarlyStopping {
     }
 
     fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
-        state.expect("early_stopping")?;
+        state.require("early_stopping")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
         self.weights = state.tensors.clone();
         Ok(())

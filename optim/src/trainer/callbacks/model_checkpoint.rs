@@ -63,7 +63,7 @@ impl Callback for ModelCheckpoint {
     }
 
     fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
-        state.expect("model_checkpoint")?;
+        state.require("model_checkpoint")?;
         if let When::Best { best, .. } = &mut self.when {
             *best = state.number("best")?;
         }

@@ -96,7 +96,7 @@ impl Callback for ReduceOnPlateau {
     }
 
     fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
-        state.expect("reduce_on_plateau")?;
+        state.require("reduce_on_plateau")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
         self.cooling = state.number("cooling")? as usize;
         Ok(())
