@@ -287,14 +287,14 @@ proptest! {
         let mut bad = TREE.as_bytes().to_vec();
         let at = at.index(bad.len());
         bad[at] = byte;
-        if let Ok(text) = String::from_utf8(bad) {
-            if let Ok(sentences) = parse(&text) {
-                for sentence in &sentences {
-                    prop_assert!(!sentence.words.is_empty());
-                    let n = sentence.words.len();
-                    prop_assert!(sentence.words.iter().all(|word| !word.form.is_empty()));
-                    prop_assert!(sentence.words.iter().all(|word| word.head.is_none_or(|head| head <= n)));
-                }
+        if let Ok(text) = String::from_utf8(bad)
+            && let Ok(sentences) = parse(&text)
+        {
+            for sentence in &sentences {
+                prop_assert!(!sentence.words.is_empty());
+                let n = sentence.words.len();
+                prop_assert!(sentence.words.iter().all(|word| !word.form.is_empty()));
+                prop_assert!(sentence.words.iter().all(|word| word.head.is_none_or(|head| head <= n)));
             }
         }
     }
