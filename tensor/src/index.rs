@@ -29,9 +29,14 @@ impl<T: Element> Tensor<T> {
         let row = count(&self.shape()[axis + 1..]);
         Self::build(shape, |out| {
             threads::split_units(out, row, row, |first, out| {
-                for (i, out) in out.chunks_exact_mut(row).enumerate() {
-                    let (slab, pick) = ((first + i) / indices.len(), (first + i) % indices.len());
+                // Counted on, since a division costs as much as copying a short row.
+                let (mut slab, mut pick) = (first / indices.len(), first % indices.len());
+                for out in out.chunks_exact_mut(row) {
                     out.copy_from_slice(&data[(slab * size + indices[pick] as usize) * row..][..row]);
+                    pick += 1;
+                    if pick == indices.len() {
+                        (slab, pick) = (slab + 1, 0);
+                    }
                 }
                 false
             });
