@@ -2,10 +2,11 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
-use cairn_tensor::{Pool, Resize, Shape, Tensor, Window};
+use cairn_tensor::{Pool, Recurrence, Resize, Returns, Shape, Tensor, Window};
 
+use super::gates;
 use super::proto::{self, Attribute, Message};
-use crate::layers::{Operation, Step};
+use crate::layers::{Operation, Run, Step};
 use crate::{Activation, Result};
 
 /// A graph under construction: one value flows from operator to operator.
@@ -23,14 +24,15 @@ pub(super) struct Graph {
     layer: String,
 }
 
-type Attributes = Vec<(&'static str, Attribute)>;
+pub(super) type Attributes = Vec<(&'static str, Attribute)>;
 
 impl Graph {
-    pub(super) fn new(input: &Shape) -> Self {
+    /// For inputs of this shape, ids or numbers.
+    pub(super) fn new(input: &Shape, ids: bool) -> Self {
         Graph {
             nodes: Vec::new(),
             constants: Vec::new(),
-            input: proto::value("input", input),
+            input: proto::value("input", if ids { proto::INT64 } else { proto::FLOAT }, input),
             value: "input".into(),
             rank: input.rank(),
             channels_first: false,
@@ -44,13 +46,13 @@ impl Graph {
         self.layer = "output".into();
         self.channels_last();
         let last = std::slice::from_ref(&self.value);
-        self.nodes.push(proto::node("Identity", "output", last, "output", &[]));
+        self.nodes.push(proto::node("Identity", "output", last, &["output"], &[]));
         let graph = Message::default()
             .all(1, &self.nodes)
             .bytes(2, "cairn")
             .all(5, &self.constants)
             .bytes(11, &self.input)
-            .bytes(12, proto::value("output", output));
+            .bytes(12, proto::value("output", proto::FLOAT, output));
         let operators = Message::default().bytes(1, "").int(2, 17);
         Message::default().int(1, 8).bytes(2, "cairn").bytes(7, graph).bytes(8, operators)
     }
@@ -64,7 +66,7 @@ impl Graph {
     /// Adds an operator that is not next in the flow; the name of what it gives.
     fn result(&mut self, operator: &str, inputs: &[String], attributes: &[(&str, Attribute)]) -> String {
         let name = format!("{}/{}_{}", self.layer, operator, self.nodes.len());
-        self.nodes.push(proto::node(operator, &name, inputs, &name, attributes));
+        self.nodes.push(proto::node(operator, &name, inputs, &[&name], attributes));
         name
     }
 
@@ -167,6 +169,14 @@ impl Graph {
             }
             Operation::Pad(padding) => self.pad(padding),
             Operation::Enlarge { factor, how } => self.enlarge(*factor, *how)?,
+            Operation::Lookup(table) => {
+                let (table, ids) = (self.floats("table", table), self.value.clone());
+                self.value = self.result("Gather", &[table, ids], &[("axis", Attribute::Int(0))]);
+            }
+            Operation::Recurrent { kind, runs, returns } => {
+                self.channels_last();
+                self.recurrent(*kind, runs, *returns, step.input[0])?;
+            }
         }
         self.rank = step.output.rank();
         // What has one axis has no order of axes.
@@ -291,6 +301,31 @@ impl Graph {
         let (scale, shift) = (self.floats("scale", &scale), self.floats("shift", &shift));
         self.node("Mul", &[scale], &[]);
         self.node("Add", &[shift], &[]);
+        Ok(())
+    }
+
+    /// An operator for each direction, on `[time, batch, inputs]`; its first result is `[time, directions, batch, units]`,
+    /// its second, the last output, the same without time.
+    fn recurrent(&mut self, kind: Recurrence, runs: &[Run], returns: Returns, steps: usize) -> Result<()> {
+        self.node("Transpose", &[], &[("perm", Attribute::Ints(vec![1, 0, 2]))]);
+        let (input, last) = (self.value.clone(), returns == Returns::Last);
+        let mut outputs = Vec::with_capacity(runs.len());
+        for run in runs {
+            let units = run.recurrent_weight.shape()[0];
+            let all = gates::operands(kind, run)?.map(|values| self.floats("weights", &values));
+            let name = format!("{}/{}_{}", self.layer, gates::operator(kind)?, self.nodes.len());
+            let results = if last { vec!["", name.as_str()] } else { vec![name.as_str()] };
+            let inputs = [std::slice::from_ref(&input), &all].concat();
+            let attributes = gates::attributes(kind, units, run.reverse);
+            self.nodes.push(proto::node(gates::operator(kind)?, &name, &inputs, &results, &attributes));
+            let order = if last { vec![1, 0, 2] } else { vec![2, 0, 1, 3] };
+            self.value = self.result("Transpose", &[name], &[("perm", Attribute::Ints(order))]);
+            self.reshape(&if last { vec![units] } else { vec![steps, units] });
+            outputs.push(self.value.clone());
+        }
+        if outputs.len() > 1 {
+            self.value = self.result("Concat", &outputs, &[("axis", Attribute::Int(-1))]);
+        }
         Ok(())
     }
 

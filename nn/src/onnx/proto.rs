@@ -60,6 +60,7 @@ pub(super) enum Attribute {
     Float(f32),
     Ints(Vec<i64>),
     Text(&'static str),
+    Texts(Vec<&'static str>),
 }
 
 /// `AttributeProto`: name 1, then a value in the field of its type, and the type, 20.
@@ -72,6 +73,7 @@ fn attribute(name: &str, value: &Attribute) -> Message {
         Attribute::Ints(values) => {
             values.iter().fold(message, |message, &value| message.int(8, value)).int(20, 7)
         }
+        Attribute::Texts(values) => message.all(9, values).int(20, 8),
     }
 }
 
@@ -80,19 +82,20 @@ pub(super) fn node(
     operator: &str,
     name: &str,
     inputs: &[String],
-    output: &str,
+    outputs: &[&str],
     attributes: &[(&str, Attribute)],
 ) -> Message {
     Message::default()
         .all(1, inputs)
-        .bytes(2, output)
+        .all(2, outputs)
         .bytes(3, name)
         .bytes(4, operator)
         .all(5, attributes.iter().map(|(name, value)| attribute(name, value)))
 }
 
-const FLOAT: i64 = 1;
-const INT64: i64 = 7;
+/// Element types.
+pub(super) const FLOAT: i64 = 1;
+pub(super) const INT64: i64 = 7;
 
 /// `TensorProto`: sizes 1, element type 2, name 8, elements 9 (little-endian, in order).
 fn tensor(name: &str, shape: &[usize], kind: i64, elements: &[u8]) -> Message {
@@ -112,10 +115,10 @@ pub(super) fn integers(name: &str, values: &[i64]) -> Message {
 
 /// `ValueInfoProto`: name 1, type 2; the type is a tensor's (1) with element type 1 and shape 2, whose axes (1) have a size
 /// (1) or, as the batch here, a name (2).
-pub(super) fn value(name: &str, item: &[usize]) -> Message {
+pub(super) fn value(name: &str, element: i64, item: &[usize]) -> Message {
     let axis = |size: usize| Message::default().int(1, size as i64);
     let batch = Message::default().bytes(2, "batch");
     let shape = Message::default().bytes(1, batch).all(1, item.iter().map(|&size| axis(size)));
-    let kind = Message::default().int(1, FLOAT).bytes(2, shape);
+    let kind = Message::default().int(1, element).bytes(2, shape);
     Message::default().bytes(1, name).bytes(2, Message::default().bytes(1, kind))
 }
