@@ -212,6 +212,7 @@ fn reference_models_compute_the_same_in_onnx_runtime() {
         let expected = &theirs[&format!("{name}.output")];
         assert_eq!(ours.shape(), expected.shape());
         let apart = ours.value().sub(expected).unwrap().abs().unwrap().max(..).unwrap().item().unwrap();
+        println!("{name}: {apart:.1e} apart");
         assert!(apart <= 1e-5, "{name}: {apart}");
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn operands(kind: Recurrence, run: &Run) -> Result<[Tensor; 3]> {
 pub(super) fn attributes(kind: Recurrence, units: usize, reverse: bool) -> Attributes {
     let mut attributes = vec![
         ("hidden_size", Attribute::Int(units as i64)),
-        ("direction", Attribute::Text(if reverse { "reverse" } else { "forward" })),
+        ("direction", Attribute::text(if reverse { "reverse" } else { "forward" })),
     ];
     match kind {
         // The reset gate after the product.

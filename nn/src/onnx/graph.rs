@@ -15,13 +15,13 @@ pub(super) struct Graph {
     constants: Vec<Message>,
     input: Message,
     /// The name of the value so far.
-    value: String,
+    pub(super) value: String,
     /// Its axes after the batch, in Cairn's order.
-    rank: usize,
+    pub(super) rank: usize,
     /// Whether its channels stand before all axes but the batch.
-    channels_first: bool,
+    pub(super) channels_first: bool,
     /// The layer whose operators are being added.
-    layer: String,
+    pub(super) layer: String,
 }
 
 pub(super) type Attributes = Vec<(&'static str, Attribute)>;
@@ -58,13 +58,18 @@ impl Graph {
     }
 
     /// Applies an operator to the value, with further operands.
-    fn node(&mut self, operator: &str, operands: &[String], attributes: &[(&str, Attribute)]) {
+    pub(super) fn node(&mut self, operator: &str, operands: &[String], attributes: &[(&str, Attribute)]) {
         let inputs = [std::slice::from_ref(&self.value), operands].concat();
         self.value = self.result(operator, &inputs, attributes);
     }
 
     /// Adds an operator that is not next in the flow; the name of what it gives.
-    fn result(&mut self, operator: &str, inputs: &[String], attributes: &[(&str, Attribute)]) -> String {
+    pub(super) fn result(
+        &mut self,
+        operator: &str,
+        inputs: &[String],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
         let name = format!("{}/{}_{}", self.layer, operator, self.nodes.len());
         self.nodes.push(proto::node(operator, &name, inputs, &[&name], attributes));
         name
@@ -74,23 +79,29 @@ impl Graph {
         format!("{}/{what}_{}", self.layer, self.constants.len())
     }
 
-    fn floats(&mut self, what: &str, values: &Tensor) -> String {
+    pub(super) fn floats(&mut self, what: &str, values: &Tensor) -> String {
         let name = self.name_constant(what);
         self.constants.push(proto::floats(&name, values));
         name
     }
 
-    fn scalar(&mut self, value: f32) -> String {
+    pub(super) fn booleans(&mut self, what: &str, values: &Tensor<bool>) -> String {
+        let name = self.name_constant(what);
+        self.constants.push(proto::booleans(&name, values));
+        name
+    }
+
+    pub(super) fn scalar(&mut self, value: f32) -> String {
         self.floats("scalar", &Tensor::scalar(value))
     }
 
-    fn integers(&mut self, what: &str, values: &[i64]) -> String {
+    pub(super) fn integers(&mut self, what: &str, values: &[i64]) -> String {
         let name = self.name_constant(what);
         self.constants.push(proto::integers(&name, values));
         name
     }
 
-    fn channels_last(&mut self) {
+    pub(super) fn channels_last(&mut self) {
         if self.channels_first {
             let last = self.rank as i64;
             self.turn([0].into_iter().chain(2..=last).chain([1]).collect());
@@ -111,7 +122,7 @@ impl Graph {
     }
 
     /// In another shape, in which the batch stays what it is.
-    fn reshape(&mut self, item: &[usize]) {
+    pub(super) fn reshape(&mut self, item: &[usize]) {
         let sizes: Vec<i64> = [0].into_iter().chain(item.iter().map(|&size| size as i64)).collect();
         let shape = self.integers("shape", &sizes);
         self.node("Reshape", &[shape], &[]);
@@ -211,7 +222,7 @@ impl Graph {
         self.node(operator, &operands, attributes);
     }
 
-    fn activation(&mut self, activation: Activation) {
+    pub(super) fn activation(&mut self, activation: Activation) {
         let float = |name, value| vec![(name, Attribute::Float(value))];
         match activation {
             Activation::Relu => self.node("Relu", &[], &[]),
@@ -304,29 +315,70 @@ impl Graph {
         Ok(())
     }
 
-    /// An operator for each direction, on `[time, batch, inputs]`; its first result is `[time, directions, batch, units]`,
-    /// its second, the last output, the same without time.
+    /// An operator for each direction, side by side; every output or the last.
     fn recurrent(&mut self, kind: Recurrence, runs: &[Run], returns: Returns, steps: usize) -> Result<()> {
         self.node("Transpose", &[], &[("perm", Attribute::Ints(vec![1, 0, 2]))]);
         let (input, last) = (self.value.clone(), returns == Returns::Last);
         let mut outputs = Vec::with_capacity(runs.len());
         for run in runs {
             let units = run.recurrent_weight.shape()[0];
-            let all = gates::operands(kind, run)?.map(|values| self.floats("weights", &values));
-            let name = format!("{}/{}_{}", self.layer, gates::operator(kind)?, self.nodes.len());
-            let results = if last { vec!["", name.as_str()] } else { vec![name.as_str()] };
-            let inputs = [std::slice::from_ref(&input), &all].concat();
-            let attributes = gates::attributes(kind, units, run.reverse);
-            self.nodes.push(proto::node(gates::operator(kind)?, &name, &inputs, &results, &attributes));
-            let order = if last { vec![1, 0, 2] } else { vec![2, 0, 1, 3] };
-            self.value = self.result("Transpose", &[name], &[("perm", Attribute::Ints(order))]);
-            self.reshape(&if last { vec![units] } else { vec![steps, units] });
-            outputs.push(self.value.clone());
+            let [all, end, _] = self.recurrence(kind, run, &input, &[], [!last, last, false])?;
+            outputs.push(if last {
+                self.last_output(&end, &[units])
+            } else {
+                self.outputs(&all, steps, units)
+            });
         }
-        if outputs.len() > 1 {
-            self.value = self.result("Concat", &outputs, &[("axis", Attribute::Int(-1))]);
-        }
+        self.value = match &outputs[..] {
+            [one] => one.clone(),
+            all => self.result("Concat", all, &[("axis", Attribute::Int(-1))]),
+        };
         Ok(())
+    }
+
+    /// One layer in one direction, on `[time, batch, inputs]` and first states `[1, batch, units]`, if any. Of its three results
+    /// those that are `wanted` get names: all outputs, `[time, 1, batch, units]`, the last one, `[1, batch, units]`, and the
+    /// last c.
+    pub(super) fn recurrence(
+        &mut self,
+        kind: Recurrence,
+        run: &Run,
+        input: &str,
+        states: &[String],
+        wanted: [bool; 3],
+    ) -> Result<[String; 3]> {
+        let operator = gates::operator(kind)?;
+        let weights = gates::operands(kind, run)?.map(|values| self.floats("weights", &values));
+        let mut inputs = [&[input.to_owned()], &weights[..]].concat();
+        if !states.is_empty() {
+            // No lengths.
+            inputs.push(String::new());
+            inputs.extend_from_slice(states);
+        }
+        let name = format!("{}/{operator}_{}", self.layer, self.nodes.len());
+        let results: [String; 3] =
+            std::array::from_fn(|i| if wanted[i] { format!("{name}.{i}") } else { String::new() });
+        let count = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
+        let names: Vec<&str> = results[..count].iter().map(String::as_str).collect();
+        let attributes = gates::attributes(kind, run.recurrent_weight.shape()[0], run.reverse);
+        self.nodes.push(proto::node(operator, &name, &inputs, &names, &attributes));
+        Ok(results)
+    }
+
+    /// All outputs of [`recurrence`](Self::recurrence) as `[batch, time, units]`.
+    pub(super) fn outputs(&mut self, all: &str, steps: usize, units: usize) -> String {
+        let order = Attribute::Ints(vec![2, 0, 1, 3]);
+        self.value = self.result("Transpose", &[all.to_owned()], &[("perm", order)]);
+        self.reshape(&[steps, units]);
+        self.value.clone()
+    }
+
+    /// Its last output as `[batch, …]`.
+    pub(super) fn last_output(&mut self, last: &str, item: &[usize]) -> String {
+        let order = Attribute::Ints(vec![1, 0, 2]);
+        self.value = self.result("Transpose", &[last.to_owned()], &[("perm", order)]);
+        self.reshape(item);
+        self.value.clone()
     }
 
     fn pad(&mut self, [[above, below], [left, right]]: &[[usize; 2]; 2]) {
@@ -346,13 +398,13 @@ impl Graph {
         let scales = self.floats("scales", &Tensor::from_slice(&factors, [4])?);
         let attributes = match how {
             Resize::Nearest => vec![
-                ("mode", Attribute::Text("nearest")),
-                ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
-                ("nearest_mode", Attribute::Text("floor")),
+                ("mode", Attribute::text("nearest")),
+                ("coordinate_transformation_mode", Attribute::text("asymmetric")),
+                ("nearest_mode", Attribute::text("floor")),
             ],
             Resize::Bilinear => vec![
-                ("mode", Attribute::Text("linear")),
-                ("coordinate_transformation_mode", Attribute::Text("half_pixel")),
+                ("mode", Attribute::text("linear")),
+                ("coordinate_transformation_mode", Attribute::text("half_pixel")),
             ],
         };
         // No region of interest.

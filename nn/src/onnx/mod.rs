@@ -1,4 +1,4 @@
-//! Export of a [`Sequential`] as an ONNX file, opset 17, for runtimes of other makers.
+//! Export as ONNX files, opset 17, of a [`Sequential`] or any other forward pass, for runtimes of other makers.
 //!
 //! Input and output are those of the model: float32, or int64 for the ids of an embedding, `[batch, …]` with any batch,
 //! channels last. ONNX's convolutions want
@@ -18,13 +18,19 @@
 //! # Ok::<(), cairn_nn::Error>(())
 //! ```
 //!
+//! A struct of layers with a forward pass of its own is exported by running it: see [`trace()`].
+//!
 //! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again.
 
 mod gates;
 mod graph;
+mod operators;
 mod proto;
+mod trace;
 
 use std::path::Path;
+
+pub use trace::{Traced, trace, trace_ids};
 
 use crate::layers::{Operation, Step};
 use crate::{Error, Result, Sequential, codec};

@@ -1,6 +1,8 @@
 //! As much of protocol buffers as an ONNX file needs, written by hand: the messages of `onnx.proto` (IR version 8) that a
 //! graph of tensors is made of, by their field numbers there. Writing is a few lines; a generator would bring a compiler.
 
+use std::borrow::Cow;
+
 use cairn_tensor::Tensor;
 
 /// A message being written.
@@ -59,8 +61,14 @@ pub(super) enum Attribute {
     Int(i64),
     Float(f32),
     Ints(Vec<i64>),
-    Text(&'static str),
+    Text(Cow<'static, str>),
     Texts(Vec<&'static str>),
+}
+
+impl Attribute {
+    pub(super) fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Attribute::Text(text.into())
+    }
 }
 
 /// `AttributeProto`: name 1, then a value in the field of its type, and the type, 20.
@@ -69,7 +77,7 @@ fn attribute(name: &str, value: &Attribute) -> Message {
     match value {
         Attribute::Float(value) => message.float(2, *value).int(20, 1),
         Attribute::Int(value) => message.int(3, *value).int(20, 2),
-        Attribute::Text(value) => message.bytes(4, value).int(20, 3),
+        Attribute::Text(value) => message.bytes(4, value.as_bytes()).int(20, 3),
         Attribute::Ints(values) => {
             values.iter().fold(message, |message, &value| message.int(8, value)).int(20, 7)
         }
@@ -96,6 +104,7 @@ pub(super) fn node(
 /// Element types.
 pub(super) const FLOAT: i64 = 1;
 pub(super) const INT64: i64 = 7;
+const BOOL: i64 = 9;
 
 /// `TensorProto`: sizes 1, element type 2, name 8, elements 9 (little-endian, in order).
 fn tensor(name: &str, shape: &[usize], kind: i64, elements: &[u8]) -> Message {
@@ -111,6 +120,11 @@ pub(super) fn floats(name: &str, values: &Tensor) -> Message {
 pub(super) fn integers(name: &str, values: &[i64]) -> Message {
     let elements: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
     tensor(name, &[values.len()], INT64, &elements)
+}
+
+pub(super) fn booleans(name: &str, values: &Tensor<bool>) -> Message {
+    let elements: Vec<u8> = values.iter().map(u8::from).collect();
+    tensor(name, values.shape(), BOOL, &elements)
 }
 
 /// `ValueInfoProto`: name 1, type 2; the type is a tensor's (1) with element type 1 and shape 2, whose axes (1) have a size
