@@ -15,8 +15,8 @@ use cairn_nn::onnx::{Traced, trace, trace_ids};
 use cairn_nn::{
     Activation::{Gelu, Relu},
     BatchNorm, BatchNormLayer, Context, Conv2d, Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer,
-    Embedding, EmbeddingLayer, GroupNorm, GroupNormLayer, Gru, Linear, Lstm, Module, RecurrentLayer, Result,
-    Sequences, Sequential, State,
+    Embedding, EmbeddingLayer, GroupNorm, GroupNormLayer, Gru, Linear, Lstm, Model, Module, RecurrentLayer,
+    Result, Sequences, Sequential, State,
 };
 use cairn_tensor::{Pool, Resize, Shape, Tensor, rng, s};
 
@@ -212,6 +212,17 @@ impl Images {
     }
 }
 
+/// A model of tensors, as a training loop takes it.
+#[derive(Module)]
+struct Flat(Linear);
+
+impl Model<Tensor> for Flat {
+    fn forward(&self, input: &Tensor, _: &mut Context) -> Result<Var> {
+        let rows = input.reshape([input.shape()[0], 6])?;
+        self.0.forward(&Var::from(rows))
+    }
+}
+
 /// Every other operation that has a form in ONNX, side by side, on `[batch, 3, 4]`.
 fn operations(x: &Var) -> Result<Var> {
     let above = x.square()? + 0.5;
@@ -278,7 +289,7 @@ fn numbers(name: &'static str, item: impl Into<Shape>, forward: impl Fn(&Var) ->
 fn cases() -> Vec<Case> {
     let (residual, block, decoder, images) =
         (Residual::new(), Block::new(8, 2), Decoder::new(), Images::new());
-    let tagger = Tagger::new();
+    let (tagger, flat) = (Tagger::new(), Flat(filled(Linear::new(6, 2, &mut rng(0)).unwrap())));
     let ids = scattered(&[5, 6].into(), 0.0, 11.0).floor().unwrap();
     let output = tagger.forward(&ids.cast().unwrap()).unwrap().value().clone();
     vec![
@@ -288,6 +299,7 @@ fn cases() -> Vec<Case> {
         numbers("decoder", [4, 2], |x| decoder.forward(x)),
         numbers("images", [6, 5, 2], |x| images.forward(x)),
         numbers("operations", [3, 4], operations),
+        numbers("flat", [2, 3], |x| flat.forward(x.value(), &mut Context::eval())),
     ]
 }
 
@@ -371,6 +383,13 @@ fn what_the_graph_does_not_show_is_refused() {
     assert!(trace_ids([3], 0, |ids| Ok(table.lookup(ids)?)).is_err());
     // What fails for itself says so.
     assert!(refused(|x| Ok(x.reshape([7])?)).contains("reshape"));
+}
+
+#[test]
+fn what_is_random_in_training_is_refused() {
+    let dropout = cairn_nn::Dropout::new(0.5);
+    let dropped = refused(|x| dropout.apply(x, &mut Context::train(0)));
+    assert!(dropped.contains("outside the graph"), "{dropped}");
 }
 
 #[test]

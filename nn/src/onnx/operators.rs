@@ -21,6 +21,9 @@ pub(super) struct Writer {
     names: BTreeMap<usize, String>,
     /// The name of the size of the batch.
     batch: Option<String>,
+    /// The sizes of the input.
+    sizes: Vec<Size>,
+    /// How many values are written.
     count: usize,
 }
 
@@ -120,7 +123,8 @@ fn reduction(op: &str) -> Option<&'static str> {
 
 impl Writer {
     pub(super) fn new(item: &Shape, ids: bool) -> Self {
-        Writer { graph: Graph::new(item, ids), names: BTreeMap::new(), batch: None, count: 0 }
+        let sizes = [Size::Batch(1)].into_iter().chain(item.iter().map(|&size| Size::Fixed(size))).collect();
+        Writer { graph: Graph::new(item, ids), names: BTreeMap::new(), batch: None, sizes, count: 0 }
     }
 
     pub(super) fn finish(self, output: &Shape) -> Message {
@@ -132,7 +136,10 @@ impl Writer {
         let place = self.count;
         self.count += 1;
         match &node.source {
-            Source::Input => drop(self.names.insert(place, "input".into())),
+            Source::Input => {
+                let name = self.input(&node.sizes);
+                self.names.insert(place, name);
+            }
             Source::Constant(_) | Source::Repeated(_) => {}
             Source::Operation { op, operands, settings, ids } => {
                 let call = Call {
@@ -172,6 +179,11 @@ impl Writer {
 
     fn operands(&mut self, call: &Call<'_>) -> Result<Vec<String>> {
         (0..call.places.len()).map(|i| self.operand(call, i)).collect()
+    }
+
+    /// The input, perhaps in another shape.
+    fn input(&mut self, sizes: &[Size]) -> String {
+        if sizes == self.sizes { "input".into() } else { self.reshape("input".into(), sizes) }
     }
 
     /// A shape as a value.
@@ -407,8 +419,7 @@ impl Writer {
     fn lookup(&mut self, call: &Call<'_>, ids: Option<&[Size]>) -> Result<String> {
         let table = self.operand(call, 0)?;
         let ids = match (ids, call.settings) {
-            // The input itself, perhaps in another shape.
-            (Some(sizes), _) => self.reshape("input".into(), sizes),
+            (Some(sizes), _) => self.input(sizes),
             (None, Settings::Ids(ids)) => {
                 let list: Vec<i64> = ids.iter().map(i64::from).collect();
                 let list = self.graph.integers("ids", &list);

@@ -42,7 +42,8 @@ impl Traced {
 /// The ONNX file of a forward pass from numbers `[batch, …]`, each item of the given shape, to `[batch, …]`.
 ///
 /// The pass is run, so it has to be one in use ([`Context::eval`](crate::Context::eval)), and the same for every batch: what it
-/// decides by the values of its input is not seen. Opset 17; operations go out one by one, images with channels last, turned
+/// decides by the values of its input is not seen. A [`Model`](crate::Model) that takes a tensor is traced by
+/// `|x| model.forward(x.value(), &mut Context::eval())`. Opset 17; operations go out one by one, images with channels last, turned
 /// around each convolution. A [`Sequential`](crate::Sequential) by itself is better exported by
 /// [`export_onnx`](crate::Sequential::export_onnx).
 ///
@@ -130,6 +131,16 @@ struct Run {
     ids: Option<Tensor<u32>>,
 }
 
+impl Run {
+    /// Whether a leaf of the graph is the input, as it is or, if the pass takes a tensor, as a new variable of its numbers.
+    fn takes(&self, leaf: &Var) -> bool {
+        self.input.as_ref().is_some_and(|input| {
+            let (own, other) = (input.value(), leaf.value());
+            input.same(leaf) || (own.len() == other.len() && own.iter().eq(other.iter()))
+        })
+    }
+}
+
 /// A size of a value, from what it was for the two batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
@@ -138,6 +149,7 @@ pub(super) enum Size {
     Batch(usize),
 }
 
+/// The sizes of a value with these two shapes.
 pub(super) fn sizes([a, b]: [&[usize]; 2]) -> Result<Vec<Size>> {
     let size = |(&a, &b): (&usize, &usize)| match (a, b) {
         _ if a == b => Some(Size::Fixed(a)),
@@ -220,9 +232,8 @@ fn compare(runs: &[Run; 2]) -> Result<Vec<Node>> {
     for (a, b) in graphs[0].iter().zip(&graphs[1]) {
         let pair = [a, b];
         let recorded = pair.map(Var::recorded);
-        let is_input = |i: usize| runs[i].input.as_ref().is_some_and(|input| input.same(pair[i]));
         let (source, depends) = match recorded {
-            _ if is_input(0) || is_input(1) => (Source::Input, true),
+            [None, None] if runs[0].takes(a) && runs[1].takes(b) => (Source::Input, true),
             [Some(a), Some(b)] => {
                 let operands = [places[0].find(&a.operands), places[1].find(&b.operands)];
                 if a.op != b.op || operands[0] != operands[1] {
