@@ -21,6 +21,9 @@ pub enum Recurrence {
     /// Gated recurrent unit (Cho et al. 2014), with the reset gate after the product, as in cuDNN, PyTorch, and Keras by
     /// default. Gates r, z, n: n = tanh(x Wn + bn + σ(r) (h Un + bh)), h' = (1 - σ(z)) n + σ(z) h. The bias has a fourth block, bh.
     Gru,
+    /// The same with the reset gate before the product, as first published and in Keras with `reset_after=False`:
+    /// n = tanh(x Wn + bn + (σ(r) h) Un). The bias has three blocks.
+    GruResetBefore,
 }
 
 impl Recurrence {
@@ -29,7 +32,7 @@ impl Recurrence {
         match self {
             Recurrence::Tanh | Recurrence::Relu => 1,
             Recurrence::Lstm => 4,
-            Recurrence::Gru => 3,
+            Recurrence::Gru | Recurrence::GruResetBefore => 3,
         }
     }
 

@@ -39,6 +39,11 @@ impl Gru {
     pub fn new(units: usize) -> Recurrent {
         Recurrent::new(Recurrence::Gru, units)
     }
+
+    /// The same with the reset gate before the recurrent product, as first published; Keras's `reset_after=False`.
+    pub fn reset_before(units: usize) -> Recurrent {
+        Recurrent::new(Recurrence::GruResetBefore, units)
+    }
 }
 
 impl Rnn {
@@ -133,7 +138,7 @@ impl Recurrent {
     pub(super) fn kind(&self) -> &'static str {
         match self.kind {
             Recurrence::Lstm => "lstm",
-            Recurrence::Gru => "gru",
+            Recurrence::Gru | Recurrence::GruResetBefore => "gru",
             _ => "rnn",
         }
     }

@@ -3,10 +3,11 @@
 //! | | weights | gates of an LSTM | of a GRU | bias |
 //! |---|---|---|---|---|
 //! | Cairn | `[inputs, gates · units]` | i f g o | r z n | `[gates · units]`; a GRU's has a fourth block, within the reset gate |
-//! | Keras | the same | i f c o | z r h | the same; a GRU's is `[2, 3 · units]`, of the input and of the state |
+//! | Keras | the same | i f c o | z r h | the same; a GRU's is `[2, 3 · units]`, of the input and of the state, or `[3 · units]` with `reset_after=False` |
 //! | PyTorch | transposed | i f g o | r z n | two, `bias_ih` and `bias_hh`, which only a GRU's last gate tells apart |
 //!
-//! Two biases that are only ever added become their sum; on the way back the second is zero.
+//! Two biases that are only ever added become their sum; on the way back the second is zero. PyTorch has no GRU that resets
+//! before the product.
 
 use cairn_tensor::{Recurrence, Tensor};
 
@@ -57,10 +58,28 @@ pub(crate) fn two_biases(kind: Recurrence, bias: &Tensor, units: usize) -> Resul
     Ok([input, state])
 }
 
+/// Refuses what PyTorch does not have.
+fn in_torch(kind: Recurrence, weight: &Tensor) -> Result<()> {
+    if kind != Recurrence::GruResetBefore {
+        return Ok(());
+    }
+    let why = "PyTorch has no GRU that resets before the product".into();
+    Err(Error::BadInput { input: weight.dims().clone(), why })
+}
+
 /// Swaps the first two gates, along the last axis.
 pub(crate) fn swap_gates(x: &Tensor, units: usize) -> Result<Tensor> {
     let gate = |i: usize| x.narrow(-1, i * units, units);
     Ok(Tensor::cat(&[&gate(1)?, &gate(0)?, &gate(2)?], -1)?)
+}
+
+/// Between Cairn's order of gates and Keras's, where there is one bias for each gate.
+fn in_keras_order(kind: Recurrence, weights: [&Tensor; 3], units: usize) -> Result<Weights> {
+    let [weight, recurrent, bias] = weights;
+    if kind != Recurrence::GruResetBefore {
+        return Ok([weight.clone(), recurrent.clone(), bias.clone()]);
+    }
+    Ok([swap_gates(weight, units)?, swap_gates(recurrent, units)?, swap_gates(bias, units)?])
 }
 
 /// From `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh` of a layer and direction of `torch.nn.LSTM`, `GRU` or `RNN`.
@@ -80,6 +99,7 @@ pub(crate) fn swap_gates(x: &Tensor, units: usize) -> Result<Tensor> {
 /// # Errors
 /// When the shapes do not fit together; so for all functions here.
 pub fn from_torch(kind: Recurrence, [ih, hh, bias_ih, bias_hh]: [&Tensor; 4]) -> Result<Weights> {
+    in_torch(kind, ih)?;
     let (weight, recurrent) = (ih.t()?.contiguous()?, hh.t()?.contiguous()?);
     let units = check(kind, &weight, &recurrent)?;
     let bias = one_bias(kind, bias_ih, bias_hh, units)?;
@@ -91,12 +111,13 @@ pub fn from_torch(kind: Recurrence, [ih, hh, bias_ih, bias_hh]: [&Tensor; 4]) ->
 /// # Errors
 /// As [`from_torch`].
 pub fn to_torch(kind: Recurrence, [weight, recurrent, bias]: [&Tensor; 3]) -> Result<[Tensor; 4]> {
+    in_torch(kind, weight)?;
     let units = check(kind, weight, recurrent)?;
     let [input, state] = two_biases(kind, bias, units)?;
     Ok([weight.t()?.contiguous()?, recurrent.t()?.contiguous()?, input, state])
 }
 
-/// From `kernel`, `recurrent_kernel` and `bias` of a Keras layer; of a GRU with `reset_after=True`, Keras's default.
+/// From `kernel`, `recurrent_kernel` and `bias` of a Keras layer. [`Recurrence::Gru`] is Keras's default, `reset_after=True`.
 ///
 /// # Errors
 /// As [`from_torch`].
@@ -104,7 +125,7 @@ pub fn from_keras(kind: Recurrence, [kernel, recurrent, bias]: [&Tensor; 3]) -> 
     let units = check(kind, kernel, recurrent)?;
     if kind != Recurrence::Gru {
         same(bias, &[kind.gates() * units])?;
-        return Ok([kernel.clone(), recurrent.clone(), bias.clone()]);
+        return in_keras_order(kind, [kernel, recurrent, bias], units);
     }
     same(bias, &[2, 3 * units])?;
     let bias = swap_gates(bias, units)?;
@@ -120,7 +141,7 @@ pub fn to_keras(kind: Recurrence, [weight, recurrent, bias]: [&Tensor; 3]) -> Re
     let units = check(kind, weight, recurrent)?;
     if kind != Recurrence::Gru {
         same(bias, &[kind.gates() * units])?;
-        return Ok([weight.clone(), recurrent.clone(), bias.clone()]);
+        return in_keras_order(kind, [weight, recurrent, bias], units);
     }
     let [input, state] = two_biases(kind, bias, units)?;
     let bias = swap_gates(&Tensor::stack(&[&input, &state], 0)?, units)?;

@@ -2,7 +2,7 @@
 
 usage: python recurrent.py           writes recurrent.npz beside this file (needs torch, keras and numpy)
 
-Each PyTorch case is a set of arrays `CASE/NAME`: the settings `how` (kind: 0 tanh, 1 relu, 2 LSTM, 3 GRU; units, layers,
+Each PyTorch case is a set of arrays `CASE/NAME`: the settings `how` (kind: 0 tanh, 1 relu, 2 LSTM, 3 GRU, 4 GRU that resets before the product; units, layers,
 directions), the input `x`, `lengths`, the first states `h0` and `c0`, the outputs `y`, `hn`, `cn`, the gradients `gy` given to
 y (those of the states are ones), the gradients `dx`, `dh0`, `dc0`, and PyTorch's parameters and their gradients as
 `w0`, `dw0`, `w1`, … in the order of `torch.nn`. Each Keras case is `KIND/NAME` with `x`, `y`, `k0`, `k1`, `k2`.
@@ -54,7 +54,7 @@ import keras
 
 keras.utils.set_random_seed(0)
 for kind, layer in [(0, keras.layers.SimpleRNN(4, return_sequences=True)), (2, keras.layers.LSTM(4, return_sequences=True)),
-                    (3, keras.layers.GRU(4, return_sequences=True))]:
+                    (3, keras.layers.GRU(4, return_sequences=True)), (4, keras.layers.GRU(4, return_sequences=True, reset_after=False))]:
     x = np.random.default_rng(kind).normal(size=(3, 5, 2)).astype(np.float32)
     layer(x)
     weights = [np.random.default_rng(10 + i).normal(size=w.shape).astype(np.float32) * 0.7 for i, w in enumerate(layer.weights)]

@@ -28,6 +28,11 @@ pub(crate) struct Mat<'a, T> {
 }
 
 impl<T> Mat<'_, T> {
+    /// The columns from this one on.
+    pub(crate) fn from_column(self, column: usize) -> Self {
+        Mat { offset: self.offset.wrapping_add_signed(column as isize * self.column_step), ..self }
+    }
+
     /// Whether all elements of a `rows` x `columns` matrix lie within `data`.
     pub(crate) fn fits(&self, rows: usize, columns: usize) -> bool {
         let reach = |size: usize, step: isize| (size as isize - 1).checked_mul(step);

@@ -16,18 +16,54 @@ pub(super) trait Cell: Copy + Send + Sync {
     const KEEPS: bool = true;
     /// Whether the gradient of the recurrent product differs from that of the input's.
     const APART: bool = false;
+    /// Whether the recurrent product of the last gate is of r ∘ h in place of h, so that it has to wait for r.
+    const RESETS: bool = false;
+    /// Gates whose recurrent product is of h; the first ones.
+    const DIRECT: usize = if Self::RESETS { Self::GATES - 1 } else { Self::GATES };
 
     /// Advances the state by a step.
     fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>);
     /// Goes back over a step.
     fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>);
+    /// What comes between the two products of a kind that [`RESETS`](Self::RESETS).
+    fn reset<T: Float, S: Isa>(self, _: Reset<'_, T>) {}
+    /// Goes back over it.
+    fn reset_backward<T: Float, S: Isa>(self, _: ResetBackward<'_, T>) {}
+}
+
+/// What the middle of a step reads and writes.
+pub(super) struct Reset<'a, T> {
+    /// In: x W of all gates; out: those that are known now after their activations.
+    pub(super) gates: &'a mut [T],
+    /// The recurrent part and the bias of these.
+    pub(super) product: &'a [T],
+    /// h, times its mask if there is one.
+    pub(super) hidden: &'a [T],
+    /// Out: r ∘ h, kept.
+    pub(super) kept: &'a mut [T],
+}
+
+/// What the way back over the middle of a step reads and writes.
+pub(super) struct ResetBackward<'a, T> {
+    /// The gates after their activations.
+    pub(super) gates: &'a [T],
+    /// Gradient of r ∘ h.
+    pub(super) reset: &'a [T],
+    /// h before the step, without its mask …
+    pub(super) before: &'a [T],
+    /// … and the mask, empty for ones.
+    pub(super) mask: &'a [T],
+    /// Gradient of h: that of r ∘ h is added.
+    pub(super) hidden: &'a mut [T],
+    /// Out: gradient of x W + b of r.
+    pub(super) input: &'a mut [T],
 }
 
 /// What a step reads and writes.
 pub(super) struct Forward<'a, T> {
     /// The gates: in, the input's part, x W; out, after their activations.
     pub(super) gates: &'a mut [T],
-    /// The recurrent part and the bias: h U + b.
+    /// The recurrent part and the bias: h U + b; of a kind that resets, that of the last gate.
     pub(super) product: &'a [T],
     /// The bias of the last gate's input part, where `BIASES` exceeds `GATES`; empty for none.
     pub(super) bias: &'a [T],
@@ -245,5 +281,62 @@ fn gru_backward<T: Float>(
         dr[u] = d * kept[u] * r * (T::ONE - r);
         dz[u] = g * (before[u] - n) * z * (T::ONE - z);
         dh[u] = g * z;
+    }
+}
+
+/// Gated recurrent unit with the reset gate before the product, as first published, gates in the order r, z, n:
+/// n = tanh(x Wn + bn + (r h) Un), h' = (1 - z) n + z h. r h is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GruResetBefore;
+impl Cell for GruResetBefore {
+    const GATES: usize = 3;
+    const RESETS: bool = true;
+
+    #[inline(always)]
+    fn reset<T: Float, S: Isa>(self, step: Reset<'_, T>) {
+        let units = step.hidden.len();
+        let [r, z, _] = gates_mut(step.gates);
+        for (gate, product) in [(&mut *r, &step.product[..units]), (z, &step.product[units..2 * units])] {
+            gate.iter_mut().zip(product).for_each(|(x, &p)| *x = (*x + p).sigmoid::<S>());
+        }
+        step.kept.iter_mut().zip(&*r).zip(step.hidden).for_each(|((o, &r), &h)| *o = r * h);
+    }
+
+    #[inline(always)]
+    fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
+        let units = step.hidden.len();
+        let [_, z, n] = gates_mut(step.gates);
+        for (((n, &p), &z), h) in n.iter_mut().zip(&step.product[..units]).zip(&*z).zip(step.hidden) {
+            *n = (*n + p).tanh::<S>();
+            *h = z.fma::<S>(*h - *n, *n);
+        }
+    }
+
+    #[inline(always)]
+    fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>) {
+        let [_, dz, dn] = gates_mut(step.input);
+        let [_, z, n] = gates(step.gates);
+        let units = step.hidden.len();
+        let (z, n, before) = (&z[..units], &n[..units], &step.before[..units]);
+        let (dz, dn) = (&mut dz[..units], &mut dn[..units]);
+        for (u, dh) in step.hidden.iter_mut().enumerate() {
+            let (z, n, g) = (z[u], n[u], *dh);
+            dn[u] = g * (T::ONE - z) * (T::ONE - n * n);
+            dz[u] = g * (before[u] - n) * z * (T::ONE - z);
+            *dh = g * z;
+        }
+    }
+
+    #[inline(always)]
+    fn reset_backward<T: Float, S: Isa>(self, step: ResetBackward<'_, T>) {
+        let units = step.hidden.len();
+        let [r, ..] = gates::<T, 3>(step.gates);
+        let (r, reset, before, dr) =
+            (&r[..units], &step.reset[..units], &step.before[..units], &mut step.input[..units]);
+        for (u, dh) in step.hidden.iter_mut().enumerate() {
+            let of_hidden = reset[u] * step.mask.get(u).copied().unwrap_or(T::ONE);
+            dr[u] = of_hidden * before[u] * r[u] * (T::ONE - r[u]);
+            *dh += of_hidden * r[u];
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - the input's part of all gates at all steps is one matrix product (as cuDNN does it: Appleyard et al. 2016);
 //! - each step is a small product with the recurrent weights, packed once ([`product`]), and one pass over the gates
-//!   ([`cells`]);
+//!   ([`cells`]); a GRU that resets before the product has two of each;
 //! - the way back does the steps the other way round, and then the gradients of the weights and of the input as one
 //!   product each over all steps.
 //!
@@ -16,13 +16,16 @@
 //! Arrays are batch-major, `[batch, time, …]`: a chunk is a run of memory, and the large products need no copies.
 //!
 //! Beyond its length a sequence keeps its state, its outputs are zero, and no gradient goes into or comes out of its
-//! padding. Running in reverse starts at the last step within the length.
+//! padding, whatever stands there. Running in reverse starts at the last step within the length. A chunk's steps are those
+//! of its longest sequence.
 
 mod cells;
 mod product;
+mod weights;
 
-use cells::{Backward, Cell, Forward, Gru, Lstm, Relu, Tanh};
-use product::{Panels, padded};
+use cells::{Backward, Cell, Forward, Gru, GruResetBefore, Lstm, Relu, Reset, ResetBackward, Tanh};
+use product::padded;
+use weights::Weights;
 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::{Mat, gemm};
@@ -128,6 +131,7 @@ macro_rules! with_cell {
             Recurrence::Relu => $function(Relu, $($argument),*),
             Recurrence::Lstm => $function(Lstm, $($argument),*),
             Recurrence::Gru => $function(Gru, $($argument),*),
+            Recurrence::GruResetBefore => $function(GruResetBefore, $($argument),*),
         }
     };
 }
@@ -193,19 +197,11 @@ fn forward_as<T: Float, C: Cell>(
 ) -> Result<()> {
     let op = "recurrent";
     let (units, width) = (g.units, C::GATES * g.units);
-    let panels = Panels::pack(op, (units, width), |k, j| operands.recurrent[k * width + j])?;
-    let begin = operands.bias.map_or(Vec::new(), |bias| {
-        let mut begin = vec![T::ZERO; padded(width)];
-        begin[..width].copy_from_slice(&bias[..width]);
-        if C::BIASES > C::GATES {
-            // Of the last gate, the bias of the recurrent part.
-            begin[width - units..width].copy_from_slice(&bias[width..]);
-        }
-        begin
-    });
+    let weights = Weights::<T, C>::ahead(op, units, operands.recurrent)?;
+    let begin = weights.begin(operands.bias);
     let (rows, kept) = (g.rows(), if C::KEEPS { units } else { 0 });
-    // h, c, h times its mask, and the recurrent product.
-    let scratch_row = 3 * units + padded(width);
+    // h, c, h times its mask, and the recurrent products.
+    let scratch_row = 3 * units + weights.row_of_hidden() + weights.row_of_reset();
     let mut scratch = Buffer::dirty(op, g.chunks() * rows * scratch_row)?;
     let sizes = [g.output(), g.steps * width, g.steps * kept, g.steps * units, scratch_row].map(|n| n * rows);
     let Saved { gates, kept, before } = saved;
@@ -219,7 +215,7 @@ fn forward_as<T: Float, C: Cell>(
             begin: &begin,
             g,
             operands,
-            panels: &panels,
+            weights: &weights,
             first,
             count,
             out,
@@ -250,11 +246,11 @@ fn project<T: Float>(
 /// The steps of a chunk.
 struct Ahead<'a, T: Float, C> {
     cell: C,
-    /// What the recurrent product begins with: the bias, in whole panels.
-    begin: &'a [T],
+    /// What the recurrent products begin with: the bias, in whole panels.
+    begin: &'a [Vec<T>; 2],
     g: &'a Geometry,
     operands: &'a Operands<'a, T>,
-    panels: &'a Panels<T>,
+    weights: &'a Weights<T, C>,
     /// Its sequences.
     first: usize,
     count: usize,
@@ -269,12 +265,14 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Ahead { cell: kind, begin, g, operands, panels, first, count, out, gates, kept, before, scratch } =
+        let Ahead { cell: kind, begin, g, operands, weights, first, count, out, gates, kept, before, scratch } =
             self;
         let (units, steps, width) = (g.units, g.steps, C::GATES * g.units);
         let (hidden, rest) = scratch.split_at_mut(count * units);
         let (cell, rest) = rest.split_at_mut(count * units);
         let (masked, product) = rest.split_at_mut(count * units);
+        let row_of_product = weights.row_of_hidden();
+        let (product, of_reset) = product.split_at_mut(count * row_of_product);
         start(operands.hidden, first, units, hidden);
         start(operands.cell, first, units, cell);
         let extra = match operands.bias {
@@ -282,30 +280,66 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
             _ => &[],
         };
         let output = g.output();
+        let longest = longest(operands.lengths, first, count, steps);
         for i in 0..steps {
             let t = g.step(i);
+            if t >= longest {
+                for r in 0..count {
+                    row_mut(before, r * steps + t, units).fill(T::ZERO);
+                    if C::KEEPS {
+                        row_mut(kept, r * steps + t, units).fill(T::ZERO);
+                    }
+                    if g.every_step {
+                        out[r * output + g.at(t)..][..units].fill(T::ZERO);
+                    }
+                }
+                continue;
+            }
             for r in 0..count {
                 row_mut(before, r * steps + t, units).copy_from_slice(row(hidden, r, units));
             }
-            if let Some(mask) = operands.mask {
-                let mask = &mask[first * units..][..count * units];
-                masked.iter_mut().zip(mask).zip(&*hidden).for_each(|((o, &m), &h)| *o = m * h);
-                panels.product::<S>(masked, units, count, begin, product);
+            let seen = match operands.mask {
+                Some(mask) => {
+                    let mask = &mask[first * units..][..count * units];
+                    masked.iter_mut().zip(mask).zip(&*hidden).for_each(|((o, &m), &h)| *o = m * h);
+                    &*masked
+                }
+                None => &*hidden,
+            };
+            if i == 0 && operands.hidden.is_none() {
+                for line in product.chunks_exact_mut(row_of_product.max(1)) {
+                    if begin[0].is_empty() { line.fill(T::ZERO) } else { line.copy_from_slice(&begin[0]) }
+                }
             } else {
-                panels.product::<S>(hidden, units, count, begin, product);
+                weights.of_hidden.product::<S>(seen, units, count, &begin[0], product);
             }
+            if let Some(weights) = &weights.of_reset {
+                for r in 0..count {
+                    let at = r * steps + t;
+                    kind.reset::<T, S>(Reset {
+                        gates: row_mut(gates, at, width),
+                        product: row(product, r, row_of_product),
+                        hidden: row(seen, r, units),
+                        kept: row_mut(kept, at, units),
+                    });
+                }
+                weights.product::<S>(&kept[t * units..], steps * units, count, &begin[1], of_reset);
+            }
+            let last_product = if C::RESETS { (&*of_reset, padded(units)) } else { (&*product, row_of_product) };
             for r in 0..count {
                 let at = r * steps + t;
                 let within = is_within(operands.lengths, first + r, t);
                 if within {
                     kind.forward::<T, S>(Forward {
                         gates: row_mut(gates, at, width),
-                        product: row(product, r, padded(width)),
+                        product: row(last_product.0, r, last_product.1),
                         bias: extra,
                         kept: if C::KEEPS { row_mut(kept, at, units) } else { &mut [] },
                         hidden: row_mut(hidden, r, units),
                         cell: row_mut(cell, r, units),
                     });
+                } else if C::KEEPS {
+                    row_mut(kept, at, units).fill(T::ZERO);
                 }
                 if g.every_step {
                     let to = &mut out[r * output + g.at(t)..][..units];
@@ -334,6 +368,12 @@ fn start<T: Float>(given: Option<&[T]>, first: usize, units: usize, state: &mut 
     }
 }
 
+/// Steps of the longest of a chunk's sequences.
+fn longest(lengths: Option<&[u32]>, first: usize, count: usize, steps: usize) -> usize {
+    let longest = lengths.and_then(|lengths| lengths[first..][..count].iter().max());
+    longest.map_or(steps, |&longest| longest as usize)
+}
+
 /// Whether a step is within the length of a sequence.
 #[inline(always)]
 fn is_within(lengths: Option<&[u32]>, sequence: usize, step: usize) -> bool {
@@ -350,27 +390,27 @@ fn backward_as<T: Float, C: Cell>(
 ) -> Result<()> {
     let op = "recurrent_backward";
     let (units, width, lines) = (g.units, C::GATES * g.units, g.steps * g.inputs);
-    let biases = C::BIASES * units;
-    // The transpose of the recurrent weights.
-    let panels = Panels::pack(op, (width, units), |k, j| operands.recurrent[j * width + k])?;
+    let weights = Weights::<T, C>::back(op, units, operands.recurrent)?;
     let (rows, chunks) = (g.rows(), g.chunks());
-    // Gradients of the gates, and of the recurrent product where it differs; of the states, the product; h times its mask.
-    let apart = if C::APART { g.steps * width } else { 0 };
-    let masked = if operands.mask.is_some() { g.steps * units } else { 0 };
-    let scratch_row = g.steps * width + apart + masked + padded(units);
-    let mut scratch = Buffer::dirty(op, chunks * rows * scratch_row)?;
-    let mut states = Buffer::dirty(op, 2 * chunks * rows * units)?;
     let Gradients { x, weight, recurrent, bias, hidden, cell: cell_gradient } = wanted;
     // The chunks' gradients of the weights, side by side.
     let parts = [
         (weight.is_some(), g.inputs * width),
         (recurrent.is_some(), units * width),
-        (bias.is_some(), biases),
+        (bias.is_some(), C::BIASES * units),
     ]
     .map(|(wanted, len)| if wanted { len } else { 0 });
     let sum_len = parts.iter().sum::<usize>();
     let mut sums = Buffer::dirty(op, chunks * sum_len)?;
-    let wants_x = x.is_some();
+    // Gradients of the gates, and of the recurrent product where it differs; h times its mask; x without what stands in
+    // the padding; the product.
+    let apart = if C::APART { g.steps * width } else { 0 };
+    let masked = if operands.mask.is_some() { g.steps * units } else { 0 };
+    let cleaned = if operands.lengths.is_some() && parts[0] > 0 { lines } else { 0 };
+    let scratch_row = g.steps * width + apart + masked + cleaned + padded(units);
+    let mut scratch = Buffer::dirty(op, chunks * rows * scratch_row)?;
+    let mut states = Buffer::dirty(op, 2 * chunks * rows * units)?;
+    let (wants_x, wants_hidden) = (x.is_some(), hidden.is_some());
     let x = x.unwrap_or_default();
     let sizes = [if wants_x { rows * lines } else { 0 }, rows * scratch_row, 2 * rows * units, sum_len];
     threads::split_all([x, &mut scratch, &mut states, &mut sums], sizes, chunks, |i, pieces| {
@@ -379,76 +419,40 @@ fn backward_as<T: Float, C: Cell>(
         let count = rows.min(g.batch - first);
         let (input, rest) = scratch.split_at_mut(count * g.steps * width);
         let (separate, rest) = rest.split_at_mut(count * apart);
-        let (masked, product) = rest.split_at_mut(count * masked);
+        let (masked, rest) = rest.split_at_mut(count * masked);
+        let (cleaned, product) = rest.split_at_mut(count * cleaned);
         let [gates, kept, before] = [(0, width), (1, if C::KEEPS { units } else { 0 }), (2, units)]
             .map(|(k, len)| &saved[k][first * g.steps * len..][..count * g.steps * len]);
-        let (back, input, separate) = {
-            let back = Back {
-                cell,
-                g,
-                operands,
-                panels: &panels,
-                first,
-                count,
-                gradient,
-                gates,
-                kept,
-                before,
-                states,
-                input: &mut *input,
-                separate: &mut *separate,
-                product,
-            };
-            dispatch(back);
-            (before, &*input, &*separate)
-        };
-        let recurrent_gradient = if C::APART { separate } else { input };
-        let h = match operands.mask {
-            Some(mask) => {
-                for (at, line) in masked.chunks_exact_mut(units).enumerate() {
-                    let mask = row(mask, first + at / g.steps, units);
-                    let h = row(back, at, units);
-                    line.iter_mut().zip(mask).zip(h).for_each(|((o, &m), &h)| *o = m * h);
-                }
-                &*masked
-            }
-            None => back,
-        };
-        let lines_count = count * g.steps;
+        let range = (first, count);
+        dispatch(Back {
+            cell,
+            g,
+            operands,
+            weights: &weights,
+            range,
+            wants_hidden,
+            gradient,
+            gates,
+            kept,
+            before,
+            states,
+            input,
+            separate,
+            product,
+        });
+        let gates = &*input;
         if wants_x {
-            gemm(
-                (lines_count, width, g.inputs),
-                matrix(input, width),
-                transposed(operands.weight, width),
-                dx,
-                false,
-            );
+            let (rows, weight) = (count * g.steps, transposed(operands.weight, width));
+            gemm((rows, width, g.inputs), matrix(gates, width), weight, dx, false);
         }
-        let (to_weight, rest) = sums.split_at_mut(parts[0]);
-        let (to_recurrent, to_bias) = rest.split_at_mut(parts[1]);
-        if parts[0] > 0 {
-            let x = &operands.x[first * lines..][..count * lines];
-            gemm(
-                (g.inputs, lines_count, width),
-                transposed(x, g.inputs),
-                matrix(input, width),
-                to_weight,
-                false,
-            );
-        }
-        if parts[1] > 0 {
-            let d = matrix(recurrent_gradient, width);
-            gemm((units, lines_count, width), transposed(h, units), d, to_recurrent, false);
-        }
-        if parts[2] > 0 {
-            dispatch(ColumnSums { lines: input, width, out: &mut to_bias[..width] });
-            if C::BIASES > C::GATES {
-                // What is added to the recurrent product of the last gate.
-                let mut all = vec![T::ZERO; width];
-                dispatch(ColumnSums { lines: separate, width, out: &mut all });
-                to_bias[width..].copy_from_slice(&all[width - units..]);
-            }
-        }
+        let chunk = Chunk {
+            x: padding_cleared(g, operands, range, cleaned),
+            h: hidden_masked(g, operands, range, before, masked),
+            kept,
+            gates,
+            separate,
+        };
+        chunk.weight_gradients::<C>(g, parts, sums);
     });
     let mut at = 0;
     for (out, len) in [weight, recurrent, bias].into_iter().zip(parts) {
@@ -483,6 +487,91 @@ fn add_chunks<T: Float>(sums: &[T], stride: usize, at: usize, out: &mut [T]) {
     });
 }
 
+/// x of the sequences `first ..` of a chunk; where there are lengths, a copy with zeros in the padding, since zero times
+/// what stands there could be NaN.
+fn padding_cleared<'a, T: Float>(
+    g: &Geometry,
+    operands: &Operands<'a, T>,
+    (first, count): (usize, usize),
+    copy: &'a mut [T],
+) -> &'a [T] {
+    let line = g.steps * g.inputs;
+    let x = &operands.x[first * line..][..count * line];
+    let Some(lengths) = operands.lengths.filter(|_| !copy.is_empty()) else { return x };
+    for (r, (to, from)) in copy.chunks_exact_mut(line).zip(x.chunks_exact(line)).enumerate() {
+        let (kept, padding) = to.split_at_mut(lengths[first + r] as usize * g.inputs);
+        kept.copy_from_slice(&from[..kept.len()]);
+        padding.fill(T::ZERO);
+    }
+    copy
+}
+
+/// h before each step of a chunk, times its mask if there is one.
+fn hidden_masked<'a, T: Float>(
+    g: &Geometry,
+    operands: &Operands<'_, T>,
+    (first, _): (usize, usize),
+    before: &'a [T],
+    masked: &'a mut [T],
+) -> &'a [T] {
+    let Some(mask) = operands.mask else { return before };
+    for (at, line) in masked.chunks_exact_mut(g.units.max(1)).enumerate() {
+        let mask = row(mask, first + at / g.steps, g.units);
+        let h = row(before, at, g.units);
+        line.iter_mut().zip(mask).zip(h).for_each(|((o, &m), &h)| *o = m * h);
+    }
+    masked
+}
+
+/// What the gradients of the weights are computed from: a chunk's lines, one for each sequence and step.
+struct Chunk<'a, T> {
+    x: &'a [T],
+    /// h before the step, as the recurrent product saw it.
+    h: &'a [T],
+    kept: &'a [T],
+    /// Gradients of x W + b …
+    gates: &'a [T],
+    /// … and of h U, where they differ.
+    separate: &'a [T],
+}
+
+impl<T: Float> Chunk<'_, T> {
+    /// Gradients of the weight, the recurrent weight and the bias side by side, those whose `parts` have a length.
+    fn weight_gradients<C: Cell>(&self, g: &Geometry, parts: [usize; 3], sums: &mut [T]) {
+        let (units, width) = (g.units, C::GATES * g.units);
+        let lines = self.gates.len().checked_div(width).unwrap_or(0);
+        let (to_weight, rest) = sums.split_at_mut(parts[0]);
+        let (to_recurrent, to_bias) = rest.split_at_mut(parts[1]);
+        if parts[0] > 0 {
+            let sizes = (g.inputs, lines, width);
+            gemm(sizes, transposed(self.x, g.inputs), matrix(self.gates, width), to_weight, false);
+        }
+        if parts[1] > 0 {
+            let gradient = if C::APART { self.separate } else { self.gates };
+            let sizes = (units, lines, width);
+            gemm(sizes, transposed(self.h, units), matrix(gradient, width), to_recurrent, false);
+        }
+        if parts[1] > 0 && C::RESETS {
+            // The last gate's product was of r ∘ h.
+            let mut last = vec![T::ZERO; units * units];
+            let gradient = matrix(self.gates, width).from_column(C::DIRECT * units);
+            gemm((units, lines, units), transposed(self.kept, units), gradient, &mut last, false);
+            for (to, from) in to_recurrent.chunks_exact_mut(width).zip(last.chunks_exact(units)) {
+                to[C::DIRECT * units..].copy_from_slice(from);
+            }
+        }
+        if parts[2] > 0 {
+            dispatch(ColumnSums { lines: self.gates, width, out: &mut to_bias[..width] });
+            if C::BIASES > C::GATES {
+                // What is added to the recurrent product of the last gate.
+                let mut all = vec![T::ZERO; width];
+                dispatch(ColumnSums { lines: self.separate, width, out: &mut all });
+                to_bias[width..].copy_from_slice(&all[width - units..]);
+            }
+        }
+    }
+}
+
 /// Sums of columns, a line after the other.
 struct ColumnSums<'a, T> {
     lines: &'a [T],
@@ -506,9 +595,11 @@ struct Back<'a, T: Float, C> {
     cell: C,
     g: &'a Geometry,
     operands: &'a Operands<'a, T>,
-    panels: &'a Panels<T>,
-    first: usize,
-    count: usize,
+    weights: &'a Weights<T, C>,
+    /// Its first sequence, and their number.
+    range: (usize, usize),
+    /// Whether the gradient of the first states h is needed.
+    wants_hidden: bool,
     /// Of the whole output.
     gradient: &'a [T],
     gates: &'a [T],
@@ -527,8 +618,9 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Back { cell: kind, g, operands, panels, first, count, gradient, gates, kept, before, .. } = self;
-        let Back { states, input, separate, product, .. } = self;
+        let Back { cell: kind, g, operands, weights, range, gradient, gates, kept, before, .. } = self;
+        let Back { states, input, separate, product, wants_hidden, .. } = self;
+        let (first, count) = range;
         let (units, steps, width, output) = (g.units, g.steps, C::GATES * g.units, g.output());
         let (hidden, rest) = states.split_at_mut(count * units);
         let cell = &mut rest[..count * units];
@@ -543,8 +635,18 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
                 }
             }
         }
+        let longest = longest(operands.lengths, first, count, steps);
         for i in (0..steps).rev() {
             let t = g.step(i);
+            if t >= longest {
+                for r in 0..count {
+                    row_mut(input, r * steps + t, width).fill(T::ZERO);
+                    if C::APART {
+                        row_mut(separate, r * steps + t, width).fill(T::ZERO);
+                    }
+                }
+                continue;
+            }
             for r in 0..count {
                 let at = r * steps + t;
                 if !is_within(operands.lengths, first + r, t) {
@@ -569,10 +671,26 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
                     recurrent: if C::APART { row_mut(separate, at, width) } else { &mut [] },
                 });
             }
-            let from = if C::APART { &*separate } else { &*input };
-            if width > 0 {
-                panels.product::<S>(&from[t * width..], steps * width, count, &[], product);
+            if let Some(weights) = weights.of_reset.as_ref().filter(|_| width > 0) {
+                let last = &input[t * width + C::DIRECT * units..];
+                weights.product::<S>(last, steps * width, count, &[], product);
+                for r in (0..count).filter(|r| is_within(operands.lengths, first + r, t)) {
+                    let at = r * steps + t;
+                    kind.reset_backward::<T, S>(ResetBackward {
+                        gates: row(gates, at, width),
+                        reset: &product[r * padded(units)..][..units],
+                        before: row(before, at, units),
+                        mask: operands.mask.map_or(&[], |mask| row(mask, first + r, units)),
+                        hidden: row_mut(hidden, r, units),
+                        input: row_mut(input, at, width),
+                    });
+                }
             }
+            if width == 0 || (i == 0 && !wants_hidden) {
+                continue;
+            }
+            let from = if C::APART { &*separate } else { &*input };
+            weights.of_hidden.product::<S>(&from[t * width..], steps * width, count, &[], product);
             for r in 0..count {
                 if !is_within(operands.lengths, first + r, t) {
                     continue;

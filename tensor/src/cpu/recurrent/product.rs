@@ -5,7 +5,9 @@
 //! together, and each step only runs the register tiles over them.
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::{Isa, Vector};
+use crate::cpu::gemm::Mat;
+use crate::cpu::transpose::{self, TILE};
+use crate::cpu::{Isa, Kernel, Vector, dispatch};
 use crate::{Float, Result};
 
 /// Columns of a panel: four of the widest registers, and a multiple of four of all narrower ones.
@@ -26,21 +28,14 @@ pub(super) fn padded(columns: usize) -> usize {
 }
 
 impl<T: Float> Panels<T> {
-    /// Packs a matrix whose element (k, j) is `at(k, j)`.
-    pub(super) fn pack(
-        op: &'static str,
-        (depth, columns): (usize, usize),
-        at: impl Fn(usize, usize) -> T,
-    ) -> Result<Self> {
+    /// Packs a matrix of `depth` rows.
+    pub(super) fn pack(op: &'static str, (depth, columns): (usize, usize), matrix: Mat<'_, T>) -> Result<Self> {
         let mut data = Buffer::zeroed(op, depth.saturating_mul(padded(columns)))?;
         if depth > 0 {
             for (p, panel) in data.chunks_exact_mut(depth * PANEL).enumerate() {
                 let first = p * PANEL;
-                for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-                    for (j, x) in row.iter_mut().enumerate().take(columns - first) {
-                        *x = at(k, first + j);
-                    }
-                }
+                let columns = (columns - first).min(PANEL);
+                dispatch(Pack { matrix: matrix.from_column(first), columns, panel });
             }
         }
         Ok(Panels { data, depth, columns })
@@ -74,6 +69,42 @@ impl<T: Float> Panels<T> {
                         _ => tile::<T, S, 1>(a, step, panel, self.depth, first, out, width),
                     };
                 }
+            }
+        }
+    }
+}
+
+/// Copies columns of a matrix to a panel.
+struct Pack<'a, T: Float> {
+    matrix: Mat<'a, T>,
+    columns: usize,
+    panel: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Pack { matrix: Mat { data, offset, row_step, column_step }, columns, panel } = self;
+        let at = |k: usize, j: usize| offset.wrapping_add_signed(k as isize * row_step + j as isize * column_step);
+        if column_step == 1 {
+            for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+                row[..columns].copy_from_slice(&data[at(k, 0)..][..columns]);
+            }
+            return;
+        }
+        // A transposed matrix goes tile by tile; what is left at its edges, and any other, element by element.
+        let depth = panel.len() / PANEL;
+        let tiled = if row_step == 1 { [depth, columns].map(|n| n - n % TILE) } else { [0, 0] };
+        for k in (0..tiled[0]).step_by(TILE) {
+            for j in (0..tiled[1]).step_by(TILE) {
+                transpose::tile::<S, T>(data, at(k, j), column_step, &mut panel[k * PANEL + j..], PANEL);
+            }
+        }
+        for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+            let done = if k < tiled[0] { tiled[1] } else { 0 };
+            for (j, x) in row[..columns].iter_mut().enumerate().skip(done) {
+                *x = data[at(k, j)];
             }
         }
     }
