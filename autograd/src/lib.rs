@@ -35,10 +35,12 @@ mod error;
 mod gradcheck;
 mod gradient;
 mod ops;
+mod trace;
 mod var;
 
 pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
 pub use gradient::{Gradient, Gradients, RowGradient};
 pub use ops::RecurrentVars;
+pub use trace::{Entries, Recorded, Settings, trace};
 pub use var::{Var, no_grad};

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_tensor::{Float, Shape, Tensor};
 
-use crate::{Gradient, Result};
+use crate::trace::is_tracing;
+use crate::{Gradient, Result, Settings};
 
 /// A tensor in a computation that can be differentiated.
 ///
@@ -41,6 +42,8 @@ pub(crate) struct Node<T: Float> {
     pub(crate) op: Option<&'static str>,
     /// The logits that this node's probabilities were made of, so that a loss can start from there.
     logits: Option<(Squash, Var<T>)>,
+    /// What the operation was told beside its operands; kept in [`trace`](crate::trace()) alone.
+    pub(crate) settings: Option<Box<Settings<T>>>,
 }
 
 /// How probabilities were made of logits.
@@ -79,20 +82,33 @@ thread_local! {
 /// # Ok::<(), cairn_autograd::Error>(())
 /// ```
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    recording(false, f)
+}
+
+/// Runs `f` with recording on or off.
+pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
             RECORDING.set(self.0);
         }
     }
-    let _restore = Restore(RECORDING.replace(false));
+    let _restore = Restore(RECORDING.replace(on));
     f()
 }
 
 impl<T: Float> Var<T> {
     fn new(value: Tensor<T>, tracked: bool, op: Option<&'static str>, history: Option<History<T>>) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits: None }))
+        Var(Arc::new(Node {
+            id,
+            value,
+            tracked,
+            history: Mutex::new(history),
+            op,
+            logits: None,
+            settings: None,
+        }))
     }
 
     /// A variable that gradients are wanted for.
@@ -147,8 +163,9 @@ impl<T: Float> Var<T> {
         parents: Vec<Var<T>>,
         backward: Backward<T>,
     ) -> Self {
-        if RECORDING.get() && parents.iter().any(Var::is_tracked) {
-            Self::new(value, true, Some(op), Some(History { parents, backward }))
+        let tracked = parents.iter().any(Var::is_tracked);
+        if RECORDING.get() && (tracked || is_tracing()) {
+            Self::new(value, tracked, Some(op), Some(History { parents, backward }))
         } else {
             Self::new(value, false, Some(op), None)
         }
@@ -239,6 +256,12 @@ impl<T: Float> Var<T> {
         if self.is_tracked() != tracked || self.0.op.is_some() {
             *self = Self::new(self.value().clone(), tracked, None, None);
         }
+    }
+
+    /// What this was computed from, if that is recorded.
+    pub(crate) fn operands(&self) -> Option<Vec<Self>> {
+        let history = self.0.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.as_ref().map(|history| history.parents.clone())
     }
 
     pub(crate) fn take_history(&self) -> Option<History<T>> {

@@ -1,7 +1,7 @@
 //! The graph: what is recorded, what is freed, what is refused.
 
-use cairn_autograd::{Error, Var, no_grad};
-use cairn_tensor::{Tensor, memory};
+use cairn_autograd::{Entries, Error, Settings, Var, no_grad, trace};
+use cairn_tensor::{Tensor, memory, s};
 
 fn parameter(values: &[f32]) -> Var {
     Var::parameter(Tensor::from_slice(values, [values.len()]).unwrap())
@@ -136,6 +136,34 @@ fn gradients_of_several_batches_accumulate() {
     let mut total = x.square().unwrap().sum(..).unwrap().backward().unwrap();
     total.accumulate(x.sum(..).unwrap().backward().unwrap()).unwrap();
     assert_eq!(total.of(&x).unwrap().to_vec(), [3.0, 5.0]);
+}
+
+#[test]
+fn settings_are_kept_in_a_trace_alone() {
+    let x = Var::constant(Tensor::<f32>::zeros([2, 3, 4]).unwrap());
+    let pass = |x: &Var| x.slice(s![.., 1, ..;-2]).unwrap().softmax(-1).unwrap().sum([-1]).unwrap();
+    assert!(pass(&x).recorded().is_none(), "constants record nothing");
+    let w = Var::parameter(x.value().clone());
+    assert_eq!(pass(&w).recorded().unwrap().settings, Settings::None);
+
+    let y = trace(|| pass(&x));
+    assert!(!y.is_tracked(), "what is recorded of constants has no gradient");
+    let graph = y.graph();
+    assert!(graph[0].same(&x) && graph[3].same(&y));
+    let told: Vec<_> = graph[1..].iter().map(|var| var.recorded().unwrap()).collect();
+    assert_eq!(told.iter().map(|recorded| recorded.op).collect::<Vec<_>>(), ["slice", "softmax", "sum"]);
+    let entries = |axis, indices: &[u32], dropped| Entries { axis, indices: indices.to_vec(), dropped };
+    assert_eq!(told[0].settings, Settings::Entries(vec![entries(1, &[1], true), entries(2, &[3, 1], false)]));
+    assert_eq!(told[1].settings, Settings::Axis(1));
+    assert_eq!(told[2].settings, Settings::Axes(vec![1]));
+    assert!(told[0].operands[0].same(&x));
+    // What is not to be recorded is not, and afterwards all is as before.
+    assert!(trace(|| no_grad(|| pass(&w))).recorded().is_none());
+    assert!(pass(&x).recorded().is_none());
+    // A trace is differentiated like any graph.
+    let (traced, plain) = (trace(|| pass(&w)), pass(&w));
+    let gradient = |y: Var| y.sum(..).unwrap().backward().unwrap().of(&w).unwrap();
+    assert_eq!(gradient(traced), gradient(plain));
 }
 
 #[test]

@@ -19,7 +19,8 @@ for path in sorted(Path(sys.argv[1]).glob("*.onnx")):
     onnx.checker.check_model(onnx.load(path), full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     data = load_file(path.with_suffix(".safetensors"))
-    (output,) = session.run(None, {"input": data["input"]})
+    ids = session.get_inputs()[0].type == "tensor(int64)"
+    (output,) = session.run(None, {"input": data["input"].astype(np.int64) if ids else data["input"]})
     assert output.shape == data["output"].shape, (path.name, output.shape, data["output"].shape)
     apart = np.max(np.abs(output - data["output"]) / np.maximum(1, np.abs(data["output"])))
     print(f"{path.stem:30} {apart:.1e}")

@@ -5,7 +5,7 @@
 //! python nn/examples/check_exchange.py target/debug/examples/exchange FOLDER
 //! ```
 //!
-//! `exchange write FOLDER` writes the weights of two models in PyTorch's and Keras's layouts, with an input and Cairn's
+//! `exchange write FOLDER` writes the weights of the four reference models in PyTorch's and Keras's layouts, with an input and Cairn's
 //! output; `exchange read FOLDER` loads what the libraries wrote and compares its own output with theirs.
 
 use std::error::Error;
@@ -14,13 +14,16 @@ use std::path::{Path, PathBuf};
 use cairn_nn::Activation::Relu;
 use cairn_nn::exchange::{Dialect, Strictness, Weights};
 use cairn_nn::{
-    BatchNorm, Conv2d, Dense, Flatten, MaxPool2d, Model, Module, Sequential, SequentialBuilder, layouts,
+    BatchNorm, Context, Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d, Module, Sequential,
+    SequentialBuilder, Value, layouts,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
 const DIALECTS: [(&str, Dialect); 2] = [("torch", Dialect::Torch), ("keras", Dialect::Keras)];
 
-fn models() -> [(&'static str, SequentialBuilder); 2] {
+const VOCABULARY: usize = 10_000;
+
+fn models() -> [(&'static str, SequentialBuilder); 4] {
     let mlp = Sequential::new([784])
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(64).activation(Relu))
@@ -33,7 +36,13 @@ fn models() -> [(&'static str, SequentialBuilder); 2] {
         .add(Relu)
         .add(Flatten)
         .add(Dense::new(10));
-    [("mlp", mlp), ("cnn", cnn)]
+    let rnn = Sequential::new([10, 1])
+        .add(Lstm::new(64).return_sequences(true))
+        .add(Lstm::new(64).return_sequences(true))
+        .add(Dense::new(10));
+    let nlp =
+        Sequential::new([100]).add(Embedding::new(VOCABULARY, 128)).add(Lstm::new(64)).add(Dense::new(10));
+    [("mlp", mlp), ("cnn", cnn), ("rnn", rnn), ("nlp", nlp)]
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -61,9 +70,13 @@ fn write(mut model: Sequential, dialect: Dialect, path: &Path) -> Result<(), Box
     }
     model.load_state(&state)?;
     let shape: Shape = [5].iter().chain(model.input_shape().iter()).copied().collect();
-    let input = Tensor::<f32>::uniform(shape, 0.0, 1.0, &mut rng(2))?;
+    let mut input = Tensor::<f32>::uniform(shape, 0.0, 1.0, &mut rng(2))?;
+    if takes_ids(&model) {
+        // As numbers in the file, which hold them exactly.
+        input = input.scale(VOCABULARY as f32)?.floor()?;
+    }
     let mut weights = model.weights(dialect)?;
-    weights.tensors.insert("output".into(), model.predict_batch(&input)?);
+    weights.tensors.insert("output".into(), output(&model, &input)?);
     weights.tensors.insert("input".into(), there(&input, dialect)?);
     Ok(weights.write_safetensors(path)?)
 }
@@ -73,10 +86,19 @@ fn read(mut model: Sequential, dialect: Dialect, path: &Path) -> Result<(), Box<
     let mut take = |name: &str| weights.tensors.remove(name).ok_or(format!("no {name}"));
     let (input, output) = (take("input")?, take("output")?);
     model.load_weights(&weights, dialect, Strictness::Strict)?;
-    let ours = model.predict_batch(&here(&input, dialect)?)?;
+    let ours = self::output(&model, &here(&input, dialect)?)?;
     let apart = ours.sub(&output)?.abs()?.max(..)?.item()?;
     println!("{}: Cairn computes theirs, {apart:.1e} apart", path.display());
     if apart < 1e-5 { Ok(()) } else { Err("that is too far".into()) }
+}
+
+fn takes_ids(model: &Sequential) -> bool {
+    model.layer("embedding").is_some()
+}
+
+fn output(model: &Sequential, input: &Tensor) -> cairn_nn::Result<Tensor> {
+    let value: Value = if takes_ids(model) { input.cast::<u32>()?.into() } else { input.into() };
+    Ok(model.run(value, &mut Context::eval())?.value().clone())
 }
 
 /// Images as the other library has them.

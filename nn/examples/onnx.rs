@@ -14,12 +14,12 @@ use cairn_nn::Activation::{
 use cairn_nn::exchange::Weights;
 use cairn_nn::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Dropout,
-    Dropout2d, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, MaxPool1d, MaxPool2d, Model, Module,
-    Sequential, SequentialBuilder, Upsample, ZeroPad2d,
+    Dropout2d, Embedding, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Lstm, MaxPool1d, MaxPool2d,
+    Model, Module, Rnn, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
-/// Name and model, a kind of layer each, after the two that the tests of other crates train.
+/// Name and model, a kind of layer each, after the reference models. Ids are below 100 in all but one.
 fn models() -> Vec<(&'static str, SequentialBuilder)> {
     let image = || Sequential::new([7, 6, 4]);
     let sequence = || Sequential::new([12, 6]);
@@ -44,6 +44,17 @@ fn models() -> Vec<(&'static str, SequentialBuilder)> {
                 .add(MaxPool2d::new(2))
                 .add(Flatten)
                 .add(Dense::new(10)),
+        ),
+        (
+            "rnn",
+            Sequential::new([10, 1])
+                .add(Lstm::new(64).return_sequences(true))
+                .add(Lstm::new(64).return_sequences(true))
+                .add(Dense::new(10)),
+        ),
+        (
+            "nlp",
+            Sequential::new([100]).add(Embedding::new(10_000, 128)).add(Lstm::new(64)).add(Dense::new(10)),
         ),
         ("nothing", Sequential::new([5])),
         ("dense_on_images", image().add(Dense::new(3).activation(Tanh)).add(Dense::new(2).bias(false))),
@@ -82,6 +93,18 @@ fn models() -> Vec<(&'static str, SequentialBuilder)> {
         ("zero_pad2d_inside", image().add(Conv2d::new(2, 2)).add(ZeroPad2d::new(1)).add(MaxPool2d::new(2))),
         ("upsample", image().add(Upsample::new([2, 3]))),
         ("upsample_bilinear", image().add(Upsample::new([3, 2]).bilinear())),
+        ("embedding", Sequential::new([2, 3]).add(Embedding::new(100, 4))),
+        ("embedding_of_one", Sequential::new([]).add(Embedding::new(100, 4)).add(Dense::new(2))),
+        ("embedding_conv1d", Sequential::new([9]).add(Embedding::new(100, 4)).add(Conv1d::new(3, 2))),
+        ("lstm", sequence().add(Lstm::new(5))),
+        ("lstm_reverse", sequence().add(Lstm::new(5).reverse())),
+        ("lstm_reverse_steps", sequence().add(Lstm::new(5).reverse().return_sequences(true))),
+        ("lstm_bidirectional_stack", sequence().add(Lstm::new(5).layers(3).bidirectional().dropout(0.5))),
+        ("gru", sequence().add(Gru::new(5)).add(Dense::new(2))),
+        ("gru_bidirectional_steps", sequence().add(Gru::new(5).bidirectional().return_sequences(true))),
+        ("gru_both_backwards", sequence().add(Gru::new(5).reverse().bidirectional().return_sequences(true))),
+        ("rnn_tanh", sequence().add(Rnn::new(5).layers(2).return_sequences(true)).add(Flatten)),
+        ("rnn_relu", sequence().add(Conv1d::new(6, 2)).add(Rnn::relu(5).bidirectional())),
         ("softmax_of_images", image().add(Conv2d::new(3, 2)).add(Softmax)),
     ];
     let activations =
@@ -107,8 +130,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         model.load_state(&state)?;
         model.export_onnx(folder.join(format!("{name}.onnx")))?;
         let shape: Shape = [3].iter().chain(model.input_shape().iter()).copied().collect();
-        let input = Tensor::<f32>::normal(shape, 0.0, 1.0, &mut rng)?;
-        let output = model.predict_batch(&input)?;
+        let (input, output) = if model.layer_names().next().is_some_and(|layer| layer == "embedding") {
+            // As numbers in the file, which hold them exactly.
+            let vocabulary = if name == "nlp" { 10_000.0 } else { 100.0 };
+            let input = Tensor::<f32>::uniform(shape, 0.0, vocabulary, &mut rng)?.floor()?;
+            let output = model.predict_batch(&input.cast::<u32>()?)?;
+            (input, output)
+        } else {
+            let input = Tensor::<f32>::normal(shape, 0.0, 1.0, &mut rng)?;
+            let output = model.predict_batch(&input)?;
+            (input, output)
+        };
         let both = [("input".to_owned(), input), ("output".to_owned(), output)];
         Weights { tensors: both.into(), ..Weights::default() }
             .write_safetensors(folder.join(format!("{name}.safetensors")))?;

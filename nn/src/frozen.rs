@@ -5,14 +5,16 @@
 //! into the dense layer or convolution before it, and joins ReLU and maximum pooling to it. What is left never changes, so
 //! any number of threads may use it at once; copies share the weights.
 //!
-//! A model of dense layers answers a single sample in memory that is kept from one answer to the next ([`Scratch`]).
+//! A model of dense layers answers a single sample in memory that is kept from one answer to the next ([`Scratch`]). A
+//! model that begins with an embedding takes ids, any other numbers.
 
 use std::sync::Arc;
 
+use cairn_autograd::Var;
 use cairn_tensor::{Pool, Shape, Tensor};
 
 use crate::layers::{Operation, Step};
-use crate::{Activation, Error, Result, Sequential};
+use crate::{Activation, Error, Result, Sequential, Value};
 
 /// A model that only answers, made by [`Sequential::frozen`].
 ///
@@ -31,7 +33,7 @@ use crate::{Activation, Error, Result, Sequential};
 /// std::thread::scope(|scope| {
 ///     for _ in 0..2 {
 ///         let frozen = frozen.clone();
-///         scope.spawn(move || frozen.predict_batch(&Tensor::zeros([32, 784])?));
+///         scope.spawn(move || frozen.predict_batch(Tensor::<f32>::zeros([32, 784])?));
 ///     }
 /// });
 /// # Ok::<(), cairn_nn::Error>(())
@@ -108,17 +110,24 @@ impl Frozen {
         &self.shared.output
     }
 
-    /// The output for a batch, `[batch, …]`.
+    /// The output for a batch, `[batch, …]`: of ids for a model that begins with an embedding, else of numbers.
     ///
     /// # Errors
-    /// [`Error::BadInput`] when the input is not of the shape the model was built for; when memory runs out.
-    pub fn predict_batch(&self, input: &Tensor) -> Result<Tensor> {
-        let shared = &*self.shared;
+    /// [`Error::BadInput`] when the input is not of the shape the model was built for, or ids and not numbers, or the other
+    /// way around; for an id beyond the vocabulary; when memory runs out.
+    pub fn predict_batch(&self, input: impl Into<Value>) -> Result<Tensor> {
+        let (shared, input) = (&*self.shared, input.into());
         if input.shape().split_first().map(|(_, sample)| sample) != Some(&*shared.input) {
-            return Err(self.bad_input(input.dims()));
+            return Err(self.bad_input(&input.shape().into()));
         }
-        let mut x = input.clone();
-        for stage in &shared.stages {
+        let (mut x, stages) = match (input, &shared.stages[..]) {
+            (Value::Ids(ids), [Stage { layer, operation: Operation::Lookup(table), .. }, rest @ ..]) => {
+                let rows = Var::constant(table.clone()).lookup(&ids);
+                (rows.map_err(|error| Error::from(error).at(layer))?.value().clone(), rest)
+            }
+            (input, stages) => (input.floats()?.value().clone(), stages),
+        };
+        for stage in stages {
             x = stage.run(&x).map_err(|error| error.at(&stage.layer))?;
         }
         Ok(x)
@@ -144,12 +153,34 @@ impl Frozen {
         if shared.rows {
             scratch.run(&shared.stages, sample)?;
         } else {
-            let shape: Shape = [1].iter().chain(shared.input.iter()).copied().collect();
-            let output = self.predict_batch(&Tensor::from_slice(sample, shape)?)?;
-            scratch.output.clear();
-            scratch.output.extend(output.iter());
+            scratch.keep(&self.predict_batch(Tensor::from_slice(sample, self.batch_of_one())?)?);
         }
         Ok(&scratch.output)
+    }
+
+    /// As [`predict`](Self::predict), for a sample of ids.
+    ///
+    /// ```
+    /// use cairn_nn::{Dense, Embedding, Lstm, Sequential};
+    /// use cairn_tensor::rng;
+    /// let builder = Sequential::new([4]).add(Embedding::new(100, 8)).add(Lstm::new(16)).add(Dense::new(2));
+    /// let frozen = builder.build(&mut rng(0))?.frozen()?;
+    /// assert_eq!(frozen.predict_ids(&[7, 0, 99, 3], &mut frozen.scratch())?.len(), 2);
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`predict_batch`](Self::predict_batch).
+    pub fn predict_ids<'a>(&self, sample: &[u32], scratch: &'a mut Scratch) -> Result<&'a [f32]> {
+        if sample.len() != self.shared.input.count() {
+            return Err(self.bad_input(&[sample.len()].into()));
+        }
+        scratch.keep(&self.predict_batch(Tensor::from_slice(sample, self.batch_of_one())?)?);
+        Ok(&scratch.output)
+    }
+
+    fn batch_of_one(&self) -> Shape {
+        [1].iter().chain(self.shared.input.iter()).copied().collect()
     }
 
     fn bad_input(&self, input: &Shape) -> Error {
@@ -159,6 +190,11 @@ impl Frozen {
 }
 
 impl Scratch {
+    fn keep(&mut self, output: &Tensor) {
+        self.output.clear();
+        self.output.extend(output.iter());
+    }
+
     /// Runs stages that work on single rows; the result is in `output`.
     fn run(&mut self, stages: &[Stage], sample: &[f32]) -> Result<()> {
         // The first layer reads the sample itself.

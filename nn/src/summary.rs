@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::layers::{Step, layer_steps};
-use crate::{Layer, Module as _, Part, Sequential, Spec, Visitor};
+use crate::{Layer, Module as _, Part, Sequential, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +58,7 @@ impl Sequential {
             .layers
             .iter()
             .map(|named| {
-                let flops = match &named.spec {
-                    Spec::Embedding(_) => Some(0),
-                    Spec::Recurrent(layer) => Some(layer.flops(input)),
-                    _ => layer_steps(named, input).ok().map(|steps| steps.iter().map(Step::flops).sum()),
-                };
+                let flops = layer_steps(named, input).ok().map(|steps| steps.iter().map(Step::flops).sum());
                 input = &named.output;
                 LayerSummary {
                     layer: format!("{} ({})", named.name, named.spec.kind()),

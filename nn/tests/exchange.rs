@@ -1,12 +1,14 @@
 //! Weights in files of other libraries: round trips, reports, and models that PyTorch and Keras made.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use cairn_nn::Activation::Relu;
 use cairn_nn::exchange::{Dialect, LoadReport, Strictness, Weights, diff};
 use cairn_nn::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Error, Flatten, GroupNorm, MaxPool2d, Model, Module,
-    Sequential, SequentialBuilder,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, Error, Flatten, GroupNorm, Gru, Lstm,
+    MaxPool2d, Model, Module, Rnn, Sequential, SequentialBuilder, Value,
 };
 use cairn_tensor::{Tensor, bf16, f16, rng};
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -55,6 +57,125 @@ fn check(file: &str, dialect: Dialect, builder: SequentialBuilder) {
     };
     weights.tensors = weights.tensors.into_iter().map(plain).collect();
     assert!(diff(&model.weights(dialect).unwrap().tensors, &weights.tensors).is_same(), "{file}");
+}
+
+fn rnn() -> SequentialBuilder {
+    Sequential::new([7, 1])
+        .add(Lstm::new(6).return_sequences(true))
+        .add(Lstm::new(6).return_sequences(true))
+        .add(Dense::new(3))
+}
+
+fn nlp() -> SequentialBuilder {
+    Sequential::new([9]).add(Embedding::new(20, 4)).add(Lstm::new(5)).add(Dense::new(3))
+}
+
+/// The sum of two biases in their place: `bias_ih` and `bias_hh` of PyTorch, the rows of one of a GRU of Keras.
+fn add_biases(tensors: &mut BTreeMap<String, Tensor>) {
+    for (name, mut bias) in std::mem::take(tensors) {
+        if name.ends_with("bias") && bias.rank() == 2 {
+            bias = bias.sum(0).unwrap();
+        }
+        match tensors.entry(name.replace("bias_hh", "bias_ih")) {
+            Entry::Occupied(mut other) => *other.get_mut() = other.get().add(&bias).unwrap(),
+            Entry::Vacant(place) => drop(place.insert(bias)),
+        }
+    }
+}
+
+/// As [`check`], for models of sequences, whose ids are whole numbers. Of two biases the sum comes back.
+fn check_sequences(file: &str, dialect: Dialect, builder: SequentialBuilder) {
+    let mut model = builder.clone().build(&mut rng(0)).unwrap();
+    let mut weights = Weights::read_safetensors(golden(file)).unwrap();
+    let output = weights.tensors.remove("output").unwrap();
+    let bytes = std::fs::read(golden(file)).unwrap();
+    let input: Value = match weights.tensors.remove("input") {
+        Some(floats) => floats.into(),
+        None => {
+            assert_eq!(weights.left_out, ["input"]);
+            let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let view = file.tensor("input").unwrap();
+            let ids = view.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes) as u32);
+            Tensor::from_vec(ids.collect(), view.shape()).unwrap().into()
+        }
+    };
+    model.load_weights(&weights, dialect, Strictness::Strict).unwrap();
+    let cx = &mut cairn_nn::Context::eval();
+    let ours = model.run(input.clone(), cx).unwrap().value().clone();
+    assert_eq!(ours.shape(), output.shape());
+    let apart = ours.sub(&output).unwrap().abs().unwrap().max(..).unwrap().item().unwrap();
+    assert!(apart < 1e-5, "{file}: {apart}");
+    // The final form computes the same bits.
+    assert_eq!(model.frozen().unwrap().predict_batch(input).unwrap(), ours);
+
+    let back = model.weights(dialect).unwrap();
+    let mut again = builder.build(&mut rng(1)).unwrap();
+    again.load_weights(&back, dialect, Strictness::Strict).unwrap();
+    assert_eq!(again.state(), model.state());
+    let plain = |name: &str| match name.split_once('/') {
+        Some((model, rest)) if model.starts_with("sequential") => rest.to_owned(),
+        _ => name.to_owned(),
+    };
+    let mut theirs: BTreeMap<String, Tensor> =
+        weights.tensors.iter().map(|(name, tensor)| (plain(name), tensor.clone())).collect();
+    let mut ours = back.tensors;
+    for tensors in [&mut ours, &mut theirs] {
+        add_biases(tensors);
+    }
+    assert!(diff(&ours, &theirs).is_within(1e-7), "{file}: {}", diff(&ours, &theirs));
+}
+
+#[test]
+fn sequences_of_pytorch_compute_the_same_here() {
+    check_sequences("torch_rnn.safetensors", Dialect::Torch, rnn());
+    check_sequences("torch_nlp.safetensors", Dialect::Torch, nlp());
+    let stack = Sequential::new([5])
+        .add(Embedding::new(9, 3))
+        .add(Gru::new(4).layers(2).bidirectional().return_sequences(true))
+        .add(Rnn::new(3).bidirectional().return_sequences(true))
+        .add(Rnn::relu(3).layers(2).return_sequences(true))
+        .add(Flatten)
+        .add(Dense::new(2));
+    check_sequences("torch_stack.safetensors", Dialect::Torch, stack);
+    let last = Sequential::new([5, 2]).add(Gru::new(3).layers(2).bidirectional()).add(Dense::new(2));
+    check_sequences("torch_last.safetensors", Dialect::Torch, last);
+}
+
+#[test]
+fn sequences_of_keras_compute_the_same_here() {
+    check_sequences("keras_rnn.safetensors", Dialect::Keras, rnn());
+    check_sequences("keras_nlp.safetensors", Dialect::Keras, nlp());
+    let stack = Sequential::new([5, 2])
+        .add(Rnn::new(3).bidirectional().return_sequences(true))
+        .add(Gru::new(4).return_sequences(true))
+        .add(Gru::new(3).layers(2).bidirectional())
+        .add(Dense::new(2));
+    check_sequences("keras_stack.safetensors", Dialect::Keras, stack);
+}
+
+#[test]
+fn values_of_recurrent_layers_that_do_not_fit_are_named() {
+    let mut gru = Sequential::new([4, 2]).add(Gru::new(3)).build(&mut rng(0)).unwrap();
+    let mut torch = gru.weights(Dialect::Torch).unwrap();
+    torch.tensors.remove("gru.bias_hh_l0");
+    let report = gru.load_weights(&torch, Dialect::Torch, Strictness::Lenient).unwrap();
+    assert_eq!(report.missing, ["gru.bias"]);
+    assert_eq!(report.unexpected, ["gru.bias_ih_l0"]);
+    // Twelve values are a GRU's bias here, but not PyTorch's; and an LSTM's kernel is none of a GRU.
+    for (dialect, name, shape, message) in [
+        (Dialect::Torch, "gru.bias_ih_l0", vec![12], "gru.bias has shape [12], the model's is [9]"),
+        (
+            Dialect::Keras,
+            "gru/gru_cell/kernel",
+            vec![2, 12],
+            "gru.weight has shape [2, 12], the model's is [2, 9]",
+        ),
+    ] {
+        let mut weights = gru.weights(dialect).unwrap();
+        weights.tensors.insert(name.into(), Tensor::ones(shape).unwrap());
+        let error = gru.load_weights(&weights, dialect, Strictness::Strict).unwrap_err().to_string();
+        assert_eq!(error, format!("the values do not fit the model: 2 loaded; {message}"));
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use cairn_nn::Activation::{Gelu, LeakyRelu, Relu, Softmax, Tanh};
 use cairn_nn::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Context, Conv1d, Conv2d, ConvTranspose2d, Dense,
-    Dropout, Dropout2d, Flatten, Frozen, GlobalAvgPool, GlobalMaxPool, GroupNorm, MaxPool1d, MaxPool2d,
-    Model, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
+    Dropout, Dropout2d, Embedding, Flatten, Frozen, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Lstm,
+    MaxPool1d, MaxPool2d, Model, Rnn, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 use peak_alloc::PeakAlloc;
@@ -76,6 +76,12 @@ fn every_layer_answers_as_before() {
             .add(GroupNorm::new(3))
             .add(Flatten)
             .add(Dense::new(2)),
+        Sequential::new([6, 2])
+            .add(Lstm::new(3).return_sequences(true).recurrent_dropout(0.5))
+            .add(BatchNorm::new())
+            .add(Gru::new(4).layers(2).bidirectional().dropout(0.5))
+            .add(Dense::new(2)),
+        Sequential::new([6, 2]).add(Rnn::new(3).reverse().return_sequences(true)).add(Rnn::relu(2).reverse()),
     ];
     for (i, builder) in models.into_iter().enumerate() {
         let model = trained(builder);
@@ -143,6 +149,31 @@ fn threads_share_the_weights_and_give_the_same_bits() {
 }
 
 #[test]
+fn ids_are_looked_up() {
+    let builder = Sequential::new([5]).add(Embedding::new(7, 3)).add(Lstm::new(4)).add(Dense::new(2));
+    let model = trained(builder);
+    let frozen = model.frozen().unwrap();
+    let ids = Tensor::from_vec(vec![0u32, 6, 3, 3, 1, 5, 4, 0, 2, 6], [2, 5]).unwrap();
+    let expected = model.predict_batch(&ids).unwrap();
+    assert_eq!(frozen.predict_batch(&ids).unwrap(), expected);
+    let mut scratch = frozen.scratch();
+    let answer = frozen.predict_ids(&[5, 4, 0, 2, 6], &mut scratch).unwrap();
+    assert_eq!(answer, expected.index(0, 1).unwrap().to_vec());
+    assert!(frozen.predict_ids(&[1, 2], &mut scratch).is_err());
+    let error = frozen.predict_ids(&[0, 0, 0, 7, 0], &mut scratch).unwrap_err().to_string();
+    assert!(error.starts_with("embedding: ") && error.contains('7'), "{error}");
+    let numbers = frozen.predict(&[0.0; 5], &mut scratch).unwrap_err().to_string();
+    assert!(numbers.contains("an embedding looks up ids"), "{numbers}");
+    let dense = reference().build(&mut rng(0)).unwrap().frozen().unwrap();
+    assert!(dense.predict_batch(Tensor::<u32>::zeros([1, 784]).unwrap()).is_err());
+    // What a layer computes is no id.
+    let inside =
+        Sequential::new([5]).add(Dense::new(2)).add(Embedding::new(7, 3)).build(&mut rng(0)).unwrap();
+    let error = inside.frozen().unwrap_err().to_string();
+    assert_eq!(error, "embedding: no rule for an embedding of what another layer computes");
+}
+
+#[test]
 fn later_training_does_not_reach_it() {
     let model = Sequential::new([4]).add(BatchNorm::new().momentum(0.0)).build(&mut rng(0)).unwrap();
     let frozen = model.frozen().unwrap();
@@ -159,5 +190,5 @@ fn samples_of_another_size_are_refused() {
     let mut scratch = frozen.scratch();
     let error = frozen.predict(&[0.0; 3], &mut scratch).unwrap_err().to_string();
     assert_eq!(error, "input of shape [3] does not fit: the model takes samples of [784]");
-    assert!(frozen.predict_batch(&Tensor::zeros([784]).unwrap()).is_err());
+    assert!(frozen.predict_batch(Tensor::<f32>::zeros([784]).unwrap()).is_err());
 }

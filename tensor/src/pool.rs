@@ -55,6 +55,14 @@ impl Pool {
         Pool { kind: Kind::Adaptive { output } }
     }
 
+    /// Size, window and whether padding counts, where windows slide; `None` where they are adaptive.
+    pub fn as_sliding(&self) -> Option<([usize; 2], Window, bool)> {
+        match self.kind {
+            Kind::Sliding { size, window, count_padding } => Some((size, window, count_padding)),
+            Kind::Adaptive { .. } => None,
+        }
+    }
+
     /// The number of windows on an image, along height and width.
     ///
     /// # Errors

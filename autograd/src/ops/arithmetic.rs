@@ -5,7 +5,7 @@ use std::ops;
 use cairn_tensor::{Float, Tensor};
 
 use super::when;
-use crate::{Result, Var};
+use crate::{Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// Sum, element by element, with broadcasting.
@@ -100,14 +100,16 @@ impl<T: Float> Var<T> {
     /// Takes `a` where `condition` is true and `b` where it is false; all three are broadcast to one shape.
     pub fn select(condition: &Tensor<bool>, a: &Self, b: &Self) -> Result<Self> {
         let value = condition.select(a.value(), b.value())?;
+        let told = condition.clone();
         let (condition, a_shape, b_shape) = (condition.clone(), a.dims().clone(), b.dims().clone());
-        Ok(Var::from_op("select", value, [a, b], move |g, [left, right]| {
+        let result = Var::from_op("select", value, [a, b], move |g, [left, right]| {
             let zero = Tensor::scalar(T::ZERO);
             Ok([
                 when(left, || condition.select(g, &zero)?.sum_to(&a_shape))?,
                 when(right, || condition.select(&zero, g)?.sum_to(&b_shape))?,
             ])
-        }))
+        });
+        Ok(result.told(|| Settings::Mask(told, None)))
     }
 }
 

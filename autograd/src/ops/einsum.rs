@@ -3,7 +3,7 @@
 
 use cairn_tensor::{Float, Tensor};
 
-use crate::{Gradient, Result, Var};
+use crate::{Gradient, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// Einstein's summation, by the rules of [`Tensor::einsum`].
@@ -23,6 +23,7 @@ impl<T: Float> Var<T> {
     pub fn einsum(formula: &str, operands: &[&Self]) -> Result<Self> {
         let values: Vec<Tensor<T>> = operands.iter().map(|var| var.value().clone()).collect();
         let value = Tensor::einsum(formula, &values.iter().collect::<Vec<_>>())?;
+        let told = formula;
         let formula = Formula::read(formula);
         let wanted: Vec<bool> = operands.iter().map(|var| var.is_tracked()).collect();
         let parents = operands.iter().map(|&var| var.clone()).collect();
@@ -31,7 +32,8 @@ impl<T: Float> Var<T> {
                 .map(|i| Ok(if wanted[i] { Some(formula.gradient(i, &values, g)?) } else { None }))
                 .collect()
         };
-        Ok(Var::record("einsum", value, parents, Box::new(backward)))
+        let result = Var::record("einsum", value, parents, Box::new(backward));
+        Ok(result.told(|| Settings::Formula(told.to_owned())))
     }
 
     /// Sum of products of two vectors.

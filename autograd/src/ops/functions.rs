@@ -4,7 +4,7 @@ use cairn_tensor::{Float, Tensor};
 
 use super::when;
 use crate::var::Squash;
-use crate::{Result, Var};
+use crate::{Result, Settings, Var};
 
 macro_rules! functions {
     ($kept:ident: $($name:ident($($arg:ident),*) => $derivative:ident;)*) => {
@@ -17,9 +17,10 @@ macro_rules! functions {
                 let x = self.value();
                 let y = x.$name($($arg),*)?;
                 let kept = functions!(@$kept x y);
-                Ok(Var::from_op(stringify!($name), y, [self], move |g, [wanted]| {
+                let y = Var::from_op(stringify!($name), y, [self], move |g, [wanted]| {
                     Ok([when(wanted, || kept.$derivative(g, $($arg),*))?])
-                }))
+                });
+                Ok(y.told(|| Settings::Numbers(vec![$($arg),*])))
             }
         )*}
     };
@@ -85,7 +86,9 @@ impl<T: Float> Var<T> {
     /// As for tensors.
     pub fn scale(&self, factor: T) -> Result<Self> {
         let value = self.value().scale(factor)?;
-        Ok(Var::from_op("scale", value, [self], move |g, [wanted]| Ok([when(wanted, || g.scale(factor))?])))
+        let y =
+            Var::from_op("scale", value, [self], move |g, [wanted]| Ok([when(wanted, || g.scale(factor))?]));
+        Ok(y.told(|| Settings::Numbers(vec![factor])))
     }
 
     /// Each element rounded down. Constant between the steps: its gradient is 0, as in PyTorch; so for

@@ -4,7 +4,7 @@
 use cairn_tensor::{Float, Pool, Resize, Tensor, Window};
 
 use super::when;
-use crate::{Gradient, Result, Var};
+use crate::{Gradient, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// A convolution with filters `[height, width, channels / groups, outputs]`, plus `bias` `[outputs]`, then max(·, 0) if
@@ -47,13 +47,14 @@ impl<T: Float> Var<T> {
                 when(bias, || sum_to_channels(&g))?,
             ])
         };
-        Ok(match bias {
+        let result = match bias {
             Some(bias) => Var::from_op("conv2d", value, [self, filter, bias], backward),
             None => Var::from_op("conv2d", value, [self, filter], move |g, [input, filter]| {
                 let [input, filter, _] = backward(g, [input, filter, false])?;
                 Ok([input, filter])
             }),
-        })
+        };
+        Ok(result.told(|| Settings::Conv { window, groups, relu, pool: None, extra: [0; 2] }))
     }
 
     /// [`conv2d`](Self::conv2d) and then [`max_pool2d`](Self::max_pool2d), where windows are apart without ever holding the
@@ -78,13 +79,14 @@ impl<T: Float> Var<T> {
                 x.conv2d_max_pool2d_backward(&w, &pooled, g, relu, (&window, groups), &pool, wanted)?;
             Ok(gradients.map(|gradient| gradient.map(Gradient::Dense)))
         };
-        Ok(match bias {
+        let result = match bias {
             Some(bias) => Var::from_op("conv2d_max_pool2d", value, [self, filter, bias], backward),
             None => Var::from_op("conv2d_max_pool2d", value, [self, filter], move |g, [input, filter]| {
                 let [input, filter, _] = backward(g, [input, filter, false])?;
                 Ok([input, filter])
             }),
-        })
+        };
+        Ok(result.told(|| Settings::Conv { window, groups, relu, pool: Some(pool), extra: [0; 2] }))
     }
 
     /// A convolution of sequences `[batch, steps, channels]` with filters `[steps, channels / groups, outputs]`: see
@@ -128,40 +130,44 @@ impl<T: Float> Var<T> {
                 when(bias, || sum_to_channels(g))?,
             ])
         };
-        Ok(match bias {
+        let result = match bias {
             Some(bias) => Var::from_op("conv_transpose2d", value, [self, filter, bias], backward),
             None => Var::from_op("conv_transpose2d", value, [self, filter], move |g, [input, filter]| {
                 let [input, filter, _] = backward(g, [input, filter, false])?;
                 Ok([input, filter])
             }),
-        })
+        };
+        Ok(result.told(|| Settings::Conv { window, groups, relu: false, pool: None, extra }))
     }
 
     /// The maximum over each window; the gradient goes to the first one.
     pub fn max_pool2d(&self, pool: &Pool) -> Result<Self> {
         let value = self.value().max_pool2d(pool)?;
         let (x, y, pool) = (self.value().clone(), value.clone(), *pool);
-        Ok(Var::from_op("max_pool2d", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("max_pool2d", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || x.max_pool2d_backward(&y, g, &pool))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Pool(pool)))
     }
 
     /// The mean over each window.
     pub fn avg_pool2d(&self, pool: &Pool) -> Result<Self> {
         let value = self.value().avg_pool2d(pool)?;
         let (shape, pool) = (self.dims().clone(), *pool);
-        Ok(Var::from_op("avg_pool2d", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("avg_pool2d", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.avg_pool2d_backward(&shape, &pool))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Pool(pool)))
     }
 
     /// Images at another height and width.
     pub fn resize2d(&self, size: [usize; 2], kind: Resize) -> Result<Self> {
         let value = self.value().resize2d(size, kind)?;
         let shape = self.dims().clone();
-        Ok(Var::from_op("resize2d", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("resize2d", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.resize2d_backward(&shape, kind))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Resize(kind)))
     }
 
     /// Batch normalisation in training: by the statistics of this batch, which are returned with the result (mean and
@@ -192,14 +198,17 @@ impl<T: Float> Var<T> {
     ) -> Result<Self> {
         let value = self.value().normalize(mean, variance, scale.value(), shift.value(), epsilon)?;
         let (x, gamma, mean) = (self.value().clone(), scale.value().clone(), mean.clone());
+        let told = (mean.clone(), variance.clone());
         let inverse = variance.add(&Tensor::scalar(T::from_f64(epsilon)))?.rsqrt()?;
-        Ok(Var::from_op("normalize", value, [self, scale, shift], move |g, [input, scale, shift]| {
-            Ok([
-                when(input, || g.mul(&gamma.mul(&inverse)?))?,
-                when(scale, || sum_to_channels(&g.mul(&x.sub(&mean)?)?)?.mul(&inverse))?,
-                when(shift, || sum_to_channels(g))?,
-            ])
-        }))
+        let result =
+            Var::from_op("normalize", value, [self, scale, shift], move |g, [input, scale, shift]| {
+                Ok([
+                    when(input, || g.mul(&gamma.mul(&inverse)?))?,
+                    when(scale, || sum_to_channels(&g.mul(&x.sub(&mean)?)?)?.mul(&inverse))?,
+                    when(shift, || sum_to_channels(g))?,
+                ])
+            });
+        Ok(result.told(|| Settings::Normalize { mean: told.0, variance: told.1, epsilon }))
     }
 
     /// Group normalisation (Wu and He 2018): within each item of the batch, each of `groups` groups of channels (the last
@@ -229,7 +238,7 @@ impl<T: Float> Var<T> {
             return Err(bad("scale and shift must have one value for each channel").into());
         }
         let gamma = scale.value().clone();
-        Ok(Var::from_op(op, value, [self, scale, shift], move |g, [input, scale, shift]| {
+        let result = Var::from_op(op, value, [self, scale, shift], move |g, [input, scale, shift]| {
             Ok([
                 when(input, || {
                     let g = g.mul(&gamma)?.reshape(grouped)?;
@@ -239,7 +248,8 @@ impl<T: Float> Var<T> {
                 when(scale, || sum_to_channels(&g.mul(&flat)?))?,
                 when(shift, || sum_to_channels(g))?,
             ])
-        }))
+        });
+        Ok(result.told(|| Settings::Groups { groups, epsilon }))
     }
 }
 

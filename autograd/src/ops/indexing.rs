@@ -3,7 +3,8 @@
 use cairn_tensor::{Axis, Float, Shape, Tensor};
 
 use super::when;
-use crate::{Result, Var};
+use crate::trace::from_front;
+use crate::{Entries, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// The entries of an axis named by `indices`. For rows of a large table see [`lookup`](Self::lookup), whose gradient
@@ -14,14 +15,19 @@ impl<T: Float> Var<T> {
     pub fn index_select(&self, axis: impl Axis, indices: &[u32]) -> Result<Self> {
         let axis = axis.number();
         let value = self.value().index_select(axis, indices)?;
+        let told = indices;
         let (shape, indices) = (self.value().transpose(axis, 0)?.dims().clone(), indices.to_vec());
-        Ok(Var::from_op("index_select", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("index_select", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || {
                 // Rows of the transpose.
                 let mut whole = Tensor::zeros(&shape)?;
                 whole.index_add(&indices, &g.transpose(axis, 0)?)?;
                 whole.transpose(axis, 0)
             })?])
+        });
+        Ok(result.told(|| {
+            let axis = from_front(axis, self.shape().len());
+            Settings::Entries(vec![Entries { axis, indices: told.to_vec(), dropped: false }])
         }))
     }
 
@@ -97,10 +103,11 @@ impl<T: Float> Var<T> {
     /// This variable with `value` wherever `mask`, broadcast to its shape, is true.
     pub fn masked_fill(&self, mask: &Tensor<bool>, value: T) -> Result<Self> {
         let filled = self.value().masked_fill(mask, value)?;
-        let mask = mask.clone();
-        Ok(Var::from_op("masked_fill", filled, [self], move |g, [wanted]| {
+        let (mask, told) = (mask.clone(), mask);
+        let result = Var::from_op("masked_fill", filled, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.masked_fill(&mask, T::ZERO))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Mask(told.clone(), Some(value))))
     }
 }
 

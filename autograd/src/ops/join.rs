@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Axis, Float, Tensor};
 
-use crate::{Gradient, Result, Var};
+use crate::trace::from_front;
+use crate::{Gradient, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// The variables one after the other along an axis.
@@ -13,12 +14,13 @@ impl<T: Float> Var<T> {
         let axis = axis.number();
         let values: Vec<_> = vars.iter().map(|var| var.value()).collect();
         let value = Tensor::cat(&values, axis)?;
+        let rank = value.rank();
         let parts = vars
             .iter()
             .map(|var| Ok((var.is_tracked(), var.value().size(axis)?)))
             .collect::<Result<Vec<_>>>()?;
         let parents = vars.iter().map(|&var| var.clone()).collect();
-        Ok(Var::record(
+        let result = Var::record(
             "cat",
             value,
             parents,
@@ -32,7 +34,8 @@ impl<T: Float> Var<T> {
                 }
                 Ok(gradients)
             }),
-        ))
+        );
+        Ok(result.told(|| Settings::Axis(from_front(axis, rank))))
     }
 
     /// The variables, all of one shape, along a new axis.

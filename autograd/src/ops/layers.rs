@@ -3,7 +3,7 @@
 use cairn_tensor::{Float, Tensor};
 
 use super::when;
-use crate::{Result, Var};
+use crate::{Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// A dense layer: `x w + b`, then max(·, 0) if `relu`. `x` is `[…, inputs]`, `weight` `[inputs, outputs]`, `bias`
@@ -30,12 +30,13 @@ impl<T: Float> Var<T> {
                 when(bias, || g_rows.sum(0))?,
             ])
         };
-        Ok(match bias {
+        let result = match bias {
             Some(bias) => Var::from_op("linear", value, [self, weight, bias], backward),
             None => Var::from_op("linear", value, [self, weight], move |g, [input, weight]| {
                 let [input, weight, _] = backward(g, [input, weight, false])?;
                 Ok([input, weight])
             }),
-        })
+        };
+        Ok(result.told(|| Settings::Relu(relu)))
     }
 }

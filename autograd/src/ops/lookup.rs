@@ -2,7 +2,7 @@
 
 use cairn_tensor::{Float, Tensor};
 
-use crate::{Gradient, Result, RowGradient, Var};
+use crate::{Gradient, Result, RowGradient, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// Row `ids[i]` of this table for each id: ids of shape `[…]` in a table `[rows, dim]` give `[…, dim]`. The table's
@@ -42,7 +42,7 @@ impl<T: Float> Var<T> {
         shape.extend_from_slice(&self.shape()[1..]);
         let table = self.dims().clone();
         let kept = ids.clone();
-        Ok(Var::from_op("lookup", rows.reshape(shape)?, [self], move |g, [wanted]| {
+        let result = Var::from_op("lookup", rows.reshape(shape)?, [self], move |g, [wanted]| {
             if !wanted {
                 return Ok([None]);
             }
@@ -52,6 +52,7 @@ impl<T: Float> Var<T> {
                 gradient = gradient.without(padding)?;
             }
             Ok([Some(Gradient::Rows(gradient))])
-        }))
+        });
+        Ok(result.told(|| Settings::Ids(ids)))
     }
 }

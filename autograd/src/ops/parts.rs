@@ -2,8 +2,9 @@
 
 use cairn_tensor::{Axes, Axis, Float, Shape, Slice, Tensor};
 
+use super::reductions::reduced;
 use super::when;
-use crate::{Result, Var};
+use crate::{Entries, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// A part by indices, ranges and steps, see [`s!`](cairn_tensor::s).
@@ -21,21 +22,25 @@ impl<T: Float> Var<T> {
     /// As for tensors; so for all operations here.
     pub fn slice(&self, slices: impl AsRef<[Slice]>) -> Result<Self> {
         let value = self.value().slice(slices.as_ref())?;
-        let (slices, shape) = (slices.as_ref().to_vec(), self.dims().clone());
-        Ok(Var::from_op("slice", value, [self], move |g, [wanted]| {
+        let (kept, shape) = (slices.as_ref().to_vec(), self.dims().clone());
+        let result = Var::from_op("slice", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || {
                 let mut whole = Tensor::zeros(&shape)?;
-                whole.slice_assign(&slices, g)?;
+                whole.slice_assign(&kept, g)?;
                 Ok(whole)
             })?])
-        }))
+        });
+        Ok(result.told(|| entries(self.shape(), slices.as_ref())))
     }
 
     /// Reversed along axes.
     pub fn flip(&self, axes: impl Into<Axes>) -> Result<Self> {
         let axes = axes.into();
         let value = self.value().flip(&axes)?;
-        Ok(Var::from_op("flip", value, [self], move |g, [wanted]| Ok([when(wanted, || g.flip(&axes))?])))
+        let told = axes.clone();
+        let result =
+            Var::from_op("flip", value, [self], move |g, [wanted]| Ok([when(wanted, || g.flip(&axes))?]));
+        Ok(result.told(|| reduced(self.shape(), &told)))
     }
 
     /// Divided along an axis into parts of the given sizes, which add up to the axis.
@@ -69,7 +74,7 @@ impl<T: Float> Var<T> {
     pub fn pad(&self, widths: &[(usize, usize)], value: T) -> Result<Self> {
         let padded = self.value().pad(widths, value)?;
         let (starts, shape): (Vec<usize>, _) = (widths.iter().map(|w| w.0).collect(), self.dims().clone());
-        Ok(Var::from_op("pad", padded, [self], move |g, [wanted]| {
+        let result = Var::from_op("pad", padded, [self], move |g, [wanted]| {
             Ok([when(wanted, || {
                 starts
                     .iter()
@@ -77,7 +82,8 @@ impl<T: Float> Var<T> {
                     .enumerate()
                     .try_fold(g.clone(), |inner, (axis, (&start, &size))| inner.narrow(axis, start, size))
             })?])
-        }))
+        });
+        Ok(result.told(|| Settings::Pad(widths.to_vec(), value)))
     }
 
     /// The whole repeated: `counts[i]` times along axis `i`. With more counts than axes, axes are added in front.
@@ -86,7 +92,8 @@ impl<T: Float> Var<T> {
         let new = counts.len() - self.shape().len();
         let sizes = std::iter::repeat_n(1, new).chain(self.shape().iter().copied());
         let copies: Shape = counts.iter().zip(sizes).flat_map(|(&count, size)| [count, size]).collect();
-        self.copied("tile", value, copies, (0..counts.len()).map(|i| 2 * i).collect())
+        let result = self.copied("tile", value, copies, (0..counts.len()).map(|i| 2 * i).collect())?;
+        Ok(result.told(|| Settings::Counts(counts.to_vec())))
     }
 
     /// Each entry of an axis `times` times in a row.
@@ -131,4 +138,19 @@ impl<T: Float> Var<T> {
         let value = self.value().triu(offset)?;
         Ok(Var::from_op("triu", value, [self], move |g, [wanted]| Ok([when(wanted, || g.triu(offset))?])))
     }
+}
+
+/// What slices take of each axis, of those that they do not take whole.
+fn entries<T: Float>(shape: &[usize], slices: &[Slice]) -> Settings<T> {
+    let taken = shape.iter().zip(slices).enumerate().filter_map(|(axis, (&size, &slice))| {
+        let all = Tensor::arange(0u32, size as u32, 1).ok()?;
+        let part = all.slice([slice]).ok()?;
+        let (indices, dropped) = (part.to_vec(), part.rank() == 0);
+        (dropped || indices.len() != size || indices.first() != Some(&0)).then_some(Entries {
+            axis,
+            indices,
+            dropped,
+        })
+    });
+    Settings::Entries(taken.collect())
 }

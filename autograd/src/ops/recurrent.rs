@@ -2,7 +2,7 @@
 
 use cairn_tensor::{Float, Recurrence, RecurrentOperands, RecurrentOptions, Tensor};
 
-use crate::{Gradient, Result, Var};
+use crate::{Gradient, Result, Settings, Var};
 
 /// The parameters of a recurrent layer, and its states before the first step: see [`RecurrentOperands`].
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl<T: Float> Var<T> {
         let wanted = all.map(|var| var.is_some_and(Var::is_tracked));
         let present = all.map(|var| var.is_some());
         let parents = all.iter().flatten().map(|&var| var.clone()).collect();
-        let (x, options) = (self.value().clone(), options.clone());
+        let (x, how, options) = (self.value().clone(), options, options.clone());
         let backward = move |g: &Tensor<T>| {
             let [_, Some(weight), Some(recurrent_weight), bias, hidden, cell] = &tensors else {
                 return Ok(Vec::new());
@@ -71,6 +71,13 @@ impl<T: Float> Var<T> {
             let present = gradients.into_iter().zip(present).filter(|(_, present)| *present);
             Ok(present.map(|(gradient, _)| gradient.map(Gradient::Dense)).collect())
         };
-        Ok(Var::record("recurrent", value, parents, Box::new(backward)))
+        let result = Var::record("recurrent", value, parents, Box::new(backward));
+        Ok(result.told(|| Settings::Recurrent {
+            kind,
+            reverse: how.reverse,
+            returns: how.returns,
+            by_item: how.lengths.is_some() || how.mask.is_some(),
+            present: [present[3], present[4], present[5]],
+        }))
     }
 }

@@ -3,7 +3,7 @@
 use cairn_tensor::{Axes, Float, Shape, Tensor};
 
 use super::when;
-use crate::{Result, Var};
+use crate::{Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// Sum over axes: one, an array, or `..` for all.
@@ -43,9 +43,10 @@ impl<T: Float> Var<T> {
     ) -> Result<Self> {
         let (kept, shape) = (axes.keepdim(op, self.shape())?, self.dims().clone());
         let factor = factor(self.value().len(), value.len());
-        Ok(Var::from_op(op, value, [self], move |g, [wanted]| {
+        let result = Var::from_op(op, value, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.scale(factor)?.reshape(&kept)?.broadcast_to(&shape))?])
-        }))
+        });
+        Ok(result.told(|| reduced(self.shape(), axes)))
     }
 
     /// Largest element over axes; equal ones share the gradient evenly.
@@ -77,14 +78,15 @@ impl<T: Float> Var<T> {
     }
 
     fn extremum(&self, op: &'static str, value: Tensor<T>, kept: Tensor<T>, axes: Axes) -> Result<Self> {
-        let x = self.value().clone();
-        Ok(Var::from_op(op, value, [self], move |g, [wanted]| {
+        let (x, told) = (self.value().clone(), axes.clone());
+        let result = Var::from_op(op, value, [self], move |g, [wanted]| {
             Ok([when(wanted, || {
                 let chosen = x.eq(&kept)?.cast::<T>()?;
                 let share = chosen.div(&chosen.sum_keepdim(&axes)?)?;
                 share.mul(&g.reshape(kept.dims())?)
             })?])
-        }))
+        });
+        Ok(result.told(|| reduced(self.shape(), &told)))
     }
 
     /// Product over axes, differentiated exactly where elements are 0 too.
@@ -101,9 +103,11 @@ impl<T: Float> Var<T> {
 
     fn product(&self, value: Tensor<T>, axes: Axes) -> Result<Self> {
         let (x, kept) = (self.value().clone(), axes.keepdim("prod", self.shape())?);
-        Ok(Var::from_op("prod", value, [self], move |g, [wanted]| {
+        let told = axes.clone();
+        let result = Var::from_op("prod", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || product_of_others(&x, &axes)?.mul(&g.reshape(&kept)?))?])
-        }))
+        });
+        Ok(result.told(|| reduced(self.shape(), &told)))
     }
 
     /// Summed down to `shape`, which must broadcast to this variable's.
@@ -114,6 +118,13 @@ impl<T: Float> Var<T> {
             Ok([when(wanted, || g.broadcast_to(&from))?])
         }))
     }
+}
+
+/// The axes of a reduction that has been done.
+pub(super) fn reduced<T: Float>(shape: &[usize], axes: &Axes) -> Settings<T> {
+    let marked: Shape = (0..shape.len()).map(|axis| axis + 2).collect();
+    let kept = axes.keepdim("sum", &marked).unwrap_or(marked);
+    Settings::Axes((0..shape.len()).filter(|&axis| kept[axis] == 1).collect())
 }
 
 /// What one of `elements` contributes to one of `results` means.

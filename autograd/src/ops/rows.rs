@@ -3,8 +3,9 @@
 use cairn_tensor::{Axis, Float, Tensor};
 
 use super::when;
+use crate::trace::from_front;
 use crate::var::Squash;
-use crate::{Result, Var};
+use crate::{Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// exp(x) / Σ exp(x) along an axis. Along the last axis the result remembers its input (see
@@ -24,6 +25,7 @@ impl<T: Float> Var<T> {
                 y.softmax_backward(&g)?.transpose(axis, -1)
             })?])
         });
+        let var = var.told(|| Settings::Axis(from_front(axis, self.shape().len())));
         Ok(if last { var.with_logits(Squash::Softmax, self) } else { var })
     }
 
@@ -35,10 +37,11 @@ impl<T: Float> Var<T> {
         let axis = axis.number();
         let y = self.value().log_softmax(axis)?;
         let kept = y.clone();
-        Ok(Var::from_op("log_softmax", y, [self], move |g, [wanted]| {
+        let result = Var::from_op("log_softmax", y, [self], move |g, [wanted]| {
             // g - softmax · Σ g
             Ok([when(wanted, || g.sub(&kept.exp()?.mul(&g.sum_keepdim(axis_of(axis))?)?))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Axis(from_front(axis, self.shape().len()))))
     }
 
     /// ln Σ exp(x) along an axis, which is dropped.
@@ -49,10 +52,11 @@ impl<T: Float> Var<T> {
         let axis = axis.number();
         let y = self.value().logsumexp(axis)?;
         let x = self.value().clone();
-        let from_front = if axis < 0 { axis + x.rank() as isize } else { axis };
-        Ok(Var::from_op("logsumexp", y, [self], move |g, [wanted]| {
-            Ok([when(wanted, || x.softmax(axis)?.mul(&g.unsqueeze(from_front)?))?])
-        }))
+        let dropped = from_front(axis, x.rank());
+        let result = Var::from_op("logsumexp", y, [self], move |g, [wanted]| {
+            Ok([when(wanted, || x.softmax(axis)?.mul(&g.unsqueeze(dropped)?))?])
+        });
+        Ok(result.told(|| Settings::Axes(vec![dropped])))
     }
 
     /// Cross-entropy of logits `[…, classes]` against one label for each row: the losses `-ln softmax(x)[label]`, shaped

@@ -2,8 +2,10 @@
 
 use cairn_tensor::{Axes, Axis, Float, Tensor};
 
+use super::reductions::reduced;
 use super::when;
-use crate::{Result, Var};
+use crate::trace::from_front;
+use crate::{Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// Variance over axes; `correction` is subtracted from the number of values.
@@ -71,21 +73,23 @@ impl<T: Float> Var<T> {
     }
 
     fn length(&self, value: Tensor<T>, axes: Axes) -> Result<Self> {
-        let (x, y) = (self.value().clone(), value.clone());
-        Ok(Var::from_op("norm", value, [self], move |g, [wanted]| {
+        let (x, y, told) = (self.value().clone(), value.clone(), axes.clone());
+        let result = Var::from_op("norm", value, [self], move |g, [wanted]| {
             // x / |x|
             Ok([when(wanted, || x.mul(&ratio(g, &y)?.reshape(axes.keepdim("norm", x.shape())?)?))?])
-        }))
+        });
+        Ok(result.told(|| reduced(self.shape(), &told)))
     }
 
     /// Running sum along an axis.
     pub fn cumsum(&self, axis: impl Axis) -> Result<Self> {
         let axis = axis.number();
         let value = self.value().cumsum(axis)?;
-        Ok(Var::from_op("cumsum", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("cumsum", value, [self], move |g, [wanted]| {
             // Each element is part of every sum from its own on: a running sum from the end.
             Ok([when(wanted, || g.flip(axis)?.cumsum(axis)?.flip(axis))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Axis(from_front(axis, self.shape().len()))))
     }
 
     /// Running product along an axis, differentiated exactly where elements are 0 too.

@@ -3,7 +3,8 @@
 use cairn_tensor::{Axis, Float, Shape, Tensor};
 
 use super::when;
-use crate::{Result, Var};
+use crate::trace::from_front;
+use crate::{Entries, Result, Settings, Var};
 
 impl<T: Float> Var<T> {
     /// The same elements under another shape.
@@ -40,31 +41,33 @@ impl<T: Float> Var<T> {
     /// The axes in another order.
     pub fn permute<A: Axis + Copy, const N: usize>(&self, order: [A; N]) -> Result<Self> {
         let value = self.value().permute(order)?;
+        // `permute` has checked the axes.
+        let order = order.map(|axis| from_front(axis.number(), N));
         let mut inverse = [0usize; N];
-        for (to, axis) in order.into_iter().enumerate() {
-            // `permute` has checked the axes.
-            let axis = axis.number();
-            let from = if axis < 0 { (axis + N as isize) as usize } else { axis as usize };
+        for (to, from) in order.into_iter().enumerate() {
             inverse[from] = to;
         }
-        Ok(Var::from_op("permute", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("permute", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.permute(inverse))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Order(order.to_vec())))
     }
 
     /// Two axes exchanged.
     pub fn transpose(&self, a: impl Axis, b: impl Axis) -> Result<Self> {
         let (a, b) = (a.number(), b.number());
         let value = self.value().transpose(a, b)?;
-        Ok(Var::from_op("transpose", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("transpose", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || g.transpose(a, b))?])
-        }))
+        });
+        Ok(result.told(|| exchanged(self.shape().len(), a, b)))
     }
 
     /// The last two axes exchanged.
     pub fn t(&self) -> Result<Self> {
         let value = self.value().t()?;
-        Ok(Var::from_op("t", value, [self], |g, [wanted]| Ok([when(wanted, || g.t())?])))
+        let result = Var::from_op("t", value, [self], |g, [wanted]| Ok([when(wanted, || g.t())?]));
+        Ok(result.told(|| exchanged(self.shape().len(), -1, -2)))
     }
 
     /// Stretched to `shape`; the gradient is summed back.
@@ -81,9 +84,10 @@ impl<T: Float> Var<T> {
         let axis = axis.number();
         let value = self.value().narrow(axis, start, len)?;
         let shape = self.dims().clone();
-        Ok(Var::from_op("narrow", value, [self], move |g, [wanted]| {
+        let result = Var::from_op("narrow", value, [self], move |g, [wanted]| {
             Ok([when(wanted, || surround(g, &shape, axis, start))?])
-        }))
+        });
+        Ok(result.told(|| Settings::Range { axis: from_front(axis, self.shape().len()), start, len }))
     }
 
     /// One index along an axis, which is dropped.
@@ -91,11 +95,21 @@ impl<T: Float> Var<T> {
         let axis = axis.number();
         let value = self.value().index(axis, index)?;
         let shape = self.dims().clone();
-        let from_front = if axis < 0 { axis + shape.rank() as isize } else { axis };
-        Ok(Var::from_op("index", value, [self], move |g, [wanted]| {
-            Ok([when(wanted, || surround(&g.unsqueeze(from_front)?, &shape, axis, index))?])
+        let dropped = from_front(axis, shape.rank());
+        let result = Var::from_op("index", value, [self], move |g, [wanted]| {
+            Ok([when(wanted, || surround(&g.unsqueeze(dropped)?, &shape, axis, index))?])
+        });
+        Ok(result.told(|| {
+            Settings::Entries(vec![Entries { axis: dropped, indices: vec![index as u32], dropped: true }])
         }))
     }
+}
+
+/// Two axes exchanged, as an order.
+fn exchanged<T: Float>(rank: usize, a: isize, b: isize) -> Settings<T> {
+    let mut order: Vec<usize> = (0..rank).collect();
+    order.swap(from_front(a, rank), from_front(b, rank));
+    Settings::Order(order)
 }
 
 /// `g` at `start` along an axis of an otherwise zero tensor of `shape`.

@@ -13,6 +13,7 @@ mod diff;
 mod npz;
 mod report;
 mod safetensors;
+mod turn;
 
 use std::collections::BTreeMap;
 
@@ -75,8 +76,21 @@ impl Weights {
         model: &mut (impl Module + ?Sized),
         strictness: Strictness,
     ) -> Result<LoadReport> {
+        self.load_beside(model, strictness, Vec::new())
+    }
+
+    /// As [`load_into`](Self::load_into), where some values are known to be misshapen, and are not here.
+    fn load_beside(
+        &self,
+        model: &mut (impl Module + ?Sized),
+        strictness: Strictness,
+        misshapen: Vec<Misshapen>,
+    ) -> Result<LoadReport> {
         let mut state = model.state();
-        let report = LoadReport::compare(&state, &self.tensors);
+        let mut report = LoadReport::compare(&state, &self.tensors);
+        report.missing.retain(|name| misshapen.iter().all(|value| value.name != *name));
+        report.misshapen.extend(misshapen);
+        report.misshapen.sort_by(|a, b| a.name.cmp(&b.name));
         report.check(strictness)?;
         for name in &report.loaded {
             if let Some(tensor) = self.tensors.get(name) {

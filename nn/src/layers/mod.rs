@@ -28,7 +28,7 @@ pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingLayer};
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
-pub(crate) use operation::{Operation, Step, layer_steps};
+pub(crate) use operation::{Operation, Run, Step, layer_steps};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, RecurrentLayer, Rnn, Sequences, State};
 pub use size::{Padding, Size2};

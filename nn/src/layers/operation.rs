@@ -10,13 +10,28 @@
 use std::collections::BTreeMap;
 
 use cairn_autograd::Var;
-use cairn_tensor::{Pool, Resize, Shape, Tensor, Window};
+use cairn_tensor::{
+    Pool, Recurrence, RecurrentOperands, RecurrentOptions, Resize, Returns, Shape, Tensor, Window,
+};
 
 use super::conv::{Settings, transposed_window};
 use super::size::{image, sequence};
-use super::{AvgPool2d, MaxPool2d, Spec};
+use super::{AvgPool2d, MaxPool2d, Recurrent, Spec};
 use crate::sequential::Named;
 use crate::{Activation, Error, Layer, Part, Result, Sequential, Visitor};
+
+/// The parameters of a recurrent layer in one direction.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// `[inputs, gates · units]`
+    pub(crate) weight: Tensor,
+    /// `[units, gates · units]`
+    pub(crate) recurrent_weight: Tensor,
+    /// `[biases · units]`
+    pub(crate) bias: Tensor,
+    /// From the last step to the first.
+    pub(crate) reverse: bool,
+}
 
 /// An operation on a batch. Images are `[batch, height, width, channels]`, the last axis is that of features.
 #[derive(Debug, Clone)]
@@ -49,6 +64,10 @@ pub(crate) enum Operation {
     Pad([[usize; 2]; 2]),
     /// Images enlarged by whole factors.
     Enlarge { factor: [usize; 2], how: Resize },
+    /// A row of the table `[vocabulary, dim]` for each id. What it takes is ids, so it is the first of a model.
+    Lookup(Tensor),
+    /// One layer over all steps of `[time, inputs]`, in one direction or several side by side: every output, or the last.
+    Recurrent { kind: Recurrence, runs: Vec<Run>, returns: Returns },
 }
 
 /// One operation of a model. Shapes are without the batch axis.
@@ -76,6 +95,10 @@ impl Step {
             Operation::Conv { weight, .. } => products(self.output.count(), &weight.shape()[..3]),
             // Each pixel that goes in is spread over a window of filters.
             Operation::ConvTranspose { weight, .. } => products(self.input.count(), &weight.shape()[..3]),
+            Operation::Recurrent { runs, .. } => {
+                let weights = runs.iter().map(|run| run.weight.len() + run.recurrent_weight.len()).sum();
+                products(self.input.first().copied().unwrap_or(0), &[weights])
+            }
             Operation::Activation(_)
             | Operation::Reshape(_)
             | Operation::MaxPool { .. }
@@ -86,7 +109,8 @@ impl Step {
             | Operation::Normalize { .. }
             | Operation::GroupNorm { .. }
             | Operation::Pad(_)
-            | Operation::Enlarge { .. } => 0,
+            | Operation::Enlarge { .. }
+            | Operation::Lookup(_) => 0,
         }
     }
 }
@@ -95,10 +119,14 @@ impl Sequential {
     /// What the model computes, operation by operation.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a layer that is not in the table.
+    /// [`Error::Unsupported`] for an embedding that is not the first layer.
     pub(crate) fn steps(&self) -> Result<Vec<Step>> {
         let (mut steps, mut input) = (Vec::new(), self.input.clone());
-        for named in &self.layers {
+        for (i, named) in self.layers.iter().enumerate() {
+            if i > 0 && matches!(named.spec, Spec::Embedding(_)) {
+                let what = "an embedding of what another layer computes".into();
+                return Err(Error::Unsupported { what }.at(&named.name));
+            }
             steps.extend(layer_steps(named, &input)?);
             input = named.output.clone();
         }
@@ -207,9 +235,8 @@ fn operations(
         }),
         Spec::ZeroPad2d(layer) => one(Operation::Pad(layer.padding)),
         Spec::Upsample(layer) => one(Operation::Enlarge { factor: layer.factor.0, how: layer.how }),
-        // Layers that have no line yet, such as recurrent ones, are refused by name.
-        #[allow(unreachable_patterns)]
-        other => Err(Error::Unsupported { what: format!("{} layers as plain operations", other.kind()) }),
+        Spec::Embedding(_) => one(Operation::Lookup(values.take("weight")?)),
+        Spec::Recurrent(layer) => recurrent(layer, input, output, values),
     }
 }
 
@@ -238,6 +265,35 @@ fn conv(settings: &Settings, image: [usize; 2], values: &mut Values) -> Result<O
         window: settings.window.window(image),
         groups: settings.groups,
     })
+}
+
+/// An operation for each layer of a stack.
+fn recurrent(
+    layer: &Recurrent,
+    input: &Shape,
+    output: &Shape,
+    values: &mut Values,
+) -> Result<Vec<(Operation, Shape)>> {
+    let (steps, outputs) = (input.first().copied(), output.last().copied());
+    let every: Shape = [steps.unwrap_or(0), outputs.unwrap_or(0)].into();
+    let mut operations = Vec::with_capacity(layer.layers);
+    for level in 0..layer.layers {
+        let (returns, output) = match level + 1 == layer.layers && !layer.return_sequences {
+            true => (Returns::Last, output.clone()),
+            false => (Returns::Steps, every.clone()),
+        };
+        let runs = layer.directions_of(level).into_iter().map(|(path, reverse)| {
+            Ok(Run {
+                weight: values.take(&format!("{path}weight"))?,
+                recurrent_weight: values.take(&format!("{path}recurrent_weight"))?,
+                bias: values.take(&format!("{path}bias"))?,
+                reverse,
+            })
+        });
+        let runs = runs.collect::<Result<_>>()?;
+        operations.push((Operation::Recurrent { kind: layer.kind, runs, returns }, output));
+    }
+    Ok(operations)
 }
 
 fn max_pool(layer: &MaxPool2d, [height, width, _]: [usize; 3]) -> Operation {
@@ -290,7 +346,32 @@ impl Operation {
                 };
                 x.resize2d([height * factor[0], width * factor[1]], *how)?
             }
+            Operation::Lookup(_) => {
+                let why = "an embedding looks up ids (`Tensor<u32>`), these are numbers".into();
+                return Err(Error::BadInput { input: x.dims().clone(), why });
+            }
+            Operation::Recurrent { kind, runs, returns } => {
+                let outputs = runs.iter().map(|run| run.apply(*kind, *returns, x));
+                match outputs.collect::<Result<Vec<_>>>()? {
+                    outputs if outputs.len() == 1 => outputs[0].clone(),
+                    outputs => Tensor::cat(&outputs.iter().collect::<Vec<_>>(), -1)?,
+                }
+            }
         })
+    }
+}
+
+impl Run {
+    fn apply(&self, kind: Recurrence, returns: Returns, x: &Tensor) -> Result<Tensor> {
+        let operands = RecurrentOperands {
+            weight: &self.weight,
+            recurrent_weight: &self.recurrent_weight,
+            bias: Some(&self.bias),
+            hidden: None,
+            cell: None,
+        };
+        let options = RecurrentOptions { reverse: self.reverse, returns, ..Default::default() };
+        Ok(x.recurrent(kind, operands, &options)?.0)
     }
 }
 

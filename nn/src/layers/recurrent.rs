@@ -74,11 +74,11 @@ impl Rnn {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recurrent {
-    kind: Recurrence,
-    units: usize,
-    layers: usize,
+    pub(crate) kind: Recurrence,
+    pub(crate) units: usize,
+    pub(crate) layers: usize,
     bidirectional: bool,
-    return_sequences: bool,
+    pub(crate) return_sequences: bool,
     reverse: bool,
     dropout: f32,
     recurrent_dropout: f32,
@@ -143,14 +143,14 @@ impl Recurrent {
         }
     }
 
-    /// Floating-point operations of the matrix products for one sequence `[time, features]`, a multiplication and an addition
-    /// counted as two.
-    pub(crate) fn flops(&self, input: &Shape) -> u64 {
-        let [steps, features] = [0, 1].map(|axis| input.get(axis).map_or(0, |&n| n as u64));
-        let (units, directions) = (self.units as u64, self.directions() as u64);
-        let layer =
-            |inputs: u64| 2 * steps * (inputs + units) * self.kind.gates() as u64 * units * directions;
-        layer(features) + (self.layers as u64 - 1) * layer(units * directions)
+    /// The path of a layer's parameters, with a dot at its end, and whether they run from the last step to the first: for
+    /// one direction or two.
+    pub(crate) fn directions_of(&self, level: usize) -> Vec<(String, bool)> {
+        match (self.layers, self.bidirectional) {
+            (1, false) => vec![(String::new(), self.reverse)],
+            (_, false) => vec![(format!("{level}.forward."), self.reverse)],
+            _ => vec![(format!("{level}.forward."), self.reverse), (format!("{level}.backward."), true)],
+        }
     }
 
     fn directions(&self) -> usize {

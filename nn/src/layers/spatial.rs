@@ -1,6 +1,6 @@
 //! Layers that treat an image as a whole: borders of zeros, enlargement, dropout of whole channels.
 
-use cairn_autograd::{Gradient, Var};
+use cairn_autograd::Var;
 use cairn_tensor::{Resize, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -31,16 +31,9 @@ impl ZeroPad2d {
     /// # Errors
     /// When these are no images, or memory does not hold the output.
     pub fn apply(&self, x: &Var) -> Result<Var> {
-        let [height, width] = batch_sides(x.shape())?;
+        batch_sides(x.shape())?;
         let [[above, below], [left, right]] = self.padding;
-        let padded = x.value().pad(&[(0, 0), (above, below), (left, right), (0, 0)], 0.0)?;
-        Ok(Var::from_op("zero_pad2d", padded, [x], move |g, [wanted]| {
-            Ok([if wanted {
-                Some(Gradient::Dense(g.narrow(1, above, height)?.narrow(2, left, width)?))
-            } else {
-                None
-            }])
-        }))
+        Ok(x.pad(&[(0, 0), (above, below), (left, right), (0, 0)], 0.0)?)
     }
 
     pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {

@@ -35,7 +35,7 @@ fn same(a: &Tensor, shape: &[usize]) -> Result<()> {
 }
 
 /// The one bias for the two of PyTorch, or of a GRU of Keras whose gates have been put in order.
-fn one_bias(kind: Recurrence, input: &Tensor, state: &Tensor, units: usize) -> Result<Tensor> {
+pub(crate) fn one_bias(kind: Recurrence, input: &Tensor, state: &Tensor, units: usize) -> Result<Tensor> {
     let width = kind.gates() * units;
     same(input, &[width])?;
     same(state, &[width])?;
@@ -48,7 +48,7 @@ fn one_bias(kind: Recurrence, input: &Tensor, state: &Tensor, units: usize) -> R
 }
 
 /// The inverse of [`one_bias`]: the second is zero where nothing tells them apart.
-fn two_biases(kind: Recurrence, bias: &Tensor, units: usize) -> Result<[Tensor; 2]> {
+pub(crate) fn two_biases(kind: Recurrence, bias: &Tensor, units: usize) -> Result<[Tensor; 2]> {
     same(bias, &[kind.biases() * units])?;
     if kind != Recurrence::Gru {
         return Ok([bias.clone(), Tensor::zeros(bias.dims())?]);
@@ -68,7 +68,7 @@ fn in_torch(kind: Recurrence, weight: &Tensor) -> Result<()> {
 }
 
 /// Swaps the first two gates, along the last axis.
-fn swap_gates(x: &Tensor, units: usize) -> Result<Tensor> {
+pub(crate) fn swap_gates(x: &Tensor, units: usize) -> Result<Tensor> {
     let gate = |i: usize| x.narrow(-1, i * units, units);
     Ok(Tensor::cat(&[&gate(1)?, &gate(0)?, &gate(2)?], -1)?)
 }

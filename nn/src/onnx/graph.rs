@@ -2,10 +2,11 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
-use cairn_tensor::{Pool, Resize, Shape, Tensor, Window};
+use cairn_tensor::{Pool, Recurrence, Resize, Returns, Shape, Tensor, Window};
 
+use super::gates;
 use super::proto::{self, Attribute, Message};
-use crate::layers::{Operation, Step};
+use crate::layers::{Operation, Run, Step};
 use crate::{Activation, Result};
 
 /// A graph under construction: one value flows from operator to operator.
@@ -14,23 +15,24 @@ pub(super) struct Graph {
     constants: Vec<Message>,
     input: Message,
     /// The name of the value so far.
-    value: String,
+    pub(super) value: String,
     /// Its axes after the batch, in Cairn's order.
-    rank: usize,
+    pub(super) rank: usize,
     /// Whether its channels stand before all axes but the batch.
-    channels_first: bool,
+    pub(super) channels_first: bool,
     /// The layer whose operators are being added.
-    layer: String,
+    pub(super) layer: String,
 }
 
-type Attributes = Vec<(&'static str, Attribute)>;
+pub(super) type Attributes = Vec<(&'static str, Attribute)>;
 
 impl Graph {
-    pub(super) fn new(input: &Shape) -> Self {
+    /// For inputs of this shape, ids or numbers.
+    pub(super) fn new(input: &Shape, ids: bool) -> Self {
         Graph {
             nodes: Vec::new(),
             constants: Vec::new(),
-            input: proto::value("input", input),
+            input: proto::value("input", if ids { proto::INT64 } else { proto::FLOAT }, input),
             value: "input".into(),
             rank: input.rank(),
             channels_first: false,
@@ -44,27 +46,32 @@ impl Graph {
         self.layer = "output".into();
         self.channels_last();
         let last = std::slice::from_ref(&self.value);
-        self.nodes.push(proto::node("Identity", "output", last, "output", &[]));
+        self.nodes.push(proto::node("Identity", "output", last, &["output"], &[]));
         let graph = Message::default()
             .all(1, &self.nodes)
             .bytes(2, "cairn")
             .all(5, &self.constants)
             .bytes(11, &self.input)
-            .bytes(12, proto::value("output", output));
+            .bytes(12, proto::value("output", proto::FLOAT, output));
         let operators = Message::default().bytes(1, "").int(2, 17);
         Message::default().int(1, 8).bytes(2, "cairn").bytes(7, graph).bytes(8, operators)
     }
 
     /// Applies an operator to the value, with further operands.
-    fn node(&mut self, operator: &str, operands: &[String], attributes: &[(&str, Attribute)]) {
+    pub(super) fn node(&mut self, operator: &str, operands: &[String], attributes: &[(&str, Attribute)]) {
         let inputs = [std::slice::from_ref(&self.value), operands].concat();
         self.value = self.result(operator, &inputs, attributes);
     }
 
     /// Adds an operator that is not next in the flow; the name of what it gives.
-    fn result(&mut self, operator: &str, inputs: &[String], attributes: &[(&str, Attribute)]) -> String {
+    pub(super) fn result(
+        &mut self,
+        operator: &str,
+        inputs: &[String],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
         let name = format!("{}/{}_{}", self.layer, operator, self.nodes.len());
-        self.nodes.push(proto::node(operator, &name, inputs, &name, attributes));
+        self.nodes.push(proto::node(operator, &name, inputs, &[&name], attributes));
         name
     }
 
@@ -72,23 +79,29 @@ impl Graph {
         format!("{}/{what}_{}", self.layer, self.constants.len())
     }
 
-    fn floats(&mut self, what: &str, values: &Tensor) -> String {
+    pub(super) fn floats(&mut self, what: &str, values: &Tensor) -> String {
         let name = self.name_constant(what);
         self.constants.push(proto::floats(&name, values));
         name
     }
 
-    fn scalar(&mut self, value: f32) -> String {
+    pub(super) fn booleans(&mut self, what: &str, values: &Tensor<bool>) -> String {
+        let name = self.name_constant(what);
+        self.constants.push(proto::booleans(&name, values));
+        name
+    }
+
+    pub(super) fn scalar(&mut self, value: f32) -> String {
         self.floats("scalar", &Tensor::scalar(value))
     }
 
-    fn integers(&mut self, what: &str, values: &[i64]) -> String {
+    pub(super) fn integers(&mut self, what: &str, values: &[i64]) -> String {
         let name = self.name_constant(what);
         self.constants.push(proto::integers(&name, values));
         name
     }
 
-    fn channels_last(&mut self) {
+    pub(super) fn channels_last(&mut self) {
         if self.channels_first {
             let last = self.rank as i64;
             self.turn([0].into_iter().chain(2..=last).chain([1]).collect());
@@ -109,7 +122,7 @@ impl Graph {
     }
 
     /// In another shape, in which the batch stays what it is.
-    fn reshape(&mut self, item: &[usize]) {
+    pub(super) fn reshape(&mut self, item: &[usize]) {
         let sizes: Vec<i64> = [0].into_iter().chain(item.iter().map(|&size| size as i64)).collect();
         let shape = self.integers("shape", &sizes);
         self.node("Reshape", &[shape], &[]);
@@ -167,6 +180,14 @@ impl Graph {
             }
             Operation::Pad(padding) => self.pad(padding),
             Operation::Enlarge { factor, how } => self.enlarge(*factor, *how)?,
+            Operation::Lookup(table) => {
+                let (table, ids) = (self.floats("table", table), self.value.clone());
+                self.value = self.result("Gather", &[table, ids], &[("axis", Attribute::Int(0))]);
+            }
+            Operation::Recurrent { kind, runs, returns } => {
+                self.channels_last();
+                self.recurrent(*kind, runs, *returns, step.input[0])?;
+            }
         }
         self.rank = step.output.rank();
         // What has one axis has no order of axes.
@@ -201,7 +222,7 @@ impl Graph {
         self.node(operator, &operands, attributes);
     }
 
-    fn activation(&mut self, activation: Activation) {
+    pub(super) fn activation(&mut self, activation: Activation) {
         let float = |name, value| vec![(name, Attribute::Float(value))];
         match activation {
             Activation::Relu => self.node("Relu", &[], &[]),
@@ -294,6 +315,72 @@ impl Graph {
         Ok(())
     }
 
+    /// An operator for each direction, side by side; every output or the last.
+    fn recurrent(&mut self, kind: Recurrence, runs: &[Run], returns: Returns, steps: usize) -> Result<()> {
+        self.node("Transpose", &[], &[("perm", Attribute::Ints(vec![1, 0, 2]))]);
+        let (input, last) = (self.value.clone(), returns == Returns::Last);
+        let mut outputs = Vec::with_capacity(runs.len());
+        for run in runs {
+            let units = run.recurrent_weight.shape()[0];
+            let [all, end, _] = self.recurrence(kind, run, &input, &[], [!last, last, false])?;
+            outputs.push(if last {
+                self.last_output(&end, &[units])
+            } else {
+                self.outputs(&all, steps, units)
+            });
+        }
+        self.value = match &outputs[..] {
+            [one] => one.clone(),
+            all => self.result("Concat", all, &[("axis", Attribute::Int(-1))]),
+        };
+        Ok(())
+    }
+
+    /// One layer in one direction, on `[time, batch, inputs]` and first states `[1, batch, units]`, if any. Of its three results
+    /// those that are `wanted` get names: all outputs, `[time, 1, batch, units]`, the last one, `[1, batch, units]`, and the
+    /// last c.
+    pub(super) fn recurrence(
+        &mut self,
+        kind: Recurrence,
+        run: &Run,
+        input: &str,
+        states: &[String],
+        wanted: [bool; 3],
+    ) -> Result<[String; 3]> {
+        let operator = gates::operator(kind)?;
+        let weights = gates::operands(kind, run)?.map(|values| self.floats("weights", &values));
+        let mut inputs = [&[input.to_owned()], &weights[..]].concat();
+        if !states.is_empty() {
+            // No lengths.
+            inputs.push(String::new());
+            inputs.extend_from_slice(states);
+        }
+        let name = format!("{}/{operator}_{}", self.layer, self.nodes.len());
+        let results: [String; 3] =
+            std::array::from_fn(|i| if wanted[i] { format!("{name}.{i}") } else { String::new() });
+        let count = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
+        let names: Vec<&str> = results[..count].iter().map(String::as_str).collect();
+        let attributes = gates::attributes(kind, run.recurrent_weight.shape()[0], run.reverse);
+        self.nodes.push(proto::node(operator, &name, &inputs, &names, &attributes));
+        Ok(results)
+    }
+
+    /// All outputs of [`recurrence`](Self::recurrence) as `[batch, time, units]`.
+    pub(super) fn outputs(&mut self, all: &str, steps: usize, units: usize) -> String {
+        let order = Attribute::Ints(vec![2, 0, 1, 3]);
+        self.value = self.result("Transpose", &[all.to_owned()], &[("perm", order)]);
+        self.reshape(&[steps, units]);
+        self.value.clone()
+    }
+
+    /// Its last output as `[batch, …]`.
+    pub(super) fn last_output(&mut self, last: &str, item: &[usize]) -> String {
+        let order = Attribute::Ints(vec![1, 0, 2]);
+        self.value = self.result("Transpose", &[last.to_owned()], &[("perm", order)]);
+        self.reshape(item);
+        self.value.clone()
+    }
+
     fn pad(&mut self, [[above, below], [left, right]]: &[[usize; 2]; 2]) {
         let [above, below, left, right] = [*above, *below, *left, *right].map(|pixels| pixels as i64);
         let pads = if self.channels_first {
@@ -311,13 +398,13 @@ impl Graph {
         let scales = self.floats("scales", &Tensor::from_slice(&factors, [4])?);
         let attributes = match how {
             Resize::Nearest => vec![
-                ("mode", Attribute::Text("nearest")),
-                ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
-                ("nearest_mode", Attribute::Text("floor")),
+                ("mode", Attribute::text("nearest")),
+                ("coordinate_transformation_mode", Attribute::text("asymmetric")),
+                ("nearest_mode", Attribute::text("floor")),
             ],
             Resize::Bilinear => vec![
-                ("mode", Attribute::Text("linear")),
-                ("coordinate_transformation_mode", Attribute::Text("half_pixel")),
+                ("mode", Attribute::text("linear")),
+                ("coordinate_transformation_mode", Attribute::text("half_pixel")),
             ],
         };
         // No region of interest.

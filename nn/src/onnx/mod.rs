@@ -1,6 +1,7 @@
-//! Export of a [`Sequential`] as an ONNX file, opset 17, for runtimes of other makers.
+//! Export as ONNX files, opset 17, of a [`Sequential`] or any other forward pass, for runtimes of other makers.
 //!
-//! Input and output are those of the model: float32, `[batch, …]` with any batch, channels last. ONNX's convolutions want
+//! Input and output are those of the model: float32, or int64 for the ids of an embedding, `[batch, …]` with any batch,
+//! channels last. ONNX's convolutions want
 //! channels first; the graph turns images once before the first of them and back where a layer needs it, not around each.
 //!
 //! ```
@@ -17,13 +18,21 @@
 //! # Ok::<(), cairn_nn::Error>(())
 //! ```
 //!
+//! A struct of layers with a forward pass of its own is exported by running it: see [`trace()`].
+//!
 //! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again.
 
+mod gates;
 mod graph;
+mod operators;
 mod proto;
+mod trace;
 
 use std::path::Path;
 
+pub use trace::{Traced, trace, trace_ids};
+
+use crate::layers::{Operation, Step};
 use crate::{Error, Result, Sequential, codec};
 
 /// Protocol buffers end at 2 GiB.
@@ -48,8 +57,10 @@ impl Sequential {
         if values > MOST_BYTES / 2 {
             return Err(Error::Unsupported { what: format!("ONNX files of {values} bytes of values") });
         }
-        let mut graph = graph::Graph::new(self.input_shape());
-        for step in self.steps()? {
+        let steps = self.steps()?;
+        let ids = matches!(steps.first(), Some(Step { operation: Operation::Lookup(_), .. }));
+        let mut graph = graph::Graph::new(self.input_shape(), ids);
+        for step in steps {
             graph.add(&step).map_err(|error| error.at(&step.layer))?;
         }
         Ok(graph.finish(self.output_shape()).into_bytes())

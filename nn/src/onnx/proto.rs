@@ -1,6 +1,8 @@
 //! As much of protocol buffers as an ONNX file needs, written by hand: the messages of `onnx.proto` (IR version 8) that a
 //! graph of tensors is made of, by their field numbers there. Writing is a few lines; a generator would bring a compiler.
 
+use std::borrow::Cow;
+
 use cairn_tensor::Tensor;
 
 /// A message being written.
@@ -59,7 +61,14 @@ pub(super) enum Attribute {
     Int(i64),
     Float(f32),
     Ints(Vec<i64>),
-    Text(&'static str),
+    Text(Cow<'static, str>),
+    Texts(Vec<&'static str>),
+}
+
+impl Attribute {
+    pub(super) fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Attribute::Text(text.into())
+    }
 }
 
 /// `AttributeProto`: name 1, then a value in the field of its type, and the type, 20.
@@ -68,10 +77,11 @@ fn attribute(name: &str, value: &Attribute) -> Message {
     match value {
         Attribute::Float(value) => message.float(2, *value).int(20, 1),
         Attribute::Int(value) => message.int(3, *value).int(20, 2),
-        Attribute::Text(value) => message.bytes(4, value).int(20, 3),
+        Attribute::Text(value) => message.bytes(4, value.as_bytes()).int(20, 3),
         Attribute::Ints(values) => {
             values.iter().fold(message, |message, &value| message.int(8, value)).int(20, 7)
         }
+        Attribute::Texts(values) => message.all(9, values).int(20, 8),
     }
 }
 
@@ -80,19 +90,21 @@ pub(super) fn node(
     operator: &str,
     name: &str,
     inputs: &[String],
-    output: &str,
+    outputs: &[&str],
     attributes: &[(&str, Attribute)],
 ) -> Message {
     Message::default()
         .all(1, inputs)
-        .bytes(2, output)
+        .all(2, outputs)
         .bytes(3, name)
         .bytes(4, operator)
         .all(5, attributes.iter().map(|(name, value)| attribute(name, value)))
 }
 
-const FLOAT: i64 = 1;
-const INT64: i64 = 7;
+/// Element types.
+pub(super) const FLOAT: i64 = 1;
+pub(super) const INT64: i64 = 7;
+const BOOL: i64 = 9;
 
 /// `TensorProto`: sizes 1, element type 2, name 8, elements 9 (little-endian, in order).
 fn tensor(name: &str, shape: &[usize], kind: i64, elements: &[u8]) -> Message {
@@ -110,12 +122,17 @@ pub(super) fn integers(name: &str, values: &[i64]) -> Message {
     tensor(name, &[values.len()], INT64, &elements)
 }
 
+pub(super) fn booleans(name: &str, values: &Tensor<bool>) -> Message {
+    let elements: Vec<u8> = values.iter().map(u8::from).collect();
+    tensor(name, values.shape(), BOOL, &elements)
+}
+
 /// `ValueInfoProto`: name 1, type 2; the type is a tensor's (1) with element type 1 and shape 2, whose axes (1) have a size
 /// (1) or, as the batch here, a name (2).
-pub(super) fn value(name: &str, item: &[usize]) -> Message {
+pub(super) fn value(name: &str, element: i64, item: &[usize]) -> Message {
     let axis = |size: usize| Message::default().int(1, size as i64);
     let batch = Message::default().bytes(2, "batch");
     let shape = Message::default().bytes(1, batch).all(1, item.iter().map(|&size| axis(size)));
-    let kind = Message::default().int(1, FLOAT).bytes(2, shape);
+    let kind = Message::default().int(1, element).bytes(2, shape);
     Message::default().bytes(1, name).bytes(2, Message::default().bytes(1, kind))
 }

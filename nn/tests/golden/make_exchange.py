@@ -92,3 +92,103 @@ keras_file(
     ],
     floats(2, 6, 5, 2),
 )
+
+
+class Chain(nn.Sequential):
+    """Parts one after the other; of a recurrent one the outputs of all steps, or of the last if its name is in `last`."""
+
+    last = ()
+
+    def forward(self, x):
+        for name, part in self.named_children():
+            x = part(x)
+            if isinstance(x, tuple):
+                steps, states = x
+                states = states[0] if isinstance(states, tuple) else states
+                # The states of a stack's last layer, the directions side by side.
+                end = torch.cat(list(states[-1 - part.bidirectional :]), dim=-1)
+                x = end if name in self.last else steps
+        return x
+
+
+def torch_sequences(name, parts, x, last=()):
+    model = Chain(OrderedDict(parts)).eval()
+    model.last = last
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(torch.rand_like(value) - 0.5)
+        y = model(torch.from_numpy(x)).numpy()
+    tensors = {key: value.numpy() for key, value in model.state_dict().items()}
+    save_file(tensors | {"input": x, "output": y}, name)
+
+
+ids = lambda vocabulary, *shape: random.integers(0, vocabulary, shape)
+several = dict(batch_first=True)
+
+torch_sequences(
+    "torch_rnn.safetensors",
+    [("lstm", nn.LSTM(1, 6, **several)), ("lstm_1", nn.LSTM(6, 6, **several)), ("dense", nn.Linear(6, 3))],
+    floats(4, 7, 1),
+)
+torch_sequences(
+    "torch_nlp.safetensors",
+    [("embedding", nn.Embedding(20, 4)), ("lstm", nn.LSTM(4, 5, **several)), ("dense", nn.Linear(5, 3))],
+    ids(20, 4, 9),
+    last=["lstm"],
+)
+torch_sequences(
+    "torch_stack.safetensors",
+    [
+        ("embedding", nn.Embedding(9, 3)),
+        ("gru", nn.GRU(3, 4, num_layers=2, bidirectional=True, **several)),
+        ("rnn", nn.RNN(8, 3, bidirectional=True, **several)),
+        ("rnn_1", nn.RNN(6, 3, nonlinearity="relu", num_layers=2, **several)),
+        ("flatten", nn.Flatten()),
+        ("dense", nn.Linear(3 * 5, 2)),
+    ],
+    ids(9, 4, 5),
+)
+torch_sequences(
+    "torch_last.safetensors",
+    [("gru", nn.GRU(2, 3, num_layers=2, bidirectional=True, **several)), ("dense", nn.Linear(6, 2))],
+    floats(4, 5, 2),
+    last=["gru"],
+)
+keras_file(
+    "keras_rnn.safetensors",
+    (7, 1),
+    [
+        keras.layers.LSTM(6, return_sequences=True, name="lstm"),
+        keras.layers.LSTM(6, return_sequences=True, name="lstm_1"),
+        keras.layers.Dense(3, name="dense"),
+    ],
+    floats(4, 7, 1),
+)
+keras_file(
+    "keras_nlp.safetensors",
+    (9,),
+    [
+        keras.layers.Embedding(20, 4, name="embedding"),
+        keras.layers.LSTM(5, name="lstm"),
+        keras.layers.Dense(3, name="dense"),
+    ],
+    ids(20, 4, 9),
+)
+both = lambda layer, name: keras.layers.Bidirectional(layer, name=name)
+keras_file(
+    "keras_stack.safetensors",
+    (5, 2),
+    [
+        both(keras.layers.SimpleRNN(3, return_sequences=True, name="simple_rnn"), "rnn"),
+        keras.layers.GRU(4, return_sequences=True, name="gru"),
+        keras.Sequential(
+            [
+                both(keras.layers.GRU(3, return_sequences=True, name="gru"), "0"),
+                both(keras.layers.GRU(3, name="gru"), "1"),
+            ],
+            name="gru_1",
+        ),
+        keras.layers.Dense(2, name="dense"),
+    ],
+    floats(4, 5, 2),
+)

@@ -1,0 +1,66 @@
+//! The parameters of recurrent layers as ONNX's operators `RNN`, `LSTM` and `GRU` have them.
+//!
+//! | | weights | gates of an LSTM | of a GRU | bias |
+//! |---|---|---|---|---|
+//! | Cairn | `[inputs, gates · units]` | i f g o | r z n | `[gates · units]`; a GRU's has a fourth block, within the reset gate |
+//! | ONNX | `[directions, gates · units, inputs]` | i o f g | z r n | `[directions, 2 · gates · units]`: the input's, then the state's |
+
+use cairn_tensor::{Recurrence, Tensor};
+
+use super::graph::Attributes;
+use super::proto::Attribute;
+use crate::layers::Run;
+use crate::layouts::recurrent::two_biases;
+use crate::{Error, Result};
+
+fn no_rule(kind: Recurrence) -> Error {
+    Error::Unsupported { what: format!("ONNX operators for the recurrence {kind:?}") }
+}
+
+pub(super) fn operator(kind: Recurrence) -> Result<&'static str> {
+    match kind {
+        Recurrence::Tanh | Recurrence::Relu => Ok("RNN"),
+        Recurrence::Lstm => Ok("LSTM"),
+        Recurrence::Gru => Ok("GRU"),
+        other => Err(no_rule(other)),
+    }
+}
+
+/// Which of Cairn's gates stand where.
+fn order(kind: Recurrence) -> Result<&'static [usize]> {
+    match kind {
+        Recurrence::Tanh | Recurrence::Relu => Ok(&[0]),
+        Recurrence::Lstm => Ok(&[0, 3, 1, 2]),
+        Recurrence::Gru => Ok(&[1, 0, 2]),
+        other => Err(no_rule(other)),
+    }
+}
+
+/// Weight, recurrent weight and bias of one direction.
+pub(super) fn operands(kind: Recurrence, run: &Run) -> Result<[Tensor; 3]> {
+    let units = run.recurrent_weight.shape().first().copied().unwrap_or(0);
+    let order = order(kind)?;
+    let turned = |x: &Tensor| -> Result<Tensor> {
+        let gates: Vec<Tensor> =
+            order.iter().map(|gate| x.narrow(-1, gate * units, units)).collect::<Result<_, _>>()?;
+        Ok(Tensor::cat(&gates.iter().collect::<Vec<_>>(), -1)?)
+    };
+    let biases = two_biases(kind, &run.bias, units)?;
+    let bias = Tensor::cat(&[&turned(&biases[0])?, &turned(&biases[1])?], 0)?;
+    let matrix = |x: &Tensor| -> Result<Tensor> { Ok(turned(x)?.t()?.unsqueeze(0)?) };
+    Ok([matrix(&run.weight)?, matrix(&run.recurrent_weight)?, bias.unsqueeze(0)?])
+}
+
+pub(super) fn attributes(kind: Recurrence, units: usize, reverse: bool) -> Attributes {
+    let mut attributes = vec![
+        ("hidden_size", Attribute::Int(units as i64)),
+        ("direction", Attribute::text(if reverse { "reverse" } else { "forward" })),
+    ];
+    match kind {
+        // The reset gate after the product.
+        Recurrence::Gru => attributes.push(("linear_before_reset", Attribute::Int(1))),
+        Recurrence::Relu => attributes.push(("activations", Attribute::Texts(vec!["Relu"]))),
+        _ => {}
+    }
+    attributes
+}
