@@ -151,6 +151,8 @@ fn sequences_of_keras_compute_the_same_here() {
         .add(Gru::new(3).layers(2).bidirectional())
         .add(Dense::new(2));
     check_sequences("keras_stack.safetensors", Dialect::Keras, stack);
+    let reset_before = Sequential::new([5, 2]).add(Gru::reset_before(4)).add(Dense::new(2));
+    check_sequences("keras_reset_before.safetensors", Dialect::Keras, reset_before);
 }
 
 #[test]

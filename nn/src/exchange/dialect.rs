@@ -260,6 +260,7 @@ fn keras_values(layer: &Recurrent, level: usize, way: &str) -> Option<Three> {
         Recurrence::Tanh | Recurrence::Relu => ("simple_rnn", [const { Turn::Same }; 3]),
         Recurrence::Lstm => ("lstm", [const { Turn::Same }; 3]),
         Recurrence::Gru => ("gru", [Turn::SwapGates(units), Turn::SwapGates(units), Turn::SwapBiases(units)]),
+        Recurrence::GruResetBefore => ("gru", [const { Turn::SwapGates }; 3].map(|turn| turn(units))),
         _ => return None,
     };
     let level = if layer.layers > 1 { format!("/{level}") } else { String::new() };

@@ -21,7 +21,7 @@ pub(super) fn operator(kind: Recurrence) -> Result<&'static str> {
     match kind {
         Recurrence::Tanh | Recurrence::Relu => Ok("RNN"),
         Recurrence::Lstm => Ok("LSTM"),
-        Recurrence::Gru => Ok("GRU"),
+        Recurrence::Gru | Recurrence::GruResetBefore => Ok("GRU"),
         other => Err(no_rule(other)),
     }
 }
@@ -31,7 +31,7 @@ fn order(kind: Recurrence) -> Result<&'static [usize]> {
     match kind {
         Recurrence::Tanh | Recurrence::Relu => Ok(&[0]),
         Recurrence::Lstm => Ok(&[0, 3, 1, 2]),
-        Recurrence::Gru => Ok(&[1, 0, 2]),
+        Recurrence::Gru | Recurrence::GruResetBefore => Ok(&[1, 0, 2]),
         other => Err(no_rule(other)),
     }
 }

@@ -192,3 +192,9 @@ keras_file(
     ],
     floats(4, 5, 2),
 )
+keras_file(
+    "keras_reset_before.safetensors",
+    (5, 2),
+    [keras.layers.GRU(4, reset_after=False, name="gru"), keras.layers.Dense(2, name="dense")],
+    floats(4, 5, 2),
+)
