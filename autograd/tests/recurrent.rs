@@ -4,13 +4,8 @@ use cairn_autograd::{RecurrentVars, Result, Var, gradcheck};
 use cairn_tensor::{Recurrence, RecurrentOptions, Returns, Tensor, rng};
 use proptest::prelude::*;
 
-const KINDS: [Recurrence; 5] = [
-    Recurrence::Tanh,
-    Recurrence::Relu,
-    Recurrence::Lstm,
-    Recurrence::Gru,
-    Recurrence::GruResetBefore,
-];
+const KINDS: [Recurrence; 5] =
+    [Recurrence::Tanh, Recurrence::Relu, Recurrence::Lstm, Recurrence::Gru, Recurrence::GruResetBefore];
 
 /// A layer and its input, drawn at random.
 #[derive(Debug, Clone)]

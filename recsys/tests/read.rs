@@ -1,7 +1,8 @@
 //! Logs from text: separators, headers, rejected rows, and MovieLens folders in each published layout.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 use cairn_recsys::read::{LogReader, movielens};
 use cairn_recsys::{Duplicates, Error, Interactions};
@@ -128,7 +129,10 @@ fn movielens_in_each_layout() {
             ),
         ],
     );
-    for path in [tabs, colons, csv] {
+    let sets = [tabs, colons, csv];
+    // The archive as published: the folder in a zip file.
+    let archives = sets.each_ref().map(|set| archive(set));
+    for path in sets.into_iter().chain(archives) {
         let (log, report) = movielens::ratings(&path).unwrap();
         assert_eq!((rows(&log), report.rejections()), (expected.to_vec(), 0), "{}", path.display());
         let titles = movielens::titles(&path).unwrap();
@@ -141,4 +145,43 @@ fn movielens_in_each_layout() {
     );
     assert!(matches!(movielens::ratings(&broken), Err(Error::Empty { .. })));
     assert!(matches!(movielens::titles(&broken), Err(Error::InvalidRow { line: 2, .. })));
+}
+
+/// A folder of files packed beside itself.
+fn archive(folder: &Path) -> PathBuf {
+    let path = folder.with_extension("zip");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    zip.add_directory(name, options).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        zip.start_file(format!("{name}/{}", entry.file_name().to_str().unwrap()), options).unwrap();
+        zip.write_all(&fs::read(entry.path()).unwrap()).unwrap();
+    }
+    zip.finish().unwrap();
+    path
+}
+
+#[test]
+fn a_damaged_or_foreign_archive_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("ml-1m");
+    fs::create_dir(&set).unwrap();
+    let rows: String = (0..2000).map(|i| format!("{}::{}::4::{i}\n", i % 50 + 1, i % 70 + 1)).collect();
+    fs::write(set.join("ratings.dat"), rows).unwrap();
+    let path = archive(&set);
+    let whole = fs::read(&path).unwrap();
+    assert_eq!(movielens::ratings(&path).unwrap().1.accepted(), 2000);
+    for end in [0, 10, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..end]).unwrap();
+        assert!(matches!(movielens::ratings(&path), Err(Error::Io { .. })), "{end} bytes");
+    }
+    // Within the packed rows: the checksum tells.
+    let mut changed = whole.clone();
+    changed[whole.len() / 3] ^= 0x55;
+    fs::write(&path, &changed).unwrap();
+    assert!(matches!(movielens::ratings(&path), Err(Error::Io { .. })));
+    fs::rename(set.join("ratings.dat"), set.join("other.dat")).unwrap();
+    assert!(matches!(movielens::ratings(archive(&set)), Err(Error::Parameter { .. })));
 }

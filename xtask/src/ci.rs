@@ -27,6 +27,10 @@ const STEPS: &[Step] = &[
         variable: None,
     },
     Step { arguments: &["test", "-p", "cairn-nn", "--all-features"], variable: None },
+    Step {
+        arguments: &["test", "-p", "cairn-recsys", "--all-features", "--test", "parquet"],
+        variable: None,
+    },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
 ];
 

@@ -2,9 +2,11 @@
 //!
 //! Rows that do not read are left out and reported with line and reason, not guessed at and not passed over in silence. Ids
 //! of any type that parses from text; memory is that of the log itself. [`movielens`] knows the files of MovieLens as they
-//! are published.
+//! are published. With the feature `parquet`, logs come from Parquet files as well ([`LogReader::read_parquet`]).
 
 pub mod movielens;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod report;
 mod rows;
 
@@ -184,11 +186,19 @@ impl LogReader {
         reader: impl Read,
         path: &Path,
     ) -> Result<(Interactions<U, I>, ReadReport)> {
+        self.collect(|each| rows::for_each(reader, &self.separator, self.quotes, path, each))
+    }
+
+    /// The log of the rows that `rows` hands to its argument, with the line of each, until that says to stop.
+    fn collect<U: Id + FromStr, I: Id + FromStr>(
+        &self,
+        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<()>,
+    ) -> Result<(Interactions<U, I>, ReadReport)> {
         let mut columns = Columns::<U, I>::default();
         let mut report = ReadReport::default();
         let mut places = if self.header { None } else { Some(self.places(&[])?) };
         let mut fault = None;
-        rows::for_each(reader, &self.separator, self.quotes, path, |line, fields| {
+        rows(&mut |line, fields| {
             let Some(places) = &places else {
                 return match fields.and_then(|names| self.places(names).map_err(|e| e.to_string())) {
                     Ok(found) => {
@@ -281,6 +291,9 @@ fn parse<T: FromStr>(fields: &[&str], at: usize, name: &str) -> Result<T, String
     }
     text.parse().map_err(|_| format!("{name} `{text}` does not read"))
 }
+
+/// The fields of a row, or why there are none.
+type Fields<'a, 'b> = Result<&'a [&'b str], String>;
 
 struct Places {
     user: usize,

@@ -1,4 +1,5 @@
-//! The MovieLens data sets as GroupLens publishes them, unpacked (Harper & Konstan 2015).
+//! The MovieLens data sets as GroupLens publishes them (Harper & Konstan 2015): the archive, under the feature `zip`, or the
+//! folder that it unpacks to. Archives are read as a stream; nothing is unpacked to the disk.
 //!
 //! | folder | ratings | films |
 //! |---|---|---|
@@ -8,11 +9,15 @@
 //! | `ml-20m`, `ml-25m`, `ml-32m`, `ml-latest-small` | `ratings.csv`, header, half stars | `movies.csv`, header, quotes |
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::{LogReader, ReadReport};
 use crate::{Error, Interactions, Result};
+
+/// No list of titles comes near this size.
+const MOST_TITLES: u64 = 256 << 20;
 
 /// Which of the layouts a folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,62 +30,130 @@ enum Layout {
     Csv,
 }
 
-impl Layout {
-    fn of(folder: &Path) -> Result<Self> {
-        let has = |name| folder.join(name).is_file();
-        if has("u.data") {
-            Ok(Self::Tabs)
-        } else if has("ratings.dat") {
-            Ok(Self::Colons)
-        } else if has("ratings.csv") {
-            Ok(Self::Csv)
-        } else {
-            let expected = "a folder of MovieLens with u.data, ratings.dat or ratings.csv";
-            Err(Error::parameter("folder", folder.display(), expected))
+/// The files of a set, in a folder or an archive.
+enum Source {
+    Folder(PathBuf),
+    #[cfg(feature = "zip")]
+    Archive(PathBuf, zip::ZipArchive<File>),
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        #[cfg(feature = "zip")]
+        {
+            let archive = zip::ZipArchive::new(open(path)?).map_err(|error| broken(path, error))?;
+            Ok(Self::Archive(path.to_owned(), archive))
+        }
+        #[cfg(not(feature = "zip"))]
+        Err(Error::parameter("folder", path.display(), "a folder; archives need the feature `zip`"))
+    }
+
+    /// Whether there is a file of this name; an archive has it within the set's folder.
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(folder) => folder.join(name).is_file(),
+            #[cfg(feature = "zip")]
+            Self::Archive(_, archive) => member(archive, name).is_some(),
+        }
+    }
+
+    /// Which layout the set has.
+    fn layout(&self) -> Result<Layout> {
+        let layouts =
+            [("u.data", Layout::Tabs), ("ratings.dat", Layout::Colons), ("ratings.csv", Layout::Csv)];
+        let found = layouts.into_iter().find(|(name, _)| self.has(name));
+        let path = match self {
+            Self::Folder(path) => path,
+            #[cfg(feature = "zip")]
+            Self::Archive(path, _) => path,
+        };
+        let expected = "a folder or archive of MovieLens with u.data, ratings.dat or ratings.csv";
+        found.map(|(_, layout)| layout).ok_or_else(|| Error::parameter("folder", path.display(), expected))
+    }
+
+    /// Reads a file of the set with `read`, which is given its path for messages.
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&mut dyn Read, &Path) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                read(&mut open(&path)?, &path)
+            }
+            #[cfg(feature = "zip")]
+            Self::Archive(path, archive) => {
+                let full = path.join(name);
+                let inside = member(archive, name).unwrap_or_else(|| name.to_owned());
+                let mut file = archive.by_name(&inside).map_err(|error| broken(&full, error))?;
+                read(&mut file, &full)
+            }
         }
     }
 }
 
-/// Reads the ratings of an unpacked set, whichever it is. Ids are the publisher's.
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// The full name of a file in an archive: that of a file of this name in any folder.
+#[cfg(feature = "zip")]
+fn member(archive: &zip::ZipArchive<File>, name: &str) -> Option<String> {
+    let mut names = archive.file_names().filter_map(|full| full.ok());
+    names.find(|full| full.rsplit('/').next() == Some(name)).map(|full| full.into_owned())
+}
+
+#[cfg(feature = "zip")]
+fn broken(path: &Path, error: zip::result::ZipError) -> Error {
+    Error::Io { path: path.to_owned(), source: error.into() }
+}
+
+/// Reads the ratings of a set, whichever it is, from its folder or archive. Ids are the publisher's.
 ///
 /// ```no_run
-/// let (log, report) = cairn_recsys::read::movielens::ratings("ml-1m")?;
+/// let (log, report) = cairn_recsys::read::movielens::ratings("ml-1m.zip")?;
 /// assert_eq!((log.len(), report.rejections()), (1_000_209, 0));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] for a folder that has none of the files; else as [`LogReader::read`].
-pub fn ratings(folder: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
-    let folder = folder.as_ref();
-    match Layout::of(folder)? {
-        Layout::Tabs => LogReader::tsv().values_between(1.0, 5.0).read(folder.join("u.data")),
-        Layout::Colons => {
-            LogReader::separated_by("::").values_between(0.5, 5.0).read(folder.join("ratings.dat"))
+/// [`Error::Parameter`] for a folder or archive that has none of the files; [`Error::Io`] for a damaged archive; else as
+/// [`LogReader::read`].
+pub fn ratings(set: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
+    let mut source = Source::open(set.as_ref())?;
+    let (name, reader) = match source.layout()? {
+        Layout::Tabs => ("u.data", LogReader::tsv().values_between(1.0, 5.0)),
+        Layout::Colons => ("ratings.dat", LogReader::separated_by("::").values_between(0.5, 5.0)),
+        Layout::Csv => {
+            let columns = LogReader::csv().columns("userId", "movieId").value("rating").time("timestamp");
+            ("ratings.csv", columns.values_between(0.5, 5.0))
         }
-        Layout::Csv => LogReader::csv()
-            .columns("userId", "movieId")
-            .value("rating")
-            .time("timestamp")
-            .values_between(0.5, 5.0)
-            .read(folder.join("ratings.csv")),
-    }
+    };
+    source.read(name, |file, path| reader.parse(file, path))
 }
 
 /// Titles by film, with the year as the publisher writes it.
 ///
 /// # Errors
-/// [`Error::Parameter`] for a folder that has none of the files; [`Error::Io`]; [`Error::InvalidRow`] for a line that does
-/// not read.
-pub fn titles(folder: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
-    let folder = folder.as_ref();
-    let (name, separator) = match Layout::of(folder)? {
+/// [`Error::Parameter`] for a folder or archive that has none of the files; [`Error::Io`]; [`Error::InvalidRow`] for a line
+/// that does not read.
+pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
+    let mut source = Source::open(set.as_ref())?;
+    let (name, separator) = match source.layout()? {
         Layout::Tabs => ("u.item", "|"),
         Layout::Colons => ("movies.dat", "::"),
         Layout::Csv => ("movies.csv", ","),
     };
-    let path = folder.join(name);
-    let bytes = fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let (bytes, path) = source.read(name, |file, path| {
+        let mut bytes = Vec::new();
+        let read = file.take(MOST_TITLES + 1).read_to_end(&mut bytes);
+        read.map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        if bytes.len() as u64 > MOST_TITLES {
+            let source = std::io::Error::other(format!("a list of titles of more than {MOST_TITLES} bytes"));
+            return Err(Error::Io { path: path.to_owned(), source });
+        }
+        Ok((bytes, path.to_owned()))
+    })?;
     // Valid UTF-8 with bytes above 127 is UTF-8 in practice; else the file is ISO-8859-1, whose bytes are the first 256
     // characters of Unicode.
     let text = String::from_utf8(bytes)

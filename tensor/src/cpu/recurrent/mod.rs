@@ -265,8 +265,20 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Ahead { cell: kind, begin, g, operands, weights, first, count, out, gates, kept, before, scratch } =
-            self;
+        let Ahead {
+            cell: kind,
+            begin,
+            g,
+            operands,
+            weights,
+            first,
+            count,
+            out,
+            gates,
+            kept,
+            before,
+            scratch,
+        } = self;
         let (units, steps, width) = (g.units, g.steps, C::GATES * g.units);
         let (hidden, rest) = scratch.split_at_mut(count * units);
         let (cell, rest) = rest.split_at_mut(count * units);
@@ -325,7 +337,8 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
                 }
                 weights.product::<S>(&kept[t * units..], steps * units, count, &begin[1], of_reset);
             }
-            let last_product = if C::RESETS { (&*of_reset, padded(units)) } else { (&*product, row_of_product) };
+            let last_product =
+                if C::RESETS { (&*of_reset, padded(units)) } else { (&*product, row_of_product) };
             for r in 0..count {
                 let at = r * steps + t;
                 let within = is_within(operands.lengths, first + r, t);

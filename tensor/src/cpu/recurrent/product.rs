@@ -29,7 +29,11 @@ pub(super) fn padded(columns: usize) -> usize {
 
 impl<T: Float> Panels<T> {
     /// Packs a matrix of `depth` rows.
-    pub(super) fn pack(op: &'static str, (depth, columns): (usize, usize), matrix: Mat<'_, T>) -> Result<Self> {
+    pub(super) fn pack(
+        op: &'static str,
+        (depth, columns): (usize, usize),
+        matrix: Mat<'_, T>,
+    ) -> Result<Self> {
         let mut data = Buffer::zeroed(op, depth.saturating_mul(padded(columns)))?;
         if depth > 0 {
             for (p, panel) in data.chunks_exact_mut(depth * PANEL).enumerate() {
@@ -86,7 +90,8 @@ impl<T: Float> Kernel for Pack<'_, T> {
     #[inline(always)]
     fn run<S: Isa>(self) {
         let Pack { matrix: Mat { data, offset, row_step, column_step }, columns, panel } = self;
-        let at = |k: usize, j: usize| offset.wrapping_add_signed(k as isize * row_step + j as isize * column_step);
+        let at =
+            |k: usize, j: usize| offset.wrapping_add_signed(k as isize * row_step + j as isize * column_step);
         if column_step == 1 {
             for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
                 row[..columns].copy_from_slice(&data[at(k, 0)..][..columns]);
