@@ -11,13 +11,8 @@ use cairn_nn::{
 };
 use cairn_tensor::{NpzReader, Recurrence, Tensor, rng};
 
-const KINDS: [Recurrence; 5] = [
-    Recurrence::Tanh,
-    Recurrence::Relu,
-    Recurrence::Lstm,
-    Recurrence::Gru,
-    Recurrence::GruResetBefore,
-];
+const KINDS: [Recurrence; 5] =
+    [Recurrence::Tanh, Recurrence::Relu, Recurrence::Lstm, Recurrence::Gru, Recurrence::GruResetBefore];
 
 struct Golden(NpzReader);
 

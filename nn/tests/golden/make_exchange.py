@@ -192,3 +192,12 @@ keras_file(
     ],
     floats(4, 5, 2),
 )
+keras_file(
+    "keras_gru.safetensors",
+    (5, 2),
+    [
+        keras.layers.GRU(4, reset_after=False, return_sequences=True, name="gru"),
+        both(keras.layers.GRU(3, reset_after=False, name="gru"), "gru_1"),
+    ],
+    floats(4, 5, 2),
+)
