@@ -20,7 +20,8 @@
 //!
 //! A struct of layers with a forward pass of its own is exported by running it: see [`trace()`].
 //!
-//! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again.
+//! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again,
+//! `tests/onnx_random.rs` for models drawn at random.
 
 mod gates;
 mod graph;
