@@ -1,8 +1,8 @@
 //! Export as ONNX files, opset 17, of a [`Sequential`] or any other forward pass, for runtimes of other makers.
 //!
 //! Input and output are those of the model: float32, or int64 for the ids of an embedding, `[batch, …]` with any batch,
-//! channels last. ONNX's convolutions want
-//! channels first; the graph turns images once before the first of them and back where a layer needs it, not around each.
+//! channels last. ONNX's convolutions want channels first; the graph of a `Sequential` turns images once before the first of
+//! them and back where a layer needs it, not around each.
 //!
 //! ```
 //! use cairn_nn::{Activation::Relu, Conv2d, Dense, Flatten, Sequential};
