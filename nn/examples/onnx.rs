@@ -101,7 +101,7 @@ fn models() -> Vec<(&'static str, SequentialBuilder)> {
         ("lstm_reverse_steps", sequence().add(Lstm::new(5).reverse().return_sequences(true))),
         ("lstm_bidirectional_stack", sequence().add(Lstm::new(5).layers(3).bidirectional().dropout(0.5))),
         ("gru", sequence().add(Gru::new(5)).add(Dense::new(2))),
-        ("gru_reset_before", sequence().add(Gru::reset_before(5).bidirectional()).add(Dense::new(2))),
+        ("gru_reset_before", sequence().add(Gru::reset_before(5).bidirectional().layers(2))),
         ("gru_bidirectional_steps", sequence().add(Gru::new(5).bidirectional().return_sequences(true))),
         ("gru_both_backwards", sequence().add(Gru::new(5).reverse().bidirectional().return_sequences(true))),
         ("rnn_tanh", sequence().add(Rnn::new(5).layers(2).return_sequences(true)).add(Flatten)),

@@ -151,8 +151,15 @@ fn sequences_of_keras_compute_the_same_here() {
         .add(Gru::new(3).layers(2).bidirectional())
         .add(Dense::new(2));
     check_sequences("keras_stack.safetensors", Dialect::Keras, stack);
-    let reset_before = Sequential::new([5, 2]).add(Gru::reset_before(4)).add(Dense::new(2));
-    check_sequences("keras_reset_before.safetensors", Dialect::Keras, reset_before);
+    let before = Sequential::new([5, 2])
+        .add(Gru::reset_before(4).return_sequences(true))
+        .add(Gru::reset_before(3).bidirectional());
+    check_sequences("keras_gru.safetensors", Dialect::Keras, before.clone());
+    let error = before.build(&mut rng(0)).unwrap().weights(Dialect::Torch).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "gru: no rule for values of a gru layer that resets before the product in the layout of PyTorch"
+    );
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn keras_values(layer: &Recurrent, level: usize, way: &str) -> Option<Three> {
         Recurrence::Tanh | Recurrence::Relu => ("simple_rnn", [const { Turn::Same }; 3]),
         Recurrence::Lstm => ("lstm", [const { Turn::Same }; 3]),
         Recurrence::Gru => ("gru", [Turn::SwapGates(units), Turn::SwapGates(units), Turn::SwapBiases(units)]),
-        Recurrence::GruResetBefore => ("gru", [const { Turn::SwapGates }; 3].map(|turn| turn(units))),
+        Recurrence::GruResetBefore => ("gru", std::array::from_fn(|_| Turn::SwapGates(units))),
         _ => return None,
     };
     let level = if layer.layers > 1 { format!("/{level}") } else { String::new() };
@@ -307,5 +307,11 @@ fn keras_name<'a>(spec: &Spec, value: &'a str) -> Result<&'a str> {
 }
 
 fn no_rule(spec: &Spec, library: &str) -> Error {
-    Error::Unsupported { what: format!("values of a {} layer in the layout of {library}", spec.kind()) }
+    let how = match spec {
+        Spec::Recurrent(Recurrent { kind: Recurrence::GruResetBefore, .. }) => {
+            " that resets before the product"
+        }
+        _ => "",
+    };
+    Error::Unsupported { what: format!("values of a {} layer{how} in the layout of {library}", spec.kind()) }
 }

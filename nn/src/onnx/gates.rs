@@ -2,7 +2,7 @@
 //!
 //! | | weights | gates of an LSTM | of a GRU | bias |
 //! |---|---|---|---|---|
-//! | Cairn | `[inputs, gates · units]` | i f g o | r z n | `[gates · units]`; a GRU's has a fourth block, within the reset gate |
+//! | Cairn | `[inputs, gates · units]` | i f g o | r z n | `[gates · units]`; a GRU's may have a fourth block, within the reset gate |
 //! | ONNX | `[directions, gates · units, inputs]` | i o f g | z r n | `[directions, 2 · gates · units]`: the input's, then the state's |
 
 use cairn_tensor::{Recurrence, Tensor};
@@ -57,7 +57,7 @@ pub(super) fn attributes(kind: Recurrence, units: usize, reverse: bool) -> Attri
         ("direction", Attribute::text(if reverse { "reverse" } else { "forward" })),
     ];
     match kind {
-        // The reset gate after the product.
+        // The reset gate after the product; before it is the default.
         Recurrence::Gru => attributes.push(("linear_before_reset", Attribute::Int(1))),
         Recurrence::Relu => attributes.push(("activations", Attribute::Texts(vec!["Relu"]))),
         _ => {}

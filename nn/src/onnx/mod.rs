@@ -1,8 +1,8 @@
 //! Export as ONNX files, opset 17, of a [`Sequential`] or any other forward pass, for runtimes of other makers.
 //!
 //! Input and output are those of the model: float32, or int64 for the ids of an embedding, `[batch, …]` with any batch,
-//! channels last. ONNX's convolutions want
-//! channels first; the graph turns images once before the first of them and back where a layer needs it, not around each.
+//! channels last. ONNX's convolutions want channels first; the graph of a `Sequential` turns images once before the first of
+//! them and back where a layer needs it, not around each.
 //!
 //! ```
 //! use cairn_nn::{Activation::Relu, Conv2d, Dense, Flatten, Sequential};
@@ -20,7 +20,8 @@
 //!
 //! A struct of layers with a forward pass of its own is exported by running it: see [`trace()`].
 //!
-//! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again.
+//! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again,
+//! `tests/onnx_random.rs` for models drawn at random.
 
 mod gates;
 mod graph;

@@ -193,8 +193,11 @@ keras_file(
     floats(4, 5, 2),
 )
 keras_file(
-    "keras_reset_before.safetensors",
+    "keras_gru.safetensors",
     (5, 2),
-    [keras.layers.GRU(4, reset_after=False, name="gru"), keras.layers.Dense(2, name="dense")],
+    [
+        keras.layers.GRU(4, reset_after=False, return_sequences=True, name="gru"),
+        both(keras.layers.GRU(3, reset_after=False, name="gru"), "gru_1"),
+    ],
     floats(4, 5, 2),
 )

@@ -99,8 +99,8 @@ fn open(path: &Path) -> Result<File> {
 /// The full name of a file in an archive: that of a file of this name in any folder.
 #[cfg(feature = "zip")]
 fn member(archive: &zip::ZipArchive<File>, name: &str) -> Option<String> {
-    let mut names = archive.file_names().filter_map(|full| full.ok());
-    names.find(|full| full.rsplit('/').next() == Some(name)).map(|full| full.into_owned())
+    let mut names = archive.file_names().filter_map(Result::ok);
+    names.find(|full| full.rsplit('/').next() == Some(name)).map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(feature = "zip")]

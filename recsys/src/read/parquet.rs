@@ -99,6 +99,6 @@ fn write_text(field: &Field, text: &mut String) {
     };
 }
 
-fn damaged(path: &Path, why: impl ToString) -> Error {
+fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Io { path: path.to_owned(), source: std::io::Error::other(why.to_string()) }
 }
