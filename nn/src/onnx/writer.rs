@@ -74,6 +74,7 @@ impl Writer {
         match &node.source {
             Source::Input => {
                 let name = self.input(&node.sizes);
+                self.graph.value.clone_from(&name);
                 self.names.insert(place, name);
             }
             Source::Constant(_) | Source::Repeated(_) => {}
