@@ -386,6 +386,12 @@ fn what_the_graph_does_not_show_is_refused() {
 }
 
 #[test]
+fn a_pass_that_does_nothing_gives_its_input() {
+    let nothing = trace([4], |x| Ok(x.clone())).unwrap().into_bytes();
+    assert_eq!(nothing, Sequential::new([4]).build(&mut rng(0)).unwrap().to_onnx().unwrap());
+}
+
+#[test]
 fn what_is_random_in_training_is_refused() {
     let dropout = cairn_nn::Dropout::new(0.5);
     let dropped = refused(|x| dropout.apply(x, &mut Context::train(0)));

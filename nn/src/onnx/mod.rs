@@ -25,9 +25,11 @@
 
 mod gates;
 mod graph;
+mod images;
 mod operators;
 mod proto;
 mod trace;
+mod writer;
 
 use std::path::Path;
 

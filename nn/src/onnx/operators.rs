@@ -1,65 +1,13 @@
 //! The operators that each recorded operation becomes: a table by name, then those that need more than a line.
-//!
-//! Whole layers on images and recurrences go the way of a `Sequential`'s: they are brought into the form of an [`Operation`],
-//! for which the weights must be constants.
-
-use std::collections::BTreeMap;
 
 use cairn_autograd::{Entries, Settings};
-use cairn_tensor::{Pool, Recurrence, Returns, Shape, Tensor};
+use cairn_tensor::{Recurrence, Returns, Tensor};
 
-use super::graph::Graph;
-use super::proto::{Attribute, Message};
-use super::trace::{Node, Size, Source};
-use crate::layers::{Operation, Run, Step};
-use crate::{Activation, Error, Result};
-
-/// Writes the values of a traced graph one after the other.
-pub(super) struct Writer {
-    graph: Graph,
-    /// What each value is called; constants have no name before they are used.
-    names: BTreeMap<usize, String>,
-    /// The name of the size of the batch.
-    batch: Option<String>,
-    /// The sizes of the input.
-    sizes: Vec<Size>,
-    /// How many values are written.
-    count: usize,
-}
-
-/// An operation being written, with what it is made of.
-struct Call<'a> {
-    op: &'static str,
-    operands: Vec<&'a Node>,
-    places: &'a [usize],
-    settings: &'a Settings,
-    output: &'a Node,
-}
-
-impl Call<'_> {
-    fn unsupported(&self) -> Error {
-        let what = match self.settings {
-            Settings::None => format!("`{}` in ONNX", self.op),
-            settings => format!("`{}` with {settings:?} in ONNX", self.op),
-        };
-        Error::Unsupported { what }
-    }
-
-    /// An operand that must not depend on the input.
-    fn constant(&self, i: usize) -> Result<&Tensor> {
-        match self.operands.get(i).map(|node| &node.source) {
-            Some(Source::Constant(tensor)) => Ok(tensor),
-            _ => {
-                let what = format!("`{}` with weights that depend on the input in ONNX", self.op);
-                Err(Error::Unsupported { what })
-            }
-        }
-    }
-
-    fn optional(&self, i: usize) -> Result<Option<Tensor>> {
-        if i < self.operands.len() { Ok(Some(self.constant(i)?.clone())) } else { Ok(None) }
-    }
-}
+use super::proto::Attribute;
+use super::trace::Size;
+use super::writer::{Call, Writer};
+use crate::layers::Run;
+use crate::{Activation, Result};
 
 /// Operators with the same operands and no settings.
 fn plain(op: &str) -> Option<&'static str> {
@@ -122,122 +70,8 @@ fn reduction(op: &str) -> Option<&'static str> {
 }
 
 impl Writer {
-    pub(super) fn new(item: &Shape, ids: bool) -> Self {
-        let sizes = [Size::Batch(1)].into_iter().chain(item.iter().map(|&size| Size::Fixed(size))).collect();
-        Writer { graph: Graph::new(item, ids), names: BTreeMap::new(), batch: None, sizes, count: 0 }
-    }
-
-    pub(super) fn finish(self, output: &Shape) -> Message {
-        self.graph.finish(output)
-    }
-
-    /// Writes the next value.
-    pub(super) fn add(&mut self, node: &Node, nodes: &[Node]) -> Result<()> {
-        let place = self.count;
-        self.count += 1;
-        match &node.source {
-            Source::Input => {
-                let name = self.input(&node.sizes);
-                self.names.insert(place, name);
-            }
-            Source::Constant(_) | Source::Repeated(_) => {}
-            Source::Operation { op, operands, settings, ids } => {
-                let call = Call {
-                    op,
-                    operands: operands.iter().map(|&operand| &nodes[operand]).collect(),
-                    places: operands,
-                    settings,
-                    output: node,
-                };
-                self.graph.layer = (*op).to_owned();
-                let name = self.operation(&call, ids.as_deref())?;
-                self.graph.value.clone_from(&name);
-                self.names.insert(place, name);
-            }
-        }
-        Ok(())
-    }
-
-    /// The name of an operand.
-    fn operand(&mut self, call: &Call<'_>, i: usize) -> Result<String> {
-        let place = call.places[i];
-        if let Some(name) = self.names.get(&place) {
-            return Ok(name.clone());
-        }
-        let node = call.operands[i];
-        let name = match &node.source {
-            Source::Constant(tensor) => self.graph.floats("constant", tensor),
-            Source::Repeated(tensor) => {
-                let (one, shape) = (self.graph.floats("constant", tensor), self.shape(&node.sizes));
-                self.graph.result("Expand", &[one, shape], &[])
-            }
-            Source::Input | Source::Operation { .. } => return Err(call.unsupported()),
-        };
-        self.names.insert(place, name.clone());
-        Ok(name)
-    }
-
-    fn operands(&mut self, call: &Call<'_>) -> Result<Vec<String>> {
-        (0..call.places.len()).map(|i| self.operand(call, i)).collect()
-    }
-
-    /// The input, perhaps in another shape.
-    fn input(&mut self, sizes: &[Size]) -> String {
-        if sizes == self.sizes { "input".into() } else { self.reshape("input".into(), sizes) }
-    }
-
-    /// A shape as a value.
-    fn shape(&mut self, sizes: &[Size]) -> String {
-        let fixed = |size: &Size| match size {
-            Size::Fixed(size) => Some(*size as i64),
-            Size::Batch(_) => None,
-        };
-        if let Some(all) = sizes.iter().map(fixed).collect::<Option<Vec<_>>>() {
-            return self.graph.integers("shape", &all);
-        }
-        let parts: Vec<String> = sizes.iter().map(|&size| self.size(size)).collect();
-        self.graph.result("Concat", &parts, &[("axis", Attribute::Int(0))])
-    }
-
-    fn size(&mut self, size: Size) -> String {
-        let times = match size {
-            Size::Fixed(size) => return self.graph.integers("size", &[size as i64]),
-            Size::Batch(times) => times,
-        };
-        let batch = match &self.batch {
-            Some(batch) => batch.clone(),
-            None => {
-                let shape = self.graph.result("Shape", &["input".into()], &[]);
-                let first = self.graph.integers("first", &[0]);
-                let batch = self.graph.result("Gather", &[shape, first], &[("axis", Attribute::Int(0))]);
-                self.batch.insert(batch).clone()
-            }
-        };
-        if times == 1 {
-            return batch;
-        }
-        let times = self.graph.integers("times", &[times as i64]);
-        self.graph.result("Mul", &[batch, times], &[])
-    }
-
-    fn reshape(&mut self, x: String, sizes: &[Size]) -> String {
-        let shape = match sizes.iter().filter(|size| matches!(size, Size::Batch(_))).count() {
-            // The one that is left open.
-            1 if !sizes.contains(&Size::Fixed(0)) => {
-                let open = |size: &Size| match size {
-                    Size::Fixed(size) => *size as i64,
-                    Size::Batch(_) => -1,
-                };
-                let sizes: Vec<i64> = sizes.iter().map(open).collect();
-                self.graph.integers("shape", &sizes)
-            }
-            _ => self.shape(sizes),
-        };
-        self.graph.result("Reshape", &[x, shape], &[])
-    }
-
     /// Writes an operation; the name of what it gives.
-    fn operation(&mut self, call: &Call<'_>, ids: Option<&[Size]>) -> Result<String> {
+    pub(super) fn operation(&mut self, call: &Call<'_>, ids: Option<&[Size]>) -> Result<String> {
         let op = call.op;
         if let Some(operator) = plain(op) {
             let operands = self.operands(call)?;
@@ -490,69 +324,6 @@ impl Writer {
                 self.graph.result("Concat", &parts, &[("axis", Attribute::Int(1))])
             }
         })
-    }
-
-    /// Operations on images `[batch, height, width, channels]`, turned around each.
-    fn image(&mut self, call: &Call<'_>) -> Result<String> {
-        self.graph.value = self.operand(call, 0)?;
-        let item = |shape: &Shape| -> Shape { shape.iter().skip(1).copied().collect() };
-        let (input, output) = (item(&call.operands[0].shape), item(&call.output.shape));
-        self.graph.rank = input.rank();
-        for operation in image_operations(call, &input, &output)? {
-            let (layer, input, output) = (call.op.to_owned(), input.clone(), output.clone());
-            self.graph.add(&Step { layer, operation, input, output })?;
-        }
-        self.graph.channels_last();
-        Ok(self.graph.value.clone())
-    }
-}
-
-fn image_operations(call: &Call<'_>, input: &Shape, output: &Shape) -> Result<Vec<Operation>> {
-    Ok(match call.settings {
-        Settings::Conv { window, groups, extra, .. } if call.op == "conv_transpose2d" => {
-            let (weight, bias) = (call.constant(1)?.clone(), call.optional(2)?);
-            let (window, extra, groups) = (*window, *extra, *groups);
-            vec![Operation::ConvTranspose { weight, bias, window, extra, groups }]
-        }
-        Settings::Conv { window, groups, relu, pool, .. } => {
-            let (weight, bias) = (call.constant(1)?.clone(), call.optional(2)?);
-            let mut all = vec![Operation::Conv { weight, bias, window: *window, groups: *groups }];
-            all.extend(relu.then_some(Operation::Activation(Activation::Relu)));
-            if let Some(pool) = pool {
-                all.push(pooling(call, pool, true, output)?);
-            }
-            all
-        }
-        Settings::Pool(pool) => vec![pooling(call, pool, call.op == "max_pool2d", output)?],
-        Settings::Resize(how) => {
-            let whole = (0..2).all(|axis| input[axis] > 0 && output[axis].is_multiple_of(input[axis]));
-            if !whole {
-                return Err(call.unsupported());
-            }
-            let factor = [output[0] / input[0], output[1] / input[1]];
-            vec![Operation::Enlarge { factor, how: *how }]
-        }
-        Settings::Normalize { mean, variance, epsilon } => {
-            let (scale, shift) = (call.constant(1)?.clone(), call.constant(2)?.clone());
-            let (mean, variance, epsilon) = (mean.clone(), variance.clone(), *epsilon as f32);
-            vec![Operation::Normalize { mean, variance, scale, shift, epsilon }]
-        }
-        Settings::Groups { groups, epsilon } => {
-            let (scale, shift) = (call.constant(1)?.clone(), call.constant(2)?.clone());
-            vec![Operation::GroupNorm { groups: *groups, scale, shift, epsilon: *epsilon as f32 }]
-        }
-        _ => return Err(call.unsupported()),
-    })
-}
-
-fn pooling(call: &Call<'_>, pool: &Pool, largest: bool, output: &Shape) -> Result<Operation> {
-    match (pool.as_sliding(), largest) {
-        (Some((size, window, _)), true) => Ok(Operation::MaxPool { size, window }),
-        (Some((size, window, count_padding)), false) => {
-            Ok(Operation::AvgPool { size, window, count_padding })
-        }
-        (None, false) => Ok(Operation::AdaptiveAvgPool([output[0], output[1]])),
-        (None, true) => Err(call.unsupported()),
     }
 }
 

@@ -12,7 +12,7 @@ use cairn_autograd::{Settings, Var};
 use cairn_tensor::{Shape, Tensor, rng};
 
 use super::MOST_BYTES;
-use super::operators::Writer;
+use super::writer::Writer;
 use crate::{Error, Result, codec};
 
 /// The sizes of the two batches.
