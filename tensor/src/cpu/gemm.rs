@@ -29,7 +29,7 @@ pub(crate) struct Mat<'a, T> {
 
 impl<T> Mat<'_, T> {
     /// The columns from this one on.
-    pub(crate) fn from_column(self, column: usize) -> Self {
+    pub(crate) fn beginning_at(self, column: usize) -> Self {
         Mat { offset: self.offset.wrapping_add_signed(column as isize * self.column_step), ..self }
     }
 

@@ -567,7 +567,7 @@ impl<T: Float> Chunk<'_, T> {
         if parts[1] > 0 && C::RESETS {
             // The last gate's product was of r ∘ h.
             let mut last = vec![T::ZERO; units * units];
-            let gradient = matrix(self.gates, width).from_column(C::DIRECT * units);
+            let gradient = matrix(self.gates, width).beginning_at(C::DIRECT * units);
             gemm((units, lines, units), transposed(self.kept, units), gradient, &mut last, false);
             for (to, from) in to_recurrent.chunks_exact_mut(width).zip(last.chunks_exact(units)) {
                 to[C::DIRECT * units..].copy_from_slice(from);

@@ -39,7 +39,7 @@ impl<T: Float> Panels<T> {
             for (p, panel) in data.chunks_exact_mut(depth * PANEL).enumerate() {
                 let first = p * PANEL;
                 let columns = (columns - first).min(PANEL);
-                dispatch(Pack { matrix: matrix.from_column(first), columns, panel });
+                dispatch(Pack { matrix: matrix.beginning_at(first), columns, panel });
             }
         }
         Ok(Panels { data, depth, columns })

@@ -25,7 +25,7 @@ impl<T: Float, C: Cell> Weights<T, C> {
         let width = C::GATES * units;
         let all = Mat { data: recurrent, offset: 0, row_step: width as isize, column_step: 1 };
         let direct = C::DIRECT * units;
-        Self::pack(op, units, (units, direct, all), (units, units, all.from_column(direct)))
+        Self::pack(op, units, (units, direct, all), (units, units, all.beginning_at(direct)))
     }
 
     /// Of its transpose, for products with the gradients of gates.
