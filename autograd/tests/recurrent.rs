@@ -37,7 +37,12 @@ fn case(kind: Recurrence, sizes: [usize; 4], padded: bool, masked: bool, seed: u
         let drawn = Tensor::<f64>::uniform([batch], 1.0, steps as f64 + 0.999, &mut rng).unwrap();
         Tensor::from_vec(drawn.iter().map(|x| (x as u32).min(steps as u32)).collect(), [batch]).unwrap()
     });
-    let options = RecurrentOptions { lengths, mask, ..Default::default() };
+    // Of every other sequence the first steps are padding, too.
+    let starts = lengths.as_ref().map(|lengths: &Tensor<u32>| {
+        let start = |(i, length): (usize, u32)| if i % 2 == 0 { 0 } else { length / 2 };
+        Tensor::from_vec(lengths.iter().enumerate().map(start).collect(), [batch]).unwrap()
+    });
+    let options = RecurrentOptions { lengths, starts, mask, ..Default::default() };
     Case { kind, sizes, options, values }
 }
 
@@ -57,15 +62,15 @@ fn step_by_step(case: &Case, vars: &[Var<f64>]) -> Result<Var<f64>> {
     let [batch, steps, _, units] = case.sizes;
     let mut sequences = Vec::new();
     for b in 0..batch {
-        let length = match &case.options.lengths {
-            Some(lengths) => lengths.get(&[b])? as usize,
-            None => steps,
+        let at = |list: &Option<Tensor<u32>>, or| {
+            list.as_ref().map_or(or, |list| list.get(&[b]).unwrap() as usize)
         };
+        let range = at(&case.options.starts, 0)..at(&case.options.lengths, steps);
         let mut h = vars[4].narrow(0, b, 1)?;
         let mut c = vars.get(5).map(|c| c.narrow(0, b, 1)).transpose()?;
         let zero = Var::constant(Tensor::zeros([1, units])?);
         let mut outputs = vec![zero; steps];
-        let mut order: Vec<usize> = (0..length).collect();
+        let mut order: Vec<usize> = range.collect();
         if case.options.reverse {
             order.reverse();
         }
@@ -179,11 +184,13 @@ fn padding_changes_nothing() {
             case.options.returns = Returns::StepsAndStates;
             let before = values_and_gradients(&case, Returns::StepsAndStates, layer);
             let mut other = case.clone();
-            let lengths = case.options.lengths.clone().unwrap();
+            let (lengths, starts) =
+                (case.options.lengths.clone().unwrap(), case.options.starts.clone().unwrap());
             let mut x = other.values[0].to_vec();
             for b in 0..4 {
                 let length = lengths.get(&[b]).unwrap() as usize;
                 x[b * 18 + length * 3..(b + 1) * 18].fill(f64::NAN);
+                x[b * 18..][..starts.get(&[b]).unwrap() as usize * 3].fill(f64::NAN);
             }
             other.values[0] = Tensor::from_vec(x, [4, 6, 3]).unwrap();
             let after = values_and_gradients(&other, Returns::StepsAndStates, layer);
@@ -232,6 +239,15 @@ fn bad_input_is_an_error_that_says_what() {
     assert!(lengths(vec![1, 0, 2]).contains("sequence 1 has length 0, which must be from 1 to 4"));
     assert!(lengths(vec![1, 2, 5]).contains("sequence 2 has length 5"));
     assert!(lengths(vec![1, 2]).contains("one length for each sequence"));
+    let starts = |list: Vec<u32>| {
+        let mut case = case.clone();
+        let n = list.len();
+        case.options.lengths = Some(Tensor::from_vec(vec![1, 3, 2], [3]).unwrap());
+        case.options.starts = Some(Tensor::from_vec(list, [n]).unwrap());
+        layer(&case, &vars).unwrap_err().to_string()
+    };
+    assert!(starts(vec![0, 3, 0]).contains("sequence 1 begins at step 3, which must be below its length 3"));
+    assert!(starts(vec![0]).contains("one start for each sequence"));
     let mut wrong = vars.clone();
     wrong[1] = Var::constant(Tensor::zeros([2, 11]).unwrap());
     assert!(layer(&case, &wrong).unwrap_err().to_string().contains("[2, 11]"));

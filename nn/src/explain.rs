@@ -114,7 +114,8 @@ impl Sequential {
         self.run_layers(0..end, value, cx)
     }
 
-    /// The model's output, from the output of the layer called `layer`.
+    /// The model's output, from the output of the layer called `layer`. Which steps are padding is not known here, after a
+    /// [masked](crate::Embedding::masked) embedding neither.
     ///
     /// # Errors
     /// Those of the layers after it, and [`Error::NoLayer`] when there is no such layer.

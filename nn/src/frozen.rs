@@ -13,7 +13,7 @@ use std::sync::Arc;
 use cairn_autograd::Var;
 use cairn_tensor::{Pool, Shape, Tensor};
 
-use crate::layers::{Operation, Step};
+use crate::layers::{Operation, Spans, Step};
 use crate::{Activation, Error, Result, Sequential, Value};
 
 /// A model that only answers, made by [`Sequential::frozen`].
@@ -120,15 +120,21 @@ impl Frozen {
         if input.shape().split_first().map(|(_, sample)| sample) != Some(&*shared.input) {
             return Err(self.bad_input(&input.shape().into()));
         }
-        let (mut x, stages) = match (input, &shared.stages[..]) {
-            (Value::Ids(ids), [Stage { layer, operation: Operation::Lookup(table), .. }, rest @ ..]) => {
+        let (mut x, mut spans, stages) = match (input, &shared.stages[..]) {
+            (
+                Value::Ids(ids),
+                [Stage { layer, operation: Operation::Lookup { table, mask }, .. }, rest @ ..],
+            ) => {
+                let spans = mask.map(|padding| Spans::of_ids(&ids, padding)).transpose();
                 let rows = Var::constant(table.clone()).lookup(&ids);
-                (rows.map_err(|error| Error::from(error).at(layer))?.value().clone(), rest)
+                let rows = rows.map_err(|error| Error::from(error).at(layer))?.value().clone();
+                (rows, spans.map_err(|error| error.at(layer))?, rest)
             }
-            (input, stages) => (input.floats()?.value().clone(), stages),
+            (input, stages) => (input.floats()?.value().clone(), None, stages),
         };
         for stage in stages {
-            x = stage.run(&x).map_err(|error| error.at(&stage.layer))?;
+            x = stage.run(&x, spans.as_ref()).map_err(|error| error.at(&stage.layer))?;
+            spans = spans.filter(|_| stage.operation.keeps_steps());
         }
         Ok(x)
     }
@@ -222,7 +228,7 @@ impl Scratch {
 }
 
 impl Stage {
-    fn run(&self, x: &Tensor) -> Result<Tensor> {
+    fn run(&self, x: &Tensor, spans: Option<&Spans>) -> Result<Tensor> {
         let relu = self.relu;
         Ok(match (&self.operation, &self.pool) {
             (Operation::Dense { weight, bias }, _) => x.linear(weight, bias.as_ref(), relu)?,
@@ -232,7 +238,7 @@ impl Stage {
             (Operation::Conv { weight, bias, window, groups }, None) => {
                 x.conv2d(weight, bias.as_ref(), relu, window, *groups)?
             }
-            (operation, _) => operation.apply(x)?,
+            (operation, _) => operation.apply(x, spans)?,
         })
     }
 
@@ -240,7 +246,7 @@ impl Stage {
         if let Operation::Dense { weight, bias } = &self.operation {
             return Ok(weight.linear_row(x, bias.as_ref(), self.relu, out)?);
         }
-        let y = self.run(&Tensor::from_slice(x, [1, x.len()])?)?;
+        let y = self.run(&Tensor::from_slice(x, [1, x.len()])?, None)?;
         out.iter_mut().zip(y.iter()).for_each(|(out, y)| *out = y);
         Ok(())
     }

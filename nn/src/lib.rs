@@ -86,8 +86,8 @@ pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,
     Conv2dLayer, ConvTranspose2d, ConvTranspose2dLayer, Dense, Direction, Dropout, Dropout2d, Embedding,
     EmbeddingLayer, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, GroupNormLayer, Gru, Layer, Linear,
-    Lstm, MaxPool1d, MaxPool2d, Padding, Recurrent, RecurrentLayer, Rnn, Sequences, Size2, Spec, State,
-    Upsample, Value, ZeroPad2d,
+    Lstm, MaxPool1d, MaxPool2d, Padding, Recurrent, RecurrentLayer, Rnn, Sequences, Size2, Spans, Spec,
+    State, Upsample, Value, ZeroPad2d,
 };
 pub use loss::{
     BinaryCrossentropy, CategoricalCrossentropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
 
-use crate::layers::{Layer, Plan, Spec, Value};
+use crate::layers::{Layer, Plan, Spans, Spec, Value};
 use crate::{Context, Error, Model, Module, Result, Visitor, VisitorMut};
 
 /// A stack of layers.
@@ -89,6 +89,7 @@ impl Sequential {
     /// Runs some of the layers.
     pub(crate) fn run_layers(&self, range: Range<usize>, mut value: Value, cx: &mut Context) -> Result<Var> {
         let mut layers = self.layers[range].iter().peekable();
+        let mut spans: Option<Spans> = None;
         while let Some(named) = layers.next() {
             // A convolution computes the pooling after it along with itself.
             if let (Value::Floats(x), Some(pool)) =
@@ -96,11 +97,17 @@ impl Sequential {
                 && let Some(output) = named.layer.pooled(x, pool)
             {
                 value = Value::Floats(output.map_err(|error| error.at(&named.name))?);
+                spans = None;
                 layers.next();
                 continue;
             }
-            let output = named.layer.forward(value, cx).map_err(|error| error.at(&named.name))?;
-            value = Value::Floats(output);
+            let at = |error: Error| error.at(&named.name);
+            let next = named.layer.spans(&value, spans.clone()).map_err(at)?;
+            let output = match &spans {
+                Some(spans) => named.layer.forward_spans(value, spans, cx),
+                None => named.layer.forward(value, cx),
+            };
+            (value, spans) = (Value::Floats(output.map_err(at)?), next);
         }
         value.floats()
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use cairn_nn::Activation::Relu;
+use cairn_nn::Activation::{Relu, Tanh};
 use cairn_nn::exchange::{Dialect, LoadReport, Strictness, Weights, diff};
 use cairn_nn::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, Error, Flatten, GroupNorm, Gru, Lstm,
-    MaxPool2d, Model, Module, Rnn, Sequential, SequentialBuilder, Value,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Error, Flatten, GlobalAvgPool,
+    GroupNorm, Gru, Lstm, MaxPool2d, Model, Module, Rnn, Sequential, SequentialBuilder, Value,
 };
 use cairn_tensor::{Tensor, bf16, f16, rng};
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -160,6 +160,39 @@ fn sequences_of_keras_compute_the_same_here() {
         error,
         "gru: no rule for values of a gru layer that resets before the product in the layout of PyTorch"
     );
+}
+
+#[test]
+fn masks_of_keras_pass_over_the_same_padding() {
+    let masked = || Sequential::new([6]).add(Embedding::new(10, 4).padding(0).masked());
+    let model = masked()
+        .add(Lstm::new(4).return_sequences(true))
+        .add(Dense::new(3).activation(Tanh))
+        .add(Dropout::new(0.5))
+        .add(Gru::new(3).bidirectional())
+        .add(Dense::new(2));
+    check_sequences("keras_masked.safetensors", Dialect::Keras, model.clone());
+    let mean = masked()
+        .add_named("simple_rnn", Rnn::new(3).return_sequences(true))
+        .add_named("mean", GlobalAvgPool)
+        .add(Dense::new(2));
+    check_sequences("keras_masked_mean.safetensors", Dialect::Keras, mean);
+
+    let model = model.build(&mut rng(0)).unwrap();
+    let ids = Tensor::from_vec(vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [2, 6]).unwrap();
+    for error in [
+        model.predict_batch(&ids).unwrap_err().to_string(),
+        model.frozen().unwrap().predict_batch(&ids).unwrap_err().to_string(),
+    ] {
+        assert!(
+            error.contains("embedding: ") && error.contains("sequence 1 is all padding (id 0)"),
+            "{error}"
+        );
+    }
+    let error = model.to_onnx().unwrap_err().to_string();
+    assert!(error.contains("embedding: ") && error.contains("masked"), "{error}");
+    let error = Sequential::new([6]).add(Embedding::new(10, 4).masked()).build(&mut rng(0)).unwrap_err();
+    assert!(error.to_string().contains("padding id of a masked embedding"), "{error}");
 }
 
 #[test]

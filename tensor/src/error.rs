@@ -88,6 +88,18 @@ pub enum Error {
         /// The steps of the batch.
         steps: usize,
     },
+    /// A sequence that begins where it has ended already.
+    #[error("{op}: sequence {sequence} begins at step {start}, which must be below its length {length}")]
+    BadStart {
+        /// The operation.
+        op: &'static str,
+        /// The sequence's number in the batch.
+        sequence: usize,
+        /// Its first step as given.
+        start: usize,
+        /// Its length.
+        length: usize,
+    },
     /// A maximum, minimum or the like of no values at all.
     #[error("{op}: no values to choose from along an axis of length 0, shape {shape:?}")]
     EmptyReduction {

@@ -69,6 +69,8 @@ pub struct RecurrentOptions<T: Float = f32> {
     /// Steps of each sequence, `[batch]`, from 1 to all; the rest is padding: it does not change the state, its outputs are
     /// 0, and no gradient flows there. All steps where there are none.
     pub lengths: Option<Tensor<u32>>,
+    /// The first step of each sequence, `[batch]`, below its length; what comes before is padding too. 0 where there are none.
+    pub starts: Option<Tensor<u32>>,
     /// Factors of h within the recurrent product, `[batch, units]`, the same at all steps: recurrent dropout.
     pub mask: Option<Tensor<T>>,
 }
@@ -118,7 +120,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] and [`Error::ShapeMismatch`] when the sizes do not fit together, [`Error::BadLength`] for a length
-    /// that is 0 or beyond the steps, naming the sequence.
+    /// that is 0 or beyond the steps and [`Error::BadStart`] for a start beyond the length, naming the sequence.
     pub fn recurrent(
         &self,
         kind: Recurrence,
@@ -214,6 +216,7 @@ struct Job<T: Float> {
     /// Bias, hidden, cell, mask.
     optional: [Option<Tensor<T>>; 4],
     lengths: Option<Tensor<u32>>,
+    starts: Option<Tensor<u32>>,
 }
 
 impl<T: Float> Job<T> {
@@ -256,6 +259,8 @@ impl<T: Float> Job<T> {
             like(cell, &[batch, units], state)?,
             like(options.mask.as_ref(), &[batch, units], state)?,
         ];
+        let lengths = check_lengths(options.lengths.as_ref(), batch, steps)?;
+        let starts = check_starts(options.starts.as_ref(), lengths.as_ref(), batch, steps)?;
         let geometry = Geometry {
             batch,
             steps,
@@ -273,7 +278,8 @@ impl<T: Float> Job<T> {
             geometry,
             arrays: [x.contiguous()?, weight.contiguous()?, recurrent.contiguous()?],
             optional,
-            lengths: check_lengths(options.lengths.as_ref(), batch, steps)?,
+            lengths,
+            starts,
         })
     }
 
@@ -281,8 +287,8 @@ impl<T: Float> Job<T> {
         let [x, weight, recurrent] = self.arrays.each_ref().map(|t| t.as_slice().unwrap_or_default());
         let [bias, hidden, cell, mask] =
             self.optional.each_ref().map(|t| t.as_ref().and_then(|t| t.as_slice()));
-        let lengths = self.lengths.as_ref().and_then(|t| t.as_slice());
-        Operands { x, weight, recurrent, bias, hidden, cell, lengths, mask }
+        let [lengths, starts] = [&self.lengths, &self.starts].map(|t| t.as_ref().and_then(|t| t.as_slice()));
+        Operands { x, weight, recurrent, bias, hidden, cell, lengths, starts, mask }
     }
 }
 
@@ -303,4 +309,28 @@ fn check_lengths(lengths: Option<&Tensor<u32>>, batch: usize, steps: usize) -> R
         return Err(Error::BadLength { op: OP, sequence, length, steps });
     }
     Ok(Some(lengths.contiguous()?))
+}
+
+/// One start for each sequence, each below its length.
+fn check_starts(
+    starts: Option<&Tensor<u32>>,
+    lengths: Option<&Tensor<u32>>,
+    batch: usize,
+    steps: usize,
+) -> Result<Option<Tensor<u32>>> {
+    let Some(starts) = starts else { return Ok(None) };
+    if starts.shape() != [batch] {
+        let why = "one start for each sequence of the batch";
+        return Err(Error::mismatch(OP, starts.shape(), &[batch], why));
+    }
+    for (sequence, start) in starts.iter().enumerate() {
+        let length = match lengths {
+            Some(lengths) => lengths.get(&[sequence])? as usize,
+            None => steps,
+        };
+        if start as usize >= length {
+            return Err(Error::BadStart { op: OP, sequence, start: start as usize, length });
+        }
+    }
+    Ok(Some(starts.contiguous()?))
 }

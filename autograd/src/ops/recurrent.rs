@@ -76,7 +76,7 @@ impl<T: Float> Var<T> {
             kind,
             reverse: how.reverse,
             returns: how.returns,
-            by_item: how.lengths.is_some() || how.mask.is_some(),
+            by_item: how.lengths.is_some() || how.starts.is_some() || how.mask.is_some(),
             present: [present[3], present[4], present[5]],
         }))
     }

@@ -4,7 +4,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Plan, Value};
+use super::{Layer, Plan, Spans, Value};
 use crate::{Activation, Context, Error, Init, Module, Result};
 
 /// A dense layer as a module: `x W + b`, for `x` of shape `[…, inputs]`.
@@ -153,5 +153,9 @@ impl Layer for DenseLayer {
             Some(activation) => self.linear.forward_with(&x, activation),
             None => self.linear.forward(&x),
         }
+    }
+
+    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        Ok(spans)
     }
 }

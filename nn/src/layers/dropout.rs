@@ -5,7 +5,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Plan, Value};
+use super::{Layer, Plan, Spans, Value};
 use crate::{Context, Error, Result};
 
 /// Description of dropout, and the layer itself.
@@ -56,5 +56,9 @@ impl Dropout {
 impl Layer for Dropout {
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
         self.apply(&input.floats()?, cx)
+    }
+
+    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        Ok(spans)
     }
 }

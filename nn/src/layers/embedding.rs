@@ -5,7 +5,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Plan, Value};
+use super::{Layer, Plan, Spans, Value};
 use crate::{Context, Error, Init, Module, Result};
 
 /// Description of an embedding of ids below `vocabulary` in `dim` numbers each: ids `[…]` give `[…, dim]`.
@@ -30,12 +30,13 @@ pub struct Embedding {
     dim: usize,
     init: Init,
     padding: Option<u32>,
+    masked: bool,
 }
 
 impl Embedding {
     /// An embedding of ids from 0 to below `vocabulary`.
     pub fn new(vocabulary: usize, dim: usize) -> Self {
-        Embedding { vocabulary, dim, init: Init::Uniform(0.05), padding: None }
+        Embedding { vocabulary, dim, init: Init::Uniform(0.05), padding: None, masked: false }
     }
 
     /// With other initial values.
@@ -50,6 +51,33 @@ impl Embedding {
         Embedding { padding: Some(id), ..self }
     }
 
+    /// Layers after it in a [`Sequential`](crate::Sequential) pass over the [padding](Self::padding) before and after each
+    /// sequence (Keras's `mask_zero`): recurrent layers neither change their state there nor take their last output from
+    /// there, and [`GlobalAvgPool`](crate::GlobalAvgPool) leaves it out. See [`Spans`] for which layers hand this on.
+    ///
+    /// ```
+    /// use cairn_nn::{Dense, Embedding, Lstm, Model, Sequential};
+    /// use cairn_tensor::{rng, Tensor};
+    /// let model = Sequential::new([5])
+    ///     .add(Embedding::new(100, 8).padding(0).masked())
+    ///     .add(Lstm::new(16))
+    ///     .add(Dense::new(2))
+    ///     .build(&mut rng(0))?;
+    /// let padded = [[7, 3, 9, 0, 0], [0, 0, 7, 3, 9]].concat();
+    /// let scores = model.predict_batch(&Tensor::from_vec(padded, [2, 5])?)?;
+    /// assert_eq!(scores.index(0, 0)?, scores.index(0, 1)?);
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Embedding { masked: true, ..self }
+    }
+
+    /// The id whose steps are passed over.
+    pub(super) fn mask(&self) -> Option<u32> {
+        self.padding.filter(|_| self.masked)
+    }
+
     pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
         for (what, value) in [("the vocabulary", self.vocabulary), ("the dimension", self.dim)] {
             if value == 0 {
@@ -59,6 +87,10 @@ impl Embedding {
         if let Some(id) = self.padding.filter(|&id| id as usize >= self.vocabulary) {
             let (what, must) = ("the padding id", "below the size of the vocabulary");
             return Err(Error::BadSetting { what, value: id.into(), must });
+        }
+        if self.masked && self.padding.is_none() {
+            let (what, must) = ("the padding id of a masked embedding", "given");
+            return Err(Error::BadSetting { what, value: f64::NAN, must });
         }
         let output = input.iter().copied().chain([self.dim]).collect();
         Ok(Plan { output, values: self.vocabulary.saturating_mul(self.dim) })
@@ -74,7 +106,7 @@ impl Embedding {
         if let Some(id) = self.padding {
             table.as_mut_slice()?[id as usize * self.dim..][..self.dim].fill(0.0);
         }
-        Ok(EmbeddingLayer { weight: Var::parameter(table), padding: self.padding })
+        Ok(EmbeddingLayer { weight: Var::parameter(table), padding: self.padding, mask: self.mask() })
     }
 }
 
@@ -84,6 +116,7 @@ pub struct EmbeddingLayer {
     /// `[vocabulary, dim]`
     pub weight: Var,
     padding: Option<u32>,
+    mask: Option<u32>,
 }
 
 impl EmbeddingLayer {
@@ -116,6 +149,13 @@ impl Layer for EmbeddingLayer {
                 input: x.dims().clone(),
                 why: "an embedding looks up ids (`Tensor<u32>`), these are numbers".into(),
             }),
+        }
+    }
+
+    fn spans(&self, input: &Value, _: Option<Spans>) -> Result<Option<Spans>> {
+        match (self.mask, input) {
+            (Some(padding), Value::Ids(ids)) => Spans::of_ids(ids, padding).map(Some),
+            _ => Ok(None),
         }
     }
 }

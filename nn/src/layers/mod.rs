@@ -14,6 +14,7 @@ mod operation;
 mod pool;
 mod recurrent;
 mod size;
+mod spans;
 mod spatial;
 
 use std::fmt::Debug;
@@ -32,6 +33,7 @@ pub(crate) use operation::{Operation, Run, Step, layer_steps};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, RecurrentLayer, Rnn, Sequences, State};
 pub use size::{Padding, Size2};
+pub use spans::Spans;
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 
 use crate::{Activation, Context, Error, Module, Result, Visitor, VisitorMut};
@@ -107,6 +109,25 @@ pub trait Layer: Module + Debug + Send + Sync {
     /// # Errors
     /// When the input does not fit.
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var>;
+
+    /// The output where the sequences of the batch have these spans; the same for layers that need not know.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and when the spans do not fit.
+    fn forward_spans(&self, input: Value, spans: &Spans, cx: &mut Context) -> Result<Var> {
+        let _ = spans;
+        self.forward(input, cx)
+    }
+
+    /// The spans of the sequences in the output, given the input and its spans: none from layers that end or do not have
+    /// sequences, which is the default.
+    ///
+    /// # Errors
+    /// When there is a sequence of nothing but padding.
+    fn spans(&self, input: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        let _ = (input, spans);
+        Ok(None)
+    }
 
     /// The output after pooling, from a layer that computes both faster at once.
     #[doc(hidden)]
@@ -297,6 +318,10 @@ spec_from!(
 impl Layer for Activation {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
         self.apply(&input.floats()?)
+    }
+
+    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        Ok(spans)
     }
 }
 

@@ -10,7 +10,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Plan, Value};
+use super::{Layer, Plan, Spans, Value};
 use crate::{Context, Error, Init, Module, Result, Visitor, VisitorMut};
 
 /// Description of batch normalisation, for inputs `[batch, …, channels]` of any rank.
@@ -186,6 +186,11 @@ impl Module for BatchNormLayer {
 impl Layer for BatchNormLayer {
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
         BatchNormLayer::forward(self, &input.floats()?, cx)
+    }
+
+    /// Handed on; the statistics of training are those of all steps.
+    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        Ok(spans)
     }
 }
 

@@ -16,7 +16,7 @@ use cairn_tensor::{
 
 use super::conv::{Settings, transposed_window};
 use super::size::{image, sequence};
-use super::{AvgPool2d, MaxPool2d, Recurrent, Spec};
+use super::{AvgPool2d, MaxPool2d, Recurrent, Spans, Spec};
 use crate::sequential::Named;
 use crate::{Activation, Error, Layer, Part, Result, Sequential, Visitor};
 
@@ -64,8 +64,9 @@ pub(crate) enum Operation {
     Pad([[usize; 2]; 2]),
     /// Images enlarged by whole factors.
     Enlarge { factor: [usize; 2], how: Resize },
-    /// A row of the table `[vocabulary, dim]` for each id. What it takes is ids, so it is the first of a model.
-    Lookup(Tensor),
+    /// A row of the table `[vocabulary, dim]` for each id. What it takes is ids, so it is the first of a model. The id whose
+    /// steps later operations pass over, if there is one.
+    Lookup { table: Tensor, mask: Option<u32> },
     /// One layer over all steps of `[time, inputs]`, in one direction or several side by side: every output, or the last.
     Recurrent { kind: Recurrence, runs: Vec<Run>, returns: Returns },
 }
@@ -110,7 +111,7 @@ impl Step {
             | Operation::GroupNorm { .. }
             | Operation::Pad(_)
             | Operation::Enlarge { .. }
-            | Operation::Lookup(_) => 0,
+            | Operation::Lookup { .. } => 0,
         }
     }
 }
@@ -235,7 +236,9 @@ fn operations(
         }),
         Spec::ZeroPad2d(layer) => one(Operation::Pad(layer.padding)),
         Spec::Upsample(layer) => one(Operation::Enlarge { factor: layer.factor.0, how: layer.how }),
-        Spec::Embedding(_) => one(Operation::Lookup(values.take("weight")?)),
+        Spec::Embedding(layer) => {
+            one(Operation::Lookup { table: values.take("weight")?, mask: layer.mask() })
+        }
         Spec::Recurrent(layer) => recurrent(layer, input, output, values),
     }
 }
@@ -306,8 +309,18 @@ fn avg_pool(layer: &AvgPool2d, [height, width, _]: [usize; 3]) -> Operation {
 }
 
 impl Operation {
-    /// The result for a batch.
-    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+    /// Whether each step of a sequence is worked on by itself, or the steps stay what they are.
+    pub(crate) fn keeps_steps(&self) -> bool {
+        let every_step = |returns: &Returns| *returns == Returns::Steps;
+        match self {
+            Operation::Dense { .. } | Operation::Activation(_) | Operation::Normalize { .. } => true,
+            Operation::Recurrent { returns, .. } => every_step(returns),
+            _ => false,
+        }
+    }
+
+    /// The result for a batch, of sequences with these spans if any are known.
+    pub(crate) fn apply(&self, x: &Tensor, spans: Option<&Spans>) -> Result<Tensor> {
         Ok(match self {
             Operation::Dense { weight, bias } => x.linear(weight, bias.as_ref(), false)?,
             Operation::Activation(activation) => activation.apply(&constant(x))?.value().clone(),
@@ -327,7 +340,10 @@ impl Operation {
                 x.avg_pool2d(&if *count_padding { pool.count_padding() } else { pool })?
             }
             Operation::AdaptiveAvgPool(output) => x.avg_pool2d(&Pool::adaptive(*output))?,
-            Operation::GlobalMean => places(x)?.mean(1)?,
+            Operation::GlobalMean => match (spans, x.shape()) {
+                (Some(spans), &[_, time, _]) => x.mul(&spans.shares(time)?)?.sum(1)?,
+                _ => places(x)?.mean(1)?,
+            },
             Operation::GlobalMax => places(x)?.max(1)?,
             Operation::Normalize { mean, variance, scale, shift, epsilon } => {
                 x.normalize(mean, variance, scale, shift, (*epsilon).into())?
@@ -346,12 +362,12 @@ impl Operation {
                 };
                 x.resize2d([height * factor[0], width * factor[1]], *how)?
             }
-            Operation::Lookup(_) => {
+            Operation::Lookup { .. } => {
                 let why = "an embedding looks up ids (`Tensor<u32>`), these are numbers".into();
                 return Err(Error::BadInput { input: x.dims().clone(), why });
             }
             Operation::Recurrent { kind, runs, returns } => {
-                let outputs = runs.iter().map(|run| run.apply(*kind, *returns, x));
+                let outputs = runs.iter().map(|run| run.apply(*kind, *returns, x, spans));
                 match outputs.collect::<Result<Vec<_>>>()? {
                     outputs if outputs.len() == 1 => outputs[0].clone(),
                     outputs => Tensor::cat(&outputs.iter().collect::<Vec<_>>(), -1)?,
@@ -362,7 +378,7 @@ impl Operation {
 }
 
 impl Run {
-    fn apply(&self, kind: Recurrence, returns: Returns, x: &Tensor) -> Result<Tensor> {
+    fn apply(&self, kind: Recurrence, returns: Returns, x: &Tensor, spans: Option<&Spans>) -> Result<Tensor> {
         let operands = RecurrentOperands {
             weight: &self.weight,
             recurrent_weight: &self.recurrent_weight,
@@ -370,7 +386,9 @@ impl Run {
             hidden: None,
             cell: None,
         };
-        let options = RecurrentOptions { reverse: self.reverse, returns, ..Default::default() };
+        let (lengths, starts) = (spans.map(|s| s.ends.clone()), spans.and_then(|s| s.starts.clone()));
+        let options =
+            RecurrentOptions { reverse: self.reverse, returns, lengths, starts, ..Default::default() };
         Ok(x.recurrent(kind, operands, &options)?.0)
     }
 }

@@ -5,7 +5,7 @@ use cairn_tensor::{Pool, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::size::{Padding, Size2, Sliding, batch_sides, image, sequence};
-use super::{Layer, Plan, Value};
+use super::{Layer, Plan, Spans, Value};
 use crate::{Context, Error, Result};
 
 macro_rules! sliding_pools {
@@ -213,19 +213,35 @@ macro_rules! global_pools {
             }
         }
 
-        impl Layer for $name {
-            fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-                self.apply(&input.floats()?)
-            }
-        }
     )*};
 }
 
 global_pools! {
-    /// The mean of each channel over all places of an image or sequence. Description and layer in one.
+    /// The mean of each channel over all places of an image or sequence, in a model after a
+    /// [masked](super::Embedding::masked) embedding over those that are not padding. Description and layer in one.
     GlobalAvgPool, mean;
     /// The maximum of each channel over all places of an image or sequence. Description and layer in one.
     GlobalMaxPool, max;
+}
+
+impl Layer for GlobalAvgPool {
+    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
+        self.apply(&input.floats()?)
+    }
+
+    fn forward_spans(&self, input: Value, spans: &Spans, _: &mut Context) -> Result<Var> {
+        let x = input.floats()?;
+        match x.shape() {
+            &[_, time, _] => Ok(x.mul(&Var::constant(spans.shares(time)?))?.sum(1)?),
+            other => Err(no_places(other)),
+        }
+    }
+}
+
+impl Layer for GlobalMaxPool {
+    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
+        self.apply(&input.floats()?)
+    }
 }
 
 fn no_places(input: &[usize]) -> Error {

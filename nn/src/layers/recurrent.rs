@@ -10,7 +10,7 @@ use cairn_autograd::{RecurrentVars, Var};
 use cairn_tensor::{Recurrence, RecurrentOptions, Returns, Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Dropout, Layer, Plan, Value};
+use super::{Dropout, Layer, Plan, Spans, Value};
 use crate::{Context, Error, Init, Module, Result, Visitor, VisitorMut};
 
 /// Long short-term memory: see [`Recurrent`] and, for the formulas, [`Recurrence::Lstm`].
@@ -316,17 +316,17 @@ impl RecurrentLayer {
     /// # Errors
     /// When the input does not fit, or a length is 0 or beyond the steps.
     pub fn forward_lengths(&self, x: &Var, lengths: &Tensor<u32>, cx: &mut Context) -> Result<Var> {
-        self.output(x, Some(lengths), cx)
+        self.output(x, Some(&Spans::of_lengths(lengths)), cx)
     }
 
-    fn output(&self, x: &Var, lengths: Option<&Tensor<u32>>, cx: &mut Context) -> Result<Var> {
+    fn output(&self, x: &Var, spans: Option<&Spans>, cx: &mut Context) -> Result<Var> {
         let last = if self.description.return_sequences { Returns::Steps } else { Returns::Last };
         let mut x = x.clone();
         for (i, level) in self.layers.iter().enumerate() {
             let returns = if i + 1 == self.layers.len() { last } else { Returns::Steps };
             x = self.between(i, x, cx)?;
             let run = |direction, reverse, cx: &mut Context| {
-                self.direction(direction, &x, (reverse, returns), lengths, None, cx)
+                self.direction(direction, &x, (reverse, returns), spans, None, cx)
             };
             let ahead = run(&level.forward, self.description.reverse, cx)?;
             x = match &level.backward {
@@ -349,6 +349,7 @@ impl RecurrentLayer {
             let why = format!("{expected} states are needed, {} were given", states.len());
             return Err(Error::BadInput { input: x.dims().clone(), why });
         }
+        let spans = input.lengths.map(Spans::of_lengths);
         let mut states = Vec::with_capacity(expected);
         let mut x = x.clone();
         for (i, level) in self.layers.iter().enumerate() {
@@ -360,7 +361,7 @@ impl RecurrentLayer {
                 let Some(direction) = direction else { continue };
                 let first = input.states.map(|given| &given[states.len()]);
                 let how = (reverse, Returns::StepsAndStates);
-                let all = self.direction(direction, &x, how, input.lengths, first, cx)?;
+                let all = self.direction(direction, &x, how, spans.as_ref(), first, cx)?;
                 let steps = all.shape()[1] - kind.states();
                 let state = |k: usize| all.narrow(1, steps + k, 1)?.reshape([all.shape()[0], units]);
                 let cell = (kind.states() == 2).then(|| state(1)).transpose()?;
@@ -385,7 +386,7 @@ impl RecurrentLayer {
         direction: &Direction,
         x: &Var,
         (reverse, returns): (bool, Returns),
-        lengths: Option<&Tensor<u32>>,
+        spans: Option<&Spans>,
         first: Option<&State>,
         cx: &mut Context,
     ) -> Result<Var> {
@@ -397,7 +398,8 @@ impl RecurrentLayer {
         } else {
             None
         };
-        let options = RecurrentOptions { reverse, returns, lengths: lengths.cloned(), mask };
+        let (lengths, starts) = (spans.map(|s| s.ends.clone()), spans.and_then(|s| s.starts.clone()));
+        let options = RecurrentOptions { reverse, returns, lengths, starts, mask };
         let vars = RecurrentVars {
             weight: &direction.weight,
             recurrent_weight: &direction.recurrent_weight,
@@ -428,5 +430,13 @@ impl Module for RecurrentLayer {
 impl Layer for RecurrentLayer {
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
         RecurrentLayer::forward(self, &input.floats()?, cx)
+    }
+
+    fn forward_spans(&self, input: Value, spans: &Spans, cx: &mut Context) -> Result<Var> {
+        self.output(&input.floats()?, Some(spans), cx)
+    }
+
+    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
+        Ok(spans.filter(|_| self.description.return_sequences))
     }
 }

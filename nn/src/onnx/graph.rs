@@ -180,7 +180,11 @@ impl Graph {
             }
             Operation::Pad(padding) => self.pad(padding),
             Operation::Enlarge { factor, how } => self.enlarge(*factor, *how)?,
-            Operation::Lookup(table) => {
+            Operation::Lookup { mask: Some(_), .. } => {
+                let what = "ONNX of an embedding whose padding later layers pass over (`masked`)".into();
+                return Err(crate::Error::Unsupported { what });
+            }
+            Operation::Lookup { table, mask: None } => {
                 let (table, ids) = (self.floats("table", table), self.value.clone());
                 self.value = self.result("Gather", &[table, ids], &[("axis", Attribute::Int(0))]);
             }

@@ -61,7 +61,7 @@ impl Sequential {
             return Err(Error::Unsupported { what: format!("ONNX files of {values} bytes of values") });
         }
         let steps = self.steps()?;
-        let ids = matches!(steps.first(), Some(Step { operation: Operation::Lookup(_), .. }));
+        let ids = matches!(steps.first(), Some(Step { operation: Operation::Lookup { .. }, .. }));
         let mut graph = graph::Graph::new(self.input_shape(), ids);
         for step in steps {
             graph.add(&step).map_err(|error| error.at(&step.layer))?;

@@ -201,3 +201,28 @@ keras_file(
     ],
     floats(4, 5, 2),
 )
+padded = np.array([[3, 7, 2, 9, 4, 1], [5, 6, 0, 0, 0, 0], [0, 0, 0, 8, 2, 5], [0, 4, 3, 6, 0, 0]])
+masked = lambda: keras.layers.Embedding(10, 4, mask_zero=True, name="embedding")
+keras_file(
+    "keras_masked.safetensors",
+    (6,),
+    [
+        masked(),
+        keras.layers.LSTM(4, return_sequences=True, name="lstm"),
+        keras.layers.Dense(3, activation="tanh", name="dense"),
+        both(keras.layers.GRU(3, name="gru"), "gru"),
+        keras.layers.Dense(2, name="dense_1"),
+    ],
+    padded,
+)
+keras_file(
+    "keras_masked_mean.safetensors",
+    (6,),
+    [
+        masked(),
+        keras.layers.SimpleRNN(3, return_sequences=True, name="simple_rnn"),
+        keras.layers.GlobalAveragePooling1D(name="mean"),
+        keras.layers.Dense(2, name="dense"),
+    ],
+    padded,
+)

@@ -15,13 +15,15 @@
 //!
 //! Arrays are batch-major, `[batch, time, …]`: a chunk is a run of memory, and the large products need no copies.
 //!
-//! Beyond its length a sequence keeps its state, its outputs are zero, and no gradient goes into or comes out of its
-//! padding, whatever stands there. Running in reverse starts at the last step within the length. A chunk's steps are those
-//! of its longest sequence.
+//! Beyond its length, and before its start, a sequence keeps its state, its outputs are zero, and no gradient goes into or
+//! comes out of its padding, whatever stands there. Running in reverse starts at the last step within the length. A chunk's
+//! steps are those of its longest sequence.
 
 mod cells;
 mod product;
 mod weights;
+
+use std::ops::Range;
 
 use cells::{Backward, Cell, Forward, Gru, GruResetBefore, Lstm, Relu, Reset, ResetBackward, Tanh};
 use product::padded;
@@ -99,8 +101,36 @@ pub(crate) struct Operands<'a, T> {
     pub(crate) cell: Option<&'a [T]>,
     /// Steps of each sequence; all where there are none.
     pub(crate) lengths: Option<&'a [u32]>,
+    /// First step of each sequence; 0 where there are none.
+    pub(crate) starts: Option<&'a [u32]>,
     /// Factors of h in the recurrent product, `[batch, units]`.
     pub(crate) mask: Option<&'a [T]>,
+}
+
+impl<T> Operands<'_, T> {
+    /// Whether there is padding.
+    fn is_padded(&self) -> bool {
+        self.lengths.is_some() || self.starts.is_some()
+    }
+
+    /// The steps of a sequence, of `steps` with its padding.
+    #[inline(always)]
+    fn range(&self, sequence: usize, steps: usize) -> Range<usize> {
+        let at = |list: Option<&[u32]>, or| list.map_or(or, |list| list[sequence] as usize);
+        at(self.starts, 0)..at(self.lengths, steps)
+    }
+
+    /// Whether a step is one of a sequence's, not padding.
+    #[inline(always)]
+    fn is_within(&self, sequence: usize, step: usize) -> bool {
+        self.range(sequence, usize::MAX).contains(&step)
+    }
+
+    /// Steps of the longest of a chunk's sequences.
+    fn longest(&self, first: usize, count: usize, steps: usize) -> usize {
+        let longest = self.lengths.and_then(|lengths| lengths[first..][..count].iter().max());
+        longest.map_or(steps, |&longest| longest as usize)
+    }
 }
 
 /// What the forward pass leaves for the way back.
@@ -292,7 +322,7 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
             _ => &[],
         };
         let output = g.output();
-        let longest = longest(operands.lengths, first, count, steps);
+        let longest = operands.longest(first, count, steps);
         for i in 0..steps {
             let t = g.step(i);
             if t >= longest {
@@ -341,7 +371,7 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
                 if C::RESETS { (&*of_reset, padded(units)) } else { (&*product, row_of_product) };
             for r in 0..count {
                 let at = r * steps + t;
-                let within = is_within(operands.lengths, first + r, t);
+                let within = operands.is_within(first + r, t);
                 if within {
                     kind.forward::<T, S>(Forward {
                         gates: row_mut(gates, at, width),
@@ -381,18 +411,6 @@ fn start<T: Float>(given: Option<&[T]>, first: usize, units: usize, state: &mut 
     }
 }
 
-/// Steps of the longest of a chunk's sequences.
-fn longest(lengths: Option<&[u32]>, first: usize, count: usize, steps: usize) -> usize {
-    let longest = lengths.and_then(|lengths| lengths[first..][..count].iter().max());
-    longest.map_or(steps, |&longest| longest as usize)
-}
-
-/// Whether a step is within the length of a sequence.
-#[inline(always)]
-fn is_within(lengths: Option<&[u32]>, sequence: usize, step: usize) -> bool {
-    lengths.is_none_or(|lengths| step < lengths[sequence] as usize)
-}
-
 fn backward_as<T: Float, C: Cell>(
     cell: C,
     g: &Geometry,
@@ -419,7 +437,7 @@ fn backward_as<T: Float, C: Cell>(
     // the padding; the product.
     let apart = if C::APART { g.steps * width } else { 0 };
     let masked = if operands.mask.is_some() { g.steps * units } else { 0 };
-    let cleaned = if operands.lengths.is_some() && parts[0] > 0 { lines } else { 0 };
+    let cleaned = if operands.is_padded() && parts[0] > 0 { lines } else { 0 };
     let scratch_row = g.steps * width + apart + masked + cleaned + padded(units);
     let mut scratch = Buffer::dirty(op, chunks * rows * scratch_row)?;
     let mut states = Buffer::dirty(op, 2 * chunks * rows * units)?;
@@ -500,7 +518,7 @@ fn add_chunks<T: Float>(sums: &[T], stride: usize, at: usize, out: &mut [T]) {
     });
 }
 
-/// x of the sequences `first ..` of a chunk; where there are lengths, a copy with zeros in the padding, since zero times
+/// x of the sequences `first ..` of a chunk; where there is padding, a copy with zeros in the padding, since zero times
 /// what stands there could be NaN.
 fn padding_cleared<'a, T: Float>(
     g: &Geometry,
@@ -510,11 +528,14 @@ fn padding_cleared<'a, T: Float>(
 ) -> &'a [T] {
     let line = g.steps * g.inputs;
     let x = &operands.x[first * line..][..count * line];
-    let Some(lengths) = operands.lengths.filter(|_| !copy.is_empty()) else { return x };
+    if copy.is_empty() {
+        return x;
+    }
+    copy.fill(T::ZERO);
     for (r, (to, from)) in copy.chunks_exact_mut(line).zip(x.chunks_exact(line)).enumerate() {
-        let (kept, padding) = to.split_at_mut(lengths[first + r] as usize * g.inputs);
-        kept.copy_from_slice(&from[..kept.len()]);
-        padding.fill(T::ZERO);
+        let steps = operands.range(first + r, g.steps);
+        let numbers = steps.start * g.inputs..steps.end * g.inputs;
+        to[numbers.clone()].copy_from_slice(&from[numbers]);
     }
     copy
 }
@@ -648,7 +669,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
                 }
             }
         }
-        let longest = longest(operands.lengths, first, count, steps);
+        let longest = operands.longest(first, count, steps);
         for i in (0..steps).rev() {
             let t = g.step(i);
             if t >= longest {
@@ -662,7 +683,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             }
             for r in 0..count {
                 let at = r * steps + t;
-                if !is_within(operands.lengths, first + r, t) {
+                if !operands.is_within(first + r, t) {
                     row_mut(input, at, width).fill(T::ZERO);
                     if C::APART {
                         row_mut(separate, at, width).fill(T::ZERO);
@@ -687,7 +708,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             if let Some(weights) = weights.of_reset.as_ref().filter(|_| width > 0) {
                 let last = &input[t * width + C::DIRECT * units..];
                 weights.product::<S>(last, steps * width, count, &[], product);
-                for r in (0..count).filter(|r| is_within(operands.lengths, first + r, t)) {
+                for r in (0..count).filter(|r| operands.is_within(first + r, t)) {
                     let at = r * steps + t;
                     kind.reset_backward::<T, S>(ResetBackward {
                         gates: row(gates, at, width),
@@ -705,7 +726,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             let from = if C::APART { &*separate } else { &*input };
             weights.of_hidden.product::<S>(&from[t * width..], steps * width, count, &[], product);
             for r in 0..count {
-                if !is_within(operands.lengths, first + r, t) {
+                if !operands.is_within(first + r, t) {
                     continue;
                 }
                 let hidden = row_mut(hidden, r, units);
