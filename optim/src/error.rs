@@ -12,7 +12,7 @@ pub enum Error {
     /// The model failed; the message names the layer.
     #[error(transparent)]
     Model(#[from] cairn_nn::Error),
-    /// The data failed; the message names the file or sample. In a box, for an error that fits a cache line or two.
+    /// The data failed; the message names the file or sample. Boxed, so that errors stay small.
     #[error(transparent)]
     Data(Box<cairn_datasets::Error>),
     /// The loss is NaN or infinite, so that a further step would destroy the model.
