@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
         variable: None,
     },
     Step { arguments: &["test", "-p", "cairn-nn", "--all-features"], variable: None },
+    Step { arguments: &["test", "-p", "cairn-datasets", "--all-features"], variable: None },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
 ];
 
