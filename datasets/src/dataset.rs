@@ -125,8 +125,8 @@ pub trait Dataset {
     }
 
     /// Divides the samples at random into `folds` parts, equal in size up to one sample, and gives each part in turn
-    /// beside all the others: pairs of (others, part), for [cross-validation](https://en.wikipedia.org/wiki/Cross-validation_(statistics)).
-    /// The same seed gives the same division. To keep using the whole, call it on a reference.
+    /// beside all the others: pairs of (others, part), for cross-validation. The same seed gives the same division. To keep
+    /// using the whole, call it on a reference.
     ///
     /// ```
     /// use cairn_datasets::{synthetic, Dataset};

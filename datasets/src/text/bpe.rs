@@ -1,9 +1,9 @@
 //! Byte-pair encoding: pieces of words learnt from texts, from single bytes up to whole words (Sennrich et al. 2016), over
 //! bytes as in GPT-2 (Radford et al. 2019), so that every text has an encoding and decodes to itself.
 //!
-//! The `tokenizers` crate does the work, and its JSON is the file format, which other programs read and write. What is ours is
-//! the shape that vocabularies have here: the same names for limits and special tokens, the same numbers for padding and
-//! unknown, and errors of this crate.
+//! The `tokenizers` crate does the work, and its JSON is the file format, which other programs read and write. What is ours
+//! is the shape that vocabularies have here: the same names for limits and special tokens, the same numbers for padding
+//! and unknown, and errors of this crate.
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -11,8 +11,9 @@ use crate::Result;
 /// r = m̂ / (sqrt(v̂) + ε) + decay · p, p ← p - rate · |p| / |r| · r, norms being those of the whole parameter.
 ///
 /// The norms have to be known before the first element moves, so a step is two passes over memory, the fewest there can be:
-/// one brings the moments up to date and sums the squares, the next computes the ratios again and moves the weights. Of a gradient for some
-/// rows, the rows together count as the layer. Defaults: rate 0.001, β 0.9 and 0.999, ε 1e-6, no weight decay.
+/// one brings the moments up to date and sums the squares, the next computes the ratios again and moves the weights. Of a
+/// gradient for some rows, the rows together count as the layer. Defaults: rate 0.001, β 0.9 and 0.999, ε 1e-6, no weight
+/// decay.
 #[derive(Debug, Clone)]
 pub struct Lamb {
     common: Common,
