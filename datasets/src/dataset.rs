@@ -123,6 +123,43 @@ pub trait Dataset {
             Subset { data: self, indices: second.into() },
         ))
     }
+
+    /// Divides the samples at random into `folds` parts, equal in size up to one sample, and gives each part in turn
+    /// beside all the others: pairs of (others, part), for cross-validation. The same seed gives the same division. To keep
+    /// using the whole, call it on a reference.
+    ///
+    /// ```
+    /// use cairn_datasets::{synthetic, Dataset};
+    /// let digits = synthetic::digits(10, 7)?;
+    /// let sizes: Vec<_> = (&digits).folds(3, 1)?.iter().map(|(train, test)| (train.len(), test.len())).collect();
+    /// assert_eq!(sizes, [(6, 4), (7, 3), (7, 3)]);
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for fewer than 2 folds, or more than there are samples.
+    fn folds(self, folds: usize, seed: u64) -> Result<Vec<(Subset<Self>, Subset<Self>)>>
+    where
+        Self: Sized + Clone,
+    {
+        let len = self.len();
+        if folds < 2 || folds > len {
+            let message =
+                format!("the number of folds must be from 2 to that of samples, {len}, not {folds}");
+            return Err(Error::argument("folds", message));
+        }
+        let mut order: Vec<usize> = (0..len).collect();
+        sampling::shuffle(&mut order, &mut sampling::stream(seed, 0));
+        let pairs = (0..folds).map(|fold| {
+            // The first parts hold the samples that are left over.
+            let start = |fold: usize| fold * (len / folds) + fold.min(len % folds);
+            let (first, last) = (start(fold), start(fold + 1));
+            let others: Vec<usize> = [&order[..first], &order[last..]].concat();
+            let subset = |indices: &[usize]| Subset { data: self.clone(), indices: indices.into() };
+            (subset(&others), subset(&order[first..last]))
+        });
+        Ok(pairs.collect())
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for &D {

@@ -1,8 +1,8 @@
 //! Reading files as they come: compressed by gzip or xz or not at all, told apart by their first bytes rather than their
-//! names.
+//! names. And writing them in one step.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -82,4 +82,18 @@ pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String> {
         let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
         Error::line(path, line, "not UTF-8")
     })
+}
+
+/// Writes a text file in one step: whenever the program ends there is either the old file or the new one.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(Error::io("move into place", path))
 }

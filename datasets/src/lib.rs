@@ -32,7 +32,8 @@
 //! # Features
 //! `download` (on by default): fetch what is missing from the publishers, over HTTPS with rustls. Without it nothing here
 //! touches the network and the dependencies shrink to readers. `xz` (on by default): read files compressed by xz.
-//! `image-folder`: read folders of PNG and JPEG files through the `image` crate.
+//! `image-folder`: read folders of PNG and JPEG files through the `image` crate. `bpe`: byte-pair encoding
+//! (`text::Bpe`) through the `tokenizers` crate.
 
 #![forbid(unsafe_code)]
 

@@ -161,4 +161,27 @@ proptest! {
             }
         }
     }
+
+    /// Each sample is held out once, and each time the others are all of the rest.
+    #[test]
+    fn folds_divide_the_samples(len in 2usize..60, folds in 0usize..70, seed in any::<u64>()) {
+        let data = counting(len);
+        let Ok(pairs) = (&data).folds(folds, seed) else {
+            prop_assert!(folds < 2 || folds > len);
+            return Ok(());
+        };
+        prop_assert_eq!(pairs.len(), folds);
+        let mut held_out = Vec::new();
+        for (train, test) in &pairs {
+            prop_assert!(test.len() == len / folds || test.len() == len.div_ceil(folds));
+            let mut all = [train.indices(), test.indices()].concat();
+            all.sort_unstable();
+            prop_assert!(all.into_iter().eq(0..len));
+            held_out.extend_from_slice(test.indices());
+        }
+        held_out.sort_unstable();
+        prop_assert!(held_out.into_iter().eq(0..len));
+        let again = (&data).folds(folds, seed).unwrap();
+        prop_assert!(pairs.iter().zip(&again).all(|(a, b)| a.1.indices() == b.1.indices()));
+    }
 }

@@ -3,7 +3,7 @@
 use cairn_autograd::Var;
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Module, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Optimizer, Sgd, Trainer};
+use cairn_optim::{Accuracy, Adam, Fit, Lamb, Optimizer, Sgd, Trainer};
 use cairn_tensor::{Tensor, rng};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -17,10 +17,11 @@ struct Parameters {
 fn steps(c: &mut Criterion) {
     let tensor = |shape: [usize; 2]| Var::parameter(Tensor::normal(shape, 0.0, 1.0, &mut rng(0)).unwrap());
     let mut model = Parameters { table: tensor([10_000, 128]), weight: tensor([256, 192]) };
-    let optimizers: [(&str, Box<dyn Optimizer>); 3] = [
+    let optimizers: [(&str, Box<dyn Optimizer>); 4] = [
         ("sgd_step", Box::new(Sgd::new(1e-3))),
         ("momentum_step", Box::new(Sgd::new(1e-3).momentum(0.9))),
         ("adam_step", Box::new(Adam::default())),
+        ("lamb_step", Box::new(Lamb::default())),
     ];
     for (name, mut optimizer) in optimizers {
         let loss = model.table.sum(..).unwrap().add(&model.weight.sum(..).unwrap()).unwrap();

@@ -1,11 +1,13 @@
 //! Word vectors from a text file, a sentence a line, or from Penn Treebank text.
 //!
-//! `cargo run --release -p cairn-optim --example word_vectors -- [--cbow] [FILE] [WORD…]`
+//! `cargo run --release -p cairn-optim --example word_vectors -- [--cbow] [FILE or FOLDER] [WORD…]`
 //!
-//! Without a file it reads the Penn Treebank if it is there (`cargo xtask download penn-treebank` fetches it), and sentences
-//! of a small grammar otherwise; `--cbow` trains by CBOW instead of skip-gram. If the tests of word vectors are there
-//! (`cargo xtask download word-tests`), the vectors are held against them.
+//! Without a file it reads the Penn Treebank from the folder, `CAIRN_DATA_DIR` or the user's cache, if it is there
+//! (`cargo xtask download penn-treebank` fetches it), and sentences of a small grammar otherwise; `--cbow` trains by CBOW
+//! instead of skip-gram. If the tests of word vectors are there (`cargo xtask download word-tests`), the vectors are held
+//! against them.
 
+use std::path::Path;
 use std::time::Instant;
 
 use cairn_datasets::text::{Tokenizer, WhitespaceTokenizer, WordTokenizer};
@@ -15,14 +17,17 @@ use cairn_optim::word2vec::{AnalogyScore, Word2Vec};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (flags, arguments): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let dir = DataDir::default();
-    let text = match arguments.first() {
+    let (folder, file) = match arguments.first().map(Path::new) {
+        Some(path) if path.is_dir() => (Some(path), None),
+        file => (None, file),
+    };
+    let dir = DataDir::resolve(folder);
+    let text = match file {
         Some(file) => std::fs::read_to_string(file)?,
         None if dir.has(&registry::PENN_TREEBANK) => penn_treebank::load(&dir)?.train,
         None => synthetic::text(20_000, 1),
     };
-    let tokenizer: &dyn Tokenizer =
-        if arguments.is_empty() { &WhitespaceTokenizer } else { &WordTokenizer::new() };
+    let tokenizer: &dyn Tokenizer = if file.is_none() { &WhitespaceTokenizer } else { &WordTokenizer::new() };
     let settings =
         if flags.iter().any(|flag| flag == "--cbow") { Word2Vec::cbow() } else { Word2Vec::skip_gram() };
 

@@ -1,4 +1,8 @@
 //! Gradients of several batches as one: steps for more samples than memory holds at a time.
+//!
+//! There is no scaling of the loss. It is for gradients in half precision, which vanish below 6e-8; here half precision is
+//! for storage, losses and gradients are always `f32`, which reaches down to 1e-38. Sums of batches are weighted by their
+//! samples, so a loss need not be divided by the number of batches either, as it has to be in a loop around PyTorch.
 
 use cairn_autograd::Gradients;
 use cairn_nn::Module;

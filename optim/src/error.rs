@@ -12,9 +12,9 @@ pub enum Error {
     /// The model failed; the message names the layer.
     #[error(transparent)]
     Model(#[from] cairn_nn::Error),
-    /// The data failed; the message names the file or sample.
+    /// The data failed; the message names the file or sample. Boxed, so that errors stay small.
     #[error(transparent)]
-    Data(#[from] cairn_datasets::Error),
+    Data(Box<cairn_datasets::Error>),
     /// The loss is NaN or infinite, so that a further step would destroy the model.
     #[error("the loss is {loss} in epoch {epoch}, step {step}; the model is as before this step. {hint}")]
     NonFiniteLoss {
@@ -33,6 +33,9 @@ pub enum Error {
         /// Their paths.
         paths: Vec<String>,
     },
+    /// Gradients alone, for an optimiser that needs the loss in several places.
+    #[error("{0} needs the loss in several places, not gradients in one: give it the loss, or use `Trainer`")]
+    NeedsLoss(&'static str),
     /// An optimiser that has state for one model was given another.
     #[error("the optimiser's state is of another model: {0}")]
     OtherModel(String),
@@ -78,6 +81,12 @@ impl Error {
 
     pub(crate) fn bad_file(path: &Path, why: String) -> Self {
         Error::Model(cairn_nn::Error::BadFile { path: path.to_owned(), why })
+    }
+}
+
+impl From<cairn_datasets::Error> for Error {
+    fn from(error: cairn_datasets::Error) -> Self {
+        Error::Data(Box::new(error))
     }
 }
 

@@ -48,10 +48,11 @@ pub use metrics::{
     edit_distance, spearman,
 };
 pub use optimizers::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Objective, Optimizer, RAdam,
+    RmsProp, Sgd,
 };
 pub use state::State;
 pub use trainer::{
-    Batch, Callback, Control, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History, ModelCheckpoint,
-    ReduceOnPlateau, TensorBoard, Trainer,
+    Batch, Callback, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History,
+    ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,
 };

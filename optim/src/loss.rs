@@ -215,7 +215,7 @@ impl<Y> Accumulator<Weighted<Y>> for OfTargets<Y> {
         self.0.value()
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> Result<State> {
         self.0.state()
     }
 

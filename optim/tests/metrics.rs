@@ -33,7 +33,7 @@ fn value<Y: Element>(metric: &dyn Metric<Tensor<Y>>, prediction: &Tensor, target
         accumulator.update(&part, &target.narrow(0, at, size).unwrap()).unwrap();
         at += size;
         let mut resumed = metric.start();
-        resumed.load_state(&accumulator.state()).unwrap();
+        resumed.load_state(&accumulator.state().unwrap()).unwrap();
         accumulator = resumed;
     }
     assert_eq!(at, target.shape()[0]);

@@ -198,6 +198,19 @@ fn files_give_the_same_bits_back() {
     assert!(matches!(WordVectors::load_text(dir.path().join("none")), Err(Error::Data(_))));
 }
 
+/// gensim 4 read these very bytes to the same words and values; see `golden/word2vec.py`.
+#[test]
+fn files_are_written_as_gensim_has_read_them() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let vectors = WordVectors::load_binary(golden.join("word2vec.bin")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    vectors.save_text(dir.path().join("word2vec_cairn.txt")).unwrap();
+    vectors.save_binary(dir.path().join("word2vec_cairn.bin")).unwrap();
+    for name in ["word2vec_cairn.txt", "word2vec_cairn.bin"] {
+        assert_eq!(fs::read(dir.path().join(name)).unwrap(), fs::read(golden.join(name)).unwrap(), "{name}");
+    }
+}
+
 /// Written by gensim 4's `KeyedVectors.save_word2vec_format`; see `golden/word2vec.py`.
 #[test]
 fn files_of_gensim_are_read() {

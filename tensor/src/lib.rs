@@ -35,7 +35,7 @@
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
-//! | training | `update` `update_rows` by a [`Rule`] |
+//! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
 //!
@@ -116,6 +116,6 @@ pub use resize::Resize;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;
-pub use update::Rule;
+pub use update::{Rule, SummingRule};
 pub use window::Window;
 pub use word2vec::{NegativeSampling, SamplingPlan};

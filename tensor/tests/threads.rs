@@ -1,6 +1,6 @@
 //! The same bits from any number of threads, for everything that runs in parallel.
 
-use cairn_tensor::{Isa, Pool, Resize, Rule, Tensor, Window, rng};
+use cairn_tensor::{Isa, Pool, Resize, Rule, SummingRule, Tensor, Window, rng};
 
 /// Runs `f` in pools of 1, 2 and 3 threads; what it returns must not differ in a bit.
 #[track_caller]
@@ -147,13 +147,23 @@ impl Rule<f32, 1> for Decay {
     }
 }
 
+impl SummingRule<f32, 1, 1> for Decay {
+    #[inline(always)]
+    fn update<S: Isa>(self, parameter: &mut f32, gradient: f32, [mean]: [&mut f32; 1]) -> [f32; 1] {
+        Rule::update::<S>(self, parameter, gradient, [mean]);
+        [*parameter]
+    }
+}
+
 #[test]
 fn updates() {
     let (p, g) = (normal([400_003], 1), normal([400_003], 2));
     same_bits("update", || {
         let (mut p, mut mean) = (p.clone(), Tensor::zeros(p.dims()).unwrap());
         p.update(&g, [&mut mean], Decay).unwrap();
-        [bits(&p), bits(&mean)].concat()
+        let [sum]: [f64; 1] = p.update_summing(&g, [&mut mean], Decay).unwrap();
+        let sum = [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32];
+        [&bits(&p)[..], &bits(&mean), &sum].concat()
     });
 }
 

@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
         arguments: &["test", "-p", "cairn-recsys", "--all-features", "--test", "parquet"],
         variable: None,
     },
+    Step { arguments: &["test", "-p", "cairn-datasets", "--all-features"], variable: None },
     Step { arguments: &["xtask", "e2e", "--quick"], variable: None },
 ];
 

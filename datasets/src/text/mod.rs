@@ -13,12 +13,16 @@
 //! # Ok::<(), cairn_datasets::Error>(())
 //! ```
 
+#[cfg(feature = "bpe")]
+mod bpe;
 mod padding;
 mod sequences;
 mod tokenize;
 mod vocabulary;
 mod windows;
 
+#[cfg(feature = "bpe")]
+pub use bpe::{Bpe, BpeBuilder};
 pub use padding::{Padded, Padding, Side, pad};
 pub use sequences::SequenceDataset;
 pub use tokenize::{CharTokenizer, Tokenizer, WhitespaceTokenizer, WordTokenizer};

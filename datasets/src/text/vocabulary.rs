@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use super::Tokenizer;
@@ -134,16 +132,7 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
-        let write = || {
-            let mut file = fs::File::create(&temporary)?;
-            file.write_all(self.to_text().as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(Error::io("write", &temporary))?;
-        fs::rename(&temporary, path).map_err(Error::io("move into place", path))
+        files::write_text(path, &self.to_text())
     }
 
     /// Reads what [`save`](Self::save) wrote.

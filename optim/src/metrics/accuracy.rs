@@ -70,8 +70,8 @@ impl Accumulator<Tensor<u32>> for Hits {
         self.share.value()
     }
 
-    fn state(&self) -> State {
-        self.share.state("accuracy")
+    fn state(&self) -> Result<State> {
+        Ok(self.share.state("accuracy"))
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
@@ -129,8 +129,8 @@ impl Accumulator<Tensor<u32>> for Among {
         self.share.value()
     }
 
-    fn state(&self) -> State {
-        self.share.state("top_k")
+    fn state(&self) -> Result<State> {
+        Ok(self.share.state("top_k"))
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {

@@ -182,10 +182,10 @@ impl Accumulator<Tensor<u32>> for ByClass {
         self.matrix.as_ref().map_or(f64::NAN, |matrix| matrix.average(self.average, self.of))
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> Result<State> {
         let counts = self.matrix.iter().flat_map(|matrix| &matrix.counts).enumerate();
         let numbers = counts.map(|(i, &count)| (i.to_string(), count as f64)).collect();
-        State { numbers, ..State::new("classes") }
+        Ok(State { numbers, ..State::new("classes") })
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {

@@ -89,8 +89,8 @@ impl Accumulator<Tensor<u32>> for Surprise {
         if self.exponential { self.mean.value().exp() } else { self.mean.value() }
     }
 
-    fn state(&self) -> State {
-        self.mean.state("log_loss")
+    fn state(&self) -> Result<State> {
+        Ok(self.mean.state("log_loss"))
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {

@@ -46,8 +46,11 @@ pub trait Accumulator<Y> {
 
     /// What was taken in so far, for a checkpoint in the middle of a pass. Nothing unless written: a pass that is resumed
     /// then reports on the batches since.
-    fn state(&self) -> State {
-        State::default()
+    ///
+    /// # Errors
+    /// When memory runs out.
+    fn state(&self) -> Result<State> {
+        Ok(State::default())
     }
 
     /// Goes on from what [`state`](Self::state) gave.

@@ -99,9 +99,8 @@ impl Accumulator<Tensor> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> State {
-        // Two columns fit memory where the samples did.
-        self.state().unwrap_or_default()
+    fn state(&self) -> Result<State> {
+        self.state()
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
@@ -124,8 +123,8 @@ impl Accumulator<Tensor<u32>> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> State {
-        self.state().unwrap_or_default()
+    fn state(&self) -> Result<State> {
+        self.state()
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {

@@ -52,8 +52,8 @@ impl Accumulator<Tensor> for MeanOf {
         self.mean.value()
     }
 
-    fn state(&self) -> State {
-        self.mean.state(self.name)
+    fn state(&self) -> Result<State> {
+        Ok(self.mean.state(self.name))
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {
@@ -133,7 +133,7 @@ impl Accumulator<Tensor> for Columns {
         self.columns.iter().map(Column::value).sum::<f64>() / self.columns.len() as f64
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> Result<State> {
         let mut state = State::new("r2").with("rows", self.rows as f64);
         for (i, column) in self.columns.iter().enumerate() {
             state = state
@@ -141,7 +141,7 @@ impl Accumulator<Tensor> for Columns {
                 .with(&format!("{i}.deviations"), column.deviations)
                 .with(&format!("{i}.errors"), column.errors);
         }
-        state
+        Ok(state)
     }
 
     fn load_state(&mut self, state: &State) -> Result<()> {

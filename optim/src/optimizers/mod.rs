@@ -21,6 +21,7 @@ mod lbfgs;
 mod lion;
 mod moments;
 mod nadam;
+mod objective;
 mod radam;
 mod rmsprop;
 mod sgd;
@@ -35,6 +36,7 @@ pub use lamb::Lamb;
 pub use lbfgs::Lbfgs;
 pub use lion::Lion;
 pub use nadam::NAdam;
+pub use objective::Objective;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
@@ -54,6 +56,22 @@ pub trait Optimizer {
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps;
     /// [`Error::NoSuchParameter`](crate::Error::NoSuchParameter) for a group that no parameter belongs to.
     fn step(&mut self, model: &mut dyn Module, gradients: &Gradients) -> Result<()>;
+
+    /// As [`step`](Self::step), given the loss itself: asks for the gradients and makes a step by them, unless the
+    /// optimiser [evaluates again](Self::evaluates_again) on its way. [`Trainer`](crate::Trainer) makes its steps so.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and those of the loss.
+    fn step_on(&mut self, objective: &mut dyn Objective) -> Result<()> {
+        let (_, gradients) = objective.evaluate()?;
+        self.step(objective.model(), &gradients)
+    }
+
+    /// Whether a step asks for the loss in several places, as that of [`Lbfgs`] does, so that it cannot be made by one
+    /// set of gradients.
+    fn evaluates_again(&self) -> bool {
+        false
+    }
 
     /// The learning rate.
     fn learning_rate(&self) -> f64;

@@ -101,7 +101,8 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Makes one step for so many batches, by the gradient of the mean loss over all of them. The last step of an epoch may
-    /// have fewer.
+    /// have fewer. Batches count by their samples, so the loss needs no scaling; nor does it for precision, since losses and
+    /// gradients are `f32` throughout.
     #[must_use]
     pub fn accumulate(self, batches: usize) -> Self {
         Fit { accumulate: batches, ..self }

@@ -4,7 +4,9 @@ mod callback;
 mod callbacks;
 mod checkpoint;
 mod fit;
+mod folds;
 mod history;
+mod objective;
 mod plot;
 mod progress;
 mod read_ahead;
@@ -20,6 +22,7 @@ use cairn_tensor::Tensor;
 pub use callback::{Batch, Callback, Control};
 pub use callbacks::{CsvLog, EarlyStopping, Goal, ModelCheckpoint, ReduceOnPlateau, TensorBoard};
 pub use fit::Fit;
+pub use folds::CrossValidation;
 pub use history::{Epoch, History};
 
 use crate::metrics::{Accumulator, Metric};
@@ -194,9 +197,9 @@ impl<Y> Running<Y> {
     }
 
     /// What was taken in so far: that of the loss first.
-    fn state(&self) -> Vec<State> {
+    fn state(&self) -> Result<Vec<State>> {
         let own = State::new("loss").with("sum", self.loss).with("samples", self.samples as f64);
-        std::iter::once(own).chain(self.metrics.iter().map(|(_, metric)| metric.state())).collect()
+        std::iter::once(Ok(own)).chain(self.metrics.iter().map(|(_, metric)| metric.state())).collect()
     }
 
     fn load_state(&mut self, states: &[State]) -> Result<()> {

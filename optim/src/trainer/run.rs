@@ -5,16 +5,20 @@ use std::time::Instant;
 
 use cairn_autograd::{Gradients, Var};
 use cairn_datasets::{Dataset, Loader};
-use cairn_nn::{Context, Loss, Model};
+use cairn_nn::{Context, Loss, Model, Module};
 
 use super::callback::{Batch, Control};
 use super::checkpoint::{Plan, Position, Saved};
 use super::fit::{Clip, Fit, Unit};
+use super::objective::{Batches, Samples};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
 use super::{Epoch, History, Running, Trainer, evaluate};
+use crate::error::check;
 use crate::metrics::Metric;
-use crate::{Accumulation, Error, Optimizer, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
+use crate::{
+    Accumulation, Error, Objective, Optimizer, Result, clip_by_global_norm, clip_by_norm, clip_by_value,
+};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -117,6 +121,9 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         D: Dataset<Input = X, Target = Y> + Sync,
     {
         self.fit.check()?;
+        // A gradient that was clipped is not that of the loss, which such an optimiser goes by.
+        let limits = if self.optimizer.evaluates_again() { self.fit.clip.len() } else { 0 };
+        check("the number of limits on gradients", limits as f64, limits == 0, "0 for L-BFGS and its like")?;
         let result = match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
             Some(share) => {
@@ -202,8 +209,15 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             rest.chunks(size).map(|indices| (indices.len(), data.batch_in_epoch(epoch as u64, indices)));
         let last = order.len().div_ceil(size);
         let mut accumulation = Accumulation::default();
+        // The batches of a step, kept for an optimiser that evaluates again, and what was random before them.
+        let again = self.optimizer.evaluates_again();
+        let (mut kept, mut before): (Vec<Samples<X, Y>>, _) = (Vec::new(), self.cx.clone());
+        let (mut sum, mut total) = (0.0, 0);
         read_ahead(batches, |_, (samples, batch)| {
             let (input, target) = batch?;
+            if again && kept.is_empty() {
+                before = self.cx.clone();
+            }
             let (loss, output) = step(model, &input, &target, &mut self.cx)?;
             let value = loss.item()?;
             let number = self.position.batches + 1;
@@ -217,11 +231,21 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
                 accumulation.add(model, gradients, samples)?;
                 gradients = if stepped { accumulation.take(model)? } else { Gradients::default() };
             }
+            running.add(f64::from(value), samples, output.value(), &target)?;
+            drop(output);
+            (sum, total) = (sum + f64::from(value) * samples as f64, total + samples);
+            if again {
+                kept.push((samples, input, target));
+            }
             if stepped {
-                self.step(model, gradients)?;
+                self.clip(model, &mut gradients)?;
+                let first = Some((sum / total as f64, gradients));
+                let (step, place) = (&mut step, (epoch, number));
+                self.step(&mut Batches { model, batches: &kept, step, cx: &before, first, place })?;
+                (sum, total) = (0.0, 0);
+                kept.clear();
             }
             self.position.batches = number;
-            running.add(f64::from(value), samples, output.value(), &target)?;
             progress.advance(samples, running.mean_loss());
             self.after_batch(model, value.into(), stepped)?;
             let due =
@@ -234,21 +258,25 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         })
     }
 
-    fn step<M: Model<X>>(&mut self, model: &mut M, mut gradients: Gradients) -> Result<()> {
+    fn clip(&self, model: &dyn Module, gradients: &mut Gradients) -> Result<()> {
         for clip in &self.fit.clip {
             match *clip {
-                Clip::GlobalNorm(limit) => _ = clip_by_global_norm(model, &mut gradients, limit)?,
-                Clip::Norm(limit) => clip_by_norm(model, &mut gradients, limit)?,
-                Clip::Value(limit) => clip_by_value(model, &mut gradients, limit)?,
+                Clip::GlobalNorm(limit) => _ = clip_by_global_norm(model, gradients, limit)?,
+                Clip::Norm(limit) => clip_by_norm(model, gradients, limit)?,
+                Clip::Value(limit) => clip_by_value(model, gradients, limit)?,
             }
         }
+        Ok(())
+    }
+
+    fn step(&mut self, objective: &mut dyn Objective) -> Result<()> {
         let factor = match &self.fit.schedule {
             None => 1.0,
             Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
             Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
         };
         self.optimizer.set_learning_rate(self.rate * factor);
-        self.optimizer.step(model, &gradients)?;
+        self.optimizer.step_on(objective)?;
         self.position.steps += 1;
         Ok(())
     }
@@ -278,7 +306,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             rng: self.cx.rng().clone(),
             model: model.state(),
             optimizer: self.optimizer.state(),
-            running: running.map_or(Vec::new(), Running::state),
+            running: running.map_or(Ok(Vec::new()), Running::state)?,
             callbacks: self.fit.callbacks.iter().map(|callback| callback.state()).collect(),
             history: self.history.clone(),
         })

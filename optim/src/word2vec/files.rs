@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
 }
 
 fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |source| Error::Data(cairn_datasets::Error::Io { action, path: path.to_owned(), source })
+    move |source| cairn_datasets::Error::Io { action, path: path.to_owned(), source }.into()
 }
 
 fn reader_fault(path: &Path, source: std::io::Error) -> Error {
@@ -207,5 +207,5 @@ fn reader_fault(path: &Path, source: std::io::Error) -> Error {
 }
 
 fn fault(path: &Path, line: Option<usize>, message: &str) -> Error {
-    Error::Data(cairn_datasets::Error::Format { path: path.to_owned(), line, message: message.to_owned() })
+    cairn_datasets::Error::Format { path: path.to_owned(), line, message: message.to_owned() }.into()
 }

@@ -196,7 +196,7 @@ impl Word2Vec {
     fn train(&self, corpus: Corpus) -> Result<WordVectors> {
         self.check()?;
         if corpus.tokens.is_empty() {
-            return Err(Error::Data(cairn_datasets::Error::Empty { what: "Word2Vec" }));
+            return Err(cairn_datasets::Error::Empty { what: "Word2Vec" }.into());
         }
         let limit = 1.0 / self.vector_size as f64;
         let shape = [corpus.tokens.len(), self.vector_size];

@@ -1,6 +1,6 @@
 //! One-pass parameter updates.
 
-use cairn_tensor::{Error, Isa, Rule, Tensor, rng};
+use cairn_tensor::{Error, Isa, Rule, SummingRule, Tensor, rng};
 use proptest::prelude::*;
 
 use crate::naive::{real, view};
@@ -16,7 +16,51 @@ impl Rule<f64, 1> for Momentum {
     }
 }
 
+/// The same, and sums what the velocities and their squares are.
+impl SummingRule<f64, 1, 2> for Momentum {
+    #[inline(always)]
+    fn update<S: Isa>(self, parameter: &mut f64, gradient: f64, [velocity]: [&mut f64; 1]) -> [f64; 2] {
+        Rule::update::<S>(self, parameter, gradient, [&mut *velocity]);
+        [*velocity, *velocity * *velocity]
+    }
+}
+
+/// Sums of the elements of some rows and of their squares.
+fn sums<'a>(rows: impl Iterator<Item = &'a [f64]>) -> [f64; 2] {
+    rows.flatten().fold([0.0; 2], |[sum, squares], x| [sum + x, squares + x * x])
+}
+
+fn close([a, b]: [f64; 2], [c, d]: [f64; 2]) -> bool {
+    // Squares bound what the order of additions can do to either sum.
+    let limit = 1e-12 * (1.0 + d.abs());
+    (a - c).abs() <= limit && (b - d).abs() <= limit
+}
+
 proptest! {
+    #[test]
+    fn summing_rules_do_the_same_and_sum(len in 0..300usize, width in 1..40usize, seed: u64) {
+        let (start, _) = view(&[len, width], seed, real);
+        let (g, _) = view(&[len, width], seed ^ 1, real);
+        let (state, _) = view(&[len, width], seed ^ 2, real);
+        let (mut p, mut v, mut q, mut w) = (start.clone(), state.clone(), start, state);
+        p.update(&g, [&mut v], Momentum(0.1)).unwrap();
+        let got = q.update_summing(&g, [&mut w], Momentum(0.1)).unwrap();
+        prop_assert_eq!(&p, &q);
+        prop_assert_eq!(&v, &w);
+        let want = sums(w.to_vec().chunks(width));
+        prop_assert!(close(got, want), "{:?} for {:?}", got, want);
+
+        let rows: Vec<u32> = (0..len as u32).filter(|row| row % 3 != 1).collect();
+        let some = g.index_select(0, &rows).unwrap();
+        p.update_rows(&rows, &some, [&mut v], Momentum(0.1)).unwrap();
+        let got = q.update_rows_summing(&rows, &some, [&mut w], Momentum(0.1)).unwrap();
+        prop_assert_eq!(&p, &q);
+        prop_assert_eq!(&v, &w);
+        let all = w.to_vec();
+        let want = sums(rows.iter().map(|&row| &all[row as usize * width..][..width]));
+        prop_assert!(close(got, want), "{:?} for {:?}", got, want);
+    }
+
     #[test]
     fn updates_match_the_formula(len in 0..200usize, width in 0..5usize, seed: u64) {
         let shape = [len, width];
@@ -97,6 +141,10 @@ fn bad_updates_are_refused_and_change_nothing() {
         p.update_rows(&[0, 1, 1], &g, [&mut v], rule),
         Err(Error::BadArgument { op: "update_rows", .. })
     ));
+    let summed: Result<[f64; 2], _> = p.update_summing(&wrong.clone(), [&mut v], rule);
+    assert!(matches!(summed, Err(Error::ShapeMismatch { op: "update_summing", .. })));
+    let summed: Result<[f64; 2], _> = p.update_rows_summing(&[0, 2, 1], &g, [&mut v], rule);
+    assert!(matches!(summed, Err(Error::BadArgument { op: "update_rows_summing", .. })));
     assert!(p.iter().chain(v.iter()).all(|x| x == 0.0));
 }
 

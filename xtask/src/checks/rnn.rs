@@ -1,16 +1,16 @@
 //! Parts of speech with a stacked bidirectional LSTM over words and their letters.
 
-use cairn_autograd::Var;
-use cairn_datasets::conllu::{self, Sentence, UPOS};
-use cairn_datasets::text::{Padding, Vocabulary, pad};
-use cairn_datasets::{Dataset, Error as DataError, Loader, registry, synthetic};
-use cairn_nn::{
-    Context as Pass, Dropout, Embedding, EmbeddingLayer, Linear, Lstm, Model, Module, RecurrentLayer,
-    cross_entropy,
-};
-use cairn_optim::{Adam, Optimizer, clip_by_global_norm};
-use cairn_tensor::{Rng, Tensor, rng};
+// The model is that of the example, so that what is copied from there is what was checked.
+#[path = "../../../optim/examples/tagger/model.rs"]
+mod model;
 
+use cairn_datasets::conllu::{self, Sentence, UPOS};
+use cairn_datasets::{Loader, registry, synthetic};
+use cairn_nn::{Context as Pass, Model, cross_entropy};
+use cairn_optim::{Adam, Optimizer, clip_by_global_norm};
+use cairn_tensor::rng;
+
+use self::model::{Tagged, Tagger, Vocabularies};
 use crate::check::{Bars, Check, Context};
 use crate::format::{count, seconds};
 use crate::report::{Confusion, Table};
@@ -31,130 +31,19 @@ pub(super) const CHECK: Check = Check {
 const BARS: Bars = Bars { full: 0.92, quick: 0.85, stand_in: 0.97, stand_in_quick: 0.90 };
 const EPOCHS: usize = 8;
 const BATCH: usize = 32;
-const WORD_DIM: usize = 100;
-const LETTER_DIM: usize = 32;
-const LETTER_UNITS: usize = 32;
-const UNITS: usize = 128;
 const RATE: f64 = 2e-3;
-/// Letters of a word that are read, from its end.
-const LETTERS: usize = 16;
 /// Stand-in sentences to train on and to test on.
 const STAND_IN: [usize; 2] = [6_000, 500];
 
-/// Sentences as numbers.
-struct Tagged {
-    sentences: Vec<Encoded>,
-}
-
-struct Encoded {
-    words: Vec<u32>,
-    letters: Vec<Vec<u32>>,
-    tags: Vec<u32>,
-}
-
-/// A batch of sentences: words padded to the longest sentence; the letters of the words that there are, one word a row.
-struct Batch {
-    words: Tensor<u32>,
-    lengths: Tensor<u32>,
-    letters: Tensor<u32>,
-    letter_lengths: Tensor<u32>,
-    /// Where each word stands among the places of `words`.
-    places: Vec<u32>,
-}
-
-impl Dataset for Tagged {
-    type Input = Batch;
-    /// The tags of all words, sentence after sentence.
-    type Target = Tensor<u32>;
-
-    fn len(&self) -> usize {
-        self.sentences.len()
-    }
-
-    fn batch(&self, indices: &[usize]) -> Result<(Batch, Tensor<u32>), DataError> {
-        let picked: Vec<&Encoded> = indices.iter().map(|&i| &self.sentences[i]).collect();
-        let words = pad(&picked.iter().map(|s| &s.words[..]).collect::<Vec<_>>(), &Padding::new())?;
-        let time = words.ids.shape()[1];
-        let all: Vec<&[u32]> = picked.iter().flat_map(|s| s.letters.iter().map(Vec::as_slice)).collect();
-        let letters = pad(&all, &Padding::new())?;
-        let list = |lengths: &[usize]| {
-            Tensor::from_vec(lengths.iter().map(|&n| n as u32).collect(), [lengths.len()])
-        };
-        let places = words.lengths.iter().enumerate();
-        let places = places.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
-        let tags: Vec<u32> = picked.iter().flat_map(|s| s.tags.iter().copied()).collect();
-        let count = tags.len();
-        let batch = Batch {
-            lengths: list(&words.lengths)?,
-            words: words.ids,
-            letter_lengths: list(&letters.lengths)?,
-            letters: letters.ids,
-            places,
-        };
-        Ok((batch, Tensor::from_vec(tags, [count])?))
-    }
-}
-
-/// The tagger.
-#[derive(Module)]
-struct Tagger {
-    words: EmbeddingLayer,
-    letters: EmbeddingLayer,
-    spelling: RecurrentLayer,
-    context: RecurrentLayer,
-    head: Linear,
-}
-
-impl Tagger {
-    fn new(words: usize, letters: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
-        Ok(Tagger {
-            words: Embedding::new(words, WORD_DIM).layer(rng)?,
-            letters: Embedding::new(letters, LETTER_DIM).layer(rng)?,
-            spelling: Lstm::new(LETTER_UNITS).bidirectional().layer(LETTER_DIM, rng)?,
-            context: Lstm::new(UNITS)
-                .layers(2)
-                .bidirectional()
-                .dropout(0.4)
-                .return_sequences(true)
-                .layer(WORD_DIM + 2 * LETTER_UNITS, rng)?,
-            head: Linear::new(2 * UNITS, UPOS.len(), rng)?,
-        })
-    }
-}
-
-impl Model<Batch> for Tagger {
-    /// The scores of all tags for each word, sentence after sentence: `[words, tags]`.
-    fn forward(&self, batch: &Batch, cx: &mut Pass) -> cairn_nn::Result<Var> {
-        let letters = self.letters.forward(&batch.letters)?;
-        let spelled = self.spelling.forward_lengths(&letters, &batch.letter_lengths, cx)?;
-        let words = self.words.forward(&batch.words)?;
-        let &[rows, time] = batch.words.shape() else { unreachable!("words are padded to [batch, time]") };
-        // What stands at padding is never looked at.
-        let mut row_of = vec![0; rows * time];
-        (0u32..).zip(&batch.places).for_each(|(row, &place)| row_of[place as usize] = row);
-        let spelled = spelled.index_select(0, &row_of)?.reshape([rows, time, 2 * LETTER_UNITS])?;
-        let x = Dropout::new(0.4).apply(&Var::cat(&[&words, &spelled], -1)?, cx)?;
-        let h = self.context.forward_lengths(&x, &batch.lengths, cx)?;
-        let h = h.reshape([rows * time, 2 * UNITS])?.index_select(0, &batch.places)?;
-        self.head.forward(&Dropout::new(0.4).apply(&h, cx)?)
-    }
-}
-
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let (train, test) = load(ctx)?;
-    let (mut words, mut letters) = (Vocabulary::builder().min_count(2), Vocabulary::builder());
-    for word in train.iter().flat_map(|sentence| &sentence.words) {
-        words.count(&word.form.to_lowercase());
-        word.form.chars().for_each(|letter| letters.count(letter.encode_utf8(&mut [0; 4])));
-    }
-    let (words, letters) = (words.build()?, letters.build()?);
-    let [train_data, test_data] = [&train, &test].map(|part| encode(part, &words, &letters));
-    let (train_data, test_data) = (train_data?, test_data?);
+    let vocabularies = Vocabularies::of(&train)?;
+    let (train_data, test_data) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
     let seed = ctx.seed();
-    let mut model = Tagger::new(words.len(), letters.len(), &mut rng(seed))?;
+    let mut model = Tagger::new(&vocabularies, &mut rng(seed))?;
     let epochs = if ctx.quick() { 1 } else { EPOCHS };
     let mut curve = Vec::new();
-    let lengths = train_data.sentences.iter().map(|s| s.words.len()).collect();
+    let lengths = train.iter().map(|sentence| sentence.words.len()).collect();
     let loader = Loader::new(&train_data).batch_size(BATCH).shuffle(seed).group_by_length(lengths)?;
     let (mut adam, mut pass) = (Adam::new(RATE), Pass::train(seed));
     for epoch in 0..epochs {
@@ -195,25 +84,6 @@ fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Vec<Sentence>, Vec<Sentence>)>
     let sizes = [train.len(), test.len()].map(|n| count(n as u64));
     ctx.say(format!("{} sentences to train on, {} to test on", sizes[0], sizes[1]));
     Ok((train, test))
-}
-
-fn encode(sentences: &[Sentence], words: &Vocabulary, letters: &Vocabulary) -> anyhow::Result<Tagged> {
-    let mut all = Vec::with_capacity(sentences.len());
-    for sentence in sentences {
-        let mut encoded = Encoded { words: Vec::new(), letters: Vec::new(), tags: Vec::new() };
-        for word in &sentence.words {
-            encoded.words.push(words.lookup(&word.form.to_lowercase())?);
-            let spelled: Vec<char> = word.form.chars().collect();
-            let end = &spelled[spelled.len().saturating_sub(LETTERS)..];
-            let ids = end.iter().map(|letter| letters.lookup(letter.encode_utf8(&mut [0; 4])));
-            encoded.letters.push(ids.collect::<Result<_, _>>()?);
-            let tag = UPOS.iter().position(|&tag| tag == word.upos);
-            let tag = tag.ok_or_else(|| anyhow::anyhow!("`{}` is no part of speech", word.upos))?;
-            encoded.tags.push(tag as u32);
-        }
-        all.push(encoded);
-    }
-    Ok(Tagged { sentences: all })
 }
 
 /// True and predicted tag of each word of a part, in order.

@@ -1,13 +1,17 @@
 //! Sentences of film reviews, for or against, by a convolution over words: lookup, convolution over time, maximum over
 //! time, all as a struct with a derived `Module`.
 
-use cairn_autograd::Var;
-use cairn_datasets::text::{LabelledText, Padded, Padding, SequenceDataset, Vocabulary, WhitespaceTokenizer};
-use cairn_datasets::{Dataset as _, mr_polarity, registry, synthetic};
-use cairn_nn::{Dropout, Init, Linear, Model, Module, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, History, Trainer};
-use cairn_tensor::{Rng, Tensor, Window, rng};
+// The model is that of the example, so that what is copied from there is what was checked.
+#[path = "../../../optim/examples/text_cnn/model.rs"]
+mod model;
 
+use cairn_datasets::text::{LabelledText, SequenceDataset, Vocabulary, WhitespaceTokenizer};
+use cairn_datasets::{Dataset as _, mr_polarity, registry, synthetic};
+use cairn_nn::{Model, Module, SparseCategoricalCrossentropy};
+use cairn_optim::{Accuracy, Adam, Fit, History, Trainer};
+use cairn_tensor::{Tensor, rng};
+
+use self::model::{TextCnn, encode};
 use super::training;
 use crate::check::{Bars, Check, Context};
 use crate::format::{count, value};
@@ -34,56 +38,8 @@ const STAND_IN: usize = 8000;
 const QUICK: usize = 3000;
 /// Passes over the training part; with more, the sentences are learnt by heart.
 const EPOCHS: usize = 4;
-const SIZES: [usize; 3] = [3, 4, 5];
-const MAPS: usize = 100;
-const WIDTH: usize = 128;
 /// Sentences shown of those it was surest of and wrong about.
 const SHOWN: usize = 12;
-
-/// A window of some words, moved over the sentence.
-#[derive(Module)]
-struct Filter {
-    weight: Var,
-    bias: Var,
-}
-
-impl Filter {
-    fn new(size: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
-        Ok(Filter {
-            weight: Var::parameter(Init::GlorotUniform.tensor([size, WIDTH, MAPS], rng)?),
-            bias: Var::parameter(Tensor::zeros([MAPS])?),
-        })
-    }
-}
-
-#[derive(Module)]
-struct TextCnn {
-    table: Var,
-    filters: Vec<Filter>,
-    head: Linear,
-}
-
-impl TextCnn {
-    fn new(words: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
-        Ok(TextCnn {
-            table: Var::parameter(Init::Uniform(0.25).tensor([words, WIDTH], rng)?),
-            filters: SIZES.iter().map(|&size| Filter::new(size, rng)).collect::<Result<_, _>>()?,
-            head: Linear::new(SIZES.len() * MAPS, 2, rng)?,
-        })
-    }
-}
-
-impl Model<Padded> for TextCnn {
-    fn forward(&self, sentences: &Padded, cx: &mut cairn_nn::Context) -> cairn_nn::Result<Var> {
-        let words = self.table.lookup(&sentences.ids)?; // [batch, time, width]
-        let strongest = |f: &Filter| {
-            words.conv1d(&f.weight, Some(&f.bias), true, &Window::default(), 1)?.max(1) // [batch, maps]
-        };
-        let features = self.filters.iter().map(strongest).collect::<Result<Vec<_>, _>>()?;
-        let features = Var::cat(&features.iter().collect::<Vec<_>>(), -1)?;
-        self.head.forward(&Dropout::new(0.5).apply(&features, cx)?)
-    }
-}
 
 /// Sentences as numbers, a tenth of them held out.
 struct Division {
@@ -93,11 +49,6 @@ struct Division {
     held_out: Vec<LabelledText>,
 }
 
-/// Windows reach over both ends of a sentence, as in the paper; the last of them always sees padding alone, so that it
-/// does not matter what longer sentences are in the batch.
-const BEFORE: usize = SIZES[2] - 1;
-const AFTER: usize = SIZES[2];
-
 fn divide(sentences: &[LabelledText], seed: u64, quick: bool) -> anyhow::Result<Division> {
     let order = Tensor::permutation(sentences.len(), &mut rng(seed))?.to_vec();
     let shuffled: Vec<LabelledText> = order.iter().map(|&i| sentences[i as usize].clone()).collect();
@@ -105,18 +56,7 @@ fn divide(sentences: &[LabelledText], seed: u64, quick: bool) -> anyhow::Result<
     let train = &train[..if quick { train.len().min(QUICK) } else { train.len() }];
     let texts = train.iter().map(|sentence| &sentence.text);
     let vocabulary = Vocabulary::builder().min_count(2).texts(texts, &WhitespaceTokenizer).build()?;
-    let encode = |part: &[LabelledText]| -> anyhow::Result<SequenceDataset> {
-        let ids = part.iter().map(|sentence| {
-            let mut ids = vec![0; BEFORE];
-            ids.extend(vocabulary.encode(&sentence.text, &WhitespaceTokenizer)?);
-            ids.resize(ids.len() + AFTER, 0);
-            Ok(ids)
-        });
-        let labels = part.iter().map(|sentence| sentence.label).collect();
-        let ids = ids.collect::<Result<_, cairn_datasets::Error>>()?;
-        Ok(SequenceDataset::new(ids, labels, Padding::new())?)
-    };
-    let (train, test) = (encode(train)?, encode(held_out)?);
+    let (train, test) = (encode(train, &vocabulary)?, encode(held_out, &vocabulary)?);
     Ok(Division { words: vocabulary.len(), train, test, held_out: held_out.to_vec() })
 }
 

@@ -1,0 +1,256 @@
+//! Byte-pair encoding: pieces of words learnt from texts, from single bytes up to whole words (Sennrich et al. 2016), over
+//! bytes as in GPT-2 (Radford et al. 2019), so that every text has an encoding and decodes to itself.
+//!
+//! The `tokenizers` crate does the work, and its JSON is the file format, which other programs read and write. What is ours
+//! is the shape that vocabularies have here: the same names for limits and special tokens, the same numbers for padding
+//! and unknown, and errors of this crate.
+
+use std::path::Path;
+use std::str::FromStr as _;
+
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, ModelWrapper, PaddingParams, Tokenizer as Inner};
+
+use super::{PADDING, Tokenizer, UNKNOWN};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Largest file to load.
+const MAX_BYTES: u64 = 1 << 30;
+/// Bytes, each of which is a token.
+const ALPHABET: usize = 256;
+
+/// Pieces of words and their numbers, by byte-pair encoding.
+///
+/// ```
+/// use cairn_datasets::text::{Bpe, Padding, pad};
+///
+/// let texts = ["low lower lowest", "new newer newest", "wide wider widest"];
+/// let bpe = Bpe::builder().max_size(280).special(["<bos>"]).train(texts)?;
+/// let ids = bpe.encode("the newest, widest ☂")?; // of words and signs never seen, the bytes
+/// assert_eq!(bpe.decode(&ids)?, "the newest, widest ☂");
+/// assert_eq!((bpe.padding(), bpe.unknown(), bpe.id("<bos>")), (Some(0), Some(1), Some(2)));
+/// let batch = pad(&[ids, bpe.encode("low")?], &Padding::new())?;
+/// assert_eq!(batch.ids.shape()[0], 2);
+/// # Ok::<(), cairn_datasets::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Bpe {
+    inner: Inner,
+}
+
+impl Bpe {
+    /// Begins an encoding.
+    pub fn builder() -> BpeBuilder {
+        BpeBuilder::new()
+    }
+
+    /// How many tokens there are, special ones included.
+    pub fn len(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of a token. Bytes are written as in GPT-2: a space is `Ġ`, so ` the` is `Ġthe`.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of a number.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The number of the padding token.
+    pub fn padding(&self) -> Option<u32> {
+        self.inner.get_padding().map(|padding| padding.pad_id)
+    }
+
+    /// The number of the token for what has no encoding. Trained here, an encoding has one for every text; the token is for
+    /// tasks that put it in place of words, and for files of others.
+    pub fn unknown(&self) -> Option<u32> {
+        match self.inner.get_model() {
+            ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| self.id(token)),
+            _ => None,
+        }
+    }
+
+    /// The numbers of a text's tokens. What looks like a special token is encoded as any other text, so that no text can
+    /// bring one in; their numbers are added by hand.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the text has no encoding, which can be with files of others.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false);
+        Ok(encoding.map_err(|e| Error::argument("Bpe", e.to_string()))?.get_ids().to_vec())
+    }
+
+    /// The text of these numbers, in which special tokens are left out. Bytes that are not UTF-8, as where a character was
+    /// cut, become `�`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a number outside the vocabulary, with its position.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        if let Some(i) = ids.iter().position(|&id| self.inner.id_to_token(id).is_none()) {
+            let message =
+                format!("id {} at position {i} is outside the vocabulary of {}", ids[i], self.len());
+            return Err(Error::argument("Bpe", message));
+        }
+        self.inner.decode(ids, true).map_err(|e| Error::argument("Bpe", e.to_string()))
+    }
+
+    /// Writes the encoding to a file, as the JSON of the `tokenizers` library, in one step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = self.inner.to_string(false).map_err(|e| Error::argument("Bpe", e.to_string()))?;
+        files::write_text(path, &text)
+    }
+
+    /// Reads what [`save`](Self::save) or another program wrote.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for what does not read or is of another kind; [`Error::Io`] when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = files::read_text(path, MAX_BYTES)?;
+        let mut inner = Inner::from_str(&text).map_err(|e| Error::format(path, e.to_string()))?;
+        if !matches!(inner.get_model(), ModelWrapper::BPE(_)) {
+            return Err(Error::format(path, "the tokens are not of byte-pair encoding"));
+        }
+        // The file does not say so.
+        inner.set_encode_special_tokens(true);
+        Ok(Bpe { inner })
+    }
+}
+
+/// The pieces as text, bytes written as in GPT-2, for a [`Vocabulary`](super::Vocabulary) that should leave out rare ones. A
+/// text without an encoding, which can be with files of others, is one token.
+impl Tokenizer for Bpe {
+    fn tokenize(&self, text: &str, each: &mut dyn FnMut(&str)) {
+        match self.inner.encode(text, false) {
+            Ok(encoding) => encoding.get_tokens().iter().for_each(|token| each(token)),
+            Err(_) => each(text),
+        }
+    }
+}
+
+/// Trains a [`Bpe`].
+#[derive(Debug, Clone)]
+pub struct BpeBuilder {
+    max_size: usize,
+    min_count: u64,
+    padding: Option<String>,
+    unknown: Option<String>,
+    special: Vec<String>,
+}
+
+impl Default for BpeBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BpeBuilder {
+    /// At most 30,000 tokens, with padding and unknown ones.
+    pub fn new() -> Self {
+        BpeBuilder {
+            max_size: 30_000,
+            min_count: 2,
+            padding: Some(PADDING.to_owned()),
+            unknown: Some(UNKNOWN.to_owned()),
+            special: Vec::new(),
+        }
+    }
+
+    /// At most so many tokens, special ones and the 256 bytes included.
+    #[must_use]
+    pub fn max_size(mut self, tokens: usize) -> Self {
+        self.max_size = tokens;
+        self
+    }
+
+    /// Joins only pairs seen at least so often; 2 unless given.
+    #[must_use]
+    pub fn min_count(mut self, count: u64) -> Self {
+        self.min_count = count;
+        self
+    }
+
+    /// The padding token, or none.
+    #[must_use]
+    pub fn padding(mut self, token: Option<&str>) -> Self {
+        self.padding = token.map(str::to_owned);
+        self
+    }
+
+    /// The token for what is not known, or none.
+    #[must_use]
+    pub fn unknown(mut self, token: Option<&str>) -> Self {
+        self.unknown = token.map(str::to_owned);
+        self
+    }
+
+    /// Further tokens that are there in any case, such as marks for the begin and the end of a text.
+    #[must_use]
+    pub fn special<'a>(mut self, tokens: impl IntoIterator<Item = &'a str>) -> Self {
+        self.special.extend(tokens.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Learns the pieces of these texts. The same texts give the same pieces.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a special token is named twice, or the limit leaves no room for them and the bytes.
+    pub fn train<T: AsRef<str> + Send>(
+        self,
+        texts: impl IntoIterator<Item = T, IntoIter: Send>,
+    ) -> Result<Bpe> {
+        let BpeBuilder { max_size, min_count, padding, unknown, special } = self;
+        let names: Vec<String> = padding.iter().chain(&unknown).chain(&special).cloned().collect();
+        check(&names, max_size)?;
+        let failed = |e: tokenizers::Error| Error::argument("Bpe", e.to_string());
+        let mut model = BPE::builder();
+        if let Some(unknown) = unknown {
+            model = model.unk_token(unknown);
+        }
+        let mut inner = Inner::new(model.build().map_err(failed)?);
+        // Words with the space before them, no space before the first.
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+        inner.with_decoder(Some(ByteLevel::default()));
+        let trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .vocab_size(max_size)
+            .min_frequency(min_count)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(names.iter().map(|name| AddedToken::from(name.as_str(), true)).collect())
+            .build();
+        inner.train(&mut TrainerWrapper::from(trainer), texts.into_iter()).map_err(failed)?;
+        if let Some(pad_token) = padding {
+            let pad_id = inner.token_to_id(&pad_token).unwrap_or(0);
+            inner.with_padding(Some(PaddingParams { pad_id, pad_token, ..PaddingParams::default() }));
+        }
+        inner.set_encode_special_tokens(true);
+        Ok(Bpe { inner })
+    }
+}
+
+fn check(special: &[String], max_size: usize) -> Result<()> {
+    if let Some((i, name)) = special.iter().enumerate().find(|&(i, name)| special[..i].contains(name)) {
+        let message = format!("the special token `{name}` is named twice, the second time as number {i}");
+        return Err(Error::argument("Bpe", message));
+    }
+    let least = special.len() + ALPHABET;
+    if max_size < least {
+        let message =
+            format!("{max_size} tokens leave no room for the {} special ones and 256 bytes", special.len());
+        return Err(Error::argument("Bpe", message));
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! A tagger of parts of speech: two bidirectional LSTM layers over word embeddings and a bidirectional LSTM over each word's
+//! letters. What the model is given has a type of its own, so the sentences are a data set of one's own too.
+
+use cairn_autograd::Var;
+use cairn_datasets::conllu::{Sentence, UPOS};
+use cairn_datasets::text::{Padding, Vocabulary, pad};
+use cairn_datasets::{Dataset, Error};
+use cairn_nn::{Context, Dropout, Embedding, EmbeddingLayer, Linear, Lstm, Model, Module, RecurrentLayer};
+use cairn_tensor::{Rng, Tensor};
+
+const WORD_DIM: usize = 100;
+const LETTER_DIM: usize = 32;
+const LETTER_UNITS: usize = 32;
+const UNITS: usize = 128;
+const DROPOUT: f32 = 0.4;
+/// Letters of a word that are read, from its end.
+const LETTERS: usize = 16;
+
+#[derive(Module)]
+pub(crate) struct Tagger {
+    words: EmbeddingLayer,
+    letters: EmbeddingLayer,
+    spelling: RecurrentLayer,
+    context: RecurrentLayer,
+    head: Linear,
+}
+
+impl Tagger {
+    pub(crate) fn new(vocabularies: &Vocabularies, rng: &mut Rng) -> cairn_nn::Result<Self> {
+        Ok(Tagger {
+            words: Embedding::new(vocabularies.words.len(), WORD_DIM).layer(rng)?,
+            letters: Embedding::new(vocabularies.letters.len(), LETTER_DIM).layer(rng)?,
+            spelling: Lstm::new(LETTER_UNITS).bidirectional().layer(LETTER_DIM, rng)?,
+            context: Lstm::new(UNITS)
+                .layers(2)
+                .bidirectional()
+                .dropout(DROPOUT)
+                .return_sequences(true)
+                .layer(WORD_DIM + 2 * LETTER_UNITS, rng)?,
+            head: Linear::new(2 * UNITS, UPOS.len(), rng)?,
+        })
+    }
+}
+
+impl Model<Batch> for Tagger {
+    /// The scores of all tags for each word, sentence after sentence: `[words, tags]`.
+    fn forward(&self, batch: &Batch, cx: &mut Context) -> cairn_nn::Result<Var> {
+        let letters = self.letters.forward(&batch.letters)?;
+        let spelled = self.spelling.forward_lengths(&letters, &batch.letter_lengths, cx)?;
+        let words = self.words.forward(&batch.words)?; // [rows, time, width]
+        let (rows, time) = (words.shape()[0], words.shape()[1]);
+        // What stands at padding is never looked at.
+        let mut row_of = vec![0; rows * time];
+        (0u32..).zip(&batch.places).for_each(|(row, &place)| row_of[place as usize] = row);
+        let spelled = spelled.index_select(0, &row_of)?.reshape([rows, time, 2 * LETTER_UNITS])?;
+        let x = Dropout::new(DROPOUT).apply(&Var::cat(&[&words, &spelled], -1)?, cx)?;
+        let h = self.context.forward_lengths(&x, &batch.lengths, cx)?;
+        let h = h.reshape([rows * time, 2 * UNITS])?.index_select(0, &batch.places)?;
+        self.head.forward(&Dropout::new(DROPOUT).apply(&h, cx)?)
+    }
+}
+
+/// The words and letters that are known: words seen twice, in lower case.
+pub(crate) struct Vocabularies {
+    words: Vocabulary,
+    letters: Vocabulary,
+}
+
+impl Vocabularies {
+    pub(crate) fn of(sentences: &[Sentence]) -> Result<Self, Error> {
+        let (mut words, mut letters) = (Vocabulary::builder().min_count(2), Vocabulary::builder());
+        for word in sentences.iter().flat_map(|sentence| &sentence.words) {
+            words.count(&word.form.to_lowercase());
+            word.form.chars().for_each(|letter| letters.count(letter.encode_utf8(&mut [0; 4])));
+        }
+        Ok(Vocabularies { words: words.build()?, letters: letters.build()? })
+    }
+}
+
+/// A batch of sentences: words padded to the longest sentence; the letters of the words that there are, one word a row.
+pub(crate) struct Batch {
+    words: Tensor<u32>,
+    lengths: Tensor<u32>,
+    letters: Tensor<u32>,
+    letter_lengths: Tensor<u32>,
+    /// Where each word stands among the places of `words`.
+    places: Vec<u32>,
+}
+
+/// Sentences as numbers.
+pub(crate) struct Tagged {
+    sentences: Vec<Encoded>,
+}
+
+struct Encoded {
+    words: Vec<u32>,
+    letters: Vec<Vec<u32>>,
+    tags: Vec<u32>,
+}
+
+impl Tagged {
+    pub(crate) fn new(sentences: &[Sentence], vocabularies: &Vocabularies) -> Result<Self, Error> {
+        let Vocabularies { words, letters } = vocabularies;
+        let mut all = Vec::with_capacity(sentences.len());
+        for sentence in sentences {
+            let mut encoded = Encoded { words: Vec::new(), letters: Vec::new(), tags: Vec::new() };
+            for word in &sentence.words {
+                encoded.words.push(words.lookup(&word.form.to_lowercase())?);
+                let spelled: Vec<char> = word.form.chars().collect();
+                let end = &spelled[spelled.len().saturating_sub(LETTERS)..];
+                let ids = end.iter().map(|letter| letters.lookup(letter.encode_utf8(&mut [0; 4])));
+                encoded.letters.push(ids.collect::<Result<_, _>>()?);
+                let tag = UPOS.iter().position(|&tag| tag == word.upos);
+                let message = format!("`{}` is no part of speech", word.upos);
+                encoded.tags.push(tag.ok_or(Error::Argument { what: "tags", message })? as u32);
+            }
+            all.push(encoded);
+        }
+        Ok(Tagged { sentences: all })
+    }
+}
+
+impl Dataset for Tagged {
+    type Input = Batch;
+    /// The tags of all words, sentence after sentence.
+    type Target = Tensor<u32>;
+
+    fn len(&self) -> usize {
+        self.sentences.len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<(Batch, Tensor<u32>), Error> {
+        let len = self.len();
+        let of = |&index: &usize| self.sentences.get(index).ok_or(Error::IndexOutOfRange { index, len });
+        let picked = indices.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        let words = pad(&picked.iter().map(|s| &s.words[..]).collect::<Vec<_>>(), &Padding::new())?;
+        let time = words.ids.shape()[1];
+        let all: Vec<&[u32]> = picked.iter().flat_map(|s| s.letters.iter().map(Vec::as_slice)).collect();
+        let letters = pad(&all, &Padding::new())?;
+        let list = |lengths: &[usize]| {
+            Tensor::from_vec(lengths.iter().map(|&n| n as u32).collect(), [lengths.len()])
+        };
+        let places = words.lengths.iter().enumerate();
+        let places = places.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
+        let tags: Vec<u32> = picked.iter().flat_map(|s| s.tags.iter().copied()).collect();
+        let count = tags.len();
+        let batch = Batch {
+            lengths: list(&words.lengths)?,
+            words: words.ids,
+            letter_lengths: list(&letters.lengths)?,
+            letters: letters.ids,
+            places,
+        };
+        Ok((batch, Tensor::from_vec(tags, [count])?))
+    }
+}

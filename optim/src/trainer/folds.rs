@@ -1,0 +1,105 @@
+//! Cross-validation: how good models of a kind are, and how much that depends on the samples they saw.
+
+use std::fmt;
+
+use cairn_datasets::Dataset;
+use cairn_nn::Model;
+
+use super::{Evaluation, Fit, Trainer};
+use crate::Result;
+
+impl<Y> Trainer<Y> {
+    /// Trains a fresh model on all but one of `folds` parts of the data and evaluates it on that one, for each part in turn.
+    /// The seed divides the samples; `make` is told the number of the fold, from 0, and gives the model and how to fit it.
+    /// Each run starts from the optimiser as it is, and leaves it so.
+    ///
+    /// The part is for the evaluation alone: callbacks that stop or choose by validation should have their own share of the
+    /// training samples, by [`validation_split`](Fit::validation_split).
+    ///
+    /// ```
+    /// use cairn_datasets::synthetic;
+    /// use cairn_nn::{Dense, Sequential, SparseCategoricalCrossentropy};
+    /// use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+    /// use cairn_tensor::rng;
+    ///
+    /// let digits = synthetic::digits(600, 1)?.flatten();
+    /// let mut trainer = Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy).metric(Accuracy);
+    /// let result = trainer.cross_validate(&digits, 3, 0, |fold| {
+    ///     let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(fold as u64))?;
+    ///     Ok((model, Fit::epochs(10).quiet()))
+    /// })?;
+    /// println!("{result}"); // loss … ± …  accuracy … ± …
+    /// assert!(result.mean("accuracy").unwrap() > 0.3);
+    /// # Ok::<(), cairn_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For fewer than 2 folds or more than there are samples; those of `make`, [`fit`](Self::fit) and
+    /// [`evaluate`](Self::evaluate).
+    pub fn cross_validate<'f, M, D>(
+        &mut self,
+        data: &D,
+        folds: usize,
+        seed: u64,
+        mut make: impl FnMut(usize) -> Result<(M, Fit<'f, D::Input, Y>)>,
+    ) -> Result<CrossValidation>
+    where
+        M: Model<D::Input>,
+        D: Dataset<Target = Y> + Sync,
+        D::Input: Send + 'f,
+        Y: Send + 'f,
+    {
+        let fresh = self.optimizer.state();
+        let mut results = Vec::with_capacity(folds);
+        for (fold, (train, test)) in data.folds(folds, seed)?.iter().enumerate() {
+            let mut run = |trainer: &mut Self| {
+                let (mut model, fit) = make(fold)?;
+                trainer.fit(&mut model, train, fit)?;
+                trainer.evaluate(&model, test)
+            };
+            let result = run(self);
+            self.optimizer.load_state(fresh.clone())?;
+            results.push(result?);
+        }
+        Ok(CrossValidation { folds: results })
+    }
+}
+
+/// Loss and metrics of each fold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CrossValidation {
+    /// Of each fold in turn.
+    pub folds: Vec<Evaluation>,
+}
+
+impl CrossValidation {
+    /// The values of a metric, or of `"loss"`, by fold.
+    pub fn values(&self, name: &str) -> Vec<f64> {
+        self.folds.iter().filter_map(|fold| fold.get(name)).collect()
+    }
+
+    /// The mean over folds.
+    pub fn mean(&self, name: &str) -> Option<f64> {
+        let values = self.values(name);
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// The standard deviation between folds, that of a sample: the sum of squares is divided by one less than the number of
+    /// folds.
+    pub fn std(&self, name: &str) -> Option<f64> {
+        let (values, mean) = (self.values(name), self.mean(name)?);
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Some((squares / (values.len() as f64 - 1.0)).sqrt())
+    }
+}
+
+impl fmt::Display for CrossValidation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.folds.first().map_or(&[][..], |fold| &fold.values);
+        for (i, (name, _)) in names.iter().enumerate() {
+            let (mean, std) = (self.mean(name).unwrap_or(f64::NAN), self.std(name).unwrap_or(f64::NAN));
+            write!(f, "{}{name} {mean:.4} ± {std:.4}", if i == 0 { "" } else { "  " })?;
+        }
+        Ok(())
+    }
+}

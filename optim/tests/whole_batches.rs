@@ -1,0 +1,223 @@
+//! Fitting with an optimiser that asks for the loss in several places.
+
+use std::cell::Cell;
+
+use cairn_autograd::Gradients;
+use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
+use cairn_nn::Activation::Tanh;
+use cairn_nn::{
+    Context, Dense, Dropout, MeanSquaredError, Module, Sequential, SparseCategoricalCrossentropy, mse,
+};
+use cairn_optim::{
+    Accuracy, Adam, Batch, Callback, Control, Error, Fit, Lbfgs, Objective, Optimizer, Result, Trainer,
+};
+use cairn_tensor::{Tensor, rng};
+
+/// 64 points of a sine wave, which a small network can fit closely.
+fn wave() -> TensorDataset<f32, f32> {
+    let x = Tensor::linspace(-3.0, 3.0, 64).unwrap().reshape([64, 1]).unwrap();
+    let y = Tensor::from_vec(x.iter().map(f32::sin).collect(), [64, 1]).unwrap();
+    TensorDataset::new(x, y).unwrap()
+}
+
+fn network() -> Sequential {
+    Sequential::new([1]).add(Dense::new(8).activation(Tanh)).add(Dense::new(1)).build(&mut rng(1)).unwrap()
+}
+
+fn digits() -> ImageDataset {
+    synthetic::digits(90, 3).unwrap().flatten()
+}
+
+#[test]
+fn lbfgs_fits_closely_what_adam_does_not_in_as_many_evaluations() {
+    let (data, count) = (wave(), Cell::new(0));
+    let mut model = network();
+    let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), MeanSquaredError);
+    let fit = Fit::epochs(15).batch_size(64).quiet();
+    let history = trainer
+        .fit_with(&mut model, &data, fit, |model, x, y, cx| {
+            count.set(count.get() + 1);
+            let output = model.run(x.clone(), cx)?;
+            Ok((mse(&output, y)?, output))
+        })
+        .unwrap();
+    let loss = trainer.evaluate(&model, &data).unwrap().loss();
+    assert!(loss < 1e-4, "{loss}");
+    assert!(
+        history.values("loss").is_sorted_by(|a, b| b - a < 1e-6),
+        "a line search does not go up: {history}"
+    );
+
+    let mut other = network();
+    let mut adam = Trainer::new(Adam::new(0.01), MeanSquaredError);
+    adam.fit(&mut other, &data, Fit::epochs(count.get()).batch_size(64).quiet()).unwrap();
+    let behind = adam.evaluate(&other, &data).unwrap().loss();
+    assert!(loss < 0.5 * behind, "{loss} after {} evaluations, of Adam {behind}", count.get());
+}
+
+#[test]
+fn the_closure_by_hand_and_the_trainer_are_the_same() {
+    let data = wave();
+    let lbfgs = || Lbfgs::default().strong_wolfe(true).max_iterations(7);
+    let (mut fitted, mut by_hand) = (network(), network());
+    let fit = Fit::epochs(3).batch_size(64).shuffle(false).quiet();
+    let history = Trainer::new(lbfgs(), MeanSquaredError).fit(&mut fitted, &data, fit).unwrap();
+    let mut optimizer = lbfgs();
+    for loss in history.values("loss") {
+        let before = optimizer.step(&mut by_hand, |model| {
+            mse(&model.run(data.inputs().clone(), &mut Context::train(0))?, data.targets())
+        });
+        assert_eq!(f64::from(before.unwrap()), loss);
+    }
+    assert_eq!(fitted.state(), by_hand.state());
+}
+
+/// Batches of 30 that are one step together are the loss of all 90 samples.
+#[test]
+fn accumulated_batches_are_one_loss() {
+    let run = |fit: Fit<'_, Tensor, Tensor<u32>>| {
+        let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
+        let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), SparseCategoricalCrossentropy);
+        trainer.fit(&mut model, &digits(), fit.shuffle(false).quiet()).unwrap();
+        model.state()
+    };
+    let (one, three) = (run(Fit::epochs(1).batch_size(90)), run(Fit::epochs(1).batch_size(30).accumulate(3)));
+    for (a, b) in one.values().zip(three.values()) {
+        let gap = a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // What differs is the order of sums, which twenty iterations magnify.
+        assert!(gap < 0.02, "{gap}");
+    }
+}
+
+/// With other masks in each evaluation the line search would compare different functions.
+#[test]
+fn dropout_drops_the_same_in_every_evaluation_of_a_step() {
+    struct Probe(Vec<f64>);
+    impl Optimizer for Probe {
+        fn step(&mut self, _: &mut dyn Module, _: &Gradients) -> Result<()> {
+            Err(Error::NeedsLoss("the probe"))
+        }
+        fn step_on(&mut self, objective: &mut dyn Objective) -> Result<()> {
+            let values: Result<Vec<f64>> = (0..3).map(|_| Ok(objective.evaluate()?.0)).collect();
+            let values = values?;
+            assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+            assert!(!self.0.contains(&values[0]), "but others in the next step");
+            self.0.push(values[0]);
+            Ok(())
+        }
+        fn evaluates_again(&self) -> bool {
+            true
+        }
+        fn learning_rate(&self) -> f64 {
+            1.0
+        }
+        fn set_learning_rate(&mut self, _: f64) {}
+        fn state(&self) -> cairn_optim::State {
+            cairn_optim::State::default()
+        }
+        fn load_state(&mut self, _: cairn_optim::State) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut model =
+        Sequential::new([784]).add(Dropout::new(0.5)).add(Dense::new(10)).build(&mut rng(0)).unwrap();
+    let fit = Fit::epochs(3).batch_size(90).shuffle(false).quiet();
+    Trainer::new(Probe(Vec::new()), SparseCategoricalCrossentropy).fit(&mut model, &digits(), fit).unwrap();
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bits() {
+    struct Interrupt(u64);
+    impl Callback for Interrupt {
+        fn on_batch(&mut self, batch: &Batch, _: &mut Control<'_>) -> Result<()> {
+            if batch.step == self.0 { Err(Error::BadState("interrupted".into())) } else { Ok(()) }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.cairn");
+    let run = |stop: u64| {
+        let mut model = network();
+        let lbfgs = Lbfgs::default().max_iterations(4).history_size(3).strong_wolfe(true);
+        let fit = Fit::epochs(4).batch_size(16).accumulate(2).checkpoint(&path, 1).resume();
+        let result = Trainer::new(lbfgs, MeanSquaredError).fit(
+            &mut model,
+            &wave(),
+            fit.callback(Interrupt(stop)).quiet(),
+        );
+        result.map(|history| (model.state(), history.values("loss")))
+    };
+    let whole = run(u64::MAX).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    run(5).unwrap_err();
+    assert_eq!(run(u64::MAX).unwrap(), whole);
+}
+
+#[test]
+fn a_step_into_the_infinite_is_an_error_and_leaves_the_model_as_it_was() {
+    let mut model = network();
+    let before = model.state();
+    let mut trainer = Trainer::new(Lbfgs::new(1e30), MeanSquaredError);
+    let error = trainer.fit(&mut model, &wave(), Fit::epochs(1).batch_size(64).quiet()).unwrap_err();
+    assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 1, .. }), "{error}");
+    assert_eq!(model.state(), before);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let mut model = network();
+    let mut trainer = Trainer::new(Lbfgs::default(), MeanSquaredError);
+    let error = trainer.fit(&mut model, &wave(), Fit::epochs(1).clip_norm(1.0).quiet()).unwrap_err();
+    assert!(error.to_string().contains("limits on gradients"), "{error}");
+    let mut optimizer: Box<dyn Optimizer> = Box::new(Lbfgs::default());
+    let loss =
+        model.run(Tensor::<f32>::ones([1, 1]).unwrap(), &mut Context::train(0)).unwrap().sum(..).unwrap();
+    let refused = optimizer.step(&mut model, &loss.backward().unwrap());
+    assert!(matches!(refused, Err(Error::NeedsLoss(_))));
+    // States that cannot be.
+    let mut state = optimizer.state();
+    state.numbers.insert("changes".into(), 1.0);
+    assert!(matches!(optimizer.load_state(state), Err(Error::BadState(_))));
+    assert!(matches!(optimizer.load_state(Adam::default().state()), Err(Error::BadState(_))));
+}
+
+#[test]
+fn folds_are_trained_afresh_and_give_the_same_for_a_seed() {
+    let data = synthetic::digits(240, 5).unwrap().flatten();
+    let run = |seed: u64| {
+        let mut trainer = Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy).metric(Accuracy);
+        let before = trainer.optimizer().state();
+        let result = trainer
+            .cross_validate(&data, 4, seed, |fold| {
+                let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(fold as u64))?;
+                Ok((model, Fit::epochs(15).quiet()))
+            })
+            .unwrap();
+        assert_eq!(trainer.optimizer().state(), before, "the optimiser is as it was");
+        result
+    };
+    let result = run(1);
+    assert_eq!(result, run(1));
+    assert_ne!(result, run(2));
+    assert_eq!(result.folds.len(), 4);
+    let values = result.values("accuracy");
+    let mean = values.iter().sum::<f64>() / 4.0;
+    assert_eq!(result.mean("accuracy"), Some(mean));
+    assert!(mean > 0.4, "{result}");
+    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / 3.0;
+    assert!((result.std("accuracy").unwrap() - variance.sqrt()).abs() < 1e-12);
+    assert_eq!(result.mean("f1"), None);
+    assert!(result.to_string().contains("accuracy 0."), "{result}");
+
+    // The third by hand.
+    let (train, test) = (&data).folds(4, 1).unwrap().swap_remove(2);
+    let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(2)).unwrap();
+    let mut trainer = Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy).metric(Accuracy);
+    trainer.fit(&mut model, &train, Fit::epochs(15).quiet()).unwrap();
+    assert_eq!(trainer.evaluate(&model, &test).unwrap(), result.folds[2]);
+
+    let none =
+        Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy).cross_validate(&data, 1, 0, |_| {
+            Ok((Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0))?, Fit::epochs(1).quiet()))
+        });
+    assert!(none.is_err());
+}
