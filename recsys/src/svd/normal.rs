@@ -62,7 +62,7 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Optio
         // |AᵀAv - s²v| = s |Aᵀu - sv|.
         let residuals: Vec<f64> = tails.iter().zip(&values).map(|(tail, value)| tail / value).collect();
         // Below the rounding of the largest a value has no digits here.
-        if !(values[k - 1] > 1e-3 * values[0]) {
+        if values[k - 1].is_nan() || values[k - 1] <= 1e-3 * values[0] {
             return Ok(None);
         }
         if goal.distance(&values, &residuals, k) <= 0.5 {
