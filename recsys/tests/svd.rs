@@ -1,6 +1,6 @@
 //! Truncated SVD against faer's full one, over shapes, ranks, solvers and threads; and what it refuses.
 
-use cairn_recsys::{Csr, Error, ItemIdx, Svd, SvdSolver, TruncatedSvd, UserIdx};
+use cairn_recsys::{Csr, Error, ItemIdx, Svd, SvdSolver, TruncatedSvd, UserIdx, synthetic};
 use faer::{Mat, MatRef};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -140,6 +140,50 @@ fn bad_input_is_refused() {
     assert!(TruncatedSvd::new(1).block(0).fit_dense(a.as_ref()).is_err());
 }
 
+/// Large enough for the solver in single precision, both ways round; values and their bound against those to 1e-10.
+#[test]
+fn values_to_a_tolerance() {
+    let tall = synthetic::power_law(1500, 700, 60_000, 3).unwrap();
+    let exact = TruncatedSvd::new(8).fit_sparse(&tall).unwrap();
+    for tolerance in [1e-3, 1e-6, 1e-9] {
+        let quick = TruncatedSvd::new(8).value_tolerance(tolerance);
+        let (quick, wide) = (quick.fit_sparse(&tall).unwrap(), quick.fit_sparse(&tall.transpose()).unwrap());
+        for svd in [&quick, &wide] {
+            assert!(svd.value_error <= tolerance);
+            for (got, want) in svd.s.iter().zip(&exact.s) {
+                assert!(
+                    (got - want).abs() <= svd.value_error.max(1e-13) * want,
+                    "{got} for {want}, {tolerance:e}"
+                );
+            }
+        }
+        let orthonormal = |q: &Mat<f64>| (q.transpose() * q - Mat::<f64>::identity(8, 8)).norm_max() < 1e-12;
+        assert!([&quick.u, &quick.v, &wide.u, &wide.v].into_iter().all(orthonormal));
+    }
+}
+
+/// Each value three times, and a rank below k: nothing is missed, and no value is made up.
+#[test]
+fn repeated_and_vanishing_values_to_a_tolerance() {
+    let blocks = |size: usize, n: usize| {
+        let entries = (0..size).flat_map(|r| (0..size).map(move |c| (r, c)));
+        let entries = (0..n).flat_map(move |b| {
+            entries.clone().map(move |(r, c)| {
+                let value = if (b / 3 + r * c) % 2 == 0 { 1.0 } else { (b / 3 + 2) as f32 };
+                (UserIdx((b * size + r) as u32), ItemIdx((b * size + c) as u32), value)
+            })
+        });
+        Csr::<UserIdx, ItemIdx>::from_entries(1200, 800, entries).unwrap()
+    };
+    for (a, k) in [(blocks(20, 30), 9), (blocks(4, 3), 10)] {
+        let (quick, exact) = (TruncatedSvd::new(k).value_tolerance(1e-6), TruncatedSvd::new(k));
+        let (quick, exact) = (quick.fit_sparse(&a).unwrap(), exact.fit_sparse(&a).unwrap());
+        for (got, want) in quick.s.iter().zip(&exact.s) {
+            assert!((got - want).abs() <= 1e-6 * want + 1e-12 * exact.s[0], "{got} for {want}");
+        }
+    }
+}
+
 #[test]
 fn a_tolerance_out_of_reach_is_an_error() {
     let a = random(400, 400, 5);
@@ -162,7 +206,9 @@ fn same_bits_for_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let svd = TruncatedSvd::new(20);
-            [svd.fit_dense(a.as_ref()).unwrap(), svd.fit_sparse(&sparse).unwrap()]
+            let values = TruncatedSvd::new(5).value_tolerance(1e-6);
+            [svd.fit_dense(a.as_ref()), svd.fit_sparse(&sparse), values.fit_sparse(&sparse)]
+                .map(Result::unwrap)
         })
     };
     for (one, three) in run(1).iter().zip(&run(3)) {

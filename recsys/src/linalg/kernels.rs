@@ -1,37 +1,132 @@
 //! Small single-precision kernels for normal equations, one row of ALS at a time.
 //!
-//! A row's factor vectors are first gathered into `z` (n rows of `width` floats, width a multiple of [`PAD`]), where they
-//! stay in the cache for everything that follows: the Gram matrix near the peak of the multiply-add units, products with
-//! a vector at the speed of the cache. Gathering once is what sets this apart from conjugate gradients that fetch every
-//! vector again at each step. Each kernel is written for any vector width and picked at run time (pulp).
+//! A row's factor vectors are gathered into `z` (rows of `width` floats, width a multiple of [`PAD`]), as many at a time as
+//! stay in the cache for what follows: the Gram matrix near the peak of the multiply-add units, products with a vector at
+//! the speed of the cache. Each kernel is written for any vector width and picked at run time (pulp).
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd, bytemuck};
+
+use crate::ids::Index;
 
 /// Vector widths are multiples of this many floats: a whole AVX-512 register.
 pub(crate) const PAD: usize = 16;
-/// Rows of `z` for which one tile of the Gram matrix is kept in registers; a chunk fits the first-level cache.
-const CHUNK: usize = 64;
-/// Rows of a tile; its columns are two vectors.
-const TILE_ROWS: usize = 8;
+/// Floats of `z` over which the tiles of the Gram matrix are kept in registers: they fit the first-level cache.
+const CHUNK: usize = 8192;
+
+/// Rows of `width` floats in a chunk.
+pub(crate) fn chunk_rows(width: usize) -> usize {
+    (CHUNK / width).max(PAD)
+}
 
 /// `width` rounded up to whole vectors.
 pub(crate) fn padded(width: usize) -> usize {
     width.next_multiple_of(PAD)
 }
 
-/// Adds `Zᵀ Z`, restricted to columns `start..start + size`, to the upper triangle of `h` (row-major, size x size).
-/// Entries below the diagonal may be written too and mean nothing. `size` is a multiple of [`PAD`].
-pub(crate) fn add_gram(z: &[f32], width: usize, start: usize, size: usize, h: &mut [f32]) {
-    debug_assert!(size.is_multiple_of(PAD) && start + size <= width && h.len() == size * size);
-    Arch::new().dispatch(Gram { z, width, start, size, h });
+/// `z[r] = roots[r] table[columns[r]]`; rows of `width` floats on both sides, a multiple of [`PAD`].
+pub(crate) fn gather<C: Index>(table: &[f32], width: usize, columns: &[C], roots: &[f32], z: &mut [f32]) {
+    debug_assert!(width.is_multiple_of(PAD) && z.len() == columns.len() * width);
+    Arch::new().dispatch(Gather { table, width, columns, roots, z });
+}
+
+struct Gather<'a, C> {
+    table: &'a [f32],
+    width: usize,
+    columns: &'a [C],
+    roots: &'a [f32],
+    z: &'a mut [f32],
+}
+
+impl<C: Index> WithSimd for Gather<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // With the number of vectors known when compiled, a row is a few moves and no loop.
+        match self.width / S::F32_LANES {
+            1 => self.rows::<S, 1>(simd),
+            2 => self.rows::<S, 2>(simd),
+            4 => self.rows::<S, 4>(simd),
+            8 => self.rows::<S, 8>(simd),
+            _ => {
+                let Self { table, width, columns, roots, z } = self;
+                for ((z, column), &root) in z.chunks_exact_mut(width).zip(columns).zip(roots) {
+                    let (z, _) = S::as_mut_simd_f32s(z);
+                    let (row, _) = S::as_simd_f32s(&table[column.at() * width..(column.at() + 1) * width]);
+                    for (z, &y) in z.iter_mut().zip(row) {
+                        *z = simd.mul_f32s(simd.splat_f32s(root), y);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<C: Index> Gather<'_, C> {
+    #[inline(always)]
+    fn rows<S: Simd, const N: usize>(self, simd: S) {
+        let ((table, _), (z, _)) = (S::as_simd_f32s(self.table), S::as_mut_simd_f32s(self.z));
+        let ((table, _), (z, _)) = (table.as_chunks::<N>(), z.as_chunks_mut::<N>());
+        for ((z, column), &root) in z.iter_mut().zip(self.columns).zip(self.roots) {
+            let (row, root) = (&table[column.at()], simd.splat_f32s(root));
+            for i in 0..N {
+                z[i] = simd.mul_f32s(root, row[i]);
+            }
+        }
+    }
+}
+
+/// `out[r] = roots[r] (table[columns[r]] · x - 1)`: what is missing at each interaction. Rows of the length of `x`.
+pub(crate) fn residuals<C: Index>(table: &[f32], columns: &[C], roots: &[f32], x: &[f32], out: &mut [f32]) {
+    Arch::new().dispatch(Residuals { table, columns, roots, x, out });
+}
+
+struct Residuals<'a, C> {
+    table: &'a [f32],
+    columns: &'a [C],
+    roots: &'a [f32],
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl<C: Index> WithSimd for Residuals<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { table, columns, roots, x, out } = self;
+        let width = x.len();
+        let (columns4, columns1) = columns.as_chunks::<4>();
+        let (out4, out1) = out.as_chunks_mut::<4>();
+        for (columns, out) in columns4.iter().zip(out4) {
+            let at = [columns[0].at(), columns[1].at(), columns[2].at(), columns[3].at()];
+            let a = &table[at[0] * width..(at[0] + 1) * width];
+            let b = &table[at[1] * width..(at[1] + 1) * width];
+            let c = &table[at[2] * width..(at[2] + 1) * width];
+            let d = &table[at[3] * width..(at[3] + 1) * width];
+            *out = four_products(simd, [a, b, c, d], x);
+        }
+        for (column, out) in columns1.iter().zip(out1) {
+            *out = dot_simd(simd, &table[column.at() * width..(column.at() + 1) * width], x);
+        }
+        for (out, root) in out.iter_mut().zip(roots) {
+            *out = root * (*out - 1.0);
+        }
+    }
+}
+
+/// Normal equations: adds `Zᵀ Z` to the upper triangle of `h` (row-major, size x size) and `Zᵀ t` to `b`, for `z` with rows
+/// of `b.len()` floats, a multiple of [`PAD`]. Entries below the diagonal may be written too and mean nothing.
+pub(crate) fn add_gram(z: &[f32], targets: &[f32], h: &mut [f32], b: &mut [f32]) {
+    debug_assert!(b.len().is_multiple_of(PAD) && h.len() == b.len() * b.len());
+    Arch::new().dispatch(Gram { z, targets, h, b });
 }
 
 struct Gram<'a> {
     z: &'a [f32],
-    width: usize,
-    start: usize,
-    size: usize,
+    targets: &'a [f32],
     h: &'a mut [f32],
+    b: &'a mut [f32],
 }
 
 impl WithSimd for Gram<'_> {
@@ -39,14 +134,23 @@ impl WithSimd for Gram<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { z, width, start, size, h } = self;
-        for chunk in z.chunks(CHUNK * width) {
-            gram_chunk(simd, chunk, width, start, size, 1.0, h, size);
+        let Self { z, targets, h, b } = self;
+        let size = b.len();
+        let rows = chunk_rows(size);
+        for (z, targets) in z.chunks(rows * size).zip(targets.chunks(rows)) {
+            let mut side = Some((targets, &mut *b));
+            gram_chunk(simd, z, size, 0, size, 1.0, h, size, &mut side);
         }
     }
 }
 
-/// `h += sign ZᵀZ` over columns `start..start + size` of a chunk; `h` has rows of `stride` floats.
+/// The right-hand side that goes along with a Gram matrix: a factor for each row, and the sum.
+type Side<'a> = Option<(&'a [f32], &'a mut [f32])>;
+
+/// `h += sign ZᵀZ` over columns `start..start + size` of a chunk; `h` has rows of `stride` floats. `side` gets its sum once.
+///
+/// In bands of [`PAD`] rows. What is right of the band's first vector goes in pairs of vectors; a last one by itself takes
+/// the whole band at once, which has as many sums under way.
 #[inline(always)]
 fn gram_chunk<S: Simd>(
     simd: S,
@@ -57,61 +161,99 @@ fn gram_chunk<S: Simd>(
     sign: f32,
     h: &mut [f32],
     stride: usize,
+    side: &mut Side<'_>,
 ) {
     let lanes = S::F32_LANES;
-    for row in (0..size).step_by(TILE_ROWS) {
-        // Vectors that end at or before the diagonal's row are below it. Whole multiples of two vectors.
-        let mut column = row / (2 * lanes) * (2 * lanes);
+    for band in (0..size).step_by(PAD) {
+        let mut column = band;
+        let mut place = Place { width, start, row: band, column, sign, stride };
         while column + 2 * lanes <= size {
-            gram_tile::<S, 2>(simd, chunk, width, start, row, column, sign, h, stride);
+            place.column = column;
+            place.row = band;
+            if band == 0 && side.is_some() {
+                gram_tile::<S, 8, 2, true>(simd, chunk, &place, h, side);
+            } else {
+                gram_tile::<S, 8, 2, false>(simd, chunk, &place, h, side);
+            }
+            place.row = band + 8;
+            gram_tile::<S, 8, 2, false>(simd, chunk, &place, h, side);
             column += 2 * lanes;
         }
+        place.row = band;
         while column < size {
-            gram_tile::<S, 1>(simd, chunk, width, start, row, column, sign, h, stride);
+            place.column = column;
+            if band == 0 && side.is_some() {
+                gram_tile::<S, PAD, 1, true>(simd, chunk, &place, h, side);
+            } else {
+                gram_tile::<S, PAD, 1, false>(simd, chunk, &place, h, side);
+            }
             column += lanes;
         }
     }
 }
 
-/// One tile of TILE_ROWS x N vectors, kept in registers over the chunk.
-#[inline(always)]
-fn gram_tile<S: Simd, const N: usize>(
-    simd: S,
-    chunk: &[f32],
+/// Where a tile lies: rows of `width` floats in z, of `stride` in h.
+struct Place {
     width: usize,
     start: usize,
     row: usize,
     column: usize,
     sign: f32,
-    h: &mut [f32],
     stride: usize,
+}
+
+/// One tile of R rows x N vectors, kept in registers over the chunk; with SIDE also the right-hand side of its columns.
+#[inline(always)]
+fn gram_tile<S: Simd, const R: usize, const N: usize, const SIDE: bool>(
+    simd: S,
+    chunk: &[f32],
+    place: &Place,
+    h: &mut [f32],
+    side: &mut Side<'_>,
 ) {
+    let &Place { width, start, row, column, sign, stride } = place;
     let lanes = S::F32_LANES;
-    let mut sum = [[simd.splat_f32s(0.0); N]; TILE_ROWS];
-    for z in chunk.chunks_exact(width) {
-        let left: &[f32; TILE_ROWS] =
-            z[start + row..start + row + TILE_ROWS].try_into().expect("a tile's rows");
+    let zero = simd.splat_f32s(0.0);
+    let (mut sum, mut side_sum) = ([[zero; N]; R], [zero; N]);
+    let factors: &[f32] = match side {
+        Some((factors, _)) if SIDE => &factors[..chunk.len() / width],
+        _ => &[],
+    };
+    for (n, z) in chunk.chunks_exact(width).enumerate() {
+        let left: &[f32; R] = z[start + row..start + row + R].try_into().expect("a tile's rows");
         let (right, _) = S::as_simd_f32s(&z[start + column..start + column + N * lanes]);
         let right: &[S::f32s; N] = right.try_into().expect("a tile's columns");
-        for i in 0..TILE_ROWS {
+        for i in 0..R {
             let factor = simd.splat_f32s(left[i]);
             for j in 0..N {
                 sum[i][j] = simd.mul_add_f32s(factor, right[j], sum[i][j]);
             }
         }
+        if SIDE {
+            let factor = simd.splat_f32s(factors[n]);
+            for j in 0..N {
+                side_sum[j] = simd.mul_add_f32s(factor, right[j], side_sum[j]);
+            }
+        }
     }
     let sign = simd.splat_f32s(sign);
-    for i in 0..TILE_ROWS {
+    for i in 0..R {
         let at = (row + i) * stride + column;
         let (out, _) = S::as_mut_simd_f32s(&mut h[at..at + N * lanes]);
         for j in 0..N {
             out[j] = simd.mul_add_f32s(sign, sum[i][j], out[j]);
         }
     }
+    if let (true, Some((_, out))) = (SIDE, side) {
+        let (out, _) = S::as_mut_simd_f32s(&mut out[column..column + N * lanes]);
+        for j in 0..N {
+            out[j] = simd.add_f32s(out[j], side_sum[j]);
+        }
+    }
 }
 
-/// `out[i] = zᵢ · x` for every row; `x` is one row wide.
-pub(crate) fn row_products(z: &[f32], x: &[f32], out: &mut [f32]) {
+/// `out[i] += zᵢ · x` for every row; `x` is one row wide, whole vectors.
+pub(crate) fn add_row_products(z: &[f32], x: &[f32], out: &mut [f32]) {
     Arch::new().dispatch(RowProducts { z, x, out });
 }
 
@@ -131,10 +273,13 @@ impl WithSimd for RowProducts<'_> {
         let (out4, out1) = self.out.as_chunks_mut::<4>();
         for (rows, out) in z4.chunks_exact(4 * width).zip(out4) {
             let (a, b, c, d) = four_rows(rows, width);
-            *out = four_products(simd, [a, b, c, d], self.x);
+            let products = four_products(simd, [a, b, c, d], self.x);
+            for i in 0..4 {
+                out[i] += products[i];
+            }
         }
         for (row, out) in z1.chunks_exact(width).zip(out1) {
-            *out = dot_simd(simd, row, self.x);
+            *out += dot_simd(simd, row, self.x);
         }
     }
 }
@@ -157,32 +302,27 @@ fn dot_simd<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])))
 }
 
-/// `out += sum of factor[i] zᵢ` over columns `start..start + out.len()` of `z`; whole vectors.
-pub(crate) fn add_rows(z: &[f32], width: usize, start: usize, factors: &[f32], out: &mut [f32]) {
-    struct Task<'a>(&'a [f32], usize, usize, &'a [f32], &'a mut [f32]);
+/// `out += sum of factor[i] zᵢ` for rows of the length of `out`, whole vectors.
+pub(crate) fn add_rows(z: &[f32], factors: &[f32], out: &mut [f32]) {
+    struct Task<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
     impl WithSimd for Task<'_> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let Self(z, width, start, factors, out) = self;
-            let end = start + out.len();
+            let Self(z, factors, out) = self;
+            let width = out.len();
             let (z4, z1) = z.split_at(factors.len() / 4 * 4 * width);
             let (factors4, factors1) = factors.as_chunks::<4>();
             for (rows, factors) in z4.chunks_exact(4 * width).zip(factors4) {
                 let (a, b, c, d) = four_rows(rows, width);
-                add_four(
-                    simd,
-                    [&a[start..end], &b[start..end], &c[start..end], &d[start..end]],
-                    factors,
-                    out,
-                );
+                add_four(simd, [a, b, c, d], factors, out);
             }
             for (row, &factor) in z1.chunks_exact(width).zip(factors1) {
-                subtract_multiple(simd, -factor, &row[start..end], out);
+                subtract_multiple(simd, -factor, row, out);
             }
         }
     }
-    Arch::new().dispatch(Task(z, width, start, factors, out));
+    Arch::new().dispatch(Task(z, factors, out));
 }
 
 /// `out -= factor x`; whole vectors.
@@ -194,31 +334,6 @@ fn subtract_multiple<S: Simd>(simd: S, factor: f32, x: &[f32], out: &mut [f32]) 
     for (out, &x) in out.iter_mut().zip(x) {
         *out = simd.mul_add_f32s(factor, x, *out);
     }
-}
-
-/// `out[i] += zᵢ · x` over columns `start..start + x.len()` of `z`; whole vectors.
-pub(crate) fn add_row_products(z: &[f32], width: usize, start: usize, x: &[f32], out: &mut [f32]) {
-    struct Task<'a>(&'a [f32], usize, usize, &'a [f32], &'a mut [f32]);
-    impl WithSimd for Task<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            let Self(z, width, start, x, out) = self;
-            let end = start + x.len();
-            let (z4, z1) = z.split_at(out.len() / 4 * 4 * width);
-            let (out4, out1) = out.as_chunks_mut::<4>();
-            for (rows, out) in z4.chunks_exact(4 * width).zip(out4) {
-                let (a, b, c, d) = four_rows(rows, width);
-                let rows = [&a[start..end], &b[start..end], &c[start..end], &d[start..end]];
-                let products = four_products(simd, rows, x);
-                out.iter_mut().zip(products).for_each(|(out, product)| *out += product);
-            }
-            for (row, out) in z1.chunks_exact(width).zip(out1) {
-                *out += dot_simd(simd, &row[start..end], x);
-            }
-        }
-    }
-    Arch::new().dispatch(Task(z, width, start, x, out));
 }
 
 /// `out = Zᵀ (Z x)` in one pass over `z`, or, where targets t are given, `out = Zᵀ (t - Z x)`: what a step of conjugate
@@ -288,9 +403,33 @@ fn four_products<S: Simd>(simd: S, rows: [&[f32]; 4], x: &[f32]) -> [f32; 4] {
         sum_c = simd.mul_add_f32s(c, x, sum_c);
         sum_d = simd.mul_add_f32s(d, x, sum_d);
     }
-    let (a, b) = (simd.reduce_sum_f32s(sum_a), simd.reduce_sum_f32s(sum_b));
-    let (c, d) = (simd.reduce_sum_f32s(sum_c), simd.reduce_sum_f32s(sum_d));
-    [a, b, c, d]
+    four_sums(simd, [sum_a, sum_b, sum_c, sum_d])
+}
+
+/// The sums of the entries of four vectors: transposed first and then added, for a reduction of each by itself would take
+/// most of the time of a short inner product.
+#[inline(always)]
+fn four_sums<S: Simd>(simd: S, sums: [S::f32s; 4]) -> [f32; 4] {
+    if S::F32_LANES < 4 {
+        let [a, b, c, d] = sums;
+        return [
+            simd.reduce_sum_f32s(a),
+            simd.reduce_sum_f32s(b),
+            simd.reduce_sum_f32s(c),
+            simd.reduce_sum_f32s(d),
+        ];
+    }
+    let [p, q, r, s] = simd.deinterleave_shfl_f32s(sums);
+    let sum = [simd.add_f32s(simd.add_f32s(p, q), simd.add_f32s(r, s))];
+    let lanes: &[f32] = bytemuck::cast_slice(&sum);
+    let (quarters, _) = lanes.as_chunks::<4>();
+    let mut out = quarters[0];
+    for quarter in &quarters[1..] {
+        for i in 0..4 {
+            out[i] += quarter[i];
+        }
+    }
+    out
 }
 
 /// `out += Σ factors[i] rows[i]`; whole vectors.
@@ -310,7 +449,7 @@ fn add_four<S: Simd>(simd: S, rows: [&[f32]; 4], factors: &[f32; 4], out: &mut [
 /// Inner product of two vectors of whole registers.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut out = [0.0];
-    row_products(a, b, &mut out);
+    add_row_products(a, b, &mut out);
     out[0]
 }
 
@@ -318,90 +457,197 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub(crate) fn combine(a: f32, x: &[f32], b: f32, out: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
-        || out.iter_mut().zip(x).for_each(|(out, x)| *out = a * x + b * *out),
+        || {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = a * x + b * *out;
+            }
+        },
     );
 }
 
-/// Solves `h x = b` in place of `b`, where the upper triangle of `h` (row-major, n x n) is given and overwritten by its
-/// Cholesky factor R, h = RᵀR. `false` if `h` is not positive definite to working precision.
+/// Solves `h x = b` in place of `b`, where the upper triangle of `h` (row-major, n x n, n a multiple of [`PAD`]) is given and
+/// overwritten. `false` if `h` is not positive definite to working precision.
+///
+/// By its Cholesky factor R, h = RᵀR, in bands of [`PAD`] rows. What makes small systems slow is that each pivot waits for
+/// the one before; so that chain is left to the band's diagonal block alone, where it takes the inverse of the block's Rᵀ
+/// along, and all else is products with that inverse: the rest of the band, both substitutions, and the Gram matrix that is
+/// taken from what is below.
 pub(crate) fn solve_positive_definite(h: &mut [f32], b: &mut [f32]) -> bool {
-    factor_upper(h, b.len()) && {
-        solve_upper(h, b);
+    Arch::new().dispatch(Solve { h, b })
+}
+
+struct Solve<'a> {
+    h: &'a mut [f32],
+    b: &'a mut [f32],
+}
+
+impl WithSimd for Solve<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> bool {
+        match S::F32_LANES {
+            16 => self.run::<S, 1>(simd),
+            8 => self.run::<S, 2>(simd),
+            4 => self.run::<S, 4>(simd),
+            _ => self.run::<S, PAD>(simd),
+        }
+    }
+}
+
+/// A row of a diagonal block in V vectors.
+type BlockRow<S, const V: usize> = [<S as Simd>::f32s; V];
+
+impl Solve<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, simd: S) -> bool {
+        let Self { h, b } = self;
+        let n = b.len();
+        for start in (0..n).step_by(PAD) {
+            let (band, below) = h[start * n..].split_at_mut(PAD * n);
+            let Some(inverse) = invert_block::<S, V>(simd, band, n, start) else { return false };
+            for (row, inverse) in band.chunks_exact_mut(n).zip(&inverse) {
+                row[start..start + PAD].copy_from_slice(bytemuck::cast_slice(inverse));
+            }
+            let next = start + PAD;
+            for column in (next..n).step_by(PAD) {
+                times_inverse::<S, V>(simd, band, n, start, column);
+            }
+            // y = R⁻ᵀ b, and b loses what y explains of the rest.
+            let y = products(simd, band, n, start, &b[start..next]);
+            let minus = y.map(|y| -y);
+            let (head, rest) = b.split_at_mut(next);
+            head[start..].copy_from_slice(&y);
+            if next < n {
+                let mut side = Some((&minus[..], rest));
+                gram_chunk(simd, band, n, next, n - next, -1.0, &mut below[next..], n, &mut side);
+            }
+        }
+        for start in (0..n).step_by(PAD).rev() {
+            let band = &h[start * n..(start + PAD) * n];
+            let (head, later) = b.split_at_mut(start + PAD);
+            let y = &mut head[start..];
+            if !later.is_empty() {
+                let known = products(simd, band, n, start + PAD, later);
+                y.iter_mut().zip(known).for_each(|(y, known)| *y -= known);
+            }
+            let mut x = [simd.splat_f32s(0.0); V];
+            for (row, &y) in band.chunks_exact(n).zip(&*y) {
+                let (inverse, _) = S::as_simd_f32s(&row[start..start + PAD]);
+                for v in 0..V {
+                    x[v] = simd.mul_add_f32s(simd.splat_f32s(y), inverse[v], x[v]);
+                }
+            }
+            y.copy_from_slice(bytemuck::cast_slice(&x));
+        }
         true
     }
 }
 
-/// The Cholesky factor R in the upper triangle; `n` is a multiple of [`PAD`].
-///
-/// Right-looking, a panel of [`PAD`] rows at a time: the rows of a panel are reduced by one another, then what is below
-/// loses their Gram matrix, which is the same register tile as in [`add_gram`].
-pub(crate) fn factor_upper(h: &mut [f32], n: usize) -> bool {
-    struct Task<'a>(&'a mut [f32], usize);
-    impl WithSimd for Task<'_> {
-        type Output = bool;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> bool {
-            let Self(h, n) = self;
-            for start in (0..n).step_by(PAD) {
-                let (panel, below) = h[start * n..].split_at_mut(PAD * n);
-                for k in 0..PAD {
-                    let (pivot, rest) = panel[k * n..].split_at_mut(n);
-                    let diagonal = pivot[start + k];
-                    // Also catches NaN.
-                    if !(diagonal > 0.0 && diagonal.is_finite()) {
-                        return false;
-                    }
-                    let scale = simd.splat_f32s(1.0 / diagonal.sqrt());
-                    let (vectors, _) = S::as_mut_simd_f32s(&mut pivot[start..]);
-                    vectors.iter_mut().for_each(|x| *x = simd.mul_f32s(*x, scale));
-                    // Whole vectors from the panel's first column on: what falls below the diagonal means nothing.
-                    for (i, row) in (k + 1..PAD).zip(rest.chunks_exact_mut(n)) {
-                        subtract_multiple(simd, pivot[start + i], &pivot[start..], &mut row[start..]);
-                    }
-                }
-                let next = start + PAD;
-                if next < n {
-                    gram_chunk(simd, panel, n, next, n - next, -1.0, &mut below[next..], n);
-                }
-            }
-            true
-        }
+/// Inner products of the band's rows, from column `start` on, with `x`.
+#[inline(always)]
+fn products<S: Simd>(simd: S, band: &[f32], n: usize, start: usize, x: &[f32]) -> [f32; PAD] {
+    let mut out = [0.0; PAD];
+    let (out4, _) = out.as_chunks_mut::<4>();
+    for (rows, out) in band.chunks_exact(4 * n).zip(out4) {
+        let (a, b, c, d) = four_rows(rows, n);
+        let end = start + x.len();
+        *out = four_products(simd, [&a[start..end], &b[start..end], &c[start..end], &d[start..end]], x);
     }
-    Arch::new().dispatch(Task(h, n))
+    out
 }
 
-/// Solves RᵀR x = b given the factor.
-pub(crate) fn solve_upper(r: &[f32], b: &mut [f32]) {
-    struct Task<'a>(&'a [f32], &'a mut [f32]);
-    impl WithSimd for Task<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            let Self(r, b) = self;
-            let n = b.len();
-            for i in 0..n {
-                let row = &r[i * n..(i + 1) * n];
-                let x = b[i] / row[i];
-                // Up to the end of its vector by hand, the rest in whole vectors.
-                let whole = (i + 1).next_multiple_of(PAD);
-                for j in i + 1..whole {
-                    b[j] -= x * row[j];
-                }
-                b[i] = x;
-                subtract_multiple(simd, x, &row[whole..], &mut b[whole..]);
-            }
-            for i in (0..n).rev() {
-                let row = &r[i * n..(i + 1) * n];
-                let whole = (i + 1).next_multiple_of(PAD);
-                let mut sum = dot_simd(simd, &row[whole..], &b[whole..]);
-                for j in i + 1..whole {
-                    sum += row[j] * b[j];
-                }
-                b[i] = (b[i] - sum) / row[i];
-            }
+/// R⁻ᵀ of the diagonal block at column `start` of a band: Gaussian elimination without exchanges on the block and, beside
+/// it, on the identity, each row of which is divided by the root of its pivot in the end. `None` if a pivot is not positive.
+#[inline(always)]
+fn invert_block<S: Simd, const V: usize>(
+    simd: S,
+    band: &[f32],
+    n: usize,
+    start: usize,
+) -> Option<[BlockRow<S, V>; PAD]> {
+    let zero = simd.splat_f32s(0.0);
+    let (mut rows, mut inverse) = ([[zero; V]; PAD], [[zero; V]; PAD]);
+    for i in 0..PAD {
+        let (row, _) = S::as_simd_f32s(&band[i * n + start..i * n + start + PAD]);
+        rows[i].copy_from_slice(row);
+        let mut unit = [0.0_f32; PAD];
+        unit[i] = 1.0;
+        let (unit, _) = S::as_simd_f32s(&unit);
+        inverse[i].copy_from_slice(unit);
+    }
+    let mut pivots = [0.0; PAD];
+    // The pivot is a constant in each of these, so that all rows have their place in a register.
+    eliminate::<S, V, 0>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 1>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 2>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 3>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 4>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 5>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 6>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 7>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 8>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 9>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 10>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 11>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 12>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 13>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 14>(simd, &mut rows, &mut inverse, &mut pivots);
+    eliminate::<S, V, 15>(simd, &mut rows, &mut inverse, &mut pivots);
+    // Also catches NaN.
+    if !pivots.iter().all(|&pivot| pivot > 0.0 && pivot.is_finite()) {
+        return None;
+    }
+    for (row, pivot) in inverse.iter_mut().zip(pivots) {
+        for x in row {
+            *x = simd.mul_f32s(*x, simd.splat_f32s(1.0 / pivot.sqrt()));
         }
     }
-    Arch::new().dispatch(Task(r, b));
+    Some(inverse)
+}
+
+/// Takes row K from the rows below it. Entries left of the diagonal are not cleared; they mean nothing.
+#[inline(always)]
+fn eliminate<S: Simd, const V: usize, const K: usize>(
+    simd: S,
+    rows: &mut [BlockRow<S, V>; PAD],
+    inverse: &mut [BlockRow<S, V>; PAD],
+    pivots: &mut [f32; PAD],
+) {
+    let row = rows[K];
+    let entries: &[f32] = bytemuck::cast_slice(&row);
+    pivots[K] = entries[K];
+    let minus = -1.0 / entries[K];
+    for i in K + 1..PAD {
+        let factor = simd.splat_f32s(entries[i] * minus);
+        for v in 0..V {
+            rows[i][v] = simd.mul_add_f32s(factor, rows[K][v], rows[i][v]);
+            inverse[i][v] = simd.mul_add_f32s(factor, inverse[K][v], inverse[i][v]);
+        }
+    }
+}
+
+/// The band's columns `column..column + PAD` times the inverse that stands at `start`.
+#[inline(always)]
+fn times_inverse<S: Simd, const V: usize>(simd: S, band: &mut [f32], n: usize, start: usize, column: usize) {
+    let zero = simd.splat_f32s(0.0);
+    let mut old = [[zero; V]; PAD];
+    for i in 0..PAD {
+        let (row, _) = S::as_simd_f32s(&band[i * n + column..i * n + column + PAD]);
+        old[i].copy_from_slice(row);
+    }
+    for i in 0..PAD {
+        let mut sum = [zero; V];
+        let factors: [f32; PAD] =
+            band[i * n + start..i * n + start + PAD].try_into().expect("a row of the block");
+        // Past the diagonal the inverse is zero; so many terms everywhere leave the loop without a branch.
+        for k in 0..PAD {
+            for v in 0..V {
+                sum[v] = simd.mul_add_f32s(simd.splat_f32s(factors[k]), old[k][v], sum[v]);
+            }
+        }
+        band[i * n + column..i * n + column + PAD].copy_from_slice(bytemuck::cast_slice(&sum));
+    }
 }
 
 #[cfg(test)]
@@ -409,6 +655,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::ItemIdx;
 
     fn close(a: f32, b: f64, scale: f64) -> bool {
         (f64::from(a) - b).abs() <= 1e-4 * (1.0 + scale)
@@ -417,47 +664,38 @@ mod tests {
     proptest! {
         #[test]
         fn kernels_agree_with_loops(
-            rows in 0_usize..150, blocks in 1_usize..7, start in 0_usize..6, size in 1_usize..7, seed in 1_u32..1000,
+            rows in 0_usize..150, blocks in 1_usize..7, seed in 1_u32..1000,
         ) {
-            let width = blocks * PAD;
-            let start = start.min(blocks - 1);
-            let size = size.min(blocks - start) * PAD;
-            let start = start * PAD;
+            let size = blocks * PAD;
             let noise = |n: usize| ((n as u32).wrapping_mul(seed * 2 + 1).wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5;
-            let z: Vec<f32> = (0..rows * width).map(noise).collect();
-            let x: Vec<f32> = (0..width).map(|n| noise(n + 7)).collect();
-            let at = |r: usize, c: usize| f64::from(z[r * width + c]);
-
-            let mut h = vec![1.0; size * size];
-            add_gram(&z, width, start, size, &mut h);
+            let z: Vec<f32> = (0..rows * size).map(noise).collect();
+            let x: Vec<f32> = (0..size).map(|n| noise(n + 7)).collect();
+            let factors: Vec<f32> = (0..rows).map(|n| noise(n + 3)).collect();
+            let at = |r: usize, c: usize| f64::from(z[r * size + c]);
+            let combined = |c: usize| (0..rows).map(|r| f64::from(factors[r]) * at(r, c)).sum::<f64>();
+            let (mut h, mut b) = (vec![1.0; size * size], vec![2.0; size]);
+            add_gram(&z, &factors, &mut h, &mut b);
             for i in 0..size {
                 for j in i..size {
-                    let want: f64 = 1.0 + (0..rows).map(|r| at(r, start + i) * at(r, start + j)).sum::<f64>();
+                    let want: f64 = 1.0 + (0..rows).map(|r| at(r, i) * at(r, j)).sum::<f64>();
                     prop_assert!(close(h[i * size + j], want, rows as f64), "({i}, {j}): {} for {want}", h[i * size + j]);
                 }
+                prop_assert!(close(b[i], 2.0 + combined(i), rows as f64));
             }
-            let zx: Vec<f64> = (0..rows).map(|r| (0..width).map(|c| at(r, c) * f64::from(x[c])).sum()).collect();
-            let mut out = vec![0.0; rows];
-            row_products(&z, &x, &mut out);
-            prop_assert!(out.iter().zip(&zx).all(|(&a, &b)| close(a, b, 1.0)));
-            let mut out = vec![9.0; width];
+            let zx: Vec<f64> = (0..rows).map(|r| (0..size).map(|c| at(r, c) * f64::from(x[c])).sum()).collect();
+            let mut out = vec![1.0; rows];
+            add_row_products(&z, &x, &mut out);
+            prop_assert!(out.iter().zip(&zx).all(|(&a, &b)| close(a, 1.0 + b, 1.0)));
+            let mut out = vec![9.0; size];
             normal_product(&z, &x, None, &mut out);
-            for c in 0..width {
+            for c in 0..size {
                 let want: f64 = (0..rows).map(|r| zx[r] * at(r, c)).sum();
                 prop_assert!(close(out[c], want, rows as f64));
             }
-            let mut out = vec![0.0; rows];
-            add_row_products(&z, width, start, &x[..size], &mut out);
-            for r in 0..rows {
-                let want: f64 = (0..size).map(|c| at(r, start + c) * f64::from(x[c])).sum();
-                prop_assert!(close(out[r], want, 1.0));
-            }
-            let factors: Vec<f32> = (0..rows).map(|n| noise(n + 3)).collect();
             let mut out = vec![0.0; size];
-            add_rows(&z, width, start, &factors, &mut out);
+            add_rows(&z, &factors, &mut out);
             for c in 0..size {
-                let want: f64 = (0..rows).map(|r| f64::from(factors[r]) * at(r, start + c)).sum();
-                prop_assert!(close(out[c], want, rows as f64));
+                prop_assert!(close(out[c], combined(c), rows as f64));
             }
             // Z'Z + I is positive definite: solve and multiply back.
             for i in 0..size {
@@ -468,6 +706,25 @@ mod tests {
             let mut b: Vec<f32> = want.iter().map(|&x| x as f32).collect();
             prop_assert!(solve_positive_definite(&mut h.clone(), &mut b));
             prop_assert!(b.iter().zip(&x).all(|(&got, &want)| close(got, f64::from(want), 10.0)), "{b:?} {x:?}");
+        }
+    }
+
+    #[test]
+    fn gathered_vectors_and_what_they_miss() {
+        for width in [16, 32, 48, 64, 112, 128] {
+            let table: Vec<f32> = (0..20 * width).map(|n| (n % 13) as f32 - 6.0).collect();
+            let columns: Vec<ItemIdx> = [19, 0, 7, 7, 3, 11].map(ItemIdx).to_vec();
+            let roots = [1.0, 2.0, 0.5, 0.25, 0.0, 4.0];
+            let x: Vec<f32> = (0..width).map(|n| (n % 5) as f32 - 2.0).collect();
+            let (mut z, mut missing) = (vec![9.0; 6 * width], vec![9.0; 6]);
+            gather(&table, width, &columns, &roots, &mut z);
+            residuals(&table, &columns, &roots, &x, &mut missing);
+            for (r, row) in z.chunks(width).enumerate() {
+                let source = &table[columns[r].at() * width..][..width];
+                assert!(row.iter().zip(source).all(|(&got, y)| got == roots[r] * y));
+                let product: f32 = source.iter().zip(&x).map(|(y, x)| y * x).sum();
+                assert_eq!(missing[r], roots[r] * (product - 1.0));
+            }
         }
     }
 

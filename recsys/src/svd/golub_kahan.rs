@@ -8,13 +8,14 @@
 
 use faer::{Mat, MatRef};
 
-use super::krylov::{Found, Looks, Plan, orthonormalize, random_block, rng};
+use super::goal::Goal;
+use super::krylov::{Found, Looks, Plan, STOP, orthonormalize, random_block, rng};
 use super::operator::{Operator, product, product_transposed};
 use crate::Result;
 use crate::linalg::dense;
 
 /// Needs at least as many rows as columns. Returns what was reached even if the tolerance was not.
-pub(super) fn solve<A: Operator>(a: &A, plan: &Plan) -> Result<Found> {
+pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found> {
     let mut rng = rng(plan.seed);
     let side = a.ncols();
     let mut v = Mat::<f64>::zeros(side, plan.capacity);
@@ -49,13 +50,18 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan) -> Result<Found> {
             continue;
         }
         let (p, sigma, w) = dense::thin_svd(b.submatrix(0, 0, size, size))?;
-        let tail = p.submatrix(last, 0, width, plan.k);
-        let worst = if complete { 0.0 } else { largest_column(right.r.as_ref(), tail) };
-        if worst <= plan.tolerance * sigma[0] || (full && restarts == plan.max_restarts) {
+        let shown = (2 * plan.k).min(size);
+        let tails = p.submatrix(last, 0, width, shown);
+        let residuals = if complete { vec![0.0; shown] } else { column_norms(right.r.as_ref(), tails) };
+        if goal.distance(&sigma[..shown], &residuals, plan.k) <= STOP
+            || (full && restarts == plan.max_restarts)
+        {
             return Ok(Found {
                 u: dense::mul(u.subcols(0, size), p.subcols(0, plan.k)),
                 v: dense::mul(v.subcols(0, size), w.subcols(0, plan.k)),
                 s: sigma[..plan.k].to_vec(),
+                beyond: sigma.into_iter().zip(residuals).skip(plan.k).collect(),
+                av: None,
                 products,
             });
         }
@@ -78,8 +84,8 @@ pub(super) fn compress(basis: &mut Mat<f64>, size: usize, coefficients: MatRef<'
     basis.subcols_mut(0, coefficients.ncols()).copy_from(&kept);
 }
 
-/// The largest norm of a column of `s tail`: the residuals of the Ritz vectors.
-pub(super) fn largest_column(s: MatRef<'_, f64>, tail: MatRef<'_, f64>) -> f64 {
-    let product = dense::mul(s, tail);
-    (0..product.ncols()).map(|j| product.col(j).norm_l2()).fold(0.0, f64::max)
+/// The norms of the columns of `s tails`: the residuals of the Ritz vectors.
+pub(super) fn column_norms(s: MatRef<'_, f64>, tails: MatRef<'_, f64>) -> Vec<f64> {
+    let product = dense::mul(s, tails);
+    (0..product.ncols()).map(|j| product.col(j).norm_l2()).collect()
 }

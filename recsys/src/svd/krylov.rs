@@ -16,7 +16,6 @@ pub(super) struct Plan {
     pub(super) capacity: usize,
     /// Ritz vectors carried over a restart: somewhat more than k, which speeds up the last of the k.
     pub(super) keep: usize,
-    pub(super) tolerance: f64,
     pub(super) max_restarts: usize,
     pub(super) seed: u64,
     /// Whether the basis may grow until it spans the whole space.
@@ -53,36 +52,36 @@ impl Plan {
         size + self.block <= self.capacity || (self.whole && size < self.capacity)
     }
 
-    pub(super) fn new(
-        k: usize,
-        block: usize,
-        side: usize,
-        tolerance: f64,
-        max_restarts: usize,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(k: usize, block: usize, side: usize, max_restarts: usize, seed: u64) -> Self {
         let block = block.min(side);
         let keep = (k + block.min(k / 2 + 8)).min(side);
         let capacity = keep + block * (4 * k).saturating_sub(keep).div_ceil(block).max(6);
         // With no room for one more block beyond the basis, the basis may as well span everything.
         let capacity = if capacity + block > side { side } else { capacity };
-        // The check at the end is against A; stop a little later so that rounding does not decide.
         let whole = capacity == side;
-        Self { k, block, capacity, keep, tolerance: 0.5 * tolerance, max_restarts, seed, whole }
+        Self { k, block, capacity, keep, max_restarts, seed, whole }
     }
 }
+
+/// The distance from the goal at which to stop. The check at the end is against A: a little later, so that rounding does not
+/// decide.
+pub(super) const STOP: f64 = 0.5;
 
 /// Triplets found, with k columns.
 pub(super) struct Found {
     pub(super) u: Mat<f64>,
     pub(super) s: Vec<f64>,
     pub(super) v: Mat<f64>,
+    /// Values after the k-th, and their residuals, as far as the basis shows them.
+    pub(super) beyond: Vec<(f64, f64)>,
+    /// A v, where it is known already.
+    pub(super) av: Option<Mat<f64>>,
     pub(super) products: usize,
 }
 
 impl Found {
     pub(super) fn transposed(self) -> Self {
-        Self { u: self.v, v: self.u, ..self }
+        Self { u: self.v, v: self.u, av: None, ..self }
     }
 }
 

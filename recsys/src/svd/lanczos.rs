@@ -6,14 +6,15 @@
 
 use faer::Mat;
 
-use super::golub_kahan::{compress, largest_column};
-use super::krylov::{Found, Looks, Plan, orthonormalize, random_block, rng};
+use super::goal::Goal;
+use super::golub_kahan::{column_norms, compress};
+use super::krylov::{Found, Looks, Plan, STOP, orthonormalize, random_block, rng};
 use super::operator::{Operator, product};
 use crate::Result;
 use crate::linalg::dense;
 
 /// Returns what was reached even if the tolerance was not.
-pub(super) fn solve<A: Operator>(a: &A, plan: &Plan) -> Result<Found> {
+pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found> {
     let mut rng = rng(plan.seed);
     let side = a.ncols();
     let mut v = Mat::<f64>::zeros(side, plan.capacity);
@@ -49,18 +50,20 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan) -> Result<Found> {
         // T is symmetric in exact arithmetic; the blocks above the diagonal were computed, so mirror those.
         let small = Mat::from_fn(size, size, |i, j| t[(i.min(j), i.max(j))]);
         let (theta, y) = dense::symmetric_eigen(small.as_ref())?;
-        let mut order: Vec<usize> = (0..size).collect();
-        order.sort_by(|&i, &j| theta[j].abs().total_cmp(&theta[i].abs()));
+        let order = descending(&theta);
         let leading = |n: usize| Mat::from_fn(size, n, |i, j| y[(i, order[j])]);
-        let found = leading(plan.k);
-        let tail = found.subrows(last, width);
-        let worst = if complete { 0.0 } else { largest_column(step.r.as_ref(), tail) };
-        if worst <= plan.tolerance * theta[order[0]].abs() || (full && restarts == plan.max_restarts) {
-            let v = dense::mul(v.subcols(0, size), found.as_ref());
+        let shown = (2 * plan.k).min(size);
+        let found = leading(shown);
+        let tails = found.subrows(last, width);
+        let residuals = if complete { vec![0.0; shown] } else { column_norms(step.r.as_ref(), tails) };
+        let values: Vec<f64> = order[..shown].iter().map(|&j| theta[j].abs()).collect();
+        if goal.distance(&values, &residuals, plan.k) <= STOP || (full && restarts == plan.max_restarts) {
+            let v = dense::mul(v.subcols(0, size), found.subcols(0, plan.k));
             let sign = |j: usize| if theta[order[j]] < 0.0 { -1.0 } else { 1.0 };
             let u = Mat::from_fn(side, plan.k, |i, j| v[(i, j)] * sign(j));
-            let s = order[..plan.k].iter().map(|&j| theta[j].abs()).collect();
-            return Ok(Found { u, s, v, products });
+            let s = values[..plan.k].to_vec();
+            let beyond = values.into_iter().zip(residuals).skip(plan.k).collect();
+            return Ok(Found { u, s, v, beyond, av: None, products });
         }
         if full {
             restarts += 1;
@@ -72,4 +75,11 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan) -> Result<Found> {
             size = plan.keep;
         }
     }
+}
+
+/// The order of falling magnitude.
+pub(super) fn descending(theta: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..theta.len()).collect();
+    order.sort_by(|&i, &j| theta[j].abs().total_cmp(&theta[i].abs()));
+    order
 }

@@ -17,6 +17,11 @@ pub(super) trait Operator: Sync {
     /// Whether A equals its transpose, entry by entry.
     fn is_symmetric(&self) -> bool;
     fn is_zero(&self) -> bool;
+    /// In single precision `AᵀA x`, or `AAᵀ x`, for a block of [`SINGLE_WIDTH`](sparse_product::SINGLE_WIDTH) columns,
+    /// row-major; for matrices where that is worth its while.
+    fn normal_single(&self, _x: &[f32], _transposed: bool) -> Option<Vec<f32>> {
+        None
+    }
     /// Floating-point operations of one product with one vector, weighted by how slowly they go.
     fn operations(&self) -> f64;
 }
@@ -103,6 +108,20 @@ impl<R: Index, C: Index> Operator for SparseOperator<'_, R, C> {
     fn is_symmetric(&self) -> bool {
         false // Rows and columns are different things.
     }
+    fn normal_single(&self, x: &[f32], transposed: bool) -> Option<Vec<f32>> {
+        let width = sparse_product::SINGLE_WIDTH;
+        let mut out = vec![0.0; x.len()];
+        if transposed {
+            let mut inner = vec![0.0; self.a.n_cols() * width];
+            sparse_product::sparse_mul_single(&self.transpose, x, &mut inner);
+            sparse_product::sparse_mul_single(self.a, &inner, &mut out);
+        } else {
+            let mut inner = vec![0.0; self.a.n_rows() * width];
+            sparse_product::sparse_mul_single(self.a, x, &mut inner);
+            sparse_product::sparse_mul_single(&self.transpose, &inner, &mut out);
+        }
+        Some(out)
+    }
     fn operations(&self) -> f64 {
         20.0 * self.a.nnz() as f64
     }
@@ -129,6 +148,9 @@ impl<A: Operator> Operator for Transposed<'_, A> {
     }
     fn is_symmetric(&self) -> bool {
         self.0.is_symmetric()
+    }
+    fn normal_single(&self, x: &[f32], transposed: bool) -> Option<Vec<f32>> {
+        self.0.normal_single(x, !transposed)
     }
     fn operations(&self) -> f64 {
         self.0.operations()

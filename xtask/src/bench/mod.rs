@@ -20,6 +20,7 @@ mod mlp;
 mod nlp;
 mod ops;
 mod peak;
+mod recsys;
 mod rnn;
 mod training;
 mod work;
@@ -38,7 +39,7 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH];
+pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH, &recsys::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];
@@ -61,6 +62,7 @@ pub struct Recorder {
     threads: usize,
     models: Table,
     operations: Table,
+    recommenders: Table,
 }
 
 /// A model at one batch size, as printed with `--json`.
@@ -135,6 +137,25 @@ impl Recorder {
         Ok(())
     }
 
+    /// Records how long a recommender's work takes, or how much of it a second does: `quantity` names which, `how` the
+    /// solver or accuracy where there is a choice.
+    ///
+    /// # Errors
+    /// None in practice: the line to print is plain.
+    pub fn recommender(&mut self, work: &str, how: &str, quantity: &str, value: f64) -> anyhow::Result<()> {
+        let value = rounded(value);
+        if self.json {
+            let by = format!("{FRAMEWORK} {how}");
+            let line = serde_json::json!({
+                "work": work, "peer": by.trim_end(), "threads": self.threads, quantity: value,
+            });
+            println!("{line}");
+        } else {
+            self.recommenders.add_row([work, how, &value.to_string(), &quantity.replace('_', " ")]);
+        }
+        Ok(())
+    }
+
     /// Records a model's samples per second at a batch size, beside the work of one sample.
     ///
     /// # Errors
@@ -173,6 +194,11 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// Four significant digits.
+fn rounded(x: f64) -> f64 {
+    format!("{x:.3e}").parse().unwrap_or(x)
 }
 
 /// Two digits after the point, for microseconds.
@@ -226,7 +252,9 @@ pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
     let headings = ["model", "batch", "trains/s", "of peak", "predicts/s", "of peak"];
     let models = terminal_table(headings, &[1, 2, 3, 4, 5]);
     let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
-    let mut recorder = Recorder { json, peak: peak.flops_per_second, threads, models, operations };
+    let recommenders = terminal_table(["recommender", "how", "", "unit"], &[2]);
+    let mut recorder =
+        Recorder { json, peak: peak.flops_per_second, threads, models, operations, recommenders };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
             eprintln!("{} …", bench.name);
@@ -236,6 +264,9 @@ pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
     if !recorder.operations.is_empty() {
         println!("{}", recorder.operations);
         println!("of a copy: of the bandwidth of a plain parallel copy of as many bytes");
+    }
+    if !recorder.recommenders.is_empty() {
+        println!("{}", recorder.recommenders);
     }
     if !recorder.models.is_empty() {
         println!("{}", recorder.models);

@@ -224,14 +224,15 @@ impl Fit for Als {
     fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
         self.check(matrix)?;
         let transpose = matrix.transpose();
+        let (user_roots, item_roots) = (solve::roots(self, matrix), solve::roots(self, &transpose));
         let mut users = self.initial(matrix.n_rows(), 1);
         let mut items = self.initial(matrix.n_cols(), 2);
         for _ in 0..self.iterations {
-            solve::half_sweep(self, self.solver, matrix, &items, &mut users)?;
-            solve::half_sweep(self, self.solver, &transpose, &users, &mut items)?;
+            solve::half_sweep(self, self.solver, matrix, &user_roots, &items, &mut users)?;
+            solve::half_sweep(self, self.solver, &transpose, &item_roots, &users, &mut items)?;
         }
-        drop(transpose);
-        solve::half_sweep(self, AlsSolver::Cholesky, matrix, &items, &mut users)?;
+        drop((transpose, item_roots));
+        solve::half_sweep(self, AlsSolver::Cholesky, matrix, &user_roots, &items, &mut users)?;
         let item_gram = solve::weighted_gram(&items, self.unobserved_weight);
         Ok(AlsModel { settings: self.clone(), factors: Factors { users, items }, item_gram })
     }

@@ -1,8 +1,12 @@
 //! Half a sweep of ALS: every vector of one side, the other side fixed.
 //!
 //! For one vector x with interactions of weight w: with rows z = √w y, targets √w and G = α₀ Σ y yᵀ over the whole other
-//! side, minimise |Z x - √w|² + xᵀ G x + λ' |x|². The rows are gathered once into a buffer that stays in the cache; the
-//! three solvers differ in what they do with it. Vectors are independent, so any schedule gives the same bits.
+//! side, minimise |Z x - √w|² + xᵀ G x + λ' |x|². Exactly and by conjugate gradients a vector at a time, by [`blocks`] a
+//! block of dimensions of all vectors at a time. Vectors are independent, so any schedule gives the same bits.
+
+mod blocks;
+
+use std::borrow::Cow;
 
 use rayon::prelude::*;
 
@@ -57,37 +61,129 @@ fn gram_by_chunks(columns: faer::MatRef<'_, f32>) -> faer::Mat<f64> {
     sum
 }
 
-/// Solves for all vectors of the row side of `matrix`.
+/// √w of every interaction, in the order of the matrix.
+pub(super) fn roots<R: Index, C: Index>(settings: &Als, matrix: &Csr<R, C>) -> Vec<f32> {
+    matrix.values().iter().map(|&value| settings.confidence.weight(value).sqrt()).collect()
+}
+
+/// Solves for all vectors of the row side of `matrix`, whose weights have the square roots `roots`.
 pub(super) fn half_sweep<R: Index, C: Index>(
     settings: &Als,
     solver: AlsSolver,
     matrix: &Csr<R, C>,
+    roots: &[f32],
     fixed: &Vectors,
     solved: &mut Vectors,
 ) -> Result<()> {
     let gram = weighted_gram(fixed, settings.unobserved_weight);
-    let dim = settings.factors;
-    let task = |(chunk, vectors): (usize, &mut [f32])| {
-        let mut work = Work::new(dim);
-        for (i, vector) in vectors.chunks_mut(dim).enumerate() {
-            let row = R::from_u32((chunk * ROWS + i) as u32);
-            let (columns, values) = matrix.row(row);
-            work.gather(settings, fixed, columns, values);
-            let lambda = frequency_scaled(settings, columns.len(), fixed.len());
-            work.load(vector);
-            work.solve(solver, &gram, lambda).map_err(|()| Error::Factorization {
-                what: "normal equations of ALS",
-                reason: format!(
-                    "{} {} is not positive definite; raise the regularization",
-                    R::KIND,
-                    row.at()
-                ),
-            })?;
-            vector.copy_from_slice(&work.x[..dim]);
+    let width = kernels::padded(settings.factors);
+    let table = padded_columns(fixed, 0, settings.factors);
+    let mut tasks = tasks(settings, matrix, fixed, solved, roots);
+    match solver {
+        AlsSolver::Blocks { size } if kernels::padded(size) < width => {
+            blocks::sweep(matrix, fixed, &table, &gram, kernels::padded(size), &mut tasks)
         }
-        Ok(())
-    };
-    solved.as_mut_slice().par_chunks_mut(ROWS * dim).enumerate().try_for_each(task)
+        AlsSolver::ConjugateGradient { steps } => for_each_row(&mut tasks, matrix, width, |work, row| {
+            work.z.resize(row.columns.len() * width, 0.0);
+            kernels::gather(&table, width, row.columns, row.roots, &mut work.z);
+            work.load(row.vector);
+            conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
+            work.store(row.vector);
+            Ok(())
+        }),
+        _ => for_each_row(&mut tasks, matrix, width, |work, row| {
+            work.normal_equations(&table, row.columns, row.roots, &gram, row.lambda);
+            solve_or_refine(&mut work.h, &mut work.x)?;
+            work.store(row.vector);
+            Ok(())
+        }),
+    }
+}
+
+/// What a task works on: some rows of the matrix, their vectors, and room for a number at each of their interactions.
+struct Task<'a> {
+    first: usize,
+    vectors: &'a mut [f32],
+    roots: &'a [f32],
+    lambdas: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+/// One row of a task.
+struct Row<'a, C> {
+    columns: &'a [C],
+    roots: &'a [f32],
+    lambda: f32,
+    vector: &'a mut [f32],
+    residual: &'a mut [f32],
+}
+
+fn tasks<'a, R: Index, C: Index>(
+    settings: &Als,
+    matrix: &Csr<R, C>,
+    fixed: &Vectors,
+    solved: &'a mut Vectors,
+    mut roots: &'a [f32],
+) -> Vec<Task<'a>> {
+    let chunks = solved.as_mut_slice().chunks_mut(ROWS * settings.factors).enumerate();
+    chunks
+        .map(|(chunk, vectors)| {
+            let first = chunk * ROWS;
+            let rows = first..first + vectors.len() / settings.factors;
+            let lengths = rows.map(|row| matrix.row_len(R::from_u32(row as u32)));
+            let (own, rest) = roots.split_at(lengths.clone().sum());
+            roots = rest;
+            let lambdas = lengths.map(|n| frequency_scaled(settings, n, fixed.len())).collect();
+            Task { first, vectors, roots: own, lambdas, residual: Vec::new() }
+        })
+        .collect()
+}
+
+/// Calls `solve` for every row, in parallel over the tasks; an error names the row.
+fn for_each_row<R: Index, C: Index>(
+    tasks: &mut [Task<'_>],
+    matrix: &Csr<R, C>,
+    width: usize,
+    solve: impl Fn(&mut Work, Row<'_, C>) -> Result<(), ()> + Sync,
+) -> Result<()> {
+    tasks.par_iter_mut().try_for_each_init(
+        || Work::new(width),
+        |work, task| {
+            let mut at = 0;
+            let dim = task.vectors.len() / task.lambdas.len();
+            for (i, vector) in task.vectors.chunks_mut(dim).enumerate() {
+                let (columns, _) = matrix.row(R::from_u32((task.first + i) as u32));
+                let end = at + columns.len();
+                let residual = task.residual.get_mut(at..end).unwrap_or_default();
+                let row =
+                    Row { columns, roots: &task.roots[at..end], lambda: task.lambdas[i], vector, residual };
+                solve(work, row).map_err(|()| Error::Factorization {
+                    what: "normal equations of ALS",
+                    reason: format!(
+                        "{} {} is not positive definite; raise the regularization",
+                        R::KIND,
+                        task.first + i
+                    ),
+                })?;
+                at = end;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Columns `start..start + size` of all vectors as a table of their own, padded with zeros to whole registers.
+fn padded_columns(vectors: &Vectors, start: usize, size: usize) -> Cow<'_, [f32]> {
+    let (dim, width) = (vectors.dim(), kernels::padded(size));
+    if start == 0 && width == dim {
+        return Cow::Borrowed(vectors.as_slice());
+    }
+    let mut table = vec![0.0; vectors.len() * width];
+    for (row, vector) in table.chunks_exact_mut(width).zip(vectors.as_slice().chunks_exact(dim)) {
+        let part = &vector[start..(start + size).min(dim)];
+        row[..part.len()].copy_from_slice(part);
+    }
+    Cow::Owned(table)
 }
 
 /// λ (n + α₀ N)^ν.
@@ -96,149 +192,90 @@ fn frequency_scaled(settings: &Als, n: usize, all: usize) -> f32 {
     settings.regularization * frequency.powf(settings.frequency_exponent)
 }
 
-/// Buffers of one task.
+/// Buffers of one thread.
 struct Work {
-    width: usize,
-    /// Rows z.
+    /// Gathered rows z.
     z: Vec<f32>,
-    /// Targets √w.
-    target: Vec<f32>,
     /// The vector solved for, padded with zeros.
     x: Vec<f32>,
     h: Vec<f32>,
+    /// A block's right-hand side, then its step.
+    step: Vec<f32>,
 }
 
 impl Work {
-    fn new(dim: usize) -> Self {
-        let width = kernels::padded(dim);
-        Self { width, z: Vec::new(), target: Vec::new(), x: vec![0.0; width], h: Vec::new() }
-    }
-
-    fn gather<C: Index>(&mut self, settings: &Als, fixed: &Vectors, columns: &[C], values: &[f32]) {
-        let (width, dim) = (self.width, fixed.dim());
-        self.z.resize(columns.len() * width, 0.0);
-        self.target.clear();
-        self.target.extend(values.iter().map(|&value| settings.confidence.weight(value).sqrt()));
-        let (z, roots) = (&mut self.z, &self.target);
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for ((column, &root), z) in columns.iter().zip(roots).zip(z.chunks_exact_mut(width)) {
-                    let (head, pad) = z.split_at_mut(dim);
-                    head.iter_mut().zip(fixed.get(column.at())).for_each(|(z, &y)| *z = root * y);
-                    pad.fill(0.0);
-                }
-            },
-        );
+    fn new(width: usize) -> Self {
+        Self { z: Vec::new(), x: vec![0.0; width], h: Vec::new(), step: Vec::new() }
     }
 
     fn load(&mut self, x: &[f32]) {
         self.x[..x.len()].copy_from_slice(x);
     }
 
-    fn solve(&mut self, solver: AlsSolver, gram: &[f32], lambda: f32) -> Result<(), ()> {
-        match solver {
-            AlsSolver::Cholesky => self.exact(gram, lambda),
-            AlsSolver::ConjugateGradient { steps } => {
-                self.conjugate_gradient(gram, lambda, steps);
-                Ok(())
-            }
-            AlsSolver::Blocks { size } if kernels::padded(size) >= self.width => self.exact(gram, lambda),
-            AlsSolver::Blocks { size } => self.blocks(gram, lambda, kernels::padded(size)),
-        }
+    fn store(&self, x: &mut [f32]) {
+        x.copy_from_slice(&self.x[..x.len()]);
     }
 
-    /// x = (ZᵀZ + G + λ)⁻¹ Zᵀ√w.
-    fn exact(&mut self, gram: &[f32], lambda: f32) -> Result<(), ()> {
-        self.normal_equations(gram, lambda);
-        self.x.fill(0.0);
-        kernels::add_rows(&self.z, self.width, 0, &self.target, &mut self.x);
-        solve_or_refine(&mut self.h, &mut self.x)
-    }
-
-    /// h = ZᵀZ + G + λ.
-    fn normal_equations(&mut self, gram: &[f32], lambda: f32) {
-        let width = self.width;
+    /// h = ZᵀZ + G + λ and x = Zᵀ√w. The rows are gathered a chunk at a time and need not outlive it.
+    fn normal_equations<C: Index>(
+        &mut self,
+        table: &[f32],
+        columns: &[C],
+        roots: &[f32],
+        gram: &[f32],
+        lambda: f32,
+    ) {
+        let width = self.x.len();
         self.h.clear();
         self.h.extend_from_slice(gram);
         for i in 0..width {
             self.h[i * width + i] += lambda;
         }
-        kernels::add_gram(&self.z, width, 0, width, &mut self.h);
+        self.x.fill(0.0);
+        let rows = kernels::chunk_rows(width);
+        for (columns, roots) in columns.chunks(rows).zip(roots.chunks(rows)) {
+            self.z.resize(columns.len() * width, 0.0);
+            kernels::gather(table, width, columns, roots, &mut self.z);
+            kernels::add_gram(&self.z, roots, &mut self.h, &mut self.x);
+        }
     }
+}
 
-    /// One pass over the blocks: a Newton step in each, which for least squares is exact.
-    fn blocks(&mut self, gram: &[f32], lambda: f32, size: usize) -> Result<(), ()> {
-        let width = self.width;
-        let mut residual = vec![0.0; self.target.len()];
-        kernels::row_products(&self.z, &self.x, &mut residual);
-        for (r, t) in residual.iter_mut().zip(&self.target) {
-            *r -= t;
+/// Steps of conjugate gradients on the normal equations, from the x there is.
+fn conjugate_gradient(work: &mut Work, targets: &[f32], gram: &[f32], lambda: f32, steps: usize) {
+    let width = work.x.len();
+    let mut r = vec![0.0; width];
+    let mut hp = vec![0.0; width];
+    // r = Zᵀ (√w - Z x) - G x - λ x.
+    kernels::normal_product(&work.z, &work.x, Some(targets), &mut r);
+    kernels::add_rows(gram, &work.x, &mut hp);
+    kernels::combine(-1.0, &hp, 1.0, &mut r);
+    kernels::combine(-lambda, &work.x, 1.0, &mut r);
+    let mut p = r.clone();
+    let mut norm = kernels::dot(&r, &r);
+    for _ in 0..steps {
+        // Below this the step is noise, and the quotient could be 0 / 0.
+        if norm < 1e-20 {
+            break;
         }
-        let mut start = 0;
-        while start < width {
-            let size = size.min(width - start);
-            let mut step = vec![0.0; size];
-            kernels::row_products(&gram[start * width..(start + size) * width], &self.x, &mut step);
-            self.h.clear();
-            for i in start..start + size {
-                self.h.extend_from_slice(&gram[i * width + start..i * width + start + size]);
-            }
-            for i in 0..size {
-                self.h[i * size + i] += lambda;
-                step[i] += lambda * self.x[start + i];
-            }
-            kernels::add_rows(&self.z, width, start, &residual, &mut step);
-            kernels::add_gram(&self.z, width, start, size, &mut self.h);
-            solve_or_refine(&mut self.h, &mut step)?;
-            for (i, s) in step.iter_mut().enumerate() {
-                self.x[start + i] -= *s;
-                *s = -*s;
-            }
-            if start + size < width {
-                kernels::add_row_products(&self.z, width, start, &step, &mut residual);
-            }
-            start += size;
-        }
-        Ok(())
-    }
-
-    /// Steps of conjugate gradients on the normal equations, from the x there is.
-    fn conjugate_gradient(&mut self, gram: &[f32], lambda: f32, steps: usize) {
-        let width = self.width;
-        let mut r = vec![0.0; width];
-        let mut hp = vec![0.0; width];
-        // r = Zᵀ (√w - Z x) - G x - λ x.
-        kernels::normal_product(&self.z, &self.x, Some(&self.target), &mut r);
-        kernels::add_rows(gram, width, 0, &self.x, &mut hp);
-        kernels::combine(-1.0, &hp, 1.0, &mut r);
-        kernels::combine(-lambda, &self.x, 1.0, &mut r);
-        let mut p = r.clone();
-        let mut norm = kernels::dot(&r, &r);
-        for _ in 0..steps {
-            // Below this the step is noise, and the quotient could be 0 / 0.
-            if norm < 1e-20 {
-                break;
-            }
-            kernels::normal_product(&self.z, &p, None, &mut hp);
-            // G is symmetric: its rows are its columns.
-            kernels::add_rows(gram, width, 0, &p, &mut hp);
-            kernels::combine(lambda, &p, 1.0, &mut hp);
-            let step = norm / kernels::dot(&p, &hp);
-            kernels::combine(step, &p, 1.0, &mut self.x);
-            kernels::combine(-step, &hp, 1.0, &mut r);
-            let next = kernels::dot(&r, &r);
-            kernels::combine(1.0, &r, next / norm, &mut p);
-            norm = next;
-        }
+        kernels::normal_product(&work.z, &p, None, &mut hp);
+        // G is symmetric: its rows are its columns.
+        kernels::add_rows(gram, &p, &mut hp);
+        kernels::combine(lambda, &p, 1.0, &mut hp);
+        let step = norm / kernels::dot(&p, &hp);
+        kernels::combine(step, &p, 1.0, &mut work.x);
+        kernels::combine(-step, &hp, 1.0, &mut r);
+        let next = kernels::dot(&r, &r);
+        kernels::combine(1.0, &r, next / norm, &mut p);
+        norm = next;
     }
 }
 
 /// Cholesky in single precision; where that breaks down, once more in double.
 fn solve_or_refine(h: &mut [f32], b: &mut [f32]) -> Result<(), ()> {
     let n = b.len();
-    let copy = h.to_vec();
-    let rhs = b.to_vec();
+    // On the diagonal and right of it nothing else is needed for a second attempt, which hardly ever comes.
+    let (copy, rhs) = (h.to_vec(), b.to_vec());
     if kernels::solve_positive_definite(h, b) && b.iter().all(|x| x.is_finite()) {
         return Ok(());
     }
@@ -255,10 +292,21 @@ fn solve_or_refine(h: &mut [f32], b: &mut [f32]) -> Result<(), ()> {
     if b.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(()) }
 }
 
-fn work_for(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> (Work, f32) {
-    let mut work = Work::new(model.settings.factors);
-    work.gather(&model.settings, &model.factors.items, items, values);
-    (work, frequency_scaled(&model.settings, items.len(), model.factors.items.len()))
+/// The normal equations of a history.
+fn equations(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Work {
+    let AlsModel { settings, factors, item_gram } = model;
+    let mut work = Work::new(kernels::padded(settings.factors));
+    // Only the vectors that are needed, in a table of their own.
+    let mut own = Vectors::zeros(items.len(), settings.factors);
+    for (vector, item) in own.as_mut_slice().chunks_exact_mut(settings.factors).zip(items) {
+        vector.copy_from_slice(factors.items.get(item.at()));
+    }
+    let table = padded_columns(&own, 0, settings.factors);
+    let columns: Vec<ItemIdx> = (0..items.len() as u32).map(ItemIdx).collect();
+    let roots: Vec<f32> = values.iter().map(|&value| settings.confidence.weight(value).sqrt()).collect();
+    let lambda = frequency_scaled(settings, items.len(), factors.items.len());
+    work.normal_equations(&table, &columns, &roots, item_gram, lambda);
+    work
 }
 
 fn failed() -> Error {
@@ -269,17 +317,17 @@ fn failed() -> Error {
 }
 
 pub(super) fn fold_in(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
-    let (mut work, lambda) = work_for(model, items, values);
-    work.exact(&model.item_gram, lambda).map_err(|()| failed())?;
+    let mut work = equations(model, items, values);
+    solve_or_refine(&mut work.h, &mut work.x).map_err(|()| failed())?;
     work.x.truncate(model.settings.factors);
     Ok(work.x)
 }
 
 /// H⁻¹ b with the normal equations of a history.
 pub(super) fn solve_for(model: &AlsModel, items: &[ItemIdx], values: &[f32], b: &[f32]) -> Result<Vec<f32>> {
-    let (mut work, lambda) = work_for(model, items, values);
-    work.normal_equations(&model.item_gram, lambda);
-    work.x[..b.len()].copy_from_slice(b);
+    let mut work = equations(model, items, values);
+    work.x.fill(0.0);
+    work.load(b);
     solve_or_refine(&mut work.h, &mut work.x).map_err(|()| failed())?;
     work.x.truncate(b.len());
     Ok(work.x)
