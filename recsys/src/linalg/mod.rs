@@ -9,3 +9,4 @@ pub(crate) mod gram;
 pub(crate) mod kernels;
 pub(crate) mod sparse_product;
 pub(crate) mod spd_inverse;
+pub(crate) mod vectorised;

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
@@ -222,7 +223,7 @@ impl Shard {
             let (head, tail) = self.items.split_at_mut(high * dim);
             let (low_row, high_row) = (&mut head[low * dim..(low + 1) * dim], &mut tail[..dim]);
             let (up, down) = if positive < negative { (low_row, high_row) } else { (high_row, low_row) };
-            pulp::Arch::new().dispatch(
+            vectorised(
                 #[inline(always)]
                 || step(user, up, down, settings.learning_rate, settings.regularization),
             );

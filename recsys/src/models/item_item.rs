@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::vectorised::vectorised;
 use crate::recommender::Recommender;
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
@@ -75,7 +76,7 @@ impl ItemItemModel {
                 }
                 Weights::Dense(weights) => {
                     let row = &weights[item.at() * self.n_items..(item.at() + 1) * self.n_items];
-                    pulp::Arch::new().dispatch(
+                    vectorised(
                         #[inline(always)]
                         || out.iter_mut().zip(row).for_each(|(out, &weight)| *out += strength * weight),
                     );

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::ids::{Index, ItemIdx};
 use crate::linalg::gram::{GramRow, from_rows};
+use crate::linalg::vectorised::vectorised;
 use crate::models::ease::MEMORY_LIMIT;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
@@ -69,7 +70,7 @@ impl Slim {
                 if change != 0.0 {
                     weights[i] = next;
                     largest = largest.max(change.abs());
-                    pulp::Arch::new().dispatch(
+                    vectorised(
                         #[inline(always)]
                         || explained.iter_mut().zip(row).for_each(|(e, &g)| *e += change * g),
                     );

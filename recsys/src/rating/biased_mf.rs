@@ -15,6 +15,7 @@ use super::biased::{Biased, LANES};
 use super::{Ground, RatingModel, check_deviation, check_factors, check_steps, diverged};
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::vectorised::vectorised;
 use crate::models::factors::Factors;
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
@@ -234,7 +235,7 @@ impl BiasedMf {
     fn steps(&self, mean: f32, entries: &[Entry], users: &mut Group, items: &mut Group) -> f64 {
         let width = self.factors.next_multiple_of(LANES);
         let (rate, reg) = (self.learning_rate, self.regularization);
-        pulp::Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 let mut squares = 0.0;

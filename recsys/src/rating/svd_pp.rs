@@ -17,6 +17,7 @@ use super::biased_mf::{dot, normal_table};
 use super::{Ground, RatingModel, check_deviation, check_factors, check_steps, diverged};
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
@@ -120,7 +121,7 @@ impl Fit for SvdPlusPlus {
         };
         let mut progress = Vec::with_capacity(self.epochs);
         for _ in 0..self.epochs {
-            let squares = pulp::Arch::new().dispatch(
+            let squares = vectorised(
                 #[inline(always)]
                 || parameters.epoch(matrix, self.learning_rate, self.regularization),
             );
