@@ -2,7 +2,7 @@
 //!
 //! Rows that do not read are left out and reported with line and reason, not guessed at and not passed over in silence. Ids
 //! of any type that parses from text; memory is that of the log itself. [`movielens`] knows the files of MovieLens as they
-//! are published. With the feature `parquet`, logs come from Parquet files as well ([`LogReader::read_parquet`]).
+//! are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`).
 
 pub mod movielens;
 #[cfg(feature = "parquet")]
