@@ -13,7 +13,6 @@ use faer::{Accum, Mat, MatMut, Par};
 use rayon::prelude::*;
 
 use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::linalg::vectorised::vectorised;
 use crate::models::factors::Factors;
 use crate::sparse::UserItems;
 use crate::top_k::ScoredItem;
@@ -89,12 +88,12 @@ fn block(
 }
 
 fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
-    let mut any = false;
-    vectorised(
+    pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
             let (scores, rest) = scores.as_chunks::<16>();
             let (limits, limits_rest) = thresholds.as_chunks::<16>();
+            let mut any = false;
             for (scores, limits) in scores.iter().zip(limits) {
                 for (score, limit) in scores.iter().zip(limits) {
                     any |= score > limit;
@@ -103,9 +102,9 @@ fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
             for (score, limit) in rest.iter().zip(limits_rest) {
                 any |= score > limit;
             }
+            any
         },
-    );
-    any
+    )
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use crate::ids::ItemIdx;
-use crate::linalg::vectorised::vectorised;
 
 /// An item of a list, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +51,7 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
     }
     let Some(&Reverse(worst)) = heap.peek() else { return Vec::new() };
     let mut threshold = worst.score;
-    vectorised(
+    pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
             let mut offer = |at: usize, threshold: &mut f32| {

@@ -3,6 +3,8 @@
 //! pulp takes closures itself, but calls them through `FnOnce`, and the shim that the compiler puts between that and a
 //! closure that changes what it captures is not inlined: the loop stays outside the function that has the instructions, and
 //! runs as for the oldest processor. Calling it as what it is, `FnMut`, needs no shim.
+//!
+//! Lists of the best items are not made so: their loops of compares and branches were measured a third slower for it.
 
 use pulp::{Arch, NullaryFnOnce};
 
