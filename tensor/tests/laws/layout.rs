@@ -235,10 +235,10 @@ proptest! {
         same(&kept, &before);
     }
 
-    /// Sizes around and above the tile of the transpose, with planes before and between, and padding.
+    /// Sizes around and above the tile of the transpose and the blocks of tiles, with planes before and between, and padding.
     #[test]
     fn transposes_of_all_sizes_are_exact(
-        (planes, rows, middle, columns) in (1..4usize, 1..100usize, 1..4usize, 1..100usize),
+        (planes, rows, middle, columns) in (1..4usize, prop_oneof![1..100usize, 128..300usize], 1..4usize, 1..100usize),
         gap in 0..3usize,
         order in Just([0usize, 1, 2, 3]).prop_shuffle(),
     ) {
@@ -274,7 +274,7 @@ proptest! {
 #[test]
 fn transposes_of_every_element_size() {
     fn check<T: cairn_tensor::Element>() {
-        for (rows, columns) in [(1, 1), (31, 33), (64, 64), (65, 7), (130, 257), (3, 1000)] {
+        for (rows, columns) in [(1, 1), (31, 33), (64, 64), (65, 7), (257, 130), (300, 400), (3, 1000)] {
             let x = Tensor::build([rows, columns], |out: &mut [T]| {
                 for (i, x) in out.iter_mut().enumerate() {
                     *x = T::from_f64((i % 251) as f64);
