@@ -6,7 +6,7 @@
 
 pub(crate) mod dense;
 pub(crate) mod gram;
-pub(crate) mod kernels;
+pub(crate) mod rows;
 pub(crate) mod sparse_product;
 pub(crate) mod spd_inverse;
 pub(crate) mod vectorised;

@@ -22,6 +22,8 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::linalg::rows;
+use crate::models::als::solve::Side;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
@@ -75,7 +77,7 @@ impl Confidence {
     }
 }
 
-/// Settings of implicit ALS. Defaults: 64 factors, 16 sweeps, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 64, seed 0.
+/// Settings of implicit ALS. Defaults: 64 factors, 16 sweeps, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
 ///
 /// ```
 /// use cairn_recsys::{Als, Filter, Fit, Interactions};
@@ -107,7 +109,7 @@ impl Default for Als {
             frequency_exponent: 1.0,
             confidence: Confidence::Constant(1.0),
             init_scale: 0.1,
-            solver: AlsSolver::Blocks { size: 64 },
+            solver: AlsSolver::Blocks { size: 16 },
             seed: 0,
         }
     }
@@ -176,6 +178,16 @@ impl Als {
         })
     }
 
+    /// Width of the blocks of iALS++, where that is the solver and they are narrower than the vectors.
+    fn block(&self) -> Option<usize> {
+        match self.solver {
+            AlsSolver::Blocks { size } => {
+                Some(rows::padded(size)).filter(|&block| block < rows::padded(self.factors))
+            }
+            _ => None,
+        }
+    }
+
     /// The loss of the formula above for given vectors, in double precision.
     ///
     /// # Errors
@@ -224,15 +236,17 @@ impl Fit for Als {
     fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
         self.check(matrix)?;
         let transpose = matrix.transpose();
-        let (user_roots, item_roots) = (solve::roots(self, matrix), solve::roots(self, &transpose));
+        let user_side = Side::new(self, matrix, &transpose);
+        let item_side = Side::new(self, &transpose, matrix);
         let mut users = self.initial(matrix.n_rows(), 1);
         let mut items = self.initial(matrix.n_cols(), 2);
+        let mut missing = Vec::new();
         for _ in 0..self.iterations {
-            solve::half_sweep(self, self.solver, matrix, &user_roots, &items, &mut users)?;
-            solve::half_sweep(self, self.solver, &transpose, &item_roots, &users, &mut items)?;
+            solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing)?;
+            solve::half_sweep(self, self.solver, &item_side, &users, &mut items, &mut missing)?;
         }
-        drop((transpose, item_roots));
-        solve::half_sweep(self, AlsSolver::Cholesky, matrix, &user_roots, &items, &mut users)?;
+        drop(item_side);
+        solve::half_sweep(self, AlsSolver::Cholesky, &user_side, &items, &mut users, &mut missing)?;
         let item_gram = solve::weighted_gram(&items, self.unobserved_weight);
         Ok(AlsModel { settings: self.clone(), factors: Factors { users, items }, item_gram })
     }
@@ -302,7 +316,7 @@ impl Saved for AlsModel {
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
-        let width = crate::linalg::kernels::padded(self.factors.items.dim());
+        let width = rows::padded(self.factors.items.dim());
         if self.settings.factors != self.factors.items.dim() || self.item_gram.len() != width * width {
             return Err("settings and vectors do not fit".to_owned());
         }

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 
 use super::{Als, AlsModel, AlsSolver};
 use crate::ids::{Index, ItemIdx};
-use crate::linalg::{dense, kernels};
+use crate::linalg::dense;
+use crate::linalg::rows::{self, Scattered};
 use crate::models::factors::{Factors, Vectors};
 use crate::sparse::{Csr, UserItems};
 use crate::{Error, Result};
@@ -23,7 +24,7 @@ const ROWS: usize = 16;
 /// α₀ Σ y yᵀ, row-major, padded to whole vectors with zeros.
 pub(super) fn weighted_gram(vectors: &Vectors, weight: f32) -> Vec<f32> {
     let dim = vectors.dim();
-    let width = kernels::padded(dim);
+    let width = rows::padded(dim);
     let columns = vectors.as_mat();
     let gram = gram_by_chunks(columns);
     let mut out = vec![0.0; width * width];
@@ -61,39 +62,60 @@ fn gram_by_chunks(columns: faer::MatRef<'_, f32>) -> faer::Mat<f64> {
     sum
 }
 
-/// √w of every interaction, in the order of the matrix.
-pub(super) fn roots<R: Index, C: Index>(settings: &Als, matrix: &Csr<R, C>) -> Vec<f32> {
-    matrix.values().iter().map(|&value| settings.confidence.weight(value).sqrt()).collect()
+/// The interactions as one side sees them: its own vectors in rows.
+pub(super) struct Side<'a, R, C> {
+    matrix: &'a Csr<R, C>,
+    /// √w of every interaction, in the order of the matrix.
+    roots: Vec<f32>,
+    /// Where each of them stands in the order of the other side, for solvers that ask.
+    elsewhere: Option<Vec<u32>>,
 }
 
-/// Solves for all vectors of the row side of `matrix`, whose weights have the square roots `roots`.
+impl<'a, R: Index, C: Index> Side<'a, R, C> {
+    pub(super) fn new(settings: &Als, matrix: &'a Csr<R, C>, other: &Csr<C, R>) -> Self {
+        let roots = matrix.values().iter().map(|&value| settings.confidence.weight(value).sqrt()).collect();
+        let elsewhere = settings.block().and_then(|_| blocks::positions(matrix, other));
+        Self { matrix, roots, elsewhere }
+    }
+}
+
+/// Solves for all vectors of `side`. `missing` belongs to the solver and is to be handed from half sweep to half sweep, empty
+/// at first.
 pub(super) fn half_sweep<R: Index, C: Index>(
     settings: &Als,
     solver: AlsSolver,
-    matrix: &Csr<R, C>,
-    roots: &[f32],
+    side: &Side<'_, R, C>,
     fixed: &Vectors,
     solved: &mut Vectors,
+    missing: &mut Vec<f32>,
 ) -> Result<()> {
     let gram = weighted_gram(fixed, settings.unobserved_weight);
-    let width = kernels::padded(settings.factors);
+    let width = rows::padded(settings.factors);
     let table = padded_columns(fixed, 0, settings.factors);
-    let mut tasks = tasks(settings, matrix, fixed, solved, roots);
+    let matrix = side.matrix;
+    let tasks = |solved, residual| tasks(settings, side, fixed, solved, residual);
     match solver {
-        AlsSolver::Blocks { size } if kernels::padded(size) < width => {
-            blocks::sweep(matrix, fixed, &table, &gram, kernels::padded(size), &mut tasks)
+        AlsSolver::Blocks { size } if rows::padded(size) < width => {
+            let known = blocks::carry(side, missing);
+            let mut tasks = tasks(solved, missing);
+            if !known {
+                blocks::measure(matrix, &table, width, &mut tasks)?;
+            }
+            blocks::sweep(matrix, fixed, &gram, rows::padded(size), &mut tasks)
         }
-        AlsSolver::ConjugateGradient { steps } => for_each_row(&mut tasks, matrix, width, |work, row| {
-            work.z.resize(row.columns.len() * width, 0.0);
-            kernels::gather(&table, width, row.columns, row.roots, &mut work.z);
-            work.load(row.vector);
-            conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
-            work.store(row.vector);
-            Ok(())
-        }),
-        _ => for_each_row(&mut tasks, matrix, width, |work, row| {
+        AlsSolver::ConjugateGradient { steps } => {
+            for_each_row(&mut tasks(solved, &mut []), matrix, width, |work, row| {
+                work.z.resize(row.columns.len() * width, 0.0);
+                rows::gather(row.scattered(&table, width), &mut work.z);
+                work.load(row.vector);
+                conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
+                work.store(row.vector);
+                Ok(())
+            })
+        }
+        _ => for_each_row(&mut tasks(solved, &mut []), matrix, width, |work, row| {
             work.normal_equations(&table, row.columns, row.roots, &gram, row.lambda);
-            solve_or_refine(&mut work.h, &mut work.x)?;
+            solve_or_refine(&mut work.h, &mut work.x, &mut work.copy)?;
             work.store(row.vector);
             Ok(())
         }),
@@ -106,7 +128,7 @@ struct Task<'a> {
     vectors: &'a mut [f32],
     roots: &'a [f32],
     lambdas: Vec<f32>,
-    residual: Vec<f32>,
+    residual: &'a mut [f32],
 }
 
 /// One row of a task.
@@ -118,23 +140,37 @@ struct Row<'a, C> {
     residual: &'a mut [f32],
 }
 
+impl<'a, C> Row<'a, C> {
+    /// The vectors of the other side that this row has met, in a table of rows of `width`.
+    fn scattered<'b>(&self, table: &'b [f32], width: usize) -> Scattered<'b, C>
+    where
+        'a: 'b,
+    {
+        Scattered { table, width, columns: self.columns, roots: self.roots }
+    }
+}
+
 fn tasks<'a, R: Index, C: Index>(
     settings: &Als,
-    matrix: &Csr<R, C>,
+    side: &'a Side<'_, R, C>,
     fixed: &Vectors,
     solved: &'a mut Vectors,
-    mut roots: &'a [f32],
+    mut residual: &'a mut [f32],
 ) -> Vec<Task<'a>> {
+    let mut roots = &side.roots[..];
     let chunks = solved.as_mut_slice().chunks_mut(ROWS * settings.factors).enumerate();
     chunks
         .map(|(chunk, vectors)| {
             let first = chunk * ROWS;
             let rows = first..first + vectors.len() / settings.factors;
-            let lengths = rows.map(|row| matrix.row_len(R::from_u32(row as u32)));
+            let lengths = rows.map(|row| side.matrix.row_len(R::from_u32(row as u32)));
             let (own, rest) = roots.split_at(lengths.clone().sum());
             roots = rest;
+            // None where the solver asks for none.
+            let held = own.len().min(residual.len());
+            let residual = residual.split_off_mut(..held).unwrap_or_default();
             let lambdas = lengths.map(|n| frequency_scaled(settings, n, fixed.len())).collect();
-            Task { first, vectors, roots: own, lambdas, residual: Vec::new() }
+            Task { first, vectors, roots: own, lambdas, residual }
         })
         .collect()
 }
@@ -174,7 +210,7 @@ fn for_each_row<R: Index, C: Index>(
 
 /// Columns `start..start + size` of all vectors as a table of their own, padded with zeros to whole registers.
 fn padded_columns(vectors: &Vectors, start: usize, size: usize) -> Cow<'_, [f32]> {
-    let (dim, width) = (vectors.dim(), kernels::padded(size));
+    let (dim, width) = (vectors.dim(), rows::padded(size));
     if start == 0 && width == dim {
         return Cow::Borrowed(vectors.as_slice());
     }
@@ -201,11 +237,12 @@ struct Work {
     h: Vec<f32>,
     /// A block's right-hand side, then its step.
     step: Vec<f32>,
+    copy: Vec<f32>,
 }
 
 impl Work {
     fn new(width: usize) -> Self {
-        Self { z: Vec::new(), x: vec![0.0; width], h: Vec::new(), step: Vec::new() }
+        Self { z: Vec::new(), x: vec![0.0; width], h: Vec::new(), step: Vec::new(), copy: Vec::new() }
     }
 
     fn load(&mut self, x: &[f32]) {
@@ -232,11 +269,11 @@ impl Work {
             self.h[i * width + i] += lambda;
         }
         self.x.fill(0.0);
-        let rows = kernels::chunk_rows(width);
-        for (columns, roots) in columns.chunks(rows).zip(roots.chunks(rows)) {
+        let chunk = rows::chunk_rows(width);
+        for (columns, roots) in columns.chunks(chunk).zip(roots.chunks(chunk)) {
             self.z.resize(columns.len() * width, 0.0);
-            kernels::gather(table, width, columns, roots, &mut self.z);
-            kernels::add_gram(&self.z, roots, &mut self.h, &mut self.x);
+            rows::gather(Scattered { table, width, columns, roots }, &mut self.z);
+            rows::add_gram(&self.z, roots, &mut self.h, &mut self.x);
         }
     }
 }
@@ -247,36 +284,39 @@ fn conjugate_gradient(work: &mut Work, targets: &[f32], gram: &[f32], lambda: f3
     let mut r = vec![0.0; width];
     let mut hp = vec![0.0; width];
     // r = Zᵀ (√w - Z x) - G x - λ x.
-    kernels::normal_product(&work.z, &work.x, Some(targets), &mut r);
-    kernels::add_rows(gram, &work.x, &mut hp);
-    kernels::combine(-1.0, &hp, 1.0, &mut r);
-    kernels::combine(-lambda, &work.x, 1.0, &mut r);
+    rows::normal_product(&work.z, &work.x, Some(targets), &mut r);
+    rows::add_rows(gram, &work.x, &mut hp);
+    rows::combine(-1.0, &hp, 1.0, &mut r);
+    rows::combine(-lambda, &work.x, 1.0, &mut r);
     let mut p = r.clone();
-    let mut norm = kernels::dot(&r, &r);
+    let mut norm = rows::dot(&r, &r);
     for _ in 0..steps {
         // Below this the step is noise, and the quotient could be 0 / 0.
         if norm < 1e-20 {
             break;
         }
-        kernels::normal_product(&work.z, &p, None, &mut hp);
+        rows::normal_product(&work.z, &p, None, &mut hp);
         // G is symmetric: its rows are its columns.
-        kernels::add_rows(gram, &p, &mut hp);
-        kernels::combine(lambda, &p, 1.0, &mut hp);
-        let step = norm / kernels::dot(&p, &hp);
-        kernels::combine(step, &p, 1.0, &mut work.x);
-        kernels::combine(-step, &hp, 1.0, &mut r);
-        let next = kernels::dot(&r, &r);
-        kernels::combine(1.0, &r, next / norm, &mut p);
+        rows::add_rows(gram, &p, &mut hp);
+        rows::combine(lambda, &p, 1.0, &mut hp);
+        let step = norm / rows::dot(&p, &hp);
+        rows::combine(step, &p, 1.0, &mut work.x);
+        rows::combine(-step, &hp, 1.0, &mut r);
+        let next = rows::dot(&r, &r);
+        rows::combine(1.0, &r, next / norm, &mut p);
         norm = next;
     }
 }
 
-/// Cholesky in single precision; where that breaks down, once more in double.
-fn solve_or_refine(h: &mut [f32], b: &mut [f32]) -> Result<(), ()> {
+/// Cholesky in single precision; where that breaks down, which is hardly ever, once more in double. `copy` is room for what
+/// a second attempt starts from.
+fn solve_or_refine(h: &mut [f32], b: &mut [f32], copy: &mut Vec<f32>) -> Result<(), ()> {
     let n = b.len();
-    // On the diagonal and right of it nothing else is needed for a second attempt, which hardly ever comes.
-    let (copy, rhs) = (h.to_vec(), b.to_vec());
-    if kernels::solve_positive_definite(h, b) && b.iter().all(|x| x.is_finite()) {
+    copy.clear();
+    copy.extend_from_slice(h);
+    copy.extend_from_slice(b);
+    let (copy, rhs) = copy.split_at(h.len());
+    if rows::solve_positive_definite(h, b) && b.iter().all(|x| x.is_finite()) {
         return Ok(());
     }
     let mut a = faer::Mat::from_fn(n, n, |i, j| f64::from(copy[i.min(j) * n + i.max(j)]));
@@ -295,7 +335,7 @@ fn solve_or_refine(h: &mut [f32], b: &mut [f32]) -> Result<(), ()> {
 /// The normal equations of a history.
 fn equations(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Work {
     let AlsModel { settings, factors, item_gram } = model;
-    let mut work = Work::new(kernels::padded(settings.factors));
+    let mut work = Work::new(rows::padded(settings.factors));
     // Only the vectors that are needed, in a table of their own.
     let mut own = Vectors::zeros(items.len(), settings.factors);
     for (vector, item) in own.as_mut_slice().chunks_exact_mut(settings.factors).zip(items) {
@@ -318,7 +358,7 @@ fn failed() -> Error {
 
 pub(super) fn fold_in(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
     let mut work = equations(model, items, values);
-    solve_or_refine(&mut work.h, &mut work.x).map_err(|()| failed())?;
+    solve_or_refine(&mut work.h, &mut work.x, &mut work.copy).map_err(|()| failed())?;
     work.x.truncate(model.settings.factors);
     Ok(work.x)
 }
@@ -328,7 +368,7 @@ pub(super) fn solve_for(model: &AlsModel, items: &[ItemIdx], values: &[f32], b: 
     let mut work = equations(model, items, values);
     work.x.fill(0.0);
     work.load(b);
-    solve_or_refine(&mut work.h, &mut work.x).map_err(|()| failed())?;
+    solve_or_refine(&mut work.h, &mut work.x, &mut work.copy).map_err(|()| failed())?;
     work.x.truncate(b.len());
     Ok(work.x)
 }

@@ -1,0 +1,104 @@
+//! Rows that lie scattered in a table, by index and each with a factor: brought together, or used where they are.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::PAD;
+use super::products::{dot_simd, four_products};
+use crate::ids::Index;
+
+/// The rows `roots[r] table[columns[r]]`, of `width` floats, a multiple of [`PAD`].
+#[derive(Clone, Copy)]
+pub(crate) struct Scattered<'a, C> {
+    pub(crate) table: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) columns: &'a [C],
+    pub(crate) roots: &'a [f32],
+}
+
+/// `z[r] = roots[r] table[columns[r]]`.
+pub(crate) fn gather<C: Index>(rows: Scattered<'_, C>, z: &mut [f32]) {
+    debug_assert!(rows.width.is_multiple_of(PAD) && z.len() == rows.columns.len() * rows.width);
+    Arch::new().dispatch(Gather { rows, z });
+}
+
+struct Gather<'a, C> {
+    rows: Scattered<'a, C>,
+    z: &'a mut [f32],
+}
+
+impl<C: Index> WithSimd for Gather<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // With the number of vectors known when compiled, a row is a few moves and no loop.
+        match self.rows.width / S::F32_LANES {
+            1 => self.rows::<S, 1>(simd),
+            2 => self.rows::<S, 2>(simd),
+            4 => self.rows::<S, 4>(simd),
+            8 => self.rows::<S, 8>(simd),
+            _ => {
+                let Self { rows: Scattered { table, width, columns, roots }, z } = self;
+                for ((z, column), &root) in z.chunks_exact_mut(width).zip(columns).zip(roots) {
+                    let (z, _) = S::as_mut_simd_f32s(z);
+                    let (row, _) = S::as_simd_f32s(&table[column.at() * width..(column.at() + 1) * width]);
+                    for (z, &y) in z.iter_mut().zip(row) {
+                        *z = simd.mul_f32s(simd.splat_f32s(root), y);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<C: Index> Gather<'_, C> {
+    #[inline(always)]
+    fn rows<S: Simd, const N: usize>(self, simd: S) {
+        let ((table, _), (z, _)) = (S::as_simd_f32s(self.rows.table), S::as_mut_simd_f32s(self.z));
+        let ((table, _), (z, _)) = (table.as_chunks::<N>(), z.as_chunks_mut::<N>());
+        for ((z, column), &root) in z.iter_mut().zip(self.rows.columns).zip(self.rows.roots) {
+            let (row, root) = (&table[column.at()], simd.splat_f32s(root));
+            for i in 0..N {
+                z[i] = simd.mul_f32s(root, row[i]);
+            }
+        }
+    }
+}
+
+/// `out[r] += roots[r] table[columns[r]] · x`; rows of the length of `x`.
+pub(crate) fn add_gathered_products<C: Index>(rows: Scattered<'_, C>, x: &[f32], out: &mut [f32]) {
+    debug_assert!(rows.width == x.len() && out.len() == rows.columns.len());
+    Arch::new().dispatch(Products { rows, x, out });
+}
+
+struct Products<'a, C> {
+    rows: Scattered<'a, C>,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl<C: Index> WithSimd for Products<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows: Scattered { table, width, columns, roots }, x, out } = self;
+        let (columns4, columns1) = columns.as_chunks::<4>();
+        let (roots4, roots1) = roots.as_chunks::<4>();
+        let (out4, out1) = out.as_chunks_mut::<4>();
+        for ((columns, roots), out) in columns4.iter().zip(roots4).zip(out4) {
+            let at = [columns[0].at(), columns[1].at(), columns[2].at(), columns[3].at()];
+            let a = &table[at[0] * width..(at[0] + 1) * width];
+            let b = &table[at[1] * width..(at[1] + 1) * width];
+            let c = &table[at[2] * width..(at[2] + 1) * width];
+            let d = &table[at[3] * width..(at[3] + 1) * width];
+            let products = four_products(simd, [a, b, c, d], x);
+            for i in 0..4 {
+                out[i] += roots[i] * products[i];
+            }
+        }
+        for ((column, root), out) in columns1.iter().zip(roots1).zip(out1) {
+            *out += root * dot_simd(simd, &table[column.at() * width..(column.at() + 1) * width], x);
+        }
+    }
+}
