@@ -160,7 +160,7 @@ fn knns() -> Vec<ItemKnn> {
 fn bprs(seed: u64) -> Vec<Bpr> {
     let mut candidates = Vec::new();
     for factors in [32, 64, 128] {
-        for regularization in [0.002, 0.01, 0.03] {
+        for regularization in [0.003, 0.01, 0.03, 0.1] {
             candidates.push(Bpr::new().factors(factors).regularization(regularization).seed(seed));
         }
     }
