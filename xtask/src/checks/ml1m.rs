@@ -147,9 +147,9 @@ fn slim() -> Slim {
 
 fn knns() -> Vec<ItemKnn> {
     let mut candidates = Vec::new();
-    for neighbours in [25, 50, 100, 200, 400] {
+    for neighbours in [10, 25, 50, 100, 200] {
         for weighting in [KnnWeighting::Cosine, KnnWeighting::TfIdf, KnnWeighting::bm25()] {
-            for shrink in [0.0, 100.0] {
+            for shrink in [0.0, 100.0, 1000.0] {
                 candidates.push(ItemKnn::new(neighbours).weighting(weighting).shrink(shrink));
             }
         }
