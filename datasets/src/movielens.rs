@@ -1,4 +1,7 @@
-//! MovieLens 100K: ratings and films (Harper and Konstan 2015).
+//! MovieLens 100K: ratings and films (Harper and Konstan 2015); and where the larger sets lie.
+//!
+//! The larger sets are not read here: a recommender wants them as a log, and `cairn_recsys::read::movielens` makes one
+//! of any of them in one pass, from the archive or the folder that [`locate`] names.
 //!
 //! `u.data` has a rating a line: user, item, value and time, separated by tabs. `u.item` has a film a line, separated by
 //! `|`, in ISO-8859-1, whose bytes are the first 256 characters of Unicode. A row that does not read is refused with its
@@ -7,7 +10,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use zip::ZipArchive;
@@ -16,7 +19,7 @@ use zip::result::ZipError;
 use crate::dir::{DataDir, Located};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::registry::MOVIELENS_100K;
+use crate::registry::{KnownSet, MOVIELENS_100K};
 
 /// The genres of `u.item`, in the order of its last 19 columns.
 pub const GENRES: [&str; 19] = [
@@ -142,6 +145,27 @@ pub fn load_100k(dir: &DataDir) -> Result<MovieLens> {
         },
         _ => Err(Error::argument("load_100k", "expected one archive")),
     }
+}
+
+/// The archive of a MovieLens set, or the folder it was unpacked to: what `cairn_recsys::read::movielens` takes. Downloads
+/// the archive if neither is there.
+///
+/// ```no_run
+/// use cairn_datasets::{movielens, registry, DataDir};
+/// let archive = movielens::locate(&DataDir::default(), &registry::MOVIELENS_1M)?;
+/// // let (log, report) = cairn_recsys::read::movielens::ratings(archive)?;
+/// # Ok::<(), cairn_datasets::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`DataDir::obtain`]; [`Error::Argument`] for a set that is not one archive.
+pub fn locate(dir: &DataDir, set: &KnownSet) -> Result<PathBuf> {
+    let place = match dir.obtain(set)?.as_slice() {
+        [Located::Packed(archive)] => Some(archive.clone()),
+        [Located::Unpacked(paths)] => paths.first().and_then(|file| file.parent()).map(Path::to_owned),
+        _ => None,
+    };
+    place.ok_or_else(|| Error::argument("locate", format!("{} is not one archive", set.name)))
 }
 
 /// Reads `u.data` and `u.item`.

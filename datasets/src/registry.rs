@@ -11,7 +11,7 @@ mod ratings;
 mod text;
 
 pub use images::{CIFAR_10, FASHION_MNIST, MNIST};
-pub use ratings::MOVIELENS_100K;
+pub use ratings::{MOVIELENS_1M, MOVIELENS_20M, MOVIELENS_25M, MOVIELENS_100K};
 pub use text::{
     AG_NEWS, IMDB, MR_POLARITY, MULTI30K, PENN_TREEBANK, TINY_SHAKESPEARE, UD_ENGLISH_EWT, WORD_TESTS,
 };
@@ -66,6 +66,9 @@ pub const ALL: &[&KnownSet] = &[
     &IMDB,
     &MNIST,
     &MOVIELENS_100K,
+    &MOVIELENS_1M,
+    &MOVIELENS_20M,
+    &MOVIELENS_25M,
     &MR_POLARITY,
     &MULTI30K,
     &PENN_TREEBANK,
@@ -82,4 +85,21 @@ pub const ALL: &[&KnownSet] = &[
 /// ```
 pub fn find(name: &str) -> Option<&'static KnownSet> {
     ALL.iter().copied().find(|set| set.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_sorted_and_their_files_fully_described() {
+        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for file in ALL.iter().flat_map(|set| set.files) {
+            let hexadecimal = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+            assert!(file.sha256.len() == 64 && file.sha256.bytes().all(hexadecimal), "{}", file.path);
+            assert!(file.size > 0 && !file.urls.is_empty(), "{}", file.path);
+            assert!(file.urls.iter().all(|url| url.starts_with("http")), "{}", file.path);
+            assert!(!file.path.starts_with('/') && !file.path.contains(".."), "{}", file.path);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use cairn_datasets::movielens::{self, Item, Rating};
-use cairn_datasets::{DataDir, Error};
+use cairn_datasets::{DataDir, Error, registry};
 use proptest::prelude::*;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -149,6 +149,41 @@ fn damaged_archives_are_errors() {
         let error = movielens::load_100k(&data).unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "cut at {cut}: {error}");
     }
+}
+
+/// The larger sets: their folder where there is one, their archive where that is there as well, and where to look if not.
+#[test]
+fn larger_sets_are_located() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::new(dir.path()).offline();
+    for (set, name, ratings) in [
+        (&registry::MOVIELENS_1M, "ml-1m", "ratings.dat"),
+        (&registry::MOVIELENS_20M, "ml-20m", "ratings.csv"),
+        (&registry::MOVIELENS_25M, "ml-25m", "ratings.csv"),
+    ] {
+        let error = movielens::locate(&data, set).unwrap_err();
+        assert!(matches!(&error, Error::Missing { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("{name}.zip")) && text.contains(&format!("{name}/{ratings}")),
+            "{text}"
+        );
+
+        let folder = dir.path().join("movielens").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(ratings), "").unwrap();
+        assert_eq!(movielens::locate(&data, set).unwrap(), folder);
+
+        let archive = dir.path().join("movielens").join(format!("{name}.zip"));
+        fs::write(&archive, "").unwrap();
+        assert_eq!(movielens::locate(&data, set).unwrap(), archive);
+    }
+    fs::create_dir(dir.path().join("mnist")).unwrap();
+    for file in registry::MNIST.files {
+        fs::write(dir.path().join(file.path), "").unwrap();
+    }
+    let several = movielens::locate(&data, &registry::MNIST).unwrap_err();
+    assert!(matches!(several, Error::Argument { .. }), "{several}");
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use cairn_datasets::{DataDir, Error as DataError};
 use maud::Markup;
 
 use crate::report::{Block, Section};
-use crate::results::{Bar, Record, Source};
+use crate::results::{Bar, Record, Source, Verdict};
 
 /// One end-to-end check; a constant in a file of [`crate::checks`].
 #[derive(Debug)]
@@ -23,9 +23,10 @@ pub struct Check {
     pub title: &'static str,
     /// A sentence or two on what is checked, and where its bars come from.
     pub about: &'static str,
-    /// The published data sets it asks for.
+    /// The published data sets that are fetched for it. Those that it only uses where they lie ([`Context::require`]) are
+    /// not among them.
     pub data: &'static [&'static KnownSet],
-    /// Runs the check. An error is reported as this check's failure; the others still run.
+    /// Runs the check. An error is reported as this check's failure, [`Skipped`] as what it is; the others still run.
     pub run: fn(&mut Context<'_>) -> anyhow::Result<()>,
 }
 
@@ -52,6 +53,22 @@ pub struct Bars {
     /// On data that stands in for it, doing less.
     pub stand_in_quick: f64,
 }
+
+/// Not run, because its data is not at hand and nothing can stand in for it: published figures are figures of published
+/// data. An error only in that it ends the check; it does not fail the run and does not count as passed.
+#[derive(Debug)]
+pub struct Skipped {
+    /// What is missing, where from and where to.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Skipped {}
 
 /// What a check works with while it runs.
 pub struct Context<'a> {
@@ -132,11 +149,12 @@ impl<'a> Context<'a> {
             seconds: self.started.elapsed().as_secs_f64(),
             data: self.source,
             error: None,
+            skipped: None,
         };
-        let verdict = match (bar, record.passed()) {
+        let verdict = match (bar, record.verdict()) {
             (Bar::None, _) => String::new(),
-            (bar, true) => format!(" ({bar}: passed)"),
-            (bar, false) => format!(" ({bar}: MISSED)"),
+            (bar, Verdict::Passed) => format!(" ({bar}: passed)"),
+            (bar, _) => format!(" ({bar}: MISSED)"),
         };
         self.say(format!("{} {}{verdict}", record.metric, crate::format::value(value)));
         self.records.push(record);
@@ -175,6 +193,32 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Reads the published data set `set` from where it lies in the data folder. For sets that are too large, or whose check
+    /// is too long, to be fetched without being asked for: where one is not there the check is skipped.
+    ///
+    /// # Errors
+    /// [`Skipped`] for a set that is not there, to be passed on as it is; data that is there but cannot be read fails the
+    /// check.
+    pub fn require<T>(
+        &mut self,
+        set: &KnownSet,
+        read: impl FnOnce(&DataDir) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let dir = &self.settings.data;
+        if !dir.has(set) {
+            return Err(Skipped { reason: where_to_get(set, dir) }.into());
+        }
+        self.source = Source::Real;
+        // A file that goes away in between is not fetched either.
+        read(&dir.clone().offline())
+    }
+
+    /// Reports a part of the check that cannot be done here as skipped, and goes on with the others.
+    pub fn leave_out(&mut self, what: &str, reason: impl Into<String>) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.skip(what, reason.into(), self.source, seconds);
+    }
+
     /// Says that what follows is made by definition of the check.
     pub fn generated(&mut self) {
         self.source = Source::Generated;
@@ -183,22 +227,13 @@ impl<'a> Context<'a> {
     /// Ends the check: its section of the report, with the failure if there was one.
     pub(crate) fn finish(mut self, outcome: anyhow::Result<()>) -> Section {
         let seconds = self.started.elapsed().as_secs_f64();
-        let error = match outcome {
-            Err(e) => Some(format!("{e:#}")),
-            Ok(()) if self.records.is_empty() => Some("the check measured nothing".to_owned()),
-            Ok(()) => None,
-        };
-        if let Some(error) = error {
-            self.say(format!("FAILED: {error}"));
-            self.records.push(Record {
-                check: self.check.name,
-                metric: "completed".into(),
-                value: 0.0,
-                bar: Bar::AtLeast(1.0),
-                seconds,
-                data: self.source,
-                error: Some(error),
-            });
+        match outcome {
+            Err(e) => match e.downcast::<Skipped>() {
+                Ok(Skipped { reason }) => self.skip("all", reason, Source::Absent, seconds),
+                Err(e) => self.fail(format!("{e:#}"), seconds),
+            },
+            Ok(()) if self.records.is_empty() => self.fail("the check measured nothing".to_owned(), seconds),
+            Ok(()) => {}
         }
         Section {
             check: self.check.name,
@@ -209,4 +244,51 @@ impl<'a> Context<'a> {
             seconds,
         }
     }
+
+    fn fail(&mut self, error: String, seconds: f64) {
+        self.say(format!("FAILED: {error}"));
+        self.records.push(Record {
+            check: self.check.name,
+            metric: "completed".into(),
+            value: 0.0,
+            bar: Bar::AtLeast(1.0),
+            seconds,
+            data: self.source,
+            error: Some(error),
+            skipped: None,
+        });
+    }
+
+    fn skip(&mut self, what: &str, reason: String, data: Source, seconds: f64) {
+        self.say(format!("SKIPPED {what}: {reason}"));
+        self.records.push(Record {
+            check: self.check.name,
+            metric: what.to_owned(),
+            value: f64::NAN,
+            bar: Bar::None,
+            seconds,
+            data,
+            error: None,
+            skipped: Some(reason),
+        });
+    }
+}
+
+/// What is missing, the command that fetches it, and where to put it by hand.
+fn where_to_get(set: &KnownSet, dir: &DataDir) -> String {
+    let by_hand = set.files.iter().map(|file| {
+        let unpacked = match file.unpacked {
+            [] => String::new(),
+            some => format!(" (or, unpacked, {})", some.join(" and ")),
+        };
+        format!("{} as {}{unpacked}", file.urls.first().unwrap_or(&set.homepage), file.path)
+    });
+    format!(
+        "{} is not in {}. `cargo xtask download {}` fetches it ({:.1} MB); by hand, put {}",
+        set.name,
+        dir.path().display(),
+        set.name,
+        set.size() as f64 / 1e6,
+        by_hand.collect::<Vec<_>>().join(", ")
+    )
 }

@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Train and check each system end to end; exits 1 if one misses its bar
+    /// Train and check each system end to end; exits 1 if one misses its bar, not if one is skipped for want of its data
     E2e(E2e),
     /// Measure the machine's f32 peak, then single operations and each reference model against it
     Bench(Bench),
@@ -63,7 +63,7 @@ struct Bench {
 
 #[derive(Debug, Args)]
 struct Download {
-    /// Data sets; all that the checks use where none is named
+    /// Data sets; where none is named all that the checks fetch by themselves
     #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(download::names()))]
     names: Vec<String>,
     #[command(flatten)]
@@ -84,7 +84,7 @@ impl DataArgs {
 }
 
 /// Runs the task named on the command line. Exit codes: 0 for success, 1 for a failure, 2 for a command line that is
-/// not understood.
+/// not understood. Checks that are skipped because their data is not there are no failure, not even where all are.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::E2e(args) => run_e2e(&args),

@@ -12,17 +12,23 @@ pub fn names() -> Vec<&'static str> {
     registry::ALL.iter().map(|set| set.name).collect()
 }
 
-/// Fetches the named data sets into `dir`, or those the checks use where none is named. What is there already is left
+/// The named data sets, or, where none is named, those that the checks fetch by themselves: not the large ones, whose checks
+/// only run where somebody has put them.
+fn wanted(names: &[String]) -> Vec<&'static KnownSet> {
+    let wanted = |set: &KnownSet| match names {
+        [] => checks::ALL.iter().any(|check| check.data.contains(&set)),
+        names => names.iter().any(|n| n == set.name),
+    };
+    registry::ALL.iter().copied().filter(|set| wanted(set)).collect()
+}
+
+/// Fetches the named data sets into `dir`, or those the checks fetch by themselves where none is named. What is there already is left
 /// alone, unless it is the publisher's file and damaged: then that is an error.
 ///
 /// # Errors
 /// The first data set that cannot be had, with what each mirror said.
 pub fn run(names: &[String], dir: &DataDir) -> anyhow::Result<()> {
-    let wanted = |set: &KnownSet| match names {
-        [] => checks::ALL.iter().any(|check| check.data.contains(&set)),
-        names => names.iter().any(|n| n == set.name),
-    };
-    for set in registry::ALL.iter().filter(|set| wanted(set)) {
+    for set in wanted(names) {
         println!("{}: {}", set.name, set.title);
         println!("  terms: {} ({})", set.licence, set.homepage);
         if !dir.has(set) {
@@ -35,4 +41,24 @@ pub fn run(names: &[String], dir: &DataDir) -> anyhow::Result<()> {
         println!("  in {} ({how})", dir.path().display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted_names(names: &[&str]) -> Vec<&'static str> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        wanted(&names).iter().map(|set| set.name).collect()
+    }
+
+    #[test]
+    fn large_sets_are_fetched_by_name_alone() {
+        let unasked = wanted_names(&[]);
+        assert!(unasked.contains(&"mnist") && unasked.contains(&"movielens-100k"), "{unasked:?}");
+        let large = ["movielens-1m", "movielens-20m", "movielens-25m"];
+        assert!(large.iter().all(|name| !unasked.contains(name)), "{unasked:?}");
+        assert_eq!(wanted_names(&large), large);
+        assert!(large.iter().all(|name| names().contains(name)));
+    }
 }

@@ -13,10 +13,10 @@ use comfy_table::Table;
 use crate::check::{Check, Context, Settings};
 use crate::format;
 use crate::report::{Section, page, summary};
-use crate::results::{Record, to_json, write_atomically};
+use crate::results::{Record, Verdict, to_json, write_atomically};
 
 /// Runs `checks` in order, printing to `out`; `results.json` and `report.html` in `folder` are brought up to date after
-/// each. Returns whether every bar was reached.
+/// each. Returns whether nothing failed; a check that is skipped for want of its data does not fail.
 ///
 /// # Errors
 /// Where the two files cannot be written. What goes wrong inside a check, panics included, is that check's failure.
@@ -34,25 +34,23 @@ pub fn run(
         sections.push(run_one(check, settings, out));
         write_files(folder, &sections, &note)?;
     }
-    let passed = sections.iter().all(Section::passed);
     writeln!(out, "\n{}", table(&sections))?;
     if sections.iter().any(Section::stands_in) {
         writeln!(out, "Rows marked stand-in come from generated data, with bars meant for it.")?;
     }
-    let failed = sections.iter().filter(|s| !s.passed()).count();
-    writeln!(
-        out,
-        "{} in {}",
-        summary(failed, sections.len()),
-        format::seconds(started.elapsed().as_secs_f64())
-    )?;
+    for r in sections.iter().flat_map(|s| &s.records) {
+        if let Some(reason) = &r.skipped {
+            writeln!(out, "Skipped {}, {}: {reason}", r.check, r.metric)?;
+        }
+    }
+    writeln!(out, "{} in {}", summary(&sections), format::seconds(started.elapsed().as_secs_f64()))?;
     writeln!(
         out,
         "report:  {}\nresults: {}",
         folder.join("report.html").display(),
         folder.join("results.json").display()
     )?;
-    Ok(passed)
+    Ok(sections.iter().all(|s| s.verdict() != Verdict::Failed))
 }
 
 fn run_one(check: &'static Check, settings: &Settings, out: &mut dyn Write) -> Section {
@@ -93,11 +91,16 @@ fn table(sections: &[Section]) -> Table {
     let headings = ["check", "metric", "value", "bar", "passed", "after", "data"];
     let mut table = format::terminal_table(headings, &[2, 3, 5]);
     for r in sections.iter().flat_map(|s| &s.records) {
-        let value = r.error.as_ref().map_or_else(|| format::value(r.value), |_| "error".into());
-        let passed = match (r.passed(), r.bar.number()) {
-            (false, _) => "NO",
-            (true, Some(_)) => "yes",
-            (true, None) => "",
+        let value = match r.verdict() {
+            _ if r.is_measured() => format::value(r.value),
+            Verdict::Skipped => String::new(),
+            _ => "error".into(),
+        };
+        let passed = match (r.verdict(), r.bar.number()) {
+            (Verdict::Failed, _) => "NO",
+            (Verdict::Skipped, _) => "skipped",
+            (Verdict::Passed, Some(_)) => "yes",
+            (Verdict::Passed, None) => "",
         };
         table.add_row([
             r.check,

@@ -21,6 +21,8 @@ pub enum Source {
     StandIn,
     /// Made by definition of the check, such as a random matrix; there is no published set.
     Generated,
+    /// Nowhere: the published set is not at hand and nothing stands in for it, so nothing was measured.
+    Absent,
 }
 
 impl Source {
@@ -30,6 +32,7 @@ impl Source {
             Source::Real => "real",
             Source::StandIn => "stand-in",
             Source::Generated => "generated",
+            Source::Absent => "absent",
         }
     }
 }
@@ -74,6 +77,17 @@ impl std::fmt::Display for Bar {
     }
 }
 
+/// What came of a metric or of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Measured, and every bar reached.
+    Passed,
+    /// A bar missed, or an error.
+    Failed,
+    /// Not measured, because the data is not at hand. Neither passed nor failed.
+    Skipped,
+}
+
 /// One metric of one check: one row of the table, one entry of `results.json`.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -91,27 +105,43 @@ pub struct Record {
     pub data: Source,
     /// Why the check could not finish, where it could not.
     pub error: Option<String>,
+    /// Why nothing was measured, and what to do about it, where the check was skipped.
+    pub skipped: Option<String>,
 }
 
 impl Record {
     /// Whether the bar is reached; never for a check that could not finish.
-    pub fn passed(&self) -> bool {
-        self.error.is_none() && self.bar.holds(self.value)
+    pub fn verdict(&self) -> Verdict {
+        if self.skipped.is_some() {
+            Verdict::Skipped
+        } else if self.error.is_none() && self.bar.holds(self.value) {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        }
+    }
+
+    /// Whether there is a measured value.
+    pub fn is_measured(&self) -> bool {
+        self.error.is_none() && self.skipped.is_none()
     }
 }
 
-/// An entry as it stands in the file. `value` and `bar` are null where JSON has no number for them (NaN, no bar).
+/// An entry as it stands in the file. `value` and `bar` are null where JSON has no number for them (NaN, no bar), and so is
+/// `passed` of what was skipped.
 #[derive(Debug, Serialize)]
 struct Entry<'a> {
     check: &'a str,
     metric: &'a str,
     value: Option<f64>,
     bar: Option<f64>,
-    passed: bool,
+    passed: Option<bool>,
     seconds: f64,
     data: Source,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'a str>,
 }
 
 /// The list as JSON, one entry a line.
@@ -126,10 +156,15 @@ pub fn to_json(records: &[Record]) -> anyhow::Result<String> {
             metric: &r.metric,
             value: r.value.is_finite().then_some(r.value),
             bar: r.bar.number(),
-            passed: r.passed(),
+            passed: match r.verdict() {
+                Verdict::Passed => Some(true),
+                Verdict::Failed => Some(false),
+                Verdict::Skipped => None,
+            },
             seconds: (r.seconds * 1e3).round() / 1e3,
             data: r.data,
             error: r.error.as_deref(),
+            skipped: r.skipped.as_deref(),
         };
         lines.push(format!("  {}", serde_json::to_string(&entry)?));
     }
@@ -168,6 +203,7 @@ mod tests {
             seconds: 1.234_567,
             data: Source::StandIn,
             error: None,
+            skipped: None,
         }
     }
 
@@ -194,12 +230,12 @@ mod tests {
 
     #[test]
     fn a_bar_is_reached_at_its_own_value_and_never_by_nan() {
-        assert!(record(0.97, Bar::AtLeast(0.97)).passed());
-        assert!(!record(0.969, Bar::AtLeast(0.97)).passed());
-        assert!(record(1e-9, Bar::AtMost(1e-9)).passed());
-        assert!(!record(2e-9, Bar::AtMost(1e-9)).passed());
-        assert!(!record(f64::NAN, Bar::AtLeast(0.0)).passed());
-        assert!(!record(f64::NAN, Bar::AtMost(0.0)).passed());
+        assert_eq!(record(0.97, Bar::AtLeast(0.97)).verdict(), Verdict::Passed);
+        assert_eq!(record(0.969, Bar::AtLeast(0.97)).verdict(), Verdict::Failed);
+        assert_eq!(record(1e-9, Bar::AtMost(1e-9)).verdict(), Verdict::Passed);
+        assert_eq!(record(2e-9, Bar::AtMost(1e-9)).verdict(), Verdict::Failed);
+        assert_eq!(record(f64::NAN, Bar::AtLeast(0.0)).verdict(), Verdict::Failed);
+        assert_eq!(record(f64::NAN, Bar::AtMost(0.0)).verdict(), Verdict::Failed);
         let json = to_json(&[record(f64::NAN, Bar::AtLeast(0.0))]).unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(&json).unwrap()[0]["value"].is_null());
     }
@@ -207,10 +243,20 @@ mod tests {
     #[test]
     fn an_error_fails_whatever_the_value_and_is_written_out() {
         let r = Record { error: Some("no \"such\" file".into()), ..record(1.0, Bar::None) };
-        assert!(!r.passed());
+        assert_eq!(r.verdict(), Verdict::Failed);
         let list: serde_json::Value = serde_json::from_str(&to_json(&[r]).unwrap()).unwrap();
         assert_eq!(list[0]["error"], "no \"such\" file");
         assert_eq!(list[0]["passed"], false);
+    }
+
+    #[test]
+    fn what_was_skipped_neither_passed_nor_failed() {
+        let reason = "movielens-1m is not there".to_owned();
+        let r = Record { skipped: Some(reason.clone()), data: Source::Absent, ..record(f64::NAN, Bar::None) };
+        assert_eq!(r.verdict(), Verdict::Skipped);
+        let list: serde_json::Value = serde_json::from_str(&to_json(&[r]).unwrap()).unwrap();
+        assert_eq!((&list[0]["skipped"], &list[0]["data"]), (&reason.into(), &"absent".into()));
+        assert!(list[0]["passed"].is_null() && list[0]["value"].is_null());
     }
 
     #[test]

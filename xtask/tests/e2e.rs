@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cairn_datasets::{DataDir, registry};
+use serde_json::Value;
 use xtask::check::{Bars, Check, Settings};
 use xtask::e2e;
 use xtask::report::{Confusion, GreyImage, ImageGrid, KeyFigures, LineChart, Sample, Table};
@@ -88,12 +89,42 @@ const STANDS_IN: Check = Check {
     },
 };
 
+const NEEDS_DATA: Check = Check {
+    name: "needs-data",
+    title: "Needs <data>",
+    about: "Measures something, then wants a published set from where it lies.",
+    data: &[],
+    run: |ctx| {
+        ctx.metric("before", 1.0, Bar::AtLeast(0.5));
+        let set = &registry::MOVIELENS_1M;
+        let bytes = ctx.require(set, |dir| match dir.obtain(set)?.as_slice() {
+            [found] => Ok(fs::metadata(&found.paths()[0])?.len()),
+            _ => anyhow::bail!("one file"),
+        })?;
+        anyhow::ensure!(bytes > 0, "the file is empty");
+        ctx.metric("bytes", bytes as f64, Bar::AtLeast(2.0));
+        Ok(())
+    },
+};
+
+const LEAVES_OUT: Check = Check {
+    name: "leaves-out",
+    title: "Leaves something out",
+    about: "Does one part of two.",
+    data: &[],
+    run: |ctx| {
+        ctx.leave_out("the large one", "it takes 9 GB & 8 are free");
+        ctx.metric("the small one", 1.0, Bar::AtLeast(0.5));
+        Ok(())
+    },
+};
+
 fn settings(data: &Path) -> Settings {
     Settings { data: DataDir::new(data).offline(), quick: true, seed: 1 }
 }
 
 /// Runs checks in a new folder: whether all passed, what was printed, results and report.
-fn run(checks: &[&'static Check]) -> (bool, String, serde_json::Value, String) {
+fn run(checks: &[&'static Check]) -> (bool, String, Value, String) {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("new/out");
     let mut printed = Vec::new();
@@ -114,7 +145,7 @@ fn a_check_that_reaches_its_bars_passes() {
     assert_eq!(keys, ["bar", "check", "data", "metric", "passed", "seconds", "value"]);
     assert_eq!(results[0]["value"], 0.98);
     assert_eq!(results[0]["data"], "generated");
-    assert_eq!(results[1]["bar"], serde_json::Value::Null);
+    assert_eq!(results[1]["bar"], Value::Null);
 }
 
 #[test]
@@ -173,6 +204,63 @@ fn data_that_is_there_is_used() {
     assert!(!passed, "4 files are below the bar of a quick run");
     assert!(printed.contains("stands-in: files 4 (≥ 50: MISSED)"), "{printed}");
     assert!(!printed.contains("stand-in]"), "{printed}");
+}
+
+/// Data that is neither there nor replaceable: said in every place, neither passed nor failed.
+#[test]
+fn a_check_without_its_data_is_skipped() {
+    let (ok, printed, results, report) = run(&[&NEEDS_DATA, &GOOD]);
+    assert!(ok, "{printed}");
+    assert!(printed.contains("needs-data: SKIPPED all: movielens-1m is not in "), "{printed}");
+    assert!(printed.contains("1 check passed, 1 skipped"), "{printed}");
+    let mine: Vec<_> = results.as_array().unwrap().iter().filter(|r| r["check"] == "needs-data").collect();
+    assert_eq!((&mine[0]["metric"], &mine[0]["passed"]), (&"before".into(), &true.into()));
+    assert_eq!((mine.len(), &mine[1]["passed"], &mine[1]["data"]), (2, &Value::Null, &"absent".into()));
+    assert!(mine[1]["skipped"].as_str().unwrap().contains("cargo xtask download movielens-1m"));
+    assert!(mine[1].get("error").is_none());
+    assert!(report.contains("1 check passed, 1 skipped") && report.contains("<td>absent</td>"));
+    assert!(report.contains("Needs &lt;data&gt;</h2><span class=\"soft\">skipped</span>"), "{report}");
+
+    let (ok, printed, _, report) = run(&[&NEEDS_DATA, &MISSES, &GOOD]);
+    assert!(!ok && printed.contains("1 of 2 checks FAILED, 1 skipped"), "{printed}");
+    assert!(report.contains("1 of 2 checks FAILED, 1 skipped"));
+}
+
+#[test]
+fn a_check_may_leave_a_part_out() {
+    let (ok, printed, results, report) = run(&[&LEAVES_OUT]);
+    assert!(ok, "{printed}");
+    assert!(printed.contains("leaves-out: SKIPPED the large one: it takes 9 GB & 8 are free"), "{printed}");
+    assert!(printed.contains("0 checks passed, 1 skipped"), "{printed}");
+    assert_eq!((&results[0]["passed"], &results[1]["passed"]), (&Value::Null, &true.into()));
+    assert!(report.contains("Skipped, the large one: it takes 9 GB &amp; 8 are free"), "{report}");
+}
+
+/// Where the data is there the check runs; where it is damaged it fails and is not skipped.
+#[test]
+fn required_data_that_is_there_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    // Nothing is fetched even where the network may be used.
+    settings.data = DataDir::new(dir.path());
+    let run = || {
+        let mut printed = Vec::new();
+        let ok = e2e::run(&[&NEEDS_DATA], &settings, &dir.path().join("out"), &mut printed).unwrap();
+        (ok, String::from_utf8(printed).unwrap())
+    };
+    let (ok, printed) = run();
+    assert!(ok && printed.contains("SKIPPED") && !dir.path().join("movielens").exists(), "{printed}");
+
+    fs::create_dir(dir.path().join("movielens")).unwrap();
+    let archive = dir.path().join("movielens/ml-1m.zip");
+    fs::write(&archive, "some").unwrap();
+    let (ok, printed) = run();
+    assert!(ok && printed.contains("needs-data: bytes 4 (≥ 2: passed)"), "{printed}");
+    assert!(printed.contains("1 check passed in"), "{printed}");
+
+    fs::write(&archive, "").unwrap();
+    let (ok, printed) = run();
+    assert!(!ok && printed.contains("needs-data: FAILED: the file is empty"), "{printed}");
 }
 
 #[test]

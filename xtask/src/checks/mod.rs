@@ -8,8 +8,11 @@ mod charlm;
 mod classified;
 mod cnn;
 mod digits;
+mod ml1m;
+mod ml20m;
 mod mlp;
 mod nlp;
+mod ratings;
 mod recsys;
 mod rnn;
 mod svd;
@@ -28,6 +31,8 @@ pub const ALL: &[&Check] = &[
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &ml1m::CHECK,
+    &ml20m::CHECK,
 ];
 
 /// The names that `--only` takes.

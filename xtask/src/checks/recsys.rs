@@ -11,15 +11,15 @@ use cairn_datasets::movielens::{self, MovieLens};
 use cairn_datasets::registry;
 use cairn_datasets::synthetic::{self, RatingsPlan};
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
-    evaluate,
+    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
     Als, Bpr, Ease, Evaluation, Filter, Fit, Fitted, Interactions, ItemItemModel, ItemKnn, KnnWeighting,
     Metric, PureSvd, Rp3Beta, Slim, Split, TopPop, UserKnn,
 };
 
-use crate::check::{Bars, Check, Context};
+use super::ratings::{Published, Ratings};
+use crate::check::{Check, Context};
 use crate::format;
 use crate::report::Table;
 use crate::results::Bar;
@@ -37,11 +37,6 @@ pub(super) const CHECK: Check = Check {
 
 /// Rank of the tastes planted in the stand-in.
 const PLANTED: usize = 4;
-const FOLDS: usize = 5;
-/// What a bar allows beyond a published RMSE.
-const ALLOWED: Bars = Bars { full: 0.005, quick: 0.02, stand_in: 0.0, stand_in_quick: 0.0 };
-/// On the stand-in a model has to stay below this share of the error of always saying the mean.
-const STAND_IN_SHARE: f64 = 0.95;
 /// Films shown of each kind.
 const SHOWN: usize = 10;
 
@@ -55,75 +50,22 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     show_films(ctx, &films, &log, &model)
 }
 
-/// Runs the models of ratings one after another and keeps their figures.
-struct Ratings<'a, 'b> {
-    ctx: &'a mut Context<'b>,
-    folds: Vec<(Interactions, Interactions)>,
-    /// RMSE of always saying the mean of the training ratings.
-    of_mean: f64,
-    table: Table,
-}
-
 fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
-    let folds = if ctx.quick() { 1 } else { FOLDS };
-    let folds: Vec<_> = log.k_folds(FOLDS, ctx.seed())?.take(folds).collect();
-    let of_mean =
-        folds.iter().map(|(train, test)| error_of_mean(train, test)).sum::<f64>() / folds.len() as f64;
-    ctx.metric("RMSE of the mean", of_mean, Bar::None);
-    let table = Table::new(["model", "RMSE", "published", "MAE", "seconds a fold"]).numbers([1, 2, 3, 4]);
-    let mut ratings = Ratings { ctx, folds, of_mean, table };
-    ratings.model("Baseline, ALS", 0.944, &Baseline::new())?;
-    ratings.model("Baseline, SGD", f64::NAN, &Baseline::new().method(BaselineMethod::SGD))?;
-    ratings.model("SVD", 0.934, &BiasedMf::new())?;
-    ratings.model("SVD++", 0.919, &SvdPlusPlus::new())?;
-    ratings.model("NMF", 0.963, &Nmf::new())?;
-    ratings.model("SlopeOne", 0.946, &SlopeOne::new())?;
-    ratings.model("kNN", 0.98, &RatingKnn::new())?;
-    ratings.model("kNN with means", 0.951, &RatingKnn::with_means())?;
-    ratings.model("kNN baseline", 0.931, &RatingKnn::with_baseline())?;
+    let mut ratings = Ratings::new(ctx, log)?;
+    let published = |rmse| Some(Published::rmse(rmse));
+    ratings.model(ctx, "Baseline, ALS", published(0.944), &Baseline::new())?;
+    ratings.model(ctx, "Baseline, SGD", None, &Baseline::new().method(BaselineMethod::SGD))?;
+    ratings.model(ctx, "SVD", published(0.934), &BiasedMf::new())?;
+    ratings.model(ctx, "SVD++", published(0.919), &SvdPlusPlus::new())?;
+    ratings.model(ctx, "NMF", published(0.963), &Nmf::new())?;
+    ratings.model(ctx, "SlopeOne", published(0.946), &SlopeOne::new())?;
+    ratings.model(ctx, "kNN", published(0.98), &RatingKnn::new())?;
+    ratings.model(ctx, "kNN with means", published(0.951), &RatingKnn::with_means())?;
+    ratings.model(ctx, "kNN baseline", published(0.931), &RatingKnn::with_baseline())?;
     let items = RatingKnn::with_baseline().item_based().similarity(Similarity::PEARSON_BASELINE);
-    ratings.model("kNN baseline, items, Pearson", f64::NAN, &items)?;
-    let Ratings { ctx, folds, table, .. } = ratings;
-    ctx.show(&format!("Ratings: errors on held-out ratings, mean of {} folds", folds.len()), &table);
+    ratings.model(ctx, "kNN baseline, items, Pearson", None, &items)?;
+    ratings.show(ctx);
     Ok(())
-}
-
-fn error_of_mean(train: &Interactions, test: &Interactions) -> f64 {
-    let values = |log: &Interactions| log.values().iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
-    let mean = values(train).iter().sum::<f64>() / train.len() as f64;
-    (values(test).iter().map(|v| (v - mean).powi(2)).sum::<f64>() / test.len() as f64).sqrt()
-}
-
-impl Ratings<'_, '_> {
-    fn model<F: Fit<Model: RatingModel>>(
-        &mut self,
-        name: &str,
-        published: f64,
-        settings: &F,
-    ) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let (mut rmse, mut mae) = (0.0, 0.0);
-        let n = self.folds.len() as f64;
-        for (train, test) in &self.folds {
-            let report = evaluate(&settings.fit(train)?, test)?;
-            rmse += report.rmse() / n;
-            mae += report.mae() / n;
-        }
-        let seconds = started.elapsed().as_secs_f64() / n;
-        let bar = if self.ctx.stands_in() {
-            Bar::AtMost(STAND_IN_SHARE * self.of_mean)
-        } else if published.is_nan() {
-            Bar::None
-        } else {
-            Bar::AtMost(published + self.ctx.bar(&ALLOWED))
-        };
-        self.ctx.metric(format!("RMSE of {name}"), rmse, bar);
-        let shown = if published.is_nan() { String::new() } else { format!("{published:.3}") };
-        let cells =
-            [name.to_owned(), format!("{rmse:.4}"), shown, format!("{mae:.4}"), format::seconds(seconds)];
-        self.table.row(cells);
-        Ok(())
-    }
 }
 
 /// Runs the rankers one after another and keeps their figures.

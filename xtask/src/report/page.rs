@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Block;
 use crate::format;
-use crate::results::{Record, Source};
+use crate::results::{Record, Source, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -26,9 +26,14 @@ pub struct Section {
 }
 
 impl Section {
-    /// Whether every bar was reached.
-    pub fn passed(&self) -> bool {
-        self.records.iter().all(Record::passed)
+    /// Failed where a record is; else skipped where one is, whatever else was measured; else passed.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.records.iter().any(|r| r.verdict() == verdict);
+        match () {
+            () if any(Verdict::Failed) => Verdict::Failed,
+            () if any(Verdict::Skipped) => Verdict::Skipped,
+            () => Verdict::Passed,
+        }
     }
 
     /// Whether any of its data stood in for a published set.
@@ -49,13 +54,16 @@ impl Section {
     fn render(&self) -> Markup {
         html! {
             section id=(self.check) {
-                div.heading { h2 { (self.title) } (verdict(self.passed())) span.soft { (format::seconds(self.seconds)) } }
+                div.heading { h2 { (self.title) } (verdict(self.verdict())) span.soft { (format::seconds(self.seconds)) } }
                 p.soft { (self.about) }
                 @if self.stands_in() {
                     p.note { "Published data was not at hand: these figures are from generated stand-ins and say nothing "
                              "about the published set." }
                 }
                 @for error in self.records.iter().filter_map(|r| r.error.as_deref()) { p.error { (error) } }
+                @for r in &self.records {
+                    @if let Some(reason) = &r.skipped { p.note { "Skipped, " (r.metric) ": " (reason) } }
+                }
                 @if !self.figures.is_empty() {
                     div.blocks { @for figure in &self.figures { (figure) } }
                 }
@@ -66,7 +74,7 @@ impl Section {
 
 /// The whole page. `note` is one line on where and when it ran.
 pub fn page(sections: &[Section], note: &str) -> String {
-    let failed = sections.iter().filter(|s| !s.passed()).count();
+    let failed = sections.iter().any(|s| s.verdict() == Verdict::Failed);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -80,7 +88,7 @@ pub fn page(sections: &[Section], note: &str) -> String {
                 main {
                     h1 { "Cairn: end-to-end checks" }
                     p.soft { (note) }
-                    p class=(if failed == 0 { "good" } else { "bad" }) { (summary(failed, sections.len())) }
+                    p class=(if failed { "bad" } else { "good" }) { (summary(sections)) }
                     @if sections.iter().any(Section::stands_in) {
                         p.note { "Rows marked stand-in come from generated data, with bars meant for it." }
                     }
@@ -94,14 +102,28 @@ pub fn page(sections: &[Section], note: &str) -> String {
     .into_string()
 }
 
-/// `3 checks passed`, `1 of 3 checks FAILED`.
-pub fn summary(failed: usize, all: usize) -> String {
-    let checks = if all == 1 { "check" } else { "checks" };
-    if failed == 0 { format!("{all} {checks} passed") } else { format!("{failed} of {all} {checks} FAILED") }
+/// `3 checks passed`, `1 of 3 checks FAILED`, either with `, 2 skipped`.
+pub fn summary(sections: &[Section]) -> String {
+    let count = |verdict| sections.iter().filter(|s| s.verdict() == verdict).count();
+    let (passed, failed, skipped) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::Skipped));
+    let checks = |n| if n == 1 { "check" } else { "checks" };
+    let run = if failed == 0 {
+        format!("{passed} {} passed", checks(passed))
+    } else {
+        let run = passed + failed;
+        format!("{failed} of {run} {} FAILED", checks(run))
+    };
+    if skipped == 0 { run } else { format!("{run}, {skipped} skipped") }
 }
 
-fn verdict(passed: bool) -> Markup {
-    html! { @if passed { span.good { "passed" } } @else { span.bad { "failed" } } }
+fn verdict(verdict: Verdict) -> Markup {
+    html! {
+        @match verdict {
+            Verdict::Passed => span.good { "passed" },
+            Verdict::Failed => span.bad { "failed" },
+            Verdict::Skipped => span.soft { "skipped" },
+        }
+    }
 }
 
 fn results(sections: &[Section]) -> Markup {
@@ -119,9 +141,9 @@ fn results(sections: &[Section]) -> Markup {
                         tr {
                             td { a href={ "#" (r.check) } { (r.check) } }
                             td { (r.metric) }
-                            td.number { @if r.error.is_none() { (format::value(r.value)) } }
+                            td.number { @if r.is_measured() { (format::value(r.value)) } }
                             td.number { (r.bar) }
-                            td { @if r.error.is_some() || r.bar.number().is_some() { (verdict(r.passed())) } }
+                            td { @if !r.is_measured() || r.bar.number().is_some() { (verdict(r.verdict())) } }
                             td.number { (format::seconds(r.seconds)) }
                             td { (r.data.name()) }
                         }
