@@ -94,12 +94,11 @@ fn compare(model: &Fitted<AlsModel>, cells: Option<usize>) -> Result<()> {
     println!("exact: {many:.0} lists a second, {:.3} ms for one user", 1e3 * one);
     let start = Instant::now();
     let settings = IndexSettings::new();
-    let settings = cells.map_or(settings.clone(), |cells| settings.cells(cells));
+    let settings = cells.map_or(settings, |cells| settings.cells(cells));
     let mut index = ItemIndex::build(model, settings)?;
-    let (cells, default) = (index.cells(), index.probes());
-    println!("{cells} cells, built in {:.1} s", start.elapsed().as_secs_f64());
-    for probes in [cells / 80, cells / 40, cells / 20, default, cells / 5, cells / 3, cells] {
-        index = index.with_probes(probes.max(1))?;
+    println!("{} cells, built in {:.1} s", index.cells(), start.elapsed().as_secs_f64());
+    for probes in [25, 50, 100, 200, index.cells()] {
+        index = index.with_probes(probes)?;
         let recall = index.recall(&sample, 10, &filter)?;
         let (many, one) = measure(&users, |users| index.recommend_indices(users, 10, &filter).map(total))?;
         println!(

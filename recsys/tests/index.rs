@@ -79,7 +79,7 @@ fn whole(n: usize, dim: usize, salt: u64) -> Vec<f32> {
         .map(|at| {
             let h = (at + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             // Every fourth vector is zero.
-            if (at / dim as u64 + salt) % 4 == 0 { 0.0 } else { (h >> 40) as f32 % 5.0 - 2.0 }
+            if (at / dim as u64 + salt).is_multiple_of(4) { 0.0 } else { (h >> 40) as f32 % 5.0 - 2.0 }
         })
         .collect()
 }
@@ -119,7 +119,7 @@ proptest! {
         let index = ItemIndex::build(&model, settings).unwrap();
         prop_assert!(index.cells() <= cells.min(n_items));
         let users = all_users(&model);
-        for filter in [Filter::all(), Filter::unseen(), Filter::unseen().only(|item: &u32| item % 3 > 0).without([1, 2])] {
+        for filter in [Filter::all(), Filter::unseen(), Filter::unseen().only(|item: &u32| !item.is_multiple_of(3)).without([1, 2])] {
             let want = model.recommend_indices(&users, k, &filter).unwrap();
             prop_assert_eq!(index.recommend_indices(&users, k, &filter).unwrap(), want);
         }
@@ -211,7 +211,7 @@ fn the_same_bits_for_any_number_of_threads() {
     let lists = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let index = ItemIndex::build(&model, IndexSettings::new().seed(5)).unwrap();
+            let index = ItemIndex::build(&model, IndexSettings::new().probes(9).seed(5)).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("index");
             index.save(&path).unwrap();
@@ -222,7 +222,7 @@ fn the_same_bits_for_any_number_of_threads() {
     let one = lists(1);
     assert_eq!(one, lists(3));
     assert_eq!(one, lists(8));
-    let other = ItemIndex::build(&model, IndexSettings::new().seed(6)).unwrap();
+    let other = ItemIndex::build(&model, IndexSettings::new().probes(9).seed(6)).unwrap();
     assert!(
         one.1 != other.recommend_indices(&users, 20, &Filter::unseen()).unwrap(),
         "the seed does nothing"
@@ -259,7 +259,10 @@ fn every_model_of_inner_products_has_an_index() {
             let history: Vec<(u32, f32)> = items.iter().map(id).zip(values.iter().copied()).collect();
             match index.recommend_for(&history, 8, &Filter::unseen()) {
                 Ok(list) => {
-                    assert_eq!(ids(&list), ids(&model.recommend_for(&history, 8, &Filter::unseen()).unwrap()))
+                    assert_eq!(
+                        ids(&list),
+                        ids(&model.recommend_for(&history, 8, &Filter::unseen()).unwrap())
+                    );
                 }
                 Err(error) => assert!(!folds_in && matches!(error, Error::Unsupported { .. }), "{error}"),
             }

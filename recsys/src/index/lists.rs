@@ -159,7 +159,7 @@ impl<'a> Block<'a> {
         let (cells, width) = (self.cells, self.cells.width);
         let range = cells.starts[cell]..cells.starts[cell + 1];
         let norms = &cells.norms[range.clone()];
-        // Twice the largest error of a sum of products, and what is lost where they vanish.
+        // Twice what two orders of one sum can differ by, and what is lost where products vanish.
         let slack =
             |user: &User<'_>| 2.0 * width as f32 * f32::EPSILON * user.norm * norms[0] + f32::MIN_POSITIVE;
         let mut interested = Vec::with_capacity(visitors.len());
@@ -167,7 +167,7 @@ impl<'a> Block<'a> {
         for &n in visitors {
             let user = &self.users[n as usize];
             let limit = user.worst - slack(user);
-            let own = norms.partition_point(|norm| !(norm * user.norm < limit));
+            let own = norms.partition_point(|norm| !below(norm * user.norm, limit));
             if own > 0 {
                 interested.push((n as usize, own));
                 reach = reach.max(own);
@@ -201,11 +201,10 @@ impl<'a> Block<'a> {
         let user = &mut users[n];
         let vector = &vectors[n * cells.width..][..cells.width];
         for (lane, products) in products[from..from + own].chunks(LANES).enumerate() {
-            // Written so that a product that is no number is looked at: its sum in another order may be one.
             let limit = user.worst - slack;
-            if products.iter().fold(false, |any, &product| any | !(product < limit)) {
+            if products.iter().fold(false, |any, &product| any | !below(product, limit)) {
                 for (at, &product) in products.iter().enumerate() {
-                    if !(product < user.worst - slack) {
+                    if !below(product, user.worst - slack) {
                         user.offer(cells, start + lane * LANES + at, vector, *k, *allowed);
                     }
                 }
@@ -255,6 +254,12 @@ impl User<'_> {
         best.sort_unstable_by(|a, b| b.cmp(a));
         best
     }
+}
+
+/// Whether a product is certainly not enough. One that is no number may be: its sum in another order may be a number.
+#[inline(always)]
+fn below(product: f32, limit: f32) -> bool {
+    product < limit
 }
 
 /// Inner products of each of `vectors` with all centroids, vectors x cells; a sum's order is the same whatever the block, since it
