@@ -445,7 +445,7 @@ fn a_forged_index_is_refused() {
 
 /// The size at which an index by graphs was seen to panic: zero vectors, equal vectors, vectors of one length.
 #[test]
-#[ignore = "seconds in a release build, a minute without"]
+#[ignore = "a second in a release build, five without"]
 fn a_catalogue_of_many_items() {
     let (n, dim) = (180_000_usize, 24);
     let mut items: Vec<f32> = (0..n * dim)
