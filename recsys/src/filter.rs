@@ -62,12 +62,16 @@ impl<'a, I: Id> Filter<'a, I> {
         self.unseen
     }
 
+    /// Whether the caller's conditions hold for an item.
+    pub(crate) fn allows(&self, id: &I) -> bool {
+        self.predicates.iter().all(|allowed| allowed(id))
+    }
+
     /// The items barred by the caller's conditions; asked once for a whole batch of users.
     pub(crate) fn barred(&self, items: &IdMap<I, ItemIdx>) -> Vec<ItemIdx> {
         if self.predicates.is_empty() {
             return Vec::new();
         }
-        let barred = |id: &I| !self.predicates.iter().all(|allowed| allowed(id));
-        (0..).zip(items.ids()).filter(|(_, id)| barred(id)).map(|(n, _)| ItemIdx(n)).collect()
+        (0..).zip(items.ids()).filter(|(_, id)| !self.allows(id)).map(|(n, _)| ItemIdx(n)).collect()
     }
 }

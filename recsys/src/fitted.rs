@@ -206,7 +206,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     }
 
     /// A history by ids as ascending indices with values.
-    fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
+    pub(crate) fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
         if history.is_empty() {
             return Err(Error::Empty { what: "the history to fold in" });
         }
@@ -287,14 +287,14 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
         Ok(self.with_ids(&list))
     }
 
-    fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
+    pub(crate) fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
         list.iter()
             .map(|entry| Scored { id: self.catalog.items.id(entry.item).clone(), score: entry.score })
             .collect()
     }
 }
 
-fn check_k(k: usize) -> Result<()> {
+pub(crate) fn check_k(k: usize) -> Result<()> {
     if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
 }
 

@@ -10,6 +10,8 @@ mod evaluate;
 mod filter;
 mod fitted;
 mod ids;
+#[cfg(feature = "index")]
+mod index;
 mod interactions;
 mod linalg;
 mod models;
@@ -30,6 +32,8 @@ pub use evaluate::{Evaluation, ListQuality, Metric, Protocol, Report};
 pub use filter::Filter;
 pub use fitted::{Fitted, Scored};
 pub use ids::{FxHasher, Id, IdMap, Index, ItemIdx, UserIdx};
+#[cfg(feature = "index")]
+pub use index::{IndexSettings, ItemIndex};
 pub use interactions::{Catalog, Duplicates, Interactions, Rating};
 pub use models::als::{Als, AlsModel, AlsSolver, Confidence};
 pub use models::bpr::{Bpr, BprModel};

@@ -55,6 +55,16 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
     }
 
+    /// The vector of a user known only by a history, for a model that scores by [`inner_product`](Self::inner_product): its inner
+    /// products with the vectors of the items are the scores of [`score_history`](Self::score_history).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let _ = (items, values);
+        Err(Error::Unsupported { model: self.name(), operation: "the vector of a new user" })
+    }
+
     /// How similar every item is to `item`.
     ///
     /// # Errors
@@ -102,6 +112,12 @@ impl Recommender for Box<dyn Recommender> {
     }
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
         self.as_ref().score_users(seen, users, out)
+    }
+    fn inner_product(&self) -> Option<&Factors> {
+        self.as_ref().inner_product()
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        self.as_ref().fold_in_vector(items, values)
     }
     fn score_history(
         &self,

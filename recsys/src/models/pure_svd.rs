@@ -111,13 +111,17 @@ impl Recommender for PureSvdModel {
         Ok(())
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let mut user = vec![0.0; self.factors.items.dim()];
-        project(&self.factors.items, items, values, &mut user);
+        let user = self.fold_in_vector(items, values)?;
         self.factors.items.inner_products(&user, out);
         Ok(())
     }
     fn inner_product(&self) -> Option<&Factors> {
         Some(&self.factors)
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let mut user = vec![0.0; self.factors.items.dim()];
+        project(&self.factors.items, items, values, &mut user);
+        Ok(user)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);

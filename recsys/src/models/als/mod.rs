@@ -274,6 +274,9 @@ impl Recommender for AlsModel {
     fn inner_product(&self) -> Option<&Factors> {
         Some(&self.factors)
     }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        self.fold_in(items, values)
+    }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);
         Ok(())
