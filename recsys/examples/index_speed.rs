@@ -1,6 +1,6 @@
 //! The index against exact lists: time to build, top-10 lists a second in a batch, time for one user alone, recall.
 //!
-//! `cargo run --release -p cairn-recsys --features index --example index_speed -- [27k|178k|1m] [cells]`
+//! `cargo run --release -p cairn-recsys --example index_speed -- [27k|178k|1m] [cells]`
 //!
 //! The vectors are trained, with 128 factors, on users who each have five tastes of many, besides the popularity by a power law
 //! of `synthetic::power_law`. Popularity alone would flatter every index: everybody's list is then made of the few items

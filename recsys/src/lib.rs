@@ -10,7 +10,6 @@ mod evaluate;
 mod filter;
 mod fitted;
 mod ids;
-#[cfg(feature = "index")]
 mod index;
 mod interactions;
 mod linalg;
@@ -32,7 +31,6 @@ pub use evaluate::{Evaluation, ListQuality, Metric, Protocol, Report};
 pub use filter::Filter;
 pub use fitted::{Fitted, Scored};
 pub use ids::{FxHasher, Id, IdMap, Index, ItemIdx, UserIdx};
-#[cfg(feature = "index")]
 pub use index::{IndexSettings, ItemIndex};
 pub use interactions::{Catalog, Duplicates, Interactions, Rating};
 pub use models::als::{Als, AlsModel, AlsSolver, Confidence};

@@ -12,7 +12,7 @@ use crate::fitted::Fitted;
 use crate::ids::{Id, Index, ItemIdx};
 use crate::index::cells::{Cells, norm, pad_to};
 use crate::index::{ItemIndex, factors};
-use crate::linalg::kernels::padded;
+use crate::linalg::rows::padded;
 use crate::models::factors::Vectors;
 use crate::recommender::Recommender;
 use crate::{Error, Result, codec};

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::ids::ItemIdx;
 use crate::index::cells::{Cells, norm, pad_to};
-use crate::linalg::kernels;
+use crate::linalg::rows;
 use crate::top_k::ScoredItem;
 
 /// Users of a block at most: many, so that several of them meet in a cell.
@@ -179,7 +179,7 @@ impl<'a> Block<'a> {
                 self.products.clear();
                 self.products.resize(own, 0.0);
                 let rows = &cells.vectors[start * width..][..own * width];
-                kernels::add_row_products(rows, &self.vectors[n * width..][..width], &mut self.products);
+                rows::add_row_products(rows, &self.vectors[n * width..][..width], &mut self.products);
                 self.sift(n, start, 0, own, slack(&self.users[n]));
             }
             return;
@@ -231,7 +231,7 @@ impl User<'_> {
         allowed: &(dyn Fn(ItemIdx) -> bool + Sync),
     ) {
         // Negative zero and zero compare equal to a caller but not to `total_cmp`.
-        let score = kernels::dot(&cells.vectors[place * cells.width..][..cells.width], vector) + 0.0;
+        let score = rows::dot(&cells.vectors[place * cells.width..][..cells.width], vector) + 0.0;
         let entry = ScoredItem { item: cells.items[place], score };
         let full = self.list.len() == k;
         if !score.is_finite() || (full && self.list.peek().is_some_and(|worst| entry <= worst.0)) {
@@ -271,7 +271,7 @@ fn nearness(cells: &Cells, vectors: &[f32]) -> Vec<f32> {
     for (chunk, rows) in cells.centroids.chunks(ROWS * width).enumerate() {
         let n = rows.len() / width;
         for (vector, out) in vectors.chunks_exact(width).zip(out.chunks_exact_mut(n_cells)) {
-            kernels::add_row_products(rows, vector, &mut out[chunk * ROWS..][..n]);
+            rows::add_row_products(rows, vector, &mut out[chunk * ROWS..][..n]);
         }
     }
     out
