@@ -19,6 +19,7 @@ mod recommender;
 mod saved;
 mod search;
 mod serving;
+mod similar;
 mod sparse;
 mod split;
 mod svd;

@@ -55,19 +55,19 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
     }
 
-    /// How similar every item is to `item`.
+    /// How similar every item is to `item`; NaN for one that is not to be listed.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] by default.
+    /// [`Error::Unsupported`] by default: [`Fitted`] then goes by the training log.
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         let _ = (item, out);
         Err(Error::Unsupported { model: self.name(), operation: "similar items" })
     }
 
-    /// How similar every user is to `user`.
+    /// How similar every user is to `user`; NaN for one that is not to be listed.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] by default.
+    /// [`Error::Unsupported`] by default: [`Fitted`] then goes by the training log.
     fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
         let _ = (user, out);
         Err(Error::Unsupported { model: self.name(), operation: "similar users" })
@@ -83,8 +83,8 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "explanations" })
     }
 
-    /// The figure that training measured after each of its passes, where it measures one: the RMSE met on the way for models
-    /// of ratings trained by passes. Empty by default.
+    /// The figure that training measured over each of its passes, where it measures one: the RMSE met on the way for models
+    /// of ratings trained by passes, the share of pairs met in the right order for BPR. Empty by default.
     fn progress(&self) -> &[f64] {
         &[]
     }

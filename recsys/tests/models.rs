@@ -1,7 +1,7 @@
 //! Each model against its definition, computed the slow way; and the settings each refuses.
 
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Fit, ItemIdx, ItemItemModel, ItemKnn, KnnWeighting,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, ItemIdx, ItemItemModel, ItemKnn, KnnWeighting,
     PureSvd, Recommender, Rp3Beta, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn, synthetic,
 };
 use faer::Mat;
@@ -259,6 +259,43 @@ fn negative_counts_and_nan_are_refused() {
     assert!(matches!(PureSvd::new(2).fit_matrix(&nan), Err(Error::InvalidValue { .. })));
     let model = Als::new().factors(3).fit_matrix(&matrix(10, 9, 0)).unwrap();
     assert!(matches!(model.fold_in(&[ItemIdx(0)], &[-1.0]), Err(Error::InvalidValue { .. })));
+}
+
+/// Half of what somebody never met likes is enough to recommend the rest of their group.
+#[test]
+fn bpr_folds_in_people_it_never_met() {
+    let log = synthetic::planted_groups(200, 60, 3, 10, 0.0, 3).unwrap();
+    let (train, history, test) = log.split_users(0.3, 0.5, 1).unwrap();
+    let model = Bpr::new().factors(8).fit(&train).unwrap();
+    let (rows, test) = (history.user_items(), test.user_items());
+    let (mut own, mut all) = (0, 0);
+    for user in rows.row_indices().filter(|&user| test.row_len(user) > 0) {
+        let (items, _) = rows.row(user);
+        let likes: Vec<(u32, f32)> = items.iter().map(|&i| (*log.catalog().items.id(i), 1.0)).collect();
+        let group = likes[0].0 % 3;
+        for entry in model.recommend_for(&likes, 10, &Filter::unseen()).unwrap() {
+            own += u32::from(entry.id % 3 == group);
+            all += 1;
+        }
+    }
+    assert!(all == 600 && f64::from(own) > 0.97 * f64::from(all), "{own} of {all}");
+    let vector = model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]);
+    assert_eq!(vector, model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]), "the same history, the same vector");
+    // Who met nothing or everything gives nothing to compare: the order of the biases.
+    let everything: Vec<ItemIdx> = (0..60).map(ItemIdx).collect();
+    for items in [&[][..], &everything] {
+        let vector = model.model().fold_in(items);
+        assert!(vector[..8].iter().all(|&x| x == 0.0) && vector[8] == 1.0);
+    }
+}
+
+/// BPR reports how often it met a pair in the right order: half of them at first, nearly all in the end.
+#[test]
+fn bpr_reports_its_progress() {
+    let log = synthetic::planted_groups(150, 90, 3, 12, 0.05, 7).unwrap();
+    let (_, report) = Bpr::new().factors(8).epochs(60).fit_reported(&log).unwrap();
+    assert_eq!(report.progress.len(), 60);
+    assert!((report.progress[0] - 0.5).abs() < 0.1 && report.progress[59] > 0.9, "{report}");
 }
 
 /// Too large a step makes BPR diverge: said, not returned.

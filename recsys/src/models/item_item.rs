@@ -112,9 +112,18 @@ impl Recommender for ItemItemModel {
         self.add(items, values, out);
         Ok(())
     }
+    /// The weights of `item`; items without one are no neighbours.
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        let strength = if self.binary { 0.0 } else { 1.0 };
-        self.add(&[item], &[strength], out);
+        match &self.weights {
+            Weights::Sparse(weights) => {
+                out.fill(f32::NAN);
+                let (columns, weights) = weights.row(item);
+                columns.iter().zip(weights).for_each(|(column, &weight)| out[column.at()] = weight);
+            }
+            Weights::Dense(weights) => {
+                out.copy_from_slice(&weights[item.at() * self.n_items..(item.at() + 1) * self.n_items]);
+            }
+        }
         Ok(())
     }
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {

@@ -322,6 +322,11 @@ impl RatingKnnModel {
         }
     }
 
+    /// The bias of somebody known by a history; 0 where no baseline is used.
+    fn bias(&self, items: &[ItemIdx], values: &[f32]) -> f32 {
+        self.biases.as_ref().map_or(0.0, |biases| biases.fold_in(items, values))
+    }
+
     fn unsupported(&self, operation: &'static str) -> Error {
         Error::Unsupported { model: self.name(), operation }
     }
@@ -350,14 +355,9 @@ impl Recommender for RatingKnnModel {
         }
         Ok(())
     }
-    /// Exact; not offered with a baseline found by gradient steps.
+    /// Exact, but for the bias of a baseline found by gradient steps, which comes out near that of training.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let bias = match &self.biases {
-            None => 0.0,
-            Some(biases) => {
-                biases.fold_in(items, values).ok_or_else(|| self.unsupported("fold-in of a new user"))?
-            }
-        };
+        let bias = self.bias(items, values);
         let mut similar = Vec::new();
         if let Some(raters) = &self.raters {
             similar.resize(self.n_users, 0.0);
@@ -405,11 +405,7 @@ impl Recommender for RatingKnnModel {
         if !self.item_based {
             return Err(self.unsupported("explanations"));
         }
-        let bias = match &self.biases {
-            None => 0.0,
-            Some(b) => b.fold_in(items, values).ok_or_else(|| self.unsupported("explanations"))?,
-        };
-        let asker = Asker { items, values, similar: None, mean: 0.0, bias };
+        let asker = Asker { items, values, similar: None, mean: 0.0, bias: self.bias(items, values) };
         let mut votes = Vec::new();
         self.votes(&asker, item, &mut votes);
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
