@@ -12,6 +12,7 @@ mod fitted;
 mod ids;
 mod interactions;
 mod linalg;
+mod memory;
 mod models;
 pub mod rating;
 pub mod read;

@@ -1,8 +1,10 @@
 //! Each model against its definition, computed the slow way; and the settings each refuses.
 
+use cairn_recsys::rating::{RatingKnn, SlopeOne};
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, ItemIdx, ItemItemModel, ItemKnn, KnnWeighting,
-    PureSvd, Recommender, Rp3Beta, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Interactions, ItemIdx, ItemItemModel, ItemKnn,
+    KnnWeighting, PureSvd, Recommender, Rp3Beta, Scored, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn,
+    synthetic,
 };
 use faer::Mat;
 use faer::prelude::Solve;
@@ -196,12 +198,38 @@ fn memory_is_said_before_it_is_taken() {
     let wide = synthetic::power_law(10, 1_000_000, 100, 0).unwrap();
     let error = Ease::new(100.0).fit_matrix(&wide).unwrap_err();
     assert!(matches!(error, Error::Memory { needed: 16_000_000_000_000, .. }), "{error}");
-    assert!(matches!(Slim::new().fit_matrix(&wide), Err(Error::Memory { .. })));
+    assert_eq!(
+        error.to_string(),
+        "EASE on 1000000 items needs 16000000000000 bytes, more than the limit of 8589934592"
+    );
+    needs(&Slim::new(), &wide, 4_000_000_000_000);
+    needs(&SlopeOne::new(), &wide, 4_000_000_000_000);
+    needs(&RatingKnn::new().item_based(), &wide, 4_000_000_000_000);
+    assert_eq!(Ease::memory_needed(u32::MAX as usize), u64::MAX, "beyond counting");
+    // No item has more neighbours than were asked for, no user more than there are users.
+    let full = |n: u32| {
+        let entries = (0..2).flat_map(|u| (0..n).map(move |i| (UserIdx(u), ItemIdx(i), 1.0)));
+        UserItems::from_entries(2, n as usize, entries).unwrap()
+    };
+    needs(&ItemKnn::new(5).memory_limit(1000), &full(90), 90 * 5 * 16);
+    needs(&Rp3Beta::new().neighbours(5).memory_limit(1000), &full(90), 90 * 5 * 16);
+    needs(&UserKnn::new(500).memory_limit(10), &full(90), 2 * 2 * 16);
+    assert!(ItemKnn::new(5).memory_limit(90 * 5 * 16).fit_matrix(&full(90)).is_ok());
+    // With three users in all, neighbours of a million items are few however many are asked for.
+    assert!(ItemKnn::new(1_000_000).fit_matrix(&synthetic::power_law(3, 1_000_000, 100, 0).unwrap()).is_ok());
     let small = matrix(10, 9, 0);
     assert!(matches!(
         Ease::new(1.0).memory_limit(100).fit_matrix(&small),
         Err(Error::Memory { limit: 100, .. })
     ));
+}
+
+/// `fit` must fail and say how many bytes it would have taken.
+fn needs<F: Fit>(settings: &F, matrix: &UserItems, bytes: u64) {
+    match settings.fit_matrix(matrix) {
+        Err(Error::Memory { needed, .. }) => assert_eq!(needed, bytes),
+        other => panic!("{:?}", other.map(|model| model.name())),
+    }
 }
 
 /// `fit` must fail and name the setting.
@@ -255,6 +283,11 @@ fn negative_counts_and_nan_are_refused() {
         named(ItemKnn::new(3).fit_matrix(&matrix).map(|_| ()).unwrap_err());
         named(UserKnn::new(3).fit_matrix(&matrix).map(|_| ()).unwrap_err());
     }
+    let log = Interactions::from_ratings([(1, 1), (1, 2), (2, 1)]).unwrap();
+    let negative = [(1, -1.0)];
+    let refused = |list: Result<Vec<Scored<u32>>, Error>| matches!(list, Err(Error::InvalidValue { .. }));
+    assert!(refused(ItemKnn::new(3).fit(&log).unwrap().recommend_for(&negative, 3, &Filter::all())));
+    assert!(refused(UserKnn::new(3).fit(&log).unwrap().recommend_for(&negative, 3, &Filter::all())));
     let nan = matrix(10, 9, 0).map_values(|_, _, _| f32::NAN);
     assert!(matches!(PureSvd::new(2).fit_matrix(&nan), Err(Error::InvalidValue { .. })));
     let model = Als::new().factors(3).fit_matrix(&matrix(10, 9, 0)).unwrap();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::vectorised::vectorised;
+use crate::models::knn::check_history;
 use crate::recommender::Recommender;
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
@@ -109,6 +110,9 @@ impl Recommender for ItemItemModel {
         Ok(())
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        if !self.binary {
+            check_history(values)?;
+        }
         self.add(items, values, out);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, ItemUsers, UserItems};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// How entries are weighted before the cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -118,6 +118,19 @@ fn check(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
     matrix.check_values("kNN", "finite and not negative", |v| v.is_finite() && v >= 0.0)
 }
 
+/// As [`check`] has it for training: BM25 and TF-IDF weigh counts.
+pub(crate) fn check_history(values: &[f32]) -> Result<()> {
+    match values.iter().position(|&v| !(v.is_finite() && v >= 0.0)) {
+        None => Ok(()),
+        Some(at) => Err(Error::InvalidValue {
+            what: "fold-in",
+            at: format!("entry {at}"),
+            value: f64::from(values[at]),
+            expected: "finite and not negative",
+        }),
+    }
+}
+
 macro_rules! knn_settings {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -126,27 +139,24 @@ macro_rules! knn_settings {
             neighbours: usize,
             shrink: f32,
             weighting: KnnWeighting,
+            memory_limit: u64,
         }
 
         impl $name {
-            /// With that many neighbours, plain cosine, no shrinkage.
+            /// With that many neighbours, plain cosine, no shrinkage, 8 GiB for the neighbours.
             #[must_use]
             pub fn new(neighbours: usize) -> Self {
-                Self { neighbours, shrink: 0.0, weighting: KnnWeighting::Cosine }
+                let weighting = KnnWeighting::Cosine;
+                Self { neighbours, shrink: 0.0, weighting, memory_limit: memory::LIMIT }
             }
 
-            /// Added to the product of the norms.
-            #[must_use]
-            pub fn shrink(mut self, shrink: f32) -> Self {
-                self.shrink = shrink;
-                self
-            }
-
-            /// Weights of entries.
-            #[must_use]
-            pub fn weighting(mut self, weighting: KnnWeighting) -> Self {
-                self.weighting = weighting;
-                self
+            setters! {
+                /// Added to the product of the norms.
+                shrink(shrink: f32);
+                /// Weights of entries.
+                weighting(weighting: KnnWeighting);
+                /// Most bytes that the neighbours may take in training.
+                memory_limit(bytes: u64);
             }
         }
     };
@@ -167,6 +177,8 @@ impl Fit for ItemKnn {
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
         check(self.neighbours, self.shrink, matrix)?;
         let transpose = matrix.transpose();
+        let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
+        memory::check(|| format!("neighbours of {} items", matrix.n_cols()), needed, self.memory_limit)?;
         let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
         let norms = norms(&weighted);
         let weights = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |i, j, dot| {
@@ -199,6 +211,10 @@ impl Fit for UserKnn {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
         check(self.neighbours, self.shrink, matrix)?;
+        let transpose = matrix.transpose();
+        let needed = memory::of_neighbours(matrix, &transpose, self.neighbours);
+        memory::check(|| format!("neighbours of {} users", matrix.n_rows()), needed, self.memory_limit)?;
+        drop(transpose);
         let weigher = self.weighting.learn(matrix);
         let weighted = weigher.apply(matrix);
         let norms = norms(&weighted);
@@ -258,6 +274,7 @@ impl Recommender for UserKnnModel {
         values: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
+        check_history(values)?;
         let weighted = self.weigher.row(items, values);
         let length = norm(&weighted);
         let mut profile = vec![0.0; self.n_items];

@@ -9,11 +9,10 @@ use super::baseline::{BaselineMethod, Biases};
 use super::similarity::{Similarity, Sums};
 use super::{Ground, RatingModel};
 use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::models::ease::MEMORY_LIMIT;
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{ItemUsers, UserItems};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// What ratings are taken relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,7 +51,7 @@ impl Default for RatingKnn {
             centring: Centring::default(),
             baseline: BaselineMethod::ALS,
             scale: None,
-            memory_limit: MEMORY_LIMIT,
+            memory_limit: memory::LIMIT,
         }
     }
 }
@@ -113,7 +112,7 @@ impl RatingKnn {
 
     /// Bytes that the similarities of that many users, or items, take.
     pub fn memory_needed(n: usize) -> u64 {
-        4 * n as u64 * n as u64
+        memory::of_pairs(n, 4)
     }
 
     fn uses_baseline(&self) -> bool {
@@ -125,13 +124,8 @@ impl RatingKnn {
             return Err(Error::parameter("neighbours", 0, "at least 1"));
         }
         self.similarity.check()?;
-        let needed = Self::memory_needed(n);
-        if needed > self.memory_limit {
-            let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
-            let what = format!("similarities of {n} {kind}s");
-            return Err(Error::Memory { what, needed, limit: self.memory_limit });
-        }
-        Ok(())
+        let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
+        memory::check(|| format!("similarities of {n} {kind}s"), Self::memory_needed(n), self.memory_limit)
     }
 }
 
