@@ -4,6 +4,7 @@
 #[macro_use]
 mod setters;
 
+mod bootstrap;
 mod codec;
 mod error;
 mod evaluate;

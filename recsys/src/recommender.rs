@@ -103,6 +103,9 @@ impl Recommender for Box<dyn Recommender> {
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
         self.as_ref().score_users(seen, users, out)
     }
+    fn inner_product(&self) -> Option<&Factors> {
+        self.as_ref().inner_product()
+    }
     fn score_history(
         &self,
         seen: &UserItems,

@@ -278,6 +278,9 @@ fn survives_odd_logs<F: Fit + Debug>(settings: &F) {
     let model = settings.fit(&part).unwrap();
     let nobody = model.recommend(log.catalog().users.id(UserIdx(4)), 5, &Filter::unseen()).unwrap();
     assert!(nobody.iter().all(|e| e.score.is_finite()), "{settings:?}");
+    let mut scores = vec![f32::NAN; log.n_items()];
+    model.model().score_history(model.seen(), &[], &[], &mut scores).unwrap();
+    assert!(scores.iter().all(|score| score.is_finite()), "{settings:?}: no history at all");
     let empty = log.filter_rows(|_| false);
     assert!(matches!(settings.fit(&empty), Err(Error::Empty { .. })), "{settings:?}");
 }
