@@ -113,7 +113,7 @@ impl Evaluation {
         if self.protocol == Protocol::Full && !self.auc {
             let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
             let lists = model.recommend_indices(&users, k, &filter)?;
-            return Ok(self.report(model, &relevant, lists, Vec::new()));
+            return Ok(self.report(model, &relevant, &lists, Vec::new()));
         }
         let of_user = |user: UserIdx| {
             let at =
@@ -123,8 +123,8 @@ impl Evaluation {
         let ranked = model.score_blocks(&users, |user, scores| {
             self.rank(user, scores, model.seen().row(user).0, of_user(user), k)
         })?;
-        let (lists, auc) = ranked.into_iter().unzip();
-        Ok(self.report(model, &relevant, lists, auc))
+        let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
+        Ok(self.report(model, &relevant, &lists, auc))
     }
 
     /// Strong generalisation: users the model was not trained on are folded in by their rows in `history` and ranked for
@@ -159,8 +159,8 @@ impl Evaluation {
                 Ok(self.rank(*user, &mut scores, items, relevant, k))
             })
             .collect::<Result<Vec<_>>>()?;
-        let (lists, auc) = ranked.into_iter().unzip();
-        Ok(self.report(model, &relevant, lists, auc))
+        let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
+        Ok(self.report(model, &relevant, &lists, auc))
     }
 
     fn largest_cutoff(&self) -> Result<usize> {
@@ -201,12 +201,12 @@ impl Evaluation {
         &self,
         model: &Fitted<M, U, I>,
         relevant: &[(UserIdx, Relevant)],
-        lists: Vec<Vec<ScoredItem>>,
+        lists: &[Vec<ScoredItem>],
         auc: Vec<f64>,
     ) -> Report {
         let mut values = vec![0.0; lists.len() * Metric::ALL.len() * self.cutoffs.len()];
         let rows = values.par_chunks_mut(Metric::ALL.len() * self.cutoffs.len()).with_min_len(64);
-        rows.zip(relevant).zip(&lists).for_each(|((values, (_, relevant)), list)| {
+        rows.zip(relevant).zip(lists).for_each(|((values, (_, relevant)), list)| {
             let hits: Vec<bool> =
                 list.iter().map(|e| relevant.known.binary_search(&e.item).is_ok()).collect();
             for (metric, values) in Metric::ALL.into_iter().zip(values.chunks_mut(self.cutoffs.len())) {
@@ -216,7 +216,7 @@ impl Evaluation {
         });
         let quality = if self.quality {
             let audiences = model.seen().transpose();
-            self.cutoffs.iter().map(|&k| ListQuality::of(&lists, k, model.seen(), &audiences)).collect()
+            self.cutoffs.iter().map(|&k| ListQuality::of(lists, k, model.seen(), &audiences)).collect()
         } else {
             Vec::new()
         };
