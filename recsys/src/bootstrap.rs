@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// The middle `level` of the figures that `statistic` gives for `resamples` draws of `n` out of `n` cases, with replacement.
 /// `statistic` takes the numbers of the cases drawn.
@@ -20,9 +20,7 @@ pub(crate) fn interval(
     if !(level > 0.0 && level < 1.0) {
         return Err(Error::parameter("level", level, "above 0 and below 1"));
     }
-    if resamples == 0 {
-        return Err(Error::parameter("resamples", 0, "at least 1"));
-    }
+    check::at_least_one("resamples", resamples)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut drawn: Vec<f64> =
         (0..resamples).map(|_| statistic(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();

@@ -5,6 +5,7 @@
 mod setters;
 
 mod bootstrap;
+mod check;
 mod codec;
 mod error;
 mod evaluate;

@@ -14,8 +14,9 @@ use crate::{Error, Fitted, Interactions, Result};
 
 /// A trained model: scores of all items for users, and what else it can say.
 ///
-/// Scores are only compared within one user. A score that is not finite means "not to be recommended". What a model cannot
-/// do it leaves to the default, which is [`Error::Unsupported`].
+/// Scores are only compared within one user. A score or similarity that is not finite means "not to be listed". What a model
+/// cannot do it leaves to the default, which is [`Error::Unsupported`]; [`Fitted`] then answers for similarities by the training
+/// log.
 pub trait Recommender: Debug + Send + Sync {
     /// Short name for tables and messages.
     fn name(&self) -> &'static str;
@@ -55,19 +56,29 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
     }
 
-    /// How similar every item is to `item`; NaN for one that is not to be listed.
+    /// The vector of a user known only by a history, for a model that scores by [`inner_product`](Self::inner_product): its inner
+    /// products with the vectors of the items are the scores of [`score_history`](Self::score_history).
     ///
     /// # Errors
-    /// [`Error::Unsupported`] by default: [`Fitted`] then goes by the training log.
+    /// [`Error::Unsupported`] by default.
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let _ = (items, values);
+        Err(Error::Unsupported { model: self.name(), operation: "the vector of a new user" })
+    }
+
+    /// How similar every item is to `item`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default.
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         let _ = (item, out);
         Err(Error::Unsupported { model: self.name(), operation: "similar items" })
     }
 
-    /// How similar every user is to `user`; NaN for one that is not to be listed.
+    /// How similar every user is to `user`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] by default: [`Fitted`] then goes by the training log.
+    /// [`Error::Unsupported`] by default.
     fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
         let _ = (user, out);
         Err(Error::Unsupported { model: self.name(), operation: "similar users" })
@@ -105,6 +116,9 @@ impl Recommender for Box<dyn Recommender> {
     }
     fn inner_product(&self) -> Option<&Factors> {
         self.as_ref().inner_product()
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        self.as_ref().fold_in_vector(items, values)
     }
     fn score_history(
         &self,

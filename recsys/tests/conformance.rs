@@ -7,8 +7,8 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemKnn, KnnWeighting,
-    PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemIdx, ItemKnn,
+    KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn, synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -150,6 +150,17 @@ fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
         let folded = model.recommend_for(&history, 8, &Filter::unseen()).unwrap();
         history.reverse();
         assert_eq!(folded, model.recommend_for(&history, 8, &Filter::unseen()).unwrap(), "{settings:?}");
+        let items: Vec<ItemIdx> =
+            history.iter().rev().map(|(id, _)| model.catalog().item(id).unwrap()).collect();
+        let values: Vec<f32> = history.iter().rev().map(|&(_, value)| value).collect();
+        if let Ok(vector) = model.model().fold_in_vector(&items, &values) {
+            let table = &model.model().inner_product().expect("who has a vector scores by it").items;
+            for entry in &folded {
+                let other = table.get(model.catalog().item(&entry.id).unwrap().0 as usize);
+                let score: f32 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
+                assert!((score - entry.score).abs() <= 1e-4 * (1.0 + score.abs()), "{settings:?}");
+            }
+        }
         let trained = model.recommend(model.catalog().users.id(user), 8, &Filter::unseen()).unwrap();
         for (a, b) in trained.iter().zip(&folded).filter(|_| !excused.fold_in_is_near) {
             assert!((a.score - b.score).abs() <= 1e-4 * (1.0 + a.score.abs()), "{settings:?}: {a:?} {b:?}");

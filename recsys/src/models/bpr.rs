@@ -25,7 +25,7 @@ use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.
 const SHARDS: usize = 8;
@@ -80,19 +80,10 @@ impl Bpr {
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
-        if self.factors == 0 {
-            return Err(Error::parameter("factors", 0, "at least 1"));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::parameter("learning_rate", self.learning_rate, "above 0"));
-        }
-        if !(self.regularization >= 0.0 && self.regularization.is_finite()) {
-            return Err(Error::parameter("regularization", self.regularization, "0 or more"));
-        }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
-        Ok(())
+        check::at_least_one("factors", self.factors)?;
+        check::above_zero("learning_rate", self.learning_rate)?;
+        check::not_negative("regularization", self.regularization)?;
+        check::not_empty(matrix)
     }
 }
 
@@ -381,6 +372,9 @@ impl Recommender for BprModel {
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
         self.factors.items.inner_products(&self.fold_in(items), out);
         Ok(())
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        Ok(self.fold_in(items))
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);

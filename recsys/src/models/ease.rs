@@ -12,7 +12,7 @@ use crate::linalg::spd_inverse::invert_positive_definite;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
 use crate::sparse::UserItems;
-use crate::{Error, Result, memory};
+use crate::{Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value.
 ///
@@ -54,12 +54,8 @@ impl Fit for Ease {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        if !(self.lambda > 0.0 && self.lambda.is_finite()) {
-            return Err(Error::parameter("lambda", self.lambda, "above 0"));
-        }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::above_zero("lambda", self.lambda)?;
+        check::not_empty(matrix)?;
         let n = matrix.n_cols();
         memory::check(|| format!("EASE on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let inverse = invert_positive_definite(gram(matrix, self.lambda))?;

@@ -12,7 +12,7 @@ use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, ItemUsers, UserItems};
-use crate::{Error, Result, memory};
+use crate::{Error, Result, check, memory};
 
 /// How entries are weighted before the cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -105,20 +105,14 @@ fn norms<R: Index, C: Index>(matrix: &Csr<R, C>) -> Vec<f32> {
     matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
 }
 
-fn check(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
-    if neighbours == 0 {
-        return Err(Error::parameter("neighbours", 0, "at least 1"));
-    }
-    if !(shrink >= 0.0 && shrink.is_finite()) {
-        return Err(Error::parameter("shrink", shrink, "0 or more"));
-    }
-    if matrix.nnz() == 0 {
-        return Err(Error::Empty { what: "the training matrix" });
-    }
+fn check_training(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
+    check::at_least_one("neighbours", neighbours)?;
+    check::not_negative("shrink", shrink)?;
+    check::not_empty(matrix)?;
     matrix.check_values("kNN", "finite and not negative", |v| v.is_finite() && v >= 0.0)
 }
 
-/// As [`check`] has it for training: BM25 and TF-IDF weigh counts.
+/// As [`check_training`] has it: BM25 and TF-IDF weigh counts.
 pub(crate) fn check_history(values: &[f32]) -> Result<()> {
     match values.iter().position(|&v| !(v.is_finite() && v >= 0.0)) {
         None => Ok(()),
@@ -175,7 +169,7 @@ impl Fit for ItemKnn {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        check(self.neighbours, self.shrink, matrix)?;
+        check_training(self.neighbours, self.shrink, matrix)?;
         let transpose = matrix.transpose();
         let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
         memory::check(|| format!("neighbours of {} items", matrix.n_cols()), needed, self.memory_limit)?;
@@ -210,7 +204,7 @@ impl Fit for UserKnn {
     type Model = UserKnnModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
-        check(self.neighbours, self.shrink, matrix)?;
+        check_training(self.neighbours, self.shrink, matrix)?;
         let transpose = matrix.transpose();
         let needed = memory::of_neighbours(matrix, &transpose, self.neighbours);
         memory::check(|| format!("neighbours of {} users", matrix.n_rows()), needed, self.memory_limit)?;

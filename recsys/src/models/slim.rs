@@ -13,7 +13,7 @@ use crate::linalg::vectorised::vectorised;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
 use crate::sparse::{Csr, UserItems};
-use crate::{Error, Result, memory};
+use crate::{Result, check, memory};
 
 /// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 sweeps, to a change below 1e-3. Interactions count as ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,13 +105,9 @@ impl Fit for Slim {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
         for (name, value) in [("l1", self.l1), ("l2", self.l2), ("tolerance", self.tolerance)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::parameter(name, value, "0 or more"));
-            }
+            check::not_negative(name, value)?;
         }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::not_empty(matrix)?;
         let n = matrix.n_cols();
         memory::check(|| format!("SLIM on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let ones = matrix.map_values(|_, _, _| 1.0);

@@ -6,12 +6,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel, check_regularization, check_steps, diverged};
-use crate::Result;
+use super::{Ground, RatingModel, check_steps, diverged};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
+use crate::{Result, check};
 
 /// Passes over a history after which its user's bias has settled, whatever the number of epochs.
 const MOST_PASSES: usize = 1000;
@@ -96,8 +96,8 @@ impl BaselineMethod {
     fn check(self) -> Result<()> {
         match self {
             Self::Als { reg_users, reg_items, .. } => {
-                check_regularization("reg_users", reg_users)?;
-                check_regularization("reg_items", reg_items)
+                check::not_negative("reg_users", reg_users)?;
+                check::not_negative("reg_items", reg_items)
             }
             Self::Sgd { learning_rate, regularization, .. } => check_steps(learning_rate, regularization),
         }

@@ -12,7 +12,7 @@ use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{ItemUsers, UserItems};
-use crate::{Error, Result, memory};
+use crate::{Error, Result, check, memory};
 
 /// What ratings are taken relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -120,9 +120,7 @@ impl RatingKnn {
     }
 
     fn check(&self, n: usize) -> Result<()> {
-        if self.neighbours == 0 {
-            return Err(Error::parameter("neighbours", 0, "at least 1"));
-        }
+        check::at_least_one("neighbours", self.neighbours)?;
         self.similarity.check()?;
         let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
         memory::check(|| format!("similarities of {n} {kind}s"), Self::memory_needed(n), self.memory_limit)
