@@ -138,6 +138,7 @@ impl BprModel {
 }
 
 /// An item that was met and one that was not, by `met` over all `n` items.
+#[inline(always)]
 fn pair(items: &[ItemIdx], met: &[bool], n: u32, rng: &mut Pcg64Mcg) -> (usize, usize) {
     let positive = items[rng.random_range(0..items.len())].at();
     loop {
@@ -279,6 +280,7 @@ impl Shard {
         let n = self.seen.len() as u32;
         let user = &mut self.vectors[at * dim..(at + 1) * dim];
         met.iter().for_each(|item| self.seen[item.at()] = true);
+        let mut right = 0;
         for _ in 0..met.len() {
             let (positive, negative) = pair(met, &self.seen, n, &mut self.rng);
             self.touched[positive] = true;
@@ -291,8 +293,9 @@ impl Shard {
                 #[inline(always)]
                 || step(user, up, down, settings.learning_rate, settings.regularization),
             );
-            self.right += u64::from(wrong < 0.5);
+            right += u64::from(wrong < 0.5);
         }
+        self.right += right;
         met.iter().for_each(|item| self.seen[item.at()] = false);
     }
 }
