@@ -12,6 +12,7 @@ use crate::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::interactions::Catalog;
 use crate::recommender::Recommender;
 use crate::serving::best_by_inner_product;
+use crate::similar;
 use crate::sparse::UserItems;
 use crate::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
@@ -230,10 +231,11 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
         Ok(rows.into_iter().unzip())
     }
 
-    /// The `k` items most similar to `item`, itself left out.
+    /// The `k` items most similar to `item`, itself left out; fewer if the measure knows fewer. Similarity is the model's
+    /// own, where it has one; else it is that of the training log: the cosine of the two items' columns.
     ///
     /// # Errors
-    /// [`Error::UnknownItem`], and [`Error::Unsupported`] if the model knows no similarity of items.
+    /// [`Error::UnknownItem`]; [`Error::Parameter`] for a `k` of 0.
     pub fn similar_items<P: Eq + Hash + Debug + ?Sized>(&self, item: &P, k: usize) -> Result<Vec<Scored<I>>>
     where
         I: Borrow<P>,
@@ -241,15 +243,19 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
         check_k(k)?;
         let item = self.catalog.item(item)?;
         let mut scores = vec![0.0; self.seen.n_cols()];
-        self.model.item_similarity(item, &mut scores)?;
+        match self.model.item_similarity(item, &mut scores) {
+            Err(Error::Unsupported { .. }) => similar::columns(&self.seen, item, &mut scores),
+            answer => answer?,
+        }
         scores[item.at()] = f32::NAN;
         Ok(self.with_ids(&top_k(&scores, k)))
     }
 
-    /// The `k` users most similar to `user`, the user left out.
+    /// The `k` users most similar to `user`, the user left out; fewer if the measure knows fewer. Similarity is the model's
+    /// own, where it has one; else it is that of the training log: the cosine of the two users' rows.
     ///
     /// # Errors
-    /// [`Error::UnknownUser`], and [`Error::Unsupported`] if the model knows no similarity of users.
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
     pub fn similar_users<Q: Eq + Hash + Debug + ?Sized>(&self, user: &Q, k: usize) -> Result<Vec<Scored<U>>>
     where
         U: Borrow<Q>,
@@ -257,7 +263,10 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
         check_k(k)?;
         let user = self.catalog.user(user)?;
         let mut scores = vec![0.0; self.seen.n_rows()];
-        self.model.user_similarity(user, &mut scores)?;
+        match self.model.user_similarity(user, &mut scores) {
+            Err(Error::Unsupported { .. }) => similar::rows(&self.seen, user, &mut scores),
+            answer => answer?,
+        }
         scores[user.at()] = f32::NAN;
         let best = top_k(&scores, k);
         Ok(best

@@ -54,7 +54,20 @@ macro_rules! index {
 }
 
 index!(
-    /// Row of a user: `0..n_users`.
+    /// Row of a user: `0..n_users`. An item in its place does not compile:
+    ///
+    /// ```
+    /// # use cairn_recsys::{Interactions, UserIdx};
+    /// let seen = Interactions::from_ratings([("ann", "tea"), ("bob", "tea")])?.user_items();
+    /// assert_eq!(seen.row_len(UserIdx(1)), 1);
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    /// ```compile_fail,E0308
+    /// # use cairn_recsys::{Interactions, ItemIdx};
+    /// let seen = Interactions::from_ratings([("ann", "tea"), ("bob", "tea")])?.user_items();
+    /// assert_eq!(seen.row_len(ItemIdx(1)), 1);
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
     UserIdx,
     "user"
 );

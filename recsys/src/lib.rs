@@ -4,6 +4,8 @@
 #[macro_use]
 mod setters;
 
+mod bootstrap;
+mod check;
 mod codec;
 mod error;
 mod evaluate;
@@ -13,6 +15,7 @@ mod ids;
 mod index;
 mod interactions;
 mod linalg;
+mod memory;
 mod models;
 pub mod rating;
 pub mod read;
@@ -20,6 +23,7 @@ mod recommender;
 mod saved;
 mod search;
 mod serving;
+mod similar;
 mod sparse;
 mod split;
 mod svd;

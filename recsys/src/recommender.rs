@@ -14,8 +14,9 @@ use crate::{Error, Fitted, Interactions, Result};
 
 /// A trained model: scores of all items for users, and what else it can say.
 ///
-/// Scores are only compared within one user. A score that is not finite means "not to be recommended". What a model cannot
-/// do it leaves to the default, which is [`Error::Unsupported`].
+/// Scores are only compared within one user. A score or similarity that is not finite means "not to be listed". What a model
+/// cannot do it leaves to the default, which is [`Error::Unsupported`]; [`Fitted`] then answers for similarities by the training
+/// log.
 pub trait Recommender: Debug + Send + Sync {
     /// Short name for tables and messages.
     fn name(&self) -> &'static str;
@@ -93,8 +94,8 @@ pub trait Recommender: Debug + Send + Sync {
         Err(Error::Unsupported { model: self.name(), operation: "explanations" })
     }
 
-    /// The figure that training measured after each of its passes, where it measures one: the RMSE met on the way for models
-    /// of ratings trained by passes. Empty by default.
+    /// The figure that training measured over each of its passes, where it measures one: the RMSE met on the way for models
+    /// of ratings trained by passes, the share of pairs met in the right order for BPR. Empty by default.
     fn progress(&self) -> &[f64] {
         &[]
     }

@@ -1,4 +1,5 @@
-//! What every model must do, on a log with planted groups. A new model is one line in `every_model`.
+//! What every model must do, on a log with planted groups: each operation of `Fitted` is asked of each model. What a model
+//! cannot do or does otherwise is an excuse of its line. A new model is one line in `rankings` or `ratings`.
 
 use std::fmt::Debug;
 
@@ -6,8 +7,8 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemKnn, KnnWeighting,
-    PureSvd, Rp3Beta, Saved, Slim, TopPop, UserIdx, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemIdx, ItemKnn,
+    KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn, synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -17,20 +18,23 @@ const GROUPS: u32 = 3;
 struct Excused {
     /// Says the same to everybody, or goes by ratings, which here are drawn by chance.
     groups: bool,
-    fold_in: bool,
-    /// Folding in ends near the trained vector, not at it; tests/ratings.rs says how near.
+    /// Likeness of items goes by ratings, too.
+    alike_items: bool,
+    /// Likeness of users goes by ratings, too.
+    alike_users: bool,
+    /// Folding in ends near the trained vector, not at it; tests/ratings.rs and tests/models.rs say how near.
     fold_in_is_near: bool,
+    /// Is no sum over the items of a history.
     explanation: bool,
     /// Explains the difference from a mean or a baseline, not the score.
     explains_difference: bool,
-    similar_items: bool,
 }
 
-fn every_model() {
+#[test]
+fn rankings() {
     let none = Excused::default();
     let no_explanation = Excused { explanation: true, ..none };
-    let no_fold_in = Excused { fold_in: true, explanation: true, ..none };
-    conforms(&TopPop::new(), Excused { groups: true, explanation: true, similar_items: true, ..none });
+    conforms(&TopPop::new(), Excused { groups: true, ..no_explanation });
     conforms(&PureSvd::new(6), none);
     for solver in
         [AlsSolver::Cholesky, AlsSolver::ConjugateGradient { steps: 3 }, AlsSolver::Blocks { size: 16 }]
@@ -41,41 +45,43 @@ fn every_model() {
     conforms(&Als::new().factors(8).confidence(Confidence::Log(1.0)).frequency_exponent(0.0), none);
     for weighting in [KnnWeighting::Cosine, KnnWeighting::TfIdf, KnnWeighting::bm25()] {
         conforms(&ItemKnn::new(20).weighting(weighting).shrink(2.0), none);
-        let settings = UserKnn::new(20).weighting(weighting).shrink(2.0);
-        conforms(&settings, Excused { similar_items: true, ..no_explanation });
+        conforms(&UserKnn::new(20).weighting(weighting).shrink(2.0), no_explanation);
     }
     conforms(&Rp3Beta::new().neighbours(20), none);
     conforms(&Ease::new(10.0), none);
     conforms(&Slim::new().l2(5.0), none);
-    conforms(&Bpr::new().factors(8).epochs(60), no_fold_in);
-    ratings();
+    conforms(&Bpr::new().factors(8).epochs(60), Excused { fold_in_is_near: true, ..no_explanation });
 }
 
+#[test]
 fn ratings() {
     let none = Excused { groups: true, ..Excused::default() };
-    let not_by_item = Excused { explanation: true, similar_items: true, ..none };
-    let near = Excused { fold_in_is_near: true, explanation: true, ..none };
-    conforms(&Baseline::new(), not_by_item);
+    let no_explanation = Excused { explanation: true, ..none };
+    let alike = Excused { alike_items: true, alike_users: true, ..none };
+    let factors = Excused { fold_in_is_near: true, explanation: true, ..alike };
+    conforms(&Baseline::new(), no_explanation);
     let sgd = Baseline::new().method(BaselineMethod::SGD);
-    conforms(&sgd, Excused { fold_in: true, ..not_by_item });
-    conforms(&BiasedMf::new().factors(10), near);
-    conforms(&SvdPlusPlus::new().factors(10), near);
-    conforms(&Nmf::new().factors(5), near);
-    conforms(&SlopeOne::new(), Excused { similar_items: true, ..none });
+    conforms(&sgd, Excused { fold_in_is_near: true, ..no_explanation });
+    // Long enough that the random start is forgotten.
+    conforms(&BiasedMf::new().factors(10).epochs(100).learning_rate(0.03), factors);
+    conforms(&SvdPlusPlus::new().factors(10).epochs(100).learning_rate(0.03), factors);
+    conforms(&Nmf::new().factors(5), factors);
+    conforms(&SlopeOne::new(), none);
+    let by_steps = RatingKnn::with_baseline().baseline(BaselineMethod::SGD).item_based();
+    conforms(
+        &by_steps,
+        Excused { fold_in_is_near: true, alike_items: true, explains_difference: true, ..none },
+    );
     for similarity in [Similarity::Cosine, Similarity::Msd, Similarity::Pearson, Similarity::PEARSON_BASELINE]
     {
         for settings in [RatingKnn::new(), RatingKnn::with_means(), RatingKnn::with_baseline()] {
             let difference = settings != RatingKnn::new();
             let settings = settings.similarity(similarity).neighbours(10);
-            conforms(&settings, not_by_item);
-            conforms(&settings.item_based(), Excused { explains_difference: difference, ..none });
+            conforms(&settings, Excused { alike_users: true, ..no_explanation });
+            let by_items = Excused { alike_items: true, explains_difference: difference, ..none };
+            conforms(&settings.item_based(), by_items);
         }
     }
-}
-
-#[test]
-fn every_model_conforms() {
-    every_model();
 }
 
 fn log() -> Interactions {
@@ -87,7 +93,10 @@ where
     F::Model: Saved + PartialEq,
 {
     let log = log();
-    let model = settings.fit(&log).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    let (model, report) = settings.fit_reported(&log).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    assert_eq!((report.users, report.items, report.interactions), (150, 90, log.len()), "{settings:?}");
+    assert_eq!((report.model, &report.progress[..]), (model.model().name(), model.model().progress()));
+    assert!(report.progress.iter().all(|x| x.is_finite()) && report.seconds >= 0.0, "{settings:?}");
     recovers_groups(&model, settings, excused);
     keeps_filters(&model, settings);
     folds_in(&model, settings, excused);
@@ -135,21 +144,34 @@ fn history(model: &Fitted<impl Saved>, user: UserIdx) -> Vec<(u32, f32)> {
 }
 
 fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
-    for user in (0..20).map(UserIdx) {
+    let (mut common, mut all) = (0, 0);
+    for user in (0..40).map(UserIdx) {
         let mut history = history(model, user);
+        let folded = model.recommend_for(&history, 8, &Filter::unseen()).unwrap();
         history.reverse();
-        let folded = model.recommend_for(&history, 8, &Filter::unseen());
-        if excused.fold_in {
-            assert!(matches!(folded, Err(Error::Unsupported { .. })), "{settings:?} can fold in after all");
-            return;
+        assert_eq!(folded, model.recommend_for(&history, 8, &Filter::unseen()).unwrap(), "{settings:?}");
+        let items: Vec<ItemIdx> =
+            history.iter().rev().map(|(id, _)| model.catalog().item(id).unwrap()).collect();
+        let values: Vec<f32> = history.iter().rev().map(|&(_, value)| value).collect();
+        if let Ok(vector) = model.model().fold_in_vector(&items, &values) {
+            let table = &model.model().inner_product().expect("who has a vector scores by it").items;
+            for entry in &folded {
+                let other = table.get(model.catalog().item(&entry.id).unwrap().0 as usize);
+                let score: f32 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
+                assert!((score - entry.score).abs() <= 1e-4 * (1.0 + score.abs()), "{settings:?}");
+            }
         }
-        let folded = folded.unwrap();
         let trained = model.recommend(model.catalog().users.id(user), 8, &Filter::unseen()).unwrap();
         for (a, b) in trained.iter().zip(&folded).filter(|_| !excused.fold_in_is_near) {
             assert!((a.score - b.score).abs() <= 1e-4 * (1.0 + a.score.abs()), "{settings:?}: {a:?} {b:?}");
         }
         assert_eq!(trained.len(), folded.len());
+        assert!(folded.iter().all(|e| !history.iter().any(|&(item, _)| item == e.id)), "{settings:?}");
+        common += folded.iter().filter(|e| trained.iter().any(|t| t.id == e.id)).count();
+        all += trained.len();
     }
+    let share = common as f64 / f64::from(all as u32);
+    assert!(share > if excused.fold_in_is_near { 0.8 } else { 0.99 }, "{settings:?}: {share} in common");
 }
 
 fn explains<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
@@ -174,15 +196,25 @@ fn explains<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
 }
 
 fn finds_similar<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
-    match model.similar_items(&0, 5) {
-        Err(Error::Unsupported { .. }) => assert!(excused.similar_items, "{settings:?}"),
-        Err(e) => panic!("{settings:?}: {e}"),
-        Ok(list) => {
-            assert!(!excused.similar_items && list.iter().all(|e| e.id != 0));
-            let own = list.iter().filter(|e| e.id % GROUPS == 0).count();
-            assert!(own >= 4 || excused.groups, "{settings:?}: {list:?}");
+    let check = |list: Vec<Scored<u32>>, x: u32, all: usize, excused: bool| {
+        assert!(
+            !list.is_empty() && list.iter().all(|e| e.id != x && e.score.is_finite()),
+            "{settings:?}: {list:?}"
+        );
+        assert!(list.is_sorted_by(|a, b| a.score >= b.score), "{settings:?}: {list:?}");
+        if all > 5 {
+            assert!(list.len() < all, "{settings:?}: itself is left out");
+            return;
         }
+        let own = list.iter().filter(|e| e.id % GROUPS == x % GROUPS).count();
+        assert!(own >= 4 || excused, "{settings:?}: {list:?}");
+    };
+    for x in 0..6 {
+        check(model.similar_items(&x, 5).unwrap(), x, 5, excused.alike_items);
+        check(model.similar_users(&x, 5).unwrap(), x, 5, excused.alike_users);
     }
+    check(model.similar_items(&0, 1000).unwrap(), 0, 90, true);
+    check(model.similar_users(&0, 1000).unwrap(), 0, 150, true);
 }
 
 fn saves_and_loads<M: Saved + PartialEq>(model: &Fitted<M>, settings: &dyn Debug) {
@@ -192,7 +224,14 @@ fn saves_and_loads<M: Saved + PartialEq>(model: &Fitted<M>, settings: &dyn Debug
     let loaded = Fitted::<M>::load(&path).unwrap();
     assert!(loaded.model() == model.model() && loaded.seen() == model.seen(), "{settings:?}");
     let users = model.catalog().users.ids();
-    let lists = |m: &Fitted<M>| m.recommend_many(users, 10, &Filter::unseen()).unwrap();
+    let lists = |m: &Fitted<M>| {
+        let mut lists = m.recommend_many(users, 10, &Filter::unseen()).unwrap();
+        lists.push(m.recommend_for(&[(3, 4.0), (6, 5.0)], 10, &Filter::unseen()).unwrap());
+        lists.push(m.similar_items(&3, 10).unwrap());
+        lists.push(m.similar_users(&3, 10).unwrap());
+        lists.push(m.explain(&3, &30).unwrap_or_default());
+        lists
+    };
     assert_eq!(lists(model), lists(&loaded), "{settings:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
 }
@@ -202,7 +241,15 @@ fn refuses_unknown_ids<M: Saved>(model: &Fitted<M>) {
     assert!(matches!(model.score(&0, &9999), Err(Error::UnknownItem(_))));
     assert!(matches!(model.explain(&0, &9999), Err(Error::UnknownItem(_))));
     assert!(matches!(model.recommend_for(&[(9999, 1.0)], 5, &Filter::unseen()), Err(Error::UnknownItem(_))));
-    assert!(matches!(model.recommend(&0, 0, &Filter::unseen()), Err(Error::Parameter { .. })));
+    assert!(matches!(model.similar_items(&9999, 5), Err(Error::UnknownItem(_))));
+    assert!(matches!(model.similar_users(&9999, 5), Err(Error::UnknownUser(_))));
+    let none: [Result<Vec<Scored<u32>>, Error>; 4] = [
+        model.recommend(&0, 0, &Filter::unseen()),
+        model.recommend_for(&[(0, 1.0)], 0, &Filter::unseen()),
+        model.similar_items(&0, 0),
+        model.similar_users(&0, 0),
+    ];
+    assert!(none.iter().all(|list| matches!(list, Err(Error::Parameter { .. }))), "a list of 0");
     assert!(model.recommend(&0, 100_000, &Filter::unseen()).unwrap().len() < 90);
 }
 
@@ -226,6 +273,14 @@ fn survives_odd_logs<F: Fit + Debug>(settings: &F) {
             for user in log.catalog().users.ids() {
                 let list = model.recommend(user, 5, &Filter::all()).unwrap();
                 assert!(list.iter().all(|e| e.score.is_finite()), "{settings:?}");
+                let alike = model.similar_users(user, 5).unwrap();
+                assert!(alike.iter().all(|e| e.id != *user && e.score.is_finite()), "{settings:?}");
+            }
+            for item in log.catalog().items.ids() {
+                let list = model.recommend_for(&[(*item, 1.0)], 5, &Filter::all()).unwrap();
+                assert!(list.iter().all(|e| e.score.is_finite()), "{settings:?}");
+                let alike = model.similar_items(item, 5).unwrap();
+                assert!(alike.iter().all(|e| e.id != *item && e.score.is_finite()), "{settings:?}");
             }
         }
     }
@@ -234,6 +289,9 @@ fn survives_odd_logs<F: Fit + Debug>(settings: &F) {
     let model = settings.fit(&part).unwrap();
     let nobody = model.recommend(log.catalog().users.id(UserIdx(4)), 5, &Filter::unseen()).unwrap();
     assert!(nobody.iter().all(|e| e.score.is_finite()), "{settings:?}");
+    let mut scores = vec![f32::NAN; log.n_items()];
+    model.model().score_history(model.seen(), &[], &[], &mut scores).unwrap();
+    assert!(scores.iter().all(|score| score.is_finite()), "{settings:?}: no history at all");
     let empty = log.filter_rows(|_| false);
     assert!(matches!(settings.fit(&empty), Err(Error::Empty { .. })), "{settings:?}");
 }

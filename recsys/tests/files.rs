@@ -1,6 +1,14 @@
 //! Model files: the golden bytes, and every kind of damage.
 
-use cairn_recsys::{Error, Filter, Fit, Fitted, Interactions, PureSvd, PureSvdModel, TopPop, TopPopModel};
+use std::fmt::Debug;
+
+use cairn_recsys::rating::{
+    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
+};
+use cairn_recsys::{
+    Als, Bpr, Ease, Error, Filter, Fit, Fitted, Interactions, ItemKnn, PureSvd, PureSvdModel, Saved, TopPop,
+    TopPopModel, UserKnn,
+};
 
 fn model() -> Fitted<TopPopModel, String, u32> {
     let rows = [("ann", 7, 1.0), ("ann", 9, 2.0), ("bob", 9, 3.0)].map(|(u, i, v)| (u.to_owned(), i, v));
@@ -67,6 +75,92 @@ fn damage_is_found_and_named() {
     longer.push(0);
     assert!(reason(&longer).contains("announced"));
 }
+
+/// Every model's file, at every byte: cut there, or changed there, it is refused; changed with a checksum to match, it is
+/// refused or makes a model that answers without a panic.
+#[test]
+fn files_of_rankings_withstand_damage() {
+    withstands(&TopPop::new(), |_| ());
+    withstands(&PureSvd::new(2), |_| ());
+    withstands(&Als::new().factors(2), |_| ());
+    withstands(&Bpr::new().factors(2).epochs(2), |_| ());
+    withstands(&Ease::new(1.0), |_| ());
+    withstands(&ItemKnn::new(2), |_| ());
+    withstands(&UserKnn::new(2), |_| ());
+}
+
+#[test]
+fn files_of_ratings_withstand_damage() {
+    withstands(&Baseline::new(), estimates);
+    withstands(&Baseline::new().method(BaselineMethod::SGD), estimates);
+    withstands(&BiasedMf::new().factors(2).epochs(2), estimates);
+    withstands(&SvdPlusPlus::new().factors(2).epochs(2), estimates);
+    withstands(&Nmf::new().factors(2).epochs(2), estimates);
+    withstands(&SlopeOne::new(), estimates);
+    withstands(&RatingKnn::with_means().item_based(), estimates);
+    withstands(&RatingKnn::with_baseline().similarity(Similarity::PEARSON_BASELINE), estimates);
+}
+
+fn withstands<F: Fit<Model: Saved> + Debug>(settings: &F, ask: impl Fn(&Fitted<F::Model>)) {
+    let rows = [(1, 1, 5.0), (1, 2, 3.0), (2, 1, 4.0), (2, 2, 1.0), (2, 3, 2.0), (3, 2, 2.0), (3, 4, 5.0)];
+    let log = Interactions::from_ratings(rows).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cairn");
+    settings.fit(&log).unwrap().save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let load = |bytes: &[u8]| {
+        // Some file systems wait for the disk where a file is written anew: take it away first.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        Fitted::<F::Model>::load(&path)
+    };
+    for at in 0..good.len() {
+        assert!(matches!(load(&good[..at]), Err(Error::ModelFile { .. })), "{settings:?}: cut at {at}");
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(matches!(load(&bad), Err(Error::ModelFile { .. })), "{settings:?}: changed at {at}");
+    }
+    for at in HEADER..good.len() {
+        for change in [1 << (at * 5 % 8), 0xff] {
+            let mut payload = good[HEADER..].to_vec();
+            payload[at - HEADER] ^= change;
+            match load(&forged(&payload)) {
+                Ok(model) => {
+                    answers(&model);
+                    ask(&model);
+                }
+                Err(error) => assert!(matches!(error, Error::ModelFile { .. }), "{settings:?}: {error}"),
+            }
+        }
+    }
+}
+
+/// Lists without NaN, or errors.
+fn answers<M: Saved>(model: &Fitted<M>) {
+    let (users, items) = (model.catalog().users.ids(), model.catalog().items.ids());
+    let filter = Filter::unseen();
+    let mut lists = model.recommend_many(users, 3, &filter).unwrap_or_default();
+    for item in items {
+        lists.push(model.recommend_for(&[(*item, 2.0)], 3, &filter).unwrap_or_default());
+        lists.push(model.similar_items(item, 3).unwrap_or_default());
+        lists.push(model.explain(&users[0], item).map(|_| Vec::new()).unwrap_or_default());
+    }
+    users.iter().for_each(|user| lists.push(model.similar_users(user, 3).unwrap_or_default()));
+    assert!(lists.iter().flatten().all(|entry| entry.score.is_finite()));
+}
+
+/// Ratings for known and unknown ids.
+fn estimates<M: RatingModel>(model: &Fitted<M>) {
+    for user in 0..5 {
+        for item in 0..6 {
+            let estimate = model.estimate(&user, &item);
+            assert!(!estimate.rating.is_nan(), "user {user}, item {item}: {estimate:?}");
+        }
+    }
+}
+
+/// Bytes before the payload.
+const HEADER: usize = 24;
 
 /// A file whose checksum is right but whose contents lie.
 fn forged(payload: &[u8]) -> Vec<u8> {

@@ -1,8 +1,10 @@
 //! Each model against its definition, computed the slow way; and the settings each refuses.
 
+use cairn_recsys::rating::{RatingKnn, SlopeOne};
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Fit, ItemIdx, ItemItemModel, ItemKnn, KnnWeighting,
-    PureSvd, Recommender, Rp3Beta, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Interactions, ItemIdx, ItemItemModel, ItemKnn,
+    KnnWeighting, PureSvd, Recommender, Rp3Beta, Scored, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn,
+    synthetic,
 };
 use faer::Mat;
 use faer::prelude::Solve;
@@ -196,12 +198,38 @@ fn memory_is_said_before_it_is_taken() {
     let wide = synthetic::power_law(10, 1_000_000, 100, 0).unwrap();
     let error = Ease::new(100.0).fit_matrix(&wide).unwrap_err();
     assert!(matches!(error, Error::Memory { needed: 16_000_000_000_000, .. }), "{error}");
-    assert!(matches!(Slim::new().fit_matrix(&wide), Err(Error::Memory { .. })));
+    assert_eq!(
+        error.to_string(),
+        "EASE on 1000000 items needs 16000000000000 bytes, more than the limit of 8589934592"
+    );
+    needs(&Slim::new(), &wide, 4_000_000_000_000);
+    needs(&SlopeOne::new(), &wide, 4_000_000_000_000);
+    needs(&RatingKnn::new().item_based(), &wide, 4_000_000_000_000);
+    assert_eq!(Ease::memory_needed(u32::MAX as usize), u64::MAX, "beyond counting");
+    // No item has more neighbours than were asked for, no user more than there are users.
+    let full = |n: u32| {
+        let entries = (0..2).flat_map(|u| (0..n).map(move |i| (UserIdx(u), ItemIdx(i), 1.0)));
+        UserItems::from_entries(2, n as usize, entries).unwrap()
+    };
+    needs(&ItemKnn::new(5).memory_limit(1000), &full(90), 90 * 5 * 16);
+    needs(&Rp3Beta::new().neighbours(5).memory_limit(1000), &full(90), 90 * 5 * 16);
+    needs(&UserKnn::new(500).memory_limit(10), &full(90), 2 * 2 * 16);
+    assert!(ItemKnn::new(5).memory_limit(90 * 5 * 16).fit_matrix(&full(90)).is_ok());
+    // With three users in all, neighbours of a million items are few however many are asked for.
+    assert!(ItemKnn::new(1_000_000).fit_matrix(&synthetic::power_law(3, 1_000_000, 100, 0).unwrap()).is_ok());
     let small = matrix(10, 9, 0);
     assert!(matches!(
         Ease::new(1.0).memory_limit(100).fit_matrix(&small),
         Err(Error::Memory { limit: 100, .. })
     ));
+}
+
+/// `fit` must fail and say how many bytes it would have taken.
+fn needs<F: Fit>(settings: &F, matrix: &UserItems, bytes: u64) {
+    match settings.fit_matrix(matrix) {
+        Err(Error::Memory { needed, .. }) => assert_eq!(needed, bytes),
+        other => panic!("{:?}", other.map(|model| model.name())),
+    }
 }
 
 /// `fit` must fail and name the setting.
@@ -255,10 +283,52 @@ fn negative_counts_and_nan_are_refused() {
         named(ItemKnn::new(3).fit_matrix(&matrix).map(|_| ()).unwrap_err());
         named(UserKnn::new(3).fit_matrix(&matrix).map(|_| ()).unwrap_err());
     }
+    let log = Interactions::from_ratings([(1, 1), (1, 2), (2, 1)]).unwrap();
+    let negative = [(1, -1.0)];
+    let refused = |list: Result<Vec<Scored<u32>>, Error>| matches!(list, Err(Error::InvalidValue { .. }));
+    assert!(refused(ItemKnn::new(3).fit(&log).unwrap().recommend_for(&negative, 3, &Filter::all())));
+    assert!(refused(UserKnn::new(3).fit(&log).unwrap().recommend_for(&negative, 3, &Filter::all())));
     let nan = matrix(10, 9, 0).map_values(|_, _, _| f32::NAN);
     assert!(matches!(PureSvd::new(2).fit_matrix(&nan), Err(Error::InvalidValue { .. })));
     let model = Als::new().factors(3).fit_matrix(&matrix(10, 9, 0)).unwrap();
     assert!(matches!(model.fold_in(&[ItemIdx(0)], &[-1.0]), Err(Error::InvalidValue { .. })));
+}
+
+/// Half of what somebody never met likes is enough to recommend the rest of their group.
+#[test]
+fn bpr_folds_in_people_it_never_met() {
+    let log = synthetic::planted_groups(200, 60, 3, 10, 0.0, 3).unwrap();
+    let (train, history, test) = log.split_users(0.3, 0.5, 1).unwrap();
+    let model = Bpr::new().factors(8).fit(&train).unwrap();
+    let (rows, test) = (history.user_items(), test.user_items());
+    let (mut own, mut all) = (0, 0);
+    for user in rows.row_indices().filter(|&user| test.row_len(user) > 0) {
+        let (items, _) = rows.row(user);
+        let likes: Vec<(u32, f32)> = items.iter().map(|&i| (*log.catalog().items.id(i), 1.0)).collect();
+        let group = likes[0].0 % 3;
+        for entry in model.recommend_for(&likes, 10, &Filter::unseen()).unwrap() {
+            own += u32::from(entry.id % 3 == group);
+            all += 1;
+        }
+    }
+    assert!(all == 600 && f64::from(own) > 0.97 * f64::from(all), "{own} of {all}");
+    let vector = model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]);
+    assert_eq!(vector, model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]), "the same history, the same vector");
+    // Who met nothing or everything gives nothing to compare: the order of the biases.
+    let everything: Vec<ItemIdx> = (0..60).map(ItemIdx).collect();
+    for items in [&[][..], &everything] {
+        let vector = model.model().fold_in(items);
+        assert!(vector[..8].iter().all(|&x| x == 0.0) && vector[8] == 1.0);
+    }
+}
+
+/// BPR reports how often it met a pair in the right order: half of them at first, nearly all in the end.
+#[test]
+fn bpr_reports_its_progress() {
+    let log = synthetic::planted_groups(150, 90, 3, 12, 0.05, 7).unwrap();
+    let (_, report) = Bpr::new().factors(8).epochs(60).fit_reported(&log).unwrap();
+    assert_eq!(report.progress.len(), 60);
+    assert!((report.progress[0] - 0.5).abs() < 0.1 && report.progress[59] > 0.9, "{report}");
 }
 
 /// Too large a step makes BPR diverge: said, not returned.

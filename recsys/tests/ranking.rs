@@ -1,10 +1,11 @@
 //! The contract of lists and the figures of the evaluation, against naive definitions.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cairn_recsys::{
-    Error, Evaluation, Filter, Fit, Fitted, Interactions, ItemIdx, Metric, PureSvd, Recommender, Result,
-    Split, TopPop, UserIdx, UserItems,
+    Bpr, Error, Evaluation, Filter, Fit, Fitted, Interactions, ItemIdx, Metric, PureSvd, Recommender, Result,
+    Split, TopPop, UserIdx, UserItems, UserKnn,
 };
 use proptest::prelude::*;
 
@@ -127,6 +128,42 @@ fn many_users_get_what_each_would_get() {
     }
 }
 
+/// Many threads ask one model at once, each in its own way, and get what one alone gets.
+#[test]
+fn threads_share_a_model() {
+    let log = log(250, 3);
+    let models: Vec<Fitted<Box<dyn Recommender>>> = vec![
+        PureSvd::new(3).fit(&log).unwrap().boxed(),
+        TopPop::new().fit(&log).unwrap().boxed(),
+        UserKnn::new(5).fit(&log).unwrap().boxed(),
+        Bpr::new().factors(4).epochs(5).fit(&log).unwrap().boxed(),
+    ];
+    for model in models.into_iter().map(Arc::new) {
+        let users = log.catalog().users.ids();
+        let ask = |model: &Fitted<Box<dyn Recommender>>, user: &u32| {
+            let history = [(*log.catalog().items.id(ItemIdx(user % 5)), 1.0)];
+            [
+                model.recommend(user, 5, &Filter::unseen()).unwrap(),
+                model.recommend_for(&history, 5, &Filter::all().only(|item| item % 2 == 0)).unwrap(),
+                model.similar_items(&history[0].0, 5).unwrap(),
+                model.similar_users(user, 5).unwrap(),
+            ]
+        };
+        let alone: Vec<_> = users.iter().map(|user| ask(&model, user)).collect();
+        std::thread::scope(|scope| {
+            for offset in 0..8 {
+                let (model, ask, alone) = (Arc::clone(&model), &ask, &alone);
+                scope.spawn(move || {
+                    for n in 0..users.len() {
+                        let at = (n * 3 + offset) % users.len();
+                        assert_eq!(ask(&model, &users[at]), alone[at]);
+                    }
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn bad_requests_are_errors() {
     let log = log(100, 1);
@@ -144,10 +181,6 @@ fn bad_requests_are_errors() {
     assert!(matches!(twice, Err(Error::DuplicateId { kind: "item", .. })));
     let nan = model.recommend_for(&[(known, f32::NAN)], 5, &Filter::unseen());
     assert!(matches!(nan, Err(Error::InvalidValue { .. })));
-    assert!(matches!(
-        TopPop::new().fit(&log).unwrap().similar_items(&known, 3),
-        Err(Error::Unsupported { .. })
-    ));
     let all = model.recommend(&user, 10_000, &Filter::all()).unwrap();
     assert_eq!(all.len(), log.n_items(), "fewer than k when fewer exist");
 }
@@ -216,6 +249,10 @@ fn auc_quality_and_intervals() {
     };
     let svd = report(&PureSvd::new(6).fit(&train).unwrap().boxed());
     let charts = report(&TopPop::new().fit(&train).unwrap().boxed());
+    let each = svd.auc_per_user().unwrap();
+    assert_eq!(each.len(), svd.users().len());
+    assert_eq!(svd.auc().unwrap(), each.iter().sum::<f64>() / each.len() as f64);
+    assert!(Evaluation::at([5]).run(&PureSvd::new(6).fit(&train).unwrap(), &test).unwrap().auc().is_none());
     assert!(svd.auc().unwrap() > 0.7 && (charts.auc().unwrap() - 0.5).abs() < 0.15);
     let (a, b) = (svd.list_quality(5).unwrap(), charts.list_quality(5).unwrap());
     assert!(a.coverage > b.coverage && a.gini < b.gini && a.novelty > b.novelty);

@@ -9,6 +9,7 @@
 //! - MRR: 1 / rank of the first hit, 0 without one.
 
 use crate::ids::{Index, ItemIdx};
+use crate::linalg::vectorised::vectorised;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,23 +79,32 @@ impl Metric {
 /// Area under the ROC curve: the share of pairs of a relevant and another candidate that are in the right order, ties
 /// counting half. Relevant items that are no candidates count as last. 0.5 if there is nothing to compare.
 pub(super) fn auc(scores: &[f32], relevant: &[ItemIdx]) -> f64 {
-    let is_relevant = |i: usize| relevant.binary_search(&ItemIdx(i as u32)).is_ok();
-    let mut others: Vec<f32> =
-        (0..scores.len()).filter(|&i| scores[i].is_finite() && !is_relevant(i)).map(|i| scores[i]).collect();
-    if others.is_empty() || relevant.is_empty() {
+    // Relevant items are few and the others many: for each relevant one a pass over all scores in vectors is a tenth of the
+    // time that sorting them takes. What is no other candidate is NaN, which no comparison holds for.
+    let mut others: Vec<f32> = scores.iter().map(|&s| if s.is_finite() { s } else { f32::NAN }).collect();
+    relevant.iter().for_each(|item| others[item.at()] = f32::NAN);
+    let n = others.iter().filter(|s| !s.is_nan()).count();
+    if n == 0 || relevant.is_empty() {
         return 0.5;
     }
-    others.sort_unstable_by(f32::total_cmp);
-    let below = |item: &ItemIdx| {
-        let score = scores[item.at()];
-        if !score.is_finite() {
-            return 0.0;
-        }
-        let less = others.partition_point(|&x| x < score);
-        let equal = others.partition_point(|&x| x <= score) - less;
-        less as f64 + 0.5 * equal as f64
-    };
-    relevant.iter().map(below).sum::<f64>() / (relevant.len() as f64 * others.len() as f64)
+    // A pair in the right order counts two, a tie one: sums of whole numbers are exact.
+    let halves: u64 = relevant
+        .iter()
+        .map(|item| scores[item.at()])
+        .filter(|score| score.is_finite())
+        .map(|score| others.chunks(1 << 20).map(|others| u64::from(halves(others, score))).sum::<u64>())
+        .sum();
+    halves as f64 / (2.0 * relevant.len() as f64 * n as f64)
+}
+
+/// Two for each of `others` below `score` and one for each equal to it.
+fn halves(others: &[f32], score: f32) -> u32 {
+    let mut sum = 0;
+    vectorised(
+        #[inline(always)]
+        || others.iter().for_each(|&other| sum += u32::from(other < score) + u32::from(other <= score)),
+    );
+    sum
 }
 
 fn discount(rank: usize) -> f64 {
@@ -129,6 +139,26 @@ mod tests {
         let got = auc(&scores, &[ItemIdx(0), ItemIdx(2), ItemIdx(3)]);
         assert_eq!(got, (2.0 + 0.0 + 1.5) / 6.0);
         assert_eq!(auc(&scores, &[]), 0.5);
+    }
+
+    #[test]
+    fn auc_agrees_with_all_pairs() {
+        let scores: Vec<f32> = (0..300_u32)
+            .map(|n| if n % 17 == 3 { f32::NAN } else { (n.wrapping_mul(2_654_435_761) >> 27) as f32 })
+            .collect();
+        for step in [2, 7, 50] {
+            let relevant: Vec<ItemIdx> = (0..300).step_by(step).map(|n| ItemIdx(n as u32)).collect();
+            let (mut right, mut pairs) = (0.0, 0.0);
+            for up in &relevant {
+                for other in (0..300).filter(|n| n % step != 0 && scores[*n].is_finite()) {
+                    let up = scores[up.at()];
+                    right +=
+                        if up > scores[other] { 1.0 } else { f64::from(u8::from(up == scores[other])) / 2.0 };
+                    pairs += 1.0;
+                }
+            }
+            assert!((auc(&scores, &relevant) - right / pairs).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! (Krichene & Rendle, KDD 2020); it is offered to compare with published figures, and reports say so.
 //!
 //! Users are scored in parallel, results are kept for each user in order and added up in order, so the figures do not
-//! depend on the number of threads.
+//! depend on the number of threads. Where nothing but the lists is asked for they are made as lists that are served, which for
+//! models of inner products never writes the scores out.
 
 mod metrics;
 mod quality;
@@ -19,6 +20,7 @@ pub use metrics::Metric;
 pub use quality::ListQuality;
 pub use report::{Protocol, Report};
 
+use crate::filter::Filter;
 use crate::fitted::Fitted;
 use crate::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
@@ -108,6 +110,11 @@ impl Evaluation {
         let k = self.largest_cutoff()?;
         let relevant = relevant_items(model, test, self.relevant_from)?;
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
+        if self.protocol == Protocol::Full && !self.auc {
+            let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
+            let lists = model.recommend_indices(&users, k, &filter)?;
+            return Ok(self.report(model, &relevant, &lists, Vec::new()));
+        }
         let of_user = |user: UserIdx| {
             let at =
                 relevant.binary_search_by_key(&user, |(user, _)| *user).expect("only these users are scored");
@@ -116,7 +123,8 @@ impl Evaluation {
         let ranked = model.score_blocks(&users, |user, scores| {
             self.rank(user, scores, model.seen().row(user).0, of_user(user), k)
         })?;
-        Ok(self.report(model, &relevant, ranked))
+        let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
+        Ok(self.report(model, &relevant, &lists, auc))
     }
 
     /// Strong generalisation: users the model was not trained on are folded in by their rows in `history` and ranked for
@@ -151,7 +159,8 @@ impl Evaluation {
                 Ok(self.rank(*user, &mut scores, items, relevant, k))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(self.report(model, &relevant, ranked))
+        let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
+        Ok(self.report(model, &relevant, &lists, auc))
     }
 
     fn largest_cutoff(&self) -> Result<usize> {
@@ -192,20 +201,22 @@ impl Evaluation {
         &self,
         model: &Fitted<M, U, I>,
         relevant: &[(UserIdx, Relevant)],
-        ranked: Vec<(Vec<ScoredItem>, f64)>,
+        lists: &[Vec<ScoredItem>],
+        auc: Vec<f64>,
     ) -> Report {
-        let (lists, auc): (Vec<Vec<ScoredItem>>, Vec<f64>) = ranked.into_iter().unzip();
-        let mut values = Vec::with_capacity(lists.len() * Metric::ALL.len() * self.cutoffs.len());
-        for ((_, relevant), list) in relevant.iter().zip(&lists) {
+        let mut values = vec![0.0; lists.len() * Metric::ALL.len() * self.cutoffs.len()];
+        let rows = values.par_chunks_mut(Metric::ALL.len() * self.cutoffs.len()).with_min_len(64);
+        rows.zip(relevant).zip(lists).for_each(|((values, (_, relevant)), list)| {
             let hits: Vec<bool> =
                 list.iter().map(|e| relevant.known.binary_search(&e.item).is_ok()).collect();
-            for metric in Metric::ALL {
-                values.extend(self.cutoffs.iter().map(|&k| metric.of(&hits, relevant.count, k)));
+            for (metric, values) in Metric::ALL.into_iter().zip(values.chunks_mut(self.cutoffs.len())) {
+                let of = |&k: &usize| metric.of(&hits, relevant.count, k);
+                values.iter_mut().zip(&self.cutoffs).for_each(|(value, k)| *value = of(k));
             }
-        }
+        });
         let quality = if self.quality {
             let audiences = model.seen().transpose();
-            self.cutoffs.iter().map(|&k| ListQuality::of(&lists, k, model.seen(), &audiences)).collect()
+            self.cutoffs.iter().map(|&k| ListQuality::of(lists, k, model.seen(), &audiences)).collect()
         } else {
             Vec::new()
         };

@@ -1,10 +1,11 @@
 //! What lists are like besides being right: do they reach the catalogue, or repeat the charts?
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx};
+use crate::ids::{FxHasher, Index, ItemIdx};
 use crate::sparse::{ItemUsers, UserItems};
 use crate::top_k::ScoredItem;
 
@@ -37,7 +38,9 @@ impl ListQuality {
         }
         let spreads: Vec<f64> = lists
             .par_iter()
-            .map_init(HashMap::new, |overlaps, list| spread(&list[..k.min(list.len())], audiences, overlaps))
+            .map_init(Overlaps::default, |overlaps, list| {
+                spread(&list[..k.min(list.len())], audiences, overlaps)
+            })
             .collect();
         Self {
             coverage: counts.iter().filter(|&&n| n > 0).count() as f64 / n_items as f64,
@@ -48,12 +51,11 @@ impl ListQuality {
     }
 }
 
+/// Cosines of pairs of items met so far.
+type Overlaps = HashMap<(ItemIdx, ItemIdx), f64, BuildHasherDefault<FxHasher>>;
+
 /// Mean dissimilarity of the pairs of a list. Pairs come back from list to list: what was computed is kept.
-fn spread(
-    list: &[ScoredItem],
-    audiences: &ItemUsers,
-    overlaps: &mut HashMap<(ItemIdx, ItemIdx), f64>,
-) -> f64 {
+fn spread(list: &[ScoredItem], audiences: &ItemUsers, overlaps: &mut Overlaps) -> f64 {
     let mut sum = 0.0;
     for (n, a) in list.iter().enumerate() {
         for b in &list[..n] {

@@ -2,12 +2,9 @@
 
 use std::fmt;
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64;
-
 use super::{ListQuality, Metric};
 use crate::ids::UserIdx;
-use crate::{Error, Result};
+use crate::{Result, bootstrap};
 
 /// Among which items the relevant ones were ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +73,12 @@ impl Report {
 
     /// Area under the ROC curve, mean over users; `None` if it was not asked for.
     pub fn auc(&self) -> Option<f64> {
-        if self.auc.is_empty() { None } else { Some(mean(&self.auc)) }
+        self.auc_per_user().map(mean)
+    }
+
+    /// Area under the ROC curve for each user, in the order of [`users`](Self::users); `None` if it was not asked for.
+    pub fn auc_per_user(&self) -> Option<&[f64]> {
+        if self.auc.is_empty() { None } else { Some(&self.auc) }
     }
 
     /// Coverage, Gini, novelty and diversity of the lists at a cut-off; `None` if not asked for.
@@ -89,7 +91,7 @@ impl Report {
     /// means (0.95 by custom) is returned. `None` for a cut-off that was not asked for.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a level outside (0, 1) or no resamples.
+    /// [`Error::Parameter`](crate::Error::Parameter) for a level outside (0, 1) or no resamples.
     pub fn interval(
         &self,
         metric: Metric,
@@ -98,21 +100,14 @@ impl Report {
         resamples: usize,
         seed: u64,
     ) -> Result<Option<(f64, f64)>> {
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Error::parameter("level", level, "above 0 and below 1"));
-        }
-        if resamples == 0 {
-            return Err(Error::parameter("resamples", 0, "at least 1"));
-        }
-        let Some(values) = self.per_user(metric, k) else { return Ok(None) };
-        let mut rng = Pcg64::seed_from_u64(seed);
-        let n = values.len();
-        let mut means: Vec<f64> = (0..resamples)
-            .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-            .collect();
-        means.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| means[(share * (resamples - 1) as f64).round() as usize];
-        Ok(Some((at((1.0 - level) / 2.0), at((1.0 + level) / 2.0))))
+        // Without such a cut-off there are no cases, but bad arguments are an error all the same.
+        let values = self.per_user(metric, k);
+        let cases = values.as_deref().unwrap_or(&[0.0]);
+        let mean = |drawn: &mut dyn Iterator<Item = usize>| {
+            drawn.map(|user| cases[user]).sum::<f64>() / cases.len() as f64
+        };
+        let interval = bootstrap::interval(cases.len(), level, resamples, seed, mean)?;
+        Ok(values.is_some().then_some(interval))
     }
 }
 

@@ -8,6 +8,9 @@
 //! shards that touched it. Which thread runs a shard does not matter. (Hogwild, as `implicit` has it, gives other bits each
 //! time.) Going user by user also keeps the user's vector in registers and makes the test "has the user met this item?" a
 //! look at a bitmap.
+//!
+//! Somebody new is folded in by the same steps with the items fixed. The steps of training stop on the way to the minimum of
+//! the user's objective and owe something to that; an exact solution would belong to another model.
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -22,13 +25,26 @@ use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.
 const SHARDS: usize = 8;
 
+/// Passes over a history after which its user's vector has settled, whatever the number of epochs.
+const MOST_PASSES: usize = 1000;
+
 /// Settings of BPR. Defaults: 64 factors, 100 epochs, learning rate 0.05, regularisation 0.01, seed 0.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// ```
+/// use cairn_recsys::{Bpr, Filter, Fit, synthetic};
+/// // Users and items are of the group of their number modulo 3.
+/// let log = synthetic::planted_groups(150, 90, 3, 12, 0.05, 0)?;
+/// let model = Bpr::new().factors(8).fit(&log)?;
+/// let list = model.recommend_for(&[(1, 1.0), (4, 1.0), (7, 1.0)], 3, &Filter::unseen())?;
+/// assert!(list.iter().all(|entry| entry.id % 3 == 1));
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bpr {
     factors: usize,
     epochs: usize,
@@ -64,32 +80,72 @@ impl Bpr {
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
-        if self.factors == 0 {
-            return Err(Error::parameter("factors", 0, "at least 1"));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::parameter("learning_rate", self.learning_rate, "above 0"));
-        }
-        if !(self.regularization >= 0.0 && self.regularization.is_finite()) {
-            return Err(Error::parameter("regularization", self.regularization, "0 or more"));
-        }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
-        Ok(())
+        check::at_least_one("factors", self.factors)?;
+        check::above_zero("learning_rate", self.learning_rate)?;
+        check::not_negative("regularization", self.regularization)?;
+        check::not_empty(matrix)
     }
 }
 
 /// A trained BPR factorisation. The last entry of an item's vector is its bias, of a user's vector 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BprModel {
+    settings: Bpr,
     factors: Factors,
+    progress: Vec<f64>,
 }
 
 impl BprModel {
     /// The vectors, of one more entry than the factors asked for.
     pub fn factors(&self) -> &Factors {
         &self.factors
+    }
+
+    /// The settings it was trained with.
+    pub fn settings(&self) -> &Bpr {
+        &self.settings
+    }
+
+    /// The vector of a user known by the items they met: the steps of training over as many epochs, from zero, with the
+    /// items fixed and random numbers from the seed of the settings. The same history has the same vector.
+    pub fn fold_in(&self, items: &[ItemIdx]) -> Vec<f32> {
+        let vectors = &self.factors.items;
+        let (dim, n) = (vectors.dim(), vectors.len() as u32);
+        let mut user = vec![0.0; dim];
+        user[dim - 1] = 1.0;
+        let mut met = vec![false; vectors.len()];
+        items.iter().for_each(|item| met[item.at()] = true);
+        if items.is_empty() || items.len() >= vectors.len() {
+            return user;
+        }
+        let (rate, reg) = (self.settings.learning_rate, self.settings.regularization);
+        let mut rng = Pcg64Mcg::seed_from_u64(self.settings.seed);
+        for _ in 0..self.settings.epochs.min(MOST_PASSES) * items.len() {
+            let (up, down) = pair(items, &met, n, &mut rng);
+            let (up, down) = (vectors.get(up), vectors.get(down));
+            vectorised(
+                #[inline(always)]
+                || {
+                    let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
+                    for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
+                        *u = decay * *u + rate * (p - q);
+                    }
+                },
+            );
+        }
+        user
+    }
+}
+
+/// An item that was met and one that was not, by `met` over all `n` items.
+#[inline(always)]
+fn pair(items: &[ItemIdx], met: &[bool], n: u32, rng: &mut Pcg64Mcg) -> (usize, usize) {
+    let positive = items[rng.random_range(0..items.len())].at();
+    loop {
+        let item = rng.random_range(0..n) as usize;
+        if !met[item] {
+            return (positive, item);
+        }
     }
 }
 
@@ -105,6 +161,8 @@ struct Shard {
     /// Place in `order`.
     next: usize,
     seen: Vec<bool>,
+    /// Steps of this epoch that met a pair in the right order.
+    right: u64,
 }
 
 impl Fit for Bpr {
@@ -128,14 +186,26 @@ impl Fit for Bpr {
         let mut shards = self.deal(matrix, &users);
         // Long enough to be worth copying the items, short enough that the copies stay close.
         let round = (2 * matrix.n_cols()).max(1024);
+        let steps: usize =
+            shards.iter().flat_map(|shard| &shard.users).map(|&user| matrix.row_len(user)).sum();
+        let mut progress = Vec::with_capacity(self.epochs);
         for _ in 0..self.epochs {
             for shard in &mut shards {
+                shard.right = 0;
                 shard.order.shuffle(&mut shard.rng);
                 shard.next = 0;
             }
             while shards.iter().any(|shard| shard.next < shard.order.len()) {
                 shards.par_iter_mut().for_each(|shard| shard.run(self, matrix, items.as_slice(), round));
                 merge(&shards, items.as_mut_slice(), dim);
+            }
+            let right: u64 = shards.iter().map(|shard| shard.right).sum();
+            progress.push(right as f64 / steps.max(1) as f64);
+        }
+        for (user, vector) in matrix.row_indices().zip(users.as_mut_slice().chunks_mut(dim)) {
+            // Nothing was learned of somebody without rows: theirs is the order of the biases.
+            if matrix.row_len(user) == 0 {
+                vector[..dim - 1].fill(0.0);
             }
         }
         for shard in &shards {
@@ -149,7 +219,7 @@ impl Fit for Bpr {
                 reason: "the vectors are no longer finite; lower the learning rate".to_owned(),
             });
         }
-        Ok(BprModel { factors: Factors { users, items } })
+        Ok(BprModel { settings: self.clone(), factors: Factors { users, items }, progress })
     }
 }
 
@@ -167,6 +237,7 @@ impl Bpr {
                 order: Vec::new(),
                 next: 0,
                 seen: vec![false; matrix.n_cols()],
+                right: 0,
             })
             .collect();
         let mut load = [0; SHARDS];
@@ -209,32 +280,30 @@ impl Shard {
         let n = self.seen.len() as u32;
         let user = &mut self.vectors[at * dim..(at + 1) * dim];
         met.iter().for_each(|item| self.seen[item.at()] = true);
+        let mut right = 0;
         for _ in 0..met.len() {
-            let positive = met[self.rng.random_range(0..met.len())].at();
-            let negative = loop {
-                let item = self.rng.random_range(0..n) as usize;
-                if !self.seen[item] {
-                    break item;
-                }
-            };
+            let (positive, negative) = pair(met, &self.seen, n, &mut self.rng);
             self.touched[positive] = true;
             self.touched[negative] = true;
             let (low, high) = (positive.min(negative), positive.max(negative));
             let (head, tail) = self.items.split_at_mut(high * dim);
             let (low_row, high_row) = (&mut head[low * dim..(low + 1) * dim], &mut tail[..dim]);
             let (up, down) = if positive < negative { (low_row, high_row) } else { (high_row, low_row) };
-            vectorised(
+            let wrong = vectorised(
                 #[inline(always)]
                 || step(user, up, down, settings.learning_rate, settings.regularization),
             );
+            right += u64::from(wrong < 0.5);
         }
+        self.right += right;
         met.iter().for_each(|item| self.seen[item.at()] = false);
     }
 }
 
-/// One ascent step; the last entry of `user` is the constant 1 that carries the item's bias.
+/// σ(-score difference): how wrong the order of the pair is, 0.5 for a tie. The last entry of `user` is the constant 1 that
+/// carries the items' biases.
 #[inline(always)]
-fn step(user: &mut [f32], up: &mut [f32], down: &mut [f32], rate: f32, regularization: f32) {
+fn wrong(user: &[f32], up: &[f32], down: &[f32]) -> f32 {
     const LANES: usize = 16;
     let dim = user.len() - 1;
     let mut sums = [0.0_f32; LANES];
@@ -252,8 +321,14 @@ fn step(user: &mut [f32], up: &mut [f32], down: &mut [f32], rate: f32, regulariz
     for j in whole..dim {
         score += user[j] * (up[j] - down[j]);
     }
-    // σ(-score): how wrong the order is.
-    let wrong = 1.0 / (1.0 + score.exp());
+    1.0 / (1.0 + score.exp())
+}
+
+/// One ascent step; how wrong the order was.
+#[inline(always)]
+fn step(user: &mut [f32], up: &mut [f32], down: &mut [f32], rate: f32, regularization: f32) -> f32 {
+    let dim = user.len() - 1;
+    let wrong = wrong(user, up, down);
     let (decay, rate) = (1.0 - rate * regularization, rate * wrong);
     for ((u, p), q) in user[..dim].iter_mut().zip(&mut up[..dim]).zip(&mut down[..dim]) {
         let (x, a, b) = (*u, *p, *q);
@@ -263,6 +338,7 @@ fn step(user: &mut [f32], up: &mut [f32], down: &mut [f32], rate: f32, regulariz
     }
     up[dim] = decay * up[dim] + rate;
     down[dim] = decay * down[dim] - rate;
+    wrong
 }
 
 /// Each item moves by the mean change of the shards that touched it.
@@ -295,6 +371,14 @@ impl Recommender for BprModel {
     fn inner_product(&self) -> Option<&Factors> {
         Some(&self.factors)
     }
+    /// By [`BprModel::fold_in`]; values do not matter, as in training. Near the scores of training, not equal.
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
+        self.factors.items.inner_products(&self.fold_in(items), out);
+        Ok(())
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        Ok(self.fold_in(items))
+    }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);
         Ok(())
@@ -303,12 +387,25 @@ impl Recommender for BprModel {
         self.factors.user_similarity(user, out);
         Ok(())
     }
+    fn progress(&self) -> &[f64] {
+        &self.progress
+    }
 }
 
 impl Saved for BprModel {
-    const FORMAT: &'static str = "bpr";
+    /// "bpr" was without settings.
+    const FORMAT: &'static str = "bpr-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.factors.validate()
+        self.factors.validate()?;
+        let Bpr { factors, learning_rate, regularization, .. } = self.settings;
+        if factors.checked_add(1) == Some(self.factors.items.dim())
+            && learning_rate.is_finite()
+            && regularization.is_finite()
+        {
+            Ok(())
+        } else {
+            Err("settings and vectors do not fit".to_owned())
+        }
     }
 }

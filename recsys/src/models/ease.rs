@@ -12,10 +12,7 @@ use crate::linalg::spd_inverse::invert_positive_definite;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
-
-/// Memory a model may take to train unless told otherwise: 8 GiB.
-pub(crate) const MEMORY_LIMIT: u64 = 8 << 30;
+use crate::{Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value.
 ///
@@ -36,7 +33,7 @@ impl Ease {
     /// With regularisation λ: hundreds for dense logs, more for larger ones.
     #[must_use]
     pub fn new(lambda: f64) -> Self {
-        Self { lambda, memory_limit: MEMORY_LIMIT }
+        Self { lambda, memory_limit: memory::LIMIT }
     }
 
     /// Most bytes that training may take; default 8 GiB.
@@ -49,8 +46,7 @@ impl Ease {
     /// Bytes that training on that many items takes: two double-precision matrices of items x items, of which one is then
     /// replaced by the single-precision weights.
     pub fn memory_needed(n_items: usize) -> u64 {
-        let cells = n_items as u64 * n_items as u64;
-        2 * 8 * cells
+        memory::of_pairs(n_items, 2 * 8)
     }
 }
 
@@ -58,18 +54,10 @@ impl Fit for Ease {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        if !(self.lambda > 0.0 && self.lambda.is_finite()) {
-            return Err(Error::parameter("lambda", self.lambda, "above 0"));
-        }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::above_zero("lambda", self.lambda)?;
+        check::not_empty(matrix)?;
         let n = matrix.n_cols();
-        let needed = Self::memory_needed(n);
-        if needed > self.memory_limit {
-            let what = format!("EASE on {n} items");
-            return Err(Error::Memory { what, needed, limit: self.memory_limit });
-        }
+        memory::check(|| format!("EASE on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let inverse = invert_positive_definite(gram(matrix, self.lambda))?;
         let mut weights = vec![0.0; n * n];
         weights.par_chunks_mut(n).enumerate().for_each(|(i, row)| {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::vectorised::vectorised;
+use crate::models::knn::check_history;
 use crate::recommender::Recommender;
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
@@ -109,12 +110,24 @@ impl Recommender for ItemItemModel {
         Ok(())
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        if !self.binary {
+            check_history(values)?;
+        }
         self.add(items, values, out);
         Ok(())
     }
+    /// The weights of `item`; items without one are no neighbours.
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        let strength = if self.binary { 0.0 } else { 1.0 };
-        self.add(&[item], &[strength], out);
+        match &self.weights {
+            Weights::Sparse(weights) => {
+                out.fill(f32::NAN);
+                let (columns, weights) = weights.row(item);
+                columns.iter().zip(weights).for_each(|(column, &weight)| out[column.at()] = weight);
+            }
+            Weights::Dense(weights) => {
+                out.copy_from_slice(&weights[item.at() * self.n_items..(item.at() + 1) * self.n_items]);
+            }
+        }
         Ok(())
     }
     fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {

@@ -12,7 +12,7 @@ use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, ItemUsers, UserItems};
-use crate::{Error, Result};
+use crate::{Error, Result, check, memory};
 
 /// How entries are weighted before the cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -105,17 +105,24 @@ fn norms<R: Index, C: Index>(matrix: &Csr<R, C>) -> Vec<f32> {
     matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
 }
 
-fn check(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
-    if neighbours == 0 {
-        return Err(Error::parameter("neighbours", 0, "at least 1"));
-    }
-    if !(shrink >= 0.0 && shrink.is_finite()) {
-        return Err(Error::parameter("shrink", shrink, "0 or more"));
-    }
-    if matrix.nnz() == 0 {
-        return Err(Error::Empty { what: "the training matrix" });
-    }
+fn check_training(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
+    check::at_least_one("neighbours", neighbours)?;
+    check::not_negative("shrink", shrink)?;
+    check::not_empty(matrix)?;
     matrix.check_values("kNN", "finite and not negative", |v| v.is_finite() && v >= 0.0)
+}
+
+/// As [`check_training`] has it: BM25 and TF-IDF weigh counts.
+pub(crate) fn check_history(values: &[f32]) -> Result<()> {
+    match values.iter().position(|&v| !(v.is_finite() && v >= 0.0)) {
+        None => Ok(()),
+        Some(at) => Err(Error::InvalidValue {
+            what: "fold-in",
+            at: format!("entry {at}"),
+            value: f64::from(values[at]),
+            expected: "finite and not negative",
+        }),
+    }
 }
 
 macro_rules! knn_settings {
@@ -126,27 +133,24 @@ macro_rules! knn_settings {
             neighbours: usize,
             shrink: f32,
             weighting: KnnWeighting,
+            memory_limit: u64,
         }
 
         impl $name {
-            /// With that many neighbours, plain cosine, no shrinkage.
+            /// With that many neighbours, plain cosine, no shrinkage, 8 GiB for the neighbours.
             #[must_use]
             pub fn new(neighbours: usize) -> Self {
-                Self { neighbours, shrink: 0.0, weighting: KnnWeighting::Cosine }
+                let weighting = KnnWeighting::Cosine;
+                Self { neighbours, shrink: 0.0, weighting, memory_limit: memory::LIMIT }
             }
 
-            /// Added to the product of the norms.
-            #[must_use]
-            pub fn shrink(mut self, shrink: f32) -> Self {
-                self.shrink = shrink;
-                self
-            }
-
-            /// Weights of entries.
-            #[must_use]
-            pub fn weighting(mut self, weighting: KnnWeighting) -> Self {
-                self.weighting = weighting;
-                self
+            setters! {
+                /// Added to the product of the norms.
+                shrink(shrink: f32);
+                /// Weights of entries.
+                weighting(weighting: KnnWeighting);
+                /// Most bytes that the neighbours may take in training.
+                memory_limit(bytes: u64);
             }
         }
     };
@@ -165,8 +169,10 @@ impl Fit for ItemKnn {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        check(self.neighbours, self.shrink, matrix)?;
+        check_training(self.neighbours, self.shrink, matrix)?;
         let transpose = matrix.transpose();
+        let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
+        memory::check(|| format!("neighbours of {} items", matrix.n_cols()), needed, self.memory_limit)?;
         let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
         let norms = norms(&weighted);
         let weights = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |i, j, dot| {
@@ -198,7 +204,11 @@ impl Fit for UserKnn {
     type Model = UserKnnModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
-        check(self.neighbours, self.shrink, matrix)?;
+        check_training(self.neighbours, self.shrink, matrix)?;
+        let transpose = matrix.transpose();
+        let needed = memory::of_neighbours(matrix, &transpose, self.neighbours);
+        memory::check(|| format!("neighbours of {} users", matrix.n_rows()), needed, self.memory_limit)?;
+        drop(transpose);
         let weigher = self.weighting.learn(matrix);
         let weighted = weigher.apply(matrix);
         let norms = norms(&weighted);
@@ -258,6 +268,7 @@ impl Recommender for UserKnnModel {
         values: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
+        check_history(values)?;
         let weighted = self.weigher.row(items, values);
         let length = norm(&weighted);
         let mut profile = vec![0.0; self.n_items];

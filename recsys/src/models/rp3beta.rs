@@ -9,19 +9,20 @@ use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
 use crate::sparse::{Csr, UserItems};
-use crate::{Error, Result};
+use crate::{Result, check, memory};
 
-/// Settings of RP3beta. Defaults: α = 1, β = 0.6, 100 neighbours. Values are not looked at, only what was met.
+/// Settings of RP3beta. Defaults: α = 1, β = 0.6, 100 neighbours, 8 GiB for them. Values are not looked at, only what was met.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rp3Beta {
     neighbours: usize,
     alpha: f32,
     beta: f32,
+    memory_limit: u64,
 }
 
 impl Default for Rp3Beta {
     fn default() -> Self {
-        Self { neighbours: 100, alpha: 1.0, beta: 0.6 }
+        Self { neighbours: 100, alpha: 1.0, beta: 0.6, memory_limit: memory::LIMIT }
     }
 }
 
@@ -39,6 +40,8 @@ impl Rp3Beta {
         alpha(alpha: f32);
         /// Exponent of the discount for popular targets; 0 gives P3alpha.
         beta(beta: f32);
+        /// Most bytes that the neighbours may take in training.
+        memory_limit(bytes: u64);
     }
 }
 
@@ -51,18 +54,13 @@ impl Fit for Rp3Beta {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        if self.neighbours == 0 {
-            return Err(Error::parameter("neighbours", 0, "at least 1"));
-        }
-        for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::parameter(name, value, "0 or more"));
-            }
-        }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::at_least_one("neighbours", self.neighbours)?;
+        check::not_negative("alpha", self.alpha)?;
+        check::not_negative("beta", self.beta)?;
+        check::not_empty(matrix)?;
         let transpose = matrix.transpose();
+        let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
+        memory::check(|| format!("neighbours of {} items", matrix.n_cols()), needed, self.memory_limit)?;
         let discount: Vec<f32> =
             transpose.row_indices().map(|i| (transpose.row_len(i) as f32).powf(-self.beta)).collect();
         let (there, back) = (transitions(&transpose, self.alpha), transitions(matrix, self.alpha));

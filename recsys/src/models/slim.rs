@@ -10,11 +10,10 @@ use rayon::prelude::*;
 use crate::ids::{Index, ItemIdx};
 use crate::linalg::gram::{GramRow, from_rows};
 use crate::linalg::vectorised::vectorised;
-use crate::models::ease::MEMORY_LIMIT;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
 use crate::sparse::{Csr, UserItems};
-use crate::{Error, Result};
+use crate::{Result, check, memory};
 
 /// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 sweeps, to a change below 1e-3. Interactions count as ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +27,7 @@ pub struct Slim {
 
 impl Default for Slim {
     fn default() -> Self {
-        Self { l1: 1.0, l2: 100.0, sweeps: 100, tolerance: 1e-3, memory_limit: MEMORY_LIMIT }
+        Self { l1: 1.0, l2: 100.0, sweeps: 100, tolerance: 1e-3, memory_limit: memory::LIMIT }
     }
 }
 
@@ -50,6 +49,11 @@ impl Slim {
         tolerance(tolerance: f32);
         /// Most bytes the Gram matrix may take; default 8 GiB.
         memory_limit(bytes: u64);
+    }
+
+    /// Bytes that the Gram matrix of that many items takes.
+    pub fn memory_needed(n_items: usize) -> u64 {
+        memory::of_pairs(n_items, 4)
     }
 
     /// One item's weights from the others. After a sweep over all candidates those with a weight are settled among
@@ -101,19 +105,11 @@ impl Fit for Slim {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
         for (name, value) in [("l1", self.l1), ("l2", self.l2), ("tolerance", self.tolerance)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::parameter(name, value, "0 or more"));
-            }
+            check::not_negative(name, value)?;
         }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::not_empty(matrix)?;
         let n = matrix.n_cols();
-        let needed = 4 * n as u64 * n as u64;
-        if needed > self.memory_limit {
-            let what = format!("SLIM on {n} items");
-            return Err(Error::Memory { what, needed, limit: self.memory_limit });
-        }
+        memory::check(|| format!("SLIM on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let ones = matrix.map_values(|_, _, _| 1.0);
         let transpose = ones.transpose();
         let mut gram = vec![0.0_f32; n * n];

@@ -6,7 +6,7 @@ use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Result, check};
 
 /// Ranks items by the number of users who met them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,9 +31,7 @@ impl Fit for TopPop {
     type Model = TopPopModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<TopPopModel> {
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::not_empty(matrix)?;
         let mut counts = vec![0_u32; matrix.n_cols()];
         for item in matrix.columns() {
             counts[item.at()] += 1;

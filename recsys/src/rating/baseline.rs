@@ -6,12 +6,15 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel, check_regularization, check_steps, diverged};
+use super::{Ground, RatingModel, check_steps, diverged};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
-use crate::{Error, Result};
+use crate::{Result, check};
+
+/// Passes over a history after which its user's bias has settled, whatever the number of epochs.
+const MOST_PASSES: usize = 1000;
 
 /// How the biases are found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -93,8 +96,8 @@ impl BaselineMethod {
     fn check(self) -> Result<()> {
         match self {
             Self::Als { reg_users, reg_items, .. } => {
-                check_regularization("reg_users", reg_users)?;
-                check_regularization("reg_items", reg_items)
+                check::not_negative("reg_users", reg_users)?;
+                check::not_negative("reg_items", reg_items)
             }
             Self::Sgd { learning_rate, regularization, .. } => check_steps(learning_rate, regularization),
         }
@@ -148,10 +151,23 @@ impl Biases {
         self.mean + user.map_or(0.0, |u| self.users[u.at()]) + item.map_or(0.0, |i| self.items[i.at()])
     }
 
-    /// The bias of a user known by a history: what the last half-step of training would have given.
-    pub(super) fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> Option<f32> {
-        let BaselineMethod::Als { reg_users, .. } = self.method else { return None };
-        Some(bias(self.mean, items, values, &self.items, reg_users))
+    /// The bias of a user known by a history, the items' fixed: by alternating least squares what the last half-step of
+    /// training would have given; by gradient descent that many passes over the history, which stop short of the minimum
+    /// as those of training do.
+    pub(super) fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> f32 {
+        match self.method {
+            BaselineMethod::Als { reg_users, .. } => bias(self.mean, items, values, &self.items, reg_users),
+            BaselineMethod::Sgd { epochs, learning_rate, regularization } => {
+                let mut bias = 0.0;
+                for _ in 0..epochs.min(MOST_PASSES) {
+                    for (item, rating) in items.iter().zip(values) {
+                        let error = rating - (self.mean + bias + self.items[item.at()]);
+                        bias += learning_rate * (error - regularization * bias);
+                    }
+                }
+                bias
+            }
+        }
     }
 
     pub(super) fn validate(&self) -> std::result::Result<(), String> {
@@ -227,8 +243,6 @@ impl Recommender for BaselineModel {
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
         let bias = self.biases.fold_in(items, values);
-        let bias =
-            bias.ok_or(Error::Unsupported { model: "Baseline by SGD", operation: "fold-in of a new user" })?;
         out.iter_mut().zip(&self.biases.items).for_each(|(out, b)| *out = self.ground.mean() + bias + b);
         Ok(())
     }

@@ -81,7 +81,7 @@ impl Biased {
         cosines(&self.factors.users, user.at(), self.dim(), out);
     }
 
-    /// Scores of all items for the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
+    /// The vector of the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
     /// objective that the steps of training descend on, solved to its end for one user. `implicit` is z.
     pub(super) fn fold_in(
         &self,
@@ -89,8 +89,7 @@ impl Biased {
         values: &[f32],
         implicit: &[f32],
         regularization: f32,
-        out: &mut [f32],
-    ) -> Result<()> {
+    ) -> Result<Vec<f32>> {
         let dim = self.dim();
         // Unknowns (p, b); the item's row is (q, 1).
         let n = dim + 1;
@@ -124,8 +123,7 @@ impl Biased {
         let mut query: Vec<f32> = (0..dim).map(|j| rhs[(j, 0)] as f32).collect();
         query.iter_mut().zip(implicit).for_each(|(q, z)| *q += z);
         query.extend([1.0, self.mean + rhs[(dim, 0)] as f32]);
-        self.factors.items.inner_products(&query, out);
-        Ok(())
+        Ok(query)
     }
 }
 

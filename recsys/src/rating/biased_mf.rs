@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::biased::{Biased, LANES};
-use super::{Ground, RatingModel, check_deviation, check_factors, check_steps, diverged};
-use crate::Result;
+use super::{Ground, RatingModel, check_steps, diverged};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::Factors;
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
+use crate::{Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.
 const GROUPS: usize = 8;
@@ -168,9 +168,9 @@ impl Fit for BiasedMf {
     type Model = BiasedMfModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BiasedMfModel> {
-        check_factors(self.factors)?;
+        check::at_least_one("factors", self.factors)?;
         check_steps(self.learning_rate, self.regularization)?;
-        check_deviation(self.init_deviation)?;
+        check::not_negative("init_deviation", self.init_deviation)?;
         let ground = Ground::new("biased matrix factorisation", matrix, self.scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
@@ -313,7 +313,11 @@ impl Recommender for BiasedMfModel {
     /// The user's parameters that minimise the regularised error of the history; training takes a stated number of steps
     /// towards the same minimum, so the scores of a user of the training log come out near, not equal.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization, out)
+        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
+        Ok(())
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.biased.item_similarity(item, out);

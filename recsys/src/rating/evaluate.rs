@@ -4,15 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use super::RatingModel;
 use crate::fitted::Fitted;
 use crate::ids::Id;
 use crate::recommender::Fit;
-use crate::{Error, Interactions, Result};
+use crate::{Error, Interactions, Result, bootstrap};
 
 /// Errors of the predictions of one model on one log, clipped to the scale.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,20 +53,9 @@ impl RatingReport {
     /// # Errors
     /// [`Error::Parameter`] for a level outside (0, 1) or no resamples.
     pub fn rmse_interval(&self, level: f64, resamples: usize, seed: u64) -> Result<(f64, f64)> {
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Error::parameter("level", level, "above 0 and below 1"));
-        }
-        if resamples == 0 {
-            return Err(Error::parameter("resamples", 0, "at least 1"));
-        }
-        let n = self.errors.len();
-        let mut rng = Pcg64::seed_from_u64(seed);
-        let mut drawn: Vec<f64> = (0..resamples)
-            .map(|_| root_mean_square(&self.errors, (0..n).map(|_| rng.random_range(0..n))))
-            .collect();
-        drawn.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| drawn[(share * (resamples - 1) as f64).round() as usize];
-        Ok((at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)))
+        bootstrap::interval(self.errors.len(), level, resamples, seed, |rows| {
+            root_mean_square(&self.errors, rows)
+        })
     }
 }
 

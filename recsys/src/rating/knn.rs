@@ -9,11 +9,10 @@ use super::baseline::{BaselineMethod, Biases};
 use super::similarity::{Similarity, Sums};
 use super::{Ground, RatingModel};
 use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::models::ease::MEMORY_LIMIT;
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{ItemUsers, UserItems};
-use crate::{Error, Result};
+use crate::{Error, Result, check, memory};
 
 /// What ratings are taken relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,7 +51,7 @@ impl Default for RatingKnn {
             centring: Centring::default(),
             baseline: BaselineMethod::ALS,
             scale: None,
-            memory_limit: MEMORY_LIMIT,
+            memory_limit: memory::LIMIT,
         }
     }
 }
@@ -113,7 +112,7 @@ impl RatingKnn {
 
     /// Bytes that the similarities of that many users, or items, take.
     pub fn memory_needed(n: usize) -> u64 {
-        4 * n as u64 * n as u64
+        memory::of_pairs(n, 4)
     }
 
     fn uses_baseline(&self) -> bool {
@@ -121,17 +120,10 @@ impl RatingKnn {
     }
 
     fn check(&self, n: usize) -> Result<()> {
-        if self.neighbours == 0 {
-            return Err(Error::parameter("neighbours", 0, "at least 1"));
-        }
+        check::at_least_one("neighbours", self.neighbours)?;
         self.similarity.check()?;
-        let needed = Self::memory_needed(n);
-        if needed > self.memory_limit {
-            let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
-            let what = format!("similarities of {n} {kind}s");
-            return Err(Error::Memory { what, needed, limit: self.memory_limit });
-        }
-        Ok(())
+        let kind = if self.item_based { ItemIdx::KIND } else { UserIdx::KIND };
+        memory::check(|| format!("similarities of {n} {kind}s"), Self::memory_needed(n), self.memory_limit)
     }
 }
 
@@ -322,6 +314,11 @@ impl RatingKnnModel {
         }
     }
 
+    /// The bias of somebody known by a history; 0 where no baseline is used.
+    fn bias(&self, items: &[ItemIdx], values: &[f32]) -> f32 {
+        self.biases.as_ref().map_or(0.0, |biases| biases.fold_in(items, values))
+    }
+
     fn unsupported(&self, operation: &'static str) -> Error {
         Error::Unsupported { model: self.name(), operation }
     }
@@ -350,14 +347,9 @@ impl Recommender for RatingKnnModel {
         }
         Ok(())
     }
-    /// Exact; not offered with a baseline found by gradient steps.
+    /// Exact, but for the bias of a baseline found by gradient steps, which comes out near that of training.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let bias = match &self.biases {
-            None => 0.0,
-            Some(biases) => {
-                biases.fold_in(items, values).ok_or_else(|| self.unsupported("fold-in of a new user"))?
-            }
-        };
+        let bias = self.bias(items, values);
         let mut similar = Vec::new();
         if let Some(raters) = &self.raters {
             similar.resize(self.n_users, 0.0);
@@ -405,11 +397,7 @@ impl Recommender for RatingKnnModel {
         if !self.item_based {
             return Err(self.unsupported("explanations"));
         }
-        let bias = match &self.biases {
-            None => 0.0,
-            Some(b) => b.fold_in(items, values).ok_or_else(|| self.unsupported("explanations"))?,
-        };
-        let asker = Asker { items, values, similar: None, mean: 0.0, bias };
+        let asker = Asker { items, values, similar: None, mean: 0.0, bias: self.bias(items, values) };
         let mut votes = Vec::new();
         self.votes(&asker, item, &mut votes);
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();

@@ -38,7 +38,7 @@ use crate::fitted::Fitted;
 use crate::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// A trained model whose scores are ratings.
 pub trait RatingModel: Recommender {
@@ -62,9 +62,7 @@ pub struct Ground {
 impl Ground {
     /// From the training matrix; the scale is that of the values met unless given.
     pub(crate) fn new(what: &'static str, matrix: &UserItems, scale: Option<(f32, f32)>) -> Result<Self> {
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
+        check::not_empty(matrix)?;
         matrix.check_values(what, "finite", f32::is_finite)?;
         let values = matrix.values();
         let (low, high) = scale.unwrap_or_else(|| {
@@ -167,30 +165,8 @@ impl<M: RatingModel, U: Id, I: Id> Fitted<M, U, I> {
 
 /// What the settings of models trained by gradient steps have in common.
 fn check_steps(learning_rate: f32, regularization: f32) -> Result<()> {
-    if !(learning_rate > 0.0 && learning_rate.is_finite()) {
-        return Err(Error::parameter("learning_rate", learning_rate, "above 0"));
-    }
-    check_regularization("regularization", regularization)
-}
-
-fn check_regularization(name: &'static str, weight: f32) -> Result<()> {
-    if weight >= 0.0 && weight.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::parameter(name, weight, "0 or more"))
-    }
-}
-
-fn check_factors(factors: usize) -> Result<()> {
-    if factors == 0 { Err(Error::parameter("factors", 0, "at least 1")) } else { Ok(()) }
-}
-
-fn check_deviation(deviation: f32) -> Result<()> {
-    if deviation >= 0.0 && deviation.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::parameter("init_deviation", deviation, "0 or more"))
-    }
+    check::above_zero("learning_rate", learning_rate)?;
+    check::not_negative("regularization", regularization)
 }
 
 /// Training that left the finite numbers.

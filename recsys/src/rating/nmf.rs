@@ -9,13 +9,13 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel, check_factors, check_regularization, diverged};
+use super::{Ground, RatingModel, diverged};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::{Csr, UserItems};
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// Settings. Defaults: 15 factors, 50 epochs, regularisation 0.06 for both sides, start uniform in [0, 1), seed 0.
 ///
@@ -76,8 +76,8 @@ impl Fit for Nmf {
     type Model = NmfModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<NmfModel> {
-        check_factors(self.factors)?;
-        check_regularization("regularization", self.regularization)?;
+        check::at_least_one("factors", self.factors)?;
+        check::not_negative("regularization", self.regularization)?;
         let (low, high) = self.init;
         if !(low >= 0.0 && low <= high && high.is_finite()) {
             return Err(Error::parameter("init", format!("{low} to {high}"), "0 or more, lowest first"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Index;
 use crate::sparse::Csr;
-use crate::{Error, Result};
+use crate::{Result, check};
 
 /// A measure of similarity over common ratings; 0 for pairs with fewer than the least support.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -34,9 +34,7 @@ impl Similarity {
 
     pub(super) fn check(self) -> Result<()> {
         match self {
-            Self::PearsonBaseline { shrinkage } if !(shrinkage >= 0.0 && shrinkage.is_finite()) => {
-                Err(Error::parameter("shrinkage", shrinkage, "0 or more"))
-            }
+            Self::PearsonBaseline { shrinkage } => check::not_negative("shrinkage", shrinkage),
             _ => Ok(()),
         }
     }

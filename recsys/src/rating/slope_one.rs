@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ground, RatingModel};
 use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::models::ease::MEMORY_LIMIT;
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Result, memory};
 
 /// Stands for the difference of two items that nobody rated both of.
 const NOBODY: f32 = f32::INFINITY;
@@ -26,7 +25,7 @@ pub struct SlopeOne {
 
 impl Default for SlopeOne {
     fn default() -> Self {
-        Self { scale: None, memory_limit: MEMORY_LIMIT }
+        Self { scale: None, memory_limit: memory::LIMIT }
     }
 }
 
@@ -53,7 +52,7 @@ impl SlopeOne {
 
     /// Bytes that the differences of that many items take.
     pub fn memory_needed(n_items: usize) -> u64 {
-        4 * n_items as u64 * n_items as u64
+        memory::of_pairs(n_items, 4)
     }
 }
 
@@ -63,11 +62,7 @@ impl Fit for SlopeOne {
     fn fit_matrix(&self, matrix: &UserItems) -> Result<SlopeOneModel> {
         let ground = Ground::new("Slope One", matrix, self.scale)?;
         let n = matrix.n_cols();
-        let needed = Self::memory_needed(n);
-        if needed > self.memory_limit {
-            let what = format!("Slope One on {n} items");
-            return Err(Error::Memory { what, needed, limit: self.memory_limit });
-        }
+        memory::check(|| format!("Slope One on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let by_item = matrix.transpose();
         let mut differences = vec![NOBODY; n * n];
         differences.par_chunks_mut(n).enumerate().for_each_init(

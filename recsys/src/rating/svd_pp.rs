@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::biased::{Biased, LANES};
 use super::biased_mf::{dot, normal_table};
-use super::{Ground, RatingModel, check_deviation, check_factors, check_steps, diverged};
-use crate::Result;
+use super::{Ground, RatingModel, check_steps, diverged};
 use crate::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
+use crate::{Result, check};
 
 /// Settings. Defaults: 20 factors, 20 epochs, learning rate 0.007, regularisation 0.02, start N(0, 0.1²), seed 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,9 +101,9 @@ impl Fit for SvdPlusPlus {
     type Model = SvdPlusPlusModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<SvdPlusPlusModel> {
-        check_factors(self.factors)?;
+        check::at_least_one("factors", self.factors)?;
         check_steps(self.learning_rate, self.regularization)?;
-        check_deviation(self.init_deviation)?;
+        check::not_negative("init_deviation", self.init_deviation)?;
         let ground = Ground::new("SVD++", matrix, self.scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
@@ -269,8 +269,12 @@ impl Recommender for SvdPlusPlusModel {
     }
     /// As for [`BiasedMfModel`](super::BiasedMfModel): near the scores of training, not equal.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
+        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
+        Ok(())
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let implicit = implicit_part(&self.implicit, items);
-        self.biased.fold_in(items, values, &implicit, self.regularization, out)
+        self.biased.fold_in(items, values, &implicit, self.regularization)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.biased.item_similarity(item, out);

@@ -1,0 +1,28 @@
+//! What settings and training data have to be for more than one model.
+
+use std::fmt::Display;
+
+use crate::ids::Index;
+use crate::sparse::Csr;
+use crate::{Error, Result};
+
+/// For numbers of factors, neighbours and the like.
+pub(crate) fn at_least_one(name: &'static str, value: usize) -> Result<()> {
+    if value == 0 { Err(Error::parameter(name, 0, "at least 1")) } else { Ok(()) }
+}
+
+/// For step sizes; NaN and infinity are refused, too.
+pub(crate) fn above_zero<T: Display + Copy + Into<f64>>(name: &'static str, value: T) -> Result<()> {
+    let number: f64 = value.into();
+    if number > 0.0 && number.is_finite() { Ok(()) } else { Err(Error::parameter(name, value, "above 0")) }
+}
+
+/// For regularisation and other weights; NaN and infinity are refused, too.
+pub(crate) fn not_negative(name: &'static str, value: f32) -> Result<()> {
+    if value >= 0.0 && value.is_finite() { Ok(()) } else { Err(Error::parameter(name, value, "0 or more")) }
+}
+
+/// There must be something to learn from.
+pub(crate) fn not_empty<R: Index, C: Index>(matrix: &Csr<R, C>) -> Result<()> {
+    if matrix.nnz() == 0 { Err(Error::Empty { what: "the training matrix" }) } else { Ok(()) }
+}
