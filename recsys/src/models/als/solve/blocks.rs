@@ -77,6 +77,8 @@ pub(super) fn sweep<R: Index, C: Index>(
         let size = block.min(width - start);
         let panel = padded_columns(fixed, start, size);
         let gram_rows = &gram[start * width..(start + size) * width];
+        let gram_block: Vec<f32> =
+            gram_rows.chunks_exact(width).flat_map(|row| &row[start..start + size]).copied().collect();
         for_each_row(tasks, matrix, width, |work, row| {
             work.load(row.vector);
             work.z.resize(row.columns.len() * size, 0.0);
@@ -85,9 +87,7 @@ pub(super) fn sweep<R: Index, C: Index>(
             work.step.extend(work.x[start..start + size].iter().map(|x| row.lambda * x));
             rows::add_row_products(gram_rows, &work.x, &mut work.step);
             work.h.clear();
-            for gram in gram_rows.chunks_exact(width) {
-                work.h.extend_from_slice(&gram[start..start + size]);
-            }
+            work.h.extend_from_slice(&gram_block);
             for i in 0..size {
                 work.h[i * size + i] += row.lambda;
             }
