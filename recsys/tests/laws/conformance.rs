@@ -22,7 +22,7 @@ struct Excused {
     alike_items: bool,
     /// Likeness of users goes by ratings, too.
     alike_users: bool,
-    /// Folding in ends near the trained vector, not at it; tests/ratings.rs and tests/models.rs say how near.
+    /// Folding in ends near the trained vector, not at it; `ratings` and `models` say how near.
     fold_in_is_near: bool,
     /// Is no sum over the items of a history.
     explanation: bool,

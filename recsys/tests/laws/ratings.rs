@@ -52,7 +52,7 @@ fn agrees<F: Fit<Model: RatingModel>>(
 
 #[test]
 fn predictions_are_those_of_surprise() {
-    let text = include_str!("golden/surprise_ratings.csv");
+    let text = include_str!("../golden/surprise_ratings.csv");
     let mut golden = BTreeMap::<&str, Vec<(u32, u32, f32)>>::new();
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();

@@ -1,5 +1,4 @@
 //! Derivatives of linear algebra against central differences, where they exist, and what happens where they do not.
-#![cfg(feature = "linalg")]
 
 use cairn_autograd::{Result, Var, gradcheck};
 use cairn_tensor::{Tensor, rng};

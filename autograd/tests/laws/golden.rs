@@ -1,4 +1,4 @@
-//! Values and gradients against PyTorch's. `golden/images.py` made them and says how.
+//! Values and gradients against PyTorch's. `tests/golden/images.py` made them and says how.
 
 use std::path::Path;
 

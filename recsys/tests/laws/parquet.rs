@@ -1,5 +1,4 @@
-//! Logs from Parquet files, as pyarrow writes them (`golden/parquet.py`), and damaged ones.
-#![cfg(feature = "parquet")]
+//! Logs from Parquet files, as pyarrow writes them (`tests/golden/parquet.py`), and damaged ones.
 
 use std::fs;
 use std::path::PathBuf;

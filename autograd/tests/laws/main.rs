@@ -1,0 +1,12 @@
+//! Derivatives against differences in double precision and against PyTorch's, and what the graph promises.
+//!
+//! One program and not one for each file, because each would compile the kernels of double precision for itself.
+
+mod golden;
+mod gradients;
+mod graph;
+mod images;
+#[cfg(feature = "linalg")]
+mod linalg;
+mod parts;
+mod recurrent;

@@ -1,0 +1,16 @@
+//! What all models have to do, each model against its definition, and the data and files around them.
+//!
+//! One program and not one for each file, because each would compile the models for itself.
+
+mod conformance;
+mod data;
+mod files;
+mod index;
+mod models;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod ranking;
+mod ratings;
+mod read;
+mod search;
+mod svd;
