@@ -92,7 +92,7 @@ fn als(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Re
         for (name, solver) in [
             ("cg", AlsSolver::ConjugateGradient { steps: 3 }),
             ("cholesky", AlsSolver::Cholesky),
-            ("blocks of 32", AlsSolver::Blocks { size: 32 }),
+            ("blocks of 16", AlsSolver::Blocks { size: 16 }),
         ] {
             if shape.name == LARGE.name && name == "cholesky" {
                 continue;
@@ -114,7 +114,7 @@ fn bpr(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Re
 
 fn lists(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let log = synthetic::to_log(matrix)?;
-    let model = Als::new().factors(128).iterations(1).solver(AlsSolver::Blocks { size: 32 }).fit(&log)?;
+    let model = Als::new().factors(128).iterations(1).solver(AlsSolver::Blocks { size: 16 }).fit(&log)?;
     let users: Vec<UserIdx> = (0..log.n_users().min(USERS) as u32).map(UserIdx).collect();
     let seconds = seconds_of(5, || Ok(model.recommend_indices(&users, LIST, &Filter::unseen())?))?;
     let rate = users.len() as f64 / seconds;
