@@ -175,8 +175,8 @@ impl<T: Element> Kernel for Strip<'_, T> {
                 }
             }
         }
-        for row in (0..whole_rows).step_by(TILE) {
-            for column in (runs..whole_columns).step_by(TILE) {
+        for column in (runs..whole_columns).step_by(TILE) {
+            for row in (0..whole_rows).step_by(TILE) {
                 let out = &mut out[row * out_step + column..];
                 transpose::tile::<S, T>(storage, source(column) + row, step, out, out_step);
             }
