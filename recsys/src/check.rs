@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::ids::Index;
+use crate::ids::{Index, ItemIdx};
 use crate::sparse::Csr;
 use crate::{Error, Result};
 
@@ -25,4 +25,24 @@ pub(crate) fn not_negative(name: &'static str, value: f32) -> Result<()> {
 /// There must be something to learn from.
 pub(crate) fn not_empty<R: Index, C: Index>(matrix: &Csr<R, C>) -> Result<()> {
     if matrix.nnz() == 0 { Err(Error::Empty { what: "the training matrix" }) } else { Ok(()) }
+}
+
+/// A history has items that the model knows, each with a value.
+pub(crate) fn history(items: &[ItemIdx], values: &[f32], n_items: usize) -> Result<()> {
+    if items.len() != values.len() {
+        return Err(Error::Shape {
+            what: "the values of a history",
+            expected: items.len().to_string(),
+            found: values.len().to_string(),
+        });
+    }
+    known(items, n_items)
+}
+
+/// For items that a caller names by index.
+pub(crate) fn known(items: &[ItemIdx], n_items: usize) -> Result<()> {
+    match items.iter().find(|item| item.at() >= n_items) {
+        Some(item) => Err(Error::UnknownItem(format!("{item:?}"))),
+        None => Ok(()),
+    }
 }

@@ -108,15 +108,19 @@ impl BprModel {
 
     /// The vector of a user known by the items they met: the steps of training over as many epochs, from zero, with the
     /// items fixed and random numbers from the seed of the settings. The same history has the same vector.
-    pub fn fold_in(&self, items: &[ItemIdx]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`] for an index out of range.
+    pub fn fold_in(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
         let vectors = &self.factors.items;
+        check::known(items, vectors.len())?;
         let (dim, n) = (vectors.dim(), vectors.len() as u32);
         let mut user = vec![0.0; dim];
         user[dim - 1] = 1.0;
         let mut met = vec![false; vectors.len()];
         items.iter().for_each(|item| met[item.at()] = true);
         if items.is_empty() || items.len() >= vectors.len() {
-            return user;
+            return Ok(user);
         }
         let (rate, reg) = (self.settings.learning_rate, self.settings.regularization);
         let mut rng = Pcg64Mcg::seed_from_u64(self.settings.seed);
@@ -133,7 +137,7 @@ impl BprModel {
                 },
             );
         }
-        user
+        Ok(user)
     }
 }
 
@@ -373,11 +377,11 @@ impl Recommender for BprModel {
     }
     /// By [`BprModel::fold_in`]; values do not matter, as in training. Near the scores of training, not equal.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
-        self.factors.items.inner_products(&self.fold_in(items), out);
+        self.factors.items.inner_products(&self.fold_in(items)?, out);
         Ok(())
     }
     fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
-        Ok(self.fold_in(items))
+        self.fold_in(items)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.item_similarity(item, out);

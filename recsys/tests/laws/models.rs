@@ -292,6 +292,8 @@ fn negative_counts_and_nan_are_refused() {
     assert!(matches!(PureSvd::new(2).fit_matrix(&nan), Err(Error::InvalidValue { .. })));
     let model = Als::new().factors(3).fit_matrix(&matrix(10, 9, 0)).unwrap();
     assert!(matches!(model.fold_in(&[ItemIdx(0)], &[-1.0]), Err(Error::InvalidValue { .. })));
+    assert!(matches!(model.fold_in(&[ItemIdx(u32::MAX)], &[1.0]), Err(Error::UnknownItem(_))));
+    assert!(matches!(model.fold_in(&[ItemIdx(0)], &[]), Err(Error::Shape { .. })));
 }
 
 /// Half of what somebody never met likes is enough to recommend the rest of their group.
@@ -312,12 +314,17 @@ fn bpr_folds_in_people_it_never_met() {
         }
     }
     assert!(all == 600 && f64::from(own) > 0.97 * f64::from(all), "{own} of {all}");
-    let vector = model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]);
-    assert_eq!(vector, model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]), "the same history, the same vector");
+    let vector = model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]).unwrap();
+    assert!(matches!(model.model().fold_in(&[ItemIdx(u32::MAX)]), Err(Error::UnknownItem(_))));
+    assert_eq!(
+        vector,
+        model.model().fold_in(&[ItemIdx(2), ItemIdx(5)]).unwrap(),
+        "the same history, the same vector"
+    );
     // Who met nothing or everything gives nothing to compare: the order of the biases.
     let everything: Vec<ItemIdx> = (0..60).map(ItemIdx).collect();
     for items in [&[][..], &everything] {
-        let vector = model.model().fold_in(items);
+        let vector = model.model().fold_in(items).unwrap();
         assert!(vector[..8].iter().all(|&x| x == 0.0) && vector[8] == 1.0);
     }
 }

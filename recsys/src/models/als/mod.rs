@@ -28,7 +28,7 @@ use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
 use crate::saved::Saved;
 use crate::sparse::UserItems;
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 /// How a vector's least-squares problem is solved in each sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,8 +300,10 @@ impl AlsModel {
     /// The vector of a user known by a history, by the exact solver.
     ///
     /// # Errors
+    /// [`Error::UnknownItem`] for an index out of range, [`Error::Shape`] for values that are not one for each item,
     /// [`Error::InvalidValue`] for a negative value.
     pub fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        check::history(items, values, self.factors.items.len())?;
         if let Some(at) = values.iter().position(|&v| !self.settings.confidence.accepts(v)) {
             return Err(Error::InvalidValue {
                 what: "fold-in",
