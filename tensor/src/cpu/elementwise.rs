@@ -4,6 +4,8 @@
 //! compiled for each operation and instruction set. A loop has four forms for the inner axis (both in order, one repeated,
 //! both repeated, anything else), which is what broadcasting comes down to.
 
+use std::hint::select_unpredictable;
+
 use crate::Element;
 use crate::cpu::nest::Nest;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
@@ -251,17 +253,40 @@ impl<T: Element> Kernel for Select<'_, T> {
             let [c, i, j] = rows.advance();
             let on = |start: usize, step: isize| start.wrapping_add_signed(skip as isize * step);
             let (c, i, j) = (on(c, steps[0]), on(i, steps[1]), on(j, steps[2]));
-            if steps == [1, 1, 1] {
-                let (c, a, b) = (&condition[c..c + len], &a[i..i + len], &b[j..j + len]);
-                for (((o, &c), &x), &y) in out.iter_mut().zip(c).zip(a).zip(b) {
-                    *o = if c { x } else { y };
+            match steps {
+                [1, 1, 1] => choose(&condition[c..][..len], &a[i..], &b[j..], out, |x| x, |y| y),
+                [1, 1, 0] => {
+                    let y = b[j];
+                    choose(&condition[c..][..len], &a[i..], &a[i..], out, |x| x, |_| y);
                 }
-            } else {
-                for (k, o) in out.iter_mut().enumerate() {
-                    let at = |start: usize, step: isize| start.wrapping_add_signed(k as isize * step);
-                    *o = if condition[at(c, steps[0])] { a[at(i, steps[1])] } else { b[at(j, steps[2])] };
+                [1, 0, 1] => {
+                    let x = a[i];
+                    choose(&condition[c..][..len], &b[j..], &b[j..], out, |_| x, |y| y);
+                }
+                _ => {
+                    for (k, o) in out.iter_mut().enumerate() {
+                        let at = |start: usize, step: isize| start.wrapping_add_signed(k as isize * step);
+                        let (x, y) = (a[at(i, steps[1])], b[at(j, steps[2])]);
+                        *o = select_unpredictable(condition[at(c, steps[0])], x, y);
+                    }
                 }
             }
         }
+    }
+}
+
+/// `out = if c { of_a(a) } else { of_b(b) }` for elements in order. An `if` would become a choice between two addresses, and
+/// the loop one of single loads: [`select_unpredictable`] chooses between values, which vectorises.
+#[inline(always)]
+fn choose<T: Element>(
+    condition: &[bool],
+    a: &[T],
+    b: &[T],
+    out: &mut [T],
+    of_a: impl Fn(T) -> T,
+    of_b: impl Fn(T) -> T,
+) {
+    for (((o, &c), &x), &y) in out.iter_mut().zip(condition).zip(a).zip(b) {
+        *o = select_unpredictable(c, of_a(x), of_b(y));
     }
 }
