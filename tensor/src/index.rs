@@ -1,6 +1,6 @@
 //! Picking along an axis by a list of indices.
 
-use crate::cpu::threads;
+use crate::cpu::{indexed, threads};
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Tensor};
 
@@ -26,40 +26,9 @@ impl<T: Element> Tensor<T> {
         let source = self.contiguous()?;
         let Some(data) = source.as_slice() else { return Ok(source) };
         let size = self.shape()[axis];
-        let row = count(&self.shape()[axis + 1..]);
-        Self::build(shape, |out| {
-            threads::split_units(out, row, row, |first, out| {
-                // Counted on, since a division costs as much as copying a short row.
-                let (mut slab, mut pick) = (first / indices.len(), first % indices.len());
-                for out in out.chunks_exact_mut(row) {
-                    out.copy_from_slice(&data[(slab * size + indices[pick] as usize) * row..][..row]);
-                    pick += 1;
-                    if pick == indices.len() {
-                        (slab, pick) = (slab + 1, 0);
-                    }
-                }
-                false
-            });
-        })
+        let columns = count(&self.shape()[axis + 1..]);
+        Self::build(shape, |out| indexed::select(data, (size, columns), indices, out))
     }
-}
-
-/// Calls `visit` with the positions, in row-major data, of each element of `index` and of what it names along `axis` of
-/// `shape`. All but that axis of the two shapes agree.
-fn along(
-    axis: usize,
-    shape: &[usize],
-    index: &Tensor<u32>,
-    mut visit: impl FnMut(usize, usize),
-) -> Result<()> {
-    let index = index.contiguous()?;
-    let Some(names) = index.as_slice() else { return Ok(()) };
-    let (len, columns) = (index.shape()[axis], count(&shape[axis + 1..]));
-    for (i, &name) in names.iter().enumerate() {
-        let (matrix, column) = (i / (len * columns), i % columns);
-        visit(i, (matrix * shape[axis] + name as usize) * columns + column);
-    }
-    Ok(())
 }
 
 fn check_like(op: &'static str, axis: usize, x: &[usize], index: &Tensor<u32>) -> Result<()> {
@@ -91,7 +60,10 @@ impl<T: Element> Tensor<T> {
         check_like(op, axis, self.shape(), index)?;
         let source = self.contiguous()?;
         let data = source.as_slice().unwrap_or_default();
-        Self::try_build(index.dims(), |out| along(axis, self.shape(), index, |i, at| out[i] = data[at]))
+        let index = index.contiguous()?;
+        let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
+        let places = index.as_slice().unwrap_or_default();
+        Self::build(index.dims(), |out| indexed::gather(data, sizes, places, out))
     }
 }
 
@@ -116,10 +88,10 @@ impl<T: Number> Tensor<T> {
         }
         let values = values.contiguous()?;
         let data = values.as_slice().unwrap_or_default();
-        let shape = self.dims().clone();
-        let out = self.as_mut_slice()?;
-        let mut fault = false;
-        along(axis, &shape, index, |i, at| out[at] = out[at].add(data[i], &mut fault))?;
+        let index = index.contiguous()?;
+        let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
+        let places = index.as_slice().unwrap_or_default();
+        let fault = indexed::scatter_add(self.as_mut_slice()?, sizes, places, data);
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -176,13 +148,7 @@ impl<T: Number> Tensor<T> {
         if row == 0 {
             return Ok(());
         }
-        let out = self.as_mut_slice()?;
-        let mut fault = false;
-        for (&index, values) in indices.iter().zip(data.chunks_exact(row)) {
-            for (o, &x) in out[index as usize * row..][..row].iter_mut().zip(values) {
-                *o = o.add(x, &mut fault);
-            }
-        }
+        let fault = indexed::add_rows(self.as_mut_slice()?, row, indices, data);
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -241,7 +207,7 @@ impl<T: Float> Tensor<T> {
 }
 
 pub(crate) fn check_indices(op: &'static str, indices: &[u32], size: usize) -> Result<()> {
-    match indices.iter().position(|&index| index as usize >= size) {
+    match indexed::first_outside(indices, size) {
         Some(position) => {
             Err(Error::IndexOutOfRange { op, index: indices[position] as usize, position, size })
         }

@@ -1,6 +1,6 @@
 //! Several tensors put together along an axis.
 
-use crate::cpu::threads;
+use crate::cpu::join;
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Result, Tensor};
 
@@ -39,23 +39,10 @@ impl<T: Element> Tensor<T> {
         }
         shape.set(axis, total);
         // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
-        let (before, after) = (count(&shape[..axis]), count(&shape[axis + 1..]));
-        let slab = total.saturating_mul(after);
+        let before = count(&shape[..axis]);
         let sources = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
         let parts: Vec<&[T]> = sources.iter().map(|source| source.as_slice().unwrap_or_default()).collect();
-        Self::build(shape, |out| {
-            threads::split_units(out, slab, slab, |first, out| {
-                for (i, mut out) in out.chunks_exact_mut(slab).enumerate() {
-                    for part in &parts {
-                        let len = part.len() / before;
-                        let (head, tail) = out.split_at_mut(len);
-                        head.copy_from_slice(&part[(first + i) * len..][..len]);
-                        out = tail;
-                    }
-                }
-                false
-            });
-        })
+        Self::build(shape, |out| join::slabs(&parts, before, out))
     }
 
     /// The tensors, all of one shape, along a new axis.

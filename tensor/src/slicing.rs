@@ -3,6 +3,7 @@
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use crate::cpu::nest::Nest;
+use crate::cpu::{join, threads};
 use crate::layout::Layout;
 use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Result, Shape, Tensor};
@@ -219,39 +220,12 @@ impl<T: Element> Tensor<T> {
             size.saturating_add(before).saturating_add(after)
         };
         let shape: Shape = self.shape().iter().zip(widths).map(padded).collect();
-        let mut out = Self::full(shape, value)?;
-        let starts: Vec<usize> = widths.iter().map(|&(before, _)| before).collect();
-        out.write_block(&starts, self)?;
-        Ok(out)
-    }
-
-    /// Writes `block` into this contiguous tensor, its first element at the multi-index `start`.
-    fn write_block(&mut self, start: &[usize], block: &Self) -> Result<()> {
-        let Some(&row) = block.shape().last() else {
-            self.as_mut_slice()?.copy_from_slice(&block.to_vec());
-            return Ok(());
-        };
-        if block.is_empty() {
-            return Ok(());
-        }
-        let inner = Layout::contiguous(self.dims().clone());
-        let data = block.contiguous()?;
-        let data = data.as_slice().unwrap_or_default();
-        let shape: Shape = block.shape()[..block.rank() - 1].into();
-        let out = self.as_mut_slice()?;
-        let mut index = start.to_vec();
-        for source in data.chunks_exact(row) {
-            let at = inner.position(&index);
-            out[at..at + row].copy_from_slice(source);
-            for axis in (0..shape.rank()).rev() {
-                index[axis] += 1;
-                if index[axis] < start[axis] + shape[axis] {
-                    break;
-                }
-                index[axis] = start[axis];
-            }
-        }
-        Ok(())
+        let Some(_) = shape.last() else { return Ok(self.clone()) };
+        let x = self.contiguous()?;
+        let before: Vec<usize> = widths.iter().map(|&(before, _)| before).collect();
+        Self::build(shape.clone(), |out| {
+            join::surround((x.as_slice().unwrap_or_default(), self.shape()), &before, (out, &shape), value);
+        })
     }
 
     /// The whole tensor repeated: `counts[i]` times along axis `i`. With more counts than axes, axes are added in front.
@@ -305,7 +279,7 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::BadShape`] below rank 2.
     pub fn tril(&self, offset: isize) -> Result<Self> {
-        self.triangle("tril", |row, column| column <= row.saturating_add(offset))
+        self.kept("tril", |row, columns| 0..row.saturating_add(offset).saturating_add(1).clamp(0, columns))
     }
 
     /// Each matrix over the last two axes with zeros (`false`) beneath diagonal number `offset` (0: the main one).
@@ -313,29 +287,28 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::BadShape`] below rank 2.
     pub fn triu(&self, offset: isize) -> Result<Self> {
-        self.triangle("triu", |row, column| column >= row.saturating_add(offset))
+        self.kept("triu", |row, columns| row.saturating_add(offset).clamp(0, columns)..columns)
     }
 
-    fn triangle(&self, op: &'static str, keep: impl Fn(isize, isize) -> bool) -> Result<Self> {
+    /// Each matrix with zeros beside the columns that `kept` names for a row, given how many there are.
+    fn kept(&self, op: &'static str, kept: impl Fn(isize, isize) -> Range<isize> + Sync) -> Result<Self> {
         let [.., rows, columns] = *self.shape() else {
             return Err(Error::bad_shape(op, self.shape(), "a triangle needs two axes"));
         };
-        let mut out = if self.is_contiguous() {
-            Self::from_slice(self.as_slice().unwrap_or_default(), self.dims())?
-        } else {
-            self.contiguous()?
-        };
-        if count(self.shape()) == 0 {
-            return Ok(out);
-        }
-        for (i, row) in out.as_mut_slice()?.chunks_exact_mut(columns).enumerate() {
-            let i = (i % rows) as isize;
-            row.iter_mut()
-                .enumerate()
-                .filter(|(j, _)| !keep(i, *j as isize))
-                .for_each(|(_, x)| *x = T::default());
-        }
-        Ok(out)
+        let x = self.contiguous()?;
+        let data = x.as_slice().unwrap_or_default();
+        Self::build(self.dims(), |out| {
+            threads::split_units(out, columns, columns, |first, out| {
+                for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+                    let Range { start, end } = kept(((first + i) % rows) as isize, columns as isize);
+                    let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
+                    out[..start].fill(T::default());
+                    out[start..end].copy_from_slice(&data[(first + i) * columns..][start..end]);
+                    out[end..].fill(T::default());
+                }
+                false
+            });
+        })
     }
 }
 

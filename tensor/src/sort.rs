@@ -3,9 +3,9 @@
 //! The order is that of the numbers, zeros of either sign equal, with NaN above all numbers: last in ascending order,
 //! first in descending order, as in NumPy and PyTorch. Equal elements keep their order, in either direction.
 
-use crate::cpu::sort;
+use crate::cpu::{mask, sort};
 use crate::shape::{Axis, axis_index};
-use crate::{Element, Error, Number, Result, Shape, Tensor};
+use crate::{Element, Error, Number, Result, Tensor};
 
 impl<T: Number> Tensor<T> {
     /// The elements along an axis in ascending order (`descending`: in descending order), and where each stood.
@@ -157,16 +157,11 @@ impl Tensor<bool> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn nonzero(&self) -> Result<Tensor<i64>> {
-        let strides = crate::layout::row_major(self.shape());
-        let mut out = Vec::new();
-        let mut rows = 0;
-        for (position, _) in self.iter().enumerate().filter(|(_, x)| *x) {
-            rows += 1;
-            for (&step, &size) in strides.iter().zip(self.shape()) {
-                out.push((position / step as usize % size) as i64);
-            }
-        }
-        Tensor::from_vec(out, Shape::from([rows, self.rank()]))
+        let mask = self.contiguous()?;
+        let mask = mask.as_slice().unwrap_or_default();
+        let totals = mask::totals(mask);
+        let rows = totals.last().copied().unwrap_or(0);
+        Tensor::build([rows, self.rank()], |out| mask::places(mask, self.shape(), &totals, out))
     }
 }
 
@@ -178,9 +173,10 @@ impl<T: Element> Tensor<T> {
     pub fn masked_select(&self, mask: &Tensor<bool>) -> Result<Self> {
         let op = "masked_select";
         let mask = mask.view(mask.layout().broadcast_to(op, self.shape())?);
-        let out: Vec<T> = self.iter().zip(mask.iter()).filter(|(_, keep)| *keep).map(|(x, _)| x).collect();
-        let count = out.len();
-        Self::from_vec(out, [count])
+        let (mask, x) = (mask.contiguous()?, self.contiguous()?);
+        let (mask, x) = (mask.as_slice().unwrap_or_default(), x.as_slice().unwrap_or_default());
+        let totals = mask::totals(mask);
+        Self::build([totals.last().copied().unwrap_or(0)], |out| mask::compress(x, mask, &totals, out))
     }
 
     /// This tensor with `value` wherever `mask`, broadcast with it, is true.

@@ -2,15 +2,15 @@
 //!
 //! The engine is the `gemm` crate, faer's own, with its AVX-512 kernels: it takes any strides, so transposed operands
 //! are not copied, and packs panels for the cache. Another engine (lower precision, a matrix unit, a second device)
-//! would be chosen in this file. Small products of a single row with a matrix that lies in order go to [`gemv`], which packs
-//! nothing.
+//! would be chosen in this file. What is bound by reading a matrix once packs nothing: products of a single column go to
+//! [`dots`], small ones of a single row with a matrix that lies in order to [`gemv`].
 //!
 //! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
 //! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
 //! dimension. `tests/threads.rs` holds both to that.
 
 use crate::Float;
-use crate::cpu::{gemv, threads};
+use crate::cpu::{dots, gemv, threads};
 
 /// Multiply-adds that are worth a thread of their own: about 10 µs, measured on the steps of a small perceptron.
 const PIECE: usize = 1 << 19;
@@ -68,6 +68,9 @@ pub(crate) fn gemm<T: Float>(
     assert!(a.fits(m, k) && b.fits(k, n), "operands of a matrix product lie outside their storage");
     let work = m.saturating_mul(k).saturating_mul(n);
     let pieces = (work / PIECE).min(8);
+    if as_dots((m, k, n), &a, &b, out, accumulate) {
+        return;
+    }
     // Larger ones wait for memory, whoever computes them.
     if pieces < 2 && is_one_row(m, &a, &b) {
         let (x, weight) = (&a.data[a.offset..a.offset + k], &b.data[b.offset..]);
@@ -98,6 +101,33 @@ pub(crate) fn gemm<T: Float>(
             }
         });
     }
+}
+
+/// A product of one column, or of one row with columns that lie in order, as dot products; false if it is neither.
+fn as_dots<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: &Mat<'_, T>,
+    b: &Mat<'_, T>,
+    out: &mut [T],
+    accumulate: bool,
+) -> bool {
+    // The matrix whose rows are read in order, how far apart they are, and the other operand's elements.
+    let (matrix, row_step, other, step) = if n == 1 && a.column_step == 1 {
+        (a, if m == 1 { 0 } else { a.row_step }, b, b.row_step)
+    } else if m == 1 && b.row_step == 1 && n > 1 {
+        (b, b.column_step, a, a.column_step)
+    } else {
+        return false;
+    };
+    let Ok(row_step) = usize::try_from(row_step) else { return false };
+    let rows = &matrix.data[matrix.offset..];
+    if step == 1 || k == 1 {
+        dots::dots(rows, row_step, &other.data[other.offset..][..k], out, accumulate);
+    } else {
+        let at = |i: usize| other.data[other.offset.wrapping_add_signed(i as isize * step)];
+        dots::dots(rows, row_step, &(0..k).map(at).collect::<Vec<T>>(), out, accumulate);
+    }
+    true
 }
 
 /// Whether a product is of one row, with rows of `b` that are not scattered.

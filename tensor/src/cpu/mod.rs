@@ -19,6 +19,9 @@
 //! | [`reduce`] | sums, extrema over axes |
 //! | [`copy`] | gathering strided views into order |
 //! | [`transpose`] | one tile of a transposed copy |
+//! | [`indexed`] | elements and rows from and to places that indices name |
+//! | [`mask`] | elements and places that a mask names |
+//! | [`join`] | joining along an axis, surrounding with a margin |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
@@ -30,10 +33,12 @@
 //! | [`word2vec`] | word vectors by negative sampling |
 //! | [`gemm`] | the one entry for matrix products |
 //! | [`gemv`] | products of one row, for [`gemm`] |
+//! | [`dots`] | products of one column, for [`gemm`] |
 
 pub(crate) mod buffer;
 pub(crate) mod conv;
 pub(crate) mod copy;
+mod dots;
 pub(crate) mod elementwise;
 #[cfg(feature = "linalg")]
 pub(crate) mod factor;
@@ -41,8 +46,11 @@ pub(crate) mod factor;
 pub(crate) mod faer_view;
 pub(crate) mod gemm;
 mod gemv;
+pub(crate) mod indexed;
 mod isa;
+pub(crate) mod join;
 pub(crate) mod lanes;
+pub(crate) mod mask;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod nest;

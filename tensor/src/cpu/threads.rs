@@ -46,8 +46,18 @@ impl<'a, T> Pieces<'a, T> {
     #[allow(clippy::mut_from_ref)] // the pieces are disjoint
     unsafe fn get(&self, i: usize) -> &'a mut [T] {
         let start = (i * self.size).min(self.len);
-        let len = self.size.min(self.len - start);
-        // SAFETY: the range lies within the slice, and no other piece overlaps it.
+        // SAFETY: no other piece overlaps it.
+        unsafe { self.part(start, self.size.min(self.len - start)) }
+    }
+
+    /// `len` elements from `start` on.
+    ///
+    /// # Safety
+    /// Nobody else holds any of them.
+    #[allow(clippy::mut_from_ref)] // as above
+    unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "a piece lies outside its slice");
+        // SAFETY: within the slice, as just checked, and nobody else's.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }
@@ -133,4 +143,64 @@ pub(crate) fn split_all<T: Send, const N: usize>(
 /// `task` with each number below `count`, in parallel.
 pub(crate) fn each(count: usize, task: impl Fn(usize) + Sync) {
     pool::run(num_threads(), count, &task);
+}
+
+/// Pieces of different lengths: piece `i` is `out[ends[i - 1]..ends[i]]`. `ends` ascend, and the last is `out.len()`.
+pub(crate) fn split_at<T: Send>(out: &mut [T], ends: &[usize], task: impl Fn(usize, &mut [T]) + Sync) {
+    assert!(ends.is_sorted() && ends.last().is_none_or(|&end| end == out.len()), "ends of pieces");
+    let pieces = Pieces::new(out, 1);
+    each(ends.len(), |i| {
+        let start = if i == 0 { 0 } else { ends[i - 1] };
+        // SAFETY: the ends ascend, and the pool calls with each number once.
+        task(i, unsafe { pieces.part(start, ends[i] - start) });
+    });
+}
+
+/// Some columns of a row-major matrix, which one task alone writes.
+pub(crate) struct Columns<'a, T> {
+    matrix: &'a Pieces<'a, T>,
+    first: usize,
+    len: usize,
+}
+
+impl<T> Columns<'_, T> {
+    /// How many columns there are.
+    pub(crate) fn width(&self) -> usize {
+        self.len
+    }
+
+    /// Element `column` of the columns in row `i`.
+    #[inline(always)]
+    pub(crate) fn at(&mut self, i: usize, column: usize) -> &mut T {
+        let place = i * self.matrix.size + self.first + column;
+        assert!(column < self.len && place < self.matrix.len, "an element lies outside its columns");
+        // SAFETY: within the matrix, as just checked; no other task has these columns, and one element at a time is lent.
+        unsafe { &mut *self.matrix.start.add(place) }
+    }
+
+    /// The columns' elements in row `i`.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
+        // SAFETY: no other task has these columns, and one row at a time is lent.
+        unsafe { self.matrix.part(i * self.matrix.size + self.first, self.len) }
+    }
+}
+
+/// Cuts a matrix, whose rows have `columns` elements, into blocks of at most `width` columns. `task` is given each with the
+/// number of its first column. Returns whether any reported a fault.
+pub(crate) fn split_columns<T: Send>(
+    out: &mut [T],
+    columns: usize,
+    width: usize,
+    task: impl Fn(usize, Columns<'_, T>) -> bool + Sync,
+) -> bool {
+    let matrix = &Pieces::new(out, columns);
+    let fault = AtomicBool::new(false);
+    each(columns.div_ceil(width), |i| {
+        let first = i * width;
+        if task(first, Columns { matrix, first, len: width.min(columns - first) }) {
+            fault.store(true, Relaxed);
+        }
+    });
+    fault.into_inner()
 }

@@ -1,14 +1,14 @@
-//! Gathering the elements of a strided view into row-major order.
+//! Copies of transposed views: read or write, one side steps far for each element.
 //!
-//! A transpose is the case to get right: read or write, one side steps far for each element. It is done in square tiles:
-//! a tile is read along the storage's dense axis into registers, and written from there along the output's.
-//! Every cache line on either side is so touched once, which matters most when steps are powers of two and the lines of
-//! a column fall into one set of the cache.
+//! They are done in square tiles: a tile is read along the storage's dense axis into registers, and written from there along
+//! the output's. Every cache line on either side is so touched once, which matters most when steps are powers of two and the
+//! lines of a column fall into one set of the cache.
 //!
 //! What remains slow is writing one line here and one there, nine times as slow as in runs of eight lines (measured; the
 //! processor fetches a line before it is written to, and fetches ahead only along runs). So where rows of the output are
 //! long, tiles are written side by side into a block that stays in the first-level cache, and its rows go out as runs.
 
+use super::{at, middle, prefix};
 use crate::Element;
 use crate::cpu::nest::Nest;
 use crate::cpu::transpose::{self, TILE};
@@ -24,38 +24,8 @@ const RUN: usize = 8 * TILE;
 /// Distance between rows of a block: rows a power of two apart would fall into one set of the cache.
 const PADDED: usize = RUN + TILE;
 
-/// Copies the view's elements into `out` in row-major order.
-pub(crate) fn gather<T: Element>(storage: &[T], view: &Layout, out: &mut [T]) {
-    debug_assert_eq!(out.len(), view.shape.count());
-    let nest = Nest::new([view]);
-    let (len, [step]) = (nest.row_len(), nest.row_steps());
-    if step.unsigned_abs() > 1 && len > 1 {
-        // With axes merged that continue one another, planes are as large as they can be.
-        let merged = nest.layout();
-        if let Some(plane) = Plane::of(&merged) {
-            return plane.gather(storage, &merged, out);
-        }
-    }
-    threads::split_units(out, len.max(1), len, |first, out| {
-        let mut rows = nest.rows_from(first);
-        for out in out.chunks_exact_mut(len) {
-            let [start] = rows.advance();
-            match step {
-                1 => out.copy_from_slice(&storage[start..start + len]),
-                0 => out.fill(storage[start]),
-                _ => {
-                    for (i, x) in out.iter_mut().enumerate() {
-                        *x = storage[start.wrapping_add_signed(i as isize * step)];
-                    }
-                }
-            }
-        }
-        false
-    });
-}
-
 /// The last axis and the earlier one with the smallest step: the plane in which tiles are transposed.
-struct Plane {
+pub(super) struct Plane {
     /// The axis that is densest in storage.
     dense: usize,
     /// Storage step and length of the last axis.
@@ -67,7 +37,7 @@ struct Plane {
 
 impl Plane {
     /// `None` when no axis has step 1, so that tiles would not help.
-    fn of(view: &Layout) -> Option<Self> {
+    pub(super) fn of(view: &Layout) -> Option<Self> {
         let last = view.shape.rank() - 1;
         let dense = (0..last).rev().find(|&axis| view.strides[axis] == 1 && view.shape[axis] > 1)?;
         Some(Plane {
@@ -78,7 +48,7 @@ impl Plane {
         })
     }
 
-    fn gather<T: Element>(&self, storage: &[T], view: &Layout, out: &mut [T]) {
+    pub(super) fn gather<T: Element>(&self, storage: &[T], view: &Layout, out: &mut [T]) {
         let rows = view.shape[self.dense];
         // One slab of `out` for each combination of axes before `dense`.
         let slab = rows * self.out_step;
@@ -192,26 +162,5 @@ impl<T: Element> Kernel for Strip<'_, T> {
         };
         edge(whole_rows..count, 0..whole_columns);
         edge(0..count, whole_columns..len);
-    }
-}
-
-/// The position of element number `index` in row-major order of a nest's shape.
-fn at(nest: &Nest<1>, index: usize) -> usize {
-    let [start] = nest.rows_from(index / nest.row_len()).advance();
-    start.wrapping_add_signed((index % nest.row_len()) as isize * nest.row_steps()[0])
-}
-
-/// The axes before `axis`, with the view's offset.
-fn prefix(view: &Layout, axis: usize) -> Layout {
-    Layout { shape: view.shape[..axis].into(), strides: view.strides[..axis].into(), offset: view.offset }
-}
-
-/// The axes between `axis` and the last one, counted from 0.
-fn middle(view: &Layout, axis: usize) -> Layout {
-    let last = view.shape.rank() - 1;
-    Layout {
-        shape: view.shape[axis + 1..last].into(),
-        strides: view.strides[axis + 1..last].into(),
-        offset: 0,
     }
 }
