@@ -7,6 +7,7 @@ mod elementwise;
 mod errors;
 mod files;
 mod images;
+mod large;
 mod layout;
 mod naive;
 mod parts;
