@@ -113,7 +113,7 @@ impl<T: Float> Kernel for Dot<'_, T> {
         while width > 1 {
             width /= 2;
             for i in 0..width {
-                array[i] = array[i] + array[i + width];
+                array[i] += array[i + width];
             }
         }
         array[0] + rest

@@ -24,7 +24,7 @@
 //! | [`join`] | joining along an axis, surrounding with a margin |
 //! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
 //! | [`scan`] | running sums and products |
-//! | [`sort`] | ranking by integer keys |
+//! | [`sort`], [`radix`] | ranking by integer keys |
 //! | [`conv`] | convolutions and their gradients |
 //! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`pooling`] | maximum and mean over windows |
@@ -57,6 +57,7 @@ pub(crate) mod nest;
 pub(crate) mod normalize;
 mod pool;
 pub(crate) mod pooling;
+mod radix;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod rows;

@@ -1,14 +1,17 @@
 //! Ranking runs of elements by integer keys.
 //!
 //! An element and its place become one integer, key above place, so that an unstable sort of plain integers, the fastest
-//! there is, gives the stable order, and the same for any number of threads. For a few of many, a run is instead scanned
+//! there is, gives the stable order, and the same for any number of threads. Long runs whose keys fit into 32 bits are sorted
+//! digit by digit instead (see [`radix`]). For a few of many, a run is instead scanned
 //! for elements above the least of those held so far; nearly all blocks hold none, and finding that out vectorises.
 
 use rayon::prelude::*;
 
-use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::cpu::{Isa, Kernel, dispatch, radix, threads};
 use crate::{Element, Number};
 
+/// A run of at least this length, of keys within 32 bits, is sorted digit by digit.
+const RADIX: usize = 1 << 12;
 /// A run of at least this length is sorted by several threads.
 const PARALLEL: usize = 1 << 16;
 /// Up to so many are found by scanning.
@@ -27,18 +30,45 @@ pub(crate) fn rank<T: Number>(x: &[T], len: usize, take: usize, descending: bool
         let mut wide: Vec<u128> = Vec::new();
         for (i, out) in out.chunks_exact_mut(take).enumerate() {
             let run = &x[(first + i) * len..][..len];
-            if size_of::<T::Key>() <= 4 {
-                let pack =
-                    |(place, x): (usize, &T)| u64::from(x.rank_key(descending) as u32) << 32 | place as u64;
-                sort_packed(&mut narrow, run.iter().enumerate().map(pack), take);
+            let keys = || run.iter().map(|x| x.rank_key(descending));
+            if let Some(least) = least_of_narrow::<T>(keys()) {
+                let pack = |(place, key): (usize, u64)| (key - least) << 32 | place as u64;
+                let words = keys().enumerate().map(pack);
+                if take == len && len >= RADIX && digit_by_digit(words.clone(), out) {
+                    continue;
+                }
+                narrow.clear();
+                narrow.extend(words);
+                sort_first(&mut narrow, take);
                 out.iter_mut().zip(&narrow).for_each(|(o, &packed)| *o = packed as u32);
             } else {
-                let pack = |(place, x): (usize, &T)| u128::from(x.rank_key(descending)) << 32 | place as u128;
-                sort_packed(&mut wide, run.iter().enumerate().map(pack), take);
+                wide.clear();
+                wide.extend(keys().enumerate().map(|(place, key)| u128::from(key) << 32 | place as u128));
+                sort_first(&mut wide, take);
                 out.iter_mut().zip(&wide).for_each(|(o, &packed)| *o = packed as u32);
             }
         }
     });
+}
+
+/// The lower halves of words in the order of their upper halves; false when there is no memory for it.
+fn digit_by_digit(words: impl Iterator<Item = u64>, out: &mut [u32]) -> bool {
+    let (Ok(mut room), Ok(mut spare)) = (radix::Words::new(out.len()), radix::Words::new(out.len())) else {
+        return false;
+    };
+    room.as_mut().iter_mut().zip(words).for_each(|(room, word)| *room = word);
+    let sorted = radix::sort(room.as_mut(), spare.as_mut());
+    out.iter_mut().zip(sorted).for_each(|(o, &word)| *o = word as u32);
+    true
+}
+
+/// The least key, if all keys lie within 32 bits of it: always for types of 32 bits, often for small numbers in larger ones.
+fn least_of_narrow<T: Number>(keys: impl Iterator<Item = u64>) -> Option<u64> {
+    if size_of::<T::Key>() <= 4 {
+        return Some(0);
+    }
+    let (least, most) = keys.fold((u64::MAX, 0), |(least, most), key| (least.min(key), most.max(key)));
+    (most.saturating_sub(least) <= u32::MAX.into()).then_some(least)
 }
 
 /// `split_units` for work that reports no fault.
@@ -49,10 +79,8 @@ fn threads_over<T: Send>(out: &mut [T], unit: usize, cost: usize, task: impl Fn(
     });
 }
 
-/// Fills `keys` and sorts it, its first `take` at least.
-fn sort_packed<K: Ord + Copy + Send>(keys: &mut Vec<K>, packed: impl Iterator<Item = K>, take: usize) {
-    keys.clear();
-    keys.extend(packed);
+/// Sorts, the first `take` at least, and keeps those.
+fn sort_first<K: Ord + Copy + Send>(keys: &mut Vec<K>, take: usize) {
     if take < keys.len() {
         if take > 0 {
             keys.select_nth_unstable(take - 1);
