@@ -264,6 +264,37 @@ pub(crate) fn pow<S: Isa>(x: f64, y: f64) -> f64 {
     x.powf(y)
 }
 
+/// `x` truncated towards zero and held within the type's range, NaN as 0: what `x as i64` says, which does not vectorise.
+#[inline(always)]
+pub(crate) fn to_i64(x: f64) -> i64 {
+    const END: f64 = 9_223_372_036_854_775_808.0; // 2⁶³
+    let inside = x >= -END && x < END;
+    let held = if inside { x } else { 0.0 };
+    // SAFETY: a finite number within the type's range.
+    let whole: i64 = unsafe { held.to_int_unchecked() };
+    let whole = if x >= END { i64::MAX } else { whole };
+    if x < -END { i64::MIN } else { whole }
+}
+
+/// As [`to_i64`].
+#[inline(always)]
+pub(crate) fn to_u32(x: f64) -> u32 {
+    // NaN compares false.
+    let x = if x > 0.0 { x } else { 0.0 };
+    let x = if x < f64::from(u32::MAX) { x } else { f64::from(u32::MAX) };
+    // SAFETY: between 0 and 2³² - 1.
+    unsafe { x.to_int_unchecked::<i64>() as u32 }
+}
+
+/// As [`to_i64`].
+#[inline(always)]
+pub(crate) fn to_u8(x: f64) -> u8 {
+    let x = if x > 0.0 { x } else { 0.0 };
+    let x = if x < 255.0 { x } else { 255.0 };
+    // SAFETY: between 0 and 255.
+    unsafe { x.to_int_unchecked::<i32>() as u8 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,6 +374,19 @@ mod tests {
                 let slack = if name == "sigmoid" { 2 } else { 1 };
                 assert!(distance(got, want) <= bound + slack, "{name}({x:e}) is {got:e}, not {want:e}");
             }
+        }
+    }
+
+    #[test]
+    fn conversions_are_those_of_the_language() {
+        let ends = [0.0, 0.5, 1.0, 255.0, 256.0, 4_294_967_295.0, 4_294_967_296.0, 9.223_372_036_854_775e18];
+        let special =
+            ends.into_iter().chain([2f64.powi(63), f64::INFINITY, f64::NAN, f64::MIN_POSITIVE, 5e-324]);
+        let near = special.flat_map(|x| [x, x.next_down(), x.next_up()]).flat_map(|x| [x, -x]);
+        let spread = (0..1_000_000u64).map(|i| f64::from_bits(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let small = (0..100_000).map(|i| f64::from(i) * 0.01 - 500.0);
+        for x in near.chain(spread).chain(small) {
+            assert_eq!((to_i64(x), to_u32(x), to_u8(x)), (x as i64, x as u32, x as u8), "{x:e}");
         }
     }
 
