@@ -435,7 +435,7 @@ float_number! {
 /// `f32` or `f64`: what models are computed in.
 ///
 /// The hidden methods are the kernels' mathematics, one value at a time: branch-free polynomials that vectorise
-/// (`cpu/math.rs` and `cpu/math64.rs` state their error); for `f64` sine, cosine and power are the platform's.
+/// (`cpu/math.rs` and `cpu/math64.rs` state their error); for `f64` the power is the platform's.
 pub trait Float:
     Number
     + std::ops::Add<Output = Self>
