@@ -125,7 +125,7 @@ macro_rules! bytes {
 }
 
 macro_rules! element {
-    ($($t:ty => $dtype:ident, $npy:literal, $from_i64:expr, $whole:expr;)*) => {$(
+    ($($t:ty => $dtype:ident, $npy:literal, $from_f64:expr, $from_i64:expr, $whole:expr;)*) => {$(
         impl Element for $t {
             bytes!(Some($npy));
             const DTYPE: DType = DType::$dtype;
@@ -136,7 +136,7 @@ macro_rules! element {
             }
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
-                x as $t
+                $from_f64(x)
             }
             #[inline(always)]
             fn from_i64(x: i64) -> Self {
@@ -150,11 +150,11 @@ macro_rules! element {
     )*};
 }
 element! {
-    f32 => F32, "f4", |x| x as f32, |_| None;
-    f64 => F64, "f8", |x| x as f64, |_| None;
-    i64 => I64, "i8", |x| x, Some;
-    u32 => U32, "u4", |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
-    u8 => U8, "u1", |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+    f32 => F32, "f4", |x| x as f32, |x| x as f32, |_| None;
+    f64 => F64, "f8", |x| x, |x| x as f64, |_| None;
+    i64 => I64, "i8", math64::to_i64, |x| x, Some;
+    u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
+    u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
 }
 
 /// Half-precision types: stored, moved and converted, but not calculated with. Half of the memory of `f32` for weights
@@ -242,6 +242,10 @@ pub trait Number: Element {
     fn div(self, rhs: Self, fault: &mut bool) -> Self;
     #[doc(hidden)]
     fn neg(self, fault: &mut bool) -> Self;
+    /// The sum of at most 2²⁴ elements and whether it does not fit, for types whose sums are exact in a wider one. However
+    /// large the steps on the way, only the result has to fit.
+    #[doc(hidden)]
+    fn exact_sum(x: &[Self]) -> Option<(Self, bool)>;
     #[doc(hidden)]
     fn abs(self, fault: &mut bool) -> Self;
     /// Whether the value is not a number; never so for integers.
@@ -263,22 +267,25 @@ pub trait Number: Element {
 }
 
 macro_rules! integer {
-    ($($t:ty),*) => {$(
+    ($($t:ty, |$x:ident| $sum:expr;)*) => {$(
         impl Number for $t {
             const ZERO: Self = 0;
             const ONE: Self = 1;
             const LOWEST: Self = <$t>::MIN;
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
+            #[allow(unused_comparisons)] // the unsigned types are never below 0
             fn add(self, rhs: Self, fault: &mut bool) -> Self {
-                let (value, over) = self.overflowing_add(rhs);
-                *fault |= over;
+                // `overflowing_add` says the same, but does not vectorise.
+                let value = self.wrapping_add(rhs);
+                *fault |= if <$t>::MIN < 0 { (self ^ value) & (rhs ^ value) < 0 } else { value < self };
                 value
             }
             #[inline(always)]
+            #[allow(unused_comparisons)]
             fn sub(self, rhs: Self, fault: &mut bool) -> Self {
-                let (value, over) = self.overflowing_sub(rhs);
-                *fault |= over;
+                let value = self.wrapping_sub(rhs);
+                *fault |= if <$t>::MIN < 0 { (self ^ rhs) & (self ^ value) < 0 } else { self < rhs };
                 value
             }
             #[inline(always)]
@@ -309,6 +316,11 @@ macro_rules! integer {
                 if self < 0 { Number::neg(self, fault) } else { self }
             }
             #[inline(always)]
+            fn exact_sum($x: &[Self]) -> Option<(Self, bool)> {
+                let sum = $sum;
+                Some((sum as $t, <$t>::try_from(sum).is_err()))
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 false
             }
@@ -334,7 +346,20 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(i64, u32, u8);
+integer! {
+    i64, |x| {
+        // Halves of 32 bits, of numbers shifted up so that the least is 0: signed 64-bit shifts are rare among instructions.
+        let (mut low, mut high) = (0u64, 0u64);
+        for &x in x {
+            let x = (x as u64) ^ (1 << 63);
+            low += x & 0xffff_ffff;
+            high += x >> 32;
+        }
+        i128::from(low) + (i128::from(high) << 32) - ((x.len() as i128) << 63)
+    };
+    u32, |x| x.iter().fold(0u64, |sum, &x| sum + u64::from(x));
+    u8, |x| x.iter().fold(0u32, |sum, &x| sum + u32::from(x));
+}
 
 macro_rules! float_number {
     ($($t:ty, $bits:ty, $unsigned:ty;)*) => {$(
@@ -368,15 +393,18 @@ macro_rules! float_number {
                 <$t>::abs(self)
             }
             #[inline(always)]
+            fn exact_sum(_: &[Self]) -> Option<(Self, bool)> {
+                None
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)
             }
             type Key = $bits;
             #[inline(always)]
             fn key(self) -> $bits {
-                // Adding 0 makes -0 into +0. Of negative numbers, larger magnitudes are less: flip all but the sign.
-                let bits = (self + 0.0).to_bits() as $bits;
-                let key = bits ^ ((bits >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
+                // Adding 0 makes -0 into +0.
+                let key = <$t>::from_key((self + 0.0).to_bits() as $bits).to_bits() as $bits;
                 if <$t>::is_nan(self) { <$bits>::MAX } else { key }
             }
             #[inline(always)]
@@ -386,10 +414,13 @@ macro_rules! float_number {
             }
             #[inline(always)]
             fn low_key(self) -> $bits {
-                if <$t>::is_nan(self) { <$bits>::MIN } else { self.key() }
+                // Not by way of `key`: two choices on end would keep the loop from being vectorised.
+                let key = <$t>::from_key((self + 0.0).to_bits() as $bits).to_bits() as $bits;
+                if <$t>::is_nan(self) { <$bits>::MIN } else { key }
             }
             #[inline(always)]
             fn from_key(key: $bits) -> Self {
+                // Of negative numbers, larger magnitudes are less: flip all but the sign. Doing so twice undoes it.
                 let bits = key ^ ((key >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
                 <$t>::from_bits(bits as $unsigned)
             }
@@ -404,7 +435,7 @@ float_number! {
 /// `f32` or `f64`: what models are computed in.
 ///
 /// The hidden methods are the kernels' mathematics, one value at a time: branch-free polynomials that vectorise
-/// (`cpu/math.rs` and `cpu/math64.rs` state their error); for `f64` sine, cosine and power are the platform's.
+/// (`cpu/math.rs` and `cpu/math64.rs` state their error); for `f64` the power is the platform's.
 pub trait Float:
     Number
     + std::ops::Add<Output = Self>

@@ -41,6 +41,16 @@ impl<T: Number> Fold<T> for Add {
     fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
         a.add(b, fault)
     }
+    #[inline(always)]
+    fn run<S: Isa>(self, x: &[T], fault: &mut bool) -> T {
+        match T::exact_sum(x) {
+            Some((sum, over)) => {
+                *fault |= over;
+                sum
+            }
+            None => lanes::fold(x, T::ZERO, |x| x, |a, b| a.add(b, fault)),
+        }
+    }
 }
 
 /// Sum of squared differences from a centre.

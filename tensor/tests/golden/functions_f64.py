@@ -9,6 +9,7 @@ mp.mp.prec = 400
 FUNCTIONS = {
     "exp": (mp.exp, -745, 709.7), "expm1": (mp.expm1, -40, 709.7), "ln": (mp.log, 0, None), "ln_1p": (mp.log1p, -1, None),
     "tanh": (mp.tanh, -20, 20), "sigmoid": (lambda x: 1 / (1 + mp.exp(-x)), -745, 40), "erf": (mp.erf, -6, 6),
+    "sin": (mp.sin, -2 ** 20, 2 ** 20), "cos": (mp.cos, -2 ** 20, 2 ** 20),
 }
 
 def bits(x):
@@ -29,6 +30,8 @@ for name, (f, low, high) in FUNCTIONS.items():
             arguments.append(x)
     arguments += [random.uniform(low, high if high is not None else 3) for _ in range(120)]
     arguments += [random.uniform(max(low, -1), 1) for _ in range(120)]
+    if name in ("sin", "cos"):    # and close to where they vanish
+        arguments += [float(random.randint(1, 2 ** random.randint(1, 19)) * mp.pi / 2) for _ in range(240)]
     for x in arguments:
         if x > low:
             print(name, bits(x), bits(nearest(f(mp.mpf(x)))))
