@@ -257,6 +257,15 @@ fn equal_maxima_share_the_gradient() {
 }
 
 #[test]
+fn a_power_of_nought_is_constant_at_zero_too() {
+    let (x, nought) = (Var::parameter(Tensor::<f64>::zeros([2]).unwrap()), Tensor::zeros([2]).unwrap());
+    for y in [x.powf(0.0).unwrap(), x.pow(&Var::constant(nought)).unwrap()] {
+        assert_eq!(y.value().to_vec(), [1.0; 2]);
+        assert_eq!(y.sum(..).unwrap().backward().unwrap().of(&x).unwrap().to_vec(), [0.0; 2]);
+    }
+}
+
+#[test]
 fn products_with_zeros_are_differentiated_exactly() {
     for (values, expected) in [
         (vec![2.0, 3.0, 4.0], vec![12.0, 8.0, 6.0]),
