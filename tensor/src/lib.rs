@@ -47,7 +47,7 @@
 //! # Memory
 //! Freed blocks are kept for reuse; [`memory`] shows the counters and [`trim_memory`] gives them back to the system.
 
-#![warn(unsafe_code)]
+#![warn(unsafe_code, clippy::missing_errors_doc)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 /// The README's examples, compiled.

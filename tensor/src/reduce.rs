@@ -103,12 +103,19 @@ macro_rules! impl_reduction {
             $(#[$doc])*
             ///
             /// `axes` is one axis, an array of axes, or `..` for all.
+            ///
+            /// # Errors
+            /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`]; [`Error::IntegerOverflow`] when a sum or product of
+            /// integers, or of some of them, does not fit their type (`cast` to a wider one first).
             pub fn $name(&self, axes: impl Into<Axes>) -> Result<Self> {
                 let ($x, $axes, $keep) = (self, axes.into(), false);
                 $body
             }
 
             #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name), "), leaving the reduced axes with size 1.")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name), ").")]
             pub fn $keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
                 let ($x, $axes, $keep) = (self, axes.into(), true);
                 $body

@@ -51,7 +51,7 @@ impl<T: Float> Var<T> {
     /// For an axis out of range or named twice.
     pub fn logsumexp(&self, axes: impl Into<Axes>) -> Result<Self> {
         let axes = axes.into();
-        self.log_sum_exp(self.value().logsumexp(&axes)?, axes)
+        self.log_sum_exp(self.value().logsumexp(&axes)?, &axes)
     }
 
     /// As [`logsumexp`](Self::logsumexp), leaving the reduced axes with size 1.
@@ -60,17 +60,17 @@ impl<T: Float> Var<T> {
     /// As [`logsumexp`](Self::logsumexp).
     pub fn logsumexp_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
         let axes = axes.into();
-        self.log_sum_exp(self.value().logsumexp_keepdim(&axes)?, axes)
+        self.log_sum_exp(self.value().logsumexp_keepdim(&axes)?, &axes)
     }
 
-    fn log_sum_exp(&self, value: Tensor<T>, axes: Axes) -> Result<Self> {
+    fn log_sum_exp(&self, value: Tensor<T>, axes: &Axes) -> Result<Self> {
         let (x, kept) = (self.value().clone(), axes.keepdim("logsumexp", self.shape())?);
         let y = value.reshape(&kept)?;
         let result = Var::from_op("logsumexp", value, [self], move |g, [wanted]| {
             // exp(x - y), the softmax over these axes
             Ok([when(wanted, || x.sub(&y)?.exp()?.mul(&g.reshape(&kept)?))?])
         });
-        Ok(result.told(|| reduced(self.shape(), &axes)))
+        Ok(result.told(|| reduced(self.shape(), axes)))
     }
 
     /// Cross-entropy of logits `[…, classes]` against one label for each row: the losses `-ln softmax(x)[label]`, shaped
