@@ -74,6 +74,9 @@ impl<T: Element> Tensor<T> {
     }
 
     /// As [`build`](Self::build), for filling that can fail.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], as [`build`](Self::build); those of `fill`.
     pub fn try_build<E: From<Error>>(
         shape: impl Into<Shape>,
         fill: impl FnOnce(&mut [T]) -> Result<(), E>,
@@ -85,12 +88,18 @@ impl<T: Element> Tensor<T> {
     }
 
     /// All elements 0 (`false` for truth values).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
     pub fn zeros(shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         Ok(Self::from_buffer(Buffer::zeroed("zeros", shape.count())?, shape))
     }
 
     /// All elements equal.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
     pub fn full(shape: impl Into<Shape>, value: T) -> Result<Self> {
         Self::build(shape, |out| out.fill(value))
     }
@@ -110,6 +119,9 @@ impl<T: Element> Tensor<T> {
     /// assert!(counts.to_vec().iter().all(|&n| n >= 0.0 && n.fract() == 0.0));
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
     pub fn random<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         distribution: &impl Distribution<T>,
@@ -121,6 +133,9 @@ impl<T: Element> Tensor<T> {
 
 impl<T: Number> Tensor<T> {
     /// All elements 1.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
     pub fn ones(shape: impl Into<Shape>) -> Result<Self> {
         Self::full(shape, T::ONE)
     }
@@ -170,6 +185,9 @@ impl<T: Number> Tensor<T> {
     }
 
     /// The identity matrix of `n` rows.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for more rows than memory can hold.
     pub fn eye(n: usize) -> Result<Self> {
         let mut eye = Self::zeros([n, n])?;
         eye.as_mut_slice()?.iter_mut().step_by(n + 1).for_each(|x| *x = T::ONE);
@@ -199,6 +217,9 @@ impl Tensor<u32> {
 
 impl<T: Float> Tensor<T> {
     /// `count` values evenly spaced from `start` to `end`, both included.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
     pub fn linspace(start: T, end: T, count: usize) -> Result<Self> {
         let (from, to) = (start.to_f64(), end.to_f64());
         let last = count.saturating_sub(1).max(1) as f64;
@@ -271,7 +292,8 @@ impl<T: Float> Tensor<T> {
         shape.push(count);
         let weights = self.contiguous()?;
         let weights = weights.as_slice().unwrap_or_default();
-        let mut sums = vec![0.0f64; len];
+        // An axis of any length can stand beside one of 0.
+        let mut sums = vec![0.0f64; if weights.is_empty() { 0 } else { len }];
         Tensor::try_build(shape, |out| {
             if count == 0 {
                 return Ok(());

@@ -92,5 +92,8 @@ derivatives! {
     leaky_relu_backward(slope) of input, LeakyRelu, cost 1, <S>|x, g| if x > T::ZERO { g } else { slope * g };
     elu_backward(alpha) of input, Elu, cost 8, <S>|x, g| if x > T::ZERO { g } else { g * alpha * x.exp::<S>() };
     clamp_backward(low, high) of input, Clamp, cost 1, <S>|x, g| if x < low || x > high { T::ZERO } else { g };
-    powf_backward(exponent) of input, Powf, cost 16, <S>|x, g| g * exponent * x.pow::<S>(exponent - T::ONE);
+    powf_backward(exponent) of input, Powf, cost 16, <S>|x, g| {
+        // x⁰ is 1 everywhere, at 0 too.
+        if exponent == T::ZERO { T::ZERO } else { g * exponent * x.pow::<S>(exponent - T::ONE) }
+    };
 }

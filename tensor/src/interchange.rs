@@ -7,7 +7,7 @@
 mod nd {
     use ndarray::{Array, ArrayD, ArrayViewD, Axis, Dimension, IxDyn, ShapeBuilder};
 
-    use crate::{Element, Result, Tensor};
+    use crate::{Element, Error, Result, Tensor};
 
     impl<T: Element> Tensor<T> {
         /// A tensor of an ndarray array's elements: without a copy if they stand in row-major order (ndarray's standard
@@ -43,12 +43,22 @@ mod nd {
         /// ```
         /// use cairn_tensor::Tensor;
         /// let x = Tensor::arange(0i64, 6, 1)?.reshape([2, 3])?.t()?.flip(0)?;
-        /// assert_eq!(x.view_ndarray()[[0, 1]], 5);
+        /// assert_eq!(x.view_ndarray()?[[0, 1]], 5);
         /// # Ok::<(), cairn_tensor::Error>(())
         /// ```
-        pub fn view_ndarray(&self) -> ArrayViewD<'_, T> {
+        ///
+        /// # Errors
+        /// [`Error::BadShape`] for a shape that ndarray does not have: one with an axis of 0 beside others so long that
+        /// their product cannot be counted.
+        pub fn view_ndarray(&self) -> Result<ArrayViewD<'_, T>> {
             if self.is_empty() {
-                return ArrayViewD::from_shape(IxDyn(self.shape()), &[]).expect("no elements for no places");
+                return ArrayViewD::from_shape(IxDyn(self.shape()), &[]).map_err(|_| {
+                    Error::bad_shape(
+                        "view_ndarray",
+                        self.shape(),
+                        "its other sizes are too large for ndarray",
+                    )
+                });
             }
             // ndarray takes strides that are not negative; axes that run backwards are turned round afterwards.
             let layout = self.layout();
@@ -61,21 +71,26 @@ mod nd {
                 strides.push(if size == 1 { 0 } else { stride.unsigned_abs() });
             }
             let shape = IxDyn(self.shape()).strides(IxDyn(&strides));
-            let mut view = ArrayViewD::from_shape(shape, &self.storage()[start..])
-                .expect("every element of a tensor lies within its storage");
+            let mut view = ArrayViewD::from_shape(shape, &self.storage()[start..]).map_err(|_| {
+                Error::bad_shape("view_ndarray", self.shape(), "ndarray does not take these strides")
+            })?;
             for (axis, &stride) in layout.strides.iter().enumerate() {
                 if stride < 0 {
                     view.invert_axis(Axis(axis));
                 }
             }
-            view
+            Ok(view)
         }
 
         /// The elements as an ndarray array: without a copy under the conditions of [`into_vec`](Self::into_vec).
-        pub fn into_ndarray(self) -> ArrayD<T> {
-            let shape = IxDyn(self.shape());
-            ArrayD::from_shape_vec(shape, self.into_vec())
-                .expect("a tensor has as many elements as its shape says")
+        ///
+        /// # Errors
+        /// As [`view_ndarray`](Self::view_ndarray).
+        pub fn into_ndarray(self) -> Result<ArrayD<T>> {
+            let shape = self.dims().clone();
+            ArrayD::from_shape_vec(IxDyn(&shape), self.into_vec()).map_err(|_| {
+                Error::bad_shape("into_ndarray", &shape, "its other sizes are too large for ndarray")
+            })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::shape::count;
 use crate::{Error, Result, Shape};
 
 /// Steps in elements along each axis; 0 repeats, negative ones run backwards.
@@ -86,7 +87,8 @@ impl Layout {
         view
     }
 
-    /// The view stretched to `shape`: new axes in front and axes of 1 repeat.
+    /// The view stretched to `shape`: new axes in front and axes of 1 repeat. What repeats takes no memory, so it is here
+    /// that the number of elements is held to what can be counted.
     pub(crate) fn broadcast_to(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
         let why = "an axis can be stretched only from size 1, aligned at the last axis";
         if shape.len() < self.shape.rank() {
@@ -100,6 +102,9 @@ impl Layout {
             } else if size != 1 {
                 return Err(Error::mismatch(op, &self.shape, shape, why));
             }
+        }
+        if count(shape) > isize::MAX as usize {
+            return Err(Error::bad_shape(op, shape, "there are more elements than can be counted"));
         }
         Ok(Layout { shape: shape.into(), strides, offset: self.offset })
     }

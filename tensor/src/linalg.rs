@@ -47,6 +47,11 @@ impl<T: Field> Batch<T> {
         }
     }
 
+    /// Whether there is nothing to compute; what there is none of may still be as long as memory is not.
+    fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
     fn slice(&self) -> &[T] {
         self.data.as_slice().unwrap_or_default()
     }
@@ -153,6 +158,9 @@ impl<T: Field> Tensor<T> {
         let batch = broadcast_shapes(op, a_batch, b_batch)
             .map_err(|_| Error::mismatch(op, self.shape(), rhs.shape(), "batch axes must be equal or 1"))?;
         let shape: Shape = batch.iter().copied().chain([a.columns, b.columns]).collect();
+        if count(&shape) == 0 {
+            return Self::zeros(shape);
+        }
         // Which matrices stand at each place of the batch.
         let places = |x: &Batch<T>, own: &[usize]| -> Result<Vec<i64>> {
             let numbers = Tensor::arange(0, x.count as i64, 1)?.reshape(own)?;
@@ -174,6 +182,9 @@ impl<T: Field> Tensor<T> {
     /// [`Error::BadShape`] unless the matrices are square, [`Error::BadMatrix`].
     pub fn inverse(&self) -> Result<Self> {
         let a = Batch::square("inverse", self)?;
+        if a.is_empty() {
+            return Self::zeros(self.dims());
+        }
         let inverses = a.each("inverse", a.count, |i| {
             let mut x = Mat::identity(a.rows, a.rows);
             Lu::new(a.get(i)).solve(&mut x)?;
@@ -188,6 +199,9 @@ impl<T: Field> Tensor<T> {
     /// [`Error::BadShape`] unless the matrices are square, [`Error::BadMatrix`] for elements that are not finite.
     pub fn det(&self) -> Result<Self> {
         let a = Batch::square("det", self)?;
+        if a.is_empty() {
+            return Self::ones(a.shape(&[]));
+        }
         let values = a.each("det", a.count, |i| Ok(Lu::new(a.get(i)).det()))?;
         Self::from_vec(values, a.shape(&[]))
     }
@@ -206,6 +220,9 @@ impl<T: Field> Tensor<T> {
     /// [`Error::BadShape`] unless the matrices are square, [`Error::BadMatrix`].
     pub fn cholesky(&self) -> Result<Self> {
         let a = Batch::square("cholesky", self)?;
+        if a.is_empty() {
+            return Self::zeros(self.dims());
+        }
         let factors = a.each("cholesky", a.count, |i| factor::llt(a.symmetric(i)))?;
         collect(self.dims().clone(), |i, row, column| factors[i][(row, column)])
     }
@@ -218,13 +235,10 @@ impl<T: Field> Tensor<T> {
     pub fn qr(&self) -> Result<(Self, Self)> {
         let a = Batch::new("qr", self)?;
         let k = a.rows.min(a.columns);
-        let factors = a.each("qr", a.count, |i| {
-            Ok(if k == 0 {
-                (Mat::zeros(a.rows, 0), Mat::zeros(0, a.columns))
-            } else {
-                factor::thin_qr(a.get(i))
-            })
-        })?;
+        if a.is_empty() {
+            return Ok((Self::zeros(a.shape(&[a.rows, k]))?, Self::zeros(a.shape(&[k, a.columns]))?));
+        }
+        let factors = a.each("qr", a.count, |i| Ok(factor::thin_qr(a.get(i))))?;
         Ok((
             collect(a.shape(&[a.rows, k]), |i, row, column| factors[i].0[(row, column)])?,
             collect(a.shape(&[k, a.columns]), |i, row, column| factors[i].1[(row, column)])?,
@@ -248,12 +262,11 @@ impl<T: Field> Tensor<T> {
     pub fn svd(&self) -> Result<(Self, Self, Self)> {
         let a = Batch::new("svd", self)?;
         let k = a.rows.min(a.columns);
-        let factors = a.each("svd", a.count, |i| {
-            if k == 0 {
-                return Ok((Mat::zeros(a.rows, 0), Vec::new(), Mat::zeros(a.columns, 0)));
-            }
-            factor::thin_svd(&a.get(i))
-        })?;
+        if a.is_empty() {
+            let [u, s, vt] = [a.shape(&[a.rows, k]), a.shape(&[k]), a.shape(&[k, a.columns])];
+            return Ok((Self::zeros(u)?, Self::zeros(s)?, Self::zeros(vt)?));
+        }
+        let factors = a.each("svd", a.count, |i| factor::thin_svd(&a.get(i)))?;
         let values = factors.iter().flat_map(|(_, s, _)| s.iter().copied()).collect();
         Ok((
             collect(a.shape(&[a.rows, k]), |i, row, column| factors[i].0[(row, column)])?,
@@ -269,12 +282,10 @@ impl<T: Field> Tensor<T> {
     /// [`Error::BadShape`] unless the matrices are square, [`Error::BadMatrix`].
     pub fn eigh(&self) -> Result<(Self, Self)> {
         let a = Batch::square("eigh", self)?;
-        let pairs = a.each("eigh", a.count, |i| {
-            if a.rows == 0 {
-                return Ok((Vec::new(), Mat::zeros(0, 0)));
-            }
-            factor::symmetric_eigen(&a.symmetric(i))
-        })?;
+        if a.is_empty() {
+            return Ok((Self::zeros(a.shape(&[a.rows]))?, Self::zeros(self.dims())?));
+        }
+        let pairs = a.each("eigh", a.count, |i| factor::symmetric_eigen(&a.symmetric(i)))?;
         let values = pairs.iter().flat_map(|(values, _)| values.iter().copied()).collect();
         Ok((
             Self::from_vec(values, a.shape(&[a.rows]))?,

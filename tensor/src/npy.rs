@@ -323,7 +323,7 @@ mod archive {
         /// Starts an archive.
         ///
         /// # Errors
-        /// [`Error::File`](crate::Error::File) when it cannot be written; so for the others.
+        /// [`Error::File`](crate::Error::File) when it cannot be written.
         pub fn create(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref().to_owned();
             match File::create(&path) {
@@ -333,6 +333,9 @@ mod archive {
         }
 
         /// Adds a tensor.
+        ///
+        /// # Errors
+        /// [`Error::File`](crate::Error::File) when it cannot be written, or NumPy has no such element type.
         pub fn add<T: Element>(&mut self, name: &str, x: &Tensor<T>) -> Result<()> {
             let mut add = || -> Result<(), Problem> {
                 let options = SimpleFileOptions::default().large_file(x.len() > 1 << 28);
@@ -344,6 +347,9 @@ mod archive {
         }
 
         /// Writes the archive's directory.
+        ///
+        /// # Errors
+        /// [`Error::File`](crate::Error::File) when it cannot be written.
         pub fn finish(self) -> Result<()> {
             let path = self.path;
             let finish = || -> Result<(), Problem> {

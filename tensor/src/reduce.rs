@@ -5,7 +5,7 @@
 
 use crate::cpu::reduce::{self, Add, Fold, Max, Min, Mul};
 use crate::layout::Layout;
-use crate::shape::{Axes, Axis, axis_index, count};
+use crate::shape::{Axes, count};
 use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
 
 /// A view whose reduced axes have been moved to one end, as the kernels want it.
@@ -38,6 +38,31 @@ pub(crate) fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) 
     let order: Vec<usize> = (0..x.rank()).filter(|&i| !mask[i]).chain(reduced).collect();
     let data = x.view(x.layout().permute(&order)).contiguous()?;
     Ok(Arranged { data, kept, keepdim, len, columns: None })
+}
+
+/// What is folded into one result as one run of elements.
+pub(crate) struct Runs<T: Element> {
+    pub(crate) data: Tensor<T>,
+    /// Elements of a run.
+    pub(crate) len: usize,
+    /// The results' shape.
+    pub(crate) shape: Shape,
+}
+
+/// A tensor with the axes that are folded moved behind the others, in their own order.
+pub(crate) fn runs<T: Element>(
+    op: &'static str,
+    x: &Tensor<T>,
+    axes: &Axes,
+    keepdim: bool,
+) -> Result<Runs<T>> {
+    let mask = axes.mask(op, x.shape())?;
+    let (folded, kept): (Vec<usize>, Vec<usize>) = (0..x.rank()).partition(|&axis| mask[axis]);
+    let sizes = |axes: &[usize]| axes.iter().map(|&axis| x.shape()[axis]).collect::<Shape>();
+    let len = count(&sizes(&folded));
+    let shape = if keepdim { axes.keepdim(op, x.shape())? } else { sizes(&kept) };
+    let order = [kept, folded].concat();
+    Ok(Runs { data: x.view(x.layout().permute(&order)).contiguous()?, len, shape })
 }
 
 /// Folds over axes.
@@ -78,12 +103,19 @@ macro_rules! impl_reduction {
             $(#[$doc])*
             ///
             /// `axes` is one axis, an array of axes, or `..` for all.
+            ///
+            /// # Errors
+            /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`]; [`Error::IntegerOverflow`] when a sum or product of
+            /// integers, or of some of them, does not fit their type (`cast` to a wider one first).
             pub fn $name(&self, axes: impl Into<Axes>) -> Result<Self> {
                 let ($x, $axes, $keep) = (self, axes.into(), false);
                 $body
             }
 
             #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name), "), leaving the reduced axes with size 1.")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name), ").")]
             pub fn $keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
                 let ($x, $axes, $keep) = (self, axes.into(), true);
                 $body
@@ -125,38 +157,63 @@ reduction! {
 }
 
 impl<T: Number> Tensor<T> {
-    /// Where the largest element stands along an axis, the first of equals; a NaN counts as the largest. The axis is
-    /// dropped.
+    /// Where the largest element stands over axes, the first of equals; a NaN counts as the largest. Over several axes, or
+    /// all (`..`), places are counted in row-major order over these.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1, 5, 7, 2i64], [2, 2])?;
+    /// assert_eq!(x.argmax(-1)?.to_vec(), [1, 0]);
+    /// assert_eq!(x.argmax(..)?.item()?, 2);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`].
-    pub fn argmax(&self, axis: impl Axis) -> Result<Tensor<u32>> {
-        self.arg_best("argmax", axis, Max)
+    /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`]; [`Error::BadShape`] for more places
+    /// than 32 bits count.
+    pub fn argmax(&self, axes: impl Into<Axes>) -> Result<Tensor<u32>> {
+        self.arg_best("argmax", &axes.into(), false, Max)
     }
 
-    /// Where the smallest element stands along an axis, the first of equals; a NaN counts as the smallest. The axis is
-    /// dropped.
+    /// As [`argmax`](Self::argmax), leaving the reduced axes with size 1.
     ///
     /// # Errors
-    /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`].
-    pub fn argmin(&self, axis: impl Axis) -> Result<Tensor<u32>> {
-        self.arg_best("argmin", axis, Min)
+    /// As [`argmax`](Self::argmax).
+    pub fn argmax_keepdim(&self, axes: impl Into<Axes>) -> Result<Tensor<u32>> {
+        self.arg_best("argmax", &axes.into(), true, Max)
     }
 
-    fn arg_best(&self, op: &'static str, axis: impl Axis, fold: impl Fold<T>) -> Result<Tensor<u32>> {
-        let axis = axis_index(op, axis, self.shape())?;
-        let axes = Axes::from(axis);
-        reject_empty(op, self, &axes)?;
-        let len = self.shape()[axis];
-        let last = self.transpose_to_end(axis).contiguous()?;
-        let kept: Shape = last.shape()[..self.rank() - 1].into();
-        let data = last.as_slice().unwrap_or_default();
-        Tensor::build(kept, |out| reduce::arg_best(data, len, out, fold))
+    /// Where the smallest element stands over axes, the first of equals; a NaN counts as the smallest. Places are counted
+    /// as by [`argmax`](Self::argmax).
+    ///
+    /// # Errors
+    /// As [`argmax`](Self::argmax).
+    pub fn argmin(&self, axes: impl Into<Axes>) -> Result<Tensor<u32>> {
+        self.arg_best("argmin", &axes.into(), false, Min)
     }
 
-    fn transpose_to_end(&self, axis: usize) -> Self {
-        let order: Vec<usize> = (0..self.rank()).filter(|&i| i != axis).chain([axis]).collect();
-        self.view(self.layout().permute(&order))
+    /// As [`argmin`](Self::argmin), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`argmax`](Self::argmax).
+    pub fn argmin_keepdim(&self, axes: impl Into<Axes>) -> Result<Tensor<u32>> {
+        self.arg_best("argmin", &axes.into(), true, Min)
+    }
+
+    fn arg_best(
+        &self,
+        op: &'static str,
+        axes: &Axes,
+        keepdim: bool,
+        fold: impl Fold<T>,
+    ) -> Result<Tensor<u32>> {
+        reject_empty(op, self, axes)?;
+        let runs = runs(op, self, axes, keepdim)?;
+        if u32::try_from(runs.len).is_err() && !self.is_empty() {
+            return Err(Error::bad_shape(op, self.shape(), "places are counted in 32 bits"));
+        }
+        let data = runs.data.as_slice().unwrap_or_default();
+        Tensor::build(runs.shape, |out| reduce::arg_best(data, runs.len, out, fold))
     }
 
     /// Summed down to `shape`, which must broadcast to this tensor's: the gradient of broadcasting.

@@ -205,6 +205,9 @@ pub(crate) fn axis_index(op: &'static str, axis: impl Axis, shape: &[usize]) -> 
 
 /// The shape that both operands of an elementwise operation are stretched to, by NumPy's rule: shapes are aligned at
 /// the end, and an axis of 1, or a missing one, takes the other's size.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`], in the name of `op`.
 pub fn broadcast_shapes(op: &'static str, lhs: &[usize], rhs: &[usize]) -> Result<Shape> {
     let rank = lhs.len().max(rhs.len());
     let size = |shape: &[usize], i: usize| {

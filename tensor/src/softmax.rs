@@ -2,7 +2,8 @@
 
 use crate::cpu::rows::{self, LogSoftmax, RowMap, Softmax};
 use crate::index::check_indices;
-use crate::shape::{Axis, axis_index};
+use crate::reduce::runs;
+use crate::shape::{Axes, Axis, axis_index};
 use crate::{Error, Float, Result, Shape, Tensor};
 
 impl<T: Float> Tensor<T> {
@@ -22,22 +23,28 @@ impl<T: Float> Tensor<T> {
         self.row_map("log_softmax", axis, LogSoftmax)
     }
 
-    /// ln Σ exp(x) along an axis, which is dropped; -∞ for no elements.
+    /// ln Σ exp(x) over axes; no finite input overflows. -∞ for no elements.
     ///
     /// # Errors
-    /// [`Error::AxisOutOfRange`].
-    pub fn logsumexp(&self, axis: impl Axis) -> Result<Self> {
-        let axis = axis_index("logsumexp", axis, self.shape())?;
-        let len = self.shape()[axis];
-        let last = self.transpose(axis, -1)?.contiguous()?;
-        let mut shape = last.dims().clone();
-        let end = shape.rank() - 1;
-        shape.set(end, 1);
-        let out = Self::build(shape, |out| match last.as_slice() {
-            Some(data) if len > 0 => rows::log_sum_exp(data, len, out),
+    /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    pub fn logsumexp(&self, axes: impl Into<Axes>) -> Result<Self> {
+        self.log_sum_exp(&axes.into(), false)
+    }
+
+    /// As [`logsumexp`](Self::logsumexp), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`logsumexp`](Self::logsumexp).
+    pub fn logsumexp_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        self.log_sum_exp(&axes.into(), true)
+    }
+
+    fn log_sum_exp(&self, axes: &Axes, keepdim: bool) -> Result<Self> {
+        let runs = runs("logsumexp", self, axes, keepdim)?;
+        Self::build(runs.shape, |out| match runs.data.as_slice() {
+            Some(data) if runs.len > 0 => rows::log_sum_exp(data, runs.len, out),
             _ => out.fill(T::NEG_INFINITY),
-        })?;
-        out.transpose(axis, -1)?.squeeze(axis)?.contiguous()
+        })
     }
 
     /// The gradient with respect to the input of [`softmax`](Self::softmax) along the last axis, given its output (this
@@ -110,7 +117,7 @@ impl<T: Float> Tensor<T> {
         let mut losses = Self::zeros(Shape::from(rows))?;
         let out = losses.as_mut_slice()?;
         let probabilities = Self::build(self.dims(), |probabilities| {
-            if classes > 0 {
+            if !probabilities.is_empty() {
                 rows::cross_entropy(data, classes, label_data, probabilities, out);
             }
         })?;

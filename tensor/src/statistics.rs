@@ -27,22 +27,31 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis); so for the others in this block.
+    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis).
     pub fn var(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
         self.variance("var", &axes.into(), correction, false)
     }
 
     /// As [`var`](Self::var), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
     pub fn var_keepdim(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
         self.variance("var", &axes.into(), correction, true)
     }
 
     /// Standard deviation over axes: the square root of the [variance](Self::var).
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
     pub fn std(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
         self.variance("std", &axes.into(), correction, false)?.sqrt()
     }
 
     /// As [`std`](Self::std), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
     pub fn std_keepdim(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
         self.variance("std", &axes.into(), correction, true)?.sqrt()
     }
@@ -63,11 +72,17 @@ impl<T: Float> Tensor<T> {
     }
 
     /// Euclidean norm over axes: the square root of the sum of squares.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
     pub fn norm(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("norm", self, &axes.into(), false, AddSquares(T::ZERO))?.sqrt()
     }
 
     /// As [`norm`](Self::norm), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
     pub fn norm_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("norm", self, &axes.into(), true, AddSquares(T::ZERO))?.sqrt()
     }
@@ -77,22 +92,31 @@ impl Tensor<bool> {
     /// Whether any element over the axes is true; false for none.
     ///
     /// # Errors
-    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis); so for the others in this block.
+    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis).
     pub fn any(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("any", self, &axes.into(), false, Any)
     }
 
     /// As [`any`](Self::any), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
     pub fn any_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("any", self, &axes.into(), true, Any)
     }
 
     /// Whether all elements over the axes are true; true for none.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
     pub fn all(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("all", self, &axes.into(), false, All)
     }
 
     /// As [`all`](Self::all), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
     pub fn all_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
         fold("all", self, &axes.into(), true, All)
     }
@@ -105,6 +129,9 @@ impl Tensor<bool> {
     /// assert_eq!(x.gt(&Tensor::scalar(0.0))?.count_true(..)?.item()?, 2);
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
     pub fn count_true(&self, axes: impl Into<Axes>) -> Result<Tensor<i64>> {
         let axes = axes.into();
         // The mask is checked under this operation's own name first.

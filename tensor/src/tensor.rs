@@ -81,6 +81,9 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The size along one axis; negative axes count from the end.
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`].
     pub fn size(&self, axis: impl Axis) -> Result<usize> {
         Ok(self.shape()[axis_index("size", axis, self.shape())?])
     }
@@ -121,6 +124,9 @@ impl<T: Element> Tensor<T> {
     /// assert_eq!((a.to_vec(), b.to_vec()), (vec![1, 2, 3], vec![10, 2, 3]));
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
     pub fn as_mut_slice(&mut self) -> Result<&mut [T]> {
         if !self.is_contiguous() || Arc::get_mut(&mut self.storage).is_none() {
             *self = self.to_contiguous_copy()?;
@@ -156,6 +162,9 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The same elements in row-major order: this tensor itself if they already stand so, else a copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
     pub fn contiguous(&self) -> Result<Self> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.to_contiguous_copy() }
     }

@@ -174,10 +174,40 @@ unary_with! {
     leaky_relu(slope), LeakyRelu: Float, cost 1, <S>|x| if x > T::ZERO { x } else { slope * x };
     /// x where positive, `alpha` (exp(x) - 1) elsewhere.
     elu(alpha), Elu: Float, cost 8, <S>|x| if x > T::ZERO { x } else { alpha * x.expm1::<S>() };
-    /// Each element held within `low` and `high`; NaN stays.
-    clamp(low, high), Clamp: Number, cost 1, <S>|x| if x < low { low } else if x > high { high } else { x };
     /// Each element to one power.
     powf(exponent), Powf: Float, cost 16, <S>|x| x.pow::<S>(exponent);
+}
+
+#[derive(Clone, Copy)]
+struct Clamp<T> {
+    low: T,
+    high: T,
+}
+impl<T: Number> Unary<T, T> for Clamp<T> {
+    #[inline(always)]
+    fn at<S: Isa>(self, x: T, _: &mut bool) -> T {
+        if x < self.low {
+            self.low
+        } else if x > self.high {
+            self.high
+        } else {
+            x
+        }
+    }
+}
+
+impl<T: Number> Tensor<T> {
+    /// Each element held within `low` and `high`; NaN stays.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] when `low` is above `high` or one of them is NaN.
+    pub fn clamp(&self, low: T, high: T) -> Result<Self> {
+        if low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_gt) {
+            let (what, must) = ("the lower bound", "at most the upper one");
+            return Err(Error::BadArgument { op: "clamp", what, value: low.to_f64(), must });
+        }
+        map("clamp", self, Clamp { low, high })
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -106,7 +106,8 @@ impl<T: Element> Tensor<T> {
     /// Stretched to `shape` by repeating axes of size 1 and adding axes in front, without a copy.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] when another axis would have to change.
+    /// [`Error::ShapeMismatch`] when another axis would have to change, [`Error::BadShape`] for more elements than an
+    /// `isize` can count.
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Result<Self> {
         Ok(self.view(self.layout().broadcast_to("broadcast_to", &shape.into())?))
     }

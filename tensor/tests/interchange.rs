@@ -1,7 +1,7 @@
 //! Other crates' arrays: the same elements at the same places, without a copy where layouts allow.
 #![cfg(all(feature = "ndarray", feature = "faer"))]
 
-use cairn_tensor::{Tensor, s};
+use cairn_tensor::{Error, Tensor, s};
 
 /// Views of one storage in many layouts.
 fn views() -> Vec<Tensor<f64>> {
@@ -23,15 +23,22 @@ fn views() -> Vec<Tensor<f64>> {
 #[test]
 fn ndarray_sees_the_same_elements_in_every_layout() {
     for x in views() {
-        let view = x.view_ndarray();
+        let view = x.view_ndarray().unwrap();
         assert_eq!(view.shape(), x.shape());
         assert!(view.iter().copied().eq(x.iter()), "{x:?}");
         // A view of a view is at the same place in memory, so that nothing was copied.
         let again = x.clone();
-        assert!(x.is_empty() || again.view_ndarray().as_ptr() == view.as_ptr(), "a copy of {x:?}");
+        assert!(x.is_empty() || again.view_ndarray().unwrap().as_ptr() == view.as_ptr(), "a copy of {x:?}");
         assert_eq!(Tensor::from_ndarray(view.to_owned()).unwrap(), x);
-        assert!(x.clone().into_ndarray().iter().copied().eq(x.iter()));
+        assert!(x.clone().into_ndarray().unwrap().iter().copied().eq(x.iter()));
     }
+}
+
+#[test]
+fn a_shape_that_ndarray_has_not_is_an_error() {
+    let x = Tensor::<f32>::zeros([usize::MAX, 0, usize::MAX]).unwrap();
+    assert!(matches!(x.view_ndarray(), Err(Error::BadShape { op: "view_ndarray", .. })));
+    assert!(matches!(x.into_ndarray(), Err(Error::BadShape { op: "into_ndarray", .. })));
 }
 
 #[test]
@@ -40,7 +47,7 @@ fn owned_arrays_change_hands_without_a_copy() {
     let address = array.as_ptr();
     let x = Tensor::from_ndarray(array).unwrap();
     assert_eq!(x.as_slice().unwrap().as_ptr(), address);
-    assert_eq!(x.into_ndarray().as_ptr(), address);
+    assert_eq!(x.into_ndarray().unwrap().as_ptr(), address);
     // Column-major ones, and parts of larger ones, are copied into order.
     let turned = ndarray::Array2::from_shape_fn((30, 20), |(i, j)| (i * 100 + j) as f32).reversed_axes();
     let x = Tensor::from_ndarray(turned.clone()).unwrap();

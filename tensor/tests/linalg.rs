@@ -112,6 +112,14 @@ fn no_rows_and_no_matrices() {
         let (u, s, vt) = a.svd().unwrap();
         assert_eq!((u.shape(), s.shape(), vt.shape()), (&shape[..], &[b, n][..], &shape[..]));
     }
+    // Sizes that no memory holds, beside an axis of 0.
+    let huge = Tensor::<f64>::zeros([usize::MAX, 0, usize::MAX]).unwrap();
+    assert!(huge.qr().unwrap().1.is_empty() && huge.svd().unwrap().2.is_empty());
+    assert!(Tensor::<f64>::zeros([usize::MAX, 0, 0]).unwrap().eigh().unwrap().0.is_empty());
+    assert!(matches!(
+        Tensor::<f64>::zeros([usize::MAX, 0, 0]).unwrap().det(),
+        Err(Error::OutOfMemory { .. })
+    ));
     let (u, s, vt) = Tensor::<f64>::zeros([2, 4, 0]).unwrap().svd().unwrap();
     assert_eq!((u.shape(), s.shape(), vt.shape()), (&[2, 4, 0][..], &[2, 0][..], &[2, 0, 0][..]));
 }

@@ -59,11 +59,14 @@ impl<T: Float> Var<T> {
         let value = a.pow(&b)?;
         let y = value.clone();
         Ok(Var::from_op("pow", value, [self, rhs], move |g, [left, right]| {
-            let one = Tensor::scalar(T::ONE);
+            let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
             Ok([
-                when(left, || g.mul(&b)?.mul(&a.pow(&b.sub(&one)?)?)?.sum_to(a.dims()))?,
+                when(left, || {
+                    // x⁰ is 1 everywhere, at 0 too, where 0 · 0⁻¹ would be NaN.
+                    let slope = b.eq(&zero)?.select(&zero, &b.mul(&a.pow(&b.sub(&one)?)?)?)?;
+                    g.mul(&slope)?.sum_to(a.dims())
+                })?,
                 when(right, || {
-                    let zero = Tensor::scalar(T::ZERO);
                     let log = a.eq(&zero)?.select(&zero, &a.log()?)?;
                     g.mul(&y)?.mul(&log)?.sum_to(b.dims())
                 })?,

@@ -1,7 +1,8 @@
 //! Softmax and its relatives.
 
-use cairn_tensor::{Axis, Float, Tensor};
+use cairn_tensor::{Axes, Axis, Float, Tensor};
 
+use super::reductions::reduced;
 use super::when;
 use crate::trace::from_front;
 use crate::var::Squash;
@@ -44,19 +45,32 @@ impl<T: Float> Var<T> {
         Ok(result.told(|| Settings::Axis(from_front(axis, self.shape().len()))))
     }
 
-    /// ln Σ exp(x) along an axis, which is dropped.
+    /// ln Σ exp(x) over axes.
     ///
     /// # Errors
-    /// For an axis out of range.
-    pub fn logsumexp(&self, axis: impl Axis) -> Result<Self> {
-        let axis = axis.number();
-        let y = self.value().logsumexp(axis)?;
-        let x = self.value().clone();
-        let dropped = from_front(axis, x.rank());
-        let result = Var::from_op("logsumexp", y, [self], move |g, [wanted]| {
-            Ok([when(wanted, || x.softmax(axis)?.mul(&g.unsqueeze(dropped)?))?])
+    /// For an axis out of range or named twice.
+    pub fn logsumexp(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.log_sum_exp(self.value().logsumexp(&axes)?, &axes)
+    }
+
+    /// As [`logsumexp`](Self::logsumexp), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`logsumexp`](Self::logsumexp).
+    pub fn logsumexp_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        let axes = axes.into();
+        self.log_sum_exp(self.value().logsumexp_keepdim(&axes)?, &axes)
+    }
+
+    fn log_sum_exp(&self, value: Tensor<T>, axes: &Axes) -> Result<Self> {
+        let (x, kept) = (self.value().clone(), axes.keepdim("logsumexp", self.shape())?);
+        let y = value.reshape(&kept)?;
+        let result = Var::from_op("logsumexp", value, [self], move |g, [wanted]| {
+            // exp(x - y), the softmax over these axes
+            Ok([when(wanted, || x.sub(&y)?.exp()?.mul(&g.reshape(&kept)?))?])
         });
-        Ok(result.told(|| Settings::Axes(vec![dropped])))
+        Ok(result.told(|| reduced(self.shape(), axes)))
     }
 
     /// Cross-entropy of logits `[…, classes]` against one label for each row: the losses `-ln softmax(x)[label]`, shaped
@@ -87,6 +101,6 @@ impl<T: Float> Var<T> {
     }
 }
 
-fn axis_of(axis: isize) -> cairn_tensor::Axes {
+fn axis_of(axis: isize) -> Axes {
     axis.into()
 }

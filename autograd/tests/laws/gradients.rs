@@ -1,7 +1,7 @@
 //! Every operation's derivative against central differences, over random shapes, strides and broadcasts.
 
 use cairn_autograd::{Gradient, Result, Var, gradcheck};
-use cairn_tensor::{Rng, Tensor, rng};
+use cairn_tensor::{Axes, Rng, Tensor, rng};
 use proptest::prelude::*;
 
 /// Values from a uniform distribution, laid out in one of several ways: in order, transposed, or a slice of a larger one.
@@ -140,6 +140,18 @@ proptest! {
         gradcheck(&x, |x| x[0].softmax(axis))?;
         gradcheck(&x, |x| x[0].log_softmax(axis))?;
         gradcheck(&x, |x| x[0].logsumexp(axis))?;
+        gradcheck(&x, |x| x[0].logsumexp(..)?.square())?;
+        gradcheck(&x, |x| x[0].logsumexp_keepdim(axis)?.square())?;
+        // Over the first and the last axis at once.
+        let ends = if shape.len() == 1 { Axes::from(0) } else { Axes::from([0, -1]) };
+        gradcheck(&x, |x| x[0].sum(&ends)?.square())?;
+        gradcheck(&x, |x| x[0].mean(&ends)?.square())?;
+        gradcheck(&x, |x| x[0].prod(&ends))?;
+        gradcheck(&x, |x| x[0].max(&ends)?.square())?;
+        gradcheck(&x, |x| x[0].min(&ends)?.square())?;
+        gradcheck(&x, |x| x[0].norm(&ends))?;
+        gradcheck(&x, |x| x[0].var(&ends, 0))?;
+        gradcheck(&x, |x| x[0].logsumexp(&ends)?.square())?;
         gradcheck(&x, |x| x[0].softmax(-1)?.t_or_self()?.log())?;
     }
 
@@ -254,6 +266,15 @@ fn equal_maxima_share_the_gradient() {
     let y = Var::parameter(x.value().clone());
     let gradients = x.maximum(&y).unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradients.of(&y).unwrap().to_vec(), [0.5; 4]);
+}
+
+#[test]
+fn a_power_of_nought_is_constant_at_zero_too() {
+    let (x, nought) = (Var::parameter(Tensor::<f64>::zeros([2]).unwrap()), Tensor::zeros([2]).unwrap());
+    for y in [x.powf(0.0).unwrap(), x.pow(&Var::constant(nought)).unwrap()] {
+        assert_eq!(y.value().to_vec(), [1.0; 2]);
+        assert_eq!(y.sum(..).unwrap().backward().unwrap().of(&x).unwrap().to_vec(), [0.0; 2]);
+    }
 }
 
 #[test]

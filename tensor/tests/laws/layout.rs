@@ -346,6 +346,16 @@ fn axes_that_no_memory_holds_are_harmless_when_empty() {
     assert!(x.softmax(0).unwrap().is_empty());
     assert!(x.matmul(&x.t().unwrap()).is_err() || x.matmul(&x.t().unwrap()).unwrap().is_empty());
     assert!(format!("{x}").contains("[]"), "{x}");
+    assert!(x.multinomial(3, &mut cairn_tensor::rng(1)).unwrap().is_empty());
+    let rows = Tensor::<f32>::zeros([0, usize::MAX]).unwrap();
+    assert!(rows.multinomial(3, &mut cairn_tensor::rng(1)).unwrap().is_empty());
+    let (losses, _) = rows.cross_entropy(&Tensor::zeros([0]).unwrap()).unwrap();
+    assert!(losses.is_empty());
+    // Repeats take no memory, but have to be counted.
+    for shape in [[1usize << 40, 1 << 40], [usize::MAX, 1]] {
+        let result = Tensor::scalar(1.0f32).broadcast_to(shape);
+        assert!(matches!(result, Err(Error::BadShape { op: "broadcast_to", .. })));
+    }
     // What would have to be filled is an error, not an abort.
     assert!(matches!(x.sum(1), Err(Error::OutOfMemory { .. })));
     assert!(matches!(Tensor::<f32>::zeros([usize::MAX, 2]), Err(Error::OutOfMemory { .. })));

@@ -1,7 +1,7 @@
 //! The reference: a shape, the elements in row-major order, and nothing clever. And proptest strategies for shapes and
 //! views.
 
-use cairn_tensor::{Element, Rng, Shape, Tensor, rng};
+use cairn_tensor::{Element, Rng, Shape, Slice, Tensor, rng};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -75,6 +75,18 @@ impl<T: Element> Naive<T> {
         Self::from_fn(&shape, |index| {
             let mut index = index.to_vec();
             index[axis] += start;
+            self.at(&index)
+        })
+    }
+
+    /// `len` entries of an axis, `step` apart, of a part that begins at `start`; backwards for a negative step.
+    fn stepped(&self, axis: usize, start: usize, len: usize, step: isize) -> Self {
+        let mut shape = self.shape.clone();
+        shape[axis] = len;
+        Self::from_fn(&shape, |index| {
+            let mut index = index.to_vec();
+            let place = if step < 0 { len - 1 - index[axis] } else { index[axis] };
+            index[axis] = start + place * step.unsigned_abs();
             self.at(&index)
         })
     }
@@ -203,7 +215,8 @@ pub(crate) fn broadcasting(count: usize) -> impl Strategy<Value = (Vec<Vec<usize
     })
 }
 
-/// A view of the given shape with strides of all kinds (permuted, with gaps, repeated, in order), and what it holds.
+/// A view of the given shape with strides of all kinds (permuted, with gaps and steps, backwards, repeated, in order), and
+/// what it holds.
 pub(crate) fn view<T: Element>(
     shape: &[usize],
     seed: u64,
@@ -231,12 +244,33 @@ pub(crate) fn view<T: Element>(
             }
         })
         .collect();
-    let base: Vec<usize> = order.iter().map(|&axis| gaps[axis].0 + core[axis] + gaps[axis].1).collect();
+    // Every element, every second or third, from the front or from the end.
+    let steps: Vec<isize> = shape
+        .iter()
+        .map(|_| {
+            let step = if rng.random_bool(0.2) { rng.random_range(2..4i64) as isize } else { 1 };
+            if plain {
+                1
+            } else if rng.random_bool(0.25) {
+                -step
+            } else {
+                step
+            }
+        })
+        .collect();
+    let spans: Vec<usize> = core
+        .iter()
+        .zip(&steps)
+        .map(|(&len, step)| len.checked_sub(1).map_or(0, |last| last * step.unsigned_abs() + 1))
+        .collect();
+    let base: Vec<usize> = order.iter().map(|&axis| gaps[axis].0 + spans[axis] + gaps[axis].1).collect();
     let mut naive = Naive::from_fn(&base, |_| value(rng));
     let mut tensor = naive.tensor();
     for (i, &axis) in order.iter().enumerate() {
-        tensor = tensor.narrow(i, gaps[axis].0, core[axis]).unwrap();
-        naive = naive.narrow(i, gaps[axis].0, core[axis]);
+        let mut slices = vec![Slice::from(..); i];
+        slices.push(Slice::from(gaps[axis].0..gaps[axis].0 + spans[axis]).step(steps[axis]));
+        tensor = tensor.slice(slices).unwrap();
+        naive = naive.stepped(i, gaps[axis].0, core[axis], steps[axis]);
     }
     let mut back = vec![0; order.len()];
     for (i, &axis) in order.iter().enumerate() {

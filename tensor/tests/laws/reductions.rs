@@ -108,6 +108,28 @@ proptest! {
     }
 
     #[test]
+    fn places_and_log_sums_over_several_axes((shape, mask) in shape_and_mask(), seed: u64) {
+        let (x, n) = view(&shape, seed, small);
+        let (groups, axes, kept) = (n.groups(&mask), named(&mask, seed), keepdim(&shape, &mask));
+        if groups.data.iter().any(Vec::is_empty) || groups.data.is_empty() && mask.iter().zip(&shape).any(|(&m, &s)| m && s == 0) {
+            let refused = |r: Result<Tensor<u32>, Error>| matches!(r, Err(Error::EmptyReduction { .. }));
+            prop_assert!(refused(x.argmax(axes.clone())) && refused(x.argmin_keepdim(axes.clone())));
+        } else {
+            let place = |best: fn(&[i64]) -> i64| groups.data.iter().map(|g| g.iter().position(|&x| x == best(g)).unwrap() as u32).collect::<Vec<_>>();
+            let most = place(|g| *g.iter().max().unwrap());
+            let least = place(|g| *g.iter().min().unwrap());
+            same(&x.argmax(axes.clone()).unwrap(), &Naive { shape: groups.shape.clone(), data: most.clone() });
+            same(&x.argmax_keepdim(axes.clone()).unwrap(), &Naive { shape: kept.clone(), data: most });
+            same(&x.argmin(axes.clone()).unwrap(), &Naive { shape: groups.shape.clone(), data: least.clone() });
+            same(&x.argmin_keepdim(axes.clone()).unwrap(), &Naive { shape: kept.clone(), data: least });
+        }
+        let (x, n) = view(&shape, seed, crate::naive::real);
+        let sums: Vec<f64> = n.groups(&mask).data.iter().map(|g| g.iter().map(|x| x.exp()).sum::<f64>().ln()).collect();
+        close(&x.logsumexp(axes.clone()).unwrap(), &Naive { shape: groups.shape.clone(), data: sums.clone() }, 1e-12);
+        close(&x.logsumexp_keepdim(axes).unwrap(), &Naive { shape: kept, data: sums }, 1e-12);
+    }
+
+    #[test]
     fn nan_and_infinities_decide_extrema((shape, axis) in shape_and_axis(), seed: u64) {
         let value = |rng: &mut cairn_tensor::Rng| match rng.random_range(0..12) {
             0 => f32::NAN,
