@@ -44,6 +44,10 @@
 //! `RAYON_NUM_THREADS`, build rayon's global pool, or call from inside a pool of your own. Results do not depend on the
 //! number.
 //!
+//! They do depend on the machine, in the last digits: the instruction set ([`instruction_set`]) decides whether a
+//! multiply-add is rounded once or twice, the sizes of the caches how a large matrix product is cut into blocks. The same
+//! seed gives the same bits on one machine; between machines, compare with a tolerance.
+//!
 //! # Memory
 //! Freed blocks are kept for reuse; [`memory`] shows the counters and [`trim_memory`] gives them back to the system.
 

@@ -10,7 +10,7 @@
 
 use std::sync::OnceLock;
 
-use crate::cpu::simd::{Portable, Vector};
+use crate::cpu::simd::{BaselineF32, BaselineF64, Vector};
 
 /// What a kernel is compiled for. Implemented by this module's markers only.
 #[doc(hidden)]
@@ -31,8 +31,8 @@ pub(crate) struct Baseline;
 impl Isa for Baseline {
     const FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
     const REGISTERS: usize = if cfg!(target_arch = "aarch64") { 32 } else { 16 };
-    type F32 = Portable<f32, 4>;
-    type F64 = Portable<f64, 2>;
+    type F32 = BaselineF32;
+    type F64 = BaselineF64;
 }
 
 /// A loop to be compiled for every instruction set. Implementations of `run` must be `#[inline(always)]`, and so must
@@ -81,7 +81,8 @@ fn detect() -> Level {
 /// The instruction set that kernels use on this machine: `"avx512"`, `"avx2"` or `"baseline"`.
 ///
 /// The environment variable `CAIRN_ISA` (`avx2`, `baseline`), read once, chooses a lower one, for comparisons and for
-/// hunting down differences between machines.
+/// hunting down differences between machines. Matrix products and `linalg` are computed by other crates, which choose
+/// for themselves.
 pub fn instruction_set() -> &'static str {
     match level() {
         #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,9 @@
 //! four-byte elements is sixteen registers, which four rounds of sixteen shuffles transpose: 64 instructions in place of 512.
 
 use crate::Element;
-use crate::cpu::{Isa, Vector};
+use crate::cpu::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Vector;
 
 /// Side of a tile: 16 elements of 4 bytes are a cache line.
 pub(crate) const TILE: usize = 16;
