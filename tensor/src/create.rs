@@ -4,6 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::cpu::buffer::Buffer;
+use crate::cpu::threads;
 use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
 
 /// The generator that Cairn's own code draws from: a small, fast generator whose stream for a seed is fixed by its
@@ -160,11 +161,7 @@ impl<T: Number> Tensor<T> {
                 must: "a finite number other than 0",
             });
         }
-        Self::build(count.max(0.0) as usize, |out| {
-            for (i, x) in out.iter_mut().enumerate() {
-                *x = T::from_f64(from + i as f64 * by);
-            }
-        })
+        Self::filled(count.max(0.0) as usize, |i| T::from_f64(from + i as f64 * by))
     }
 
     /// [`arange`](Self::arange) of integers, exact over the whole range.
@@ -176,11 +173,20 @@ impl<T: Number> Tensor<T> {
         let span = if by > 0 { to - from } else { from - to };
         let size = by.abs();
         let count = (span.max(0) + size - 1) / size;
-        Self::build(usize::try_from(count).unwrap_or(usize::MAX), |out| {
-            for (i, x) in out.iter_mut().enumerate() {
-                // Between `from` and `to`, hence within i64.
-                *x = T::from_i64((from + i as i128 * by) as i64);
-            }
+        // The arguments were integers of 64 bits, and so is what lies between them, whatever products overflow on the way.
+        let (from, by) = (from as i64, by as i64);
+        Self::filled(usize::try_from(count).unwrap_or(usize::MAX), |i| {
+            T::from_i64(from.wrapping_add((i as i64).wrapping_mul(by)))
+        })
+    }
+
+    /// A vector of what `f` gives for each place.
+    fn filled(len: usize, f: impl Fn(usize) -> T + Sync) -> Result<Self> {
+        Self::build(len, |out| {
+            threads::split_units(out, 1, 1, |first, out| {
+                out.iter_mut().enumerate().for_each(|(i, x)| *x = f(first + i));
+                false
+            });
         })
     }
 

@@ -13,6 +13,7 @@ use std::fmt::{self, Debug, Display};
 
 use crate::cpu::{Isa, Vector};
 use crate::cpu::{math, math64};
+use crate::halves;
 
 /// The name of an element type, for error messages and file headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,13 +100,27 @@ pub trait Element:
     /// The value as an integer, for the types that are whole numbers (`false` and `true` are 0 and 1).
     #[doc(hidden)]
     fn whole(self) -> Option<i64>;
-    /// The value in another type: integers go there without the detour through `f64`, which would round them.
+    /// The value as an `f32`, for the floats that are no larger.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn single(self) -> Option<f32> {
+        None
+    }
+    /// As [`from_f64`](Self::from_f64).
+    #[doc(hidden)]
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        Self::from_f64(x.into())
+    }
+    /// The value in another type: integers go there without the detour through `f64`, which would round them, and small
+    /// floats without it, which takes longer.
     #[doc(hidden)]
     #[inline(always)]
     fn cast<O: Element>(self) -> O {
-        match self.whole() {
-            Some(x) => O::from_i64(x),
-            None => O::from_f64(self.to_f64()),
+        match (self.whole(), self.single()) {
+            (Some(x), _) => O::from_i64(x),
+            (None, Some(x)) => O::from_f32(x),
+            (None, None) => O::from_f64(self.to_f64()),
         }
     }
 }
@@ -125,7 +140,7 @@ macro_rules! bytes {
 }
 
 macro_rules! element {
-    ($($t:ty => $dtype:ident, $npy:literal, $from_f64:expr, $from_i64:expr, $whole:expr;)*) => {$(
+    ($($t:ty => $dtype:ident, $npy:literal, $from_f64:expr, $from_i64:expr, $whole:expr, $single:expr;)*) => {$(
         impl Element for $t {
             bytes!(Some($npy));
             const DTYPE: DType = DType::$dtype;
@@ -146,48 +161,60 @@ macro_rules! element {
             fn whole(self) -> Option<i64> {
                 $whole(self)
             }
+            #[inline(always)]
+            fn single(self) -> Option<f32> {
+                $single(self)
+            }
         }
     )*};
 }
 element! {
-    f32 => F32, "f4", |x| x as f32, |x| x as f32, |_| None;
-    f64 => F64, "f8", |x| x, |x| x as f64, |_| None;
-    i64 => I64, "i8", math64::to_i64, |x| x, Some;
-    u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x));
-    u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x));
+    f32 => F32, "f4", |x| x as f32, |x| x as f32, |_| None, Some;
+    f64 => F64, "f8", |x| x, |x| x as f64, |_| None, |_| None;
+    i64 => I64, "i8", math64::to_i64, |x| x, Some, |_| None;
+    u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x)), |_| None;
+    u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x)), |_| None;
 }
 
 /// Half-precision types: stored, moved and converted, but not calculated with. Half of the memory of `f32` for weights
 /// and caches; `cast` to `f32` for arithmetic.
 macro_rules! half_precision {
-    ($($t:ty => $dtype:ident, $npy:expr;)*) => {$(
+    ($($t:ty => $dtype:ident, $npy:expr, $to:path, $from:path;)*) => {$(
         impl Element for $t {
             bytes!($npy);
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
             #[inline(always)]
             fn to_f64(self) -> f64 {
-                <$t>::to_f64(self)
+                $to(self).into()
             }
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
-                <$t>::from_f64(x)
+                $from(halves::to_odd(x))
             }
             #[inline(always)]
             fn from_i64(x: i64) -> Self {
-                <$t>::from_f64(x as f64)
+                Self::from_f64(x as f64)
             }
             #[inline(always)]
             fn whole(self) -> Option<i64> {
                 None
             }
+            #[inline(always)]
+            fn single(self) -> Option<f32> {
+                Some($to(self))
+            }
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
+                $from(x)
+            }
         }
     )*};
 }
 half_precision! {
-    half::f16 => F16, Some("f2");
+    half::f16 => F16, Some("f2"), halves::from_f16, halves::to_f16;
     // NumPy knows no bfloat16.
-    half::bf16 => BF16, None;
+    half::bf16 => BF16, None, halves::from_bf16, halves::to_bf16;
 }
 
 impl Element for bool {

@@ -71,6 +71,7 @@ mod display;
 mod einsum;
 mod element;
 mod error;
+mod halves;
 mod index;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interchange;
