@@ -14,6 +14,9 @@ use cairn_tensor::{Isa, Rule, Tensor, Vector};
 const LEAST_RUNS: usize = 10;
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
+/// Pairs of places in memory that a copy is timed between.
+const PLACES: usize = 4;
+
 /// Elements, for each of which the loop runs once: a few pieces of work for many threads.
 const ELEMENTS: usize = 1 << 18;
 /// Registers of multiply-adds that do not wait for each other: latency times units, with some to spare.
@@ -79,7 +82,8 @@ pub(super) fn best(time: Duration, mut f: impl FnMut() -> anyhow::Result<()>) ->
 
 /// Bytes per second, read and written counted, of copying memory on all threads at once: each thread copies a part of its
 /// own, all starting together; the best of many runs. `bytes` is what one copy moves in all, so that it lies in the same
-/// level of cache as an operation that moves as much.
+/// level of cache as an operation that moves as much. How fast a copy is depends on where its memory lies, by up to a quarter,
+/// so several places are tried.
 pub fn copy_rate(bytes: usize) -> f64 {
     let threads = cairn_tensor::num_threads();
     let part = (bytes / 2 / size_of::<f32>() / threads).max(1);
@@ -98,17 +102,22 @@ pub fn copy_rate(bytes: usize) -> f64 {
             }
         }
     };
-    let copies = (200_000_000 / bytes.max(1)).clamp(20, 2_000);
+    let copies = (200_000_000 / bytes.max(1)).clamp(20, 2_000) / PLACES;
     let one_thread = || {
-        let (from, mut to) = (vec![1.0f32; part], vec![0.0f32; part]);
         let mut seconds = f64::INFINITY;
-        for _ in 0..copies {
-            meet();
-            let started = Instant::now();
-            to.copy_from_slice(black_box(&from));
-            black_box(&mut to);
-            meet();
-            seconds = seconds.min(started.elapsed().as_secs_f64());
+        let mut kept = Vec::new();
+        for place in 0..PLACES {
+            // Memory that is not given back is not handed out again, and an odd size moves what comes after it.
+            let (from, mut to) = (vec![1.0f32; part + 16 * place], vec![0.0f32; part]);
+            for _ in 0..copies {
+                meet();
+                let started = Instant::now();
+                to.copy_from_slice(black_box(&from[..part]));
+                black_box(&mut to);
+                meet();
+                seconds = seconds.min(started.elapsed().as_secs_f64());
+            }
+            kept.push((from, to));
         }
         seconds
     };
