@@ -15,6 +15,11 @@ use crate::cpu::pool;
 /// Simple element operations per task; work below two tasks is not split.
 pub(crate) const GRAIN: usize = 1 << 15;
 
+/// The number of pieces is a multiple of this where units are small enough.
+const EVEN: usize = 4;
+/// Elements, of any type, that fill whole cache lines.
+const LINES: usize = 64;
+
 /// The number of threads that kernels may use here.
 pub fn num_threads() -> usize {
     rayon::current_num_threads()
@@ -81,6 +86,11 @@ pub(crate) fn split_units<T: Send>(
     if threads == 1 {
         return task(0, out);
     }
+    // Pieces that come out even: of 13, one of two threads would do 7.
+    let total = out.len().div_ceil(unit);
+    let even = total.div_ceil(total.div_ceil(units).next_multiple_of(EVEN));
+    // Pieces of single elements begin where cache lines do.
+    let units = if even > LINES { even.next_multiple_of(LINES) } else { even };
     let pieces = Pieces::new(out, units * unit);
     let fault = AtomicBool::new(false);
     pool::run(threads, pieces.count(), &|i| {
