@@ -344,9 +344,8 @@ pub(crate) fn pow<S: Isa>(x: f64, y: f64) -> f64 {
 /// `x` truncated towards zero and held within the type's range, NaN as 0: what `x as i64` says, which does not vectorise.
 #[inline(always)]
 pub(crate) fn to_i64(x: f64) -> i64 {
-    const END: f64 = 9_223_372_036_854_775_808.0; // 2⁶³
-    let inside = x >= -END && x < END;
-    let held = if inside { x } else { 0.0 };
+    const END: f64 = (1u64 << 63) as f64;
+    let held = if (-END..END).contains(&x) { x } else { 0.0 };
     // SAFETY: a finite number within the type's range.
     let whole: i64 = unsafe { held.to_int_unchecked() };
     let whole = if x >= END { i64::MAX } else { whole };
