@@ -154,7 +154,7 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// For integers [`Error::IntegerOverflow`].
     pub fn scale(&self, factor: T) -> Result<Self> {
-        self.mul(&Tensor::scalar(factor))
+        zip("scale", self, &Tensor::scalar(factor), Mul)
     }
 }
 

@@ -72,8 +72,8 @@ impl<T: Number> Tensor<T> {
     /// [`gather`](Self::gather). Indices may repeat.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`]; for integers
-    /// [`Error::IntegerOverflow`].
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`]; `self` is then unchanged. For integers
+    /// [`Error::IntegerOverflow`], after which `self` holds partly updated values.
     pub fn scatter_add(&mut self, axis: impl Axis, index: &Tensor<u32>, values: &Self) -> Result<()> {
         let op = "scatter_add";
         let axis = axis_index(op, axis, self.shape())?;
@@ -129,7 +129,8 @@ impl<T: Number> Tensor<T> {
     /// [`index_select`](Self::index_select) along axis 0.
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`]; [`Error::ShapeMismatch`] when rows differ in shape or number.
+    /// [`Error::IndexOutOfRange`]; [`Error::ShapeMismatch`] when rows differ in shape or number; `self` is then unchanged. For
+    /// integers [`Error::IntegerOverflow`], after which `self` holds partly updated values.
     pub fn index_add(&mut self, indices: &[u32], rows: &Self) -> Result<()> {
         let op = "index_add";
         let mut expected = self.dims().clone();

@@ -18,7 +18,10 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadArgument`] for no tensors at all.
     pub fn cat(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
-        let op = "cat";
+        Self::join("cat", tensors, axis)
+    }
+
+    fn join(op: &'static str, tensors: &[&Self], axis: impl Axis) -> Result<Self> {
         let first = *tensors.first().ok_or(Error::BadArgument {
             op,
             what: "the number of tensors",
@@ -48,10 +51,17 @@ impl<T: Element> Tensor<T> {
     /// The tensors, all of one shape, along a new axis.
     ///
     /// # Errors
-    /// As [`cat`](Self::cat).
+    /// As [`cat`](Self::cat), where all sizes must agree.
     pub fn stack(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
-        let axis = axis.number();
+        let op = "stack";
+        let Some(first) = tensors.first() else { return Self::join(op, tensors, axis) };
+        let mut wider = first.dims().clone();
+        wider.push(1);
+        let axis = axis_index(op, axis, &wider)?;
+        if let Some(other) = tensors.iter().find(|tensor| tensor.shape() != first.shape()) {
+            return Err(Error::mismatch(op, first.shape(), other.shape(), "the shapes must be equal"));
+        }
         let parts = tensors.iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
-        Self::cat(&parts.iter().collect::<Vec<_>>(), axis)
+        Self::join(op, &parts.iter().collect::<Vec<_>>(), axis)
     }
 }

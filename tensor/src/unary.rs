@@ -100,7 +100,9 @@ unary! {
     /// Gaussian error linear unit by its tanh approximation.
     gelu_tanh, GeluTanh: Float, cost 10, <S>|x, _fault| {
         let inner = c::<T>((2.0 / std::f64::consts::PI).sqrt()) * (x + c::<T>(0.044_715) * x * x * x);
-        c::<T>(0.5) * x * (T::ONE + inner.tanh::<S>())
+        // As in `gelu`.
+        let result = c::<T>(0.5) * x * (T::ONE + inner.tanh::<S>());
+        if x == T::NEG_INFINITY { T::ZERO } else { result }
     };
     /// Scaled exponential linear unit (Klambauer et al. 2017).
     selu, Selu: Float, cost 8, <S>|x, _fault| {

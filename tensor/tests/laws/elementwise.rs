@@ -277,7 +277,7 @@ fn integers_neither_wrap_nor_panic() {
     overflow(min.neg(), "neg");
     overflow(min.abs(), "abs");
     overflow(max.square(), "square");
-    overflow(max.scale(2), "mul");
+    overflow(max.scale(2), "scale");
     overflow(Tensor::from_vec(vec![i64::MAX, 1], [2]).unwrap().sum(0), "sum");
     overflow(Tensor::from_vec(vec![i64::MAX, 2], [2]).unwrap().prod(0), "prod");
     overflow(max.clone().add_assign(&one).map(|()| max.clone()), "add_assign");

@@ -6,6 +6,7 @@ mod convolution;
 mod elementwise;
 mod errors;
 mod files;
+mod front_page;
 mod images;
 mod large;
 mod layout;
