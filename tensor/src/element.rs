@@ -309,7 +309,7 @@ macro_rules! integer {
                 value
             }
             #[inline(always)]
-            #[allow(unused_comparisons)]
+            #[allow(unused_comparisons)] // as above
             fn sub(self, rhs: Self, fault: &mut bool) -> Self {
                 let value = self.wrapping_sub(rhs);
                 *fault |= if <$t>::MIN < 0 { (self ^ rhs) & (self ^ value) < 0 } else { self < rhs };

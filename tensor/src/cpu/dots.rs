@@ -8,7 +8,7 @@
 //! there are.
 
 use super::simd::Vector;
-use super::{Isa, Kernel, dispatch, threads};
+use super::{Isa, Kernel, dispatch, reduce, threads};
 use crate::Float;
 
 /// Elements of a row that are summed in one go.
@@ -32,7 +32,7 @@ pub(crate) fn dots<T: Float>(rows: &[T], row_step: usize, x: &[T], out: &mut [T]
                 }
                 false
             });
-            set(out, tree(&partial));
+            set(out, reduce::tree(&partial, reduce::Add, &mut false));
         }
         return;
     }
@@ -41,18 +41,6 @@ pub(crate) fn dots<T: Float>(rows: &[T], row_step: usize, x: &[T], out: &mut [T]
         dispatch(Rows { row: |i| row(first + i), x, out, set });
         false
     });
-}
-
-/// The sum of a balanced tree over the values.
-fn tree<T: Float>(values: &[T]) -> T {
-    match values {
-        [] => T::ZERO,
-        [one] => *one,
-        _ => {
-            let (left, right) = values.split_at(values.len().next_power_of_two() / 2);
-            tree(left) + tree(right)
-        }
-    }
 }
 
 /// Short rows, one after the other.

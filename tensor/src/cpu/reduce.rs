@@ -186,7 +186,7 @@ pub(crate) fn runs<T: Element, F: Fold<T>>(x: &[T], len: usize, out: &mut [T], f
 }
 
 /// Folds a balanced tree over the values.
-fn tree<T: Element, F: Fold<T>>(values: &[T], fold: F, fault: &mut bool) -> T {
+pub(crate) fn tree<T: Element, F: Fold<T>>(values: &[T], fold: F, fault: &mut bool) -> T {
     match values {
         [] => fold.neutral(),
         [one] => *one,
