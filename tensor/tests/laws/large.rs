@@ -3,8 +3,9 @@
 use cairn_tensor::{Tensor, s};
 
 /// Shapes of three axes: one matrix, many small ones, single rows and columns, odd sizes, runs longer than a block.
-const SHAPES: [[usize; 3]; 8] = [
+const SHAPES: [[usize; 3]; 9] = [
     [1, 301, 331],
+    [1, 280, 1100],
     [300, 17, 19],
     [1, 1, 100_003],
     [1, 70_001, 1],
