@@ -4,7 +4,8 @@
 //! in every neural-network library the filter is not mirrored (cross-correlation). A sequence `[batch, steps, channels]`
 //! is an image of height 1: see [`conv1d`](Tensor::conv1d).
 
-use crate::cpu::conv::{self, Geometry};
+use crate::cpu::compiled;
+use crate::cpu::conv::Geometry;
 use crate::{Error, Float, Result, Shape, Tensor, Window};
 
 impl<T: Float> Tensor<T> {
@@ -38,7 +39,7 @@ impl<T: Float> Tensor<T> {
         let (image, filter) = (self.contiguous()?, filter.contiguous()?);
         Self::try_build(output_shape(&geometry), |out| {
             let bias = bias.as_ref().and_then(Self::as_slice);
-            conv::convolve(&geometry, slice(&image), slice(&filter), bias, relu, out)
+            compiled::convolve(&geometry, slice(&image), slice(&filter), bias, relu, out)
         })
     }
 
@@ -62,7 +63,9 @@ impl<T: Float> Tensor<T> {
         let geometry = geometry(op, &image, filter.shape(), window, groups)?;
         self.like_output(op, &geometry)?;
         let (gradient, filter) = (self.contiguous()?, filter.contiguous()?);
-        Self::try_build(image, |out| conv::input_gradient(&geometry, slice(&gradient), slice(&filter), out))
+        Self::try_build(image, |out| {
+            compiled::input_gradient(&geometry, slice(&gradient), slice(&filter), out)
+        })
     }
 
     /// The gradient of [`conv2d`](Self::conv2d)'s filters, `size` high and wide, from its images and the gradient of its
@@ -85,7 +88,9 @@ impl<T: Float> Tensor<T> {
         let geometry = geometry(op, self.shape(), &filter, window, groups)?;
         gradient.like_output(op, &geometry)?;
         let (image, gradient) = (self.contiguous()?, gradient.contiguous()?);
-        Self::try_build(filter, |out| conv::filter_gradient(&geometry, slice(&image), slice(&gradient), out))
+        Self::try_build(filter, |out| {
+            compiled::filter_gradient(&geometry, slice(&image), slice(&gradient), out)
+        })
     }
 
     /// The transposed convolution: what [`conv2d`](Self::conv2d) does to its images' gradient, done to images

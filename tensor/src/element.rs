@@ -11,6 +11,7 @@
 
 use std::fmt::{self, Debug, Display};
 
+use crate::cpu::compiled::{self, Kernels};
 use crate::cpu::{Isa, Vector};
 use crate::cpu::{math, math64};
 use crate::halves;
@@ -495,6 +496,9 @@ pub trait Float:
     fn is_finite(self) -> bool;
 
     #[doc(hidden)]
+    fn kernels() -> &'static Kernels<Self>;
+
+    #[doc(hidden)]
     fn fma<S: Isa>(self, a: Self, b: Self) -> Self;
     #[doc(hidden)]
     fn exp<S: Isa>(self) -> Self;
@@ -543,6 +547,9 @@ macro_rules! float {
             const EPSILON: Self = $t::EPSILON;
             type Vector<S: Isa> = S::$register;
 
+            fn kernels() -> &'static Kernels<Self> {
+                &compiled::$register
+            }
             #[inline(always)]
             fn sqrt(self) -> Self {
                 $t::sqrt(self)

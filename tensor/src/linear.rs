@@ -3,7 +3,8 @@
 //! The bias is laid down first and the product accumulated onto it, so that the output is written once; the activation
 //! is applied in place.
 
-use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::compiled::gemm;
+use crate::cpu::gemm::Mat;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::{Error, Float, Result, Tensor};
 

@@ -1,6 +1,7 @@
 //! Matrix products of tensors, by NumPy's rules for batches and vectors.
 
-use crate::cpu::gemm::{Mat, batched, gemm};
+use crate::cpu::compiled::gemm;
+use crate::cpu::gemm::{Mat, batched};
 use crate::cpu::nest::Nest;
 use crate::layout::Layout;
 use crate::shape::broadcast_shapes;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::pooling::{self, Reduce, Span, Spread, Windows};
+use crate::cpu::compiled;
+use crate::cpu::pooling::{Reduce, Span, Spread, Windows};
 use crate::{Error, Float, Result, Shape, Tensor, Window};
 
 /// The windows that an image is pooled over.
@@ -161,7 +162,7 @@ impl<T: Float> Tensor<T> {
         let windows = self.windows("max_pool2d", pool)?;
         let x = self.contiguous()?;
         Self::build(self.pooled_shape(&windows), |out| {
-            pooling::pool(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
+            compiled::pool(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -179,7 +180,7 @@ impl<T: Float> Tensor<T> {
         let (x, y, g) = (self.contiguous()?, output.contiguous()?, gradient.contiguous()?);
         Self::build(self.dims(), |out| {
             let spread = Spread::Max(x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
-            pooling::pool_gradient(&windows, spread, g.as_slice().unwrap_or_default(), out);
+            compiled::pool_gradient(&windows, spread, g.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -191,7 +192,7 @@ impl<T: Float> Tensor<T> {
         let windows = self.windows("avg_pool2d", pool)?;
         let (x, factors) = (self.contiguous()?, pool.factors(&windows));
         Self::build(self.pooled_shape(&windows), |out| {
-            pooling::pool(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
+            compiled::pool(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -205,7 +206,7 @@ impl<T: Float> Tensor<T> {
         same_shape(op, self, &pooled_shape(&input, &windows))?;
         let (g, factors) = (self.contiguous()?, pool.factors(&windows));
         Self::build(input, |out| {
-            pooling::pool_gradient(&windows, Spread::Mean(&factors), g.as_slice().unwrap_or_default(), out);
+            compiled::pool_gradient(&windows, Spread::Mean(&factors), g.as_slice().unwrap_or_default(), out);
         })
     }
 

@@ -12,6 +12,7 @@
 //! | [`buffer`] | aligned, recycled memory and its counters |
 //! | [`threads`] | when and how work is split; fixed chunks |
 //! | [`pool`] | the helper threads |
+//! | [`compiled`] | kernels compiled with this crate, once for each type |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
 //! | [`math`], [`math64`] | exp, log, tanh … as polynomials, in single and double precision |
@@ -36,6 +37,7 @@
 //! | [`dots`] | products of one column, for [`gemm`] |
 
 pub(crate) mod buffer;
+pub(crate) mod compiled;
 pub(crate) mod conv;
 pub(crate) mod copy;
 mod dots;
