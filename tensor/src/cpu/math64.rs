@@ -352,23 +352,23 @@ pub(crate) fn to_i64(x: f64) -> i64 {
     if x < -END { i64::MIN } else { whole }
 }
 
-/// As [`to_i64`].
+/// As [`to_i64`]. Held to 0 first and to the end after, a NaN came out as the end on Arm: the compiler had changed the order.
 #[inline(always)]
 pub(crate) fn to_u32(x: f64) -> u32 {
-    // NaN compares false.
-    let x = if x > 0.0 { x } else { 0.0 };
-    let x = if x < f64::from(u32::MAX) { x } else { f64::from(u32::MAX) };
-    // SAFETY: between 0 and 2³² - 1.
-    unsafe { x.to_int_unchecked::<i64>() as u32 }
+    const END: f64 = (1u64 << 32) as f64;
+    let held = if (0.0..END).contains(&x) { x } else { 0.0 };
+    // SAFETY: between 0 and 2³².
+    let whole = unsafe { held.to_int_unchecked::<i64>() as u32 };
+    if x >= END { u32::MAX } else { whole }
 }
 
-/// As [`to_i64`].
+/// As [`to_u32`].
 #[inline(always)]
 pub(crate) fn to_u8(x: f64) -> u8 {
-    let x = if x > 0.0 { x } else { 0.0 };
-    let x = if x < 255.0 { x } else { 255.0 };
-    // SAFETY: between 0 and 255.
-    unsafe { x.to_int_unchecked::<i32>() as u8 }
+    let held = if (0.0..256.0).contains(&x) { x } else { 0.0 };
+    // SAFETY: between 0 and 256.
+    let whole = unsafe { held.to_int_unchecked::<i32>() as u8 };
+    if x >= 256.0 { u8::MAX } else { whole }
 }
 
 #[cfg(test)]
