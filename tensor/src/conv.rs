@@ -4,7 +4,6 @@
 //! in every neural-network library the filter is not mirrored (cross-correlation). A sequence `[batch, steps, channels]`
 //! is an image of height 1: see [`conv1d`](Tensor::conv1d).
 
-use crate::cpu::compiled;
 use crate::cpu::conv::Geometry;
 use crate::{Error, Float, Result, Shape, Tensor, Window};
 
@@ -39,7 +38,7 @@ impl<T: Float> Tensor<T> {
         let (image, filter) = (self.contiguous()?, filter.contiguous()?);
         Self::try_build(output_shape(&geometry), |out| {
             let bias = bias.as_ref().and_then(Self::as_slice);
-            compiled::convolve(&geometry, slice(&image), slice(&filter), bias, relu, out)
+            (T::kernels().convolve)(&geometry, slice(&image), slice(&filter), bias, relu, out)
         })
     }
 
@@ -64,7 +63,7 @@ impl<T: Float> Tensor<T> {
         self.like_output(op, &geometry)?;
         let (gradient, filter) = (self.contiguous()?, filter.contiguous()?);
         Self::try_build(image, |out| {
-            compiled::input_gradient(&geometry, slice(&gradient), slice(&filter), out)
+            (T::kernels().input_gradient)(&geometry, slice(&gradient), slice(&filter), out)
         })
     }
 
@@ -89,7 +88,7 @@ impl<T: Float> Tensor<T> {
         gradient.like_output(op, &geometry)?;
         let (image, gradient) = (self.contiguous()?, gradient.contiguous()?);
         Self::try_build(filter, |out| {
-            compiled::filter_gradient(&geometry, slice(&image), slice(&gradient), out)
+            (T::kernels().filter_gradient)(&geometry, slice(&image), slice(&gradient), out)
         })
     }
 

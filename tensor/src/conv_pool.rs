@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::conv::{checked_bias, geometry, output_shape, slice};
 use crate::cpu::buffer::Buffer;
-use crate::cpu::compiled;
 use crate::cpu::conv::Geometry;
 use crate::cpu::pooling::{self, Reduce, Windows};
 use crate::cpu::threads::{self, num_threads};
@@ -149,8 +148,8 @@ impl<T: Float> Tensor<T> {
                 let (images, run) = both.run(i);
                 let mut scratch = Buffer::<T>::dirty(op, images.len() * convolved)?;
                 let x = &x[images.start * image..images.end * image];
-                compiled::convolve(&run, x, filter, bias, relu, &mut scratch)?;
-                compiled::pool(&both.windows, Reduce::Max, &scratch, out);
+                (T::kernels().convolve)(&run, x, filter, bias, relu, &mut scratch)?;
+                (T::kernels().pool)(&both.windows, Reduce::Max, &scratch, out);
                 pooling::places(&both.windows, &scratch, out, places);
                 Ok(())
             })
@@ -208,10 +207,10 @@ impl<T: Float> Tensor<T> {
             pooling::spread(&both.windows, &places[range.clone()], &g[range], &mut scratch);
             if wanted[1] {
                 let x = &x[images.start * image..images.end * image];
-                compiled::filter_gradient(&run, x, &scratch, part)?;
+                (T::kernels().filter_gradient)(&run, x, &scratch, part)?;
             }
             if wanted[0] {
-                compiled::input_gradient(&run, &scratch, taps, dx)?;
+                (T::kernels().input_gradient)(&run, &scratch, taps, dx)?;
             }
             Ok(())
         };

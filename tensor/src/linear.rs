@@ -3,7 +3,6 @@
 //! The bias is laid down first and the product accumulated onto it, so that the output is written once; the activation
 //! is applied in place.
 
-use crate::cpu::compiled::gemm;
 use crate::cpu::gemm::Mat;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::{Error, Float, Result, Tensor};
@@ -63,7 +62,7 @@ impl<T: Float> Tensor<T> {
             if let Some(bias) = bias {
                 out.chunks_exact_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(bias));
             }
-            gemm((count, inputs, outputs), a, b, out, bias.is_some());
+            (T::kernels().gemm)((count, inputs, outputs), a, b, out, bias.is_some());
             if relu {
                 relu_in_place(out);
             }
@@ -103,7 +102,7 @@ impl<T: Float> Tensor<T> {
         let strides = self.strides();
         let (data, offset) = (self.storage(), self.layout().offset);
         let b = Mat { data, offset, row_step: strides[0], column_step: strides[1] };
-        gemm((1, x.len(), out.len()), a, b, out, bias.is_some());
+        (T::kernels().gemm)((1, x.len(), out.len()), a, b, out, bias.is_some());
         if relu {
             relu_in_place(out);
         }

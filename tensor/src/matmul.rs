@@ -1,6 +1,5 @@
 //! Matrix products of tensors, by NumPy's rules for batches and vectors.
 
-use crate::cpu::compiled::gemm;
 use crate::cpu::gemm::{Mat, batched};
 use crate::cpu::nest::Nest;
 use crate::layout::Layout;
@@ -59,7 +58,7 @@ impl<T: Float> Tensor<T> {
             // One right operand for all: the batch is more rows of the left.
             let rows = batch.count().saturating_mul(m);
             let a_mat = Mat { row_step, ..a_mat };
-            return Self::build(shape, |out| gemm((rows, k, n), a_mat, b_mat, out, false));
+            return Self::build(shape, |out| (T::kernels().gemm)((rows, k, n), a_mat, b_mat, out, false));
         }
         let a_batch = a_batch.broadcast_to(op, &batch)?;
         let b_batch = b_batch.broadcast_to(op, &batch)?;
@@ -94,7 +93,7 @@ impl<T: Float> Tensor<T> {
             ));
         }
         let (a, b) = (mat(lhs, lhs.layout()), mat(rhs, rhs.layout()));
-        gemm((m, k, n), a, b, self.as_mut_slice()?, true);
+        (T::kernels().gemm)((m, k, n), a, b, self.as_mut_slice()?, true);
         Ok(())
     }
 }

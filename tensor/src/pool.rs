@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::compiled;
 use crate::cpu::pooling::{Reduce, Span, Spread, Windows};
 use crate::{Error, Float, Result, Shape, Tensor, Window};
 
@@ -162,7 +161,7 @@ impl<T: Float> Tensor<T> {
         let windows = self.windows("max_pool2d", pool)?;
         let x = self.contiguous()?;
         Self::build(self.pooled_shape(&windows), |out| {
-            compiled::pool(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -180,7 +179,7 @@ impl<T: Float> Tensor<T> {
         let (x, y, g) = (self.contiguous()?, output.contiguous()?, gradient.contiguous()?);
         Self::build(self.dims(), |out| {
             let spread = Spread::Max(x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
-            compiled::pool_gradient(&windows, spread, g.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool_gradient)(&windows, spread, g.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -192,7 +191,7 @@ impl<T: Float> Tensor<T> {
         let windows = self.windows("avg_pool2d", pool)?;
         let (x, factors) = (self.contiguous()?, pool.factors(&windows));
         Self::build(self.pooled_shape(&windows), |out| {
-            compiled::pool(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
         })
     }
 
@@ -206,7 +205,12 @@ impl<T: Float> Tensor<T> {
         same_shape(op, self, &pooled_shape(&input, &windows))?;
         let (g, factors) = (self.contiguous()?, pool.factors(&windows));
         Self::build(input, |out| {
-            compiled::pool_gradient(&windows, Spread::Mean(&factors), g.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool_gradient)(
+                &windows,
+                Spread::Mean(&factors),
+                g.as_slice().unwrap_or_default(),
+                out,
+            );
         })
     }
 

@@ -4,7 +4,6 @@
 //! calls after and beside each other. Weights are laid out as Keras does it, `[inputs, gates · units]`; the order of the
 //! gates is PyTorch's, which for the LSTM is also Keras's.
 
-use crate::cpu::compiled;
 use crate::cpu::recurrent::{self as kernels, Geometry, Operands, Saved};
 use crate::{Error, Float, Result, Shape, Tensor};
 
@@ -147,7 +146,7 @@ impl<T: Float> Tensor<T> {
             Returns::Last => [g.batch, g.units].into(),
             _ => [g.batch, g.output() / g.units.max(1), g.units].into(),
         };
-        let out = Tensor::try_build(shape, |out| compiled::recur(kind, g, &job.operands(), views, out))?;
+        let out = Tensor::try_build(shape, |out| (T::kernels().recur)(kind, g, &job.operands(), views, out))?;
         Ok((out, saved))
     }
 
@@ -197,7 +196,7 @@ impl<T: Float> Tensor<T> {
         let [x, weight, recurrent, bias, hidden, cell] = slices;
         let views = [&saved.gates, &saved.kept, &saved.before].map(|t| t.as_slice().unwrap_or_default());
         let gradients = kernels::Gradients { x, weight, recurrent, bias, hidden, cell };
-        compiled::recur_back(
+        (T::kernels().recur_back)(
             kind,
             g,
             &job.operands(),

@@ -10,19 +10,20 @@ use super::pooling::{self, Reduce, Spread, Windows};
 use super::recurrent::{self, Gradients, Operands, Saved};
 use crate::{Float, Recurrence, Result};
 
-/// The kernels of one element type; each field is the function of that name in its module.
+/// The kernels of one element type: functions of [`conv`], [`pooling`], [`recurrent`] and [`gemm`], as `new` says.
 #[doc(hidden)]
 #[derive(Debug)]
 #[expect(clippy::type_complexity)] // the functions' own signatures, which a name for each would only hide
 pub struct Kernels<T: 'static> {
-    convolve: fn(&Geometry, &[T], &[T], Option<&[T]>, bool, &mut [T]) -> Result<()>,
-    input_gradient: fn(&Geometry, &[T], &[T], &mut [T]) -> Result<()>,
-    filter_gradient: fn(&Geometry, &[T], &[T], &mut [T]) -> Result<()>,
-    pool: fn(&Windows, Reduce<'_, T>, &[T], &mut [T]),
-    pool_gradient: fn(&Windows, Spread<'_, T>, &[T], &mut [T]),
-    recur: fn(Recurrence, &recurrent::Geometry, &Operands<'_, T>, Saved<'_, T>, &mut [T]) -> Result<()>,
-    recur_back: Back<T>,
-    gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
+    pub(crate) convolve: fn(&Geometry, &[T], &[T], Option<&[T]>, bool, &mut [T]) -> Result<()>,
+    pub(crate) input_gradient: fn(&Geometry, &[T], &[T], &mut [T]) -> Result<()>,
+    pub(crate) filter_gradient: fn(&Geometry, &[T], &[T], &mut [T]) -> Result<()>,
+    pub(crate) pool: fn(&Windows, Reduce<'_, T>, &[T], &mut [T]),
+    pub(crate) pool_gradient: fn(&Windows, Spread<'_, T>, &[T], &mut [T]),
+    pub(crate) recur:
+        fn(Recurrence, &recurrent::Geometry, &Operands<'_, T>, Saved<'_, T>, &mut [T]) -> Result<()>,
+    pub(crate) recur_back: Back<T>,
+    pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
 }
 
 type Back<T> =
@@ -45,84 +46,3 @@ impl<T: Float> Kernels<T> {
 
 pub(crate) static F32: Kernels<f32> = Kernels::new();
 pub(crate) static F64: Kernels<f64> = Kernels::new();
-
-/// See [`conv::convolve`].
-pub(crate) fn convolve<T: Float>(
-    geometry: &Geometry,
-    source: &[T],
-    filter: &[T],
-    bias: Option<&[T]>,
-    relu: bool,
-    out: &mut [T],
-) -> Result<()> {
-    (T::kernels().convolve)(geometry, source, filter, bias, relu, out)
-}
-
-/// See [`conv::input_gradient`].
-pub(crate) fn input_gradient<T: Float>(
-    g: &Geometry,
-    gradient: &[T],
-    filter: &[T],
-    out: &mut [T],
-) -> Result<()> {
-    (T::kernels().input_gradient)(g, gradient, filter, out)
-}
-
-/// See [`conv::filter_gradient`].
-pub(crate) fn filter_gradient<T: Float>(
-    g: &Geometry,
-    image: &[T],
-    gradient: &[T],
-    out: &mut [T],
-) -> Result<()> {
-    (T::kernels().filter_gradient)(g, image, gradient, out)
-}
-
-/// See [`pooling::pool`].
-pub(crate) fn pool<T: Float>(windows: &Windows, reduce: Reduce<'_, T>, x: &[T], out: &mut [T]) {
-    (T::kernels().pool)(windows, reduce, x, out);
-}
-
-/// See [`pooling::pool_gradient`].
-pub(crate) fn pool_gradient<T: Float>(
-    windows: &Windows,
-    spread: Spread<'_, T>,
-    gradient: &[T],
-    out: &mut [T],
-) {
-    (T::kernels().pool_gradient)(windows, spread, gradient, out);
-}
-
-/// See [`recurrent::forward`].
-pub(crate) fn recur<T: Float>(
-    kind: Recurrence,
-    geometry: &recurrent::Geometry,
-    operands: &Operands<'_, T>,
-    saved: Saved<'_, T>,
-    out: &mut [T],
-) -> Result<()> {
-    (T::kernels().recur)(kind, geometry, operands, saved, out)
-}
-
-/// See [`recurrent::backward`].
-pub(crate) fn recur_back<T: Float>(
-    kind: Recurrence,
-    geometry: &recurrent::Geometry,
-    operands: &Operands<'_, T>,
-    saved: &[&[T]; 3],
-    gradient: &[T],
-    wanted: Gradients<'_, T>,
-) -> Result<()> {
-    (T::kernels().recur_back)(kind, geometry, operands, saved, gradient, wanted)
-}
-
-/// See [`gemm::gemm`].
-pub(crate) fn gemm<T: Float>(
-    sizes: (usize, usize, usize),
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    out: &mut [T],
-    accumulate: bool,
-) {
-    (T::kernels().gemm)(sizes, a, b, out, accumulate);
-}

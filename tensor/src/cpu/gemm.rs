@@ -10,7 +10,7 @@
 //! dimension. `tests/threads.rs` holds both to that.
 
 use crate::Float;
-use crate::cpu::{compiled, dots, gemv, threads};
+use crate::cpu::{dots, gemv, threads};
 
 /// Multiply-adds that are worth a thread of their own: about 10 µs, measured on the steps of a small perceptron.
 const PIECE: usize = 1 << 19;
@@ -202,7 +202,7 @@ pub(crate) fn batched<'a, T: Float>(
     }
     let one = |i: usize, out: &mut [T]| {
         let (a, b) = operands(i);
-        compiled::gemm((m, k, n), a, b, out, false);
+        (T::kernels().gemm)((m, k, n), a, b, out, false);
     };
     let work = m.saturating_mul(k).saturating_mul(n);
     if work >= LARGE || out.len() == m * n {
