@@ -1,6 +1,7 @@
 //! The graph: what is recorded, what is freed, what is refused.
 
-use cairn_autograd::{Entries, Error, Settings, Var, no_grad, trace};
+use cairn_autograd::op::{Op, Reduce, Softmax};
+use cairn_autograd::{Error, Source, Var, no_grad, scope, trace};
 use cairn_tensor::{Tensor, memory, s};
 
 fn parameter(values: &[f32]) -> Var {
@@ -139,31 +140,29 @@ fn gradients_of_several_batches_accumulate() {
 }
 
 #[test]
-fn settings_are_kept_in_a_trace_alone() {
-    let x = Var::constant(Tensor::<f32>::zeros([2, 3, 4]).unwrap());
-    let pass = |x: &Var| x.slice(s![.., 1, ..;-2]).unwrap().softmax(-1).unwrap().sum([-1]).unwrap();
-    assert!(pass(&x).recorded().is_none(), "constants record nothing");
-    let w = Var::parameter(x.value().clone());
-    assert_eq!(pass(&w).recorded().unwrap().settings, Settings::None);
+fn operands_are_kept_in_a_trace_alone() {
+    let w = Var::parameter(Tensor::<f64>::ones([2, 3, 4]).unwrap());
+    let pass = |x: &Var<f64>| x.slice(s![.., 1, 3..1;-1]).unwrap().softmax(-1).unwrap().sum([1]).unwrap();
+    assert!(pass(&w).recorded().is_none());
 
-    let y = trace(|| pass(&x));
-    assert!(!y.is_tracked(), "what is recorded of constants has no gradient");
-    let graph = y.graph();
-    assert!(graph[0].same(&x) && graph[3].same(&y));
-    let told: Vec<_> = graph[1..].iter().map(|var| var.recorded().unwrap()).collect();
-    assert_eq!(told.iter().map(|recorded| recorded.op).collect::<Vec<_>>(), ["slice", "softmax", "sum"]);
-    let entries = |axis, indices: &[u32], dropped| Entries { axis, indices: indices.to_vec(), dropped };
-    assert_eq!(told[0].settings, Settings::Entries(vec![entries(1, &[1], true), entries(2, &[3, 1], false)]));
-    assert_eq!(told[1].settings, Settings::Axis(1));
-    assert_eq!(told[2].settings, Settings::Axes(vec![1]));
-    assert!(told[0].operands[0].same(&x));
-    // What is not to be recorded is not, and afterwards all is as before.
-    assert!(trace(|| no_grad(|| pass(&w))).recorded().is_none());
+    let traced = trace(|| scope("head", || pass(&w)));
+    let graph = traced.result.graph();
+    assert!(graph[0].same(&w) && graph[0].recorded().is_none());
+    let records: Vec<_> = graph[1..].iter().map(|var| var.recorded().unwrap()).collect();
+    let names: Vec<_> = records.iter().map(|record| record.op.name()).collect();
+    assert_eq!(names, ["slice", "softmax", "sum"]);
+    assert_eq!(records[1].op, Op::Softmax(Softmax::Softmax { axis: 1 }));
+    assert_eq!(records[2].op, Op::Reduce(Reduce::Sum { axes: vec![1], keepdim: false }));
+    assert!(matches!(&records[0].operands[..], [Source::Var(x)] if x.same(&w)));
+    assert!(records.iter().all(|record| record.scope.as_deref() == Some("head")));
+    // Constants too, and whether gradients are recorded makes no difference; afterwards all is as before.
+    let x = Var::constant(w.value().clone());
+    let y = trace(|| no_grad(|| pass(&x))).result;
+    assert!(!y.is_tracked() && y.graph().len() == 4);
     assert!(pass(&x).recorded().is_none());
     // A trace is differentiated like any graph.
-    let (traced, plain) = (trace(|| pass(&w)), pass(&w));
-    let gradient = |y: Var| y.sum(..).unwrap().backward().unwrap().of(&w).unwrap();
-    assert_eq!(gradient(traced), gradient(plain));
+    let gradient = |y: Var<f64>| y.sum(..).unwrap().backward().unwrap().of(&w).unwrap();
+    assert_eq!(gradient(trace(|| pass(&w)).result), gradient(pass(&w)));
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod graph;
 mod images;
 #[cfg(feature = "linalg")]
 mod linalg;
+mod operations;
 mod parts;
 mod recurrent;
