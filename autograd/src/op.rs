@@ -11,12 +11,12 @@
 
 use cairn_tensor::{Float, Tensor};
 
-pub use crate::ops::{
-    Arithmetic, Conv, Elementwise, IdsOp, Index, Join, Linear, Matmul, Norm, Pooling, Present, Recurrent,
-    Reduce, Reduced, Reduction, Resizing, Scan, Slicing, Softmax, Sort, Spans, View,
-};
 #[cfg(feature = "linalg")]
-pub use crate::ops::{Factor, Linalg};
+pub use crate::ops::Factor;
+pub use crate::ops::{
+    Arithmetic, Conv, Elementwise, IdsOp, Index, Join, Linalg, Linear, Matmul, Norm, Pooling, Present,
+    Recurrent, Reduce, Reduced, Reduction, Resizing, Scan, Slicing, Softmax, Sort, Spans, View,
+};
 use crate::{Error, Gradient, Result};
 
 /// The identity of an operation, with its attributes.
@@ -72,8 +72,7 @@ pub enum Op {
     /// What follows from where sequences begin and end.
     Spans(Spans),
     /// Linear algebra.
-    #[cfg(feature = "linalg")]
-    Linalg(crate::ops::Linalg),
+    Linalg(Linalg),
     /// An operation of a user's own, by name: see [`Var::from_op`](crate::Var::from_op).
     Custom(&'static str),
 }
@@ -100,7 +99,6 @@ macro_rules! by_stem {
             Op::Scan($inner) => $call,
             Op::Sort($inner) => $call,
             Op::Spans($inner) => $call,
-            #[cfg(feature = "linalg")]
             Op::Linalg($inner) => $call,
             Op::Custom($name) => $custom,
         }
@@ -134,8 +132,7 @@ impl Op {
             Scan::NAMES,
             Sort::NAMES,
             Spans::NAMES,
-            #[cfg(feature = "linalg")]
-            crate::ops::Linalg::NAMES,
+            Linalg::NAMES,
         ];
         stems.concat()
     }

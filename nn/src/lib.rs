@@ -64,7 +64,7 @@ mod error;
 pub mod exchange;
 pub mod explain;
 mod file;
-mod frozen;
+pub mod graph;
 mod init;
 mod layers;
 pub mod layouts;
@@ -80,7 +80,7 @@ pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use file::{load_weights, save_weights};
-pub use frozen::{Frozen, Scratch};
+pub use graph::{Frozen, Scratch};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,

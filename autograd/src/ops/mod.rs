@@ -10,7 +10,7 @@ mod einsum;
 mod elementwise;
 mod index;
 mod join;
-#[cfg(feature = "linalg")]
+#[cfg_attr(not(feature = "linalg"), path = "no_linalg.rs")]
 mod linalg;
 mod linear;
 mod matmul;
@@ -34,7 +34,8 @@ pub use elementwise::Elementwise;
 pub use index::Index;
 pub use join::Join;
 #[cfg(feature = "linalg")]
-pub use linalg::{Factor, Linalg};
+pub use linalg::Factor;
+pub use linalg::Linalg;
 pub use linear::Linear;
 pub use matmul::Matmul;
 pub use norm::Norm;
