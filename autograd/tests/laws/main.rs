@@ -9,5 +9,6 @@ mod images;
 #[cfg(feature = "linalg")]
 mod linalg;
 mod operations;
+mod parameters;
 mod parts;
 mod recurrent;
