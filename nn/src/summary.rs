@@ -52,7 +52,7 @@ impl Sequential {
     /// # Ok::<(), cairn_nn::Error>(())
     /// ```
     pub fn summary(&self) -> Summary {
-        let flops = self.graph().ok().map(|graph| graph.flops_by_scope(1, 1));
+        let flops = self.graph().ok().map(|graph| graph.flops_by_scope(&[1]));
         let layers: Vec<_> = self
             .layers
             .iter()

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cairn_autograd::{Var, no_grad};
+use cairn_autograd::{Parameter, Var, no_grad};
 use cairn_nn::exchange::Weights;
 use cairn_nn::onnx::{Onnx, trace, trace_ids};
 use cairn_nn::{
@@ -70,8 +70,8 @@ struct Block {
     out: Linear,
     up: Linear,
     down: Linear,
-    scale: Var,
-    shift: Var,
+    scale: Parameter,
+    shift: Parameter,
     heads: usize,
 }
 
@@ -83,8 +83,8 @@ impl Block {
             out: Linear::new(width, width, rng).unwrap(),
             up: Linear::new(width, 2 * width, rng).unwrap(),
             down: Linear::new(2 * width, width, rng).unwrap(),
-            scale: Var::parameter(Tensor::ones([width]).unwrap()),
-            shift: Var::parameter(Tensor::zeros([width]).unwrap()),
+            scale: Parameter::new(Tensor::ones([width]).unwrap()),
+            shift: Parameter::new(Tensor::zeros([width]).unwrap()),
             heads,
         })
     }
@@ -92,7 +92,7 @@ impl Block {
     fn norm(&self, x: &Var) -> Result<Var> {
         let centred = x.sub(&x.mean_keepdim(-1)?)?;
         let variance = centred.square()?.mean_keepdim(-1)?;
-        Ok((centred.mul(&(variance + 1e-5).rsqrt()?)?).mul(&self.scale)?.add(&self.shift)?)
+        Ok((centred.mul(&(variance + 1e-5).rsqrt()?)?).mul(&self.scale.var())?.add(&self.shift.var())?)
     }
 
     fn attention(&self, x: &Var) -> Result<Var> {
@@ -194,9 +194,9 @@ impl Images {
     fn forward(&self, x: &Var) -> Result<Var> {
         let flat = |x: &Var| x.flatten(1);
         let grown = self.norm.forward(&self.grow.forward(x)?)?;
-        let (weight, bias) = (&self.pooled.weight, self.pooled.bias.as_ref());
+        let (weight, bias) = (self.pooled.weight.var(), self.pooled.bias.as_ref().map(Parameter::var));
         let window = cairn_tensor::Window::default();
-        let fused = x.conv2d_max_pool2d(weight, bias, true, (&window, 1), &Pool::new([2, 2]))?;
+        let fused = x.conv2d_max_pool2d(&weight, bias.as_ref(), true, (&window, 1), &Pool::new([2, 2]))?;
         Ok(Var::cat(
             &[
                 &flat(&grown.max_pool2d(&Pool::new([3, 3]))?)?,

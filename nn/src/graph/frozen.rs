@@ -12,7 +12,7 @@ use cairn_autograd::op::{Linear, Op, Operand, Softmax, View};
 use cairn_tensor::{Shape, Tensor};
 
 use super::trace::with_sizes;
-use super::{Constant, Graph, InputKind, Node, Open, Source};
+use super::{Constant, Dim, Graph, InputKind, Node, Open, Source};
 use crate::{Error, Result, Sequential, Value};
 
 /// A model that only answers, made by [`Graph::frozen`] or [`Sequential::frozen`].
@@ -104,9 +104,9 @@ impl Graph {
             }
         }
         let rows = rows(&graph);
-        let input = graph.inputs.first().map(|input| input.shape(1, 1)).unwrap_or_default();
-        let item = |shape: &Shape| shape.iter().skip(1).copied().collect();
-        let (input, output) = (item(&input), item(&graph.nodes[graph.output].shape(1, 1)));
+        let item =
+            |node: usize| graph.nodes[node].shape(&graph.values(&[])).iter().skip(1).copied().collect();
+        let (input, output) = (item(0), item(graph.output));
         Ok(Frozen { shared: Arc::new(Shared { graph, dropped, rows, input, output }) })
     }
 }
@@ -155,7 +155,7 @@ impl Frozen {
     pub fn predict_all(&self, inputs: impl IntoIterator<Item = Value>) -> Result<Tensor> {
         let Shared { graph, dropped, .. } = &*self.shared;
         let inputs: Vec<Value> = inputs.into_iter().collect();
-        let [batch, time] = self.measure(&inputs)?;
+        let open = self.measure(&inputs)?;
         let mut inputs = inputs.into_iter();
         let mut values: Vec<Option<Held<'_>>> = Vec::with_capacity(graph.nodes.len());
         for (node, dropped) in graph.nodes.iter().zip(dropped) {
@@ -166,8 +166,8 @@ impl Frozen {
                     None => return Err(self.bad_input(&[])),
                 },
                 Source::Constant(constant) => Held::Constant(constant),
-                Source::Repeated(one) => Held::Floats(one.broadcast_to(node.shape(batch, time))?),
-                _ => compute(node, &values, [batch, time])
+                Source::Repeated(one) => Held::Floats(one.broadcast_to(node.shape(&open))?),
+                _ => compute(node, &values, &open)
                     .map_err(|error| node.scope.as_deref().into_iter().fold(error, Error::at))?,
             };
             values.push(Some(value));
@@ -180,38 +180,38 @@ impl Frozen {
         }
     }
 
-    /// The size of batch and time, after a check that the inputs are what the model takes.
-    fn measure(&self, inputs: &[Value]) -> Result<[usize; 2]> {
+    /// The values of the open sizes, after a check that the inputs are what the model takes.
+    fn measure(&self, inputs: &[Value]) -> Result<Vec<usize>> {
         let graph = &self.shared.graph;
         if inputs.len() != graph.inputs.len() {
             let why = format!("the model takes {} inputs, not {}", graph.inputs.len(), inputs.len());
             return Err(Error::BadInput { input: Shape::default(), why });
         }
-        let mut found = [None; 2];
+        let mut open: Vec<Option<usize>> = vec![None; graph.open.len()];
         for (input, value) in graph.inputs.iter().zip(inputs) {
+            let bad = |why: String| Error::BadInput { input: value.shape().into(), why };
             match (input.kind, value) {
                 (InputKind::Floats, Value::Ids(_)) => {
-                    let why = "the model takes floats, not ids".into();
-                    return Err(Error::BadInput { input: value.shape().into(), why });
+                    return Err(bad("the model takes floats, not ids".into()));
                 }
-                (InputKind::Ids(_) | InputKind::Lengths, Value::Floats(_)) => {
-                    let why = "the model takes ids, not floats: an embedding looks up ids".into();
-                    return Err(Error::BadInput { input: value.shape().into(), why });
+                (InputKind::Ids(_) | InputKind::Lengths(_), Value::Floats(_)) => {
+                    return Err(bad("the model takes ids, not floats: an embedding looks up ids".into()));
                 }
                 _ => {}
             }
-            for (all, own) in found.iter_mut().zip(input.measure(value.shape())?) {
-                match (*all, own) {
-                    (Some(all), Some(own)) if all != own => {
-                        let why = "all inputs must have the same number of items and of steps".into();
-                        return Err(Error::BadInput { input: value.shape().into(), why });
-                    }
-                    (None, own) => *all = own,
-                    _ => {}
+            let fits = |(dim, &size): (&Dim, &usize)| match *dim {
+                Dim::Fixed(fixed) => fixed == size,
+                Dim::Open(name) => {
+                    let which = graph.open.iter().position(|&own| own == name).unwrap_or(0);
+                    *open[which].get_or_insert(size) == size
                 }
+            };
+            if value.shape().len() != input.sizes.len() || !input.sizes.iter().zip(value.shape()).all(fits) {
+                let item: Vec<String> = input.sizes.iter().skip(1).map(ToString::to_string).collect();
+                return Err(bad(format!("the model takes samples of [{}]", item.join(", "))));
             }
         }
-        Ok(found.map(|size| size.unwrap_or(1)))
+        Ok(open.into_iter().map(|size| size.unwrap_or(1)).collect())
     }
 
     /// Memory for [`predict`](Self::predict); it grows to what is needed with the first answer.
@@ -270,17 +270,17 @@ impl Frozen {
 }
 
 /// The value of a node that is computed.
-fn compute<'a>(node: &Node, values: &[Option<Held<'_>>], [batch, time]: [usize; 2]) -> Result<Held<'a>> {
+fn compute<'a>(node: &Node, values: &[Option<Held<'_>>], open: &[usize]) -> Result<Held<'a>> {
     let operands: Vec<Operand<'_, f32>> =
         node.operands().iter().filter_map(|&operand| values[operand].as_ref()).map(Held::operand).collect();
     Ok(match (&node.source, &operands[..]) {
         (Source::Operation { op, open: Open::Nothing, .. }, operands) => Held::Floats(op.evaluate(operands)?),
-        (Source::Operation { op, open, .. }, operands) => {
-            let start = if let Open::SizesFrom(start) = open { start.at(batch, time) } else { 0 };
-            Held::Floats(with_sizes(op, &node.shape(batch, time), start).evaluate(operands)?)
+        (Source::Operation { op, open: kind, .. }, operands) => {
+            let start = if let Open::SizesFrom(start) = kind { start.at(open) } else { 0 };
+            Held::Floats(with_sizes(op, &node.shape(open), start).evaluate(operands)?)
         }
         (Source::Ids { op, .. }, &[Operand::Ids(ids)]) => Held::Ids(op.evaluate(ids)?),
-        (_, &[Operand::Ids(ids)]) => Held::Ids(ids.reshape(node.shape(batch, time))?),
+        (_, &[Operand::Ids(ids)]) => Held::Ids(ids.reshape(node.shape(open))?),
         _ => return Err(Error::Unsupported { what: "ids where floats are".into() }),
     })
 }
@@ -290,12 +290,9 @@ fn rows(graph: &Graph) -> Option<Vec<Row>> {
     let [_] = graph.inputs[..] else { return None };
     let (mut rows, mut at) = (Vec::new(), 0);
     for (i, node) in graph.nodes.iter().enumerate() {
-        let (Source::Operation { op, operands, .. }, true) = (&node.source, node.shape(1, 1).count() > 0)
-        else {
-            continue;
-        };
+        let (Source::Operation { op, operands, .. }, [_]) = (&node.source, &graph.open[..]) else { continue };
         // A row has the batch as its first axis, and one more.
-        let count = node.shape(1, 1).count();
+        let count = node.shape(&[1]).count();
         let is_row = node.sizes.len() == 2;
         if operands.first() != Some(&at) {
             return None;

@@ -19,9 +19,10 @@ use cairn_autograd::op::{IdsOp, Op};
 use cairn_tensor::{Shape, Tensor};
 
 pub use frozen::{Frozen, Scratch};
-pub use size::{Dim, Size};
+pub use size::Dim;
+pub(crate) use size::{Size, shape_at};
 
-use crate::{Error, Result, Value};
+use crate::{Result, Value};
 
 /// What one input of a model is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,64 +36,56 @@ pub(crate) enum InputKind {
     Floats,
     /// Ids below this number.
     Ids(u32),
-    /// Lengths of sequences, from 1 to the number of steps.
-    Lengths,
+    /// Lengths of sequences, from 1 to this size.
+    Lengths(Dim),
 }
 
 impl Input {
     /// Floats `[batch, …]`, each item of this shape.
     pub fn floats(item: impl Into<Shape>) -> Self {
-        Input { kind: InputKind::Floats, sizes: batch_of(&item.into()) }
+        Input::floats_of(batch_of(&item.into()))
     }
 
     /// Ids `[batch, …]` below `vocabulary`, each item of this shape.
     pub fn ids(item: impl Into<Shape>, vocabulary: u32) -> Self {
-        Input { kind: InputKind::Ids(vocabulary), sizes: batch_of(&item.into()) }
+        Input::ids_of(batch_of(&item.into()), vocabulary)
     }
 
     /// Floats `[batch, time, …]`, each step of this shape, with any number of steps.
     pub fn sequences(step: impl Into<Shape>) -> Self {
         let mut sizes = batch_of(&step.into());
-        sizes.insert(1, Dim::Time);
-        Input { kind: InputKind::Floats, sizes }
+        sizes.insert(1, Dim::TIME);
+        Input::floats_of(sizes)
     }
 
     /// Ids `[batch, time]` below `vocabulary`, with any number of steps.
     pub fn id_sequences(vocabulary: u32) -> Self {
-        Input { kind: InputKind::Ids(vocabulary), sizes: vec![Dim::Batch, Dim::Time] }
+        Input::ids_of([Dim::BATCH, Dim::TIME], vocabulary)
     }
 
-    /// Lengths of sequences, `[batch]`.
+    /// Lengths `[batch]` of the sequences of another input.
     pub fn lengths() -> Self {
-        Input { kind: InputKind::Lengths, sizes: vec![Dim::Batch] }
+        Input::lengths_of([Dim::BATCH], Dim::TIME)
     }
 
-    /// The shape for a batch, and a length of sequences.
-    pub(crate) fn shape(&self, batch: usize, time: usize) -> Shape {
-        self.sizes.iter().map(|dim| dim.at(batch, time)).collect()
+    /// Floats of these sizes, of which some may be open.
+    pub fn floats_of(sizes: impl Into<Vec<Dim>>) -> Self {
+        Input { kind: InputKind::Floats, sizes: sizes.into() }
     }
 
-    /// The size of batch and time of an input of this shape, `None` where it has no such axis; an error where it does not fit.
-    fn measure(&self, shape: &[usize]) -> Result<[Option<usize>; 2]> {
-        let mut found = [None; 2];
-        let fits = shape.len() == self.sizes.len()
-            && self.sizes.iter().zip(shape).all(|(dim, &size)| match dim {
-                Dim::Fixed(fixed) => *fixed == size,
-                Dim::Batch => *found[0].get_or_insert(size) == size,
-                Dim::Time => *found[1].get_or_insert(size) == size,
-            });
-        if fits { Ok(found) } else { Err(self.bad(shape)) }
+    /// Ids below `vocabulary` of these sizes, of which some may be open.
+    pub fn ids_of(sizes: impl Into<Vec<Dim>>, vocabulary: u32) -> Self {
+        Input { kind: InputKind::Ids(vocabulary), sizes: sizes.into() }
     }
 
-    fn bad(&self, shape: &[usize]) -> Error {
-        let item: Vec<String> = self.sizes.iter().skip(1).map(ToString::to_string).collect();
-        let why = format!("the model takes samples of [{}]", item.join(", "));
-        Error::BadInput { input: shape.into(), why }
+    /// Lengths of these sizes, each from 1 to `most`.
+    pub fn lengths_of(sizes: impl Into<Vec<Dim>>, most: Dim) -> Self {
+        Input { kind: InputKind::Lengths(most), sizes: sizes.into() }
     }
 }
 
 fn batch_of(item: &Shape) -> Vec<Dim> {
-    std::iter::once(Dim::Batch).chain(item.iter().map(|&size| Dim::Fixed(size))).collect()
+    std::iter::once(Dim::BATCH).chain(item.iter().map(|&size| Dim::Fixed(size))).collect()
 }
 
 /// A traced model.
@@ -118,7 +111,7 @@ fn batch_of(item: &Shape) -> Vec<Dim> {
 /// let mut rng = rng(0);
 /// let block = Block { up: Linear::new(8, 32, &mut rng)?, down: Linear::new(32, 8, &mut rng)? };
 /// let graph = Graph::trace(&[Input::floats([8])], |inputs| block.forward(&inputs[0].clone().floats()?))?;
-/// assert_eq!(graph.flops(1, 1), 2 * 2 * 8 * 32);
+/// assert_eq!(graph.flops(&[1]), 2 * 2 * 8 * 32); // of one item
 /// let frozen = graph.frozen()?;
 /// assert_eq!(frozen.predict_batch(Tensor::<f32>::zeros([5, 8])?)?.shape(), [5, 8]);
 /// # Ok::<(), cairn_nn::Error>(())
@@ -126,6 +119,8 @@ fn batch_of(item: &Shape) -> Vec<Dim> {
 #[derive(Debug, Clone)]
 pub struct Graph {
     pub(crate) inputs: Vec<Input>,
+    /// The names of the sizes that are open.
+    pub(crate) open: Vec<&'static str>,
     /// The inputs first, then each node after its operands.
     pub(crate) nodes: Vec<Node>,
     /// Which node is the result.
@@ -200,9 +195,9 @@ impl Node {
         }
     }
 
-    /// Its shape for a batch and a number of steps.
-    pub(crate) fn shape(&self, batch: usize, time: usize) -> Shape {
-        self.sizes.iter().map(|size| size.at(batch, time)).collect()
+    /// Its shape where the open sizes have these values.
+    pub(crate) fn shape(&self, open: &[usize]) -> Shape {
+        shape_at(&self.sizes, open)
     }
 }
 
@@ -211,7 +206,7 @@ impl Graph {
     /// batch: what it decides by the values of its inputs is not seen. It is run several times, on few random items each.
     ///
     /// # Errors
-    /// Those of the pass; [`Error::Unsupported`] for what depends on an input, or on a size, in a way that no operation shows (a
+    /// Those of the pass; [`Error::Unsupported`](crate::Error::Unsupported) for what depends on an input, or on a size, in a way that no operation shows (a
     /// tensor taken out by `value()`, say), naming the operation that uses it.
     pub fn trace(
         inputs: &[Input],
@@ -225,25 +220,45 @@ impl Graph {
         &self.inputs
     }
 
-    /// Floating-point operations of a forward pass: two for each multiply-add of a product, see [`Op::flops`].
-    pub fn flops(&self, batch: usize, time: usize) -> u64 {
-        self.flops_by_scope(batch, time).into_values().fold(0, u64::saturating_add)
+    /// The names of the sizes that are left open, in the order in which their values are given: first the batch, as a rule.
+    pub fn open(&self) -> &[&'static str] {
+        &self.open
+    }
+
+    /// Floating-point operations of a forward pass where the [open sizes](Self::open) have these values: two for each multiply-add
+    /// of a product, see [`Op::flops`]. A size that is not given is 1.
+    pub fn flops(&self, open: &[usize]) -> u64 {
+        self.flops_by_scope(open).into_values().fold(0, u64::saturating_add)
     }
 
     /// [`flops`](Self::flops) of each part of the model: of each layer of a [`Sequential`](crate::Sequential), by its name. What
     /// belongs to no named part stands under the empty name.
-    pub fn flops_by_scope(&self, batch: usize, time: usize) -> BTreeMap<String, u64> {
+    pub fn flops_by_scope(&self, open: &[usize]) -> BTreeMap<String, u64> {
+        let open = self.values(open);
         let mut counts = BTreeMap::new();
         for node in &self.nodes {
             let Some(op) = node.op() else { continue };
             let shapes: Vec<Shape> =
-                node.operands().iter().map(|&operand| self.nodes[operand].shape(batch, time)).collect();
+                node.operands().iter().map(|&operand| self.nodes[operand].shape(&open)).collect();
             let operands: Vec<&[usize]> = shapes.iter().map(|shape| &**shape).collect();
-            let count: &mut u64 =
-                counts.entry(node.scope.as_deref().unwrap_or_default().to_owned()).or_default();
-            *count = count.saturating_add(op.flops(&operands, &node.shape(batch, time)));
+            let scope = node.scope.as_deref().unwrap_or_default().to_owned();
+            let count: &mut u64 = counts.entry(scope).or_default();
+            *count = count.saturating_add(op.flops(&operands, &node.shape(&open)));
         }
         counts
+    }
+
+    /// A value for each open size.
+    pub(crate) fn values(&self, open: &[usize]) -> Vec<usize> {
+        (0..self.open.len()).map(|i| open.get(i).copied().unwrap_or(1)).collect()
+    }
+
+    /// The size of an input.
+    pub(crate) fn size_of(&self, dim: Dim) -> Size {
+        match dim {
+            Dim::Fixed(size) => Size::fixed(size),
+            Dim::Open(name) => Size::open(self.open.iter().position(|&own| own == name).unwrap_or(0)),
+        }
     }
 
     /// How often each node is used, as an operand or as the result.

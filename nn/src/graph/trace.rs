@@ -1,7 +1,7 @@
 //! A graph from a forward pass.
 //!
 //! The pass is run on several made-up batches of different sizes, and the graphs that it records are compared node by node. What is
-//! equal in all is the model. Whatever differs must be explained by the batch or the number of steps; what is not was
+//! equal in all is the model. Whatever differs must be explained by the sizes that are open; what is not was
 //! computed from an input behind the graph's back, and would be frozen as it was for a made-up input, so it is refused, by the
 //! name of the operation that uses it.
 
@@ -11,7 +11,7 @@ use cairn_autograd::op::{IdsOp, Op, Reduce, Spans, View};
 use cairn_autograd::{self as autograd, RecordedIds, Source as Operand, Var};
 use cairn_tensor::{Shape, Tensor, rng};
 
-use super::size::{PROBES, Size};
+use super::size::{Dim, MOST_OPEN, Probes, Size};
 use super::{Constant, Graph, Input, InputKind, Node, Open, Source};
 use crate::{Error, Result, Value};
 
@@ -27,34 +27,52 @@ struct Run {
 }
 
 pub(super) fn trace(inputs: &[Input], forward: &dyn Fn(&[Value]) -> Result<Var>) -> Result<Graph> {
-    let open = inputs.iter().any(|input| input.sizes.contains(&super::Dim::Time));
-    let probes = if open { &PROBES[..] } else { &PROBES[..2] };
-    let runs = probes.iter().enumerate().map(|(i, &[batch, time])| {
-        let values =
-            inputs.iter().map(|input| made_up(input, batch, time, i as u64)).collect::<Result<Vec<_>>>()?;
-        let traced = autograd::trace(|| forward(&values));
+    let mut open: Vec<&'static str> = Vec::new();
+    for dim in inputs.iter().flat_map(|input| &input.sizes) {
+        if let Dim::Open(name) = dim
+            && !open.contains(name)
+        {
+            open.push(name);
+        }
+    }
+    if open.len() > MOST_OPEN {
+        return Err(unsupported(format!("more than {MOST_OPEN} open sizes")));
+    }
+    let probes = Probes::new(open.len());
+    let runs = probes.runs.iter().zip(0..).map(|(values, seed)| {
+        let size = |dim: &Dim| match dim {
+            Dim::Fixed(size) => *size,
+            Dim::Open(name) => {
+                open.iter().zip(values).find(|(own, _)| *own == name).map_or(1, |(_, &size)| size)
+            }
+        };
+        let made = inputs.iter().map(|input| made_up(input, &size, seed)).collect::<Result<Vec<_>>>()?;
+        let traced = autograd::trace(|| forward(&made));
         let output = traced.result?;
         let graph = output.graph();
         let positions = graph.iter().enumerate().map(|(position, var)| (var.id(), position)).collect();
-        Ok(Run { inputs: values, output, graph, positions, ids: traced.ids })
+        Ok(Run { inputs: made, output, graph, positions, ids: traced.ids })
     });
-    Builder::new(inputs, runs.collect::<Result<_>>()?).build()
+    let runs = runs.collect::<Result<_>>()?;
+    let graph = Graph { inputs: inputs.to_vec(), open, nodes: Vec::new(), output: 0 };
+    Builder { probes, runs, graph, depends: Vec::new(), known_ids: Vec::new() }.build()
 }
 
 /// An input for a run.
-fn made_up(input: &Input, batch: usize, time: usize, seed: u64) -> Result<Value> {
-    let shape = input.shape(batch, time);
+fn made_up(input: &Input, size: &dyn Fn(&Dim) -> usize, seed: u32) -> Result<Value> {
+    let shape: Shape = input.sizes.iter().map(size).collect();
     let count = shape.count() as u32;
     // Neighbours differ, so that no sequence is all padding, and runs differ, so that inputs are told from constants.
-    let ids = |below: u32| (0..count).map(move |i| (i + 3 * seed as u32 + i / 7) % below.max(1)).collect();
+    let ids = |below: u32| (0..count).map(|i| (i + 3 * seed + i / 7) % below).collect::<Vec<u32>>();
     Ok(match input.kind {
-        InputKind::Floats => Value::Floats(Tensor::normal(shape, 0.0, 1.0, &mut rng(seed))?.into()),
+        InputKind::Floats => Value::Floats(Tensor::normal(shape, 0.0, 1.0, &mut rng(seed.into()))?.into()),
         InputKind::Ids(0) => {
             return Err(Error::BadSetting { what: "the vocabulary", value: 0.0, must: "at least 1" });
         }
         InputKind::Ids(vocabulary) => Value::Ids(Tensor::from_vec(ids(vocabulary), shape)?),
-        InputKind::Lengths => {
-            let lengths: Vec<u32> = (0..count).map(|i| time as u32 - i % time.max(1) as u32).collect();
+        InputKind::Lengths(most) => {
+            let most = size(&most) as u32;
+            let lengths = ids(most.max(1)).into_iter().map(|id| most - id).collect();
             Value::Ids(Tensor::from_vec(lengths, shape)?)
         }
     })
@@ -65,6 +83,7 @@ fn unsupported(what: impl Into<String>) -> Error {
 }
 
 struct Builder {
+    probes: Probes,
     runs: Vec<Run>,
     graph: Graph,
     /// Whether an input has a part in each node.
@@ -74,14 +93,9 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(inputs: &[Input], runs: Vec<Run>) -> Self {
-        let graph = Graph { inputs: inputs.to_vec(), nodes: Vec::new(), output: 0 };
-        Builder { runs, graph, depends: Vec::new(), known_ids: Vec::new() }
-    }
-
     fn build(mut self) -> Result<Graph> {
         for i in 0..self.graph.inputs.len() {
-            let sizes = sizes(&self.runs.iter().map(|run| run.inputs[i].shape()).collect::<Vec<_>>())?;
+            let sizes = self.graph.inputs[i].sizes.iter().map(|&dim| self.graph.size_of(dim)).collect();
             self.push(Source::Input(i), sizes, None, true);
         }
         let count = self.runs[0].graph.len();
@@ -98,8 +112,7 @@ impl Builder {
             return Err(unsupported("an output that no recorded operation made of the input"));
         }
         self.graph.output = output;
-        let batch = Size { fixed: 0, batch: 1, time: 0, both: 0 };
-        if self.graph.nodes[output].sizes.first() != Some(&batch) {
+        if self.graph.nodes[output].sizes.first().and_then(Size::as_open).is_none() {
             let shape = self.runs[0].output.dims();
             return Err(unsupported(format!("an output of shape {shape}, which is not [batch, …]")));
         }
@@ -121,7 +134,21 @@ impl Builder {
 
     /// The sizes of the variables at this position of the runs' graphs.
     fn sizes_at(&self, position: usize) -> Result<Vec<Size>> {
-        sizes(&self.runs.iter().map(|run| run.graph[position].shape()).collect::<Vec<_>>())
+        self.sizes(&self.runs.iter().map(|run| run.graph[position].shape()).collect::<Vec<_>>())
+    }
+
+    /// Sizes from what they were in the runs.
+    fn sizes(&self, shapes: &[&[usize]]) -> Result<Vec<Size>> {
+        let rank = shapes[0].len();
+        let size = |axis: usize| {
+            let probed: Option<Vec<usize>> = shapes.iter().map(|shape| shape.get(axis).copied()).collect();
+            self.probes.size(&probed?)
+        };
+        let sizes: Option<Vec<Size>> = (0..rank).map(size).collect();
+        sizes.filter(|_| shapes.iter().all(|shape| shape.len() == rank)).ok_or_else(|| {
+            let all: Vec<String> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
+            unsupported(format!("sizes that those of the input do not explain: {}", all.join(", ")))
+        })
     }
 
     /// The node for the variable at this position of the runs' graphs.
@@ -277,7 +304,7 @@ impl Builder {
         if let Some(&(_, node)) = self.known_ids.iter().find(known) {
             return Ok(node);
         }
-        let sizes = sizes(&each.iter().map(Tensor::shape).collect::<Vec<_>>())?;
+        let sizes = self.sizes(&each.iter().map(Tensor::shape).collect::<Vec<_>>())?;
         let node = match self.origin_of(each) {
             Some(Origin::Input(input)) if self.graph.nodes[input].sizes == sizes => input,
             Some(Origin::Input(operand)) => self.push(Source::Reshaped { operand }, sizes, None, true),
@@ -335,7 +362,7 @@ impl Builder {
         let starts: Option<Vec<usize>> = without.iter().map(|(_, start)| *start).collect();
         match starts {
             None => Ok(Open::Sizes),
-            Some(starts) => Size::of(&starts).map(Open::SizesFrom).ok_or_else(differs),
+            Some(starts) => self.probes.size(&starts).map(Open::SizesFrom).ok_or_else(differs),
         }
     }
 }
@@ -344,20 +371,6 @@ impl Builder {
 enum Origin {
     Input(usize),
     Made(IdsOp, Vec<Tensor<u32>>),
-}
-
-/// Sizes from what they were in the runs.
-fn sizes(shapes: &[&[usize]]) -> Result<Vec<Size>> {
-    let rank = shapes[0].len();
-    let size = |axis: usize| {
-        let probed: Option<Vec<usize>> = shapes.iter().map(|shape| shape.get(axis).copied()).collect();
-        Size::of(&probed?)
-    };
-    let sizes: Option<Vec<Size>> = (0..rank).map(size).collect();
-    sizes.filter(|_| shapes.iter().all(|shape| shape.len() == rank)).ok_or_else(|| {
-        let all: Vec<String> = shapes.iter().map(|shape| format!("{shape:?}")).collect();
-        unsupported(format!("sizes that neither batch nor time explain: {}", all.join(", ")))
-    })
 }
 
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {

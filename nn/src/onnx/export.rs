@@ -43,8 +43,8 @@ pub(super) struct Export<'g> {
     nodes: Vec<Message>,
     constants: Vec<Message>,
     names: Vec<Names>,
-    /// The names of the sizes of batch and time.
-    open: [Option<String>; 2],
+    /// The names of the open sizes, as values.
+    open: Vec<Option<String>>,
     /// What the names of new values begin with.
     label: String,
 }
@@ -68,7 +68,7 @@ impl<'g> Export<'g> {
             nodes: Vec::new(),
             constants: Vec::new(),
             names: vec![Names::default(); graph.nodes.len()],
-            open: [None, None],
+            open: vec![None; graph.open.len()],
             label: String::new(),
         }
     }
@@ -115,7 +115,8 @@ impl<'g> Export<'g> {
             proto::value(&input_name(graph, i), element, &axes_of(input))
         });
         let inputs: Vec<Message> = inputs.collect();
-        let output: Vec<proto::Axis> = graph.nodes[graph.output].sizes.iter().map(axis_of).collect();
+        let output: Vec<proto::Axis> =
+            graph.nodes[graph.output].sizes.iter().map(|size| axis_of(graph, size)).collect();
         let body = Message::default()
             .all(1, &self.nodes)
             .bytes(2, "cairn")
@@ -285,48 +286,41 @@ impl<'g> Export<'g> {
         if let Some(all) = fixed {
             return self.integers("shape", &all);
         }
-        let parts: Vec<String> = sizes.iter().map(|&size| self.size(size)).collect();
+        let parts: Vec<String> = sizes.iter().map(|size| self.size(size)).collect();
         self.result("Concat", &parts, &[("axis", Attribute::Int(0))])
     }
 
-    /// A size as a value of one element: the sum of what is fixed and of multiples of batch and time.
-    pub(super) fn size(&mut self, size: Size) -> String {
-        let mut terms = Vec::new();
-        if size.batch != 0 {
-            let batch = self.batch_or_time(Dim::Batch);
-            terms.push(self.times(batch, size.batch));
+    /// A size as a value of one element: the sum of its terms.
+    pub(super) fn size(&mut self, size: &Size) -> String {
+        let mut terms: Vec<String> = Vec::new();
+        for (dims, factor) in size.terms() {
+            let mut product: Option<String> = None;
+            for dim in dims {
+                let open = self.open_size(dim);
+                product = Some(match product {
+                    Some(product) => self.result("Mul", &[product, open], &[]),
+                    None => open,
+                });
+            }
+            terms.push(match (product, factor) {
+                (Some(product), 1) => product,
+                (Some(product), factor) => {
+                    let factor = self.integers("times", &[factor as i64]);
+                    self.result("Mul", &[product, factor], &[])
+                }
+                (None, fixed) => self.integers("size", &[fixed as i64]),
+            });
         }
-        if size.time != 0 {
-            let time = self.batch_or_time(Dim::Time);
-            terms.push(self.times(time, size.time));
-        }
-        if size.both != 0 {
-            let (batch, time) = (self.batch_or_time(Dim::Batch), self.batch_or_time(Dim::Time));
-            let both = self.result("Mul", &[batch, time], &[]);
-            terms.push(self.times(both, size.both));
-        }
-        if size.fixed != 0 || terms.is_empty() {
-            terms.push(self.integers("size", &[size.fixed as i64]));
-        }
-        let mut terms = terms.into_iter();
-        let first = terms.next().unwrap_or_default();
-        terms.fold(first, |sum, term| self.result("Add", &[sum, term], &[]))
+        let Some(first) = terms.first().cloned() else { return self.integers("size", &[0]) };
+        terms.drain(1..).fold(first, |sum, term| self.result("Add", &[sum, term], &[]))
     }
 
-    fn times(&mut self, value: String, factor: isize) -> String {
-        if factor == 1 {
-            return value;
-        }
-        let factor = self.integers("times", &[factor as i64]);
-        self.result("Mul", &[value, factor], &[])
-    }
-
-    /// The size of batch or time, taken from an input that has it.
-    fn batch_or_time(&mut self, dim: Dim) -> String {
-        let which = usize::from(dim == Dim::Time);
+    /// An open size, taken from an input that has it.
+    fn open_size(&mut self, which: usize) -> String {
         if let Some(name) = &self.open[which] {
             return name.clone();
         }
+        let dim = Dim::Open(self.graph.open[which]);
         let position = |input: &Input| input.sizes.iter().position(|&own| own == dim);
         let inputs = &self.graph.inputs;
         let (input, axis) =
@@ -366,18 +360,16 @@ fn input_name(graph: &Graph, i: usize) -> String {
 
 fn axes_of(input: &Input) -> Vec<proto::Axis> {
     let axis = |dim: &Dim| match dim {
-        Dim::Batch => proto::Axis::Named("batch"),
-        Dim::Time => proto::Axis::Named("time"),
+        Dim::Open(name) => proto::Axis::Named(name),
         Dim::Fixed(size) => proto::Axis::Size(*size),
     };
     input.sizes.iter().map(axis).collect()
 }
 
-fn axis_of(size: &Size) -> proto::Axis {
-    match (size.as_fixed(), size) {
+fn axis_of(graph: &Graph, size: &Size) -> proto::Axis {
+    match (size.as_fixed(), size.as_open()) {
         (Some(size), _) => proto::Axis::Size(size),
-        (None, Size { fixed: 0, batch: 1, time: 0, both: 0 }) => proto::Axis::Named("batch"),
-        (None, Size { fixed: 0, batch: 0, time: 1, both: 0 }) => proto::Axis::Named("time"),
-        (None, _) => proto::Axis::Any,
+        (None, Some(open)) => proto::Axis::Named(graph.open[open]),
+        (None, None) => proto::Axis::Any,
     }
 }

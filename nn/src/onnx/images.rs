@@ -6,7 +6,7 @@ use cairn_tensor::{Pool, Recurrence, Resize, Returns, Tensor, Window};
 
 use super::export::{Attributes, Export, Made};
 use super::gates::{self, Direction};
-use super::proto::Attribute;
+use super::proto::{self, Attribute};
 use crate::Result;
 use crate::graph::Size;
 
@@ -112,18 +112,18 @@ impl Export<'_> {
     fn group_norm(&mut self, node: usize, operand: usize, groups: usize, epsilon: f64) -> Result<String> {
         let (scale, shift) = (self.constant(node, 1)?, self.constant(node, 2)?);
         let sizes = &self.node(node).sizes;
-        let batch = sizes[0];
+        let batch = sizes[0].clone();
         let item: usize = sizes[1..].iter().map(|size| size.as_fixed().unwrap_or(0)).product();
         if item == 0 {
             return Err(self.unsupported(node));
         }
         let x = self.channels_first(operand)?;
-        let x = self.reshape(x, &[batch, Size::fixed(groups), Size::fixed(item / groups)]);
+        let x = self.reshape(x, &[batch.clone(), Size::fixed(groups), Size::fixed(item / groups)]);
         let (ones, zeros) = (Tensor::ones([groups])?, Tensor::zeros([groups])?);
         let operands = [x, self.floats("ones", &ones), self.floats("zeros", &zeros)];
         let epsilon = [("epsilon", Attribute::Float(epsilon as f32))];
         let normal = self.result("InstanceNormalization", &operands, &epsilon);
-        let (first, last) = (&sizes[1..sizes.len() - 1], sizes[sizes.len() - 1]);
+        let (first, last) = (&sizes[1..sizes.len() - 1], sizes[sizes.len() - 1].clone());
         let normal = self.reshape(normal, &[&[batch, last], first].concat());
         let (scale, shift) = (Self::by_channel(scale, sizes.len())?, Self::by_channel(shift, sizes.len())?);
         let (scale, shift) = (self.floats("scale", &scale), self.floats("shift", &shift));
@@ -165,19 +165,27 @@ impl Export<'_> {
     /// A recurrence in one direction, perhaps from first states and with the last ones behind the outputs.
     pub(super) fn recurrent(&mut self, node: usize, op: &Recurrent) -> Result<String> {
         let &Recurrent::Recurrent { kind, reverse, returns, present } = op;
-        if present.lengths || present.starts || present.mask {
+        // Padding before a sequence has no form; a mask is of training.
+        if present.starts || present.mask {
             return Err(self.unsupported(node));
         }
-        let [bias, hidden, cell, ..] = present.positions();
+        let [bias, hidden, cell, _, lengths, _] = present.positions();
+        let lengths = match lengths {
+            Some(i) => {
+                let lengths = self.operand(node, i)?;
+                self.result("Cast", &[lengths], &[("to", Attribute::Int(proto::INT32))])
+            }
+            None => String::new(),
+        };
         let (weight, recurrent_weight) = (self.constant(node, 1)?, self.constant(node, 2)?);
         let units = recurrent_weight.shape()[0];
         let bias = match bias {
             Some(i) => self.constant(node, i)?.clone(),
             None => Tensor::zeros([kind.biases() * units])?,
         };
-        let mut states = Vec::new();
+        let mut further = vec![lengths];
         for state in [hidden, cell] {
-            states.push(match state {
+            further.push(match state {
                 Some(i) => {
                     let operand = self.operand_of(node, i)?;
                     let name = self.name(operand)?;
@@ -187,31 +195,33 @@ impl Export<'_> {
                 None => String::new(),
             });
         }
-        while states.last().is_some_and(String::is_empty) {
-            states.pop();
+        while further.last().is_some_and(String::is_empty) {
+            further.pop();
         }
         let operand = self.operand_of(node, 0)?;
         let x = self.time_first(operand)?;
         let direction = Direction { weight, recurrent_weight, bias: &bias, reverse };
         let with_states = returns == Returns::StepsAndStates;
         let wanted = [returns != Returns::Last, returns != Returns::Steps, with_states && kind.states() == 2];
-        let [all, last, cell] = self.recurrence(kind, &direction, &x, &states, wanted)?;
+        let [all, last, cell] = self.recurrence(kind, &direction, &x, &further, wanted)?;
         let sizes = &self.node(operand).sizes;
-        let (batch, time, units) = (sizes[0], sizes[1], Size::fixed(units));
+        let (batch, units) = (sizes[0].clone(), Size::fixed(units));
+        let steps = [batch.clone(), sizes[1].clone(), units.clone()];
         Ok(match returns {
-            Returns::Steps => self.every_output(&all, [batch, time, units]),
+            Returns::Steps => self.every_output(&all, &steps),
             Returns::Last => self.last_output(&last, &[batch, units]),
             Returns::StepsAndStates => {
-                let mut parts = vec![self.every_output(&all, [batch, time, units])];
+                let mut parts = vec![self.every_output(&all, &steps)];
                 for state in [last, cell].iter().filter(|name| !name.is_empty()) {
-                    parts.push(self.last_output(state, &[batch, Size::fixed(1), units]));
+                    parts.push(self.last_output(state, &[batch.clone(), Size::fixed(1), units.clone()]));
                 }
                 self.result("Concat", &parts, &[("axis", Attribute::Int(1))])
             }
         })
     }
 
-    /// One layer in one direction, on `[time, batch, inputs]` and first states `[1, batch, units]`, if any. Of its three results
+    /// One layer in one direction, on `[time, batch, inputs]`, and then lengths `[batch]` and first states `[1, batch, units]`, if
+    /// any. Of its three results
     /// those that are `wanted` get names: all outputs, `[time, 1, batch, units]`, the last one, `[1, batch, units]`, and the
     /// last c.
     fn recurrence(
@@ -219,17 +229,12 @@ impl Export<'_> {
         kind: Recurrence,
         direction: &Direction<'_>,
         input: &str,
-        states: &[String],
+        further: &[String],
         wanted: [bool; 3],
     ) -> Result<[String; 3]> {
         let operator = gates::operator(kind)?;
         let weights = gates::operands(kind, direction)?.map(|values| self.floats("weights", &values));
-        let mut inputs = [&[input.to_owned()], &weights[..]].concat();
-        if !states.is_empty() {
-            // No lengths.
-            inputs.push(String::new());
-            inputs.extend_from_slice(states);
-        }
+        let inputs = [&[input.to_owned()], &weights[..], further].concat();
         let name = self.new_name(operator);
         let results: [String; 3] =
             std::array::from_fn(|i| if wanted[i] { format!("{name}.{i}") } else { String::new() });
@@ -241,9 +246,9 @@ impl Export<'_> {
     }
 
     /// All outputs of [`recurrence`](Self::recurrence) as `[batch, time, units]`.
-    fn every_output(&mut self, all: &str, sizes: [Size; 3]) -> String {
+    fn every_output(&mut self, all: &str, sizes: &[Size]) -> String {
         let turned = self.transpose(all.to_owned(), vec![2, 0, 1, 3]);
-        self.reshape(turned, &sizes)
+        self.reshape(turned, sizes)
     }
 
     /// Its last output as `[batch, …]`.

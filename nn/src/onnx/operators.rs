@@ -282,7 +282,7 @@ impl Export<'_> {
             }
             View::Index { axis, index } => {
                 let at = match self.openness(node) {
-                    Open::SizesFrom(size) => self.size(size),
+                    Open::SizesFrom(size) => self.size(&size),
                     _ => self.integers("indices", &[*index as i64]),
                 };
                 let one = self.result("Gather", &[x, at], &along(*axis));
@@ -294,14 +294,8 @@ impl Export<'_> {
     /// The first entry of a range, and the one after its last, that depend on batch or time.
     fn open_range(&mut self, node: usize, axis: usize) -> Result<(String, String)> {
         let Open::SizesFrom(start) = self.openness(node) else { return Err(self.unsupported(node)) };
-        let len = self.node(node).sizes[axis];
-        let end = Size {
-            fixed: start.fixed + len.fixed,
-            batch: start.batch + len.batch,
-            time: start.time + len.time,
-            both: start.both + len.both,
-        };
-        Ok((self.size(start), self.size(end)))
+        let end = start.add(&self.node(node).sizes[axis]);
+        Ok((self.size(&start), self.size(&end)))
     }
 
     fn openness(&self, node: usize) -> Open {

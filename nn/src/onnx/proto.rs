@@ -103,6 +103,7 @@ pub(super) fn node(
 
 /// Element types.
 pub(super) const FLOAT: i64 = 1;
+pub(super) const INT32: i64 = 6;
 pub(super) const INT64: i64 = 7;
 const BOOL: i64 = 9;
 
