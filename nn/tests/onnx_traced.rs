@@ -7,8 +7,10 @@
 //! cargo test -p cairn-nn --test onnx_traced
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cairn_autograd::op::Op;
 use cairn_autograd::{Parameter, Var, no_grad};
 use cairn_nn::exchange::Weights;
 use cairn_nn::onnx::{Onnx, trace, trace_ids};
@@ -413,4 +415,59 @@ fn frozen_layers_and_weights_made_of_weights_are_constants() {
     let length = weight.value().norm_keepdim(0).unwrap();
     let given = Var::parameter(weight.value().div(&length).unwrap());
     assert_eq!(made, trace([4], |x| Ok(x.linear(&given, None, false)?)).unwrap());
+}
+
+/// Operations without a form in ONNX, each with the reason.
+const REASONS: &[(&str, &str)] = &[
+    ("batch_norm", "in training only"),
+    ("cross_entropy", "a loss is no part of a model at inference"),
+    ("var", "no operator in this set; mean and square have one"),
+    ("std", "no operator in this set; mean and square have one"),
+    ("sum_to", "its axes follow from the operand: `sum` says them"),
+    ("index_add", "a sum into rows: training of tables"),
+    ("scatter_add", "a sum into elements: training of tables"),
+    ("masked_select", "a result whose size depends on values"),
+    ("repeat", "no operator in this set; `tile` and `reshape` have one"),
+    ("diagonal", "no operator in this set"),
+    ("cumprod", "no operator in this set"),
+    ("sort", "the order of equal elements is not promised there"),
+    ("topk", "the order of equal elements is not promised there"),
+    ("shares", "starts and ends of padded sequences are found by a loop over ids"),
+];
+
+#[test]
+fn every_operation_has_a_form_or_a_reason() {
+    let (residual, decoder, images, tagger) = (Residual::new(), Decoder::new(), Images::new(), Tagger::new());
+    let input = |shape: &[usize]| Var::constant(scattered(&shape.into(), -1.0, 2.0));
+    let ids = scattered(&[2, 6].into(), 0.0, 11.0).floor().unwrap().cast().unwrap();
+    let passes: [&dyn Fn() -> Result<Var>; 6] = [
+        &|| residual.forward(&input(&[2, 6, 5, 2]), &mut Context::eval()),
+        &|| decoder.forward(&input(&[2, 4, 2])),
+        &|| images.forward(&input(&[2, 6, 5, 2])),
+        &|| tagger.forward(&ids),
+        &|| operations(&input(&[2, 3, 4])),
+        &|| rarer(&input(&[2, 3, 4])),
+    ];
+    let mut seen = BTreeSet::new();
+    for pass in passes {
+        let output = cairn_autograd::trace(pass).result.unwrap();
+        seen.extend(output.graph().iter().filter_map(|var| Some(var.recorded()?.op.name())));
+    }
+    trace([3, 4], rarer).unwrap();
+    for (name, _) in REASONS {
+        assert!(seen.insert(name), "{name} has a form");
+    }
+    // Linear algebra is behind a feature, and has no operators there.
+    let linalg = ["solve", "inverse", "det", "cholesky", "qr", "eigh", "svd"];
+    let all: BTreeSet<_> = Op::names().into_iter().filter(|name| !linalg.contains(name)).collect();
+    assert_eq!(seen, all);
+}
+
+/// Those that the golden files do not have, on `[batch, 3, 4]`.
+fn rarer(x: &Var) -> Result<Var> {
+    let index = Tensor::from_vec(vec![1u32, 0, 2], [3])?;
+    let gathered = x.sum(0)?.sum(0)?.gather(0, &index)?;
+    let outer = gathered.outer(&x.sum([0, 2])?)?; // [3, 3]
+    let some = x.expm1()?.add(&x.square()?.log1p()?)?;
+    Ok(outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?)
 }
