@@ -23,6 +23,7 @@ pub mod download;
 pub mod e2e;
 pub mod format;
 pub mod models;
+pub mod output;
 pub mod report;
 pub mod results;
 

@@ -31,7 +31,7 @@ fn operations() -> Vec<Operation> {
     all
 }
 
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut copies = HashMap::new();
     for Operation { name, bound, prepare } in operations() {
         let seconds = best(&mut *prepare());

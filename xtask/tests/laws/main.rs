@@ -1,0 +1,9 @@
+//! The program from outside: what it answers, what the end-to-end harness writes, and that the steps of continuous
+//! integration name only what is there.
+//!
+//! One program and not one for each file, because each would be linked with all crates anew.
+
+mod ci;
+mod cli;
+mod e2e;
+mod published;
