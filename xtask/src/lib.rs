@@ -26,8 +26,3 @@ pub mod models;
 pub mod output;
 pub mod report;
 pub mod results;
-
-/// The code of the repository's README, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
