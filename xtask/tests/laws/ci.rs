@@ -1,47 +1,11 @@
 //! Every package, target, feature and task that a command of this repository names is there: in the steps of `cargo xtask
 //! ci`, in `.ci/run`, in the workflow, and in what people are told to type. Cargo itself finds out only when the command is run.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
 use xtask::ci::STEPS;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root());
-    command
-}
-
-/// What cargo knows of one package.
-struct Package {
-    name: String,
-    /// Kind and name: `("test", "laws")`.
-    targets: Vec<(String, String)>,
-    features: Vec<String>,
-}
-
-fn packages() -> Vec<Package> {
-    let output = cargo(&["metadata", "--no-deps", "--format-version", "1", "--offline"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let package = |package: &Value| Package {
-        name: text(&package["name"]),
-        targets: package["targets"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|target| (text(&target["kind"][0]), text(&target["name"])))
-            .collect(),
-        features: package["features"].as_object().unwrap().keys().cloned().collect(),
-    };
-    metadata["packages"].as_array().unwrap().iter().map(package).collect()
-}
+use crate::workspace::{Package, packages, root};
 
 /// What a cargo command names that is not there.
 fn missing(words: &[&str], packages: &[Package]) -> Vec<String> {
@@ -77,7 +41,7 @@ fn missing(words: &[&str], packages: &[Package]) -> Vec<String> {
             None => faults.push(format!("the package `{name}`")),
         }
     }
-    if chosen.is_empty() || arguments.contains(&"--exclude") {
+    if chosen.is_empty() || arguments.contains(&"--workspace") {
         chosen = packages.iter().collect();
     }
     for (option, kind) in
@@ -107,7 +71,7 @@ fn commands(text: &str) -> Vec<&str> {
     let lines = text.lines().filter_map(|line| {
         let start = line.find("cargo ")?;
         let before = line[..start].trim();
-        let shell = ["", "step", "run:", "- run:", "echo"].contains(&before) || before.starts_with("CAIRN_");
+        let shell = ["", "step", "run:", "- run:"].contains(&before) || before.starts_with("CAIRN_");
         shell.then_some(&line[start..])
     });
     lines.map(|line| line.split("  ").next().unwrap_or(line).split(" #").next().unwrap_or(line)).collect()
@@ -116,7 +80,7 @@ fn commands(text: &str) -> Vec<&str> {
 #[test]
 fn every_name_in_a_command_exists() {
     let packages = packages();
-    let mut checked: Vec<String> = STEPS.iter().map(|step| step.name()).collect();
+    let mut checked: Vec<String> = STEPS.iter().map(|step| step.command.to_owned()).collect();
     for file in [".ci/run", ".github/workflows/ci.yml", "CONTRIBUTING.md", "README.md"] {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         let commands = commands(&text);
@@ -124,8 +88,7 @@ fn every_name_in_a_command_exists() {
         checked.extend(commands.into_iter().map(str::to_owned));
     }
     for command in checked {
-        // Paths that only the shell knows.
-        let words: Vec<&str> = command.split_whitespace().skip(1).filter(|word| *word != "|").collect();
+        let words: Vec<&str> = command.split_whitespace().skip(1).collect();
         assert_eq!(missing(&words, &packages), Vec::<String>::new(), "{command}");
     }
 }
@@ -147,11 +110,11 @@ fn a_renamed_target_is_missed() {
 /// The README's test command, and what `.ci/run` runs, are steps of `cargo xtask ci` too, up to where the data lies.
 #[test]
 fn what_runs_elsewhere_is_a_step() {
-    let steps: Vec<String> = STEPS.iter().map(|step| step.name()).collect();
+    let steps: Vec<&str> = STEPS.iter().map(|step| step.command).collect();
     let text = std::fs::read_to_string(root().join(".ci/run")).unwrap();
     for command in commands(&text) {
         let command = command.split(" --offline").next().unwrap_or(command);
-        assert!(steps.iter().any(|step| step == command), "{command}: not among {steps:#?}");
+        assert!(steps.contains(&command), "{command}: not among {steps:#?}");
     }
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(commands(&readme).contains(&"cargo test --workspace"));
