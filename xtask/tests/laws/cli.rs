@@ -1,6 +1,6 @@
 //! The program from outside: exit codes and messages.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn xtask(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().expect("the program starts")
@@ -32,6 +32,20 @@ fn an_unknown_task_is_refused_with_the_known_ones() {
     for task in ["e2e", "bench", "download", "ci"] {
         assert!(help.contains(task), "{help}");
     }
+}
+
+/// As `cargo xtask bench | head -0` does.
+#[test]
+fn a_closed_pipe_ends_a_benchmark_quietly() {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["bench", "--only", "mlp"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(bench.stdout.take());
+    let output = bench.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
 }
 
 /// Data that is there but damaged must not give way to a stand-in.

@@ -1,15 +1,14 @@
-//! Single operations, by name: `cargo bench -p cairn-tensor -- softmax`.
+//! Single operations and whole layers, by name: `cargo bench -p bench-tables -- softmax`.
 
 use std::time::Duration;
 
+use bench_tables::Run;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-mod table;
-
 fn operations(criterion: &mut Criterion) {
-    for operation in table::operations() {
+    for operation in bench_tables::all() {
         // Inputs are made when an operation is chosen, so that filtering by name is quick.
-        let mut run: Option<table::Run> = None;
+        let mut run: Option<Run> = None;
         criterion.bench_function(&operation.name, |bencher| {
             let run = run.get_or_insert_with(|| (operation.prepare)());
             bencher.iter(&mut **run);

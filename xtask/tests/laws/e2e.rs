@@ -273,6 +273,25 @@ fn a_folder_that_cannot_be_written_is_an_error() {
 }
 
 /// Walks the page's tags: every opened element is closed, in order, and attribute quotes balance.
+/// A closed pipe or a full disk behind standard output is no reason to lose the results.
+#[test]
+fn results_are_written_when_nothing_can_be_printed() {
+    struct Closed;
+    impl std::io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.write(&[]).map(|_| ())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(e2e::run(&[&GOOD], &settings(dir.path()), dir.path(), &mut Closed).unwrap());
+    for file in ["results.json", "report.html"] {
+        assert!(dir.path().join(file).exists(), "{file}");
+    }
+}
+
 #[test]
 fn the_report_is_well_formed_and_escaped() {
     let (_, _, _, report) = run(&[&GOOD, &FAILS]);

@@ -1,36 +1,8 @@
-//! The table of single operations that are timed, in `f32`: a name, `operation/shape`, what bounds it, and what makes the
-//! inputs and gives back one run of the operation.
-//!
-//! It stands here once, for the criterion bench beside it and for `cargo xtask bench --only ops`. The names are those under
-//! which other libraries' times are printed, so that the two can be compared line by line.
+//! Single operations: elementwise, reductions, products, rows, indexing.
 
 use cairn_tensor::{Isa, Rule, Tensor, rng};
 
-/// One run of an operation; the result is dropped.
-pub(crate) type Run = Box<dyn FnMut()>;
-
-/// What an operation can be no faster than.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(dead_code)] // the criterion bench does not look at it
-pub(crate) enum Bound {
-    /// Moving so many bytes: the operands read once, the result written once.
-    Memory(usize),
-    /// So many floating-point operations.
-    Arithmetic(usize),
-    /// Neither: functions, several passes, chains of dependent steps.
-    Other,
-}
-
-/// A named operation.
-pub(crate) struct Operation {
-    /// `operation/shape`.
-    pub(crate) name: String,
-    /// What bounds it.
-    #[allow(dead_code)] // as above
-    pub(crate) bound: Bound,
-    /// Makes the inputs, and returns what runs the operation once.
-    pub(crate) prepare: Box<dyn Fn() -> Run>,
-}
+use crate::{Bound, Operation, Run};
 
 fn normal<const N: usize>(shape: [usize; N]) -> Tensor<f32> {
     Tensor::normal(shape, 0.0, 1.0, &mut rng(N as u64)).expect("inputs fit into memory")
@@ -55,8 +27,8 @@ impl Rule<f32, 2> for Adam {
     }
 }
 
-/// All operations, in the order of the table.
-pub(crate) fn operations() -> Vec<Operation> {
+/// Single operations, in the order of the table.
+pub fn operations() -> Vec<Operation> {
     let mut table = Vec::new();
     let mut add = |name: &str, bound: Bound, prepare: Box<dyn Fn() -> Run>| {
         table.push(Operation { name: name.to_owned(), bound, prepare });

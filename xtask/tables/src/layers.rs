@@ -1,12 +1,11 @@
-//! The table of layers that are timed, in `f32`, each forward, with constants, and `fwd+bwd`, with a gradient of ones: rows
-//! of the same kind as those of single operations, for the same readers.
+//! Whole layers, each forward, with constants, and `fwd+bwd`, with a gradient of ones.
 //!
 //! Shapes in the names are those of other libraries' times, channels first: `batch x channels x height x width`.
 
 use cairn_autograd::{Gradient, RecurrentVars, Result, Var};
 use cairn_tensor::{Pool, Recurrence, RecurrentOptions, Tensor, Window, rng};
 
-use super::tensor::{Bound, Operation, Run};
+use crate::{Bound, Operation, Run};
 
 fn normal<const N: usize>(shape: [usize; N]) -> Tensor {
     Tensor::normal(shape, 0.0, 1.0, &mut rng(N as u64)).expect("inputs fit into memory")
@@ -48,7 +47,7 @@ fn rows(
 }
 
 /// All layers, in the order of the table.
-pub(crate) fn layers() -> Vec<Operation> {
+pub fn layers() -> Vec<Operation> {
     let mut table = Vec::new();
     for (name, [batch, channels, height, width], outputs, kernel, stride, padding, groups) in [
         ("32x1x28x28_k3_o32", [32, 1, 28, 28], 32, 3, 1, 0, 1),
