@@ -42,6 +42,9 @@
 //!
 //! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files.
 //!
+//! Loops of your own, compiled for every instruction set and split over threads like those here, are written with
+//! [`kernel`].
+//!
 //! # Threads
 //! Large operations are shared by the caller and helper threads, as many in all as rayon's pool has: set
 //! `RAYON_NUM_THREADS`, build rayon's global pool, or call from inside a pool of your own. Results do not depend on the
@@ -81,6 +84,7 @@ mod index;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interchange;
 mod join;
+pub mod kernel;
 mod layout;
 #[cfg(feature = "linalg")]
 mod linalg;
@@ -104,7 +108,6 @@ mod unary;
 mod update;
 mod views;
 mod window;
-mod word2vec;
 
 pub use any::AnyTensor;
 pub use batch_norm::BatchNorm;
@@ -132,4 +135,3 @@ pub use slicing::Slice;
 pub use tensor::Tensor;
 pub use update::{Rule, SummingRule};
 pub use window::Window;
-pub use word2vec::{NegativeSampling, SamplingPlan};
