@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::ids::{Index, ItemIdx};
-use crate::sparse::Csr;
+use crate::data::ids::{Index, ItemIdx};
+use crate::data::sparse::Csr;
 use crate::{Error, Result};
 
 /// For numbers of factors, neighbours and the like.

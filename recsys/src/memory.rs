@@ -3,8 +3,8 @@
 //! Vectors of users and items, and the log itself, are in proportion to the data and need no plan. Tables of all pairs do, and
 //! so do lists of neighbours when many are asked for.
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 use crate::{Error, Result};
 
 /// Bytes a model may take in training unless told otherwise: 8 GiB.

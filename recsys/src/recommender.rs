@@ -7,9 +7,9 @@
 use std::fmt::{self, Debug};
 use std::time::Instant;
 
-use crate::ids::{Id, ItemIdx, UserIdx};
+use crate::data::ids::{Id, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::models::factors::Factors;
-use crate::sparse::UserItems;
 use crate::{Error, Fitted, Interactions, Result};
 
 /// A trained model: scores of all items for users, and what else it can say.

@@ -8,7 +8,7 @@
 //! - MAP: sum over hits of (hits so far / rank), over min(k, n);
 //! - MRR: 1 / rank of the first hit, 0 without one.
 
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Index, ItemIdx};
 use crate::linalg::vectorised::vectorised;
 
 /// What is measured.

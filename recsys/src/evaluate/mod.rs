@@ -6,6 +6,7 @@
 //! depend on the number of threads. Where nothing but the lists is asked for they are made as lists that are served, which for
 //! models of inner products never writes the scores out.
 
+pub(crate) mod bootstrap;
 mod metrics;
 mod quality;
 mod report;
@@ -20,11 +21,11 @@ pub use metrics::Metric;
 pub use quality::ListQuality;
 pub use report::{Protocol, Report};
 
-use crate::filter::Filter;
-use crate::fitted::Fitted;
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
-use crate::top_k::{ScoredItem, top_k};
+use crate::serve::fitted::Fitted;
+use crate::serve::top_k::{ScoredItem, top_k};
 use crate::{Error, Interactions, Result};
 
 /// Settings of an evaluation; [`run`](Self::run) does it.

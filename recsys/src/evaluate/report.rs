@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{ListQuality, Metric};
-use crate::ids::UserIdx;
-use crate::{Result, bootstrap};
+use crate::Result;
+use crate::data::ids::UserIdx;
+use crate::evaluate::bootstrap;
 
 /// Among which items the relevant ones were ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::ids::Index;
-use crate::sparse::Csr;
-use crate::top_k::top_k;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
+use crate::serve::top_k::top_k;
 
 /// A row of the Gram matrix with the columns it touches.
 pub(crate) struct GramRow<C> {

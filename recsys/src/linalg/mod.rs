@@ -9,4 +9,5 @@ pub(crate) mod gram;
 pub(crate) mod rows;
 pub(crate) mod sparse_product;
 pub(crate) mod spd_inverse;
+pub(crate) mod svd;
 pub(crate) mod vectorised;

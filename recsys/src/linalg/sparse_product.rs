@@ -10,8 +10,8 @@ use faer::{Mat, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 
 /// Output rows that one task computes.
 const ROWS: usize = 32;

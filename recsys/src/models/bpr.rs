@@ -19,12 +19,12 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.

@@ -6,12 +6,12 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Index, ItemIdx};
+use crate::data::sparse::UserItems;
 use crate::linalg::gram::GramRow;
 use crate::linalg::spd_inverse::invert_positive_definite;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
-use crate::sparse::UserItems;
 use crate::{Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value.

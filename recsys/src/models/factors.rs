@@ -4,7 +4,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
 
 /// A table of vectors, one after another; to faer a column-major matrix with one vector a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

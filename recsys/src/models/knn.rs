@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, ItemUsers, UserItems};
 use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, ItemUsers, UserItems};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check, memory};
 
 /// How entries are weighted before the cosine.
@@ -284,7 +284,7 @@ impl Recommender for UserKnnModel {
             if similarity > 0.0 { similarity } else { f32::NAN }
         };
         let similarities: Vec<f32> = seen.row_indices().map(similarity).collect();
-        let mut best = crate::top_k::top_k(&similarities, self.k);
+        let mut best = crate::serve::top_k::top_k(&similarities, self.k);
         best.sort_unstable_by_key(|e| e.item);
         let (users, near): (Vec<_>, Vec<_>) = best.iter().map(|e| (UserIdx(e.item.0), e.score)).unzip();
         Self::add(seen, &users, &near, out);

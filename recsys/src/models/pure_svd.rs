@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::linalg::svd::TruncatedSvd;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
-use crate::svd::TruncatedSvd;
+use crate::serve::file::Saved;
 
 /// Settings of PureSVD.
 ///

@@ -4,11 +4,11 @@
 //! With P the row-normalised matrix in either direction, entries raised to α: W = P(item→user) P(user→item), divided by the
 //! target's degree to the β, the best k targets of each item kept.
 
-use crate::ids::Index;
+use crate::data::ids::Index;
+use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
-use crate::sparse::{Csr, UserItems};
 use crate::{Result, check, memory};
 
 /// Settings of RP3beta. Defaults: α = 1, β = 0.6, 100 neighbours, 8 GiB for them. Values are not looked at, only what was met.

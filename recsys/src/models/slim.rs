@@ -7,12 +7,12 @@
 
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Index, ItemIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::gram::{GramRow, from_rows};
 use crate::linalg::vectorised::vectorised;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Fit;
-use crate::sparse::{Csr, UserItems};
 use crate::{Result, check, memory};
 
 /// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 sweeps, to a change below 1e-3. Interactions count as ones.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Ranks items by the number of users who met them.

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, UserItems};
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Passes over a history after which its user's bias has settled, whatever the number of epochs.

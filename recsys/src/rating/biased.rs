@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
 use crate::linalg::dense;
 use crate::models::factors::{Factors, Vectors};
 use crate::{Error, Result};

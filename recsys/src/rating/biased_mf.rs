@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::biased::{Biased, LANES};
 use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::Factors;
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.

@@ -7,10 +7,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::RatingModel;
-use crate::fitted::Fitted;
-use crate::ids::Id;
+use crate::data::ids::Id;
+use crate::evaluate::bootstrap;
 use crate::recommender::Fit;
-use crate::{Error, Interactions, Result, bootstrap};
+use crate::serve::fitted::Fitted;
+use crate::{Error, Interactions, Result};
 
 /// Errors of the predictions of one model on one log, clipped to the scale.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::baseline::{BaselineMethod, Biases};
 use super::similarity::{Similarity, Sums};
 use super::{Ground, RatingModel};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::{ItemUsers, UserItems};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{ItemUsers, UserItems};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check, memory};
 
 /// What ratings are taken relative to.

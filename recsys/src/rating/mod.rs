@@ -34,10 +34,10 @@ pub use similarity::Similarity;
 pub use slope_one::{SlopeOne, SlopeOneModel};
 pub use svd_pp::{SvdPlusPlus, SvdPlusPlusModel};
 
-use crate::fitted::Fitted;
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::sparse::UserItems;
+use crate::serve::fitted::Fitted;
 use crate::{Error, Result, check};
 
 /// A trained model whose scores are ratings.

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Ground, RatingModel, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, UserItems};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// Settings. Defaults: 15 factors, 50 epochs, regularisation 0.06 for both sides, start uniform in [0, 1), seed 0.

@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 use crate::{Result, check};
 
 /// A measure of similarity over common ratings; 0 for pairs with fewer than the least support.

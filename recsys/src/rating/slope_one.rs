@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Ground, RatingModel};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Result, memory};
 
 /// Stands for the difference of two items that nobody rated both of.

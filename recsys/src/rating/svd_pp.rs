@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::biased::{Biased, LANES};
 use super::biased_mf::{dot, normal_table};
 use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Settings. Defaults: 20 factors, 20 epochs, learning rate 0.007, regularisation 0.02, start N(0, 0.1²), seed 0.
@@ -316,7 +316,7 @@ impl Saved for SvdPlusPlusModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sparse::Csr;
+    use crate::data::sparse::Csr;
 
     /// The loop as Surprise writes it: every y of the user at every rating.
     fn plain(parameters: &mut Parameters, matrix: &UserItems, rate: f32, reg: f32) {

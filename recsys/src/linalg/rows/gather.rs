@@ -4,7 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::PAD;
 use super::products::{dot_simd, four_products};
-use crate::ids::Index;
+use crate::data::ids::Index;
 
 /// The rows `roots[r] table[columns[r]]`, of `width` floats, a multiple of [`PAD`].
 #[derive(Clone, Copy)]

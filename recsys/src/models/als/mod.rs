@@ -21,13 +21,13 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::linalg::rows;
 use crate::models::als::solve::Side;
 use crate::models::factors::{Factors, Vectors};
 use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// How a vector's least-squares problem is solved in each sweep.

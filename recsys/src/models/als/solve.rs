@@ -11,11 +11,11 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::{Als, AlsModel, AlsSolver};
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Index, ItemIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::dense;
 use crate::linalg::rows::{self, Scattered};
 use crate::models::factors::{Factors, Vectors};
-use crate::sparse::{Csr, UserItems};
 use crate::{Error, Result};
 
 /// Rows that one task takes. Small, because popular items are a thousand times the work of rare ones.

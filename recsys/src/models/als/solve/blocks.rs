@@ -12,10 +12,10 @@ use rayon::prelude::*;
 
 use super::{Side, Task, for_each_row, padded_columns, solve_or_refine};
 use crate::Result;
-use crate::ids::Index;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 use crate::linalg::rows;
 use crate::models::factors::Vectors;
-use crate::sparse::Csr;
 
 /// Numbers moved by one task.
 const PART: usize = 1 << 14;
@@ -107,7 +107,7 @@ pub(super) fn sweep<R: Index, C: Index>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ItemIdx, UserIdx};
+    use crate::data::ids::{ItemIdx, UserIdx};
 
     #[test]
     fn every_entry_is_found_in_the_transpose() {

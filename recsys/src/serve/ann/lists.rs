@@ -17,10 +17,10 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use crate::ids::ItemIdx;
-use crate::index::cells::{Cells, norm, pad_to};
+use crate::data::ids::ItemIdx;
 use crate::linalg::rows;
-use crate::top_k::ScoredItem;
+use crate::serve::ann::cells::{Cells, norm, pad_to};
+use crate::serve::top_k::ScoredItem;
 
 /// Users of a block at most: many, so that several of them meet in a cell.
 const USERS: usize = 1024;

@@ -3,9 +3,9 @@
 use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
 
-use crate::ids::Index;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 use crate::linalg::{dense, sparse_product};
-use crate::sparse::Csr;
 
 pub(super) trait Operator: Sync {
     fn nrows(&self) -> usize;

@@ -6,8 +6,8 @@ use rand_distr::weighted::WeightedAliasIndex;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use crate::ids::{ItemIdx, UserIdx};
-use crate::sparse::{Csr, UserItems};
+use crate::data::ids::{ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::{Error, Interactions, Rating, Result};
 
 /// A matrix with popularity by a power law, as the logs of film sites have it: user `u` makes draws in proportion to

@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 
 /// Cosine of `row` with every row that has a column in common with it; NaN for the others.
 pub(crate) fn rows<R: Index, C: Index>(matrix: &Csr<R, C>, row: R, out: &mut [f32]) {
@@ -68,7 +68,7 @@ impl Dot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ItemIdx, UserIdx};
+    use crate::data::ids::{ItemIdx, UserIdx};
 
     #[test]
     fn rows_and_columns_agree_with_the_dense_cosine() {

@@ -23,9 +23,9 @@ mod operator;
 
 use faer::{Mat, MatRef};
 
-use crate::ids::Index;
+use crate::data::ids::Index;
+use crate::data::sparse::Csr;
 use crate::linalg::{dense, sparse_product};
-use crate::sparse::Csr;
 use crate::{Error, Result};
 use goal::Goal;
 use krylov::Found;

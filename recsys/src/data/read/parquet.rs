@@ -15,7 +15,7 @@ use parquet::record::Field;
 use parquet::schema::types::Type;
 
 use super::{Column, Fields, LogReader, ReadReport};
-use crate::ids::Id;
+use crate::data::ids::Id;
 use crate::{Error, Interactions, Result};
 
 impl LogReader {

@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::ids::{Id, IdMap, Index, ItemIdx, UserIdx};
-use crate::sparse::{Csr, ItemUsers, UserItems};
+use crate::data::ids::{Id, IdMap, Index, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, ItemUsers, UserItems};
 use crate::{Error, Result};
 
 /// One row of the log with the caller's ids.

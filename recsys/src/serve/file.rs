@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::fitted::Fitted;
-use crate::ids::{Id, IdMap};
-use crate::interactions::Catalog;
+use crate::data::ids::{Id, IdMap};
+use crate::data::interactions::Catalog;
+use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::sparse::UserItems;
-use crate::{Error, Result, codec};
+use crate::serve::codec;
+use crate::serve::fitted::Fitted;
+use crate::{Error, Result};
 
 /// A model that can be kept in a file.
 pub trait Saved: Recommender + Serialize + DeserializeOwned {

@@ -12,17 +12,17 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, Par};
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::models::factors::Factors;
-use crate::sparse::UserItems;
-use crate::top_k::ScoredItem;
+use crate::serve::top_k::ScoredItem;
 
 /// Users of a task: enough that the product with a tile is bound by arithmetic, and a multiple of the engine's 96 rows.
 const USERS: usize = 192;
 /// Items of a tile.
 const ITEMS: usize = 512;
 
-/// The `k` best items for each of `users`, by the same contract as [`top_k`](crate::top_k()); without the items in `barred`
+/// The `k` best items for each of `users`, by the same contract as [`top_k`](crate::serve::top_k::top_k()); without the items in `barred`
 /// (ascending) and, where `seen` is given, without those in the user's row.
 pub(crate) fn best_by_inner_product(
     factors: &Factors,
@@ -110,9 +110,9 @@ fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::sparse::Csr;
     use crate::models::factors::Vectors;
-    use crate::sparse::Csr;
-    use crate::top_k::top_k;
+    use crate::serve::top_k::top_k;
 
     /// Small whole numbers, so that every order of summation gives the same scores and ties are many.
     #[test]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::filter::Filter;
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
-use crate::interactions::Catalog;
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::interactions::Catalog;
+use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::serving::best_by_inner_product;
-use crate::similar;
-use crate::sparse::UserItems;
-use crate::top_k::{ScoredItem, top_k};
+use crate::serve::exact::best_by_inner_product;
+use crate::serve::similar;
+use crate::serve::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
 
 /// Scores held by one task: 16 MB at most. Fewer users at a time would repack the item table too often for the product,

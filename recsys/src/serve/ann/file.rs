@@ -8,14 +8,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fitted::Fitted;
-use crate::ids::{Id, Index, ItemIdx};
-use crate::index::cells::{Cells, norm, pad_to};
-use crate::index::{ItemIndex, factors};
+use crate::data::ids::{Id, Index, ItemIdx};
 use crate::linalg::rows::padded;
 use crate::models::factors::Vectors;
 use crate::recommender::Recommender;
-use crate::{Error, Result, codec};
+use crate::serve::ann::cells::{Cells, norm, pad_to};
+use crate::serve::ann::{ItemIndex, factors};
+use crate::serve::codec;
+use crate::serve::fitted::Fitted;
+use crate::{Error, Result};
 
 const FORMAT: &str = "item-index";
 

@@ -10,10 +10,10 @@
 
 use std::fmt;
 
-use crate::ids::ItemIdx;
-use crate::index::k_means::{by_cell, k_means};
+use crate::data::ids::ItemIdx;
 use crate::linalg::rows::padded;
 use crate::models::factors::Vectors;
+use crate::serve::ann::k_means::{by_cell, k_means};
 
 /// Rounds of k-means. At 27 thousand items 25 of them add 0.003 to the recall, and take three times as long.
 const ROUNDS: usize = 8;

@@ -8,7 +8,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::ids::ItemIdx;
+use crate::data::ids::ItemIdx;
 
 /// An item of a list, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]

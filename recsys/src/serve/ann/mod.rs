@@ -34,12 +34,12 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::fitted::{Fitted, Scored, check_k};
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::models::factors::Factors;
 use crate::recommender::Recommender;
-use crate::top_k::ScoredItem;
+use crate::serve::fitted::{Fitted, Scored, check_k};
+use crate::serve::top_k::ScoredItem;
 use crate::{Error, Result};
 
 use cells::Cells;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::ids::{Id, IdMap, ItemIdx};
+use crate::data::ids::{Id, IdMap, ItemIdx};
 
 type Predicate<'a, I> = Box<dyn Fn(&I) -> bool + Send + Sync + 'a>;
 

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 pub use report::{ReadReport, Rejected};
 
-use crate::ids::{Id, IdMap, ItemIdx, UserIdx};
-use crate::interactions::{Catalog, Duplicates, Interactions};
+use crate::data::ids::{Id, IdMap, ItemIdx, UserIdx};
+use crate::data::interactions::{Catalog, Duplicates, Interactions};
 use crate::{Error, Result};
 
 /// Which field of a row: by position from 0, or by its name in the first line.

@@ -8,11 +8,11 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
+use crate::data::ids::Id;
+use crate::data::split::Split;
 use crate::evaluate::{Evaluation, Metric};
-use crate::ids::Id;
 use crate::rating::{self, RatingModel};
 use crate::recommender::Fit;
-use crate::split::Split;
 use crate::{Error, Interactions, Result};
 
 /// A candidate with its score on the validation rows; higher is better.
