@@ -37,7 +37,7 @@ pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 pub use recommender::{Fit, FitReport, Recommender, Reported};
 pub use serve::ann::{IndexSettings, ItemIndex};
-pub use serve::file::Saved;
+pub use serve::file::{AnyModel, ModelFormat, Saved};
 pub use serve::fitted::{Fitted, Scored};
 pub use serve::top_k::{ScoredItem, top_k};
 pub use tune::{Found, Search, Trial, draw};

@@ -101,48 +101,6 @@ pub trait Recommender: Debug + Send + Sync {
     }
 }
 
-impl Recommender for Box<dyn Recommender> {
-    fn name(&self) -> &'static str {
-        self.as_ref().name()
-    }
-    fn n_users(&self) -> usize {
-        self.as_ref().n_users()
-    }
-    fn n_items(&self) -> usize {
-        self.as_ref().n_items()
-    }
-    fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.as_ref().score_users(seen, users, out)
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        self.as_ref().inner_product()
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
-        self.as_ref().fold_in_vector(items, values)
-    }
-    fn score_history(
-        &self,
-        seen: &UserItems,
-        items: &[ItemIdx],
-        values: &[f32],
-        out: &mut [f32],
-    ) -> Result<()> {
-        self.as_ref().score_history(seen, items, values, out)
-    }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.as_ref().item_similarity(item, out)
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.as_ref().user_similarity(user, out)
-    }
-    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
-        self.as_ref().contributions(items, values, item)
-    }
-    fn progress(&self) -> &[f64] {
-        self.as_ref().progress()
-    }
-}
-
 /// Settings of a model that can be trained. Implementors provide [`fit_matrix`](Self::fit_matrix); callers use
 /// [`fit`](Self::fit).
 pub trait Fit: Send + Sync {

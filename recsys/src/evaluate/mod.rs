@@ -103,7 +103,7 @@ impl Evaluation {
     /// # Errors
     /// [`Error::Parameter`] without cut-offs or for one of 0; [`Error::UnknownUser`] if the model does not know a user of
     /// the test log; [`Error::Empty`] if nobody has a relevant row.
-    pub fn run<M: Recommender, U: Id, I: Id>(
+    pub fn run<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         test: &Interactions<U, I>,
@@ -133,7 +133,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// As [`run`](Self::run); [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ.
-    pub fn run_fold_in<M: Recommender, U: Id, I: Id>(
+    pub fn run_fold_in<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         history: &Interactions<U, I>,
@@ -198,7 +198,7 @@ impl Evaluation {
         (top_k(scores, k), auc)
     }
 
-    fn report<M: Recommender, U: Id, I: Id>(
+    fn report<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         relevant: &[(UserIdx, Relevant)],
@@ -257,7 +257,7 @@ pub(crate) struct Relevant {
 }
 
 /// Users with relevant rows in the model's index order.
-pub(crate) fn relevant_items<M: Recommender, U: Id, I: Id>(
+pub(crate) fn relevant_items<M: Recommender + ?Sized, U: Id, I: Id>(
     model: &Fitted<M, U, I>,
     test: &Interactions<U, I>,
     relevant_from: f32,

@@ -77,7 +77,7 @@ impl fmt::Display for RatingReport {
 ///
 /// # Errors
 /// [`Error::Empty`] for a log without rows.
-pub fn evaluate<M: RatingModel, U: Id, I: Id>(
+pub fn evaluate<M: RatingModel + ?Sized, U: Id, I: Id>(
     model: &Fitted<M, U, I>,
     test: &Interactions<U, I>,
 ) -> Result<RatingReport> {

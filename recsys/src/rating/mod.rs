@@ -120,7 +120,7 @@ pub struct Estimate {
     pub item_known: bool,
 }
 
-impl<M: RatingModel, U: Id, I: Id> Fitted<M, U, I> {
+impl<M: RatingModel + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The rating the user would give the item, clipped to the scale.
     ///
     /// # Errors

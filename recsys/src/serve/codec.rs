@@ -22,8 +22,10 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"CAIRNREC";
-/// Raised with every change of what is written.
-const VERSION: u32 = 1;
+/// Raised with every change of what is written. Version 1 did not say of what types the ids are.
+const VERSION: u32 = 2;
+/// The oldest version that is still read.
+const OLDEST: u32 = 1;
 const HEADER: usize = 8 + 4 + 8 + 4;
 /// No model file holds more than this many bytes: 64 GiB.
 const LIMIT: usize = 1 << 36;
@@ -40,18 +42,22 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     |source| Error::Io { path: path.to_owned(), source }
 }
 
-/// Writes `value` as a model file, in one step.
-pub(crate) fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let payload = bincode::serde::encode_to_vec(value, config()).map_err(|e| broken(path, e.to_string()))?;
+/// Appends `value` to a payload: parts written one after another are a whole of these parts.
+pub(crate) fn encode<T: Serialize>(value: &T, payload: &mut Vec<u8>) -> Result<(), String> {
+    bincode::serde::encode_into_std_write(value, payload, config()).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Writes a payload as a model file, in one step.
+pub(crate) fn save(path: &Path, payload: &[u8]) -> Result<()> {
     let mut header = Vec::with_capacity(HEADER);
     header.extend(MAGIC);
     header.extend(VERSION.to_le_bytes());
     header.extend((payload.len() as u64).to_le_bytes());
-    header.extend(crc32fast::hash(&payload).to_le_bytes());
+    header.extend(crc32fast::hash(payload).to_le_bytes());
     let (draft, mut file) = create_beside(path)?;
     let written = file
         .write_all(&header)
-        .and_then(|()| file.write_all(&payload))
+        .and_then(|()| file.write_all(payload))
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&draft, path));
     written.map_err(|source| {
@@ -75,16 +81,27 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
     }
 }
 
-/// Reads a model file.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(io(path))?;
-    let payload = check(path, &bytes)?;
-    let (value, used) =
-        decode(payload).map_err(|e| broken(path, format!("does not decode as the model asked for: {e}")))?;
-    if used != payload.len() {
-        return Err(broken(path, format!("{} bytes are left over after the model", payload.len() - used)));
-    }
+/// The version of a model file, and its payload.
+pub(crate) fn load(path: &Path) -> Result<(u32, Vec<u8>)> {
+    let mut bytes = fs::read(path).map_err(io(path))?;
+    let version = check(path, &bytes)?;
+    bytes.drain(..HEADER);
+    Ok((version, bytes))
+}
+
+/// Takes a value off the front of a payload.
+pub(crate) fn take<T: DeserializeOwned>(payload: &mut &[u8]) -> Result<T, String> {
+    let (value, used) = decode(payload).map_err(|e| format!("does not decode as what was asked for: {e}"))?;
+    *payload = &payload[used..];
     Ok(value)
+}
+
+/// There must be nothing left of a payload.
+pub(crate) fn finish(payload: &[u8]) -> Result<(), String> {
+    match payload.len() {
+        0 => Ok(()),
+        left => Err(format!("{left} bytes are left over after the model")),
+    }
 }
 
 /// Decodes under a limit of what the model may take in memory: at least sixteen times the payload, since a byte can stand for
@@ -102,15 +119,16 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, usize), bincode::er
     bincode::serde::decode_from_slice(payload, config())
 }
 
-/// The payload, if everything around it is right.
-fn check<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8]> {
+/// The version, if everything around the payload is right.
+fn check(path: &Path, bytes: &[u8]) -> Result<u32> {
     if bytes.len() < HEADER || bytes[..8] != MAGIC {
         return Err(broken(path, "not a Cairn recommender file"));
     }
     let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let version = word(8);
-    if version != VERSION {
-        return Err(broken(path, format!("format version {version}, this program reads version {VERSION}")));
+    if !(OLDEST..=VERSION).contains(&version) {
+        let reads = format!("this program reads versions {OLDEST} to {VERSION}");
+        return Err(broken(path, format!("format version {version}, {reads}")));
     }
     let length = u64::from(word(12)) | u64::from(word(16)) << 32;
     let payload = &bytes[HEADER..];
@@ -120,5 +138,5 @@ fn check<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8]> {
     if crc32fast::hash(payload) != word(20) {
         return Err(broken(path, "checksum does not match: the file is damaged"));
     }
-    Ok(payload)
+    Ok(version)
 }

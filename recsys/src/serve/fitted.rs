@@ -13,6 +13,7 @@ use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::serve::exact::best_by_inner_product;
+use crate::serve::file::{AnyModel, Saved};
 use crate::serve::similar;
 use crate::serve::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
@@ -35,11 +36,21 @@ pub struct Scored<T> {
 ///
 /// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
 /// by the item's index; fewer than k entries only when fewer items qualify.
-#[derive(Debug, Clone)]
-pub struct Fitted<M, U = u32, I = u32> {
-    model: M,
+///
+/// `M` may be a type of its own, or [`dyn AnyModel`](AnyModel) for a model whose type is known only when the program runs:
+/// [`boxed`](Self::boxed), [`load_any`](Self::load_any).
+#[derive(Debug)]
+pub struct Fitted<M: ?Sized, U = u32, I = u32> {
+    model: Arc<M>,
     catalog: Catalog<U, I>,
     seen: Arc<UserItems>,
+}
+
+/// Shares model, ids and history with the original.
+impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
+    fn clone(&self) -> Self {
+        Self { model: Arc::clone(&self.model), catalog: self.catalog.clone(), seen: Arc::clone(&self.seen) }
+    }
 }
 
 impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
@@ -48,6 +59,35 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     /// # Errors
     /// [`Error::Shape`] if they disagree about the number of users or items.
     pub fn new(model: M, catalog: Catalog<U, I>, seen: UserItems) -> Result<Self> {
+        Self::shared(Arc::new(model), catalog, seen)
+    }
+
+    /// The same with the model's type erased, to keep different models in one list. It can do all that it could: nothing is
+    /// forwarded by hand, calls go through the trait's own table.
+    ///
+    /// ```
+    /// use cairn_recsys::{AnyModel, Ease, Filter, Fit, Fitted, TopPop, synthetic};
+    /// let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;
+    /// let models: Vec<Fitted<dyn AnyModel>> =
+    ///     vec![TopPop::new().fit(&log)?.boxed(), Ease::new(10.0).fit(&log)?.boxed()];
+    /// for model in &models {
+    ///     let list = model.recommend(&7, 3, &Filter::unseen())?;
+    ///     println!("{}: {list:?}", model.model().name());
+    /// }
+    /// # use cairn_recsys::Recommender;
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    #[must_use]
+    pub fn boxed(self) -> Fitted<dyn AnyModel, U, I>
+    where
+        M: Saved,
+    {
+        Fitted { model: self.model, catalog: self.catalog, seen: self.seen }
+    }
+}
+
+impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
+    pub(super) fn shared(model: Arc<M>, catalog: Catalog<U, I>, seen: UserItems) -> Result<Self> {
         let shape = (catalog.users.len(), catalog.items.len());
         for found in [(seen.n_rows(), seen.n_cols()), (model.n_users(), model.n_items())] {
             if found != shape {
@@ -74,14 +114,6 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     /// The training matrix.
     pub fn seen(&self) -> &UserItems {
         &self.seen
-    }
-
-    /// The same with the model's type erased, to keep different models in one list.
-    pub fn boxed(self) -> Fitted<Box<dyn Recommender>, U, I>
-    where
-        M: 'static,
-    {
-        Fitted { model: Box::new(self.model), catalog: self.catalog, seen: self.seen }
     }
 
     /// The `k` best items for one user.

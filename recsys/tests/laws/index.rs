@@ -247,7 +247,7 @@ fn more_probes_find_more() {
 /// ALS, PureSVD and boxed models; folding in what a user has met gives that user's list.
 #[test]
 fn every_model_of_inner_products_has_an_index() {
-    fn check<M: Recommender>(model: &Fitted<M>, folds_in: bool) {
+    fn check<M: Recommender + ?Sized>(model: &Fitted<M>, folds_in: bool) {
         let index = ItemIndex::build(model, IndexSettings::new().probes(usize::MAX)).unwrap();
         for user in [0_u32, 17, 60] {
             let want = model.recommend(&user, 8, &Filter::unseen()).unwrap();

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_recsys::{
-    Bpr, Error, Evaluation, Filter, Fit, Fitted, Interactions, ItemIdx, Metric, PureSvd, Recommender, Result,
-    Split, TopPop, UserIdx, UserItems, UserKnn,
+    AnyModel, Bpr, Error, Evaluation, Filter, Fit, Fitted, Interactions, ItemIdx, Metric, PureSvd,
+    Recommender, Result, Split, TopPop, UserIdx, UserItems, UserKnn,
 };
 use proptest::prelude::*;
 
@@ -132,7 +132,7 @@ fn many_users_get_what_each_would_get() {
 #[test]
 fn threads_share_a_model() {
     let log = log(250, 3);
-    let models: Vec<Fitted<Box<dyn Recommender>>> = vec![
+    let models: Vec<Fitted<dyn AnyModel>> = vec![
         PureSvd::new(3).fit(&log).unwrap().boxed(),
         TopPop::new().fit(&log).unwrap().boxed(),
         UserKnn::new(5).fit(&log).unwrap().boxed(),
@@ -140,7 +140,7 @@ fn threads_share_a_model() {
     ];
     for model in models.into_iter().map(Arc::new) {
         let users = log.catalog().users.ids();
-        let ask = |model: &Fitted<Box<dyn Recommender>>, user: &u32| {
+        let ask = |model: &Fitted<dyn AnyModel>, user: &u32| {
             let history = [(*log.catalog().items.id(ItemIdx(user % 5)), 1.0)];
             [
                 model.recommend(user, 5, &Filter::unseen()).unwrap(),
@@ -244,7 +244,7 @@ fn sampled_ranking_is_labelled_and_kinder_than_full() {
 fn auc_quality_and_intervals() {
     let log = cairn_recsys::synthetic::planted_groups(120, 90, 3, 12, 0.05, 3).unwrap();
     let (train, test) = log.split(Split::leave_last_out()).unwrap();
-    let report = |model: &Fitted<Box<dyn Recommender>>| {
+    let report = |model: &Fitted<dyn AnyModel>| {
         Evaluation::at([5, 10]).auc().list_quality().run(model, &test).unwrap()
     };
     let svd = report(&PureSvd::new(6).fit(&train).unwrap().boxed());

@@ -43,7 +43,7 @@ fn checksum(vectors: &Vectors) -> u32 {
 impl<F, M, U, I> ItemIndex<F>
 where
     F: Deref<Target = Fitted<M, U, I>>,
-    M: Recommender,
+    M: Recommender + ?Sized,
     U: Id,
     I: Id,
 {
@@ -61,7 +61,11 @@ where
             starts: starts.clone(),
             items: items.clone(),
         };
-        codec::save(path.as_ref(), &file)
+        let path = path.as_ref();
+        let mut payload = Vec::new();
+        codec::encode(&file, &mut payload)
+            .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })?;
+        codec::save(path, &payload)
     }
 
     /// Reads what [`save`](Self::save) wrote, for the same model. Gives the same lists, to the bit.
@@ -73,7 +77,11 @@ where
         let path = path.as_ref();
         let broken = |reason: &str| Error::ModelFile { path: path.to_owned(), reason: reason.to_owned() };
         let vectors = &factors(&model)?.items;
-        let file: File = codec::load(path)?;
+        let (_, payload) = codec::load(path)?;
+        let mut rest = &payload[..];
+        let file: File = codec::take(&mut rest)
+            .and_then(|file| codec::finish(rest).map(|()| file))
+            .map_err(|reason| broken(&reason))?;
         if file.format != FORMAT {
             return Err(broken("the file does not hold an index of items"));
         }

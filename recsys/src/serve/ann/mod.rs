@@ -114,7 +114,7 @@ pub struct ItemIndex<F> {
 impl<F, M, U, I> ItemIndex<F>
 where
     F: Deref<Target = Fitted<M, U, I>>,
-    M: Recommender,
+    M: Recommender + ?Sized,
     U: Id,
     I: Id,
 {
@@ -277,7 +277,7 @@ where
 }
 
 /// The vectors of a model, one for each user and item.
-fn factors<M: Recommender, U: Id, I: Id>(model: &Fitted<M, U, I>) -> Result<&Factors> {
+fn factors<M: Recommender + ?Sized, U: Id, I: Id>(model: &Fitted<M, U, I>) -> Result<&Factors> {
     let name = model.model().name();
     let factors = model
         .model()
