@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::ids::{Index, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
@@ -358,40 +358,17 @@ fn merge(shards: &[Shard], items: &mut [f32], dim: usize) {
     });
 }
 
-impl Recommender for BprModel {
-    fn name(&self) -> &'static str {
-        "BPR"
-    }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.factors)
+impl FactorModel for BprModel {
+    const NAME: &'static str = "BPR";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
     /// By [`BprModel::fold_in`]; values do not matter, as in training. Near the scores of training, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
-        self.factors.items.inner_products(&self.fold_in(items)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
         self.fold_in(items)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }

@@ -61,24 +61,11 @@ impl Biased {
     pub(super) fn expected(&self, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         let dim = self.dim();
         match (user, item) {
-            (Some(u), Some(i)) => {
-                let pairs = self.factors.users.get(u.at()).iter().zip(self.factors.items.get(i.at()));
-                pairs.map(|(a, b)| a * b).sum()
-            }
+            (Some(u), Some(i)) => self.factors.product(u, i),
             (Some(u), None) => self.factors.users.get(u.at())[dim + 1],
             (None, Some(i)) => self.mean + self.factors.items.get(i.at())[dim],
             (None, None) => self.mean,
         }
-    }
-
-    /// Cosines of the q of all items with that of `item`, biases left out.
-    pub(super) fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) {
-        cosines(&self.factors.items, item.at(), self.dim(), out);
-    }
-
-    /// Cosines of the w of all users.
-    pub(super) fn user_similarity(&self, user: UserIdx, out: &mut [f32]) {
-        cosines(&self.factors.users, user.at(), self.dim(), out);
     }
 
     /// The vector of the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
@@ -124,15 +111,5 @@ impl Biased {
         query.iter_mut().zip(implicit).for_each(|(q, z)| *q += z);
         query.extend([1.0, self.mean + rhs[(dim, 0)] as f32]);
         Ok(query)
-    }
-}
-
-fn cosines(vectors: &Vectors, n: usize, dim: usize, out: &mut [f32]) {
-    let dot = |a: &[f32], b: &[f32]| a[..dim].iter().zip(&b[..dim]).map(|(a, b)| a * b).sum::<f32>();
-    let own = vectors.get(n);
-    for (other, out) in out.iter_mut().enumerate() {
-        let other = vectors.get(other);
-        let norms = (dot(own, own) * dot(other, other)).sqrt();
-        *out = if norms > 0.0 { dot(own, other) / norms } else { 0.0 };
     }
 }

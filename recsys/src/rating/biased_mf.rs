@@ -16,8 +16,8 @@ use super::{Ground, RatingModel, check_steps, diverged};
 use crate::data::ids::{Index, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::Factors;
-use crate::recommender::{Fit, Recommender};
+use crate::models::factors::{FactorModel, Factors};
+use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Result, check};
 
@@ -293,41 +293,21 @@ impl BiasedMfModel {
     }
 }
 
-impl Recommender for BiasedMfModel {
-    fn name(&self) -> &'static str {
-        "SVD"
-    }
-    fn n_users(&self) -> usize {
-        self.biased.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.biased.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.biased.factors)
+impl FactorModel for BiasedMfModel {
+    const NAME: &'static str = "SVD";
+
+    fn factors(&self) -> &Factors {
+        &self.biased.factors
     }
     /// The user's parameters that minimise the regularised error of the history; training takes a stated number of steps
     /// towards the same minimum, so the scores of a user of the training log come out near, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.item_similarity(item, out);
-        Ok(())
+    fn similarity_dim(&self) -> usize {
+        self.biased.dim()
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }

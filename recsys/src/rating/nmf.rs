@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{Ground, RatingModel, diverged};
 use crate::data::ids::{Index, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
@@ -221,45 +221,25 @@ impl NmfModel {
     pub fn factors(&self) -> &Factors {
         &self.factors
     }
-
-    /// Whose inner product is zero is somebody without ratings; they get the mean.
-    fn or_mean(&self, score: f32) -> f32 {
-        if score == 0.0 { self.ground.mean() } else { score }
-    }
 }
 
-impl Recommender for NmfModel {
-    fn name(&self) -> &'static str {
-        "NMF"
-    }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        out.iter_mut().for_each(|score| *score = self.or_mean(*score));
-        Ok(())
+impl FactorModel for NmfModel {
+    const NAME: &'static str = "NMF";
+    const SCORES_ARE_PRODUCTS: bool = false;
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
     /// With the items' vectors fixed the user's is a non-negative least-squares problem, solved to its end: where the steps
     /// of training, which are a few on the way there, would lead.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let p = fold_in(&self.factors.items, items, values, self.settings.1);
-        self.factors.items.inner_products(&p, out);
-        out.iter_mut().for_each(|score| *score = self.or_mean(*score));
-        Ok(())
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        Ok(fold_in(&self.factors.items, items, values, self.settings.1))
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
+    /// A product of zero is that of an id without ratings, which gets the mean.
+    fn score(&self, product: f32) -> f32 {
+        if product == 0.0 { self.ground.mean() } else { product }
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }
@@ -269,9 +249,10 @@ impl RatingModel for NmfModel {
         &self.ground
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
-        let (Some(u), Some(i)) = (user, item) else { return self.ground.mean() };
-        let pairs = self.factors.users.get(u.at()).iter().zip(self.factors.items.get(i.at()));
-        self.or_mean(pairs.map(|(p, q)| p * q).sum())
+        match (user, item) {
+            (Some(user), Some(item)) => self.score(self.factors.product(user, item)),
+            _ => self.ground.mean(),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use super::{Ground, RatingModel, check_steps, diverged};
 use crate::data::ids::{Index, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Result, check};
 
@@ -250,41 +250,21 @@ impl SvdPlusPlusModel {
     }
 }
 
-impl Recommender for SvdPlusPlusModel {
-    fn name(&self) -> &'static str {
-        "SVD++"
-    }
-    fn n_users(&self) -> usize {
-        self.biased.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.biased.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.biased.factors)
+impl FactorModel for SvdPlusPlusModel {
+    const NAME: &'static str = "SVD++";
+
+    fn factors(&self) -> &Factors {
+        &self.biased.factors
     }
     /// As for [`BiasedMfModel`](super::BiasedMfModel): near the scores of training, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let implicit = implicit_part(&self.implicit, items);
         self.biased.fold_in(items, values, &implicit, self.regularization)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.item_similarity(item, out);
-        Ok(())
+    fn similarity_dim(&self) -> usize {
+        self.biased.dim()
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }

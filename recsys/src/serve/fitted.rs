@@ -12,6 +12,7 @@ use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
+use crate::serve::ann::AnnIndex;
 use crate::serve::exact::best_by_inner_product;
 use crate::serve::file::{AnyModel, Saved};
 use crate::serve::similar;
@@ -35,7 +36,9 @@ pub struct Scored<T> {
 /// all methods take `&self`.
 ///
 /// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
-/// by the item's index; fewer than k entries only when fewer items qualify.
+/// by the item's index; fewer than k entries only when fewer items qualify. They are the exact lists, unless the model was
+/// given an index for large catalogues, [`with_index`](Self::with_index), which keeps that contract but looks at the items near a
+/// user alone.
 ///
 /// `M` may be a type of its own, or [`dyn AnyModel`](AnyModel) for a model whose type is known only when the program runs:
 /// [`boxed`](Self::boxed), [`load_any`](Self::load_any).
@@ -44,12 +47,18 @@ pub struct Fitted<M: ?Sized, U = u32, I = u32> {
     model: Arc<M>,
     catalog: Catalog<U, I>,
     seen: Arc<UserItems>,
+    index: Option<AnnIndex>,
 }
 
 /// Shares model, ids and history with the original.
 impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
     fn clone(&self) -> Self {
-        Self { model: Arc::clone(&self.model), catalog: self.catalog.clone(), seen: Arc::clone(&self.seen) }
+        Self {
+            model: Arc::clone(&self.model),
+            catalog: self.catalog.clone(),
+            seen: Arc::clone(&self.seen),
+            index: self.index.clone(),
+        }
     }
 }
 
@@ -82,7 +91,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     where
         M: Saved,
     {
-        Fitted { model: self.model, catalog: self.catalog, seen: self.seen }
+        Fitted { model: self.model, catalog: self.catalog, seen: self.seen, index: self.index }
     }
 }
 
@@ -98,7 +107,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 });
             }
         }
-        Ok(Self { model, catalog, seen: Arc::new(seen) })
+        Ok(Self { model, catalog, seen: Arc::new(seen), index: None })
     }
 
     /// The model itself.
@@ -114,6 +123,15 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The training matrix.
     pub fn seen(&self) -> &UserItems {
         &self.seen
+    }
+
+    /// The ANN index that lists are made with, if there is one: see [`with_index`](Self::with_index).
+    pub fn index(&self) -> Option<&AnnIndex> {
+        self.index.as_ref()
+    }
+
+    pub(super) fn indexed_by(&self, index: Option<AnnIndex>) -> Self {
+        Self { index, ..self.clone() }
     }
 
     /// The `k` best items for one user.
@@ -162,6 +180,9 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         check_k(k)?;
         if let Some(user) = users.iter().find(|user| user.at() >= self.seen.n_rows()) {
             return Err(Error::UnknownUser(format!("{user:?}")));
+        }
+        if let Some(index) = &self.index {
+            return self.nearest_of_users(index, users, k, filter);
         }
         let barred = filter.barred(&self.catalog.items);
         if let Some(factors) = self.model.inner_product() {
@@ -229,6 +250,9 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     ) -> Result<Vec<Scored<I>>> {
         check_k(k)?;
         let (items, values) = self.history(history)?;
+        if let Some(index) = &self.index {
+            return Ok(self.with_ids(&self.nearest_of_history(index, (&items, &values), k, filter)?));
+        }
         let mut scores = vec![0.0; self.seen.n_cols()];
         self.model.score_history(&self.seen, &items, &values, &mut scores)?;
         if filter.is_unseen() {
@@ -239,7 +263,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     }
 
     /// A history by ids as ascending indices with values.
-    pub(crate) fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
+    fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
         if history.is_empty() {
             return Err(Error::Empty { what: "the history to fold in" });
         }
@@ -328,14 +352,14 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         Ok(self.with_ids(&list))
     }
 
-    pub(crate) fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
+    fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
         list.iter()
             .map(|entry| Scored { id: self.catalog.items.id(entry.item).clone(), score: entry.score })
             .collect()
     }
 }
 
-pub(crate) fn check_k(k: usize) -> Result<()> {
+fn check_k(k: usize) -> Result<()> {
     if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
 }
 

@@ -295,7 +295,7 @@ fn a_model_of_the_callers_own_is_loaded_by_its_name() {
 fn another_model_or_a_missing_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.cairn");
-    let log = Interactions::from_ratings([(1, 1), (1, 2), (2, 1)]).unwrap();
+    let log = Interactions::from_ratings([(1_u32, 1_u32), (1, 2), (2, 1)]).unwrap();
     PureSvd::new(1).fit(&log).unwrap().save(&path).unwrap();
     let error = Fitted::<TopPopModel>::load(&path).unwrap_err().to_string();
     assert!(error.contains("pure-svd") && error.contains("top-pop"), "{error}");

@@ -21,12 +21,12 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Index, ItemIdx};
 use crate::data::sparse::UserItems;
 use crate::linalg::rows;
 use crate::models::als::solve::Side;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
+use crate::models::factors::{FactorModel, Factors, Vectors, dot};
+use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
@@ -252,45 +252,20 @@ impl Fit for Als {
     }
 }
 
-impl Recommender for AlsModel {
-    fn name(&self) -> &'static str {
-        "iALS"
+impl FactorModel for AlsModel {
+    const NAME: &'static str = "iALS";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        Ok(())
-    }
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let user = self.fold_in(items, values)?;
-        self.factors.items.inner_products(&user, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.factors)
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         self.fold_in(items, values)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+    fn explain(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         // A score is yᵀ H⁻¹ Σ w z: solve for the item's side once, then every z has its share.
         let side = solve::solve_for(self, items, values, self.factors.items.get(item.at()))?;
-        let dot = |v: &[f32]| v.iter().zip(&side).map(|(a, b)| a * b).sum::<f32>();
         let share = |(i, &value): (&ItemIdx, &f32)| {
-            self.settings.confidence.weight(value) * dot(self.factors.items.get(i.at()))
+            self.settings.confidence.weight(value) * dot(self.factors.items.get(i.at()), &side)
         };
         Ok(items.iter().zip(values).map(share).collect())
     }

@@ -3,8 +3,8 @@
 //! The vectors themselves are in the model's file and are put in order again when the index is read, which is a fraction of the
 //! time of k-means. Everything is checked against them: a damaged or forged file is an error, never a wrong list.
 
-use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ use crate::data::ids::{Id, Index, ItemIdx};
 use crate::linalg::rows::padded;
 use crate::models::factors::Vectors;
 use crate::recommender::Recommender;
+use crate::serve::ann::AnnIndex;
 use crate::serve::ann::cells::{Cells, norm, pad_to};
-use crate::serve::ann::{ItemIndex, factors};
 use crate::serve::codec;
 use crate::serve::fitted::Fitted;
 use crate::{Error, Result};
@@ -40,43 +40,42 @@ fn checksum(vectors: &Vectors) -> u32 {
     hasher.finalize()
 }
 
-impl<F, M, U, I> ItemIndex<F>
-where
-    F: Deref<Target = Fitted<M, U, I>>,
-    M: Recommender + ?Sized,
-    U: Id,
-    I: Id,
-{
-    /// Writes the index into a file, in one step, without the model: that has its own [`Fitted::save`].
+impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
+    /// Writes the index into a file, in one step, without the model: that has its own [`save`](Self::save).
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let Cells { centroids, starts, items, .. } = &self.cells;
+    /// [`Error::Io`]; [`Error::Unsupported`] without an index.
+    pub fn save_index(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let Some(AnnIndex { cells, probes }) = self.index() else {
+            return Err(Error::Unsupported {
+                model: self.model().name(),
+                operation: "the file of an index it lacks",
+            });
+        };
         let file = File {
             format: FORMAT.to_owned(),
-            vectors: checksum(&factors(&self.model)?.items),
-            probes: self.probes,
-            centroids: centroids.clone(),
-            starts: starts.clone(),
-            items: items.clone(),
+            vectors: checksum(&self.vectors()?.items),
+            probes: *probes,
+            centroids: cells.centroids.clone(),
+            starts: cells.starts.clone(),
+            items: cells.items.clone(),
         };
-        let path = path.as_ref();
         let mut payload = Vec::new();
         codec::encode(&file, &mut payload)
             .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })?;
         codec::save(path, &payload)
     }
 
-    /// Reads what [`save`](Self::save) wrote, for the same model. Gives the same lists, to the bit.
+    /// The same model with the index that [`save_index`](Self::save_index) wrote for it. Gives the same lists, to the bit.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::ModelFile`] for a file that is none, is damaged, or belongs to other vectors; and as
-    /// [`build`](Self::build) for the model.
-    pub fn load(path: impl AsRef<Path>, model: F) -> Result<Self> {
+    /// [`with_index`](Self::with_index) for the model.
+    pub fn load_index(&self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let broken = |reason: &str| Error::ModelFile { path: path.to_owned(), reason: reason.to_owned() };
-        let vectors = &factors(&model)?.items;
+        let vectors = &self.vectors()?.items;
         let (_, payload) = codec::load(path)?;
         let mut rest = &payload[..];
         let file: File = codec::take(&mut rest)
@@ -91,7 +90,7 @@ where
         let probes = file.probes;
         let cells =
             restore(file, vectors).ok_or_else(|| broken("the index does not fit the item vectors"))?;
-        Ok(Self { model, cells, probes })
+        Ok(self.indexed_by(Some(AnnIndex { cells: Arc::new(cells), probes })))
     }
 }
 

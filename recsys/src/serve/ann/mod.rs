@@ -1,4 +1,4 @@
-//! An approximate index of the items, for models that score by inner products.
+//! An approximate nearest-neighbour (ANN) index of the items, for models that score by inner products.
 //!
 //! The exact list of one user needs the scores of all items, which is a pass over the whole table of their vectors: 14 MB
 //! at 27 thousand items and 128 factors, 91 MB at 178 thousand. The index looks at the items near the user alone: an
@@ -27,10 +27,7 @@ mod file;
 mod k_means;
 mod lists;
 
-use std::borrow::Borrow;
-use std::fmt::Debug;
-use std::hash::Hash;
-use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +35,9 @@ use crate::data::filter::Filter;
 use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
 use crate::models::factors::Factors;
 use crate::recommender::Recommender;
-use crate::serve::fitted::{Fitted, Scored, check_k};
+use crate::serve::fitted::Fitted;
 use crate::serve::top_k::ScoredItem;
-use crate::{Error, Result};
+use crate::{Error, Result, check};
 
 use cells::Cells;
 use lists::Query;
@@ -48,15 +45,19 @@ use lists::Query;
 /// Cells that a list visits unless it is told otherwise: 0.95 of the exact lists and more, see the table in the README.
 const PROBES: usize = 100;
 
-/// Settings of an [`ItemIndex`]. By default 2 √n cells for n items, of which a list visits 100, and seed 0.
+/// Settings of an ANN index, see [`Fitted::with_index`]. By default 2 √n cells for n items, of which a list visits 100, and
+/// seed 0.
+#[doc(alias = "faiss")]
+#[doc(alias = "annoy")]
+#[doc(alias = "hnsw")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexSettings {
+pub struct AnnSettings {
     cells: Option<usize>,
     probes: Option<usize>,
     seed: u64,
 }
 
-impl IndexSettings {
+impl AnnSettings {
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -64,13 +65,15 @@ impl IndexSettings {
     }
 
     /// Cells that the items are parted into; fewer if there are fewer items, or fewer different ones.
+    #[doc(alias = "nlist")]
     #[must_use]
     pub fn cells(mut self, cells: usize) -> Self {
         self.cells = Some(cells);
         self
     }
 
-    /// Cells that a list visits, see [`ItemIndex::with_probes`].
+    /// Cells that a list visits, see [`Fitted::with_probes`].
+    #[doc(alias = "nprobe")]
     #[must_use]
     pub fn probes(mut self, probes: usize) -> Self {
         self.probes = Some(probes);
@@ -83,61 +86,14 @@ impl IndexSettings {
     }
 }
 
-/// An index of a model's items, with the methods of [`Fitted`] that make lists for users.
-///
-/// `F` is what holds the model: a reference, or an `Arc` in a program that keeps the two together. The index has a copy of
-/// the item vectors of its own.
-///
-/// ```
-/// use cairn_recsys::{Als, Filter, Fit, IndexSettings, ItemIndex, synthetic};
-/// let log = synthetic::planted_groups(200, 300, 4, 12, 0.1, 0)?;
-/// let model = Als::new().factors(16).fit(&log)?;
-/// let index = ItemIndex::build(&model, IndexSettings::new().cells(30).probes(6))?;
-/// let list = index.recommend(&7, 10, &Filter::unseen())?;
-/// assert_eq!(list.len(), 10);
-///
-/// // What share of the exact lists is found, and what it is with a wider search.
-/// let sample: Vec<u32> = (0..50).collect();
-/// let narrow = index.recall(&sample, 10, &Filter::unseen())?;
-/// let index = index.with_probes(30)?;
-/// assert_eq!(index.recall(&sample, 10, &Filter::unseen())?, 1.0);
-/// assert!(narrow > 0.5);
-/// # Ok::<(), cairn_recsys::Error>(())
-/// ```
+/// The ANN index that a model makes its lists with. It has a copy of the item vectors of its own.
 #[derive(Debug, Clone)]
-pub struct ItemIndex<F> {
-    model: F,
-    cells: Cells,
+pub struct AnnIndex {
+    cells: Arc<Cells>,
     probes: usize,
 }
 
-impl<F, M, U, I> ItemIndex<F>
-where
-    F: Deref<Target = Fitted<M, U, I>>,
-    M: Recommender + ?Sized,
-    U: Id,
-    I: Id,
-{
-    /// Groups the items of `model`. The same model and settings give the same index, to the bit, for any number of threads.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for a model that does not score by inner products, [`Error::Parameter`] for 0 cells or
-    /// probes, and [`Error::Shape`] for a model whose vectors are not one for each user and item.
-    pub fn build(model: F, settings: IndexSettings) -> Result<Self> {
-        let IndexSettings { cells, probes, seed } = settings;
-        check_some("cells", cells)?;
-        check_some("probes", probes)?;
-        let vectors = &factors(&model)?.items;
-        let cells = cells.unwrap_or_else(|| 2 * vectors.len().isqrt().max(1));
-        let cells = Cells::build(vectors, cells, seed);
-        Ok(Self { model, cells, probes: probes.unwrap_or(PROBES) })
-    }
-
-    /// The model.
-    pub fn model(&self) -> &Fitted<M, U, I> {
-        &self.model
-    }
-
+impl AnnIndex {
     /// Cells there are.
     pub fn cells(&self) -> usize {
         self.cells.len()
@@ -147,112 +103,72 @@ where
     pub fn probes(&self) -> usize {
         self.probes
     }
+}
 
-    /// The same index with lists that visit `probes` cells: more find more of the exact list in more time, all of them find
-    /// all. [`recall`](Self::recall) says how much.
+impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
+    /// The same model with lists by an ANN index of its items. It shares model, ids and history with this one; similar items,
+    /// scores and explanations stay exact. The same model and settings give the same index, to the bit, for any number of
+    /// threads.
+    ///
+    /// ```
+    /// use cairn_recsys::{Als, AnnSettings, Filter, Fit, synthetic};
+    /// let log = synthetic::planted_groups(200, 300, 4, 12, 0.1, 0)?;
+    /// let model = Als::new().factors(16).fit(&log)?;
+    /// let fast = model.with_index(AnnSettings::new().cells(30).probes(6))?;
+    /// let list = fast.recommend(&7, 10, &Filter::unseen())?;
+    /// assert_eq!(list.len(), 10);
+    ///
+    /// // What share of the exact lists is found, and what it is with a wider search.
+    /// let sample: Vec<u32> = (0..50).collect();
+    /// let narrow = fast.recall(&sample, 10, &Filter::unseen())?;
+    /// let wide = fast.with_probes(30)?;
+    /// assert_eq!(wide.recall(&sample, 10, &Filter::unseen())?, 1.0);
+    /// assert!(narrow > 0.5);
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0.
-    pub fn with_probes(mut self, probes: usize) -> Result<Self> {
-        check_some("probes", Some(probes))?;
-        self.probes = probes;
-        Ok(self)
+    /// [`Error::Unsupported`] for a model that does not score by inner products, [`Error::Parameter`] for 0 cells or
+    /// probes, and [`Error::Shape`] for a model whose vectors are not one for each user and item.
+    pub fn with_index(&self, settings: AnnSettings) -> Result<Self> {
+        let AnnSettings { cells, probes, seed } = settings;
+        check::at_least_one("cells", cells.unwrap_or(1))?;
+        let probes = probes.unwrap_or(PROBES);
+        check::at_least_one("probes", probes)?;
+        let vectors = &self.vectors()?.items;
+        let cells = cells.unwrap_or_else(|| 2 * vectors.len().isqrt().max(1));
+        let cells = Arc::new(Cells::build(vectors, cells, seed));
+        Ok(self.indexed_by(Some(AnnIndex { cells, probes })))
     }
 
-    /// Good items for one user, `k` unless fewer qualify: see [`Fitted::recommend`].
+    /// The same model and index with lists that visit `probes` cells: more find more of the exact list in more time, all of
+    /// them find all. [`recall`](Self::recall) says how much.
     ///
     /// # Errors
-    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
-    pub fn recommend<Q: Eq + Hash + Debug + ?Sized>(
-        &self,
-        user: &Q,
-        k: usize,
-        filter: &Filter<'_, I>,
-    ) -> Result<Vec<Scored<I>>>
-    where
-        U: Borrow<Q>,
-    {
-        let user = self.model.catalog().user(user)?;
-        let lists = self.recommend_indices(&[user], k, filter)?;
-        Ok(self.model.with_ids(&lists[0]))
-    }
-
-    /// Lists for many users, in their order: see [`Fitted::recommend_many`]. They are those that
-    /// [`recommend`](Self::recommend) gives, to the bit.
-    ///
-    /// # Errors
-    /// As [`recommend`](Self::recommend).
-    pub fn recommend_many(
-        &self,
-        users: &[U],
-        k: usize,
-        filter: &Filter<'_, I>,
-    ) -> Result<Vec<Vec<Scored<I>>>> {
-        let lists = self.recommend_indices(&self.indices(users)?, k, filter)?;
-        Ok(lists.iter().map(|list| self.model.with_ids(list)).collect())
-    }
-
-    /// As [`recommend_many`](Self::recommend_many) by index, without the cost of ids.
-    ///
-    /// # Errors
-    /// [`Error::UnknownUser`] for an index out of range; [`Error::Parameter`] for a `k` of 0.
-    pub fn recommend_indices(
-        &self,
-        users: &[UserIdx],
-        k: usize,
-        filter: &Filter<'_, I>,
-    ) -> Result<Vec<Vec<ScoredItem>>> {
-        check_k(k)?;
-        let vectors = &factors(&self.model)?.users;
-        if let Some(user) = users.iter().find(|user| user.at() >= vectors.len()) {
-            return Err(Error::UnknownUser(format!("{user:?}")));
-        }
-        let query = |&user: &UserIdx| Query {
-            vector: vectors.get(user.at()),
-            out: if filter.is_unseen() { self.model.seen().row(user).0 } else { &[] },
-        };
-        let queries: Vec<Query<'_>> = users.iter().map(query).collect();
-        Ok(self.best(&queries, k, filter))
-    }
-
-    /// A list for somebody the model has never met, from a list of (item, value): see [`Fitted::recommend_for`].
-    ///
-    /// # Errors
-    /// As [`Fitted::recommend_for`].
-    pub fn recommend_for(
-        &self,
-        history: &[(I, f32)],
-        k: usize,
-        filter: &Filter<'_, I>,
-    ) -> Result<Vec<Scored<I>>> {
-        check_k(k)?;
-        let (items, values) = self.model.history(history)?;
-        let vector = self.model.model().fold_in_vector(&items, &values)?;
-        let dim = factors(&self.model)?.items.dim();
-        if vector.len() != dim {
-            return Err(Error::Shape {
-                what: "the vector of a new user",
-                expected: dim.to_string(),
-                found: vector.len().to_string(),
+    /// [`Error::Parameter`] for 0; [`Error::Unsupported`] without an index.
+    pub fn with_probes(&self, probes: usize) -> Result<Self> {
+        check::at_least_one("probes", probes)?;
+        let Some(AnnIndex { cells, .. }) = self.index().cloned() else {
+            return Err(Error::Unsupported {
+                model: self.model().name(),
+                operation: "probes without an index",
             });
-        }
-        let out: &[ItemIdx] = if filter.is_unseen() { &items } else { &[] };
-        let lists = self.best(&[Query { vector: &vector, out }], k, filter);
-        Ok(self.model.with_ids(&lists[0]))
+        };
+        Ok(self.indexed_by(Some(AnnIndex { cells, probes })))
     }
 
-    /// The share of the exact lists' items that the index finds, for a sample of users: the mean over those who have an
-    /// exact list. 1 if nobody has.
+    /// The share of the exact lists' items that lists by the index have, for a sample of users: the mean over those who have
+    /// an exact list. 1 if nobody has, and without an index.
     ///
     /// # Errors
-    /// As [`recommend`](Self::recommend), and [`Error::Empty`] without users.
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0; [`Error::Empty`] without users.
     pub fn recall(&self, users: &[U], k: usize, filter: &Filter<'_, I>) -> Result<f64> {
         if users.is_empty() {
             return Err(Error::Empty { what: "the sample of users" });
         }
-        let users = self.indices(users)?;
+        let users = users.iter().map(|user| self.catalog().user(user)).collect::<Result<Vec<_>>>()?;
         let found = self.recommend_indices(&users, k, filter)?;
-        let exact = self.model.recommend_indices(&users, k, filter)?;
+        let exact = self.indexed_by(None).recommend_indices(&users, k, filter)?;
         let share = |(found, exact): (&Vec<ScoredItem>, &Vec<ScoredItem>)| {
             let mut items: Vec<ItemIdx> = found.iter().map(|entry| entry.item).collect();
             items.sort_unstable();
@@ -264,38 +180,75 @@ where
         Ok(if shares.is_empty() { 1.0 } else { shares.iter().sum::<f64>() / shares.len() as f64 })
     }
 
-    fn indices(&self, users: &[U]) -> Result<Vec<UserIdx>> {
-        users.iter().map(|user| self.model.catalog().user(user)).collect()
+    /// Lists of users of the catalogue by the index.
+    pub(super) fn nearest_of_users(
+        &self,
+        index: &AnnIndex,
+        users: &[UserIdx],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Vec<ScoredItem>>> {
+        let vectors = &self.vectors()?.users;
+        let query = |&user: &UserIdx| Query {
+            vector: vectors.get(user.at()),
+            out: if filter.is_unseen() { self.seen().row(user).0 } else { &[] },
+        };
+        let queries: Vec<Query<'_>> = users.iter().map(query).collect();
+        Ok(self.nearest(index, &queries, k, filter))
+    }
+
+    /// The list of a history by the index.
+    pub(super) fn nearest_of_history(
+        &self,
+        index: &AnnIndex,
+        (items, values): (&[ItemIdx], &[f32]),
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<ScoredItem>> {
+        let vector = self.model().fold_in_vector(items, values)?;
+        let dim = self.vectors()?.items.dim();
+        if vector.len() != dim {
+            return Err(Error::Shape {
+                what: "the vector of a new user",
+                expected: dim.to_string(),
+                found: vector.len().to_string(),
+            });
+        }
+        let out: &[ItemIdx] = if filter.is_unseen() { items } else { &[] };
+        let lists = self.nearest(index, &[Query { vector: &vector, out }], k, filter);
+        Ok(lists.into_iter().next().unwrap_or_default())
     }
 
     /// The caller's conditions are asked of the items that would enter a list, not of the whole catalogue.
-    fn best(&self, queries: &[Query<'_>], k: usize, filter: &Filter<'_, I>) -> Vec<Vec<ScoredItem>> {
-        let items = &self.model.catalog().items;
+    fn nearest(
+        &self,
+        index: &AnnIndex,
+        queries: &[Query<'_>],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Vec<Vec<ScoredItem>> {
+        let items = &self.catalog().items;
         let allowed = |item: ItemIdx| filter.allows(items.id(item));
-        lists::best(&self.cells, queries, k, self.probes, &allowed)
+        lists::best(&index.cells, queries, k, index.probes, &allowed)
     }
-}
 
-/// The vectors of a model, one for each user and item.
-fn factors<M: Recommender + ?Sized, U: Id, I: Id>(model: &Fitted<M, U, I>) -> Result<&Factors> {
-    let name = model.model().name();
-    let factors = model
-        .model()
-        .inner_product()
-        .ok_or(Error::Unsupported { model: name, operation: "an index of its items" })?;
-    let Factors { users, items } = factors;
-    let expected = (model.seen().n_rows(), model.seen().n_cols(), items.dim());
-    let found = (users.len(), items.len(), users.dim());
-    if found != expected || items.dim() == 0 {
-        return Err(Error::Shape {
-            what: "users, items and width of the vectors",
-            expected: format!("{expected:?}"),
-            found: format!("{found:?}"),
-        });
+    /// The vectors of the model, one for each user and item.
+    fn vectors(&self) -> Result<&Factors> {
+        let name = self.model().name();
+        let factors = self
+            .model()
+            .inner_product()
+            .ok_or(Error::Unsupported { model: name, operation: "an index of its items" })?;
+        let Factors { users, items } = factors;
+        let expected = (self.seen().n_rows(), self.seen().n_cols(), items.dim());
+        let found = (users.len(), items.len(), users.dim());
+        if found != expected || items.dim() == 0 {
+            return Err(Error::Shape {
+                what: "users, items and width of the vectors",
+                expected: format!("{expected:?}"),
+                found: format!("{found:?}"),
+            });
+        }
+        Ok(factors)
     }
-    Ok(factors)
-}
-
-fn check_some(name: &'static str, n: Option<usize>) -> Result<()> {
-    if n == Some(0) { Err(Error::parameter(name, 0, "at least 1")) } else { Ok(()) }
 }
