@@ -20,7 +20,7 @@
 //! that another codec can take its place.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, SeekFrom, Write};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -30,6 +30,8 @@ use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"CAIRN\r\n\0";
+/// Recommenders had a header of their own in version 1.
+const RECOMMENDER_1: [u8; 8] = *b"CAIRNREC";
 /// Bytes before the payload.
 const HEADER: usize = 32;
 /// The largest payload that is decoded: 64 GiB.
@@ -98,13 +100,13 @@ pub struct Format {
 /// # Errors
 /// [`Error::Io`] when it cannot be written, [`Error::Contents`] when the value refuses to be encoded.
 pub fn save<T: Serialize>(path: impl AsRef<Path>, format: Format, value: &T) -> Result<()> {
-    let path = path.as_ref();
-    let mut file = AtomicFile::create(path)?;
-    write(&mut file, format, value).map_err(|error| match error {
-        Failed::Writing(source) => Error::io("write", path)(source),
-        Failed::Encoding(why) => Error::contents(path, why),
-    })?;
-    file.commit()
+    save_with(path.as_ref(), format, |to| {
+        match bincode::serde::encode_into_std_write(value, to, bincode::config::standard()) {
+            Ok(_) => Ok(()),
+            Err(bincode::error::EncodeError::Io { inner, .. }) => Err(Failed::Writing(inner)),
+            Err(error) => Err(Failed::Encoding(cannot_encode(&error))),
+        }
+    })
 }
 
 /// Reads what [`save`] wrote.
@@ -114,6 +116,43 @@ pub fn save<T: Serialize>(path: impl AsRef<Path>, format: Format, value: &T) -> 
 /// version, or does not decode as a `T`.
 pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>, format: Format) -> Result<T> {
     let path = path.as_ref();
+    let payload = load_payload(path, format)?;
+    take_all(&payload).map_err(|why| Error::contents(path, why))
+}
+
+/// Writes a payload made by [`append`] into a file, in one step. For values of types that are not known together: the parts of a
+/// file whose first part says what the others are.
+///
+/// ```
+/// use cairn_files::container::{self, Kind};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("ease.cairn");
+/// let mut payload = Vec::new();
+/// container::append(&mut payload, "ease")?;
+/// container::append(&mut payload, &[1.5f32, 2.0])?;
+/// container::save_payload(&path, Kind::Recommender.version(1), &payload).unwrap();
+///
+/// let payload = container::load_payload(&path, Kind::Recommender.version(1)).unwrap();
+/// let mut rest = payload.as_slice();
+/// assert_eq!(container::take::<String>(&mut rest)?, "ease");
+/// assert_eq!(container::take::<[f32; 2]>(&mut rest)?, [1.5, 2.0]);
+/// assert!(rest.is_empty());
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be written.
+pub fn save_payload(path: impl AsRef<Path>, format: Format, payload: &[u8]) -> Result<()> {
+    save_with(path.as_ref(), format, |to| to.write_all(payload).map_err(Failed::Writing))
+}
+
+/// Reads the payload of a file, checked against its header.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::Contents`] when it is no such file, is damaged, or of another kind or
+/// version.
+pub fn load_payload(path: impl AsRef<Path>, format: Format) -> Result<Vec<u8>> {
+    let path = path.as_ref();
     let wrong = |why| Error::contents(path, why);
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut start = Vec::with_capacity(HEADER);
@@ -121,11 +160,38 @@ pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>, format: Format) -> Resu
     // What is no such file is not read to its end.
     let header = Header::parse(&start).and_then(|header| header.check(format)).map_err(wrong)?;
     let mut payload = Vec::new();
-    (&mut file)
-        .take(header.length.saturating_add(1))
-        .read_to_end(&mut payload)
-        .map_err(Error::io("read", path))?;
-    header.decode(&payload).map_err(wrong)
+    file.take(header.length.saturating_add(1)).read_to_end(&mut payload).map_err(Error::io("read", path))?;
+    header.verify(&payload).map_err(wrong)?;
+    Ok(payload)
+}
+
+/// Appends a value to a payload: parts one after the other are the same as a tuple of them.
+///
+/// # Errors
+/// Why it cannot be encoded; what was appended of it stays.
+pub fn append<T: Serialize + ?Sized>(payload: &mut Vec<u8>, value: &T) -> Result<(), String> {
+    let encoded = bincode::serde::encode_into_std_write(value, payload, bincode::config::standard());
+    encoded.map(drop).map_err(|error| cannot_encode(&error))
+}
+
+/// Takes a value off the front of a payload, in at most a multiple of the memory that the payload takes.
+///
+/// # Errors
+/// Why it does not decode.
+pub fn take<T: DeserializeOwned>(payload: &mut &[u8]) -> Result<T, String> {
+    let (value, used) =
+        decode_within_limit(payload).map_err(|error| format!("the content does not decode: {error}"))?;
+    *payload = &payload[used..];
+    Ok(value)
+}
+
+/// The one value of a payload.
+fn take_all<T: DeserializeOwned>(mut payload: &[u8]) -> Result<T, String> {
+    let value = take(&mut payload)?;
+    if !payload.is_empty() {
+        return Err(format!("{} bytes of content are left over", payload.len()));
+    }
+    Ok(value)
 }
 
 /// The file's bytes for a value.
@@ -133,12 +199,13 @@ pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>, format: Format) -> Resu
 /// # Errors
 /// Why it cannot be encoded.
 pub fn encode<T: Serialize>(format: Format, value: &T) -> Result<Vec<u8>, String> {
-    let mut bytes = io::Cursor::new(Vec::new());
-    write(&mut bytes, format, value).map_err(|error| match error {
-        Failed::Writing(source) => source.to_string(),
-        Failed::Encoding(why) => why,
-    })?;
-    Ok(bytes.into_inner())
+    let mut bytes = vec![0; HEADER];
+    append(&mut bytes, value)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[HEADER..]);
+    let header = Header::new(format, (bytes.len() - HEADER) as u64, hasher);
+    bytes[..HEADER].copy_from_slice(&header.bytes());
+    Ok(bytes)
 }
 
 /// The value in a file's bytes.
@@ -147,7 +214,9 @@ pub fn encode<T: Serialize>(format: Format, value: &T) -> Result<Vec<u8>, String
 /// What is wrong with them.
 pub fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, String> {
     let header = Header::parse(bytes)?.check(format)?;
-    header.decode(&bytes[HEADER..])
+    let payload = &bytes[HEADER..];
+    header.verify(payload)?;
+    take_all(payload)
 }
 
 /// What a file holds, by its first bytes; the rest may be damaged.
@@ -167,25 +236,38 @@ enum Failed {
     Encoding(String),
 }
 
-/// Writes the payload, counting and summing it on the way, and then the header before it: a large model is never in memory a
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Failed::Writing(error)
+    }
+}
+
+fn cannot_encode(error: &bincode::error::EncodeError) -> String {
+    format!("the content cannot be encoded: {error}")
+}
+
+/// Writes a payload, counting and summing it on the way, and then the header before it: a large model is never in memory a
 /// second time.
-fn write<W: Write + io::Seek, T: Serialize>(to: &mut W, format: Format, value: &T) -> Result<(), Failed> {
-    to.write_all(&[0; HEADER]).map_err(Failed::Writing)?;
-    let mut payload = BufWriter::with_capacity(1 << 16, Summed::new(&mut *to));
-    let encoded = bincode::serde::encode_into_std_write(value, &mut payload, bincode::config::standard());
-    encoded.map_err(|error| match error {
-        bincode::error::EncodeError::Io { inner, .. } => Failed::Writing(inner),
-        error => Failed::Encoding(format!("the content cannot be encoded: {error}")),
-    })?;
-    let payload = payload.into_inner().map_err(|error| Failed::Writing(error.into_error()))?;
-    let header = Header {
-        version: format.version,
-        kind: format.kind as u32,
-        length: payload.length,
-        checksum: payload.hasher.finalize(),
+fn save_with(
+    path: &Path,
+    format: Format,
+    payload: impl FnOnce(&mut BufWriter<Summed<&mut AtomicFile>>) -> Result<(), Failed>,
+) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    let write = || {
+        file.write_all(&[0; HEADER])?;
+        let mut summed = BufWriter::with_capacity(1 << 16, Summed::new(&mut file));
+        payload(&mut summed)?;
+        let Summed { length, hasher, .. } = summed.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&Header::new(format, length, hasher).bytes())?;
+        Ok(())
     };
-    to.seek(SeekFrom::Start(0)).map_err(Failed::Writing)?;
-    to.write_all(&header.bytes()).map_err(Failed::Writing)
+    write().map_err(|failed| match failed {
+        Failed::Writing(source) => Error::io("write", path)(source),
+        Failed::Encoding(why) => Error::contents(path, why),
+    })?;
+    file.commit()
 }
 
 /// Passes bytes on, with their count and checksum.
@@ -223,6 +305,10 @@ struct Header {
 }
 
 impl Header {
+    fn new(format: Format, length: u64, hasher: crc32fast::Hasher) -> Header {
+        Header { version: format.version, kind: format.kind as u32, length, checksum: hasher.finalize() }
+    }
+
     fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[..8].copy_from_slice(&MAGIC);
@@ -234,8 +320,14 @@ impl Header {
     }
 
     fn parse(bytes: &[u8]) -> Result<Header, String> {
+        if bytes.starts_with(&RECOMMENDER_1) {
+            return Err("a recommender in the first form of its files, which is not read any more".into());
+        }
         if !bytes.starts_with(&MAGIC) {
-            return Err("this is not a Cairn file".into());
+            return Err(match bytes.len() {
+                few @ ..8 => format!("{few} bytes are too few: this is not a Cairn file"),
+                _ => "this is not a Cairn file".into(),
+            });
         }
         let Some((words, _)) = bytes.split_at_checked(HEADER) else {
             return Err(format!("{} bytes are too few for a Cairn file: it is cut short", bytes.len()));
@@ -263,8 +355,8 @@ impl Header {
         Ok(self)
     }
 
-    /// The value, if the payload is the one announced.
-    fn decode<T: DeserializeOwned>(&self, payload: &[u8]) -> Result<T, String> {
+    /// That the payload is the one announced.
+    fn verify(&self, payload: &[u8]) -> Result<(), String> {
         let (announced, found) = (self.length, payload.len() as u64);
         if found < announced {
             return Err(format!(
@@ -277,11 +369,7 @@ impl Header {
         if crc32fast::hash(payload) != self.checksum {
             return Err("the checksum does not match: the file is damaged".into());
         }
-        match decode_within_limit(payload) {
-            Ok((value, used)) if used == payload.len() => Ok(value),
-            Ok((_, used)) => Err(format!("{} bytes of content are left over", payload.len() - used)),
-            Err(error) => Err(format!("the content cannot be decoded: {error}")),
-        }
+        Ok(())
     }
 }
 

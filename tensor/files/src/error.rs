@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 /// The result of an operation on a file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a file could not be read or written.
+/// Why a file could not be read or written. Complete on purpose: each crate turns both into errors of its own.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]

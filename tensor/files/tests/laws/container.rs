@@ -87,7 +87,8 @@ fn what_is_wrong_is_said_with_the_path() {
     let error = container::load::<Content>(&path, FORMAT).unwrap_err();
     assert!(matches!(error, Error::Io { action: "open", .. }), "{error}");
     let bytes = encode(FORMAT, &content()).unwrap();
-    let cases: [(&[u8], Format, &str); 5] = [
+    let cases: [(&[u8], Format, &str); 6] = [
+        (b"CAIRNREC\x01\0\0\0", FORMAT, "the first form"),
         (b"PK\x03\x04 some archive", FORMAT, "not a Cairn file"),
         (b"CAIRN\r\n\0\x01", FORMAT, "9 bytes are too few"),
         (&bytes, Kind::Weights.version(4), "format version 3; this program reads version 4"),
