@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cairn_files::container::{self, Format, Kind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,9 +16,12 @@ use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
 use crate::models::FORMATS;
 use crate::recommender::Recommender;
-use crate::serve::codec;
 use crate::serve::fitted::Fitted;
 use crate::{Error, Result};
+
+/// Raised with every change of what is written before the model. Version 1 was in a container of its own, which is refused by
+/// that, and did not say of what types the ids are.
+const FORMAT: Format = Kind::Recommender.version(2);
 
 /// A model that can be kept in a file.
 pub trait Saved: Recommender + Serialize + DeserializeOwned + 'static {
@@ -48,7 +52,7 @@ impl<M: Saved> AnyModel for M {
         M::FORMAT
     }
     fn encode(&self, payload: &mut Vec<u8>) -> std::result::Result<(), String> {
-        codec::encode(self, payload)
+        container::append(payload, self)
     }
 }
 
@@ -90,18 +94,16 @@ struct Head<U, I> {
 }
 
 impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Head<U, I> {
-    fn take(version: u32, payload: &mut &[u8]) -> std::result::Result<Self, String> {
-        if version > 1 {
-            let (users, items): (String, String) = codec::take(payload)?;
-            for (kind, found, wanted) in [("user", users, id_type::<U>()), ("item", items, id_type::<I>())] {
-                if found != wanted {
-                    return Err(format!("the {kind} ids of the file are of type {found}, not {wanted}"));
-                }
+    fn take(payload: &mut &[u8]) -> std::result::Result<Self, String> {
+        let (users, items): (String, String) = container::take(payload)?;
+        for (kind, found, wanted) in [("user", users, id_type::<U>()), ("item", items, id_type::<I>())] {
+            if found != wanted {
+                return Err(format!("the {kind} ids of the file are of type {found}, not {wanted}"));
             }
         }
-        let users: Vec<U> = codec::take(payload)?;
-        let items: Vec<I> = codec::take(payload)?;
-        let seen: UserItems = codec::take(payload)?;
+        let users: Vec<U> = container::take(payload)?;
+        let items: Vec<I> = container::take(payload)?;
+        let seen: UserItems = container::take(payload)?;
         if !seen.is_consistent() {
             return Err("the history is not a valid sparse matrix".to_owned());
         }
@@ -114,8 +116,10 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Head<U, I> {
 }
 
 fn take_model<M: Saved>(payload: &mut &[u8]) -> std::result::Result<M, String> {
-    let model: M = codec::take(payload)?;
-    codec::finish(payload)?;
+    let model: M = container::take(payload)?;
+    if !payload.is_empty() {
+        return Err(format!("{} bytes are left over after the model", payload.len()));
+    }
     model.validate().map_err(|reason| format!("{}: {reason}", M::FORMAT))?;
     Ok(model)
 }
@@ -134,10 +138,10 @@ impl<M: AnyModel + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         let (users, items) = (self.catalog().users.ids(), self.catalog().items.ids());
         let mut payload = Vec::new();
         let ids = (id_type::<U>(), id_type::<I>());
-        codec::encode(&(self.model().format(), ids, users, items, self.seen()), &mut payload)
+        container::append(&mut payload, &(self.model().format(), ids, users, items, self.seen()))
             .and_then(|()| self.model().encode(&mut payload))
             .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })?;
-        codec::save(path, &payload)
+        Ok(container::save_payload(path, FORMAT, &payload)?)
     }
 }
 
@@ -148,11 +152,11 @@ impl<M: Saved, U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<M, U, 
     /// [`Error::Io`]; [`Error::ModelFile`] for a file that is none, is damaged, has another version, holds another
     /// model or has ids of other types.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        read(path.as_ref(), |format, version, payload| {
+        read(path.as_ref(), |format, payload| {
             if format != M::FORMAT {
                 return Err(format!("the file holds a model of format {format:?}, not {:?}", M::FORMAT));
             }
-            let Head { catalog, seen } = Head::take(version, payload)?;
+            let Head { catalog, seen } = Head::take(payload)?;
             Self::new(take_model(payload)?, catalog, seen).map_err(|e| e.to_string())
         })
     }
@@ -186,7 +190,7 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
     /// # Errors
     /// As [`load_any`](Self::load_any).
     pub fn load_any_of(path: impl AsRef<Path>, own: &[ModelFormat]) -> Result<Self> {
-        read(path.as_ref(), |format, version, payload| {
+        read(path.as_ref(), |format, payload| {
             let all = || FORMATS.iter().chain(own);
             let Some(known) = all().find(|known| known.name == format) else {
                 let names: Vec<&str> = all().map(|known| known.name).collect();
@@ -195,20 +199,17 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
                     names.join(", ")
                 ));
             };
-            let Head { catalog, seen } = Head::take(version, payload)?;
+            let Head { catalog, seen } = Head::take(payload)?;
             Self::shared((known.take)(payload)?, catalog, seen).map_err(|e| e.to_string())
         })
     }
 }
 
-/// Reads a file by a function of its format's name, its version and the rest of its payload.
-fn read<T>(
-    path: &Path,
-    f: impl FnOnce(&str, u32, &mut &[u8]) -> std::result::Result<T, String>,
-) -> Result<T> {
-    let (version, bytes) = codec::load(path)?;
+/// Reads a file by a function of its format's name and the rest of its payload.
+fn read<T>(path: &Path, f: impl FnOnce(&str, &mut &[u8]) -> std::result::Result<T, String>) -> Result<T> {
+    let bytes = container::load_payload(path, FORMAT)?;
     let mut payload = &bytes[..];
-    codec::take::<String>(&mut payload)
-        .and_then(|format| f(&format, version, &mut payload))
+    container::take::<String>(&mut payload)
+        .and_then(|format| f(&format, &mut payload))
         .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })
 }

@@ -2,7 +2,6 @@
 //! approximate nearest-neighbour (ANN) index for large catalogues.
 
 pub(crate) mod ann;
-mod codec;
 mod exact;
 pub(crate) mod file;
 pub(crate) mod fitted;

@@ -16,23 +16,23 @@ fn model() -> Fitted<TopPopModel, String, u32> {
     TopPop::new().fit(&Interactions::from_ratings(rows).unwrap()).unwrap()
 }
 
-/// Files must stay readable: these bytes may only change together with the version.
+/// Files of version 2 must stay readable: these bytes may only change together with the version.
 #[test]
 fn golden_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("golden.cairn");
     model().save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    assert_eq!(bytes, forged(&golden(b"\x06String\x03u32")));
+    assert_eq!(bytes, forged(&golden()));
     let loaded = Fitted::<TopPopModel, String, u32>::load(&path).unwrap();
     assert_eq!(loaded.recommend("bob", 3, &Filter::unseen()).unwrap()[0].id, 7);
 }
 
-/// The payload of [`model`], with the types of the ids as the version has them.
-fn golden(id_types: &[u8]) -> Vec<u8> {
+/// The payload of [`model`].
+fn golden() -> Vec<u8> {
     let mut payload = vec![7];
     payload.extend(b"top-pop");
-    payload.extend(id_types);
+    payload.extend(b"\x06String\x03u32");
     payload.extend(b"\x02\x03ann\x03bob"); // user ids
     payload.extend([2, 7, 9]); // item ids
     payload.extend([2, 3, 0, 2, 3]); // columns; row starts 0, 2, 3
@@ -42,20 +42,6 @@ fn golden(id_types: &[u8]) -> Vec<u8> {
     payload.extend([2, 2]); // users; counts
     [1.0_f32, 2.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
     payload
-}
-
-/// Version 1 did not name the types of the ids; all else is the same.
-#[test]
-fn files_of_version_1_are_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("old.cairn");
-    let mut bytes = forged(&golden(b""));
-    bytes[8] = 1;
-    std::fs::write(&path, bytes).unwrap();
-    let loaded = Fitted::<TopPopModel, String, u32>::load(&path).unwrap();
-    assert_eq!(loaded.recommend("bob", 3, &Filter::unseen()).unwrap()[0].id, 7);
-    let any: Fitted<dyn AnyModel, String, u32> = Fitted::load_any(&path).unwrap();
-    assert_eq!(any.recommend("bob", 3, &Filter::unseen()).unwrap()[0].id, 7);
 }
 
 /// Bytes of one type of ids may decode as another.
@@ -89,11 +75,12 @@ fn damage_is_found_and_named() {
     model().save(&path).unwrap();
     let good = std::fs::read(&path).unwrap();
     assert!(reason(b"").contains("not a Cairn"));
+    assert!(reason(b"CAIRNREC\x01\0\0\0").contains("first form"));
     assert!(reason(b"PK\x03\x04 something else altogether").contains("not a Cairn"));
-    for cut in 24..good.len() {
+    for cut in HEADER..good.len() {
         assert!(reason(&good[..cut]).contains("announced"), "cut at {cut}");
     }
-    for at in 24..good.len() {
+    for at in HEADER..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x40;
         assert!(reason(&bad).contains("checksum"), "flipped at {at}");
@@ -201,13 +188,14 @@ fn estimates<M: RatingModel>(model: &Fitted<M>) {
 }
 
 /// Bytes before the payload.
-const HEADER: usize = 24;
+const HEADER: usize = 32;
 
 /// A file whose checksum is right but whose contents lie.
 fn forged(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = b"CAIRNREC\x02\0\0\0".to_vec();
+    let mut bytes = b"CAIRN\r\n\0\x02\0\0\0\x04\0\0\0".to_vec();
     bytes.extend((payload.len() as u64).to_le_bytes());
     bytes.extend(crc32fast::hash(payload).to_le_bytes());
+    bytes.extend([0; 4]);
     bytes.extend(payload);
     bytes
 }

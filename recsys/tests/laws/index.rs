@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cairn_files::container;
 use cairn_recsys::{
     Als, AnnSettings, Bpr, Catalog, Csr, Ease, Error, Evaluation, Factors, Filter, Fit, Fitted, IdMap,
     ItemIdx, Metric, PureSvd, Recommender, Result, ScoredItem, Split, UserIdx, UserItems, Vectors, synthetic,
@@ -55,9 +56,9 @@ impl Given {
 
 /// A table of vectors by way of its file form, the only one that takes any numbers.
 fn vectors(dim: usize, data: Vec<f32>) -> Vectors {
-    let config = bincode::config::standard();
-    let bytes = bincode::serde::encode_to_vec((dim, data), config).unwrap();
-    bincode::serde::decode_from_slice(&bytes, config).unwrap().0
+    let mut bytes = Vec::new();
+    container::append(&mut bytes, &(dim, data)).unwrap();
+    container::take(&mut &bytes[..]).unwrap()
 }
 
 fn given(dim: usize, users: Vec<f32>, items: Vec<f32>, met: impl Fn(u32, u32) -> bool) -> Fitted<Given> {
@@ -448,11 +449,11 @@ fn a_forged_index_is_refused() {
     index.save_index(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let mut refused = 0;
-    for at in 24..bytes.len() {
+    for at in 32..bytes.len() {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
-        let sum = crc32fast::hash(&bad[24..]).to_le_bytes();
-        bad[20..24].copy_from_slice(&sum);
+        let sum = crc32fast::hash(&bad[32..]).to_le_bytes();
+        bad[24..28].copy_from_slice(&sum);
         std::fs::write(&path, &bad).unwrap();
         match model.load_index(&path) {
             // The number of probes and the centroids may be any: lists are still right.

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cairn_files::container::{self, Format, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::{Id, Index, ItemIdx};
@@ -14,15 +15,14 @@ use crate::models::factors::Vectors;
 use crate::recommender::Recommender;
 use crate::serve::ann::AnnIndex;
 use crate::serve::ann::cells::{Cells, norm, pad_to};
-use crate::serve::codec;
 use crate::serve::fitted::Fitted;
 use crate::{Error, Result};
 
-const FORMAT: &str = "item-index";
+/// Version 1 was in a container of its own, which is refused by that.
+const FORMAT: Format = Kind::ItemIndex.version(2);
 
 #[derive(Serialize, Deserialize)]
 struct File {
-    format: String,
     vectors: u32,
     probes: usize,
     centroids: Vec<f32>,
@@ -46,7 +46,6 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// # Errors
     /// [`Error::Io`]; [`Error::Unsupported`] without an index.
     pub fn save_index(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
         let Some(AnnIndex { cells, probes }) = self.index() else {
             return Err(Error::Unsupported {
                 model: self.model().name(),
@@ -54,17 +53,13 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             });
         };
         let file = File {
-            format: FORMAT.to_owned(),
             vectors: checksum(&self.vectors()?.items),
             probes: *probes,
             centroids: cells.centroids.clone(),
             starts: cells.starts.clone(),
             items: cells.items.clone(),
         };
-        let mut payload = Vec::new();
-        codec::encode(&file, &mut payload)
-            .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })?;
-        codec::save(path, &payload)
+        Ok(container::save(path, FORMAT, &file)?)
     }
 
     /// The same model with the index that [`save_index`](Self::save_index) wrote for it. Gives the same lists, to the bit.
@@ -76,14 +71,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         let path = path.as_ref();
         let broken = |reason: &str| Error::ModelFile { path: path.to_owned(), reason: reason.to_owned() };
         let vectors = &self.vectors()?.items;
-        let (_, payload) = codec::load(path)?;
-        let mut rest = &payload[..];
-        let file: File = codec::take(&mut rest)
-            .and_then(|file| codec::finish(rest).map(|()| file))
-            .map_err(|reason| broken(&reason))?;
-        if file.format != FORMAT {
-            return Err(broken("the file does not hold an index of items"));
-        }
+        let file: File = container::load(path, FORMAT)?;
         if file.vectors != checksum(vectors) {
             return Err(broken("the index was made for other item vectors"));
         }
