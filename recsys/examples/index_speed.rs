@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_recsys::{
-    Als, AlsModel, AnnIndex, AnnSettings, Catalog, Csr, Filter, Fit, Fitted, IdMap, ItemIdx, Result, UserIdx,
-    UserItems,
+    Als, AlsModel, AnnIndex, AnnSettings, Catalog, Csr, Estimator, Filter, Fitted, IdMap, ItemIdx, Result,
+    UserIdx, UserItems,
 };
 use rand::{RngExt, SeedableRng};
 use rand_distr::weighted::WeightedAliasIndex;
@@ -134,7 +134,7 @@ fn main() -> Result<()> {
         }
         let matrix = tastes(users, items, draws, n_tastes)?;
         let start = Instant::now();
-        let settings = Als::new().factors(128).iterations(4).regularization(3e-4).unobserved_weight(0.1);
+        let settings = Als::new().factors(128).epochs(4).regularization(3e-4).unobserved_weight(0.1);
         let model = settings.fit_matrix(&matrix)?;
         println!(
             "{items} items; trained on {} entries in {:.1} s",

@@ -21,7 +21,7 @@ pub trait Id: Clone + Eq + Hash + Debug + Send + Sync + 'static {}
 impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Id for T {}
 
 /// A dense index: one of [`UserIdx`] and [`ItemIdx`].
-pub trait Index: Copy + Ord + Hash + Debug + Send + Sync + 'static {
+pub trait Idx: Copy + Ord + Hash + Debug + Send + Sync + 'static {
     /// `user` or `item`, for messages.
     const KIND: &'static str;
     /// Wraps a position.
@@ -41,7 +41,7 @@ macro_rules! index {
         #[serde(transparent)]
         pub struct $name(pub u32);
 
-        impl Index for $name {
+        impl Idx for $name {
             const KIND: &'static str = $kind;
             fn from_u32(value: u32) -> Self {
                 Self(value)
@@ -124,7 +124,7 @@ impl<T, X> Default for IdMap<T, X> {
     }
 }
 
-impl<T: Id, X: Index> IdMap<T, X> {
+impl<T: Id, X: Idx> IdMap<T, X> {
     /// The map in which the n-th id has index n.
     ///
     /// # Errors

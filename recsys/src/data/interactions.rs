@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::data::ids::{Id, IdMap, Index, ItemIdx, UserIdx};
+use crate::data::ids::{Id, IdMap, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, ItemUsers, UserItems};
 use crate::{Error, Result};
 
@@ -443,7 +443,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
     }
 }
 
-fn check_range<X: Index>(column: &[X], n: usize) -> Result<()> {
+fn check_range<X: Idx>(column: &[X], n: usize) -> Result<()> {
     match column.iter().find(|x| x.at() >= n) {
         None => Ok(()),
         Some(x) => Err(Error::Shape {

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::{Error, Result};
 
 /// Users in rows, items in columns.
@@ -25,7 +25,7 @@ pub struct Csr<R, C> {
     rows: std::marker::PhantomData<fn(R)>,
 }
 
-impl<R: Index, C: Index> Csr<R, C> {
+impl<R: Idx, C: Idx> Csr<R, C> {
     /// The matrix of the given `(row, column, value)` entries, in any order.
     ///
     /// # Errors

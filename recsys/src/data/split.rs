@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::data::ids::{Id, Index};
+use crate::data::ids::{Id, Idx};
 use crate::{Error, Interactions, Result};
 
 /// How to part a log.

@@ -5,7 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use rayon::prelude::*;
 
-use crate::data::ids::{FxHasher, Index, ItemIdx};
+use crate::data::ids::{FxHasher, Idx, ItemIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
 use crate::serve::top_k::ScoredItem;
 

@@ -19,11 +19,11 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{FactorModel, Factors, Vectors};
-use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
@@ -36,7 +36,7 @@ const MOST_PASSES: usize = 1000;
 /// Settings of BPR. Defaults: 64 factors, 100 epochs, learning rate 0.05, regularisation 0.01, seed 0.
 ///
 /// ```
-/// use cairn_recsys::{Bpr, Filter, Fit, synthetic};
+/// use cairn_recsys::{Bpr, Estimator, Filter, synthetic};
 /// // Users and items are of the group of their number modulo 3.
 /// let log = synthetic::planted_groups(150, 90, 3, 12, 0.05, 0)?;
 /// let model = Bpr::new().factors(8).fit(&log)?;
@@ -44,6 +44,7 @@ const MOST_PASSES: usize = 1000;
 /// assert!(list.iter().all(|entry| entry.id % 3 == 1));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "BayesianPersonalizedRanking")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bpr {
     factors: usize,
@@ -70,6 +71,7 @@ impl Bpr {
         /// Length of the vectors, besides the item's bias.
         factors(factors: usize);
         /// Passes over the interactions.
+        #[doc(alias = "iterations")]
         epochs(epochs: usize);
         /// Step size.
         learning_rate(rate: f32);
@@ -169,7 +171,7 @@ struct Shard {
     right: u64,
 }
 
-impl Fit for Bpr {
+impl Estimator for Bpr {
     type Model = BprModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BprModel> {

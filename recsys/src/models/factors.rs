@@ -9,7 +9,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::{Error, Result};

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::vectorised::vectorised;
 use crate::models::knn::check_history;

@@ -1,5 +1,5 @@
 //! The models, a file each. All keep [`Recommender`](crate::Recommender); settings are builders that keep
-//! [`Fit`](crate::Fit).
+//! [`Estimator`](crate::Estimator).
 
 pub(crate) mod als;
 pub(crate) mod bpr;

@@ -6,17 +6,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::data::ids::{Index, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::svd::TruncatedSvd;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
-use crate::recommender::Fit;
 use crate::serve::file::Saved;
 
 /// Settings of PureSVD.
 ///
 /// ```
-/// use cairn_recsys::{Filter, Fit, Interactions, PureSvd};
+/// use cairn_recsys::{Estimator, Filter, Interactions, PureSvd};
 /// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
 /// let model = PureSvd::new(2).fit(&log)?;
 /// assert_eq!(model.recommend(&"ann", 1, &Filter::unseen())?[0].id, "rusk");
@@ -67,7 +67,7 @@ impl PureSvdModel {
     }
 }
 
-impl Fit for PureSvd {
+impl Estimator for PureSvd {
     type Model = PureSvdModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<PureSvdModel> {

@@ -4,10 +4,81 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::linalg::dense;
 use crate::models::factors::{Factors, Vectors};
 use crate::{Error, Result};
+
+/// The settings of a biased model trained by gradient steps, which differ in two defaults alone.
+macro_rules! sgd_settings {
+    ($(#[$doc:meta])* $name:ident { factors: $factors:literal, learning_rate: $rate:literal }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            factors: usize,
+            epochs: usize,
+            learning_rate: f32,
+            regularization: f32,
+            init_std_dev: f32,
+            rating_scale: Option<(f32, f32)>,
+            seed: u64,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    factors: $factors,
+                    epochs: 20,
+                    learning_rate: $rate,
+                    regularization: 0.02,
+                    init_std_dev: 0.1,
+                    rating_scale: None,
+                    seed: 0,
+                }
+            }
+        }
+
+        impl $name {
+            /// The defaults.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            setters! {
+                /// Length of the vectors, besides the biases.
+                #[doc(alias = "n_factors")]
+                factors(factors: usize);
+                /// Passes over the ratings.
+                #[doc(alias = "n_epochs")]
+                epochs(epochs: usize);
+                /// Step size.
+                #[doc(alias = "lr_all")]
+                learning_rate(rate: f32);
+                /// Weight of the squares of all parameters, for each rating.
+                #[doc(alias = "reg_all")]
+                regularization(weight: f32);
+                /// Standard deviation of the vectors' start.
+                init_std_dev(deviation: f32);
+            }
+
+            rating_scale_setter!();
+
+            setters! {
+                /// Seed of the start.
+                #[doc(alias = "random_state")]
+                seed(seed: u64);
+            }
+
+            fn check(&self) -> $crate::Result<()> {
+                $crate::check::at_least_one("factors", self.factors)?;
+                super::check_steps(self.learning_rate, self.regularization)?;
+                $crate::check::not_negative("init_std_dev", self.init_std_dev)
+            }
+        }
+    };
+}
+pub(super) use sgd_settings;
 
 /// Lanes of the kernels; tables are padded to a multiple of this.
 pub(super) const LANES: usize = 8;

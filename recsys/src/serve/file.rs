@@ -166,7 +166,7 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
     /// Reads a file that holds any of this crate's models, with the same types of ids as it was written.
     ///
     /// ```
-    /// use cairn_recsys::{Als, AnyModel, Filter, Fit, Fitted, Recommender, synthetic};
+    /// use cairn_recsys::{Als, AnyModel, Estimator, Filter, Fitted, Recommender, synthetic};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("films.rec");
     /// let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::data::filter::Filter;
-use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
@@ -75,7 +75,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     /// forwarded by hand, calls go through the trait's own table.
     ///
     /// ```
-    /// use cairn_recsys::{AnyModel, Ease, Filter, Fit, Fitted, TopPop, synthetic};
+    /// use cairn_recsys::{AnyModel, Ease, Estimator, Filter, Fitted, TopPop, synthetic};
     /// let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;
     /// let models: Vec<Fitted<dyn AnyModel>> =
     ///     vec![TopPop::new().fit(&log)?.boxed(), Ease::new(10.0).fit(&log)?.boxed()];

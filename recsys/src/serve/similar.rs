@@ -6,11 +6,11 @@
 
 use rayon::prelude::*;
 
-use crate::data::ids::Index;
+use crate::data::ids::Idx;
 use crate::data::sparse::Csr;
 
 /// Cosine of `row` with every row that has a column in common with it; NaN for the others.
-pub(crate) fn rows<R: Index, C: Index>(matrix: &Csr<R, C>, row: R, out: &mut [f32]) {
+pub(crate) fn rows<R: Idx, C: Idx>(matrix: &Csr<R, C>, row: R, out: &mut [f32]) {
     let mut profile = vec![f32::NAN; matrix.n_cols()];
     let (columns, values) = matrix.row(row);
     columns.iter().zip(values).for_each(|(c, &v)| profile[c.at()] = v);
@@ -26,7 +26,7 @@ pub(crate) fn rows<R: Index, C: Index>(matrix: &Csr<R, C>, row: R, out: &mut [f3
 }
 
 /// Cosine of `column` with every column that has a row in common with it; NaN for the others.
-pub(crate) fn columns<R: Index, C: Index>(matrix: &Csr<R, C>, column: C, out: &mut [f32]) {
+pub(crate) fn columns<R: Idx, C: Idx>(matrix: &Csr<R, C>, column: C, out: &mut [f32]) {
     let mut dots = vec![Dot::default(); matrix.n_cols()];
     for row in matrix.row_indices() {
         if let Some(value) = matrix.get(row, column) {

@@ -7,7 +7,7 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemIdx,
+    Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx,
     ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn,
     synthetic,
 };
@@ -89,7 +89,7 @@ fn log() -> Interactions {
     synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
 }
 
-fn conforms<F: Fit + Debug>(settings: &F, excused: Excused)
+fn conforms<F: Estimator + Debug>(settings: &F, excused: Excused)
 where
     F::Model: Saved + PartialEq,
 {
@@ -279,7 +279,7 @@ fn refuses_unknown_ids<M: Saved>(model: &Fitted<M>) {
     assert!(model.recommend(&0, 100_000, &Filter::unseen()).unwrap().len() < 90);
 }
 
-fn repeats_for_any_number_of_threads<F: Fit + Debug>(settings: &F, log: &Interactions)
+fn repeats_for_any_number_of_threads<F: Estimator + Debug>(settings: &F, log: &Interactions)
 where
     F::Model: PartialEq,
 {
@@ -291,7 +291,7 @@ where
 }
 
 /// A single user, a single item, a user without training rows: a list or an error, never a panic or a NaN.
-fn survives_odd_logs<F: Fit + Debug>(settings: &F) {
+fn survives_odd_logs<F: Estimator + Debug>(settings: &F) {
     let rows: &[&[(u32, u32)]] = &[&[(1, 1)], &[(1, 1), (1, 2), (1, 3)], &[(1, 1), (2, 1), (3, 1)]];
     for rows in rows {
         let log = Interactions::from_ratings(rows.iter().copied()).unwrap();

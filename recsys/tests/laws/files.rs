@@ -6,7 +6,7 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AnyModel, Bpr, Ease, Error, Filter, Fit, Fitted, Interactions, ItemKnn, ModelFormat, PureSvd,
+    Als, AnyModel, Bpr, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemKnn, ModelFormat, PureSvd,
     PureSvdModel, Recommender, Saved, TopPop, TopPopModel, UserIdx, UserItems, UserKnn,
 };
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ fn files_of_ratings_withstand_damage() {
     withstands(&RatingKnn::with_baseline().similarity(Similarity::PEARSON_BASELINE), estimates);
 }
 
-fn withstands<F: Fit<Model: Saved> + Debug>(settings: &F, ask: impl Fn(&Fitted<F::Model>)) {
+fn withstands<F: Estimator<Model: Saved> + Debug>(settings: &F, ask: impl Fn(&Fitted<F::Model>)) {
     let rows = [(1, 1, 5.0), (1, 2, 3.0), (2, 1, 4.0), (2, 2, 1.0), (2, 3, 2.0), (3, 2, 2.0), (3, 4, 5.0)];
     let log = Interactions::from_ratings(rows).unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use cairn_files::container;
 use cairn_recsys::{
-    Als, AnnSettings, Bpr, Catalog, Csr, Ease, Error, Evaluation, Factors, Filter, Fit, Fitted, IdMap,
-    ItemIdx, Metric, PureSvd, Recommender, Result, ScoredItem, Split, UserIdx, UserItems, Vectors, synthetic,
+    Als, AnnSettings, Bpr, Catalog, Csr, Ease, Error, Estimator, Factors, Filter, Fitted, IdMap, ItemIdx,
+    PureSvd, RankingEvaluator, Recommender, Result, ScoredItem, Split, UserIdx, UserItems, Vectors, metrics,
+    synthetic,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -202,7 +203,7 @@ fn whole_rows(mut data: Vec<f32>) -> Vec<f32> {
 
 fn trained() -> Fitted<cairn_recsys::AlsModel> {
     let log = synthetic::planted_groups(400, 900, 12, 15, 0.1, 3).unwrap();
-    Als::new().factors(16).iterations(4).fit(&log).unwrap()
+    Als::new().factors(16).epochs(4).fit(&log).unwrap()
 }
 
 #[test]
@@ -381,12 +382,12 @@ fn one_index_serves_many_threads() {
 fn evaluation_and_boxes_keep_the_index() {
     let log = synthetic::planted_groups(400, 900, 12, 15, 0.1, 3).unwrap();
     let (train, test) = log.split(Split::leave_last_out()).unwrap();
-    let exact = Als::new().factors(16).iterations(4).fit(&train).unwrap();
+    let exact = Als::new().factors(16).epochs(4).fit(&train).unwrap();
     let narrow = exact.with_index(AnnSettings::new().cells(60).probes(1)).unwrap();
     let all = narrow.with_probes(60).unwrap();
-    let figures = |model: &Fitted<_>| Evaluation::at([10]).run(model, &test).unwrap();
-    assert_eq!(figures(&all).per_user(Metric::Recall, 10), figures(&exact).per_user(Metric::Recall, 10));
-    assert_ne!(figures(&narrow).per_user(Metric::Recall, 10), figures(&exact).per_user(Metric::Recall, 10));
+    let figures = |model: &Fitted<_>| RankingEvaluator::at([10]).evaluate(model, &test).unwrap();
+    assert_eq!(figures(&all).per_user(metrics::Recall, 10), figures(&exact).per_user(metrics::Recall, 10));
+    assert_ne!(figures(&narrow).per_user(metrics::Recall, 10), figures(&exact).per_user(metrics::Recall, 10));
     let users = all_users(&exact);
     let lists = narrow.recommend_indices(&users, 10, &Filter::unseen()).unwrap();
     let boxed = narrow.clone().boxed();
@@ -430,7 +431,7 @@ fn an_index_is_kept_in_a_file() {
     }
     std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
     assert!(reason(&damaged).contains("announced"));
-    let other = Als::new().factors(16).iterations(1).fit_matrix(model.seen()).unwrap();
+    let other = Als::new().factors(16).epochs(1).fit_matrix(model.seen()).unwrap();
     let other = Fitted::new(other, model.catalog().clone(), model.seen().clone()).unwrap();
     let error = other.load_index(&path).unwrap_err().to_string();
     assert!(error.contains("other item vectors"), "{error}");

@@ -9,13 +9,13 @@
 use faer::{Mat, MatRef};
 
 use super::goal::Goal;
-use super::krylov::{Found, Looks, Plan, STOP, orthonormalize, random_block, rng};
+use super::krylov::{Looks, Plan, STOP, Triplets, orthonormalize, random_block, rng};
 use super::operator::{Operator, product, product_transposed};
 use crate::Result;
 use crate::linalg::dense;
 
 /// Needs at least as many rows as columns. Returns what was reached even if the tolerance was not.
-pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found> {
+pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Triplets> {
     let mut rng = rng(plan.seed);
     let side = a.ncols();
     let mut v = Mat::<f64>::zeros(side, plan.capacity);
@@ -56,7 +56,7 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found
         if goal.distance(&sigma[..shown], &residuals, plan.k) <= STOP
             || (full && restarts == plan.max_restarts)
         {
-            return Ok(Found {
+            return Ok(Triplets {
                 u: dense::mul(u.subcols(0, size), p.subcols(0, plan.k)),
                 v: dense::mul(v.subcols(0, size), w.subcols(0, plan.k)),
                 s: sigma[..plan.k].to_vec(),

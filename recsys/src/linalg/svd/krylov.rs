@@ -68,7 +68,7 @@ impl Plan {
 pub(super) const STOP: f64 = 0.5;
 
 /// Triplets found, with k columns.
-pub(super) struct Found {
+pub(super) struct Triplets {
     pub(super) u: Mat<f64>,
     pub(super) s: Vec<f64>,
     pub(super) v: Mat<f64>,
@@ -79,7 +79,7 @@ pub(super) struct Found {
     pub(super) products: usize,
 }
 
-impl Found {
+impl Triplets {
     pub(super) fn transposed(self) -> Self {
         Self { u: self.v, v: self.u, av: None, ..self }
     }

@@ -8,13 +8,13 @@ use faer::Mat;
 
 use super::goal::Goal;
 use super::golub_kahan::{column_norms, compress};
-use super::krylov::{Found, Looks, Plan, STOP, orthonormalize, random_block, rng};
+use super::krylov::{Looks, Plan, STOP, Triplets, orthonormalize, random_block, rng};
 use super::operator::{Operator, product};
 use crate::Result;
 use crate::linalg::dense;
 
 /// Returns what was reached even if the tolerance was not.
-pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found> {
+pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Triplets> {
     let mut rng = rng(plan.seed);
     let side = a.ncols();
     let mut v = Mat::<f64>::zeros(side, plan.capacity);
@@ -63,7 +63,7 @@ pub(super) fn solve<A: Operator>(a: &A, plan: &Plan, goal: Goal) -> Result<Found
             let u = Mat::from_fn(side, plan.k, |i, j| v[(i, j)] * sign(j));
             let s = values[..plan.k].to_vec();
             let beyond = values.into_iter().zip(residuals).skip(plan.k).collect();
-            return Ok(Found { u, s, v, beyond, av: None, products });
+            return Ok(Triplets { u, s, v, beyond, av: None, products });
         }
         if full {
             restarts += 1;

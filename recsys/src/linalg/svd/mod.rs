@@ -23,12 +23,12 @@ mod operator;
 
 use faer::{Mat, MatRef};
 
-use crate::data::ids::Index;
+use crate::data::ids::Idx;
 use crate::data::sparse::Csr;
 use crate::linalg::{dense, sparse_product};
 use crate::{Error, Result};
 use goal::Goal;
-use krylov::Found;
+use krylov::Triplets;
 use operator::{DenseOperator, Operator, SparseOperator};
 
 /// Which solver finds the triplets.
@@ -183,7 +183,7 @@ impl TruncatedSvd {
     ///
     /// # Errors
     /// As [`fit_dense`](Self::fit_dense).
-    pub fn fit_sparse<R: Index, C: Index>(&self, a: &Csr<R, C>) -> Result<Svd> {
+    pub fn fit_sparse<R: Idx, C: Idx>(&self, a: &Csr<R, C>) -> Result<Svd> {
         self.check(a.n_rows(), a.n_cols())?;
         a.check_values("truncated SVD", "finite", f32::is_finite)?;
         let cells = a.n_rows() as f64 * a.n_cols() as f64;
@@ -230,14 +230,14 @@ impl TruncatedSvd {
         let (u, mut s, v) = dense::thin_svd(a)?;
         let (u, v) = (u.subcols(0, self.k).to_owned(), v.subcols(0, self.k).to_owned());
         let beyond = s.split_off(self.k).into_iter().map(|s| (s, 0.0)).collect();
-        self.finish(&DenseOperator::new(a), Found { u, s, v, beyond, av: None, products: 0 })
+        self.finish(&DenseOperator::new(a), Triplets { u, s, v, beyond, av: None, products: 0 })
     }
 
     fn krylov<A: Operator>(&self, a: &A) -> Result<Svd> {
         if a.is_zero() {
             let (u, v) = (Mat::identity(a.nrows(), self.k), Mat::identity(a.ncols(), self.k));
             let (s, beyond) = (vec![0.0; self.k], vec![(0.0, 0.0)]);
-            return self.finish(a, Found { u, s, v, beyond, av: None, products: 0 });
+            return self.finish(a, Triplets { u, s, v, beyond, av: None, products: 0 });
         }
         // One product a step instead of two, and no second basis: there the products saved count for more.
         let usual = if a.is_symmetric() { 8 } else { (self.k / 3).clamp(8, 16) };
@@ -280,12 +280,12 @@ impl TruncatedSvd {
         let (p, s, w) = dense::thin_svd(r.as_ref())?;
         let (u, v) = (dense::mul(q.as_ref(), p.as_ref()), dense::mul(v.as_ref(), w.as_ref()));
         let av = Some(dense::mul(av.as_ref(), w.as_ref()));
-        Ok(self.finish(a, Found { u, s, v, beyond, av, products: products + 1 }).ok())
+        Ok(self.finish(a, Triplets { u, s, v, beyond, av, products: products + 1 }).ok())
     }
 
     /// Sets the signs and holds the result against A.
-    fn finish<A: Operator>(&self, a: &A, found: Found) -> Result<Svd> {
-        let Found { mut u, s, mut v, beyond, av, products } = found;
+    fn finish<A: Operator>(&self, a: &A, found: Triplets) -> Result<Svd> {
+        let Triplets { mut u, s, mut v, beyond, av, products } = found;
         let av = av.unwrap_or_else(|| operator::product(a, v.as_ref()));
         let mut residuals = residuals(a, &u, &s, &v, &av);
         fix_signs(&mut u, &mut v);

@@ -3,7 +3,7 @@
 use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
 
-use crate::data::ids::Index;
+use crate::data::ids::Idx;
 use crate::data::sparse::Csr;
 use crate::linalg::{dense, sparse_product};
 
@@ -86,13 +86,13 @@ pub(super) struct SparseOperator<'a, R, C> {
     transpose: Csr<C, R>,
 }
 
-impl<'a, R: Index, C: Index> SparseOperator<'a, R, C> {
+impl<'a, R: Idx, C: Idx> SparseOperator<'a, R, C> {
     pub(super) fn new(a: &'a Csr<R, C>) -> Self {
         Self { a, transpose: a.transpose() }
     }
 }
 
-impl<R: Index, C: Index> Operator for SparseOperator<'_, R, C> {
+impl<R: Idx, C: Idx> Operator for SparseOperator<'_, R, C> {
     fn nrows(&self) -> usize {
         self.a.n_rows()
     }

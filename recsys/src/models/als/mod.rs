@@ -21,12 +21,12 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Index, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::rows;
 use crate::models::als::solve::Side;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
-use crate::recommender::Fit;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
@@ -77,19 +77,21 @@ impl Confidence {
     }
 }
 
-/// Settings of implicit ALS. Defaults: 64 factors, 16 sweeps, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
+/// Settings of implicit ALS. Defaults: 64 factors, 16 epochs, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
 ///
 /// ```
-/// use cairn_recsys::{Als, Filter, Fit, Interactions};
+/// use cairn_recsys::{Als, Estimator, Filter, Interactions};
 /// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
 /// let model = Als::new().factors(4).fit(&log)?;
 /// assert_eq!(model.recommend("ann", 1, &Filter::unseen())?[0].id, "rusk");
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "AlternatingLeastSquares")]
+#[doc(alias = "iALS")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Als {
     factors: usize,
-    iterations: usize,
+    epochs: usize,
     regularization: f32,
     unobserved_weight: f32,
     frequency_exponent: f32,
@@ -103,7 +105,7 @@ impl Default for Als {
     fn default() -> Self {
         Self {
             factors: 64,
-            iterations: 16,
+            epochs: 16,
             regularization: 0.01,
             unobserved_weight: 0.3,
             frequency_exponent: 1.0,
@@ -126,9 +128,11 @@ impl Als {
         /// Length of the vectors.
         factors(factors: usize);
         /// Sweeps over users and items.
-        iterations(iterations: usize);
-        /// λ.
+        #[doc(alias = "iterations")]
+        epochs(epochs: usize);
+        /// λ, the weight of the squared norms.
         regularization(lambda: f32);
+        #[doc(alias = "alpha")]
         /// α₀, the weight of pairs without interaction relative to those with.
         unobserved_weight(alpha: f32);
         /// ν, how far regularisation follows frequency: 1 fully, 0 not at all.
@@ -140,6 +144,7 @@ impl Als {
         /// Solver of each sweep.
         solver(solver: AlsSolver);
         /// Seed of the start.
+        #[doc(alias = "random_state")]
         seed(seed: u64);
     }
 
@@ -230,7 +235,7 @@ impl AlsModel {
     }
 }
 
-impl Fit for Als {
+impl Estimator for Als {
     type Model = AlsModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
@@ -241,7 +246,7 @@ impl Fit for Als {
         let mut users = self.initial(matrix.n_rows(), 1);
         let mut items = self.initial(matrix.n_cols(), 2);
         let mut missing = Vec::new();
-        for _ in 0..self.iterations {
+        for _ in 0..self.epochs {
             solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing)?;
             solve::half_sweep(self, self.solver, &item_side, &users, &mut items, &mut missing)?;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cairn_files::container::{self, Format, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Id, Index, ItemIdx};
+use crate::data::ids::{Id, Idx, ItemIdx};
 use crate::linalg::rows::padded;
 use crate::models::factors::Vectors;
 use crate::recommender::Recommender;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::data::filter::Filter;
-use crate::data::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::models::factors::Factors;
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
@@ -111,7 +111,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// threads.
     ///
     /// ```
-    /// use cairn_recsys::{Als, AnnSettings, Filter, Fit, synthetic};
+    /// use cairn_recsys::{Als, AnnSettings, Estimator, Filter, synthetic};
     /// let log = synthetic::planted_groups(200, 300, 4, 12, 0.1, 0)?;
     /// let model = Als::new().factors(16).fit(&log)?;
     /// let fast = model.with_index(AnnSettings::new().cells(30).probes(6))?;
