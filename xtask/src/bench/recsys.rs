@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use cairn_recsys::rating::{BiasedMf, SvdPlusPlus};
-use cairn_recsys::{Als, AlsSolver, Bpr, Filter, Fit, TruncatedSvd, UserIdx, UserItems, synthetic};
+use cairn_recsys::{Als, AlsSolver, Bpr, Estimator, Filter, TruncatedSvd, UserIdx, UserItems, synthetic};
 use faer::Mat;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -98,7 +98,7 @@ fn als(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow
                 continue;
             }
             let settings = Als::new().factors(factors).solver(solver);
-            let seconds = per_epoch(shape, |n| Ok(settings.clone().iterations(n).fit_matrix(matrix)?))?;
+            let seconds = per_epoch(shape, |n| Ok(settings.clone().epochs(n).fit_matrix(matrix)?))?;
             let work = format!("implicit ALS {} f={factors}", shape.name);
             recorder.recommender(&work, name, "seconds_per_iteration", seconds)?;
         }
@@ -114,7 +114,7 @@ fn bpr(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow
 
 fn lists(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let log = synthetic::to_log(matrix)?;
-    let model = Als::new().factors(128).iterations(1).solver(AlsSolver::Blocks { size: 16 }).fit(&log)?;
+    let model = Als::new().factors(128).epochs(1).solver(AlsSolver::Blocks { size: 16 }).fit(&log)?;
     let users: Vec<UserIdx> = (0..log.n_users().min(USERS) as u32).map(UserIdx).collect();
     let seconds = seconds_of(5, || Ok(model.recommend_indices(&users, LIST, &Filter::unseen())?))?;
     let rate = users.len() as f64 / seconds;
