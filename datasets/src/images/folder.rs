@@ -24,6 +24,7 @@ use crate::images::ImageDataset;
 /// println!("{} is label 0", classes[0]);
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
+#[doc(alias("image_dataset_from_directory", "imagefolder"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFolder {
     root: PathBuf,

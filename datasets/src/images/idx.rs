@@ -18,6 +18,8 @@ use crate::files;
 
 /// Most values a file may hold: 2 GiB, forty times MNIST.
 pub const MAX_VALUES: u64 = 2 << 30;
+/// Bytes before the values: the magic number and up to 255 sizes.
+const MAX_HEADER: u64 = 4 * 256;
 
 /// The contents of an IDX file of unsigned bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +36,14 @@ pub struct Idx {
 /// [`Error::Format`] naming the file for a wrong magic number, sizes beyond [`MAX_VALUES`], a file that ends early, goes on
 /// after its last value or is damaged; [`Error::Io`] when it cannot be read.
 pub fn read(path: &Path, axes: usize) -> Result<Idx> {
-    read_from(files::open(path)?, path, axes)
+    read_from(files::open(path, MAX_VALUES + MAX_HEADER)?, path, axes)
 }
 
 /// As [`read`], from any reader of uncompressed bytes; `path` is for messages.
 ///
 /// # Errors
-/// As [`read`].
+/// [`Error::Format`] naming the file for a wrong magic number, sizes beyond [`MAX_VALUES`], and data that ends early or goes on
+/// after its last value; [`Error::Io`] when the reader fails.
 pub fn read_from(mut reader: impl Read, path: &Path, axes: usize) -> Result<Idx> {
     let magic = read_u32(&mut reader, path)?;
     let expected = magic_number(axes);
@@ -60,13 +63,13 @@ pub fn read_from(mut reader: impl Read, path: &Path, axes: usize) -> Result<Idx>
     };
     let mut values = Vec::new();
     // `take` and growing as bytes arrive: the header's word is not enough to reserve memory on.
-    reader.by_ref().take(len).read_to_end(&mut values).map_err(|e| files::read_error(path, e))?;
+    reader.by_ref().take(len).read_to_end(&mut values).map_err(files::error(path))?;
     if (values.len() as u64) < len {
         let message = format!("ends after {} of {len} values (truncated?)", values.len());
         return Err(Error::format(path, message));
     }
     // Reading on to the end also makes gzip compare its checksum.
-    if reader.read(&mut [0]).map_err(|e| files::read_error(path, e))? > 0 {
+    if reader.read(&mut [0]).map_err(files::error(path))? > 0 {
         return Err(Error::format(path, format!("goes on after the {len} values its header announces")));
     }
     Ok(Idx { shape: sizes.into_iter().map(|size| size as usize).collect(), values })
@@ -105,6 +108,6 @@ fn magic_number(axes: usize) -> u32 {
 
 fn read_u32(reader: &mut impl Read, path: &Path) -> Result<u32> {
     let mut bytes = [0; 4];
-    reader.read_exact(&mut bytes).map_err(|e| files::read_error(path, e))?;
+    reader.read_exact(&mut bytes).map_err(files::error(path))?;
     Ok(u32::from_be_bytes(bytes))
 }

@@ -10,7 +10,13 @@ use cairn_tensor::Tensor;
 
 use crate::dataset::{Dataset, check_indices};
 use crate::error::{Error, Result};
-use crate::idx;
+
+#[cfg(feature = "image-folder")]
+mod folder;
+pub mod idx;
+
+#[cfg(feature = "image-folder")]
+pub use folder::ImageFolder;
 
 /// Images of one size, each with the number of its class.
 ///
@@ -27,6 +33,7 @@ use crate::idx;
 /// assert_eq!(images.flatten().batch(&[0, 1])?.0.shape(), [2, 4]);
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
+#[doc(alias = "VisionDataset")]
 #[derive(Debug, Clone)]
 pub struct ImageDataset {
     pixels: Arc<[u8]>,

@@ -5,10 +5,45 @@
 
 use std::path::Path;
 
-use crate::dir::{DataDir, Located};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::registry::UD_ENGLISH_EWT;
+use crate::registry::{RemoteFile, Resource};
+use crate::source::dir::DataDir;
+
+const SERVERS: &[&str] = &[
+    "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/15d613d8447b3478787d4c278730a1e48a945efb/",
+];
+
+/// English sentences from the web with parts of speech and dependencies (Silveira et al. 2014).
+pub const UD_ENGLISH_EWT: Resource<'_> = Resource {
+    name: "ud-english-ewt",
+    title: "Universal Dependencies English Web Treebank, 16,622 sentences",
+    files: &[
+        RemoteFile {
+            path: "tagging/ud-english-ewt/en_ewt-ud-train.conllu",
+            size: Some(14_203_025),
+            sha256: Some("3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b"),
+            urls: SERVERS,
+            unpacked: &["tagging/ud-english-ewt/en_ewt-ud-train.conllu.xz"],
+        },
+        RemoteFile {
+            path: "tagging/ud-english-ewt/en_ewt-ud-dev.conllu",
+            size: Some(1_805_545),
+            sha256: Some("531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6"),
+            urls: SERVERS,
+            unpacked: &["tagging/ud-english-ewt/en_ewt-ud-dev.conllu.xz"],
+        },
+        RemoteFile {
+            path: "tagging/ud-english-ewt/en_ewt-ud-test.conllu",
+            size: Some(1_804_515),
+            sha256: Some("e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd"),
+            urls: SERVERS,
+            unpacked: &["tagging/ud-english-ewt/en_ewt-ud-test.conllu.xz"],
+        },
+    ],
+    licence: "CC BY-SA 4.0",
+    homepage: "https://universaldependencies.org/treebanks/en_ewt/",
+};
 
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -58,14 +93,10 @@ pub struct Treebank {
 /// The English Web Treebank: 12,544, 2,001 and 2,077 sentences. Downloads what is missing.
 ///
 /// # Errors
-/// As [`DataDir::obtain`] and [`read`].
+/// [`Error::Missing`] or [`Error::Download`] when it is not in the data folder and not to be had; as [`read`] for the files.
 pub fn load_english_ewt(dir: &DataDir) -> Result<Treebank> {
-    let located = dir.obtain(&UD_ENGLISH_EWT)?;
-    let parts = located.iter().flat_map(Located::paths).map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    match <[Vec<Sentence>; 3]>::try_from(parts) {
-        Ok([train, dev, test]) => Ok(Treebank { train, dev, test }),
-        Err(_) => Err(Error::argument("conllu", "expected three files")),
-    }
+    let [train, dev, test] = dir.paths(&UD_ENGLISH_EWT)?;
+    Ok(Treebank { train: read(&train)?, dev: read(&dev)?, test: read(&test)? })
 }
 
 /// Reads a CoNLL-U file, compressed or not.
@@ -74,13 +105,13 @@ pub fn load_english_ewt(dir: &DataDir) -> Result<Treebank> {
 /// [`Error::Format`] with file and line for a row without ten columns, IDs out of order, an unknown part of speech, an
 /// empty form, a head outside the sentence, or text that is not UTF-8; [`Error::Empty`] for a file without sentences.
 pub fn read(path: &Path) -> Result<Vec<Sentence>> {
-    parse(&files::read_text(path, MAX_BYTES)?, path)
+    parse(&files::text(path, MAX_BYTES)?, path)
 }
 
 /// Reads CoNLL-U text; `path` is for messages.
 ///
 /// # Errors
-/// As [`read`].
+/// [`Error::Format`] with file and line for what [`read`] refuses; [`Error::Empty`] for text without sentences.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Sentence>> {
     let mut sentences = Vec::new();
     let mut sentence = Sentence::default();

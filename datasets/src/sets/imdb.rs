@@ -4,18 +4,33 @@
 //! archive and folder, and every file system, give the same order. Reviews without a label (`unsup`) are passed over.
 
 use std::fs;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use tar::Archive;
-
-use crate::dir::{DataDir, Located};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::registry::IMDB;
+use crate::registry::{RemoteFile, Resource};
+use crate::source::dir::{DataDir, Located};
+
+/// Film reviews, 25,000 to train on and 25,000 to test on, half of them favourable (Maas et al. 2011).
+pub const IMDB: Resource<'_> = Resource {
+    name: "imdb",
+    title: "IMDB film reviews, 50,000 with their sentiment",
+    files: &[RemoteFile {
+        path: "text/imdb/aclImdb_v1.tar.gz",
+        size: Some(84_125_825),
+        sha256: Some("c40f74a18d3b61f90feba1e17730e0d38e8b97c05fee7008942e91923d1658fe"),
+        urls: &["https://ai.stanford.edu/~amaas/data/sentiment/"],
+        unpacked: &["text/imdb/aclImdb/train", "text/imdb/aclImdb/test"],
+    }],
+    licence: "the authors' page asks to cite Maas et al. 2011 and states no licence",
+    homepage: "https://ai.stanford.edu/~amaas/data/sentiment/",
+};
 
 /// The longest review has 14 kB.
 const MAX_REVIEW: u64 = 1 << 20;
+/// The archive has 220 MB, unpacked.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// A review.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +56,20 @@ pub struct Review {
 /// ```
 ///
 /// # Errors
-/// As [`DataDir::obtain`]; [`Error::Format`] naming the file for a review that is not UTF-8, is empty or too long, or has
+/// [`Error::Missing`] or [`Error::Download`] when it is not in the data folder and not to be had;
+/// [`Error::Format`] naming the file for a review that is not UTF-8, is empty or too long, or has
 /// no rating in its name, and for a damaged archive; [`Error::Empty`] when a part has no reviews.
+#[doc(alias("load_data", "load_dataset"))]
 pub fn load(dir: &DataDir) -> Result<(Vec<Review>, Vec<Review>)> {
     let mut parts = Parts::default();
-    match dir.obtain(&IMDB)?.as_slice() {
-        [Located::Packed(archive)] => parts.read_archive(archive)?,
-        [Located::Unpacked(folders)] => {
+    let [located] = dir.obtain(&IMDB)?;
+    match located {
+        Located::Packed(archive) => parts.read_archive(&archive)?,
+        Located::Unpacked(folders) => {
             for (folder, part) in folders.iter().zip(["train", "test"]) {
                 parts.read_folder(folder, part)?;
             }
         }
-        _ => return Err(Error::argument("imdb", "expected one archive")),
     }
     parts.finish()
 }
@@ -65,22 +82,15 @@ struct Parts {
 
 impl Parts {
     fn read_archive(&mut self, path: &Path) -> Result<()> {
-        let fault = |e| files::read_error(path, e);
-        let file = fs::File::open(path).map_err(Error::io("open", path))?;
-        let reader = files::unpack(Box::new(BufReader::with_capacity(1 << 16, file))).map_err(fault)?;
-        let mut archive = Archive::new(reader);
-        for entry in archive.entries().map_err(fault)? {
-            let mut entry = entry.map_err(fault)?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let mut folders = name.trim_start_matches("./").split('/');
-            if let (Some("aclImdb"), Some(part), Some(class), Some(file), None) =
-                (folders.next(), folders.next(), folders.next(), folders.next(), folders.next())
-                && entry.header().entry_type().is_file()
-            {
-                self.add(part, class, file, &mut entry, &path.join(&name))?;
+        files::each_member(path, MAX_BYTES, |name, full, member| {
+            let parts: Vec<&str> = name.split('/').collect();
+            match parts[..] {
+                ["aclImdb", part, class, file] if member.header().entry_type().is_file() => {
+                    self.add(part, class, file, member, full)
+                }
+                _ => Ok(()),
             }
-        }
-        Ok(())
+        })
     }
 
     fn read_folder(&mut self, folder: &Path, part: &str) -> Result<()> {
@@ -120,7 +130,7 @@ impl Parts {
             .split_once('_')
             .and_then(|(id, rating)| Some((id.parse().ok()?, rating.parse().ok()?)))
             .ok_or_else(|| Error::format(path, "the name is not `ID_RATING.txt`"))?;
-        let text = files::utf8(files::read_limited(reader, path, MAX_REVIEW)?, path)?.replace("<br />", "\n");
+        let text = files::text_from(reader, path, MAX_REVIEW)?.replace("<br />", "\n");
         if text.trim().is_empty() {
             return Err(Error::format(path, "the review is empty"));
         }

@@ -1,6 +1,6 @@
 //! Where data lies: the data folder, and getting what is missing from it.
 //!
-//! A data set is looked for in the folder first, as the publisher's archive or unpacked, so that data placed there by hand
+//! A data set or a model is looked for in the folder first, as the publisher's archive or unpacked, so that data placed there by hand
 //! (a shared disk, a machine without network) is used as it is. Only what is missing is downloaded. Files already there
 //! are trusted: their readers check their form, and [`DataDir::verify`] compares checksums on request.
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 use crate::error::{Error, Result};
-use crate::registry::{KnownSet, RemoteFile};
+use crate::registry::{RemoteFile, Resource};
 
 /// The environment variable that names the data folder.
 pub const DATA_DIR_VARIABLE: &str = "CAIRN_DATA_DIR";
@@ -23,6 +23,7 @@ pub const DATA_DIR_VARIABLE: &str = "CAIRN_DATA_DIR";
 /// let error = mnist::load(&dir).unwrap_err();
 /// assert!(error.to_string().starts_with("mnist is not in /no/such/folder"));
 /// ```
+#[doc(alias("TORCH_HOME", "HF_HOME", "KERAS_HOME"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataDir {
     root: PathBuf,
@@ -96,7 +97,7 @@ impl DataDir {
     /// Finds a file of a data set without downloading: at its path below the data folder, or at that path less its first
     /// folder if a folder remains (`ml-100k/u.data` for `movielens/ml-100k/u.data`). The bare name would not do: several
     /// sets have files of the same name.
-    pub fn locate(&self, file: &RemoteFile) -> Option<Located> {
+    pub fn locate(&self, file: &RemoteFile<'_>) -> Option<Located> {
         let existing = |relative: &str| {
             let shorter = relative.split_once('/').map(|(_, rest)| rest).filter(|rest| rest.contains('/'));
             [Some(relative), shorter].into_iter().flatten().map(|r| self.root.join(r)).find(|p| p.exists())
@@ -109,42 +110,84 @@ impl DataDir {
     }
 
     /// Whether all files of a data set are there.
-    pub fn has(&self, set: &KnownSet) -> bool {
+    pub fn has(&self, set: &Resource<'_>) -> bool {
         set.files.iter().all(|file| self.locate(file).is_some())
     }
 
-    /// Finds all files of a data set, in the order the set lists them, downloading those that are missing.
+    /// Finds the `N` files of a resource, in the order it lists them, downloading those that are missing.
+    ///
+    /// ```no_run
+    /// use cairn_datasets::{DataDir, Located, registry};
+    /// let [archive] = DataDir::default().obtain(&registry::CIFAR_10)?;
+    /// match archive {
+    ///     Located::Packed(path) => println!("the publisher's archive {}", path.display()),
+    ///     Located::Unpacked(paths) => println!("{} files from it", paths.len()),
+    /// }
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Missing`] when a file is missing and downloads are forbidden or not built in; otherwise what went wrong
-    /// with the download.
-    pub fn obtain(&self, set: &KnownSet) -> Result<Vec<Located>> {
+    /// [`Error::Missing`] when a file is missing and downloads are forbidden or not built in;
+    /// [`Error::Download`] when no address gave it; [`Error::Io`] when it cannot be written, [`Error::Busy`] when another
+    /// process is downloading it for too long; [`Error::Argument`] when the resource has another number of files.
+    pub fn obtain<const N: usize>(&self, resource: &Resource<'_>) -> Result<[Located; N]> {
+        let located = if resource.files.len() == N { self.obtain_all(resource)? } else { Vec::new() };
+        located.try_into().map_err(|_| wrong_count(resource, resource.files.len(), N))
+    }
+
+    /// As [`obtain`](Self::obtain), for any number of files.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when a file is missing and downloads are forbidden or not built in; [`Error::Download`] when no address
+    /// gave it; [`Error::Io`] when it cannot be written, [`Error::Busy`] when another process is downloading it for too long.
+    #[doc(alias("get_file", "download_and_prepare", "snapshot_download"))]
+    pub fn obtain_all(&self, resource: &Resource<'_>) -> Result<Vec<Located>> {
         // Say what is missing before fetching the first of several files.
         if (self.offline || !cfg!(feature = "download"))
-            && let Some(file) = set.files.iter().find(|file| self.locate(file).is_none())
+            && let Some(file) = resource.files.iter().find(|file| self.locate(file).is_none())
         {
-            return Err(self.missing(set, file));
+            return Err(self.missing(resource, file));
         }
-        set.files
+        resource
+            .files
             .iter()
             .map(|file| match self.locate(file) {
                 Some(located) => Ok(located),
-                None => self.fetch(set, file),
+                None => self.fetch(resource, file),
             })
             .collect()
     }
 
+    /// As [`obtain`](Self::obtain), for `N` files that are each one file however they are packed, and read the same way: their
+    /// paths.
+    ///
+    /// ```no_run
+    /// use cairn_datasets::{DataDir, registry};
+    /// let [train, valid, test] = DataDir::default().paths(&registry::PENN_TREEBANK)?;
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Download`] when a file is not there and not to be had; [`Error::Argument`] when there are not
+    /// `N` files, as where an archive was unpacked to several.
+    pub fn paths<const N: usize>(&self, resource: &Resource<'_>) -> Result<[PathBuf; N]> {
+        let located = self.obtain_all(resource)?;
+        let paths: Vec<PathBuf> = located.iter().flat_map(Located::paths).cloned().collect();
+        let found = paths.len();
+        paths.try_into().map_err(|_| wrong_count(resource, found, N))
+    }
+
     #[cfg(feature = "download")]
-    fn fetch(&self, _set: &KnownSet, file: &RemoteFile) -> Result<Located> {
+    fn fetch(&self, _resource: &Resource<'_>, file: &RemoteFile<'_>) -> Result<Located> {
         let path = self.root.join(file.path);
         let own = self.mirrors.iter().map(|base| format!("{}/{}", base.trim_end_matches('/'), file.path));
-        let urls: Vec<String> = own.chain(file.urls.iter().map(ToString::to_string)).collect();
+        let urls: Vec<String> = own.chain(file.addresses()).collect();
         crate::download::Downloader::default().fetch(&urls, &path, &file.into())?;
         Ok(Located::Packed(path))
     }
 
     #[cfg(not(feature = "download"))]
-    fn fetch(&self, set: &KnownSet, file: &RemoteFile) -> Result<Located> {
+    fn fetch(&self, set: &Resource<'_>, file: &RemoteFile<'_>) -> Result<Located> {
         Err(self.missing(set, file))
     }
 
@@ -154,7 +197,7 @@ impl DataDir {
     /// # Errors
     /// [`Error::Missing`] for a file that is not there, [`Error::WrongLength`] or [`Error::Checksum`] for one that differs.
     #[cfg(feature = "download")]
-    pub fn verify(&self, set: &KnownSet) -> Result<usize> {
+    pub fn verify(&self, set: &Resource<'_>) -> Result<usize> {
         let mut compared = 0;
         for file in set.files {
             match self.locate(file).ok_or_else(|| self.missing(set, file))? {
@@ -168,7 +211,7 @@ impl DataDir {
         Ok(compared)
     }
 
-    fn missing(&self, set: &KnownSet, file: &RemoteFile) -> Error {
+    fn missing(&self, set: &Resource<'_>, file: &RemoteFile<'_>) -> Error {
         let mut names = vec![file.path];
         names.extend(file.unpacked);
         let hint = if cfg!(feature = "download") {
@@ -183,6 +226,10 @@ impl DataDir {
             hint,
         }
     }
+}
+
+fn wrong_count(resource: &Resource<'_>, found: usize, asked: usize) -> Error {
+    Error::argument("DataDir", format!("{} is {found} files, not {asked}", resource.name))
 }
 
 /// The order of precedence, apart from the environment so that it can be tested.
@@ -237,7 +284,7 @@ mod tests {
     #[test]
     fn offline_names_the_set_the_folder_and_the_file() {
         let root = tempfile::tempdir().unwrap();
-        let error = DataDir::new(root.path()).offline().obtain(&MNIST).unwrap_err();
+        let error = DataDir::new(root.path()).offline().obtain::<4>(&MNIST).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Missing { .. }));
         assert!(text.contains("mnist") && text.contains("train-images-idx3-ubyte.gz"), "{text}");

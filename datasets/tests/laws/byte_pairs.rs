@@ -1,5 +1,4 @@
 //! Byte-pair encoding: every text comes back, limits and special tokens are kept, files are read again or refused.
-#![cfg(feature = "bpe")]
 
 use std::fs;
 use std::path::Path;

@@ -1,18 +1,15 @@
 //! Downloads from a server that breaks off, lies, stalls and corrupts: in the end the file is there whole or not at all.
 
-#![cfg(feature = "download")]
-
-mod common;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cairn_datasets::download::{Downloader, Expected};
-use cairn_datasets::registry::{KnownSet, RemoteFile};
+use cairn_datasets::registry::{RemoteFile, Resource};
 use cairn_datasets::{DataDir, Error, Located};
-use common::{Answer, Server};
 use tempfile::TempDir;
+
+use crate::server::{Answer, Server};
 
 /// 200,000 bytes without a short period, and their SHA-256 (by sha256sum).
 fn body() -> Vec<u8> {
@@ -352,13 +349,13 @@ fn two_at_once_download_once() {
 /// A data set of one's own, fetched through the data folder from a mirror of one's own.
 #[test]
 fn a_data_folder_fetches_what_is_missing() {
-    const SET: KnownSet = KnownSet {
+    const SET: Resource<'_> = Resource {
         name: "own",
-        title: "A set of one's own",
+        title: "Your own set",
         files: &[RemoteFile {
             path: "own/file.bin",
-            size: 200_000,
-            sha256: SHA256,
+            size: Some(200_000),
+            sha256: Some(SHA256),
             urls: &["http://127.0.0.1:1/file.bin"],
             unpacked: &[],
         }],
@@ -370,13 +367,13 @@ fn a_data_folder_fetches_what_is_missing() {
     let dir = DataDir::new(root.path()).mirror(server.url("sets/"));
     assert!(!dir.has(&SET));
     assert!(matches!(dir.verify(&SET), Err(Error::Missing { .. })));
-    assert!(matches!(dir.clone().offline().obtain(&SET), Err(Error::Missing { .. })));
+    assert!(matches!(dir.clone().offline().obtain_all(&SET), Err(Error::Missing { .. })));
 
     let path = root.path().join("own/file.bin");
     assert_eq!(dir.obtain(&SET).unwrap(), [Located::Packed(path.clone())]);
     assert_eq!(server.requests()[0].path, "/sets/own/file.bin");
     assert_eq!(dir.verify(&SET).unwrap(), 1);
-    dir.offline().obtain(&SET).unwrap();
+    dir.offline().obtain_all(&SET).unwrap();
 
     let mut bytes = body();
     bytes[9] ^= 1;
@@ -385,4 +382,34 @@ fn a_data_folder_fetches_what_is_missing() {
     assert!(matches!(dir.verify(&SET), Err(Error::Checksum { .. })));
     fs::write(&path, "short").unwrap();
     assert!(matches!(dir.verify(&SET), Err(Error::WrongLength { expected: 200_000, got: 5, .. })));
+}
+
+/// The files of a model, described when the program runs: found where they lie, fetched from the folder that the address
+/// names, and of unknown length and checksum.
+#[test]
+fn models_are_found_and_fetched_as_data_sets_are() {
+    let server = Server::start(&body(), vec![Answer::Whole]);
+    let root = tempfile::tempdir().unwrap();
+    let dir = DataDir::new(root.path());
+    let (model, folder) = ("example/tiny".to_owned(), server.url("example/tiny/resolve/main/"));
+    let paths = ["config.json", "model.safetensors"].map(|name| format!("models/{model}/{name}"));
+    let urls = [folder.as_str()];
+    let files = paths.each_ref().map(|path| RemoteFile::new(path, &urls));
+    let resource =
+        Resource { name: &model, title: "a model", files: &files, licence: "none", homepage: "none" };
+    let config = root.path().join(&paths[0]);
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    fs::write(&config, "{}").unwrap();
+    let missing = dir.clone().offline().paths::<2>(&resource).unwrap_err().to_string();
+    assert!(missing.contains("example/tiny") && missing.contains("model.safetensors"), "{missing}");
+
+    let found = dir.paths(&resource).unwrap();
+    assert_eq!(found, paths.each_ref().map(|path| root.path().join(path)));
+    assert_eq!((fs::read(&found[0]).unwrap(), fs::read(&found[1]).unwrap()), (b"{}".to_vec(), body()));
+    let asked: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/example/tiny/resolve/main/model.safetensors"]);
+    assert_eq!((dir.verify(&resource).unwrap(), resource.size()), (2, 0));
+    let error = dir.paths::<3>(&resource).unwrap_err();
+    assert!(error.to_string().contains("2 files, not 3"), "{error}");
+    assert!(matches!(dir.obtain::<1>(&resource), Err(Error::Argument { .. })));
 }

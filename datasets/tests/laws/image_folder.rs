@@ -1,5 +1,4 @@
 //! Folders of images, generated, whole and hostile.
-#![cfg(feature = "image-folder")]
 
 use std::fs;
 use std::path::Path;

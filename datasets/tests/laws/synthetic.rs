@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_datasets::movielens::MovieLens;
-use cairn_datasets::synthetic::{self, RatingsPlan};
+use cairn_datasets::synthetic::{self, Ratings, RatingsPlan};
 use cairn_datasets::{Dataset, Error, ImageDataset};
 
 fn image(set: &ImageDataset, i: usize) -> Vec<f32> {
@@ -59,18 +58,20 @@ fn ratings_have_the_shape_of_movielens() {
     let plan = RatingsPlan::default();
     let data = synthetic::ratings(&plan, 1).unwrap();
     assert_eq!(data, synthetic::ratings(&plan, 1).unwrap());
-    assert_ne!(data.ratings, synthetic::ratings(&plan, 2).unwrap().ratings);
-    assert_eq!(data.ratings.len(), 100_000);
-    let users: BTreeSet<u32> = data.ratings.iter().map(|r| r.user).collect();
-    assert_eq!((users.len(), data.items.len()), (943, 1682));
-    let pairs: BTreeSet<(u32, u32)> = data.ratings.iter().map(|r| (r.user, r.item)).collect();
-    assert_eq!(pairs.len(), data.ratings.len());
-    assert!(data.ratings.iter().all(|r| r.value.fract() == 0.0 && (1.0..=5.0).contains(&r.value)));
-    let mean = data.ratings.iter().map(|r| f64::from(r.value)).sum::<f64>() / 1e5;
+    assert_ne!(data.log, synthetic::ratings(&plan, 2).unwrap().log);
+    assert_eq!(data.log.len(), 100_000);
+    let users: BTreeSet<u32> = data.log.iter().map(|r| r.0).collect();
+    assert_eq!((users.len(), data.titles.len()), (943, 1682));
+    let pairs: BTreeSet<(u32, u32)> = data.log.iter().map(|r| (r.0, r.1)).collect();
+    assert_eq!(pairs.len(), data.log.len());
+    assert!(data.log.iter().all(|r| data.titles.contains_key(&r.1)));
+    assert!(data.log.iter().all(|r| r.2.fract() == 0.0 && (1.0..=5.0).contains(&r.2)));
+    let mean = data.log.iter().map(|r| f64::from(r.2)).sum::<f64>() / 1e5;
     assert!((3.0..4.2).contains(&mean), "{mean}");
-    let item = data.item(5).unwrap();
-    assert!(item.title.contains("No. 5") && item.year().is_some() && item.genres().count() >= 1);
-    assert!(data.ratings.is_sorted_by_key(|r| r.timestamp));
+    let (genre, rest) = data.titles[&5].split_once(" No. 5 (").unwrap();
+    let year: u16 = rest.strip_suffix(')').unwrap().parse().unwrap();
+    assert!(genre.starts_with(char::is_uppercase) && (1950..1999).contains(&year), "{genre}, {year}");
+    assert!(data.log.is_sorted_by_key(|r| r.3));
 }
 
 #[test]
@@ -92,12 +93,12 @@ fn impossible_plans_are_errors() {
 
 /// Holds out each person's last film and ranks the rest: by popularity, and by how often a film is seen together with
 /// what the person has seen. Gives the share of people for whom the film was among the first ten, for both.
-fn hits_at_10(data: &MovieLens) -> (f64, f64) {
+fn hits_at_10(data: &Ratings) -> (f64, f64) {
     let mut by_user: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for rating in &data.ratings {
-        by_user.entry(rating.user).or_default().push(rating.item as usize - 1);
+    for &(user, item, ..) in &data.log {
+        by_user.entry(user).or_default().push(item as usize - 1);
     }
-    let n = data.items.len();
+    let n = data.titles.len();
     let held: Vec<usize> = by_user.values_mut().map(|seen| seen.pop().unwrap()).collect();
     let mut popularity = vec![0f64; n];
     let mut together = vec![0f64; n * n];

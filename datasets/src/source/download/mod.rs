@@ -29,9 +29,9 @@ pub struct Expected {
     pub sha256: Option<String>,
 }
 
-impl From<&RemoteFile> for Expected {
-    fn from(file: &RemoteFile) -> Self {
-        Expected { size: Some(file.size), sha256: Some(file.sha256.to_owned()) }
+impl From<&RemoteFile<'_>> for Expected {
+    fn from(file: &RemoteFile<'_>) -> Self {
+        Expected { size: file.size, sha256: file.sha256.map(str::to_owned) }
     }
 }
 
