@@ -71,7 +71,7 @@ impl Rule for Recurrent {
         let (value, saved) = input.recurrent(kind, operands, &options)?;
         let backward = wanted.any().then(|| -> Backward<T> {
             let all = [Some(input), Some(weight), Some(recurrent_weight), bias, hidden, cell];
-            let tensors = all.map(|tensor| tensor.cloned());
+            let tensors = all.map(Option::<&Tensor<T>>::cloned);
             // One wish for each operand that is there, in order.
             let mut wishes = wanted.0.iter().copied();
             let wanted = all.map(|tensor| tensor.is_some() && wishes.next().unwrap_or(false));

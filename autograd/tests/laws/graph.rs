@@ -108,7 +108,7 @@ fn gradients_of_several_batches_accumulate() {
 #[test]
 fn operands_are_kept_in_a_trace_alone() {
     let w = Var::parameter(Tensor::<f64>::ones([2, 3, 4]).unwrap());
-    let pass = |x: &Var<f64>| x.slice(s![.., 1, 3..1;-1]).unwrap().softmax(-1).unwrap().sum([1]).unwrap();
+    let pass = |x: &Var<f64>| x.slice(s![.., 1, ..;-2]).unwrap().softmax(-1).unwrap().sum([1]).unwrap();
     assert!(pass(&w).recorded().is_none());
 
     let traced = trace(|| scope("head", || pass(&w)));
