@@ -12,9 +12,9 @@
 use std::fmt::{Debug, Display};
 
 use crate::cpu::compiled::{self, Kernels};
+use crate::cpu::halves;
 use crate::cpu::{Isa, Vector};
 use crate::cpu::{math, math64};
-use crate::halves;
 use crate::{AnyTensor, DType, Tensor};
 
 mod sealed {

@@ -66,72 +66,46 @@
 mod readme {}
 
 mod any;
-mod arithmetic;
-mod batch_norm;
-mod conv;
-mod conv_pool;
 #[allow(unsafe_code)]
 mod cpu;
-mod create;
-mod derivatives;
 mod display;
 mod dtype;
-mod einsum;
 mod element;
 mod error;
-mod halves;
-mod index;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interchange;
-mod join;
 pub mod kernel;
 mod layout;
-#[cfg(feature = "linalg")]
-mod linalg;
-mod linear;
-mod matmul;
 mod npy;
-mod pool;
-mod recurrent;
-mod reduce;
-mod resize;
+mod ops;
 mod row_major;
-mod scan;
 mod serial;
 mod shape;
-mod slicing;
-mod softmax;
-mod sort;
-mod statistics;
 mod tensor;
-mod unary;
-mod update;
-mod views;
-mod window;
 
 pub use any::AnyTensor;
-pub use batch_norm::BatchNorm;
-pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
-pub use create::{Rng, rng};
 pub use dtype::{DType, UnknownDType};
 pub use element::{Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
-#[cfg(feature = "linalg")]
-pub use linalg::Field;
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
-pub use pool::Pool;
-pub use recurrent::{
+pub use ops::conv::pooled::{ConvGradients, Pooled};
+pub use ops::conv::window::Window;
+pub use ops::create::{Rng, rng};
+#[cfg(feature = "linalg")]
+pub use ops::linalg::Field;
+pub use ops::norm::BatchNorm;
+pub use ops::pool::Pool;
+pub use ops::recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
 };
-pub use resize::Resize;
+pub use ops::resize::Resize;
+pub use ops::slice::Slice;
+pub use ops::update::{Rule, SummingRule};
 pub use row_major::RowMajor;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
-pub use slicing::Slice;
 pub use tensor::Tensor;
-pub use update::{Rule, SummingRule};
-pub use window::Window;

@@ -24,7 +24,7 @@ use std::marker::PhantomData;
 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::{Isa, Kernel, Vector, threads};
-use crate::window::Axis;
+use crate::ops::conv::window::Axis;
 use crate::{Float, Result};
 
 pub(crate) use filters::filter_gradient;

@@ -5,9 +5,9 @@
 //! own cache. Within a chunk,
 //!
 //! - the input's part of all gates at all steps is one matrix product (as cuDNN does it: Appleyard et al. 2016);
-//! - each step ([`ahead`]) is a small product with the recurrent weights, packed once ([`product`]), and one pass over the gates
+//! - each step ([`forward`]) is a small product with the recurrent weights, packed once ([`product`]), and one pass over the gates
 //!   ([`cells`]); a GRU that resets before the product has two of each;
-//! - the way back ([`back`]) does the steps the other way round, and then the gradients of the weights and of the input as one
+//! - the way back ([`backward`]) does the steps the other way round, and then the gradients of the weights and of the input as one
 //!   product each over all steps.
 //!
 //! The chunks' gradients of the weights are added in their order. Chunks depend on the size of the batch alone, so the bits
@@ -19,19 +19,19 @@
 //! comes out of its padding, whatever stands there. Running in reverse starts at the last step within the length. A chunk's
 //! steps are those of its longest sequence.
 
-mod ahead;
-mod back;
+mod backward;
 mod cells;
+mod forward;
 mod product;
 mod weights;
 
 use std::ops::Range;
 
-use ahead::forward_as;
-use back::backward_as;
+use backward::backward_as;
 use cells::{Cell, Gru, GruResetBefore, Lstm, Relu, Tanh};
+use forward::forward_as;
 
-use crate::cpu::gemm::Mat;
+use crate::cpu::matmul::Mat;
 use crate::{Float, Recurrence, Result};
 
 /// Most chunks of a batch.

@@ -5,7 +5,7 @@
 //! together, and each step only runs the register tiles over them.
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::gemm::Mat;
+use crate::cpu::matmul::Mat;
 use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 use crate::{Float, Result};

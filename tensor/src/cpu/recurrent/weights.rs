@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use super::cells::Cell;
 use super::product::{Panels, padded};
-use crate::cpu::gemm::Mat;
+use crate::cpu::matmul::Mat;
 use crate::{Float, Result};
 
 pub(super) struct Weights<T: Float, C> {
