@@ -40,7 +40,7 @@ impl Error {
         Error::Contents { path: path.to_owned(), message: message.into() }
     }
 
-    /// What a failed read means: a stream that ends too early or does not decode is a fault of the contents, everything
+    /// What a failed read means: a stream that ends too early, does not decode or is too long is a fault of the contents, everything
     /// else one of the system.
     pub fn reading(path: &Path, source: io::Error) -> Error {
         match source.kind() {
@@ -48,6 +48,7 @@ impl Error {
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
                 Error::contents(path, format!("damaged contents: {source}"))
             }
+            io::ErrorKind::FileTooLarge => Error::contents(path, source.to_string()),
             _ => Error::Io { action: "read", path: path.to_owned(), source },
         }
     }

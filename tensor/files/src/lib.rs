@@ -22,6 +22,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The sample in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod atomic;
 #[cfg(feature = "container")]
 pub mod container;

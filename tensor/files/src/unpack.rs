@@ -13,7 +13,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const XZ_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const BUFFER: usize = 1 << 16;
 
-/// Opens a file of at most `limit` bytes, counted after unpacking. Reading fails with `InvalidData` beyond it.
+/// Opens a file of at most `limit` bytes, counted after unpacking. Reading fails with `FileTooLarge` beyond it.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be opened or its first bytes not read; [`Error::Contents`] when they are not those of
@@ -49,7 +49,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// As [`read`], from any reader: a member of an archive, say. It is not unpacked.
 ///
 /// # Errors
-/// What the reader says, and `InvalidData` for more than `limit` bytes.
+/// What the reader says, and `FileTooLarge` for more than `limit` bytes.
 pub fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)? as u64 > limit {
@@ -112,5 +112,5 @@ impl Read for Limited {
 }
 
 fn too_long(limit: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("more than {limit} bytes of contents"))
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes of contents"))
 }
