@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cairn_files::container;
 use cairn_recsys::{
     Als, Bpr, Catalog, Csr, Ease, Error, Factors, Filter, Fit, Fitted, IdMap, IndexSettings, ItemIdx,
     ItemIndex, PureSvd, Recommender, Result, ScoredItem, UserIdx, UserItems, Vectors, synthetic,
@@ -55,9 +56,9 @@ impl Given {
 
 /// A table of vectors by way of its file form, the only one that takes any numbers.
 fn vectors(dim: usize, data: Vec<f32>) -> Vectors {
-    let config = bincode::config::standard();
-    let bytes = bincode::serde::encode_to_vec((dim, data), config).unwrap();
-    bincode::serde::decode_from_slice(&bytes, config).unwrap().0
+    let mut bytes = Vec::new();
+    container::append(&mut bytes, &(dim, data)).unwrap();
+    container::take(&mut &bytes[..]).unwrap()
 }
 
 fn given(dim: usize, users: Vec<f32>, items: Vec<f32>, met: impl Fn(u32, u32) -> bool) -> Fitted<Given> {
