@@ -66,11 +66,11 @@ impl<T: Float> Var<T> {
         while let Some(Pending(var)) = pending.pop() {
             // A node enters the heap together with its first gradient.
             let Some(gradient) = collected.remove(&var.0.id) else { continue };
-            let Some(op) = var.0.op else {
+            let Some(op) = &var.0.op else {
                 found.insert(&var, gradient);
                 continue;
             };
-            let history = var.take_history().ok_or(Error::AlreadyUsed { op })?;
+            let history = var.take_history().ok_or(Error::AlreadyUsed { op: op.name() })?;
             let gradients = (history.backward)(&gradient.to_dense()?)?;
             for (parent, gradient) in history.parents.into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };

@@ -37,6 +37,30 @@ pub enum Error {
         /// Shape of the variable.
         shape: Shape,
     },
+    /// An operation was evaluated with operands of another kind or number.
+    #[error("{op}: operand {position} must be {expected}")]
+    BadOperand {
+        /// The operation.
+        op: &'static str,
+        /// Which operand, from 0.
+        position: usize,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// An operation of a user's own cannot be evaluated: only its derivative is known.
+    #[error("{op}: only its derivative is known, so it cannot be evaluated again")]
+    NoEvaluation {
+        /// The operation.
+        op: &'static str,
+    },
+    /// A sequence without a token.
+    #[error("sequence {sequence} is all padding (id {padding})")]
+    AllPadding {
+        /// Its position in the batch.
+        sequence: usize,
+        /// The id of padding.
+        padding: u32,
+    },
     /// An operation whose analytic derivative differs from the numeric one.
     #[error(
         "gradcheck: input {input}, element {element}: the derivative is {analytic}, differences give {numeric}"

@@ -1,191 +1,182 @@
-//! How a variable was computed, for whoever writes a forward pass down in another form: as ONNX, say.
+//! How a variable was computed, for those who take a forward pass over into another form: a graph to run, an ONNX file.
 //!
-//! A graph is recorded for the way back, and holds of an operation's settings (an axis, a window, an order) no more than its
-//! derivative has locked up inside. They are kept beside it only while [`trace`] runs, so that training pays nothing for
-//! them.
+//! A graph that is recorded for the backward pass has the operations of what has a gradient, and of their operands those that are
+//! variables. Within [`trace`] every operation is recorded with all its operands, those on constants too, and with the part of
+//! the model it belongs to; outside, training pays nothing for that.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use cairn_tensor::{Float, Pool, Recurrence, Resize, Returns, Tensor, Window};
+use cairn_tensor::{Float, Tensor};
 
-use crate::Var;
-use crate::var::recording;
+use crate::op::{Op, Operand};
+use crate::ops::IdsOp;
+use crate::var::{Argument, recording};
+use crate::{Result, Var};
 
 thread_local! {
     static TRACING: Cell<bool> = const { Cell::new(false) };
+    static IDS: RefCell<Vec<RecordedIds>> = const { RefCell::new(Vec::new()) };
+    static SCOPE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// What an operation was told beside its operands. What the shapes of operands and output say is not repeated. Axes count
-/// from the front.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Settings<T: Float = f32> {
-    /// Nothing, or nothing was kept.
-    None,
-    /// A slope, a factor, an exponent, bounds: in the order of the function's arguments.
-    Numbers(Vec<T>),
-    /// The axis of a softmax, of what is joined, of a running sum.
-    Axis(usize),
-    /// The axes of a reduction.
-    Axes(Vec<usize>),
-    /// Where each axis of the output comes from.
-    Order(Vec<usize>),
-    /// Consecutive entries of an axis.
-    Range {
-        /// The axis.
-        axis: usize,
-        /// The first of them.
-        start: usize,
-        /// How many.
-        len: usize,
-    },
-    /// Entries of some axes.
-    Entries(Vec<Entries>),
-    /// Where the first operand is taken (`select`), or the number put in its place (`masked_fill`).
-    Mask(Tensor<bool>, Option<T>),
-    /// How much is put before and behind each axis, and what.
-    Pad(Vec<(usize, usize)>, T),
-    /// How often each axis is repeated.
-    Counts(Vec<usize>),
-    /// Whether max(·, 0) follows a dense layer.
-    Relu(bool),
-    /// A convolution, transposed or not.
-    Conv {
-        /// How the filter slides.
-        window: Window,
-        /// Groups of channels.
-        groups: usize,
-        /// Whether max(·, 0) follows.
-        relu: bool,
-        /// Maximum pooling after that.
-        pool: Option<Pool>,
-        /// Pixels below and right of a transposed convolution.
-        extra: [usize; 2],
-    },
-    /// Pooling.
-    Pool(Pool),
-    /// Resizing; the size is the output's.
-    Resize(Resize),
-    /// Normalisation by given statistics of each channel.
-    Normalize {
-        /// The means.
-        mean: Tensor<T>,
-        /// The variances.
-        variance: Tensor<T>,
-        /// What is added to the variances.
-        epsilon: f64,
-    },
-    /// Normalisation within an item.
-    Groups {
-        /// Groups of channels.
-        groups: usize,
-        /// What is added to the variances.
-        epsilon: f64,
-    },
-    /// The rows looked up.
+/// What an operation took: a variable, or the ids or the mask that say what is done.
+#[derive(Debug, Clone)]
+pub enum Source<T: Float = f32> {
+    /// A variable.
+    Var(Var<T>),
+    /// Ids, labels, lengths.
     Ids(Tensor<u32>),
-    /// A formula of products by named axes.
-    Formula(String),
-    /// A recurrence.
-    Recurrent {
-        /// Its kind.
-        kind: Recurrence,
-        /// Whether it runs from the last step to the first.
-        reverse: bool,
-        /// What it returns.
-        returns: Returns,
-        /// Whether lengths or a mask were given, which depend on the batch.
-        by_item: bool,
-        /// Whether, after x, the weight and the recurrent weight, there are a bias, a first h, and a first c.
-        present: [bool; 3],
-    },
+    /// Yes or no.
+    Mask(Tensor<bool>),
 }
 
-/// Which entries of an axis are taken, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entries {
-    /// The axis.
-    pub axis: usize,
-    /// The entries.
-    pub indices: Vec<u32>,
-    /// Whether the axis, which has one entry left, is dropped.
-    pub dropped: bool,
+impl<T: Float> From<&Argument<'_, T>> for Source<T> {
+    fn from(argument: &Argument<'_, T>) -> Self {
+        match *argument {
+            Argument::Var(var) => Source::Var(var.clone()),
+            Argument::Ids(ids) => Source::Ids(ids.clone()),
+            Argument::Mask(mask) => Source::Mask(mask.clone()),
+        }
+    }
 }
 
-/// One operation of a recorded graph.
+/// One operation of a traced graph.
 #[derive(Debug, Clone)]
 pub struct Recorded<T: Float = f32> {
-    /// Its name.
-    pub op: &'static str,
-    /// What it was computed from.
-    pub operands: Vec<Var<T>>,
-    /// What else it was told.
-    pub settings: Settings<T>,
+    /// Which one.
+    pub op: Op,
+    /// What it took, in order.
+    pub operands: Vec<Source<T>>,
+    /// The part of the model it belongs to: see [`scope`].
+    pub scope: Option<Arc<str>>,
 }
 
-/// Whether settings are kept, and operations on constants recorded.
-pub(crate) fn is_tracing() -> bool {
+/// An operation on ids of a traced pass.
+#[derive(Debug, Clone)]
+pub struct RecordedIds {
+    /// Which one.
+    pub op: IdsOp,
+    /// What it took.
+    pub operand: Tensor<u32>,
+    /// What it made. Who takes it shares its storage.
+    pub result: Tensor<u32>,
+}
+
+/// What [`trace`] returns.
+#[derive(Debug, Clone)]
+pub struct Traced<R> {
+    /// What the function returned.
+    pub result: R,
+    /// The operations on ids, in order.
+    pub ids: Vec<RecordedIds>,
+}
+
+/// What a traced variable remembers beside its operation.
+#[derive(Debug)]
+pub(crate) struct Origin<T: Float> {
+    pub(crate) operands: Vec<Source<T>>,
+    pub(crate) scope: Option<Arc<str>>,
+}
+
+impl<T: Float> Origin<T> {
+    /// The record of a call, where a trace wants it.
+    pub(crate) fn of(arguments: &[Argument<'_, T>]) -> Option<Box<Self>> {
+        TRACING.get().then(|| {
+            let operands = arguments.iter().map(Source::from).collect();
+            Box::new(Origin { operands, scope: SCOPE.with_borrow(Clone::clone) })
+        })
+    }
+}
+
+/// Keeps an operation on ids, where a trace wants it.
+pub(crate) fn record_ids(op: IdsOp, operand: &Tensor<u32>, result: &Tensor<u32>) {
+    if TRACING.get() {
+        let (operand, result) = (operand.clone(), result.clone());
+        IDS.with_borrow_mut(|all| all.push(RecordedIds { op, operand, result }));
+    }
+}
+
+/// Whether a forward pass is being traced on this thread.
+pub fn is_tracing() -> bool {
     TRACING.get()
 }
 
-/// Runs `f`, in which all operations are recorded, those on constants too, together with their settings. Applies to this
-/// thread.
+/// Runs `f`, in which all operations are recorded with all their operands, those on constants too. Applies to this thread.
 ///
 /// ```
-/// use cairn_autograd::{Settings, Var, trace};
+/// use cairn_autograd::op::{Op, View};
+/// use cairn_autograd::{Var, trace};
 /// use cairn_tensor::Tensor;
 /// let x = Var::constant(Tensor::<f32>::ones([2, 3])?);
-/// let y = trace(|| x.leaky_relu(0.1)?.permute([1, 0]))?;
-/// let names: Vec<_> = y.graph().iter().filter_map(|var| Some(var.recorded()?.op)).collect();
+/// let y = trace(|| x.leaky_relu(0.1)?.permute([1, 0])).result?;
+/// let names: Vec<_> = y.graph().iter().filter_map(|var| Some(var.recorded()?.op.name())).collect();
 /// assert_eq!(names, ["leaky_relu", "permute"]);
-/// assert_eq!(y.recorded().unwrap().settings, Settings::Order(vec![1, 0]));
+/// assert_eq!(y.recorded().unwrap().op, Op::View(View::Permute { order: vec![1, 0] }));
 /// # Ok::<(), cairn_autograd::Error>(())
 /// ```
-pub fn trace<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
+pub fn trace<R>(f: impl FnOnce() -> R) -> Traced<R> {
+    struct Restore(bool, Vec<RecordedIds>);
     impl Drop for Restore {
         fn drop(&mut self) {
             TRACING.set(self.0);
+            IDS.set(std::mem::take(&mut self.1));
         }
     }
-    let _restore = Restore(TRACING.replace(true));
-    recording(true, f)
+    let _restore = Restore(TRACING.replace(true), IDS.take());
+    let result = recording(true, f);
+    Traced { result, ids: IDS.take() }
+}
+
+/// Runs `f`, saying of what it records that it belongs to the part of a model called `name`, within the part that is being run
+/// already. Free outside a [`trace`].
+pub fn scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Arc<str>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SCOPE.set(self.0.take());
+        }
+    }
+    if !TRACING.get() {
+        return f();
+    }
+    let path: Arc<str> = SCOPE.with_borrow(|outer| match outer {
+        Some(outer) => format!("{outer}.{name}").into(),
+        None => name.into(),
+    });
+    let _restore = Restore(SCOPE.replace(Some(path)));
+    f()
 }
 
 impl<T: Float> Var<T> {
-    /// Keeps what an operation was told, where someone wants to know: in [`trace`].
-    #[must_use]
-    pub fn told(mut self, settings: impl FnOnce() -> Settings<T>) -> Self {
-        if TRACING.get()
-            && let Some(node) = Arc::get_mut(&mut self.0)
-        {
-            node.settings = Some(Box::new(settings()));
-        }
-        self
-    }
-
-    /// How this variable was computed, if that was recorded and not yet used up by a backward pass.
+    /// How this variable was computed, if it was in a [`trace`].
     pub fn recorded(&self) -> Option<Recorded<T>> {
-        let settings = self.0.settings.as_deref().cloned().unwrap_or(Settings::None);
-        Some(Recorded { op: self.0.op?, operands: self.operands()?, settings })
+        let origin = self.0.origin.as_ref()?;
+        let (operands, scope) = (origin.operands.clone(), origin.scope.clone());
+        Some(Recorded { op: self.0.op.clone()?, operands, scope })
     }
 
     /// A number of its own, above those of all it was computed from.
-    pub fn number(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// This variable and all it was computed from, each after its operands.
+    /// This variable and all it was computed from in a [`trace`], each after its operands.
     pub fn graph(&self) -> Vec<Self> {
         let mut found = BTreeMap::new();
         let mut pending = vec![self.clone()];
         while let Some(var) = pending.pop() {
-            if let Entry::Vacant(place) = found.entry(var.0.id) {
-                pending.extend(var.operands().unwrap_or_default());
-                place.insert(var);
+            if let Entry::Vacant(entry) = found.entry(var.0.id) {
+                let origin = var.0.origin.as_ref();
+                pending.extend(origin.into_iter().flat_map(|origin| &origin.operands).filter_map(
+                    |operand| match operand {
+                        Source::Var(var) => Some(var.clone()),
+                        Source::Ids(_) | Source::Mask(_) => None,
+                    },
+                ));
+                entry.insert(var);
             }
         }
         // An operation's number is above those of its operands.
@@ -193,7 +184,21 @@ impl<T: Float> Var<T> {
     }
 }
 
-/// An axis from the front, of so many.
-pub(crate) fn from_front(axis: isize, rank: usize) -> usize {
-    if axis < 0 { (axis + rank as isize) as usize } else { axis as usize }
+impl<T: Float> Recorded<T> {
+    /// The operation evaluated on the values of its operands, without variables.
+    ///
+    /// # Errors
+    /// [`Error::NoEvaluation`](crate::Error::NoEvaluation) for a user's own operation.
+    pub fn evaluate(&self) -> Result<Tensor<T>> {
+        let operands: Vec<Operand<'_, T>> = self
+            .operands
+            .iter()
+            .map(|operand| match operand {
+                Source::Var(var) => Operand::Float(var.value()),
+                Source::Ids(ids) => Operand::Ids(ids),
+                Source::Mask(mask) => Operand::Mask(mask),
+            })
+            .collect();
+        self.op.evaluate(&operands)
+    }
 }

@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_tensor::{Float, Shape, Tensor};
+use smallvec::SmallVec;
 
-use crate::trace::is_tracing;
-use crate::{Gradient, Result, Settings};
+use crate::op::{Backward, Op, Operand, Ran, Wanted};
+use crate::trace::{Origin, Source, is_tracing};
+use crate::{Gradient, Result};
 
 /// A tensor in a computation that can be differentiated.
 ///
-/// A variable is a *parameter* (gradients are wanted for it), a *constant*, or computed from others. Operations have the
-/// names they have on tensors and return `Result`; `+`, `-`, `*`, `/` panic with the same text. Cloning is cheap and
+/// A variable is a *leaf* that gradients are wanted for, a *constant*, or computed from others. It never changes: what
+/// training changes is a [`Parameter`](crate::Parameter), whose [`var`](crate::Parameter::var) is a leaf. Operations have
+/// the names they have on tensors and return `Result`; `+`, `-`, `*`, `/` panic with the same text. Cloning is cheap and
 /// gives the same variable.
 ///
 /// ```
@@ -38,17 +41,17 @@ pub(crate) struct Node<T: Float> {
     pub(crate) tracked: bool,
     /// How it was computed; taken by the backward pass.
     history: Mutex<Option<History<T>>>,
-    /// The name of the operation, `None` for parameters and constants.
-    pub(crate) op: Option<&'static str>,
+    /// The operation, `None` for parameters and constants.
+    pub(crate) op: Option<Op>,
     /// The logits that this node's probabilities were made of, so that a loss can start from there.
-    logits: Option<(Squash, Var<T>)>,
-    /// What the operation was told beside its operands; kept in [`trace`](crate::trace()) alone.
-    pub(crate) settings: Option<Box<Settings<T>>>,
+    logits: Option<(Activated, Var<T>)>,
+    /// All operands; kept in [`trace`](crate::trace()) alone.
+    pub(crate) origin: Option<Box<Origin<T>>>,
 }
 
 /// How probabilities were made of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Squash {
+pub(crate) enum Activated {
     /// Softmax along the last axis: one distribution for each row.
     Softmax,
     /// The logistic function: one probability for each element.
@@ -61,10 +64,39 @@ pub(crate) struct History<T: Float> {
     pub(crate) backward: Backward<T>,
 }
 
-/// From the gradient of the output to those of the operands, `None` for those not tracked.
-pub(crate) type Backward<T> = Box<dyn Fn(&Tensor<T>) -> Result<Vec<Option<Gradient<T>>>> + Send + Sync>;
+/// An operand of a call on variables.
+#[derive(Debug)]
+pub(crate) enum Argument<'a, T: Float> {
+    Var(&'a Var<T>),
+    Ids(&'a Tensor<u32>),
+    Mask(&'a Tensor<bool>),
+}
+
+impl<'a, T: Float> From<&'a Var<T>> for Argument<'a, T> {
+    fn from(var: &'a Var<T>) -> Self {
+        Argument::Var(var)
+    }
+}
+impl<'a, T: Float> From<&'a Tensor<u32>> for Argument<'a, T> {
+    fn from(ids: &'a Tensor<u32>) -> Self {
+        Argument::Ids(ids)
+    }
+}
+impl<'a, T: Float> From<&'a Tensor<bool>> for Argument<'a, T> {
+    fn from(mask: &'a Tensor<bool>) -> Self {
+        Argument::Mask(mask)
+    }
+}
+
+/// As many operands as almost all operations have, without taking memory.
+type Few<X> = SmallVec<[X; 4]>;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// A number that no node or parameter has had.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
 
 thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(true) };
@@ -85,6 +117,11 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     recording(false, f)
 }
 
+/// Whether gradients are recorded.
+fn is_recording() -> bool {
+    RECORDING.get()
+}
+
 /// Runs `f` with recording on or off.
 pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
@@ -98,27 +135,36 @@ pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
 }
 
 impl<T: Float> Var<T> {
-    fn new(value: Tensor<T>, tracked: bool, op: Option<&'static str>, history: Option<History<T>>) -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Var(Arc::new(Node {
-            id,
-            value,
-            tracked,
-            history: Mutex::new(history),
-            op,
-            logits: None,
-            settings: None,
-        }))
+    /// The leaf of the parameter with this identity, or a constant if it is not tracked.
+    pub(crate) fn leaf(id: u64, value: Tensor<T>, tracked: bool) -> Self {
+        Self::node(id, value, tracked, None, None, None)
     }
 
-    /// A variable that gradients are wanted for.
+    fn node(
+        id: u64,
+        value: Tensor<T>,
+        tracked: bool,
+        op: Option<Op>,
+        history: Option<History<T>>,
+        origin: Option<Box<Origin<T>>>,
+    ) -> Self {
+        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits: None, origin }))
+    }
+
+    /// The value of a leaf, if nobody else holds the node.
+    pub(crate) fn value_mut(&mut self) -> Option<&mut Tensor<T>> {
+        Arc::get_mut(&mut self.0).map(|node| &mut node.value)
+    }
+
+    /// A leaf that gradients are wanted for, of its own: an input whose gradient is looked at. What is trained is a
+    /// [`Parameter`](crate::Parameter).
     pub fn parameter(value: Tensor<T>) -> Self {
-        Self::new(value, true, None, None)
+        Self::leaf(next_id(), value, true)
     }
 
     /// A variable that no gradient is wanted for: data, masks. Operations on constants alone record nothing.
     pub fn constant(value: Tensor<T>) -> Self {
-        Self::new(value, false, None, None)
+        Self::leaf(next_id(), value, false)
     }
 
     /// A constant with this variable's value: gradients stop here.
@@ -151,31 +197,59 @@ impl<T: Float> Var<T> {
         parents: [&Var<T>; N],
         backward: impl Fn(&Tensor<T>, [bool; N]) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
     ) -> Self {
-        let wanted = parents.map(Var::is_tracked);
-        let parents = parents.map(Var::clone).to_vec();
-        Self::record(op, value, parents, Box::new(move |g| Ok(backward(g, wanted)?.into())))
+        let arguments = parents.map(Argument::Var);
+        let wanted = parents.map(|parent| is_recording() && parent.is_tracked());
+        let backward = wanted
+            .contains(&true)
+            .then(|| -> Backward<T> { Box::new(move |g| Ok(backward(g, wanted)?.into())) });
+        Self::record(Op::Custom(op), &arguments, Ran { value, backward })
     }
 
-    /// Records an operation on any number of operands.
-    pub(crate) fn record(
-        op: &'static str,
-        value: Tensor<T>,
-        parents: Vec<Var<T>>,
-        backward: Backward<T>,
-    ) -> Self {
-        let tracked = parents.iter().any(Var::is_tracked);
-        if RECORDING.get() && (tracked || is_tracing()) {
-            Self::new(value, tracked, Some(op), Some(History { parents, backward }))
-        } else {
-            Self::new(value, false, Some(op), None)
-        }
+    /// Runs an operation on variables, and records it.
+    pub(crate) fn apply(op: impl Into<Op>, arguments: &[Argument<'_, T>]) -> Result<Self> {
+        let op = op.into();
+        let operands: Few<Operand<'_, T>> = arguments
+            .iter()
+            .map(|argument| match *argument {
+                Argument::Var(var) => Operand::Float(var.value()),
+                Argument::Ids(ids) => Operand::Ids(ids),
+                Argument::Mask(mask) => Operand::Mask(mask),
+            })
+            .collect();
+        let ran = op.run(&operands, Wanted(&Self::wanted(arguments)))?;
+        Ok(Self::record(op, arguments, ran))
+    }
+
+    /// As [`apply`](Self::apply), for a caller who runs the operation: one that has further results.
+    pub(crate) fn apply_as(
+        op: impl Into<Op>,
+        arguments: &[Argument<'_, T>],
+        run: impl FnOnce(Wanted<'_>) -> Result<Ran<T>>,
+    ) -> Result<Self> {
+        let ran = run(Wanted(&Self::wanted(arguments)))?;
+        Ok(Self::record(op.into(), arguments, ran))
+    }
+
+    /// For which of the variables among the operands a gradient is wanted.
+    fn wanted(arguments: &[Argument<'_, T>]) -> Few<bool> {
+        let recording = is_recording();
+        vars(arguments).map(|var| recording && var.is_tracked()).collect()
+    }
+
+    fn record(op: Op, arguments: &[Argument<'_, T>], ran: Ran<T>) -> Self {
+        let Ran { value, backward } = ran;
+        let tracked = backward.is_some();
+        let history =
+            backward.map(|backward| History { parents: vars(arguments).cloned().collect(), backward });
+        let origin = if is_tracing() { Origin::of(arguments) } else { None };
+        Self::node(next_id(), value, tracked, Some(op), history, origin)
     }
 
     /// Remembers the logits that these probabilities were made of.
-    pub(crate) fn with_logits(self, squash: Squash, logits: &Var<T>) -> Self {
+    pub(crate) fn with_logits(self, activated: Activated, logits: &Var<T>) -> Self {
         let mut this = self;
         if let Some(node) = Arc::get_mut(&mut this.0) {
-            node.logits = Some((squash, logits.clone()));
+            node.logits = Some((activated, logits.clone()));
         }
         this
     }
@@ -183,17 +257,17 @@ impl<T: Float> Var<T> {
     /// If this variable is the output of a softmax along the last axis, what it was taken of. A loss on probabilities
     /// computes from there, which is exact where the logarithm of a rounded probability is not.
     pub fn softmax_logits(&self) -> Option<&Var<T>> {
-        self.logits_of(Squash::Softmax)
+        self.logits_of(Activated::Softmax)
     }
 
     /// If this variable is the output of a sigmoid, what it was taken of; for losses, as
     /// [`softmax_logits`](Self::softmax_logits).
     pub fn sigmoid_logits(&self) -> Option<&Var<T>> {
-        self.logits_of(Squash::Sigmoid)
+        self.logits_of(Activated::Sigmoid)
     }
 
-    fn logits_of(&self, wanted: Squash) -> Option<&Var<T>> {
-        self.0.logits.as_ref().filter(|(squash, _)| *squash == wanted).map(|(_, logits)| logits)
+    fn logits_of(&self, wanted: Activated) -> Option<&Var<T>> {
+        self.0.logits.as_ref().filter(|(activated, _)| *activated == wanted).map(|(_, logits)| logits)
     }
 
     /// The value.
@@ -220,7 +294,7 @@ impl<T: Float> Var<T> {
         Ok(self.0.value.item()?)
     }
 
-    /// Whether gradients flow to this variable: a parameter that is not frozen, or computed from one.
+    /// Whether gradients flow to this variable: a leaf that is not a constant, or computed from one.
     #[inline]
     pub fn is_tracked(&self) -> bool {
         self.0.tracked
@@ -231,43 +305,18 @@ impl<T: Float> Var<T> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Changes a parameter's or constant's value. In place when this is the only handle; otherwise this handle becomes a
-    /// new variable, and clones and graphs keep the old value.
-    ///
-    /// # Errors
-    /// Those of `change`.
-    pub fn update<R, E>(&mut self, change: impl FnOnce(&mut Tensor<T>) -> Result<R, E>) -> Result<R, E> {
-        if let Some(node) = Arc::get_mut(&mut self.0).filter(|node| node.op.is_none()) {
-            return change(&mut node.value);
-        }
-        let mut value = self.value().clone();
-        let result = change(&mut value)?;
-        *self = Self::new(value, self.is_tracked(), None, None);
-        Ok(result)
-    }
-
-    /// Replaces the value; the shape may change.
-    pub fn set(&mut self, value: Tensor<T>) {
-        *self = Self::new(value, self.is_tracked(), None, None);
-    }
-
-    /// Makes this a parameter (`true`) or a constant with the same value: how a layer is frozen.
-    pub fn set_tracked(&mut self, tracked: bool) {
-        if self.is_tracked() != tracked || self.0.op.is_some() {
-            *self = Self::new(self.value().clone(), tracked, None, None);
-        }
-    }
-
-    /// What this was computed from, if that is recorded.
-    pub(crate) fn operands(&self) -> Option<Vec<Self>> {
-        let history = self.0.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.as_ref().map(|history| history.parents.clone())
-    }
-
     pub(crate) fn take_history(&self) -> Option<History<T>> {
         // A poisoned lock still holds a whole record: it is only ever taken.
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// The variables among the operands.
+fn vars<'a, T: Float>(arguments: &[Argument<'a, T>]) -> impl Iterator<Item = &'a Var<T>> {
+    arguments.iter().filter_map(|argument| match *argument {
+        Argument::Var(var) => Some(var),
+        Argument::Ids(_) | Argument::Mask(_) => None,
+    })
 }
 
 impl<T: Float> Node<T> {
@@ -277,6 +326,12 @@ impl<T: Float> Node<T> {
             list.extend(history.parents);
         }
         list.extend(self.logits.take().map(|(_, logits)| logits));
+        if let Some(origin) = self.origin.take() {
+            list.extend(origin.operands.into_iter().filter_map(|operand| match operand {
+                Source::Var(var) => Some(var),
+                Source::Ids(_) | Source::Mask(_) => None,
+            }));
+        }
     }
 }
 
@@ -302,8 +357,8 @@ impl<T: Float> Clone for Var<T> {
 
 impl<T: Float> fmt::Debug for Var<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match (self.0.op, self.is_tracked()) {
-            (Some(op), _) => op,
+        let kind = match (&self.0.op, self.is_tracked()) {
+            (Some(op), _) => op.name(),
             (None, true) => "parameter",
             (None, false) => "constant",
         };

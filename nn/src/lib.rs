@@ -64,7 +64,7 @@ mod error;
 pub mod exchange;
 pub mod explain;
 mod file;
-mod frozen;
+pub mod graph;
 mod init;
 mod layers;
 pub mod layouts;
@@ -76,11 +76,12 @@ mod sequential;
 mod summary;
 
 pub use activation::Activation;
+pub use cairn_autograd::Parameter;
 pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use file::{load_weights, save_weights};
-pub use frozen::{Frozen, Scratch};
+pub use graph::{Frozen, Scratch};
 pub use init::Init;
 pub use layers::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, BatchNormLayer, Conv1d, Conv1dLayer, Conv2d,
@@ -94,6 +95,6 @@ pub use loss::{
     SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, huber, mae, mse, soft_cross_entropy,
 };
 pub use model::Model;
-pub use module::{Module, Part, PartMut, Visitor, VisitorMut};
+pub use module::{Buffer, Module, Part, Visitor};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{LayerSummary, Summary};

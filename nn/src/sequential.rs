@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use cairn_autograd::Var;
+use cairn_autograd::{Var, scope};
 use cairn_tensor::{Rng, Shape, Tensor};
 
+use crate::graph::{Graph, Input};
 use crate::layers::{Layer, Plan, Spans, Spec, Value};
-use crate::{Context, Error, Model, Module, Result, Visitor, VisitorMut};
+use crate::{Context, Error, Model, Module, Result, Visitor};
 
 /// A stack of layers.
 ///
@@ -94,7 +95,7 @@ impl Sequential {
             // A convolution computes the pooling after it along with itself.
             if let (Value::Floats(x), Some(pool)) =
                 (&value, layers.peek().and_then(|next| next.layer.max_pool()))
-                && let Some(output) = named.layer.pooled(x, pool)
+                && let Some(output) = scope(&named.name, || named.layer.pooled(x, pool))
             {
                 value = Value::Floats(output.map_err(|error| error.at(&named.name))?);
                 spans = None;
@@ -103,13 +104,28 @@ impl Sequential {
             }
             let at = |error: Error| error.at(&named.name);
             let next = named.layer.spans(&value, spans.clone()).map_err(at)?;
-            let output = match &spans {
+            let output = scope(&named.name, || match &spans {
                 Some(spans) => named.layer.forward_spans(value, spans, cx),
                 None => named.layer.forward(value, cx),
-            };
+            });
             (value, spans) = (Value::Floats(output.map_err(at)?), next);
         }
         value.floats()
+    }
+
+    /// What the model computes at inference, as a graph with the batch left open: for freezing, export and the counting of FLOPs.
+    ///
+    /// # Errors
+    /// Those of a forward pass, and of [`Graph::trace`].
+    pub fn graph(&self) -> Result<Graph> {
+        let input = match self.layers.first() {
+            Some(Named { spec: Spec::Embedding(_), layer, .. }) => {
+                let vocabulary = layer.state().get("weight").and_then(|table| table.shape().first().copied());
+                Input::ids(self.input.clone(), vocabulary.unwrap_or(0) as u32)
+            }
+            _ => Input::floats(self.input.clone()),
+        };
+        Graph::trace(&[input], |inputs| self.run(inputs[0].clone(), &mut Context::eval()))
     }
 
     /// The shape of one input.
@@ -127,15 +143,9 @@ impl Sequential {
         self.layers.iter().map(|named| named.name.as_str())
     }
 
-    /// A layer by name, say to look at its parameters.
+    /// A layer by name, say to look at its parameters, or to freeze it.
     pub fn layer(&self, name: &str) -> Option<&dyn Layer> {
         self.layers.iter().find(|named| named.name == name).map(|named| &*named.layer)
-    }
-
-    /// A layer by name, say to freeze it.
-    pub fn layer_mut(&mut self, name: &str) -> Option<&mut dyn Layer> {
-        let named = self.layers.iter_mut().find(|named| named.name == name)?;
-        Some(&mut *named.layer)
     }
 }
 
@@ -204,11 +214,6 @@ impl Module for Sequential {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         for named in &self.layers {
             visitor.field(&named.name, &named.layer);
-        }
-    }
-    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
-        for named in &mut self.layers {
-            visitor.field(&named.name, &mut named.layer);
         }
     }
 }

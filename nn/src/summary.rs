@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use crate::layers::{Step, layer_steps};
 use crate::{Layer, Module as _, Part, Sequential, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
@@ -53,13 +52,12 @@ impl Sequential {
     /// # Ok::<(), cairn_nn::Error>(())
     /// ```
     pub fn summary(&self) -> Summary {
-        let mut input = &self.input;
+        let flops = self.graph().ok().map(|graph| graph.flops_by_scope(&[1]));
         let layers: Vec<_> = self
             .layers
             .iter()
             .map(|named| {
-                let flops = layer_steps(named, input).ok().map(|steps| steps.iter().map(Step::flops).sum());
-                input = &named.output;
+                let flops = flops.as_ref().map(|counts| counts.get(&named.name).copied().unwrap_or(0));
                 LayerSummary {
                     layer: format!("{} ({})", named.name, named.spec.kind()),
                     output: named
@@ -89,8 +87,8 @@ fn weights(layer: &dyn Layer) -> String {
     let mut shapes = Vec::new();
     layer.visit(&mut Visitor::new(&mut |_, part| {
         let shape = match part {
-            Part::Parameter(var) => var.shape(),
-            Part::Buffer(tensor) => tensor.shape(),
+            Part::Parameter(parameter) => parameter.shape(),
+            Part::Buffer(buffer) => buffer.shape(),
         };
         shapes.push(shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"));
     }));

@@ -149,7 +149,10 @@ fn sequences_are_turned_around_each_recurrence() {
     assert_eq!(operators(builder).join(" "), expected);
     let builder = Sequential::new([9]).add(Dense::new(2)).add(Embedding::new(5, 2));
     let error = builder.build(&mut rng(0)).unwrap().to_onnx().unwrap_err().to_string();
-    assert_eq!(error, "embedding: no rule for an embedding of what another layer computes");
+    assert_eq!(
+        error,
+        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are numbers"
+    );
 }
 
 /// The reference models, smaller, with values that no generator has part in.

@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use cairn_recsys::rating::{Baseline, BiasedMf, Nmf, RatingKnn, SlopeOne, SvdPlusPlus, evaluate};
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Ease, Evaluation, Filter, Fit, Interactions, ItemKnn, PureSvd, Rp3Beta, Slim, Split,
-    UserIdx, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Ease, Estimator, Filter, Interactions, ItemKnn, PureSvd, RankingEvaluator, Rp3Beta,
+    Slim, Split, UserIdx, UserKnn, synthetic,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -16,16 +16,16 @@ fn log() -> Interactions {
     synthetic::to_log(&matrix).expect("there are interactions")
 }
 
-fn train<F: Fit>(c: &mut Criterion, name: &str, settings: &F) {
+fn train<F: Estimator>(c: &mut Criterion, name: &str, settings: &F) {
     let matrix = log().user_items();
     c.bench_function(&format!("train/{name}"), |b| b.iter(|| settings.fit_matrix(black_box(&matrix))));
 }
 
 fn training(c: &mut Criterion) {
     train(c, "pure-svd-20", &PureSvd::new(20));
-    train(c, "als-cholesky-64", &Als::new().iterations(1).solver(AlsSolver::Cholesky));
-    train(c, "als-cg-64", &Als::new().iterations(1).solver(AlsSolver::ConjugateGradient { steps: 3 }));
-    train(c, "als-blocks-128", &Als::new().iterations(1).factors(128));
+    train(c, "als-cholesky-64", &Als::new().epochs(1).solver(AlsSolver::Cholesky));
+    train(c, "als-cg-64", &Als::new().epochs(1).solver(AlsSolver::ConjugateGradient { steps: 3 }));
+    train(c, "als-blocks-128", &Als::new().epochs(1).factors(128));
     train(c, "bpr-64", &Bpr::new().epochs(1));
     train(c, "ease", &Ease::new(100.0));
     train(c, "slim", &Slim::new());
@@ -43,9 +43,9 @@ fn training(c: &mut Criterion) {
 fn using(c: &mut Criterion) {
     let (train, test) = log().split(Split::per_user(0.2, 0)).expect("everybody has several rows");
     let users: Vec<UserIdx> = (0..train.n_users() as u32).map(UserIdx).collect();
-    let als = Als::new().iterations(1).fit(&train).expect("the log is sound");
+    let als = Als::new().epochs(1).fit(&train).expect("the log is sound");
     c.bench_function("top-10/als-64", |b| b.iter(|| als.recommend_indices(&users, 10, &Filter::unseen())));
-    c.bench_function("evaluate/als-64", |b| b.iter(|| Evaluation::at([10]).run(&als, &test)));
+    c.bench_function("evaluate/als-64", |b| b.iter(|| RankingEvaluator::at([10]).evaluate(&als, &test)));
     let neighbours = RatingKnn::with_baseline().fit(&train).expect("the log is sound");
     c.bench_function("evaluate/rating-knn", |b| b.iter(|| evaluate(&neighbours, &test)));
 }

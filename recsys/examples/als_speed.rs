@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use cairn_recsys::{Als, AlsSolver, Fit, synthetic};
+use cairn_recsys::{Als, AlsSolver, Estimator, synthetic};
 
 fn main() -> cairn_recsys::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +27,7 @@ fn main() -> cairn_recsys::Result<()> {
             continue;
         }
         let seconds = |sweeps| {
-            let settings = Als::new().factors(factors).iterations(sweeps).solver(solver);
+            let settings = Als::new().factors(factors).epochs(sweeps).solver(solver);
             let start = Instant::now();
             let model = settings.fit_matrix(&matrix)?;
             let seconds = start.elapsed().as_secs_f64();

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use cairn_recsys::{Bpr, Fit, synthetic};
+use cairn_recsys::{Bpr, Estimator, synthetic};
 
 fn main() -> cairn_recsys::Result<()> {
     let large = std::env::args().nth(1).is_some_and(|size| size == "20m");

@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use cairn_recsys::{
-    Als, AlsSolver, Evaluation, Fit, Fitted, Interactions, Metric, Recommender, Split, TopPop, synthetic,
+    Als, AlsSolver, Estimator, Fitted, Interactions, RankingEvaluator, Recommender, Split, TopPop, metrics,
+    synthetic,
 };
 
 fn time<T>(what: &str, f: impl FnOnce() -> cairn_recsys::Result<T>) -> cairn_recsys::Result<T> {
@@ -18,17 +19,17 @@ fn time<T>(what: &str, f: impl FnOnce() -> cairn_recsys::Result<T>) -> cairn_rec
 
 fn evaluate<M: Recommender>(model: &Fitted<M>, test: &Interactions) -> cairn_recsys::Result<()> {
     let name = model.model().name();
-    let lists = Evaluation::at([10, 20, 50, 100]);
-    let report = time(&format!("{name}, lists"), || lists.run(model, test))?;
+    let lists = RankingEvaluator::at([10, 20, 50, 100]);
+    let report = time(&format!("{name}, lists"), || lists.evaluate(model, test))?;
     println!(
         "  {} users, NDCG@100 {:.4}",
         report.users().len(),
-        report.mean(Metric::Ndcg, 100).unwrap_or(f64::NAN)
+        report.mean(metrics::Ndcg, 100).unwrap_or(f64::NAN)
     );
-    let report = time(&format!("{name}, with AUC"), || lists.clone().auc().run(model, test))?;
+    let report = time(&format!("{name}, with AUC"), || lists.clone().auc().evaluate(model, test))?;
     println!("  AUC {:.4}", report.auc().unwrap_or(f64::NAN));
-    let quality = Evaluation::at([10]).list_quality();
-    time(&format!("{name}, with coverage, novelty and diversity at 10"), || quality.run(model, test))?;
+    let quality = RankingEvaluator::at([10]).list_quality();
+    time(&format!("{name}, with coverage, novelty and diversity at 10"), || quality.evaluate(model, test))?;
     Ok(())
 }
 
@@ -38,7 +39,7 @@ fn main() -> cairn_recsys::Result<()> {
     let log = time("log", || synthetic::to_log(&synthetic::power_law(users, items, draws, 0)?))?;
     println!("  {users} x {items}, {} interactions", log.len());
     let (train, test) = time("split", || log.split(Split::per_user(0.2, 0)))?;
-    let settings = Als::new().factors(64).iterations(1).solver(AlsSolver::ConjugateGradient { steps: 3 });
+    let settings = Als::new().factors(64).epochs(1).solver(AlsSolver::ConjugateGradient { steps: 3 });
     evaluate(&time("iALS, 64 factors", || settings.fit(&train))?, &test)?;
     evaluate(&TopPop::new().fit(&train)?, &test)
 }

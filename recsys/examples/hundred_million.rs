@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use cairn_recsys::{Als, Fit, synthetic};
+use cairn_recsys::{Als, Estimator, synthetic};
 
 /// High-water mark of the process, where the system tells (Linux).
 fn peak_gib() -> Option<f64> {
@@ -21,7 +21,7 @@ fn main() -> cairn_recsys::Result<()> {
     let matrix = synthetic::power_law(700_000, 60_000, draws, 0)?;
     println!("{} interactions generated in {:.1} s", matrix.nnz(), start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let settings = Als::new().iterations(sweeps);
+    let settings = Als::new().epochs(sweeps);
     let model = settings.fit_matrix(&matrix)?;
     println!("{sweeps} sweeps and the last solution in {:.1} s", start.elapsed().as_secs_f64());
     println!("{} user and {} item vectors", model.factors().users.len(), model.factors().items.len());

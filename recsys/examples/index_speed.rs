@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_recsys::{
-    Als, AlsModel, Catalog, Csr, Filter, Fit, Fitted, IdMap, IndexSettings, ItemIdx, ItemIndex, Result,
+    Als, AlsModel, AnnIndex, AnnSettings, Catalog, Csr, Estimator, Filter, Fitted, IdMap, ItemIdx, Result,
     UserIdx, UserItems,
 };
 use rand::{RngExt, SeedableRng};
@@ -84,6 +84,10 @@ fn measure(users: &[UserIdx], lists: impl Fn(&[UserIdx]) -> Result<usize>) -> Re
     Ok((users.len() as f64 / batch, alone))
 }
 
+fn cells_of(model: &Fitted<AlsModel>) -> usize {
+    model.index().map_or(0, AnnIndex::cells)
+}
+
 fn compare(model: &Fitted<AlsModel>, cells: Option<usize>) -> Result<()> {
     let n_users = model.seen().n_rows() as u32;
     let users: Vec<UserIdx> = (0..n_users).step_by(n_users as usize / 10_000).map(UserIdx).collect();
@@ -93,11 +97,11 @@ fn compare(model: &Fitted<AlsModel>, cells: Option<usize>) -> Result<()> {
     let (many, one) = measure(&users, |users| model.recommend_indices(users, 10, &filter).map(total))?;
     println!("exact: {many:.0} lists a second, {:.3} ms for one user", 1e3 * one);
     let start = Instant::now();
-    let settings = IndexSettings::new();
+    let settings = AnnSettings::new();
     let settings = cells.map_or(settings, |cells| settings.cells(cells));
-    let mut index = ItemIndex::build(model, settings)?;
-    println!("{} cells, built in {:.1} s", index.cells(), start.elapsed().as_secs_f64());
-    for probes in [25, 50, 100, 200, index.cells()] {
+    let mut index = model.with_index(settings)?;
+    println!("{} cells, built in {:.1} s", cells_of(&index), start.elapsed().as_secs_f64());
+    for probes in [25, 50, 100, 200, cells_of(&index)] {
         index = index.with_probes(probes)?;
         let recall = index.recall(&sample, 10, &filter)?;
         let (many, one) = measure(&users, |users| index.recommend_indices(users, 10, &filter).map(total))?;
@@ -107,9 +111,9 @@ fn compare(model: &Fitted<AlsModel>, cells: Option<usize>) -> Result<()> {
         );
     }
     let path = std::env::temp_dir().join(format!("index_speed-{}", std::process::id()));
-    index.save(&path)?;
+    index.save_index(&path)?;
     let start = Instant::now();
-    let loaded = ItemIndex::load(&path, model);
+    let loaded = model.load_index(&path);
     println!("loaded in {:.1} s", start.elapsed().as_secs_f64());
     // Of no use to anybody after this.
     let _ = std::fs::remove_file(&path);
@@ -130,7 +134,7 @@ fn main() -> Result<()> {
         }
         let matrix = tastes(users, items, draws, n_tastes)?;
         let start = Instant::now();
-        let settings = Als::new().factors(128).iterations(4).regularization(3e-4).unobserved_weight(0.1);
+        let settings = Als::new().factors(128).epochs(4).regularization(3e-4).unobserved_weight(0.1);
         let model = settings.fit_matrix(&matrix)?;
         println!(
             "{items} items; trained on {} entries in {:.1} s",

@@ -5,23 +5,23 @@
 use std::time::Instant;
 
 use cairn_recsys::{
-    Als, Bpr, Ease, Evaluation, Fit, Interactions, ItemKnn, KnnWeighting, Metric, PureSvd, Recommender,
-    Rp3Beta, Slim, Split, TopPop, UserKnn, read,
+    Als, Bpr, Ease, Estimator, Interactions, ItemKnn, KnnWeighting, PureSvd, RankingEvaluator, RankingMetric,
+    Recommender, Rp3Beta, Slim, Split, TopPop, UserKnn, metrics, read,
 };
 
-fn check<F: Fit>(settings: &F, train: &Interactions, test: &Interactions) -> cairn_recsys::Result<()> {
+fn check<F: Estimator>(settings: &F, train: &Interactions, test: &Interactions) -> cairn_recsys::Result<()> {
     let start = Instant::now();
     let model = settings.fit(train)?;
     let fit = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let report = Evaluation::at([10]).run(&model, test)?;
-    let mean = |metric| report.mean(metric, 10).unwrap_or(f64::NAN);
+    let report = RankingEvaluator::at([10]).evaluate(&model, test)?;
+    let mean = |metric: &dyn RankingMetric| report.mean(metric, 10).unwrap_or(f64::NAN);
     println!(
         "{:<10} NDCG@10 {:.4}  hit rate@10 {:.4}  recall@10 {:.4}  fit {fit:.2} s, evaluation {:.2} s",
         model.model().name(),
-        mean(Metric::Ndcg),
-        mean(Metric::HitRate),
-        mean(Metric::Recall),
+        mean(&metrics::Ndcg),
+        mean(&metrics::HitRate),
+        mean(&metrics::Recall),
         start.elapsed().as_secs_f64()
     );
     Ok(())

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::Path;
 
 use cairn_recsys::read::LogReader;
-use cairn_recsys::{Als, AlsModel, Evaluation, Filter, Fit, Fitted, Interactions, Metric, Split, synthetic};
+use cairn_recsys::{
+    Als, AlsModel, Estimator, Filter, Fitted, Interactions, RankingEvaluator, Split, metrics, synthetic,
+};
 
 type Model = Fitted<AlsModel, String, String>;
 
@@ -23,8 +25,8 @@ fn read(path: &Path) -> cairn_recsys::Result<Interactions<String, String>> {
 fn train(log: &Interactions<String, String>, path: &Path) -> cairn_recsys::Result<()> {
     let (train, test) = log.split(Split::leave_last_out())?;
     let settings = Als::new().factors(32);
-    let report = Evaluation::at([10]).run(&settings.fit(&train)?, &test)?;
-    println!("NDCG@10 on each user's last item: {:.3}", report.mean(Metric::Ndcg, 10).unwrap_or(f64::NAN));
+    let report = RankingEvaluator::at([10]).evaluate(&settings.fit(&train)?, &test)?;
+    println!("NDCG@10 on each user's last item: {:.3}", report.mean(metrics::Ndcg, 10).unwrap_or(f64::NAN));
     // What is served is trained on everything.
     settings.fit(log)?.save(path)
 }

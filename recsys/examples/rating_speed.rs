@@ -5,10 +5,10 @@
 use std::time::Instant;
 
 use cairn_recsys::rating::{BiasedMf, SvdPlusPlus};
-use cairn_recsys::{Fit, Result, UserItems, synthetic};
+use cairn_recsys::{Estimator, Result, UserItems, synthetic};
 
 /// The difference of runs with one epoch and with eleven leaves out the set-up.
-fn epoch<F: Fit>(matrix: &UserItems, settings: impl Fn(usize) -> F) -> Result<f64> {
+fn epoch<F: Estimator>(matrix: &UserItems, settings: impl Fn(usize) -> F) -> Result<f64> {
     let seconds = |epochs| {
         let start = Instant::now();
         settings(epochs).fit_matrix(matrix)?;

@@ -6,9 +6,9 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
     cross_validate,
 };
-use cairn_recsys::{Fit, Interactions, Result, read};
+use cairn_recsys::{Estimator, Interactions, Result, read};
 
-fn check<F: Fit<Model: RatingModel>>(name: &str, settings: &F, log: &Interactions) -> Result<()> {
+fn check<F: Estimator<Model: RatingModel>>(name: &str, settings: &F, log: &Interactions) -> Result<()> {
     if std::env::args().nth(2).is_some_and(|part| !name.contains(&part)) {
         return Ok(());
     }

@@ -4,12 +4,12 @@
 
 use std::time::Instant;
 
-use cairn_recsys::{Als, Filter, Fit, UserIdx, synthetic};
+use cairn_recsys::{Als, Estimator, Filter, UserIdx, synthetic};
 
 fn main() -> cairn_recsys::Result<()> {
     for (users, items, draws) in [(6040, 3706, 1_600_000), (20_000, 26_744, 4_600_000)] {
         let log = synthetic::to_log(&synthetic::power_law(users, items, draws, 0)?)?;
-        let model = Als::new().factors(128).iterations(1).fit(&log)?;
+        let model = Als::new().factors(128).epochs(1).fit(&log)?;
         let users: Vec<UserIdx> = (0..log.n_users() as u32).map(UserIdx).collect();
         let mut best = f64::INFINITY;
         for _ in 0..5 {

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::ids::{Index, ItemIdx};
-use crate::sparse::Csr;
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::Csr;
 use crate::{Error, Result};
 
 /// For numbers of factors, neighbours and the like.
@@ -23,7 +23,7 @@ pub(crate) fn not_negative(name: &'static str, value: f32) -> Result<()> {
 }
 
 /// There must be something to learn from.
-pub(crate) fn not_empty<R: Index, C: Index>(matrix: &Csr<R, C>) -> Result<()> {
+pub(crate) fn not_empty<R: Idx, C: Idx>(matrix: &Csr<R, C>) -> Result<()> {
     if matrix.nnz() == 0 { Err(Error::Empty { what: "the training matrix" }) } else { Ok(()) }
 }
 

@@ -160,3 +160,12 @@ impl Error {
         Self::Parameter { name, value: value.to_string(), expected: expected.into() }
     }
 }
+
+impl From<cairn_files::Error> for Error {
+    fn from(error: cairn_files::Error) -> Self {
+        match error {
+            cairn_files::Error::Io { path, source, .. } => Self::Io { path, source },
+            cairn_files::Error::Contents { path, message } => Self::ModelFile { path, reason: message },
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //! Vectors of users and items, and the log itself, are in proportion to the data and need no plan. Tables of all pairs do, and
 //! so do lists of neighbours when many are asked for.
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Idx;
+use crate::data::sparse::Csr;
 use crate::{Error, Result};
 
 /// Bytes a model may take in training unless told otherwise: 8 GiB.
@@ -17,7 +17,7 @@ pub(crate) fn of_pairs(n: usize, cell: u64) -> u64 {
 
 /// Most bytes of the `k` best columns of each row of the product `left right`: no row has more than its factors can fill.
 /// They are there twice for a moment, as lists and as a matrix.
-pub(crate) fn of_neighbours<R: Index, C: Index>(left: &Csr<C, R>, right: &Csr<R, C>, k: usize) -> u64 {
+pub(crate) fn of_neighbours<R: Idx, C: Idx>(left: &Csr<C, R>, right: &Csr<R, C>, k: usize) -> u64 {
     let of_row = |row: C| {
         let others = left.row(row).0.iter().map(|&r| right.row_len(r) as u64 - 1).sum::<u64>();
         others.min(k as u64).min(right.n_cols() as u64)

@@ -11,3 +11,15 @@ macro_rules! setters {
         }
     )*};
 }
+
+/// The scale of the ratings, which is the same for all models of them.
+macro_rules! rating_scale_setter {
+    () => {
+        /// The lowest and the highest rating; by default those of the training data.
+        #[must_use]
+        pub fn rating_scale(mut self, low: f32, high: f32) -> Self {
+            self.rating_scale = Some((low, high));
+            self
+        }
+    };
+}

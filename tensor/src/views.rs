@@ -1,5 +1,7 @@
 //! Views: the same storage under another shape. Nothing here copies, but [`reshape`](Tensor::reshape) of a strided view.
 
+use smallvec::SmallVec;
+
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Result, Shape, Tensor};
 
@@ -37,14 +39,14 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`], or [`Error::BadShape`] when an axis is left out.
-    pub fn permute<A: Axis + Copy, const N: usize>(&self, order: [A; N]) -> Result<Self> {
-        let op = "permute";
-        if N != self.rank() {
+    pub fn permute<A: Axis + Copy>(&self, order: impl AsRef<[A]>) -> Result<Self> {
+        let (op, order) = ("permute", order.as_ref());
+        if order.len() != self.rank() {
             return Err(Error::bad_shape(op, self.shape(), "every axis must be named once"));
         }
-        let mut seen = [false; N];
-        let mut axes = [0; N];
-        for (axis, &name) in axes.iter_mut().zip(&order) {
+        let mut seen: SmallVec<[bool; 8]> = SmallVec::from_elem(false, order.len());
+        let mut axes: SmallVec<[usize; 8]> = SmallVec::from_elem(0, order.len());
+        for (axis, &name) in axes.iter_mut().zip(order) {
             *axis = axis_index(op, name, self.shape())?;
             if std::mem::replace(&mut seen[*axis], true) {
                 return Err(Error::RepeatedAxis { op, axis: *axis, shape: self.dims().clone() });

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::check::Settings;
-use crate::{bench, checks, ci, download, e2e};
+use crate::{bench, checks, ci, download, e2e, output};
 
 /// Where every random choice of the checks begins; fixed, so that a run can be repeated bit for bit.
 const SEED: u64 = 42;
@@ -86,28 +87,38 @@ impl DataArgs {
 /// Runs the task named on the command line. Exit codes: 0 for success, 1 for a failure, 2 for a command line that is
 /// not understood. Checks that are skipped because their data is not there are no failure, not even where all are.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().task {
-        Task::E2e(args) => run_e2e(&args),
-        Task::Bench(args) => bench::run(&args.only, args.json).map(|()| true),
-        Task::Download(args) => download::run(&args.names, &args.data.resolve()).map(|()| true),
-        Task::Ci => ci::run(&workspace()).map(|()| true),
+    let task = Cli::parse().task;
+    let out = &mut std::io::stdout();
+    let outcome = match task {
+        Task::E2e(args) => run_e2e(&args, out),
+        Task::Bench(args) => run_bench(&args, out),
+        Task::Download(args) => download::run(&args.names, &args.data.resolve(), out).map(|()| true),
+        Task::Ci => ci::run(&workspace(), out).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            output::note(format_args!("error: {e:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run_e2e(args: &E2e) -> anyhow::Result<bool> {
+fn run_e2e(args: &E2e, out: &mut dyn Write) -> anyhow::Result<bool> {
     let data = args.data.resolve();
     let data = if args.offline { data.offline() } else { data };
     let settings = Settings { data, quick: args.quick, seed: SEED };
     let folder = args.out.clone().unwrap_or_else(|| target().join("e2e"));
-    e2e::run(&checks::select(&args.only), &settings, &folder, &mut std::io::stdout())
+    e2e::run(&checks::select(&args.only), &settings, &folder, out)
+}
+
+fn run_bench(args: &Bench, out: &mut dyn Write) -> anyhow::Result<bool> {
+    match bench::run(&args.only, args.json, out) {
+        // Its lines are all it makes: who closes the pipe has seen enough.
+        Err(e) if output::is_closed_pipe(&e) => Ok(true),
+        outcome => outcome.map(|()| true),
+    }
 }
 
 /// The repository's root: the parent of this package, which cargo names when it runs the program.

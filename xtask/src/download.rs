@@ -1,11 +1,14 @@
 //! `cargo xtask download`: fetches data sets ahead of time, for a machine that will be without a network, or so that
 //! a measurement does not begin with a download.
 
+use std::io::Write;
+
 use anyhow::Context as _;
 use cairn_datasets::DataDir;
 use cairn_datasets::registry::{self, Resource};
 
 use crate::checks;
+use crate::output::BestEffort;
 
 /// The data sets that can be named.
 pub fn names() -> Vec<&'static str> {
@@ -22,23 +25,24 @@ fn wanted(names: &[String]) -> Vec<&'static Resource<'static>> {
     registry::ALL.iter().copied().filter(|set| wanted(set)).collect()
 }
 
-/// Fetches the named data sets into `dir`, or those the checks fetch by themselves where none is named. What is there already is left
-/// alone, unless it is the publisher's file and damaged: then that is an error.
+/// Fetches the named data sets into `dir`, or those the checks fetch by themselves where none is named, and says so to `out`.
+/// What is there already is left alone, unless it is the publisher's file and damaged: then that is an error.
 ///
 /// # Errors
 /// The first data set that cannot be had, with what each mirror said.
-pub fn run(names: &[String], dir: &DataDir) -> anyhow::Result<()> {
+pub fn run(names: &[String], dir: &DataDir, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut out = BestEffort(out);
     for set in wanted(names) {
-        println!("{}: {}", set.name, set.title);
-        println!("  terms: {} ({})", set.licence, set.homepage);
+        writeln!(out, "{}: {}", set.name, set.title)?;
+        writeln!(out, "  terms: {} ({})", set.licence, set.homepage)?;
         if !dir.has(set) {
-            println!("  {:.1} MB to download", set.size() as f64 / 1e6);
+            writeln!(out, "  {:.1} MB to download", set.size() as f64 / 1e6)?;
         }
         dir.obtain_all(set).with_context(|| format!("cannot get {}", set.name))?;
         let compared =
             dir.verify(set).with_context(|| format!("{} is damaged; delete it and try again", set.name))?;
         let how = if compared > 0 { "checksums agree" } else { "unpacked, without a published checksum" };
-        println!("  in {} ({how})", dir.path().display());
+        writeln!(out, "  in {} ({how})", dir.path().display())?;
     }
     Ok(())
 }

@@ -12,10 +12,11 @@ use comfy_table::Table;
 
 use crate::check::{Check, Context, Settings};
 use crate::format;
+use crate::output::BestEffort;
 use crate::report::{Section, page, summary};
 use crate::results::{Record, Verdict, to_json};
 
-/// Runs `checks` in order, printing to `out`; `results.json` and `report.html` in `folder` are brought up to date after
+/// Runs `checks` in order, printing to `out` as far as it takes it; `results.json` and `report.html` in `folder` are brought up to date after
 /// each. Returns whether nothing failed; a check that is skipped for want of its data does not fail.
 ///
 /// # Errors
@@ -26,6 +27,7 @@ pub fn run(
     folder: &Path,
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
+    let out = &mut BestEffort(out);
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let started = Instant::now();
     let note = note(settings);

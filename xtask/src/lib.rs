@@ -23,10 +23,6 @@ pub mod download;
 pub mod e2e;
 pub mod format;
 pub mod models;
+pub mod output;
 pub mod report;
 pub mod results;
-
-/// The code of the repository's README, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

@@ -1,64 +1,81 @@
-//! Arithmetic on two variables, with broadcasting. A gradient is summed over the axes its operand was stretched along.
+//! Arithmetic on two tensors and choices between them, with broadcasting. A gradient is summed over the axes its operand was
+//! stretched along.
 
 use std::ops;
 
 use cairn_tensor::{Float, Tensor};
 
 use super::when;
-use crate::{Result, Settings, Var};
+use crate::op::{Operands, Ran, Rule, Wanted, operations};
+use crate::{Result, Var};
 
-impl<T: Float> Var<T> {
-    /// Sum, element by element, with broadcasting.
-    ///
-    /// # Errors
-    /// When the shapes do not broadcast; so for all operations here.
-    pub fn add(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.dims().clone(), rhs.dims().clone());
-        let value = self.value().add(rhs.value())?;
-        Ok(Var::from_op("add", value, [self, rhs], move |g, [left, right]| {
-            Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b))?])
-        }))
+operations! {
+    /// Arithmetic on two tensors, and choices between them, with broadcasting.
+    Arithmetic {
+        /// a + b
+        Add = "add",
+        /// a - b
+        Sub = "sub",
+        /// a b
+        Mul = "mul",
+        /// a / b
+        Div = "div",
+        /// a to the power of b
+        Pow = "pow",
+        /// The larger of a and b.
+        Maximum = "maximum",
+        /// The smaller of a and b.
+        Minimum = "minimum",
+        /// a where the mask, the first operand, is true, else b.
+        Select = "select",
     }
+}
 
-    /// Difference, element by element, with broadcasting.
-    pub fn sub(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.dims().clone(), rhs.dims().clone());
-        let value = self.value().sub(rhs.value())?;
-        Ok(Var::from_op("sub", value, [self, rhs], move |g, [left, right]| {
-            Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b)?.neg())?])
-        }))
+impl Rule for Arithmetic {
+    fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+        if *self == Arithmetic::Select {
+            return select(x.mask(0)?, x.float(1)?, x.float(2)?, wanted);
+        }
+        let (a, b) = (x.float(0)?, x.float(1)?);
+        match self {
+            Arithmetic::Add => wanted.ran(a.add(b)?, |_, [left, right]| {
+                let (a, b) = (a.dims().clone(), b.dims().clone());
+                move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b))?])
+            }),
+            Arithmetic::Sub => wanted.ran(a.sub(b)?, |_, [left, right]| {
+                let (a, b) = (a.dims().clone(), b.dims().clone());
+                move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b)?.neg())?])
+            }),
+            Arithmetic::Mul => wanted.ran(a.mul(b)?, |_, [left, right]| {
+                let (a, b) = (a.clone(), b.clone());
+                move |g| {
+                    Ok([
+                        when(left, || g.mul(&b)?.sum_to(a.dims()))?,
+                        when(right, || g.mul(&a)?.sum_to(b.dims()))?,
+                    ])
+                }
+            }),
+            Arithmetic::Div => wanted.ran(a.div(b)?, |y, [left, right]| {
+                let (a, b, y) = (a.clone(), b.clone(), y.clone());
+                move |g| {
+                    Ok([
+                        when(left, || g.div(&b)?.sum_to(a.dims()))?,
+                        // d(a/b)/db = -(a/b)/b
+                        when(right, || g.mul(&y)?.div(&b)?.neg()?.sum_to(b.dims()))?,
+                    ])
+                }
+            }),
+            Arithmetic::Pow => pow(a, b, wanted),
+            Arithmetic::Maximum => chosen(a, b, a.maximum(b)?, wanted),
+            Arithmetic::Minimum | Arithmetic::Select => chosen(a, b, a.minimum(b)?, wanted),
+        }
     }
+}
 
-    /// Product, element by element, with broadcasting.
-    pub fn mul(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.value().clone(), rhs.value().clone());
-        let value = a.mul(&b)?;
-        Ok(Var::from_op("mul", value, [self, rhs], move |g, [left, right]| {
-            Ok([when(left, || g.mul(&b)?.sum_to(a.dims()))?, when(right, || g.mul(&a)?.sum_to(b.dims()))?])
-        }))
-    }
-
-    /// Quotient, element by element, with broadcasting.
-    pub fn div(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.value().clone(), rhs.value().clone());
-        let value = a.div(&b)?;
-        let y = value.clone();
-        Ok(Var::from_op("div", value, [self, rhs], move |g, [left, right]| {
-            Ok([
-                when(left, || g.div(&b)?.sum_to(a.dims()))?,
-                // d(a/b)/db = -(a/b)/b
-                when(right, || g.mul(&y)?.div(&b)?.neg()?.sum_to(b.dims()))?,
-            ])
-        }))
-    }
-
-    /// `self` to the power `rhs`, element by element, with broadcasting. Where `self` is 0 the derivative by the exponent
-    /// is taken as 0.
-    pub fn pow(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.value().clone(), rhs.value().clone());
-        let value = a.pow(&b)?;
-        let y = value.clone();
-        Ok(Var::from_op("pow", value, [self, rhs], move |g, [left, right]| {
+fn pow<T: Float>(a: &Tensor<T>, b: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    wanted.ran(a.pow(b)?, |y, [left, right]| {
+        let (a, b, y) = (a.clone(), b.clone(), y.clone());
+        move |g| {
             let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
             Ok([
                 when(left, || {
@@ -71,25 +88,15 @@ impl<T: Float> Var<T> {
                     g.mul(&y)?.mul(&log)?.sum_to(b.dims())
                 })?,
             ])
-        }))
-    }
+        }
+    })
+}
 
-    /// The larger of two elements; where they are equal each gets half the gradient.
-    pub fn maximum(&self, rhs: &Self) -> Result<Self> {
-        let value = self.value().maximum(rhs.value())?;
-        self.chosen("maximum", rhs, value)
-    }
-
-    /// The smaller of two elements; where they are equal each gets half the gradient.
-    pub fn minimum(&self, rhs: &Self) -> Result<Self> {
-        let value = self.value().minimum(rhs.value())?;
-        self.chosen("minimum", rhs, value)
-    }
-
-    /// An operation that passes on one of its operands.
-    fn chosen(&self, op: &'static str, rhs: &Self, value: Tensor<T>) -> Result<Self> {
-        let (a, b, y) = (self.value().clone(), rhs.value().clone(), value.clone());
-        Ok(Var::from_op(op, value, [self, rhs], move |g, [left, right]| {
+/// An operation that passes on one of its operands.
+fn chosen<T: Float>(a: &Tensor<T>, b: &Tensor<T>, value: Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    wanted.ran(value, |y, [left, right]| {
+        let (a, b, y) = (a.clone(), b.clone(), y.clone());
+        move |g| {
             let (zero, half) = (Tensor::scalar(T::ZERO), g.scale(T::from_f64(0.5))?);
             // The operand's share: nothing where it was not chosen, half where both were, else all.
             let share = |own: &Tensor<T>, other: &Tensor<T>| {
@@ -97,22 +104,93 @@ impl<T: Float> Var<T> {
                 own.eq(&y)?.select(&all_or_half, &zero)?.sum_to(own.dims())
             };
             Ok([when(left, || share(&a, &b))?, when(right, || share(&b, &a))?])
-        }))
+        }
+    })
+}
+
+fn select<T: Float>(
+    condition: &Tensor<bool>,
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    wanted.ran(condition.select(a, b)?, |_, [left, right]| {
+        let (condition, a, b) = (condition.clone(), a.dims().clone(), b.dims().clone());
+        move |g| {
+            let zero = Tensor::scalar(T::ZERO);
+            Ok([
+                when(left, || condition.select(g, &zero)?.sum_to(&a))?,
+                when(right, || condition.select(&zero, g)?.sum_to(&b))?,
+            ])
+        }
+    })
+}
+
+impl<T: Float> Var<T> {
+    /// Sum, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn add(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Add, &[self.into(), rhs.into()])
+    }
+
+    /// Difference, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn sub(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Sub, &[self.into(), rhs.into()])
+    }
+
+    /// Product, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn mul(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Mul, &[self.into(), rhs.into()])
+    }
+
+    /// Quotient, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn div(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Div, &[self.into(), rhs.into()])
+    }
+
+    /// `self` to the power `rhs`, element by element, with broadcasting. Where `self` is 0 the derivative by the exponent
+    /// is taken as 0.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn pow(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Pow, &[self.into(), rhs.into()])
+    }
+
+    /// The larger of two elements; where they are equal each gets half the gradient.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn maximum(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Maximum, &[self.into(), rhs.into()])
+    }
+
+    /// The smaller of two elements; where they are equal each gets half the gradient.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    pub fn minimum(&self, rhs: &Self) -> Result<Self> {
+        Var::apply(Arithmetic::Minimum, &[self.into(), rhs.into()])
     }
 
     /// Takes `a` where `condition` is true and `b` where it is false; all three are broadcast to one shape.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast to one.
+    #[doc(alias = "where")]
     pub fn select(condition: &Tensor<bool>, a: &Self, b: &Self) -> Result<Self> {
-        let value = condition.select(a.value(), b.value())?;
-        let told = condition.clone();
-        let (condition, a_shape, b_shape) = (condition.clone(), a.dims().clone(), b.dims().clone());
-        let result = Var::from_op("select", value, [a, b], move |g, [left, right]| {
-            let zero = Tensor::scalar(T::ZERO);
-            Ok([
-                when(left, || condition.select(g, &zero)?.sum_to(&a_shape))?,
-                when(right, || condition.select(&zero, g)?.sum_to(&b_shape))?,
-            ])
-        });
-        Ok(result.told(|| Settings::Mask(told, None)))
+        Var::apply(Arithmetic::Select, &[condition.into(), a.into(), b.into()])
     }
 }
 

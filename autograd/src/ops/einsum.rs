@@ -3,59 +3,32 @@
 
 use cairn_tensor::{Float, Tensor};
 
-use crate::{Gradient, Result, Settings, Var};
+use super::multiply_adds;
+use crate::op::{Backward, Ran, Wanted};
+use crate::{Gradient, Result};
 
-impl<T: Float> Var<T> {
-    /// Einstein's summation, by the rules of [`Tensor::einsum`].
-    ///
-    /// ```
-    /// use cairn_autograd::Var;
-    /// use cairn_tensor::Tensor;
-    /// let a = Var::parameter(Tensor::<f32>::ones([2, 3])?);
-    /// let b = Var::constant(Tensor::<f32>::ones([3, 4])?);
-    /// let gradients = Var::einsum("ij,jk->ik", &[&a, &b])?.sum(..)?.backward()?;
-    /// assert_eq!(gradients.of(&a)?.to_vec(), [4.0; 6]);
-    /// # Ok::<(), cairn_autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for tensors.
-    pub fn einsum(formula: &str, operands: &[&Self]) -> Result<Self> {
-        let values: Vec<Tensor<T>> = operands.iter().map(|var| var.value().clone()).collect();
-        let value = Tensor::einsum(formula, &values.iter().collect::<Vec<_>>())?;
-        let told = formula;
+pub(super) fn run<T: Float>(formula: &str, operands: &[&Tensor<T>], wanted: Wanted<'_>) -> Result<Ran<T>> {
+    let value = Tensor::einsum(formula, operands)?;
+    let backward = wanted.any().then(|| -> Backward<T> {
         let formula = Formula::read(formula);
-        let wanted: Vec<bool> = operands.iter().map(|var| var.is_tracked()).collect();
-        let parents = operands.iter().map(|&var| var.clone()).collect();
-        let backward = move |g: &Tensor<T>| {
-            (0..values.len())
-                .map(|i| Ok(if wanted[i] { Some(formula.gradient(i, &values, g)?) } else { None }))
-                .collect()
-        };
-        let result = Var::record("einsum", value, parents, Box::new(backward));
-        Ok(result.told(|| Settings::Formula(told.to_owned())))
-    }
+        let values: Vec<Tensor<T>> = operands.iter().map(|&x| x.clone()).collect();
+        let wanted = wanted.0.to_vec();
+        Box::new(move |g| {
+            let gradient = |i| Ok(if wanted[i] { Some(formula.gradient(i, &values, g)?) } else { None });
+            (0..values.len()).map(gradient).collect()
+        })
+    });
+    Ok(Ran { value, backward })
+}
 
-    /// Sum of products of two vectors.
-    ///
-    /// # Errors
-    /// Unless both are vectors of one length.
-    pub fn dot(&self, rhs: &Self) -> Result<Self> {
-        // Checked, and named, by the tensors.
-        self.value().dot(rhs.value())?;
-        self.matmul(rhs)
+/// Two for each combination of all named axes: what a single contraction over all of them takes.
+pub(super) fn flops(formula: &str, operands: &[&[usize]]) -> u64 {
+    let formula = Formula::read(formula);
+    let mut sizes = std::collections::BTreeMap::new();
+    for (names, shape) in formula.inputs.iter().zip(operands) {
+        sizes.extend(names.iter().zip(shape.iter()));
     }
-
-    /// All products of an element of one vector with one of the other: a matrix.
-    ///
-    /// # Errors
-    /// Unless both are vectors.
-    pub fn outer(&self, rhs: &Self) -> Result<Self> {
-        let (a, b) = (self.value().clone(), rhs.value().clone());
-        Ok(Var::from_op("outer", a.outer(&b)?, [self, rhs], move |g, [left, right]| {
-            Ok([super::when(left, || g.matmul(&b))?, super::when(right, || a.matmul(g))?])
-        }))
-    }
+    if operands.len() < 2 { 0 } else { multiply_adds(sizes.into_values()) }
 }
 
 /// A formula that [`Tensor::einsum`] has accepted.

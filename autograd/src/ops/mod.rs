@@ -1,29 +1,54 @@
-//! The operations on variables, each with its derivative.
+//! The operations, a file for each stem: what they are (an enum, part of [`Op`](crate::op::Op)), their forward pass with the
+//! derivative beside it (`run`), and the methods of [`Var`](crate::Var) that users call.
 //!
 //! The arithmetic is `cairn-tensor`'s, forward and backward; an entry here names which derivative belongs to which
-//! operation and what must be kept for it. In the comments `g` is the gradient of the output.
+//! operation and what must be saved for it. In the comments `g` is the gradient of the output.
 
 mod arithmetic;
+mod conv;
 mod einsum;
-mod functions;
-mod images;
-mod indexing;
+mod elementwise;
+mod index;
 mod join;
-mod layers;
-#[cfg(feature = "linalg")]
+#[cfg_attr(not(feature = "linalg"), path = "no_linalg.rs")]
 mod linalg;
-mod lookup;
-mod parts;
-mod products;
+mod linear;
+mod matmul;
+mod norm;
+mod pool;
 mod recurrent;
-mod reductions;
-mod rows;
-mod statistics;
-mod views;
+mod reduce;
+mod resize;
+mod scan;
+mod slice;
+mod softmax;
+mod sort;
+mod spans;
+mod view;
 
 use cairn_tensor::{Float, Tensor};
 
-pub use recurrent::RecurrentVars;
+pub use arithmetic::Arithmetic;
+pub use conv::Conv;
+pub use elementwise::Elementwise;
+pub use index::Index;
+pub use join::Join;
+#[cfg(feature = "linalg")]
+pub use linalg::Factor;
+pub use linalg::Linalg;
+pub use linear::Linear;
+pub use matmul::Matmul;
+pub use norm::Norm;
+pub use pool::Pooling;
+pub use recurrent::{Present, Recurrent, RecurrentVars};
+pub use reduce::{Reduce, Reduced, Reduction};
+pub use resize::Resizing;
+pub use scan::Scan;
+pub use slice::Slicing;
+pub use softmax::Softmax;
+pub use sort::Sort;
+pub use spans::{IdsOp, Spans};
+pub use view::View;
 
 use crate::{Gradient, Result};
 
@@ -33,4 +58,20 @@ fn when<T: Float>(
     gradient: impl FnOnce() -> cairn_tensor::Result<Tensor<T>>,
 ) -> Result<Option<Gradient<T>>> {
     if wanted { Ok(Some(Gradient::Dense(gradient()?))) } else { Ok(None) }
+}
+
+/// An axis counted from the front.
+fn from_front(axis: isize, rank: usize) -> usize {
+    if axis < 0 { (axis + rank as isize) as usize } else { axis as usize }
+}
+
+/// The sum over all axes but the last.
+fn sum_to_channels<T: Float>(g: &Tensor<T>) -> cairn_tensor::Result<Tensor<T>> {
+    let (&channels, rest) = g.shape().split_last().unwrap_or((&1, &[]));
+    g.reshape([rest.iter().product(), channels])?.sum(0)
+}
+
+/// Twice the product of all factors, that is the FLOPs of so many multiply-adds; the largest number where it overflows.
+fn multiply_adds<'a>(factors: impl IntoIterator<Item = &'a usize>) -> u64 {
+    factors.into_iter().fold(2, |all: u64, &n| all.saturating_mul(n as u64))
 }

@@ -8,5 +8,7 @@ mod graph;
 mod images;
 #[cfg(feature = "linalg")]
 mod linalg;
+mod operations;
+mod parameters;
 mod parts;
 mod recurrent;

@@ -15,10 +15,20 @@ use syn::{Data, DeriveInput, Error, Fields, Index, Member, parse_macro_input, pa
 #[proc_macro_derive(Module, attributes(module))]
 pub fn derive_module(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    expand(input).unwrap_or_else(Error::into_compile_error).into()
+    expand(input, &quote!(::cairn_nn)).unwrap_or_else(Error::into_compile_error).into()
 }
 
-fn expand(mut input: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
+/// The same for programs that have all of Cairn as one crate, `cairn`, and know none called `cairn_nn`: it hands this one on as
+/// `cairn::nn::Module`.
+#[doc(hidden)]
+#[proc_macro_derive(ModuleOfCairn, attributes(module))]
+pub fn derive_module_of_cairn(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand(input, &quote!(::cairn::nn)).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// The implementation, which finds the trait and its visitors in the module `nn`.
+fn expand(mut input: DeriveInput, nn: &proc_macro2::TokenStream) -> syn::Result<proc_macro2::TokenStream> {
     let Data::Struct(data) = &input.data else {
         return Err(Error::new_spanned(&input.ident, "Module can be derived for structs only"));
     };
@@ -31,17 +41,14 @@ fn expand(mut input: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
         })
         .collect();
     for parameter in input.generics.type_params_mut() {
-        parameter.bounds.push(parse_quote!(::cairn_nn::Module));
+        parameter.bounds.push(parse_quote!(#nn::Module));
     }
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
-        impl #impl_generics ::cairn_nn::Module for #name #type_generics #where_clause {
-            fn visit(&self, visitor: &mut ::cairn_nn::Visitor<'_>) {
+        impl #impl_generics #nn::Module for #name #type_generics #where_clause {
+            fn visit(&self, visitor: &mut #nn::Visitor<'_>) {
                 #(visitor.field(#names, &self.#members);)*
-            }
-            fn visit_mut(&mut self, visitor: &mut ::cairn_nn::VisitorMut<'_>) {
-                #(visitor.field(#names, &mut self.#members);)*
             }
         }
     })

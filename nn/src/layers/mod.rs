@@ -1,8 +1,8 @@
 //! Layers, each in a file with its two faces: the description that goes into a [`Sequential`](crate::Sequential), with
 //! sizes yet unknown, and the module with parameters that it becomes.
 //!
-//! To add one: a file here with both, a line in [`Spec`] (what can be described and saved) below, and one in [`operation`]
-//! (what it computes in use: for freezing, export and the counting of operations).
+//! To add one: a file here with both, and a line in [`Spec`] (what can be described and saved) below. What it computes, for
+//! freezing, export and the counting of FLOPs, is found by running its forward pass: see [`graph`](crate::graph).
 
 mod conv;
 mod dense;
@@ -10,7 +10,6 @@ mod dropout;
 mod embedding;
 mod flatten;
 mod norm;
-mod operation;
 mod pool;
 mod recurrent;
 mod size;
@@ -29,14 +28,13 @@ pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingLayer};
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, BatchNormLayer, GroupNorm, GroupNormLayer};
-pub(crate) use operation::{Operation, Run, Step, layer_steps};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, RecurrentLayer, Rnn, Sequences, State};
 pub use size::{Padding, Size2};
 pub use spans::Spans;
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 
-use crate::{Activation, Context, Error, Module, Result, Visitor, VisitorMut};
+use crate::{Activation, Context, Error, Module, Result, Visitor};
 
 /// What goes into a layer or model: numbers, or ids to be looked up.
 #[derive(Debug, Clone)]
@@ -66,6 +64,20 @@ impl Value {
             Value::Ids(ids) => Err(Error::BadInput {
                 input: ids.dims().clone(),
                 why: "these are ids; numbers are needed, or an Embedding before".into(),
+            }),
+        }
+    }
+
+    /// The ids.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for floats.
+    pub fn ids(self) -> Result<Tensor<u32>> {
+        match self {
+            Value::Ids(ids) => Ok(ids),
+            Value::Floats(var) => Err(Error::BadInput {
+                input: var.dims().clone(),
+                why: "these are floats; ids are needed".into(),
             }),
         }
     }
@@ -330,7 +342,6 @@ macro_rules! no_parameters {
     ($($t:ty),*) => {$(
         impl Module for $t {
             fn visit(&self, _: &mut Visitor<'_>) {}
-            fn visit_mut(&mut self, _: &mut VisitorMut<'_>) {}
         }
     )*};
 }

@@ -232,7 +232,7 @@ impl Layer for GlobalAvgPool {
     fn forward_spans(&self, input: Value, spans: &Spans, _: &mut Context) -> Result<Var> {
         let x = input.floats()?;
         match x.shape() {
-            &[_, time, _] => Ok(x.mul(&Var::constant(spans.shares(time)?))?.sum(1)?),
+            &[_, time, _] => Ok(x.mul(&spans.shares(time)?)?.sum(1)?),
             other => Err(no_places(other)),
         }
     }

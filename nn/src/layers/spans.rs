@@ -5,9 +5,11 @@
 //! flattening) end it. Padding is before and after a sequence, not within: that is what padding is, and two numbers a
 //! sequence say it.
 
+use cairn_autograd::Var;
+use cairn_autograd::op::IdsOp;
 use cairn_tensor::Tensor;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// The first step of each sequence of a batch, and the step after the last.
 #[derive(Debug, Clone)]
@@ -27,42 +29,14 @@ impl Spans {
     /// Of ids `[batch, time]` with this one around them as padding. Within a sequence it is an id like others.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for ids of another rank, and for a sequence of nothing but padding, naming it.
+    /// For ids of another rank, and for a sequence of nothing but padding, naming it.
     pub fn of_ids(ids: &Tensor<u32>, padding: u32) -> Result<Self> {
-        let bad = |why: String| Error::BadInput { input: ids.dims().clone(), why };
-        let &[batch, time] = ids.shape() else {
-            return Err(bad("a masked embedding needs ids [batch, time]".into()));
-        };
-        let data = ids.contiguous()?;
-        let rows = data.as_slice().unwrap_or_default().chunks_exact(time.max(1));
-        let (mut starts, mut ends) = (Vec::with_capacity(batch), Vec::with_capacity(batch));
-        for (sequence, row) in rows.enumerate() {
-            let is_token = |&id: &u32| id != padding;
-            let (Some(first), Some(last)) = (row.iter().position(is_token), row.iter().rposition(is_token))
-            else {
-                return Err(bad(format!("sequence {sequence} is all padding (id {padding})")));
-            };
-            starts.push(first as u32);
-            ends.push(last as u32 + 1);
-        }
-        let (starts, ends) = (Tensor::from_vec(starts, [batch])?, Tensor::from_vec(ends, [batch])?);
-        Ok(Spans { starts: Some(starts), ends })
+        let starts = IdsOp::Starts { padding }.apply(ids)?;
+        Ok(Spans { starts: Some(starts), ends: IdsOp::Ends { padding }.apply(ids)? })
     }
 
     /// What each step counts for in the mean over its sequence: `[batch, time, 1]`, zeros in the padding.
-    pub(crate) fn shares(&self, time: usize) -> Result<Tensor> {
-        let batch = self.ends.len();
-        let mut shares = vec![0.0; batch * time];
-        for (sequence, row) in shares.chunks_exact_mut(time.max(1)).enumerate() {
-            let start = match &self.starts {
-                Some(starts) => starts.get(&[sequence])? as usize,
-                None => 0,
-            };
-            let end = self.ends.get(&[sequence])? as usize;
-            if let Some(steps) = row.get_mut(start..end) {
-                steps.fill(1.0 / steps.len() as f32);
-            }
-        }
-        Ok(Tensor::from_vec(shares, [batch, time, 1])?)
+    pub(crate) fn shares(&self, time: usize) -> Result<Var> {
+        Ok(Var::step_shares(self.starts.as_ref(), &self.ends, time)?)
     }
 }

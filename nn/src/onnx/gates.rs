@@ -7,11 +7,22 @@
 
 use cairn_tensor::{Recurrence, Tensor};
 
-use super::graph::Attributes;
+use super::export::Attributes;
 use super::proto::Attribute;
-use crate::layers::Run;
 use crate::layouts::recurrent::two_biases;
 use crate::{Error, Result};
+
+/// The parameters of a recurrence in one direction.
+pub(super) struct Direction<'a> {
+    /// `[inputs, gates · units]`
+    pub(super) weight: &'a Tensor,
+    /// `[units, gates · units]`
+    pub(super) recurrent_weight: &'a Tensor,
+    /// `[biases · units]`
+    pub(super) bias: &'a Tensor,
+    /// From the last step to the first.
+    pub(super) reverse: bool,
+}
 
 fn no_rule(kind: Recurrence) -> Error {
     Error::Unsupported { what: format!("ONNX operators for the recurrence {kind:?}") }
@@ -37,18 +48,18 @@ fn order(kind: Recurrence) -> Result<&'static [usize]> {
 }
 
 /// Weight, recurrent weight and bias of one direction.
-pub(super) fn operands(kind: Recurrence, run: &Run) -> Result<[Tensor; 3]> {
-    let units = run.recurrent_weight.shape().first().copied().unwrap_or(0);
+pub(super) fn operands(kind: Recurrence, direction: &Direction<'_>) -> Result<[Tensor; 3]> {
+    let units = direction.recurrent_weight.shape().first().copied().unwrap_or(0);
     let order = order(kind)?;
     let turned = |x: &Tensor| -> Result<Tensor> {
         let gates: Vec<Tensor> =
             order.iter().map(|gate| x.narrow(-1, gate * units, units)).collect::<Result<_, _>>()?;
         Ok(Tensor::cat(&gates.iter().collect::<Vec<_>>(), -1)?)
     };
-    let biases = two_biases(kind, &run.bias, units)?;
+    let biases = two_biases(kind, direction.bias, units)?;
     let bias = Tensor::cat(&[&turned(&biases[0])?, &turned(&biases[1])?], 0)?;
     let matrix = |x: &Tensor| -> Result<Tensor> { Ok(turned(x)?.t()?.unsqueeze(0)?) };
-    Ok([matrix(&run.weight)?, matrix(&run.recurrent_weight)?, bias.unsqueeze(0)?])
+    Ok([matrix(direction.weight)?, matrix(direction.recurrent_weight)?, bias.unsqueeze(0)?])
 }
 
 pub(super) fn attributes(kind: Recurrence, units: usize, reverse: bool) -> Attributes {

@@ -1,8 +1,8 @@
 //! Export as ONNX files, opset 17, of a [`Sequential`] or any other forward pass, for runtimes of other makers.
 //!
-//! Input and output are those of the model: float32, or int64 for the ids of an embedding, `[batch, …]` with any batch,
-//! channels last. ONNX's convolutions want channels first; the graph of a `Sequential` turns images once before the first of
-//! them and back where a layer needs it, not around each.
+//! Inputs and output are those of the model: float32, or int64 for ids, `[batch, …]` with any batch, channels last. ONNX's
+//! convolutions want channels first: an image is turned once before the first of them and back where an operation needs it, not
+//! around each.
 //!
 //! ```
 //! use cairn_nn::{Activation::Relu, Conv2d, Dense, Flatten, Sequential};
@@ -18,37 +18,66 @@
 //! # Ok::<(), cairn_nn::Error>(())
 //! ```
 //!
-//! A struct of layers with a forward pass of its own is exported by running it: see [`trace()`].
+//! There is one exporter, from the [graph](crate::graph) of a model, whoever wrote it: a struct of layers with a forward pass of its
+//! own is exported by running it, see [`trace()`].
 //!
 //! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again,
 //! `tests/onnx_random.rs` for models drawn at random.
 
+mod export;
 mod gates;
-mod graph;
 mod images;
 mod operators;
 mod proto;
-mod trace;
-mod writer;
 
 use std::path::Path;
 
-pub use trace::{Traced, trace, trace_ids};
+use cairn_autograd::Var;
+use cairn_tensor::{Shape, Tensor};
 
-use crate::layers::{Operation, Step};
-use crate::{Error, Result, Sequential, codec};
+use crate::graph::{Graph, Input};
+use crate::{Result, Sequential, codec};
 
-/// Protocol buffers end at 2 GiB.
-const MOST_BYTES: usize = i32::MAX as usize;
+/// A model as an ONNX file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Onnx {
+    bytes: Vec<u8>,
+}
 
-impl Sequential {
-    /// Writes the model as it is in use, without dropout, as an ONNX file. Its input is `input`, its output `output`.
+impl Onnx {
+    /// Writes the file, in one step: an old one is replaced only once the new one is safe.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a layer that ONNX has no operators for, or that there is no rule for yet, and for a model
-    /// beyond 2 GiB; [`Error::File`] when the file cannot be written.
+    /// [`Error::File`](crate::Error::File) when it cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        codec::write_atomically(path.as_ref(), &self.bytes)
+    }
+
+    /// The bytes of the file.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Graph {
+    /// The model as an ONNX file. A single input is called `input`, several are `input_0`, `input_1`, …; the output is `output`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an operation that has no form in ONNX, or not with these attributes, naming it, and for a model
+    /// beyond 2 GiB.
+    pub fn to_onnx(&self) -> Result<Onnx> {
+        Ok(Onnx { bytes: export::export(self)? })
+    }
+}
+
+impl Sequential {
+    /// Writes the model as it is at inference, without dropout, as an ONNX file. Its input is `input`, its output `output`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a layer that ONNX has no operators for, or that there is no rule for yet, and for a model
+    /// beyond 2 GiB; [`Error::File`](crate::Error::File) when the file cannot be written.
     pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
-        codec::write_atomically(path.as_ref(), &self.to_onnx()?)
+        self.graph()?.to_onnx()?.write(path)
     }
 
     /// The bytes of [`export_onnx`](Self::export_onnx).
@@ -56,16 +85,65 @@ impl Sequential {
     /// # Errors
     /// As [`export_onnx`](Self::export_onnx), but for the file.
     pub fn to_onnx(&self) -> Result<Vec<u8>> {
-        let values: usize = self.summary().bytes;
-        if values > MOST_BYTES / 2 {
-            return Err(Error::Unsupported { what: format!("ONNX files of {values} bytes of values") });
-        }
-        let steps = self.steps()?;
-        let ids = matches!(steps.first(), Some(Step { operation: Operation::Lookup { .. }, .. }));
-        let mut graph = graph::Graph::new(self.input_shape(), ids);
-        for step in steps {
-            graph.add(&step).map_err(|error| error.at(&step.layer))?;
-        }
-        Ok(graph.finish(self.output_shape()).into_bytes())
+        Ok(self.graph()?.to_onnx()?.into_bytes())
     }
+}
+
+/// The ONNX file of a forward pass from floats `[batch, …]`, each item of the given shape, to `[batch, …]`. For other inputs
+/// (several, sequences of any length) trace a [`Graph`].
+///
+/// ```
+/// use cairn_autograd::Var;
+/// use cairn_nn::{Activation::Gelu, Linear, Module, Result, onnx};
+/// use cairn_tensor::rng;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("block.onnx");
+///
+/// #[derive(Module)]
+/// struct Block {
+///     up: Linear,
+///     down: Linear,
+/// }
+///
+/// impl Block {
+///     fn forward(&self, x: &Var) -> Result<Var> {
+///         Ok(x.add(&self.down.forward(&self.up.forward_with(x, Gelu)?)?)?)
+///     }
+/// }
+///
+/// let mut rng = rng(0);
+/// let block = Block { up: Linear::new(8, 32, &mut rng)?, down: Linear::new(32, 8, &mut rng)? };
+/// onnx::trace([8], |x| block.forward(x))?.write(&path)?;
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Graph::trace`] and [`Graph::to_onnx`].
+pub fn trace(item: impl Into<Shape>, forward: impl Fn(&Var) -> Result<Var>) -> Result<Onnx> {
+    Graph::trace(&[Input::floats(item)], |inputs| forward(&inputs[0].clone().floats()?))?.to_onnx()
+}
+
+/// As [`trace`], for a pass from ids below `vocabulary`. The file takes them as int64.
+///
+/// ```
+/// use cairn_nn::{Context, Embedding, Gru, onnx};
+/// use cairn_tensor::rng;
+/// let mut rng = rng(0);
+/// let (embedding, gru) = (Embedding::new(100, 8).layer(&mut rng)?, Gru::new(16).layer(8, &mut rng)?);
+/// let file = onnx::trace_ids([12], 100, |ids| {
+///     let steps = embedding.forward(ids)?;
+///     Ok(gru.forward(&steps, &mut Context::eval())?.tanh()?)
+/// })?;
+/// assert!(file.into_bytes().len() > 4 * 100 * 8);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`trace`]; for a vocabulary of 0.
+pub fn trace_ids(
+    item: impl Into<Shape>,
+    vocabulary: u32,
+    forward: impl Fn(&Tensor<u32>) -> Result<Var>,
+) -> Result<Onnx> {
+    Graph::trace(&[Input::ids(item, vocabulary)], |inputs| forward(&inputs[0].clone().ids()?))?.to_onnx()
 }

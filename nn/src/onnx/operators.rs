@@ -1,341 +1,388 @@
-//! The operators that each recorded operation becomes: a table by name, then those that need more than a line.
+//! The operators that each operation becomes: a match over [`Op`], so that the compiler asks for a new one's form.
 
-use cairn_autograd::{Entries, Settings};
-use cairn_tensor::{Recurrence, Returns, Tensor};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
+use cairn_autograd::op::{
+    Arithmetic, Elementwise, Index, Join, Linear, Matmul, Op, Reduce, Reduced, Reduction, Scan, Slicing,
+    Softmax, View,
+};
+use cairn_tensor::{Slice, Tensor};
+
+use super::export::{Export, Made};
 use super::proto::Attribute;
-use super::trace::Size;
-use super::writer::{Call, Writer};
-use crate::layers::Run;
-use crate::{Activation, Result};
+use crate::Result;
+use crate::graph::{Open, Size, Source};
 
-/// Operators with the same operands and no settings.
-fn plain(op: &str) -> Option<&'static str> {
-    Some(match op {
-        "add" => "Add",
-        "sub" => "Sub",
-        "mul" => "Mul",
-        "div" => "Div",
-        "pow" => "Pow",
-        "maximum" => "Max",
-        "minimum" => "Min",
-        "matmul" => "MatMul",
-        "neg" => "Neg",
-        "abs" => "Abs",
-        "recip" => "Reciprocal",
-        "exp" => "Exp",
-        "log" => "Log",
-        "sqrt" => "Sqrt",
-        "sin" => "Sin",
-        "cos" => "Cos",
-        "erf" => "Erf",
-        "floor" => "Floor",
-        "round" => "Round",
-        "sign" => "Sign",
-        _ => return None,
-    })
-}
-
-fn activation(op: &str, settings: &Settings) -> Option<Activation> {
-    let number = || match settings {
-        Settings::Numbers(numbers) => numbers.first().copied(),
-        _ => None,
-    };
-    Some(match op {
-        "relu" => Activation::Relu,
-        "leaky_relu" => Activation::LeakyRelu(number()?),
-        "elu" => Activation::Elu(number()?),
-        "selu" => Activation::Selu,
-        "gelu" => Activation::Gelu,
-        "gelu_tanh" => Activation::GeluTanh,
-        "silu" => Activation::Silu,
-        "softplus" => Activation::Softplus,
-        "tanh" => Activation::Tanh,
-        "sigmoid" => Activation::Sigmoid,
-        _ => return None,
-    })
-}
-
-/// Reductions whose axes are an attribute.
-fn reduction(op: &str) -> Option<&'static str> {
-    Some(match op {
-        "mean" => "ReduceMean",
-        "max" => "ReduceMax",
-        "min" => "ReduceMin",
-        "prod" => "ReduceProd",
-        "norm" => "ReduceL2",
-        "logsumexp" => "ReduceLogSumExp",
-        _ => return None,
-    })
-}
-
-impl Writer {
-    /// Writes an operation; the name of what it gives.
-    pub(super) fn operation(&mut self, call: &Call<'_>, ids: Option<&[Size]>) -> Result<String> {
-        let op = call.op;
-        if let Some(operator) = plain(op) {
-            let operands = self.operands(call)?;
-            return Ok(self.graph.result(operator, &operands, &[]));
-        }
-        if let Some(activation) = activation(op, call.settings) {
-            self.graph.value = self.operand(call, 0)?;
-            self.graph.activation(activation);
-            return Ok(self.graph.value.clone());
-        }
-        if let (Some(operator), Settings::Axes(axes)) = (reduction(op), call.settings) {
-            let x = self.operand(call, 0)?;
-            if axes.is_empty() {
-                return Ok(x);
+impl Export<'_> {
+    /// Writes an operation; what it made.
+    pub(super) fn operation(&mut self, node: usize, op: &Op) -> Result<Made> {
+        Ok(match op {
+            Op::Elementwise(op) => return self.elementwise(node, op),
+            Op::Arithmetic(op) => return self.arithmetic(node, op),
+            Op::Reduce(op) => self.reduce(node, op)?.into(),
+            Op::Softmax(op) => self.softmax(node, op)?.into(),
+            Op::Matmul(op) => self.matmul(node, op)?.into(),
+            Op::Linear(Linear::Linear { relu }) => self.linear(node, *relu)?.into(),
+            Op::Conv(op) => return self.conv(node, op),
+            Op::Pooling(op) => return self.pooling(node, op),
+            Op::Norm(op) => return self.norm(node, op),
+            Op::Resizing(op) => return self.resizing(node, op),
+            Op::Recurrent(op) => self.recurrent(node, op)?.into(),
+            Op::Index(op) => self.index(node, op)?.into(),
+            Op::Slicing(op) => self.slicing(node, op)?.into(),
+            Op::View(op) => self.view(node, op)?.into(),
+            Op::Join(Join::Cat { axis }) => {
+                let all = self.operands(node)?;
+                self.result("Concat", &all, &along(*axis)).into()
             }
-            let attributes = [("axes", numbers(axes)), ("keepdims", Attribute::Int(kept(call)))];
-            return Ok(self.graph.result(operator, &[x], &attributes));
-        }
-        match op {
-            "square" | "rsqrt" | "scale" | "powf" | "clamp" => self.of_numbers(call),
-            "reshape" | "flatten" | "squeeze" | "unsqueeze" => {
-                let x = self.operand(call, 0)?;
-                Ok(self.reshape(x, &call.output.sizes))
+            Op::Scan(Scan::CumSum { axis }) => {
+                let (x, axis) = (self.operand(node, 0)?, self.integers("axis", &[*axis as i64]));
+                self.result("CumSum", &[x, axis], &[]).into()
             }
-            "broadcast_to" => {
-                let (x, shape) = (self.operand(call, 0)?, self.shape(&call.output.sizes));
-                Ok(self.graph.result("Expand", &[x, shape], &[]))
+            // The operators of a running product, of ranking, of shares of padded steps, of linear algebra, of a user's own: none.
+            Op::Scan(Scan::CumProd { .. }) | Op::Sort(_) | Op::Spans(_) | Op::Linalg(_) | Op::Custom(_) => {
+                return Err(self.unsupported(node));
             }
-            "linear" => self.linear(call),
-            "lookup" => self.lookup(call, ids),
-            "recurrent" => self.recurrent(call),
-            "conv2d" | "conv2d_max_pool2d" | "conv_transpose2d" | "max_pool2d" | "avg_pool2d"
-            | "resize2d" | "normalize" | "group_norm" => self.image(call),
-            _ => self.arranged(call),
-        }
-    }
-
-    fn of_numbers(&mut self, call: &Call<'_>) -> Result<String> {
-        let x = self.operand(call, 0)?;
-        let numbers = match call.settings {
-            Settings::Numbers(numbers) => numbers.as_slice(),
-            _ => &[],
-        };
-        let scalars: Vec<String> = numbers.iter().map(|&number| self.graph.scalar(number)).collect();
-        Ok(match (call.op, &scalars[..]) {
-            ("square", _) => self.graph.result("Mul", &[x.clone(), x], &[]),
-            ("rsqrt", _) => {
-                let root = self.graph.result("Sqrt", &[x], &[]);
-                self.graph.result("Reciprocal", &[root], &[])
-            }
-            ("scale", [factor]) => self.graph.result("Mul", &[x, factor.clone()], &[]),
-            ("powf", [exponent]) => self.graph.result("Pow", &[x, exponent.clone()], &[]),
-            ("clamp", [low, high]) => self.graph.result("Clip", &[x, low.clone(), high.clone()], &[]),
-            _ => return Err(call.unsupported()),
         })
     }
 
-    /// What moves, joins, cuts or repeats along axes, and sums along them.
-    fn arranged(&mut self, call: &Call<'_>) -> Result<String> {
-        let axis = |axis: &usize| [("axis", Attribute::Int(*axis as i64))];
-        match (call.op, call.settings) {
-            ("permute" | "transpose" | "t", Settings::Order(order)) => {
-                let x = self.operand(call, 0)?;
-                Ok(self.graph.result("Transpose", &[x], &[("perm", numbers(order))]))
+    /// Functions of one element do not mind the order of axes.
+    fn elementwise(&mut self, node: usize, op: &Elementwise) -> Result<Made> {
+        let operand = self.operand_of(node, 0)?;
+        let channels_first = self.is_channels_first(operand);
+        let x = if channels_first { self.channels_first(operand)? } else { self.name(operand)? };
+        let name = self.function(x, op);
+        Ok(Made { name, channels_first })
+    }
+
+    pub(super) fn function(&mut self, x: String, op: &Elementwise) -> String {
+        let float = |name, value: f64| [(name, Attribute::Float(value as f32))];
+        match *op {
+            Elementwise::Relu => self.result("Relu", &[x], &[]),
+            Elementwise::Exp => self.result("Exp", &[x], &[]),
+            Elementwise::Expm1 => {
+                let (power, one) = (self.result("Exp", &[x], &[]), self.scalar(1.0));
+                self.result("Sub", &[power, one], &[])
             }
-            ("softmax", Settings::Axis(at)) => {
-                let x = self.operand(call, 0)?;
-                Ok(self.graph.result("Softmax", &[x], &axis(at)))
+            Elementwise::Sqrt => self.result("Sqrt", &[x], &[]),
+            Elementwise::Rsqrt => {
+                let root = self.result("Sqrt", &[x], &[]);
+                self.result("Reciprocal", &[root], &[])
             }
-            ("log_softmax", Settings::Axis(at)) => {
-                let x = self.operand(call, 0)?;
-                Ok(self.graph.result("LogSoftmax", &[x], &axis(at)))
+            Elementwise::Recip => self.result("Reciprocal", &[x], &[]),
+            Elementwise::Tanh => self.result("Tanh", &[x], &[]),
+            Elementwise::Abs => self.result("Abs", &[x], &[]),
+            Elementwise::Square => self.result("Mul", &[x.clone(), x], &[]),
+            Elementwise::Log => self.result("Log", &[x], &[]),
+            Elementwise::Log1p => {
+                let one = self.scalar(1.0);
+                let more = self.result("Add", &[x, one], &[]);
+                self.result("Log", &[more], &[])
             }
-            ("cat", Settings::Axis(at)) => {
-                let all = self.operands(call)?;
-                Ok(self.graph.result("Concat", &all, &axis(at)))
+            Elementwise::Sin => self.result("Sin", &[x], &[]),
+            Elementwise::Cos => self.result("Cos", &[x], &[]),
+            Elementwise::Erf => self.result("Erf", &[x], &[]),
+            Elementwise::Softplus => self.result("Softplus", &[x], &[]),
+            Elementwise::Silu => {
+                let gate = self.result("Sigmoid", std::slice::from_ref(&x), &[]);
+                self.result("Mul", &[gate, x], &[])
             }
-            ("cumsum", Settings::Axis(at)) => {
-                let (x, at) = (self.operand(call, 0)?, self.graph.integers("axis", &[*at as i64]));
-                Ok(self.graph.result("CumSum", &[x, at], &[]))
+            Elementwise::Gelu => self.gelu(&x),
+            Elementwise::GeluTanh => self.gelu_tanh(&x),
+            // The operator's defaults are the constants of the paper.
+            Elementwise::Selu => self.result("Selu", &[x], &[]),
+            Elementwise::LeakyRelu { slope } => self.result("LeakyRelu", &[x], &float("alpha", slope)),
+            Elementwise::Elu { alpha } => self.result("Elu", &[x], &float("alpha", alpha)),
+            Elementwise::Clamp { low, high } => {
+                let (low, high) = (self.scalar(low), self.scalar(high));
+                self.result("Clip", &[x, low, high], &[])
             }
-            ("sum", Settings::Axes(axes)) => {
-                let (x, axes) = (self.operand(call, 0)?, self.graph.integers("axes", &signed(axes)));
-                let attributes =
-                    [("keepdims", Attribute::Int(kept(call))), ("noop_with_empty_axes", Attribute::Int(1))];
-                Ok(self.graph.result("ReduceSum", &[x, axes], &attributes))
+            Elementwise::Powf { exponent } => {
+                let exponent = self.scalar(exponent);
+                self.result("Pow", &[x, exponent], &[])
             }
-            ("flip", Settings::Axes(axes)) => {
-                let ends = vec![i64::MIN; axes.len()];
-                let back = vec![-1; axes.len()];
-                self.slice(call, &back, &ends, &signed(axes), Some(&back))
+            Elementwise::Sigmoid => self.result("Sigmoid", &[x], &[]),
+            Elementwise::Neg => self.result("Neg", &[x], &[]),
+            Elementwise::Scale { factor } => {
+                let factor = self.scalar(factor);
+                self.result("Mul", &[x, factor], &[])
             }
-            ("narrow", Settings::Range { axis, start, len }) => {
-                self.slice(call, &signed(&[*start]), &signed(&[start + len]), &signed(&[*axis]), None)
-            }
-            ("index" | "index_select" | "slice", Settings::Entries(entries)) => self.entries(call, entries),
-            ("select", Settings::Mask(mask, None)) => {
-                let mask = self.graph.booleans("mask", mask);
-                let (a, b) = (self.operand(call, 0)?, self.operand(call, 1)?);
-                Ok(self.graph.result("Where", &[mask, a, b], &[]))
-            }
-            ("masked_fill", Settings::Mask(mask, Some(value))) => {
-                let (mask, value) = (self.graph.booleans("mask", mask), self.graph.scalar(*value));
-                let x = self.operand(call, 0)?;
-                Ok(self.graph.result("Where", &[mask, value, x], &[]))
-            }
-            ("pad", Settings::Pad(widths, value)) => {
-                let x = self.operand(call, 0)?;
-                let sides = widths.iter().map(|width| width.0).chain(widths.iter().map(|width| width.1));
-                let widths = self.graph.integers("pads", &signed(&sides.collect::<Vec<_>>()));
-                let value = self.graph.scalar(*value);
-                Ok(self.graph.result("Pad", &[x, widths, value], &[]))
-            }
-            ("tile", Settings::Counts(counts)) => {
-                let mut x = self.operand(call, 0)?;
-                let own = &call.operands[0].sizes;
-                if counts.len() > own.len() {
-                    let new = vec![Size::Fixed(1); counts.len() - own.len()];
-                    x = self.reshape(x, &[new.as_slice(), own].concat());
-                }
-                let counts = self.graph.integers("counts", &signed(counts));
-                Ok(self.graph.result("Tile", &[x, counts], &[]))
-            }
-            ("einsum", Settings::Formula(formula)) => {
-                let all = self.operands(call)?;
-                Ok(self.graph.result("Einsum", &all, &[("equation", Attribute::text(formula.clone()))]))
-            }
-            _ => Err(call.unsupported()),
+            Elementwise::Floor => self.result("Floor", &[x], &[]),
+            Elementwise::Round => self.result("Round", &[x], &[]),
+            Elementwise::Sign => self.result("Sign", &[x], &[]),
         }
     }
 
-    fn slice(
-        &mut self,
-        call: &Call<'_>,
-        starts: &[i64],
-        ends: &[i64],
-        axes: &[i64],
-        steps: Option<&[i64]>,
-    ) -> Result<String> {
-        let mut operands = vec![self.operand(call, 0)?];
-        for (what, values) in
-            [("starts", Some(starts)), ("ends", Some(ends)), ("axes", Some(axes)), ("steps", steps)]
-        {
-            operands.extend(values.map(|values| self.graph.integers(what, values)));
-        }
-        Ok(self.graph.result("Slice", &operands, &[]))
+    /// x (1 + erf(x / √2)) / 2; the operator `Gelu` came with opset 20.
+    fn gelu(&mut self, x: &str) -> String {
+        let (root, one, half) = (self.scalar(FRAC_1_SQRT_2), self.scalar(1.0), self.scalar(0.5));
+        let scaled = self.result("Mul", &[x.to_owned(), root], &[]);
+        let erf = self.result("Erf", &[scaled], &[]);
+        let more = self.result("Add", &[erf, one], &[]);
+        let twice = self.result("Mul", &[more, x.to_owned()], &[]);
+        self.result("Mul", &[twice, half], &[])
     }
 
-    fn entries(&mut self, call: &Call<'_>, entries: &[Entries]) -> Result<String> {
-        let mut x = self.operand(call, 0)?;
-        for Entries { axis, indices, .. } in entries {
-            let indices: Vec<i64> = indices.iter().map(|&index| index.into()).collect();
-            let indices = self.graph.integers("indices", &indices);
-            x = self.graph.result("Gather", &[x, indices], &[("axis", Attribute::Int(*axis as i64))]);
-        }
-        if entries.iter().any(|entries| entries.dropped) {
-            x = self.reshape(x, &call.output.sizes);
-        }
-        Ok(x)
+    /// x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
+    fn gelu_tanh(&mut self, x: &str) -> String {
+        let x = x.to_owned();
+        let (one, half) = (self.scalar(1.0), self.scalar(0.5));
+        let (cubic, root) = (self.scalar(0.044_715), self.scalar((2.0 / PI).sqrt()));
+        let square = self.result("Mul", &[x.clone(), x.clone()], &[]);
+        let scaled = self.result("Mul", &[square, cubic], &[]);
+        let more = self.result("Add", &[scaled, one.clone()], &[]);
+        let inner = self.result("Mul", &[more, x.clone()], &[]);
+        let inner = self.result("Mul", &[inner, root], &[]);
+        let tanh = self.result("Tanh", &[inner], &[]);
+        let more = self.result("Add", &[tanh, one], &[]);
+        let twice = self.result("Mul", &[more, x], &[]);
+        self.result("Mul", &[twice, half], &[])
     }
 
-    fn linear(&mut self, call: &Call<'_>) -> Result<String> {
-        let operands = self.operands(call)?;
-        let mut y = if call.output.shape.rank() == 2 {
-            self.graph.result("Gemm", &operands, &[])
+    fn arithmetic(&mut self, node: usize, op: &Arithmetic) -> Result<Made> {
+        let operator = match op {
+            Arithmetic::Add => "Add",
+            Arithmetic::Sub => "Sub",
+            Arithmetic::Mul => "Mul",
+            Arithmetic::Div => "Div",
+            Arithmetic::Pow => "Pow",
+            Arithmetic::Maximum => "Max",
+            Arithmetic::Minimum => "Min",
+            Arithmetic::Select => "Where",
+        };
+        // Two images of one size that are both turned stay so.
+        let &[a, b, ..] = self.node(node).operands() else { return Err(self.unsupported(node)) };
+        let alike = self.node(a).sizes == self.node(b).sizes && self.node(node).operands().len() == 2;
+        if alike && self.is_channels_first(a) && self.is_channels_first(b) {
+            let operands = [self.channels_first(a)?, self.channels_first(b)?];
+            return Ok(Made { name: self.result(operator, &operands, &[]), channels_first: true });
+        }
+        let operands = self.operands(node)?;
+        Ok(self.result(operator, &operands, &[]).into())
+    }
+
+    fn reduce(&mut self, node: usize, op: &Reduce) -> Result<String> {
+        let Reduced::Over(reduction, axes, keepdim) = op.parts() else { return Err(self.unsupported(node)) };
+        let operator = match reduction {
+            Reduction::Sum => "ReduceSum",
+            Reduction::Mean => "ReduceMean",
+            Reduction::Max => "ReduceMax",
+            Reduction::Min => "ReduceMin",
+            Reduction::Prod => "ReduceProd",
+            Reduction::LogSumExp => "ReduceLogSumExp",
+            Reduction::Norm => "ReduceL2",
+            Reduction::Variance { .. } | Reduction::Deviation { .. } => return Err(self.unsupported(node)),
+        };
+        let operand = self.operand_of(node, 0)?;
+        let (mut axes, rank) = (signed(axes), self.node(operand).sizes.len() as i64);
+        let keepdims = ("keepdims", Attribute::Int(keepdim.into()));
+        if reduction == Reduction::Sum {
+            let (x, axes) = (self.name(operand)?, self.integers("axes", &axes));
+            return Ok(self.result(
+                operator,
+                &[x, axes],
+                &[keepdims, ("noop_with_empty_axes", Attribute::Int(1))],
+            ));
+        }
+        if axes.is_empty() {
+            return self.name(operand);
+        }
+        // All positions of an image: it may stay turned.
+        let whole = !keepdim && axes == (1..rank - 1).collect::<Vec<_>>();
+        let x = if whole && self.is_channels_first(operand) {
+            axes = (2..rank).collect();
+            self.channels_first(operand)?
         } else {
-            let product = self.graph.result("MatMul", &operands[..2], &[]);
+            self.name(operand)?
+        };
+        Ok(self.result(operator, &[x], &[("axes", Attribute::Ints(axes)), keepdims]))
+    }
+
+    fn softmax(&mut self, node: usize, op: &Softmax) -> Result<String> {
+        let (operator, axis) = match op {
+            Softmax::Softmax { axis } => ("Softmax", *axis),
+            Softmax::LogSoftmax { axis } => ("LogSoftmax", *axis),
+            // A loss is no part of a model at inference.
+            Softmax::CrossEntropy => return Err(self.unsupported(node)),
+        };
+        let x = self.operand(node, 0)?;
+        Ok(self.result(operator, &[x], &along(axis)))
+    }
+
+    fn matmul(&mut self, node: usize, op: &Matmul) -> Result<String> {
+        let all = self.operands(node)?;
+        Ok(match op {
+            Matmul::Matmul => self.result("MatMul", &all, &[]),
+            Matmul::Outer => self.result("Einsum", &all, &[("equation", Attribute::text("i,j->ij"))]),
+            Matmul::Einsum { formula } => {
+                self.result("Einsum", &all, &[("equation", Attribute::text(formula.clone()))])
+            }
+        })
+    }
+
+    fn linear(&mut self, node: usize, relu: bool) -> Result<String> {
+        let operands = self.operands(node)?;
+        let mut y = if self.node(node).sizes.len() == 2 {
+            self.result("Gemm", &operands, &[])
+        } else {
+            let product = self.result("MatMul", &operands[..2], &[]);
             match operands.get(2) {
-                Some(bias) => self.graph.result("Add", &[product, bias.clone()], &[]),
+                Some(bias) => self.result("Add", &[product, bias.clone()], &[]),
                 None => product,
             }
         };
-        if *call.settings == Settings::Relu(true) {
-            y = self.graph.result("Relu", &[y], &[]);
+        if relu {
+            y = self.result("Relu", &[y], &[]);
         }
         Ok(y)
     }
 
-    fn lookup(&mut self, call: &Call<'_>, ids: Option<&[Size]>) -> Result<String> {
-        let table = self.operand(call, 0)?;
-        let ids = match (ids, call.settings) {
-            (Some(sizes), _) => self.input(sizes),
-            (None, Settings::Ids(ids)) => {
-                let list: Vec<i64> = ids.iter().map(i64::from).collect();
-                let list = self.graph.integers("ids", &list);
-                let sizes: Vec<Size> = ids.shape().iter().map(|&size| Size::Fixed(size)).collect();
-                self.reshape(list, &sizes)
+    fn index(&mut self, node: usize, op: &Index) -> Result<String> {
+        Ok(match op {
+            Index::IndexSelect { axis } => {
+                let operands = self.operands(node)?;
+                self.result("Gather", &operands, &along(*axis))
             }
-            _ => return Err(call.unsupported()),
-        };
-        Ok(self.graph.result("Gather", &[table, ids], &[("axis", Attribute::Int(0))]))
-    }
-
-    /// A recurrence in one direction, perhaps from first states and with the last ones behind the outputs.
-    fn recurrent(&mut self, call: &Call<'_>) -> Result<String> {
-        let Settings::Recurrent { kind, reverse, returns, by_item: false, present } = call.settings else {
-            return Err(call.unsupported());
-        };
-        let (weight, recurrent_weight) = (call.constant(1)?.clone(), call.constant(2)?.clone());
-        let (units, steps) = (recurrent_weight.shape()[0], call.operands[0].shape[1]);
-        let mut next = 3;
-        let mut place = |present: bool| {
-            next += usize::from(present);
-            present.then_some(next - 1)
-        };
-        let [bias, hidden, cell] = present.map(&mut place);
-        let bias = match bias {
-            Some(i) => call.constant(i)?.clone(),
-            None => Tensor::zeros([kind.biases() * units])?,
-        };
-        let run = Run { weight, recurrent_weight, bias, reverse: *reverse };
-        let mut states = Vec::new();
-        for state in [hidden, cell] {
-            states.push(match state {
-                Some(i) => {
-                    let name = self.operand(call, i)?;
-                    let sizes = [&[Size::Fixed(1)], call.operands[i].sizes.as_slice()].concat();
-                    self.reshape(name, &sizes)
-                }
-                None => String::new(),
-            });
-        }
-        while states.last().is_some_and(String::is_empty) {
-            states.pop();
-        }
-        let x = self.operand(call, 0)?;
-        let x = self.graph.result("Transpose", &[x], &[("perm", Attribute::Ints(vec![1, 0, 2]))]);
-        self.returned((*kind, *returns), &run, &x, &states, [steps, units])
-    }
-
-    fn returned(
-        &mut self,
-        (kind, returns): (Recurrence, Returns),
-        run: &Run,
-        x: &str,
-        states: &[String],
-        [steps, units]: [usize; 2],
-    ) -> Result<String> {
-        let with_states = returns == Returns::StepsAndStates;
-        let wanted = [returns != Returns::Last, returns != Returns::Steps, with_states && kind.states() == 2];
-        let [all, last, cell] = self.graph.recurrence(kind, run, x, states, wanted)?;
-        Ok(match returns {
-            Returns::Steps => self.graph.outputs(&all, steps, units),
-            Returns::Last => self.graph.last_output(&last, &[units]),
-            Returns::StepsAndStates => {
-                let mut parts = vec![self.graph.outputs(&all, steps, units)];
-                for state in [last, cell].iter().filter(|name| !name.is_empty()) {
-                    parts.push(self.graph.last_output(state, &[1, units]));
-                }
-                self.graph.result("Concat", &parts, &[("axis", Attribute::Int(1))])
+            Index::Lookup { .. } => {
+                let operands = self.operands(node)?;
+                self.result("Gather", &operands, &along(0))
+            }
+            Index::Gather { axis } => {
+                let operands = self.operands(node)?;
+                self.result("GatherElements", &operands, &along(*axis))
+            }
+            Index::MaskedFill { value } => {
+                let (mask, value, x) = (self.operand(node, 1)?, self.scalar(*value), self.operand(node, 0)?);
+                self.result("Where", &[mask, value, x], &[])
+            }
+            Index::IndexAdd | Index::ScatterAdd { .. } | Index::MaskedSelect => {
+                return Err(self.unsupported(node));
             }
         })
     }
+
+    fn view(&mut self, node: usize, op: &View) -> Result<String> {
+        let sizes = &self.node(node).sizes;
+        let x = self.operand(node, 0)?;
+        Ok(match op {
+            View::Reshape { .. } => self.reshape(x, sizes),
+            View::Broadcast { .. } => {
+                let shape = self.shape(sizes);
+                self.result("Expand", &[x, shape], &[])
+            }
+            View::Permute { order } => self.transpose(x, signed(order)),
+            View::Narrow { axis, start, len } => {
+                if Open::Nothing != self.openness(node) {
+                    let (start, end) = self.open_range(node, *axis)?;
+                    let axis = self.integers("axes", &[*axis as i64]);
+                    return Ok(self.result("Slice", &[x, start, end, axis], &[]));
+                }
+                let (start, end) = (*start as i64, (start + len) as i64);
+                self.slice(x, &[start], &[end], &[*axis as i64], None)
+            }
+            View::Index { axis, index } => {
+                let at = match self.openness(node) {
+                    Open::SizesFrom(size) => self.size(&size),
+                    _ => self.integers("indices", &[*index as i64]),
+                };
+                let one = self.result("Gather", &[x, at], &along(*axis));
+                self.reshape(one, sizes)
+            }
+        })
+    }
+
+    /// The first entry of a range, and the one after its last, that depend on batch or time.
+    fn open_range(&mut self, node: usize, axis: usize) -> Result<(String, String)> {
+        let Open::SizesFrom(start) = self.openness(node) else { return Err(self.unsupported(node)) };
+        let end = start.add(&self.node(node).sizes[axis]);
+        Ok((self.size(&start), self.size(&end)))
+    }
+
+    fn openness(&self, node: usize) -> Open {
+        match &self.node(node).source {
+            Source::Operation { open, .. } => open.clone(),
+            _ => Open::Nothing,
+        }
+    }
+
+    fn slicing(&mut self, node: usize, op: &Slicing) -> Result<String> {
+        let operand = self.operand_of(node, 0)?;
+        let x = self.name(operand)?;
+        Ok(match op {
+            Slicing::Slice { slices } => self.entries(node, x, slices)?,
+            Slicing::Flip { axes } => {
+                let back = vec![-1; axes.len()];
+                self.slice(x, &back, &vec![i64::MIN; axes.len()], &signed(axes), Some(&back))
+            }
+            Slicing::Pad { widths, value } => {
+                let sides = widths.iter().map(|width| width.0).chain(widths.iter().map(|width| width.1));
+                let widths = self.integers("pads", &signed(&sides.collect::<Vec<_>>()));
+                let value = self.scalar(*value);
+                self.result("Pad", &[x, widths, value], &[])
+            }
+            Slicing::Tile { counts } => {
+                let own = &self.node(operand).sizes;
+                let new = vec![Size::fixed(1); counts.len().saturating_sub(own.len())];
+                let x = if new.is_empty() { x } else { self.reshape(x, &[new.as_slice(), own].concat()) };
+                let counts = self.integers("counts", &signed(counts));
+                self.result("Tile", &[x, counts], &[])
+            }
+            Slicing::Tril { offset } | Slicing::Triu { offset } => {
+                let offset = self.integers("offset", &[*offset as i64]);
+                let upper = matches!(op, Slicing::Triu { .. });
+                self.result("Trilu", &[x, offset], &[("upper", Attribute::Int(upper.into()))])
+            }
+            Slicing::Repeat { .. } | Slicing::Diagonal { .. } => return Err(self.unsupported(node)),
+        })
+    }
+
+    /// The entries of each axis that slices take, of those that they do not take whole.
+    fn entries(&mut self, node: usize, mut x: String, slices: &[Slice]) -> Result<String> {
+        let operand = self.operand_of(node, 0)?;
+        let mut dropped = false;
+        for (axis, &slice) in slices.iter().enumerate() {
+            let size = &self.node(operand).sizes[axis];
+            // Of an axis that is left open all is taken.
+            let count = size.as_fixed().unwrap_or(2);
+            let part = Tensor::arange(0u32, count as u32, 1)?.slice([slice])?;
+            let (indices, one) = (part.to_vec(), part.rank() == 0);
+            let whole = !one && indices.len() == count && indices.iter().copied().eq(0..count as u32);
+            if whole {
+                continue;
+            }
+            if size.as_fixed().is_none() {
+                return Err(self.unsupported(node));
+            }
+            dropped |= one;
+            let indices: Vec<i64> = indices.into_iter().map(i64::from).collect();
+            let indices = self.integers("indices", &indices);
+            x = self.result("Gather", &[x, indices], &along(axis));
+        }
+        let sizes = &self.node(node).sizes;
+        Ok(if dropped { self.reshape(x, sizes) } else { x })
+    }
+
+    fn slice(
+        &mut self,
+        x: String,
+        starts: &[i64],
+        ends: &[i64],
+        axes: &[i64],
+        steps: Option<&[i64]>,
+    ) -> String {
+        let mut operands = vec![x];
+        let all = [("starts", Some(starts)), ("ends", Some(ends)), ("axes", Some(axes)), ("steps", steps)];
+        for (what, values) in all {
+            operands.extend(values.map(|values| self.integers(what, values)));
+        }
+        self.result("Slice", &operands, &[])
+    }
 }
 
-/// Whether reduced axes are left with size 1.
-fn kept(call: &Call<'_>) -> i64 {
-    (call.operands[0].shape.rank() == call.output.shape.rank()).into()
+fn along(axis: usize) -> [(&'static str, Attribute); 1] {
+    [("axis", Attribute::Int(axis as i64))]
 }
 
 fn signed(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&value| value as i64).collect()
-}
-
-fn numbers(values: &[usize]) -> Attribute {
-    Attribute::Ints(signed(values))
 }

@@ -103,6 +103,7 @@ pub(super) fn node(
 
 /// Element types.
 pub(super) const FLOAT: i64 = 1;
+pub(super) const INT32: i64 = 6;
 pub(super) const INT64: i64 = 7;
 const BOOL: i64 = 9;
 
@@ -127,12 +128,25 @@ pub(super) fn booleans(name: &str, values: &Tensor<bool>) -> Message {
     tensor(name, values.shape(), BOOL, &elements)
 }
 
+/// A size of an input or output.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Axis {
+    Size(usize),
+    /// Left open, under a name: equal names are equal sizes.
+    Named(&'static str),
+    /// Left open.
+    Any,
+}
+
 /// `ValueInfoProto`: name 1, type 2; the type is a tensor's (1) with element type 1 and shape 2, whose axes (1) have a size
-/// (1) or, as the batch here, a name (2).
-pub(super) fn value(name: &str, element: i64, item: &[usize]) -> Message {
-    let axis = |size: usize| Message::default().int(1, size as i64);
-    let batch = Message::default().bytes(2, "batch");
-    let shape = Message::default().bytes(1, batch).all(1, item.iter().map(|&size| axis(size)));
+/// (1), a name (2), or neither.
+pub(super) fn value(name: &str, element: i64, axes: &[Axis]) -> Message {
+    let axis = |axis: &Axis| match *axis {
+        Axis::Size(size) => Message::default().int(1, size as i64),
+        Axis::Named(name) => Message::default().bytes(2, name),
+        Axis::Any => Message::default(),
+    };
+    let shape = Message::default().all(1, axes.iter().map(axis));
     let kind = Message::default().int(1, element).bytes(2, shape);
     Message::default().bytes(1, name).bytes(2, Message::default().bytes(1, kind))
 }

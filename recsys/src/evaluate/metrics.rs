@@ -1,110 +1,153 @@
 //! Ranking metrics of one list against the set of relevant items. Binary relevance; k cuts the list.
 //!
-//! Definitions, with `hits` the relevant items among the first k of the list and `n` the number of relevant items:
-//! - precision: hits / k, also where the list is shorter than k;
-//! - recall: hits / n; capped recall: hits / min(k, n), as Liang et al. (WWW 2018) report "Recall@k";
-//! - hit rate: 1 if hits > 0;
-//! - NDCG: sum over hits of 1 / log2(rank + 1), over the same sum for the best possible list of k;
-//! - MAP: sum over hits of (hits so far / rank), over min(k, n);
-//! - MRR: 1 / rank of the first hit, 0 without one.
+//! With `hits` the relevant items among the first k of the list and `n` the number of relevant items:
+//!
+//! | | |
+//! |---|---|
+//! | [`Precision`] | hits / k, also where the list is shorter than k |
+//! | [`Recall`] | hits / n |
+//! | [`CappedRecall`] | hits / min(k, n), as Liang et al. (WWW 2018) report "Recall@k" |
+//! | [`HitRate`] | 1 if hits > 0 |
+//! | [`Ndcg`] | sum over hits of 1 / log2(rank + 1), over the same sum for the best possible list of k |
+//! | [`Map`] | sum over hits of (hits so far / rank), over min(k, n) |
+//! | [`Mrr`] | 1 / rank of the first hit, 0 without one |
+//!
+//! A metric of your own is a type that implements [`RankingMetric`]: reports compute any metric after the fact.
 
-use crate::ids::{Index, ItemIdx};
-use crate::linalg::vectorised::vectorised;
+use std::fmt::Debug;
 
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Metric {
-    /// Normalised discounted cumulative gain.
-    Ndcg,
-    /// Share of the relevant items that the list has.
-    Recall,
-    /// The same over min(k, number of relevant items): 1 is reachable for every user.
-    CappedRecall,
-    /// Share of the list that is relevant.
-    Precision,
-    /// Whether the list has any relevant item.
-    HitRate,
-    /// Mean average precision.
-    Map,
-    /// Mean reciprocal rank of the first hit.
-    Mrr,
+/// One user's list as a metric sees it: where the relevant items are among the first k.
+#[derive(Debug, Clone, Copy)]
+pub struct RankedList<'a> {
+    hits: &'a [bool],
+    relevant: usize,
+    k: usize,
 }
 
-impl Metric {
-    /// All of them, in the order of reports.
-    pub const ALL: [Self; 7] =
-        [Self::Ndcg, Self::Recall, Self::CappedRecall, Self::Precision, Self::HitRate, Self::Map, Self::Mrr];
+impl<'a> RankedList<'a> {
+    /// A list that is given as what is relevant at each rank, cut at k. `None` where nothing is relevant or k is 0.
+    pub fn new(hits: &'a [bool], relevant: usize, k: usize) -> Option<Self> {
+        (relevant > 0 && k > 0).then(|| Self { hits: &hits[..k.min(hits.len())], relevant, k })
+    }
 
+    /// Ranks of the relevant items that the list has, from 1, ascending.
+    pub fn ranks(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        self.hits.iter().zip(1..).filter(|&(&hit, _)| hit).map(|(_, rank)| rank)
+    }
+
+    /// How many relevant items the list has.
+    pub fn hits(&self) -> usize {
+        self.ranks().count()
+    }
+
+    /// How many relevant items there are; at least 1.
+    pub fn relevant(&self) -> usize {
+        self.relevant
+    }
+
+    /// Where the list is cut; at least 1. The list may be shorter.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+}
+
+/// A measure of one list; a report has its mean over users.
+///
+/// ```
+/// use cairn_recsys::metrics::RankedList;
+/// use cairn_recsys::{Estimator, RankingEvaluator, RankingMetric, Split, TopPop, synthetic};
+///
+/// /// Harmonic mean of precision and recall.
+/// #[derive(Debug)]
+/// struct F1;
+///
+/// impl RankingMetric for F1 {
+///     fn name(&self) -> &str {
+///         "F1"
+///     }
+///     fn of(&self, list: &RankedList<'_>) -> f64 {
+///         2.0 * list.hits() as f64 / (list.k() + list.relevant()) as f64
+///     }
+/// }
+/// let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;
+/// let (train, test) = log.split(Split::per_user(0.25, 0))?;
+/// let report = RankingEvaluator::at([10]).evaluate(&TopPop::new().fit(&train)?, &test)?;
+/// assert!(report.mean(F1, 10).is_some());
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+pub trait RankingMetric: Debug + Send + Sync {
     /// The usual name, without the cut-off.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ndcg => "NDCG",
-            Self::Recall => "recall",
-            Self::CappedRecall => "capped recall",
-            Self::Precision => "precision",
-            Self::HitRate => "hit rate",
-            Self::Map => "MAP",
-            Self::Mrr => "MRR",
-        }
-    }
+    fn name(&self) -> &str;
 
-    /// The metric of one list. `hits[r]` says whether the item at rank `r + 1` is relevant; `relevant` is how many relevant
-    /// items there are in all. 0 if there are none.
-    pub fn of(self, hits: &[bool], relevant: usize, k: usize) -> f64 {
-        let hits = &hits[..k.min(hits.len())];
-        let ranks = || hits.iter().enumerate().filter(|&(_, &hit)| hit).map(|(at, _)| at + 1);
-        if relevant == 0 || k == 0 {
-            return 0.0;
-        }
-        let count = ranks().count() as f64;
-        match self {
-            Self::Ndcg => {
-                let ideal: f64 = (1..=k.min(relevant)).map(discount).sum();
-                ranks().map(discount).sum::<f64>() / ideal
-            }
-            Self::Recall => count / relevant as f64,
-            Self::CappedRecall => count / k.min(relevant) as f64,
-            Self::Precision => count / k as f64,
-            Self::HitRate => f64::from(count > 0.0),
-            Self::Map => {
-                let sum: f64 = ranks().zip(1..).map(|(rank, hit)| f64::from(hit) / rank as f64).sum();
-                sum / k.min(relevant) as f64
-            }
-            Self::Mrr => ranks().next().map_or(0.0, |rank| 1.0 / rank as f64),
-        }
+    /// The figure of one list. Lists of users without relevant items are not asked for.
+    fn of(&self, list: &RankedList<'_>) -> f64;
+}
+
+impl<M: RankingMetric + ?Sized> RankingMetric for &M {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+    fn of(&self, list: &RankedList<'_>) -> f64 {
+        (**self).of(list)
     }
 }
 
-/// Area under the ROC curve: the share of pairs of a relevant and another candidate that are in the right order, ties
-/// counting half. Relevant items that are no candidates count as last. 0.5 if there is nothing to compare.
-pub(super) fn auc(scores: &[f32], relevant: &[ItemIdx]) -> f64 {
-    // Relevant items are few and the others many: for each relevant one a pass over all scores in vectors is a tenth of the
-    // time that sorting them takes. What is no other candidate is NaN, which no comparison holds for.
-    let mut others: Vec<f32> = scores.iter().map(|&s| if s.is_finite() { s } else { f32::NAN }).collect();
-    relevant.iter().for_each(|item| others[item.at()] = f32::NAN);
-    let n = others.iter().filter(|s| !s.is_nan()).count();
-    if n == 0 || relevant.is_empty() {
-        return 0.5;
-    }
-    // A pair in the right order counts two, a tie one: sums of whole numbers are exact.
-    let halves: u64 = relevant
-        .iter()
-        .map(|item| scores[item.at()])
-        .filter(|score| score.is_finite())
-        .map(|score| others.chunks(1 << 20).map(|others| u64::from(halves(others, score))).sum::<u64>())
-        .sum();
-    halves as f64 / (2.0 * relevant.len() as f64 * n as f64)
+/// 0 where nothing is relevant or k is 0.
+pub(super) fn measure(metric: &dyn RankingMetric, hits: &[bool], relevant: usize, k: usize) -> f64 {
+    RankedList::new(hits, relevant, k).map_or(0.0, |list| metric.of(&list))
 }
 
-/// Two for each of `others` below `score` and one for each equal to it.
-fn halves(others: &[f32], score: f32) -> u32 {
-    let mut sum = 0;
-    vectorised(
-        #[inline(always)]
-        || others.iter().for_each(|&other| sum += u32::from(other < score) + u32::from(other <= score)),
-    );
-    sum
+macro_rules! standard {
+    ($($(#[$doc:meta])* $metric:ident, $name:literal, |$list:ident| $value:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+            pub struct $metric;
+
+            impl RankingMetric for $metric {
+                fn name(&self) -> &str {
+                    $name
+                }
+                fn of(&self, $list: &RankedList<'_>) -> f64 {
+                    $value
+                }
+            }
+        )*
+
+        /// All of this module, in the order of reports.
+        pub const STANDARD: &[&dyn RankingMetric] = &[$(&$metric),*];
+    };
+}
+
+standard! {
+    /// Normalised discounted cumulative gain.
+    #[doc(alias = "ndcg_at_k")]
+    #[doc(alias = "ndcg_score")]
+    Ndcg, "NDCG", |list| {
+        let ideal: f64 = (1..=list.k.min(list.relevant)).map(discount).sum();
+        list.ranks().map(discount).sum::<f64>() / ideal
+    };
+    /// Share of the relevant items that the list has.
+    #[doc(alias = "recall_at_k")]
+    Recall, "recall", |list| list.hits() as f64 / list.relevant as f64;
+    /// The same over min(k, number of relevant items): 1 is reachable for every user.
+    CappedRecall, "capped recall", |list| list.hits() as f64 / list.k.min(list.relevant) as f64;
+    /// Share of the list that is relevant.
+    #[doc(alias = "precision_at_k")]
+    Precision, "precision", |list| list.hits() as f64 / list.k as f64;
+    /// Whether the list has any relevant item.
+    #[doc(alias = "hit")]
+    HitRate, "hit rate", |list| f64::from(list.hits() > 0);
+    /// Mean average precision.
+    #[doc(alias = "mean_average_precision_at_k")]
+    #[doc(alias = "average_precision")]
+    Map, "MAP", |list| {
+        let sum: f64 = list.ranks().zip(1..).map(|(rank, hit)| f64::from(hit) / rank as f64).sum();
+        sum / list.k.min(list.relevant) as f64
+    };
+    /// Mean reciprocal rank of the first hit.
+    #[doc(alias = "reciprocal_rank")]
+    Mrr, "MRR", |list| list.ranks().next().map_or(0.0, |rank| 1.0 / rank as f64);
 }
 
 fn discount(rank: usize) -> f64 {
@@ -119,54 +162,23 @@ mod tests {
     fn worked_by_hand() {
         // Hits at ranks 2 and 3 of 4, three relevant items in all.
         let hits = [false, true, true, false];
-        let of = |metric: Metric, k| metric.of(&hits, 3, k);
-        assert_eq!(of(Metric::Precision, 4), 0.5);
-        assert_eq!(of(Metric::Recall, 4), 2.0 / 3.0);
-        assert_eq!(of(Metric::CappedRecall, 2), 0.5);
-        assert_eq!((of(Metric::HitRate, 1), of(Metric::HitRate, 2)), (0.0, 1.0));
-        assert_eq!(of(Metric::Mrr, 4), 0.5);
-        assert_eq!(of(Metric::Map, 4), (1.0 / 2.0 + 2.0 / 3.0) / 3.0);
+        let of = |metric: &dyn RankingMetric, k| measure(metric, &hits, 3, k);
+        assert_eq!(of(&Precision, 4), 0.5);
+        assert_eq!(of(&Recall, 4), 2.0 / 3.0);
+        assert_eq!(of(&CappedRecall, 2), 0.5);
+        assert_eq!((of(&HitRate, 1), of(&HitRate, 2)), (0.0, 1.0));
+        assert_eq!(of(&Mrr, 4), 0.5);
+        assert_eq!(of(&Map, 4), (1.0 / 2.0 + 2.0 / 3.0) / 3.0);
         let gain = 1.0 / 3_f64.log2() + 1.0 / 2.0;
-        assert!((of(Metric::Ndcg, 4) - gain / (1.0 + gain)).abs() < 1e-15);
-        assert_eq!(of(Metric::Precision, 8), 0.25, "a short list is not rewarded");
-        assert!(Metric::ALL.iter().all(|m| m.of(&hits, 0, 4) == 0.0));
-    }
-
-    #[test]
-    fn auc_counts_pairs() {
-        let scores = [3.0, 1.0, f32::NAN, 2.0, 2.0];
-        // Relevant: 0 (above all), 3 (ties with 4, above 1), 2 (no candidate). Others: 1 and 4.
-        let got = auc(&scores, &[ItemIdx(0), ItemIdx(2), ItemIdx(3)]);
-        assert_eq!(got, (2.0 + 0.0 + 1.5) / 6.0);
-        assert_eq!(auc(&scores, &[]), 0.5);
-    }
-
-    #[test]
-    fn auc_agrees_with_all_pairs() {
-        let scores: Vec<f32> = (0..300_u32)
-            .map(|n| if n % 17 == 3 { f32::NAN } else { (n.wrapping_mul(2_654_435_761) >> 27) as f32 })
-            .collect();
-        for step in [2, 7, 50] {
-            let relevant: Vec<ItemIdx> = (0..300).step_by(step).map(|n| ItemIdx(n as u32)).collect();
-            let (mut right, mut pairs) = (0.0, 0.0);
-            for up in &relevant {
-                for other in (0..300).filter(|n| n % step != 0 && scores[*n].is_finite()) {
-                    let up = scores[up.at()];
-                    right +=
-                        if up > scores[other] { 1.0 } else { f64::from(u8::from(up == scores[other])) / 2.0 };
-                    pairs += 1.0;
-                }
-            }
-            assert!((auc(&scores, &relevant) - right / pairs).abs() < 1e-12);
-        }
+        assert!((of(&Ndcg, 4) - gain / (1.0 + gain)).abs() < 1e-15);
+        assert_eq!(of(&Precision, 8), 0.25, "a short list is not rewarded");
+        assert!(STANDARD.iter().all(|m| measure(m, &hits, 0, 4) == 0.0));
     }
 
     #[test]
     fn the_perfect_list_scores_one() {
-        for metric in
-            [Metric::Ndcg, Metric::CappedRecall, Metric::Precision, Metric::HitRate, Metric::Map, Metric::Mrr]
-        {
-            assert_eq!(metric.of(&[true; 5], 9, 5), 1.0, "{metric:?}");
+        for metric in STANDARD.iter().filter(|metric| metric.name() != Recall.name()) {
+            assert_eq!(measure(metric, &[true; 5], 9, 5), 1.0, "{metric:?}");
         }
     }
 }

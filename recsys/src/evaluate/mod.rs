@@ -6,7 +6,9 @@
 //! depend on the number of threads. Where nothing but the lists is asked for they are made as lists that are served, which for
 //! models of inner products never writes the scores out.
 
-mod metrics;
+mod auc;
+pub(crate) mod bootstrap;
+pub mod metrics;
 mod quality;
 mod report;
 
@@ -16,29 +18,34 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-pub use metrics::Metric;
+pub use metrics::RankingMetric;
 pub use quality::ListQuality;
-pub use report::{Protocol, Report};
+use report::Outcome;
+pub use report::{Protocol, RankingReport};
 
-use crate::filter::Filter;
-use crate::fitted::Fitted;
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
-use crate::top_k::{ScoredItem, top_k};
+use crate::serve::fitted::Fitted;
+use crate::serve::top_k::{ScoredItem, top_k};
 use crate::{Error, Interactions, Result};
 
-/// Settings of an evaluation; [`run`](Self::run) does it.
+/// Settings of an evaluation of lists; [`evaluate`](Self::evaluate) does it.
+///
+/// Predicted ratings are judged by [`rating::evaluate`](crate::rating::evaluate()).
 ///
 /// ```
-/// use cairn_recsys::{Evaluation, Fit, Interactions, Metric, Split, TopPop};
+/// use cairn_recsys::{Estimator, Interactions, RankingEvaluator, Split, TopPop, metrics::Ndcg};
 /// let log = Interactions::from_ratings((0..60_u32).map(|n| (n % 6, n * n % 11, 1.0, i64::from(n))))?;
 /// let (train, test) = log.split(Split::leave_last_out())?;
-/// let report = Evaluation::at([5, 10]).run(&TopPop::new().fit(&train)?, &test)?;
-/// assert!((0.0..=1.0).contains(&report.mean(Metric::Ndcg, 10).unwrap()));
+/// let report = RankingEvaluator::at([5, 10]).evaluate(&TopPop::new().fit(&train)?, &test)?;
+/// assert!((0.0..=1.0).contains(&report.mean(Ndcg, 10).unwrap()));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "ranking_metrics_at_k")]
+#[doc(alias = "Evaluation")]
 #[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
+pub struct RankingEvaluator {
     cutoffs: Vec<usize>,
     relevant_from: f32,
     keep_seen: bool,
@@ -47,7 +54,7 @@ pub struct Evaluation {
     quality: bool,
 }
 
-impl Evaluation {
+impl RankingEvaluator {
     /// Lists cut at each of `cutoffs`.
     #[must_use]
     pub fn at(cutoffs: impl Into<Vec<usize>>) -> Self {
@@ -102,11 +109,11 @@ impl Evaluation {
     /// # Errors
     /// [`Error::Parameter`] without cut-offs or for one of 0; [`Error::UnknownUser`] if the model does not know a user of
     /// the test log; [`Error::Empty`] if nobody has a relevant row.
-    pub fn run<M: Recommender, U: Id, I: Id>(
+    pub fn evaluate<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         test: &Interactions<U, I>,
-    ) -> Result<Report> {
+    ) -> Result<RankingReport> {
         let k = self.largest_cutoff()?;
         let relevant = relevant_items(model, test, self.relevant_from)?;
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
@@ -131,13 +138,13 @@ impl Evaluation {
     /// their rows in `test`. Both logs must be over the model's catalogue, as [`Interactions::split_users`] makes them.
     ///
     /// # Errors
-    /// As [`run`](Self::run); [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ.
-    pub fn run_fold_in<M: Recommender, U: Id, I: Id>(
+    /// As [`evaluate`](Self::evaluate); [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ.
+    pub fn evaluate_fold_in<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         history: &Interactions<U, I>,
         test: &Interactions<U, I>,
-    ) -> Result<Report> {
+    ) -> Result<RankingReport> {
         let k = self.largest_cutoff()?;
         if !Arc::ptr_eq(&model.catalog().items, &history.catalog().items)
             || !Arc::ptr_eq(&model.catalog().users, &history.catalog().users)
@@ -193,39 +200,34 @@ impl Evaluation {
                 seed ^ (u64::from(user.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             );
         }
-        let auc = if self.auc { metrics::auc(scores, &relevant.known) } else { f64::NAN };
+        let auc = if self.auc { auc::auc(scores, &relevant.known) } else { f64::NAN };
         (top_k(scores, k), auc)
     }
 
-    fn report<M: Recommender, U: Id, I: Id>(
+    fn report<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
         relevant: &[(UserIdx, Relevant)],
         lists: &[Vec<ScoredItem>],
         auc: Vec<f64>,
-    ) -> Report {
-        let mut values = vec![0.0; lists.len() * Metric::ALL.len() * self.cutoffs.len()];
-        let rows = values.par_chunks_mut(Metric::ALL.len() * self.cutoffs.len()).with_min_len(64);
-        rows.zip(relevant).zip(lists).for_each(|((values, (_, relevant)), list)| {
-            let hits: Vec<bool> =
-                list.iter().map(|e| relevant.known.binary_search(&e.item).is_ok()).collect();
-            for (metric, values) in Metric::ALL.into_iter().zip(values.chunks_mut(self.cutoffs.len())) {
-                let of = |&k: &usize| metric.of(&hits, relevant.count, k);
-                values.iter_mut().zip(&self.cutoffs).for_each(|(value, k)| *value = of(k));
-            }
-        });
+    ) -> RankingReport {
+        let outcome = |((_, relevant), list): (&(UserIdx, Relevant), &Vec<ScoredItem>)| Outcome {
+            hits: list.iter().map(|e| relevant.known.binary_search(&e.item).is_ok()).collect(),
+            relevant: relevant.count,
+        };
+        let outcomes = relevant.par_iter().zip(lists).with_min_len(64).map(outcome).collect();
         let quality = if self.quality {
             let audiences = model.seen().transpose();
             self.cutoffs.iter().map(|&k| ListQuality::of(lists, k, model.seen(), &audiences)).collect()
         } else {
             Vec::new()
         };
-        Report {
+        RankingReport {
             model: model.model().name(),
             protocol: self.protocol,
             cutoffs: self.cutoffs.clone(),
             users: relevant.iter().map(|(user, _)| *user).collect(),
-            values,
+            outcomes,
             auc: if self.auc { auc } else { Vec::new() },
             quality,
         }
@@ -256,7 +258,7 @@ pub(crate) struct Relevant {
 }
 
 /// Users with relevant rows in the model's index order.
-pub(crate) fn relevant_items<M: Recommender, U: Id, I: Id>(
+pub(crate) fn relevant_items<M: Recommender + ?Sized, U: Id, I: Id>(
     model: &Fitted<M, U, I>,
     test: &Interactions<U, I>,
     relevant_from: f32,

@@ -5,9 +5,9 @@ use std::hash::BuildHasherDefault;
 
 use rayon::prelude::*;
 
-use crate::ids::{FxHasher, Index, ItemIdx};
-use crate::sparse::{ItemUsers, UserItems};
-use crate::top_k::ScoredItem;
+use crate::data::ids::{FxHasher, Idx, ItemIdx};
+use crate::data::sparse::{ItemUsers, UserItems};
+use crate::serve::top_k::ScoredItem;
 
 /// Properties of all lists together at one cut-off.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,8 +96,8 @@ fn gini(counts: &mut [u64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::UserIdx;
-    use crate::sparse::Csr;
+    use crate::data::ids::UserIdx;
+    use crate::data::sparse::Csr;
 
     #[test]
     fn worked_by_hand() {

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use super::{ListQuality, Metric};
-use crate::ids::UserIdx;
-use crate::{Result, bootstrap};
+use rayon::prelude::*;
+
+use super::ListQuality;
+use super::metrics::{RankingMetric, STANDARD, measure};
+use crate::Result;
+use crate::data::ids::UserIdx;
+use crate::evaluate::bootstrap;
 
 /// Among which items the relevant ones were ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,22 +25,31 @@ pub enum Protocol {
     },
 }
 
-/// Results of an evaluation: each metric at each cut-off for each user, and their means.
+/// What came of one user's list: all that metrics need.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub(super) struct Outcome {
+    /// For each rank whether the item there is relevant.
+    pub(super) hits: Vec<bool>,
+    /// How many items are relevant.
+    pub(super) relevant: usize,
+}
+
+/// Results of an evaluation of lists: any metric at each cut-off for each user, and their means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankingReport {
     pub(super) model: &'static str,
     pub(super) protocol: Protocol,
     pub(super) cutoffs: Vec<usize>,
     pub(super) users: Vec<UserIdx>,
-    /// users x metrics x cut-offs.
-    pub(super) values: Vec<f64>,
+    /// One for each user.
+    pub(super) outcomes: Vec<Outcome>,
     /// One for each user, if asked for.
     pub(super) auc: Vec<f64>,
     /// One for each cut-off, if asked for.
     pub(super) quality: Vec<ListQuality>,
 }
 
-impl Report {
+impl RankingReport {
     /// Name of the model.
     pub fn model(&self) -> &'static str {
         self.model
@@ -58,16 +71,25 @@ impl Report {
     }
 
     /// A metric for each user, in the order of [`users`](Self::users); `None` for a cut-off that was not asked for.
-    pub fn per_user(&self, metric: Metric, k: usize) -> Option<Vec<f64>> {
-        let cutoff = self.cutoffs.iter().position(|&c| c == k)?;
-        let metric = Metric::ALL.iter().position(|&m| m == metric)?;
-        let width = Metric::ALL.len() * self.cutoffs.len();
-        let at = metric * self.cutoffs.len() + cutoff;
-        Some(self.values.chunks(width).map(|row| row[at]).collect())
+    pub fn per_user(&self, metric: impl RankingMetric, k: usize) -> Option<Vec<f64>> {
+        self.cutoffs.contains(&k).then(|| {
+            let of_user = |outcome: &Outcome| measure(&metric, &outcome.hits, outcome.relevant, k);
+            self.outcomes.par_iter().with_min_len(256).map(of_user).collect()
+        })
     }
 
     /// The mean over users; `None` for a cut-off that was not asked for.
-    pub fn mean(&self, metric: Metric, k: usize) -> Option<f64> {
+    ///
+    /// ```
+    /// use cairn_recsys::metrics::{Ndcg, Recall};
+    /// # use cairn_recsys::{Estimator, RankingEvaluator, Split, TopPop, synthetic};
+    /// # let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;
+    /// # let (train, test) = log.split(Split::per_user(0.25, 0))?;
+    /// let report = RankingEvaluator::at([10]).evaluate(&TopPop::new().fit(&train)?, &test)?;
+    /// println!("NDCG@10 {:?}, recall@10 {:?}", report.mean(Ndcg, 10), report.mean(Recall, 10));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    pub fn mean(&self, metric: impl RankingMetric, k: usize) -> Option<f64> {
         Some(mean(&self.per_user(metric, k)?))
     }
 
@@ -94,7 +116,7 @@ impl Report {
     /// [`Error::Parameter`](crate::Error::Parameter) for a level outside (0, 1) or no resamples.
     pub fn interval(
         &self,
-        metric: Metric,
+        metric: impl RankingMetric,
         k: usize,
         level: f64,
         resamples: usize,
@@ -115,7 +137,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RankingReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} users", self.model, self.users.len())?;
         if let Protocol::Sampled { negatives, .. } = self.protocol {
@@ -123,7 +145,7 @@ impl fmt::Display for Report {
         }
         write!(f, "):")?;
         for &k in &self.cutoffs {
-            for metric in Metric::ALL {
+            for metric in STANDARD {
                 write!(f, " {}@{k} {:.4}", metric.name(), self.mean(metric, k).unwrap_or(f64::NAN))?;
             }
             if let Some(q) = self.list_quality(k) {

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::ids::Index;
-use crate::sparse::Csr;
-use crate::top_k::top_k;
+use crate::data::ids::Idx;
+use crate::data::sparse::Csr;
+use crate::serve::top_k::top_k;
 
 /// A row of the Gram matrix with the columns it touches.
 pub(crate) struct GramRow<C> {
@@ -15,7 +15,7 @@ pub(crate) struct GramRow<C> {
     mark: Vec<bool>,
 }
 
-impl<C: Index> GramRow<C> {
+impl<C: Idx> GramRow<C> {
     pub(crate) fn new(n: usize) -> Self {
         Self { sums: vec![0.0; n], touched: Vec::new(), mark: vec![false; n] }
     }
@@ -36,7 +36,7 @@ impl<C: Index> GramRow<C> {
     }
 
     /// `left[item] · right`: with `left` = Xᵀ and `right` = X the item's row of XᵀX.
-    pub(crate) fn fill<R: Index>(&mut self, left: &Csr<C, R>, right: &Csr<R, C>, item: C) {
+    pub(crate) fn fill<R: Idx>(&mut self, left: &Csr<C, R>, right: &Csr<R, C>, item: C) {
         self.clear();
         let (rows, values) = left.row(item);
         for (&row, &value) in rows.iter().zip(values) {
@@ -50,7 +50,7 @@ impl<C: Index> GramRow<C> {
 
 /// For every row of the product `left right` the `k` best columns other than itself, after `adjust(row, column, sum)`;
 /// only positive ones. Parallel over fixed chunks of rows.
-pub(crate) fn best_of_product<R: Index, C: Index>(
+pub(crate) fn best_of_product<R: Idx, C: Idx>(
     left: &Csr<C, R>,
     right: &Csr<R, C>,
     k: usize,
@@ -84,7 +84,7 @@ pub(crate) fn best_of_product<R: Index, C: Index>(
 }
 
 /// A matrix from rows with ascending columns.
-pub(crate) fn from_rows<R: Index, C: Index>(n_cols: usize, rows: Vec<Vec<(C, f32)>>) -> Csr<R, C> {
+pub(crate) fn from_rows<R: Idx, C: Idx>(n_cols: usize, rows: Vec<Vec<(C, f32)>>) -> Csr<R, C> {
     let mut offsets = vec![0];
     offsets.extend(rows.iter().scan(0, |sum, row| {
         *sum += row.len();

@@ -1,4 +1,4 @@
-//! The numerical ground: dense products with fixed chunks, small factorisations, sparse times dense.
+//! The numerical stats: dense products with fixed chunks, small factorisations, sparse times dense.
 //!
 //! faer's own parallelism may give other bits for other numbers of threads, and its parallel product was once wrong on
 //! row-major views. So every faer call here is sequential and column-major; what runs in parallel is cut into chunks whose
@@ -9,4 +9,5 @@ pub(crate) mod gram;
 pub(crate) mod rows;
 pub(crate) mod sparse_product;
 pub(crate) mod spd_inverse;
+pub(crate) mod svd;
 pub(crate) mod vectorised;

@@ -10,8 +10,8 @@ use faer::{Mat, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Idx;
+use crate::data::sparse::Csr;
 
 /// Output rows that one task computes.
 const ROWS: usize = 32;
@@ -33,7 +33,7 @@ fn to_row_major(x: MatRef<'_, f64>, width: usize) -> Vec<f64> {
 }
 
 /// `out = a x`, with `x` of `a.n_cols()` rows.
-pub(crate) fn sparse_mul<R: Index, C: Index>(a: &Csr<R, C>, x: MatRef<'_, f64>, out: MatMut<'_, f64>) {
+pub(crate) fn sparse_mul<R: Idx, C: Idx>(a: &Csr<R, C>, x: MatRef<'_, f64>, out: MatMut<'_, f64>) {
     let columns = x.ncols();
     let width = columns.next_multiple_of(PAD);
     let x = to_row_major(x, width);
@@ -57,7 +57,7 @@ struct DoubleRows<'a, R, C> {
     out: &'a mut [f64],
 }
 
-impl<R: Index, C: Index> WithSimd for DoubleRows<'_, R, C> {
+impl<R: Idx, C: Idx> WithSimd for DoubleRows<'_, R, C> {
     type Output = ();
 
     #[inline(always)]
@@ -82,7 +82,7 @@ impl<R: Index, C: Index> WithSimd for DoubleRows<'_, R, C> {
 
 /// `out = sum of value * x[column]` over one sparse row, for N vectors from `start` on, which stay in registers.
 #[inline(always)]
-fn tile<S: Simd, C: Index, const N: usize>(
+fn tile<S: Simd, C: Idx, const N: usize>(
     simd: S,
     columns: &[C],
     values: &[f32],
@@ -112,7 +112,7 @@ const SINGLE_ROWS: usize = 16;
 const RUN: usize = 512;
 
 /// `out = a x` for blocks of [`SINGLE_WIDTH`] columns, row-major.
-pub(crate) fn sparse_mul_single<R: Index, C: Index>(a: &Csr<R, C>, x: &[f32], out: &mut [f32]) {
+pub(crate) fn sparse_mul_single<R: Idx, C: Idx>(a: &Csr<R, C>, x: &[f32], out: &mut [f32]) {
     debug_assert!(x.len() == a.n_cols() * SINGLE_WIDTH && out.len() == a.n_rows() * SINGLE_WIDTH);
     let tasks = out.par_chunks_mut(SINGLE_ROWS * SINGLE_WIDTH).enumerate();
     tasks.for_each(|(chunk, out)| Arch::new().dispatch(SingleRows { a, x, first: chunk * SINGLE_ROWS, out }));
@@ -125,7 +125,7 @@ struct SingleRows<'a, R, C> {
     out: &'a mut [f32],
 }
 
-impl<R: Index, C: Index> WithSimd for SingleRows<'_, R, C> {
+impl<R: Idx, C: Idx> WithSimd for SingleRows<'_, R, C> {
     type Output = ();
 
     #[inline(always)]
@@ -139,7 +139,7 @@ impl<R: Index, C: Index> WithSimd for SingleRows<'_, R, C> {
     }
 }
 
-impl<R: Index, C: Index> SingleRows<'_, R, C> {
+impl<R: Idx, C: Idx> SingleRows<'_, R, C> {
     /// With N vectors a row of x.
     #[inline(always)]
     fn rows<S: Simd, const N: usize>(self, simd: S) {
@@ -174,7 +174,7 @@ impl<R: Index, C: Index> SingleRows<'_, R, C> {
 }
 
 /// `a` as a dense matrix.
-pub(crate) fn to_dense<R: Index, C: Index>(a: &Csr<R, C>) -> Mat<f64> {
+pub(crate) fn to_dense<R: Idx, C: Idx>(a: &Csr<R, C>) -> Mat<f64> {
     let mut dense = Mat::zeros(a.n_rows(), a.n_cols());
     for (r, c, v) in a.entries() {
         dense[(r.at(), c.at())] = f64::from(v);

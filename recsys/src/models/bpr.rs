@@ -19,12 +19,12 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// Fixed, so that the result is; also the most threads that help.
@@ -36,7 +36,7 @@ const MOST_PASSES: usize = 1000;
 /// Settings of BPR. Defaults: 64 factors, 100 epochs, learning rate 0.05, regularisation 0.01, seed 0.
 ///
 /// ```
-/// use cairn_recsys::{Bpr, Filter, Fit, synthetic};
+/// use cairn_recsys::{Bpr, Estimator, Filter, synthetic};
 /// // Users and items are of the group of their number modulo 3.
 /// let log = synthetic::planted_groups(150, 90, 3, 12, 0.05, 0)?;
 /// let model = Bpr::new().factors(8).fit(&log)?;
@@ -44,6 +44,7 @@ const MOST_PASSES: usize = 1000;
 /// assert!(list.iter().all(|entry| entry.id % 3 == 1));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "BayesianPersonalizedRanking")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bpr {
     factors: usize,
@@ -70,6 +71,7 @@ impl Bpr {
         /// Length of the vectors, besides the item's bias.
         factors(factors: usize);
         /// Passes over the interactions.
+        #[doc(alias = "iterations")]
         epochs(epochs: usize);
         /// Step size.
         learning_rate(rate: f32);
@@ -169,7 +171,7 @@ struct Shard {
     right: u64,
 }
 
-impl Fit for Bpr {
+impl Estimator for Bpr {
     type Model = BprModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BprModel> {
@@ -358,40 +360,17 @@ fn merge(shards: &[Shard], items: &mut [f32], dim: usize) {
     });
 }
 
-impl Recommender for BprModel {
-    fn name(&self) -> &'static str {
-        "BPR"
-    }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.factors)
+impl FactorModel for BprModel {
+    const NAME: &'static str = "BPR";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
     /// By [`BprModel::fold_in`]; values do not matter, as in training. Near the scores of training, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
-        self.factors.items.inner_products(&self.fold_in(items)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
         self.fold_in(items)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }

@@ -6,34 +6,35 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::gram::GramRow;
 use crate::linalg::spd_inverse::invert_positive_definite;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
-use crate::recommender::Fit;
-use crate::sparse::UserItems;
 use crate::{Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value.
 ///
 /// ```
-/// use cairn_recsys::{Ease, Filter, Fit, Interactions};
+/// use cairn_recsys::{Ease, Estimator, Filter, Interactions};
 /// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
 /// let model = Ease::new(1.0).fit(&log)?;
 /// assert_eq!(model.recommend("ann", 1, &Filter::unseen())?[0].id, "rusk");
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "EASEr")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ease {
-    lambda: f64,
+    regularization: f64,
     memory_limit: u64,
 }
 
 impl Ease {
-    /// With regularisation λ: hundreds for dense logs, more for larger ones.
+    /// With λ, the weight of the squared norms: hundreds for dense logs, more for larger ones.
     #[must_use]
-    pub fn new(lambda: f64) -> Self {
-        Self { lambda, memory_limit: memory::LIMIT }
+    pub fn new(regularization: f64) -> Self {
+        Self { regularization, memory_limit: memory::LIMIT }
     }
 
     /// Most bytes that training may take; default 8 GiB.
@@ -50,15 +51,15 @@ impl Ease {
     }
 }
 
-impl Fit for Ease {
+impl Estimator for Ease {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        check::above_zero("lambda", self.lambda)?;
+        check::above_zero("regularization", self.regularization)?;
         check::not_empty(matrix)?;
         let n = matrix.n_cols();
         memory::check(|| format!("EASE on {n} items"), Self::memory_needed(n), self.memory_limit)?;
-        let inverse = invert_positive_definite(gram(matrix, self.lambda))?;
+        let inverse = invert_positive_definite(gram(matrix, self.regularization))?;
         let mut weights = vec![0.0; n * n];
         weights.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
             for (j, weight) in row.iter_mut().enumerate() {

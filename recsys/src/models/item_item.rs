@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::vectorised::vectorised;
 use crate::models::knn::check_history;
 use crate::recommender::Recommender;
-use crate::saved::Saved;
-use crate::sparse::{Csr, UserItems};
+use crate::serve::file::Saved;
 
 /// Which method the weights come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,12 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, ItemUsers, UserItems};
+use crate::estimator::Estimator;
 use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, ItemUsers, UserItems};
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
 use crate::{Error, Result, check, memory};
 
 /// How entries are weighted before the cosine.
@@ -40,7 +41,7 @@ impl KnnWeighting {
     }
 
     /// What has to be known of a matrix of documents (rows) by words (columns) to weight any row.
-    fn learn<R: Index, C: Index>(self, documents: &Csr<R, C>) -> Weigher {
+    fn learn<R: Idx, C: Idx>(self, documents: &Csr<R, C>) -> Weigher {
         let mut df = vec![0_u32; documents.n_cols()];
         documents.columns().iter().for_each(|word| df[word.at()] += 1);
         let n = documents.n_rows() as f32;
@@ -63,7 +64,7 @@ struct Weigher {
 }
 
 impl Weigher {
-    fn row<C: Index>(&self, words: &[C], values: &[f32]) -> Vec<f32> {
+    fn row<C: Idx>(&self, words: &[C], values: &[f32]) -> Vec<f32> {
         let length: f32 = values.iter().sum();
         let weight = |(word, &value): (&C, &f32)| match self.weighting {
             KnnWeighting::Cosine => value,
@@ -76,7 +77,7 @@ impl Weigher {
         words.iter().zip(values).map(weight).collect()
     }
 
-    fn apply<R: Index, C: Index>(&self, documents: &Csr<R, C>) -> Csr<R, C> {
+    fn apply<R: Idx, C: Idx>(&self, documents: &Csr<R, C>) -> Csr<R, C> {
         let rows = documents.row_indices().flat_map(|d| {
             let (words, values) = documents.row(d);
             self.row(words, values)
@@ -101,7 +102,7 @@ fn cosine(dot: f32, norms: f32, shrink: f32) -> f32 {
     if scale > 0.0 { dot / scale } else { 0.0 }
 }
 
-fn norms<R: Index, C: Index>(matrix: &Csr<R, C>) -> Vec<f32> {
+fn norms<R: Idx, C: Idx>(matrix: &Csr<R, C>) -> Vec<f32> {
     matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
 }
 
@@ -157,6 +158,9 @@ macro_rules! knn_settings {
 }
 
 knn_settings!(
+    #[doc(alias = "ItemItemRecommender")]
+    #[doc(alias = "CosineRecommender")]
+    #[doc(alias = "BM25Recommender")]
     /// Item-kNN: an item scores by its similarity to the items of the history, of which each knows its nearest ones.
     ItemKnn
 );
@@ -165,7 +169,7 @@ knn_settings!(
     UserKnn
 );
 
-impl Fit for ItemKnn {
+impl Estimator for ItemKnn {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
@@ -200,7 +204,7 @@ pub struct UserKnnModel {
     weigher: Weigher,
 }
 
-impl Fit for UserKnn {
+impl Estimator for UserKnn {
     type Model = UserKnnModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
@@ -284,7 +288,7 @@ impl Recommender for UserKnnModel {
             if similarity > 0.0 { similarity } else { f32::NAN }
         };
         let similarities: Vec<f32> = seen.row_indices().map(similarity).collect();
-        let mut best = crate::top_k::top_k(&similarities, self.k);
+        let mut best = crate::serve::top_k::top_k(&similarities, self.k);
         best.sort_unstable_by_key(|e| e.item);
         let (users, near): (Vec<_>, Vec<_>) = best.iter().map(|e| (UserIdx(e.item.0), e.score)).unzip();
         Self::add(seen, &users, &near, out);

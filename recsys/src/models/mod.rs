@@ -1,5 +1,5 @@
 //! The models, a file each. All keep [`Recommender`](crate::Recommender); settings are builders that keep
-//! [`Fit`](crate::Fit).
+//! [`Estimator`](crate::Estimator).
 
 pub(crate) mod als;
 pub(crate) mod bpr;
@@ -11,3 +11,24 @@ pub(crate) mod pure_svd;
 pub(crate) mod rp3beta;
 pub(crate) mod slim;
 pub(crate) mod top_pop;
+
+use crate::rating::{
+    BaselineModel, BiasedMfModel, NmfModel, RatingKnnModel, SlopeOneModel, SvdPlusPlusModel,
+};
+use crate::serve::file::ModelFormat;
+
+/// Every model that a file can hold, those of ratings included.
+pub(crate) const FORMATS: &[ModelFormat] = &[
+    ModelFormat::of::<top_pop::TopPopModel>(),
+    ModelFormat::of::<item_item::ItemItemModel>(),
+    ModelFormat::of::<knn::UserKnnModel>(),
+    ModelFormat::of::<pure_svd::PureSvdModel>(),
+    ModelFormat::of::<als::AlsModel>(),
+    ModelFormat::of::<bpr::BprModel>(),
+    ModelFormat::of::<BaselineModel>(),
+    ModelFormat::of::<BiasedMfModel>(),
+    ModelFormat::of::<SvdPlusPlusModel>(),
+    ModelFormat::of::<NmfModel>(),
+    ModelFormat::of::<SlopeOneModel>(),
+    ModelFormat::of::<RatingKnnModel>(),
+];

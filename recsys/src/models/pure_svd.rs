@@ -6,17 +6,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
-use crate::svd::TruncatedSvd;
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
+use crate::linalg::svd::TruncatedSvd;
+use crate::models::factors::{FactorModel, Factors, Vectors, dot};
+use crate::serve::file::Saved;
 
 /// Settings of PureSVD.
 ///
 /// ```
-/// use cairn_recsys::{Filter, Fit, Interactions, PureSvd};
+/// use cairn_recsys::{Estimator, Filter, Interactions, PureSvd};
 /// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
 /// let model = PureSvd::new(2).fit(&log)?;
 /// assert_eq!(model.recommend(&"ann", 1, &Filter::unseen())?[0].id, "rusk");
@@ -67,7 +67,7 @@ impl PureSvdModel {
     }
 }
 
-impl Fit for PureSvd {
+impl Estimator for PureSvd {
     type Model = PureSvdModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<PureSvdModel> {
@@ -96,45 +96,21 @@ fn project(items: &Vectors, columns: &[ItemIdx], values: &[f32], out: &mut [f32]
     }
 }
 
-impl Recommender for PureSvdModel {
-    fn name(&self) -> &'static str {
-        "PureSVD"
+impl FactorModel for PureSvdModel {
+    const NAME: &'static str = "PureSVD";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        Ok(())
-    }
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let user = self.fold_in_vector(items, values)?;
-        self.factors.items.inner_products(&user, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.factors)
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let mut user = vec![0.0; self.factors.items.dim()];
         project(&self.factors.items, items, values, &mut user);
         Ok(user)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+    fn explain(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         let target = self.factors.items.get(item.at());
-        let dot = |v: &[f32]| v.iter().zip(target).map(|(a, b)| a * b).sum::<f32>();
-        Ok(items.iter().zip(values).map(|(i, value)| value * dot(self.factors.items.get(i.at()))).collect())
+        let share = |(i, value): (&ItemIdx, &f32)| value * dot(self.factors.items.get(i.at()), target);
+        Ok(items.iter().zip(values).map(share).collect())
     }
 }
 

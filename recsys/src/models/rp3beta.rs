@@ -4,11 +4,11 @@
 //! With P the row-normalised matrix in either direction, entries raised to α: W = P(item→user) P(user→item), divided by the
 //! target's degree to the β, the best k targets of each item kept.
 
-use crate::ids::Index;
+use crate::data::ids::Idx;
+use crate::data::sparse::{Csr, UserItems};
+use crate::estimator::Estimator;
 use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
-use crate::recommender::Fit;
-use crate::sparse::{Csr, UserItems};
 use crate::{Result, check, memory};
 
 /// Settings of RP3beta. Defaults: α = 1, β = 0.6, 100 neighbours, 8 GiB for them. Values are not looked at, only what was met.
@@ -46,11 +46,11 @@ impl Rp3Beta {
 }
 
 /// Rows of equal probabilities, to the alpha.
-fn transitions<R: Index, C: Index>(matrix: &Csr<R, C>, alpha: f32) -> Csr<R, C> {
+fn transitions<R: Idx, C: Idx>(matrix: &Csr<R, C>, alpha: f32) -> Csr<R, C> {
     matrix.map_values(|row, _, _| (1.0 / matrix.row_len(row) as f32).powf(alpha))
 }
 
-impl Fit for Rp3Beta {
+impl Estimator for Rp3Beta {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {

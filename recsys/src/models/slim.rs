@@ -7,27 +7,28 @@
 
 use rayon::prelude::*;
 
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::{Csr, UserItems};
+use crate::estimator::Estimator;
 use crate::linalg::gram::{GramRow, from_rows};
 use crate::linalg::vectorised::vectorised;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
-use crate::recommender::Fit;
-use crate::sparse::{Csr, UserItems};
 use crate::{Result, check, memory};
 
-/// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 sweeps, to a change below 1e-3. Interactions count as ones.
+/// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 epochs, to a change below 1e-3. Interactions count as ones.
+#[doc(alias = "SLIMElastic")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slim {
     l1: f32,
     l2: f32,
-    sweeps: usize,
+    max_epochs: usize,
     tolerance: f32,
     memory_limit: u64,
 }
 
 impl Default for Slim {
     fn default() -> Self {
-        Self { l1: 1.0, l2: 100.0, sweeps: 100, tolerance: 1e-3, memory_limit: memory::LIMIT }
+        Self { l1: 1.0, l2: 100.0, max_epochs: 100, tolerance: 1e-3, memory_limit: memory::LIMIT }
     }
 }
 
@@ -43,9 +44,10 @@ impl Slim {
         l1(l1: f32);
         /// Weight of |w|².
         l2(l2: f32);
-        /// Most sweeps over the coordinates of an item.
-        sweeps(sweeps: usize);
-        /// Sweeps end when no weight changes by more than this.
+        /// Most passes over the coordinates of an item.
+        #[doc(alias = "max_iter")]
+        max_epochs(epochs: usize);
+        /// Passes end when no weight changes by more than this.
         tolerance(tolerance: f32);
         /// Most bytes the Gram matrix may take; default 8 GiB.
         memory_limit(bytes: u64);
@@ -82,7 +84,7 @@ impl Slim {
             }
             largest
         };
-        let mut left = self.sweeps;
+        let mut left = self.max_epochs;
         while left > 0 {
             left -= 1;
             if sweep(&candidates, &mut weights) <= self.tolerance {
@@ -100,7 +102,7 @@ impl Slim {
     }
 }
 
-impl Fit for Slim {
+impl Estimator for Slim {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Ranks items by the number of users who met them.
+#[doc(alias = "Pop")]
+#[doc(alias = "MostPopular")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TopPop;
 
@@ -27,7 +30,7 @@ pub struct TopPopModel {
     counts: Vec<f32>,
 }
 
-impl Fit for TopPop {
+impl Estimator for TopPop {
     type Model = TopPopModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<TopPopModel> {

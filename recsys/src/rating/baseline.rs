@@ -6,11 +6,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, UserItems};
+use super::{RatingModel, RatingStats, check_steps, diverged};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
+use crate::estimator::Estimator;
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
 use crate::{Result, check};
 
 /// Passes over a history after which its user's bias has settled, whatever the number of epochs.
@@ -50,23 +51,24 @@ impl BaselineMethod {
 /// Settings of the baseline.
 ///
 /// ```
-/// use cairn_recsys::{Fit, Interactions, rating::Baseline};
+/// use cairn_recsys::{Estimator, Interactions, rating::Baseline};
 /// let log = Interactions::from_ratings([("ann", "tea", 5.0), ("ann", "milk", 4.0), ("bob", "tea", 3.0)])?;
-/// let model = Baseline::new().scale(1.0, 5.0).fit(&log)?;
+/// let model = Baseline::new().rating_scale(1.0, 5.0).fit(&log)?;
 /// assert!((1.0..=5.0).contains(&model.predict("bob", "milk")?));
 /// assert!(model.predict("bob", "rusk").is_err());
 /// assert!(!model.estimate("bob", "rusk").item_known);
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "BaselineOnly")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
     method: BaselineMethod,
-    scale: Option<(f32, f32)>,
+    rating_scale: Option<(f32, f32)>,
 }
 
 impl Default for Baseline {
     fn default() -> Self {
-        Self { method: BaselineMethod::ALS, scale: None }
+        Self { method: BaselineMethod::ALS, rating_scale: None }
     }
 }
 
@@ -84,12 +86,7 @@ impl Baseline {
         self
     }
 
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
+    rating_scale_setter!();
 }
 
 impl BaselineMethod {
@@ -180,14 +177,14 @@ impl Biases {
 }
 
 /// One side's biases, the other side fixed.
-fn solve<R: Index, C: Index>(matrix: &Csr<R, C>, mean: f32, fixed: &[f32], reg: f32, solved: &mut [f32]) {
+fn solve<R: Idx, C: Idx>(matrix: &Csr<R, C>, mean: f32, fixed: &[f32], reg: f32, solved: &mut [f32]) {
     solved.par_iter_mut().with_min_len(256).enumerate().for_each(|(row, out)| {
         let (columns, values) = matrix.row(R::from_u32(row as u32));
         *out = bias(mean, columns, values, fixed, reg);
     });
 }
 
-fn bias<C: Index>(mean: f32, columns: &[C], values: &[f32], fixed: &[f32], reg: f32) -> f32 {
+fn bias<C: Idx>(mean: f32, columns: &[C], values: &[f32], fixed: &[f32], reg: f32) -> f32 {
     let sum: f64 = columns.iter().zip(values).map(|(c, &v)| f64::from(v - mean - fixed[c.at()])).sum();
     let weight = f64::from(reg) + columns.len() as f64;
     // No rows and no regularisation: nothing is known, and nothing is assumed.
@@ -197,7 +194,7 @@ fn bias<C: Index>(mean: f32, columns: &[C], values: &[f32], fixed: &[f32], reg: 
 /// A trained baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineModel {
-    ground: Ground,
+    stats: RatingStats,
     biases: Biases,
 }
 
@@ -213,13 +210,13 @@ impl BaselineModel {
     }
 }
 
-impl Fit for Baseline {
+impl Estimator for Baseline {
     type Model = BaselineModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BaselineModel> {
-        let ground = Ground::new("baseline", matrix, self.scale)?;
-        let biases = Biases::fit(matrix, ground.mean(), self.method)?;
-        Ok(BaselineModel { ground, biases })
+        let stats = RatingStats::new("baseline", matrix, self.rating_scale)?;
+        let biases = Biases::fit(matrix, stats.mean(), self.method)?;
+        Ok(BaselineModel { stats, biases })
     }
 }
 
@@ -243,14 +240,14 @@ impl Recommender for BaselineModel {
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
         let bias = self.biases.fold_in(items, values);
-        out.iter_mut().zip(&self.biases.items).for_each(|(out, b)| *out = self.ground.mean() + bias + b);
+        out.iter_mut().zip(&self.biases.items).for_each(|(out, b)| *out = self.stats.mean() + bias + b);
         Ok(())
     }
 }
 
 impl RatingModel for BaselineModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         self.biases.of(user, item)
@@ -261,7 +258,7 @@ impl Saved for BaselineModel {
     const FORMAT: &'static str = "baseline";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
+        self.stats.validate()?;
         self.biases.validate()
     }
 }

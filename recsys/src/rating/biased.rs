@@ -4,10 +4,81 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::linalg::dense;
 use crate::models::factors::{Factors, Vectors};
 use crate::{Error, Result};
+
+/// The settings of a biased model trained by gradient steps, which differ in two defaults alone.
+macro_rules! sgd_settings {
+    ($(#[$doc:meta])* $name:ident { factors: $factors:literal, learning_rate: $rate:literal }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            factors: usize,
+            epochs: usize,
+            learning_rate: f32,
+            regularization: f32,
+            init_std_dev: f32,
+            rating_scale: Option<(f32, f32)>,
+            seed: u64,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    factors: $factors,
+                    epochs: 20,
+                    learning_rate: $rate,
+                    regularization: 0.02,
+                    init_std_dev: 0.1,
+                    rating_scale: None,
+                    seed: 0,
+                }
+            }
+        }
+
+        impl $name {
+            /// The defaults.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            setters! {
+                /// Length of the vectors, besides the biases.
+                #[doc(alias = "n_factors")]
+                factors(factors: usize);
+                /// Passes over the ratings.
+                #[doc(alias = "n_epochs")]
+                epochs(epochs: usize);
+                /// Step size.
+                #[doc(alias = "lr_all")]
+                learning_rate(rate: f32);
+                /// Weight of the squares of all parameters, for each rating.
+                #[doc(alias = "reg_all")]
+                regularization(weight: f32);
+                /// Standard deviation of the vectors' start.
+                init_std_dev(deviation: f32);
+            }
+
+            rating_scale_setter!();
+
+            setters! {
+                /// Seed of the start.
+                #[doc(alias = "random_state")]
+                seed(seed: u64);
+            }
+
+            fn check(&self) -> $crate::Result<()> {
+                $crate::check::at_least_one("factors", self.factors)?;
+                super::check_steps(self.learning_rate, self.regularization)?;
+                $crate::check::not_negative("init_std_dev", self.init_std_dev)
+            }
+        }
+    };
+}
+pub(super) use sgd_settings;
 
 /// Lanes of the kernels; tables are padded to a multiple of this.
 pub(super) const LANES: usize = 8;
@@ -61,24 +132,11 @@ impl Biased {
     pub(super) fn expected(&self, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         let dim = self.dim();
         match (user, item) {
-            (Some(u), Some(i)) => {
-                let pairs = self.factors.users.get(u.at()).iter().zip(self.factors.items.get(i.at()));
-                pairs.map(|(a, b)| a * b).sum()
-            }
+            (Some(u), Some(i)) => self.factors.product(u, i),
             (Some(u), None) => self.factors.users.get(u.at())[dim + 1],
             (None, Some(i)) => self.mean + self.factors.items.get(i.at())[dim],
             (None, None) => self.mean,
         }
-    }
-
-    /// Cosines of the q of all items with that of `item`, biases left out.
-    pub(super) fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) {
-        cosines(&self.factors.items, item.at(), self.dim(), out);
-    }
-
-    /// Cosines of the w of all users.
-    pub(super) fn user_similarity(&self, user: UserIdx, out: &mut [f32]) {
-        cosines(&self.factors.users, user.at(), self.dim(), out);
     }
 
     /// The vector of the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
@@ -124,15 +182,5 @@ impl Biased {
         query.iter_mut().zip(implicit).for_each(|(q, z)| *q += z);
         query.extend([1.0, self.mean + rhs[(dim, 0)] as f32]);
         Ok(query)
-    }
-}
-
-fn cosines(vectors: &Vectors, n: usize, dim: usize, out: &mut [f32]) {
-    let dot = |a: &[f32], b: &[f32]| a[..dim].iter().zip(&b[..dim]).map(|(a, b)| a * b).sum::<f32>();
-    let own = vectors.get(n);
-    for (other, out) in out.iter_mut().enumerate() {
-        let other = vectors.get(other);
-        let norms = (dot(own, own) * dot(other, other)).sqrt();
-        *out = if norms > 0.0 { dot(own, other) / norms } else { 0.0 };
     }
 }

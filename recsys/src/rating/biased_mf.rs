@@ -11,84 +11,32 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::biased::{Biased, LANES};
-use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use super::biased::{Biased, LANES, sgd_settings};
+use super::{RatingModel, RatingStats, diverged};
+use crate::Result;
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::Factors;
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
-use crate::{Result, check};
+use crate::models::factors::{FactorModel, Factors};
+use crate::serve::file::Saved;
 
 /// Fixed, so that the result is; also the most threads that help.
 const GROUPS: usize = 8;
 
-/// Settings. Defaults: 100 factors, 20 epochs, learning rate 0.005, regularisation 0.02, start N(0, 0.1²), seed 0.
-///
-/// ```
-/// use cairn_recsys::{Fit, Interactions, rating::BiasedMf};
-/// let log = Interactions::from_ratings((0..400_u32).map(|n| (n % 20, n * 7 % 31, (n % 5 + 1) as f32)))?;
-/// let model = BiasedMf::new().factors(10).seed(1).fit(&log)?;
-/// assert!((1.0..=5.0).contains(&model.predict(&3, &10)?));
-/// # Ok::<(), cairn_recsys::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct BiasedMf {
-    factors: usize,
-    epochs: usize,
-    learning_rate: f32,
-    regularization: f32,
-    init_deviation: f32,
-    scale: Option<(f32, f32)>,
-    seed: u64,
-}
-
-impl Default for BiasedMf {
-    fn default() -> Self {
-        Self {
-            factors: 100,
-            epochs: 20,
-            learning_rate: 0.005,
-            regularization: 0.02,
-            init_deviation: 0.1,
-            scale: None,
-            seed: 0,
-        }
-    }
-}
-
-impl BiasedMf {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    setters! {
-        /// Length of the vectors, besides the biases.
-        factors(factors: usize);
-        /// Passes over the ratings.
-        epochs(epochs: usize);
-        /// Step size.
-        learning_rate(rate: f32);
-        /// Weight of the squares of all parameters, for each rating.
-        regularization(weight: f32);
-        /// Standard deviation of the vectors' start.
-        init_deviation(deviation: f32);
-    }
-
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
-
-    setters! {
-        /// Seed of the start.
-        seed(seed: u64);
-    }
+sgd_settings! {
+    /// Settings. Defaults: 100 factors, 20 epochs, learning rate 0.005, regularisation 0.02, start N(0, 0.1²), seed 0.
+    ///
+    /// ```
+    /// use cairn_recsys::{Estimator, Interactions, rating::BiasedMf};
+    /// let log = Interactions::from_ratings((0..400_u32).map(|n| (n % 20, n * 7 % 31, (n % 5 + 1) as f32)))?;
+    /// let model = BiasedMf::new().factors(10).seed(1).fit(&log)?;
+    /// assert!((1.0..=5.0).contains(&model.predict(&3, &10)?));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    #[doc(alias = "FunkSVD")]
+    #[doc(alias = "SVD")]
+    BiasedMf { factors: 100, learning_rate: 0.005 }
 }
 
 /// The parameters of one group of users or of items.
@@ -164,28 +112,26 @@ pub(super) fn normal_table(n: usize, dim: usize, width: usize, deviation: f32, r
     table
 }
 
-impl Fit for BiasedMf {
+impl Estimator for BiasedMf {
     type Model = BiasedMfModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BiasedMfModel> {
-        check::at_least_one("factors", self.factors)?;
-        check_steps(self.learning_rate, self.regularization)?;
-        check::not_negative("init_deviation", self.init_deviation)?;
-        let ground = Ground::new("biased matrix factorisation", matrix, self.scale)?;
+        self.check()?;
+        let stats = RatingStats::new("biased matrix factorisation", matrix, self.rating_scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
-        let mut table = |n| normal_table(n, self.factors, width, self.init_deviation, &mut rng);
+        let mut table = |n| normal_table(n, self.factors, width, self.init_std_dev, &mut rng);
         let (users, items) = (table(matrix.n_rows()), table(matrix.n_cols()));
 
         let user_counts: Vec<usize> = matrix.row_indices().map(|u| matrix.row_len(u)).collect();
         let item_counts: Vec<usize> =
-            (0..matrix.n_cols()).map(|i| ground.ratings_of(ItemIdx(i as u32))).collect();
+            (0..matrix.n_cols()).map(|i| stats.ratings_of(ItemIdx(i as u32))).collect();
         let (user_deal, item_deal) = (Deal::new(&user_counts), Deal::new(&item_counts));
         let (mut users, mut items) = (user_deal.groups(width, &users), item_deal.groups(width, &items));
         let blocks = blocks(matrix, &user_deal, &item_deal);
         let mut progress = Vec::with_capacity(self.epochs);
         for _ in 0..self.epochs {
-            let squares = self.epoch(ground.mean(), &blocks, &mut users, &mut items);
+            let squares = self.epoch(stats.mean(), &blocks, &mut users, &mut items);
             progress.push((squares / matrix.nnz() as f64).sqrt());
         }
         let (users, user_biases) = user_deal.gather(width, &users);
@@ -194,13 +140,13 @@ impl Fit for BiasedMf {
             return Err(diverged("biased matrix factorisation"));
         }
         let biased = Biased::new(
-            ground.mean(),
+            stats.mean(),
             self.factors,
             width,
             (&users, &user_biases, &|u| user_counts[u] > 0),
             (&items, &item_biases, &|i| item_counts[i] > 0),
         );
-        Ok(BiasedMfModel { ground, biased, regularization: self.regularization, progress })
+        Ok(BiasedMfModel { stats, biased, regularization: self.regularization, progress })
     }
 }
 
@@ -279,7 +225,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// A trained factorisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BiasedMfModel {
-    ground: Ground,
+    stats: RatingStats,
     biased: Biased,
     regularization: f32,
     progress: Vec<f64>,
@@ -293,48 +239,28 @@ impl BiasedMfModel {
     }
 }
 
-impl Recommender for BiasedMfModel {
-    fn name(&self) -> &'static str {
-        "SVD"
-    }
-    fn n_users(&self) -> usize {
-        self.biased.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.biased.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.biased.factors)
+impl FactorModel for BiasedMfModel {
+    const NAME: &'static str = "SVD";
+
+    fn factors(&self) -> &Factors {
+        &self.biased.factors
     }
     /// The user's parameters that minimise the regularised error of the history; training takes a stated number of steps
     /// towards the same minimum, so the scores of a user of the training log come out near, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.item_similarity(item, out);
-        Ok(())
+    fn similarity_dim(&self) -> usize {
+        self.biased.dim()
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }
 
 impl RatingModel for BiasedMfModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         self.biased.expected(user, item)
@@ -345,7 +271,7 @@ impl Saved for BiasedMfModel {
     const FORMAT: &'static str = "biased-mf";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
+        self.stats.validate()?;
         self.biased.validate()
     }
 }

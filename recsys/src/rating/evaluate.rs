@@ -7,10 +7,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::RatingModel;
-use crate::fitted::Fitted;
-use crate::ids::Id;
-use crate::recommender::Fit;
-use crate::{Error, Interactions, Result, bootstrap};
+use crate::data::ids::Id;
+use crate::estimator::Estimator;
+use crate::evaluate::bootstrap;
+use crate::serve::fitted::Fitted;
+use crate::{Error, Interactions, Result};
 
 /// Errors of the predictions of one model on one log, clipped to the scale.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +77,7 @@ impl fmt::Display for RatingReport {
 ///
 /// # Errors
 /// [`Error::Empty`] for a log without rows.
-pub fn evaluate<M: RatingModel, U: Id, I: Id>(
+pub fn evaluate<M: RatingModel + ?Sized, U: Id, I: Id>(
     model: &Fitted<M, U, I>,
     test: &Interactions<U, I>,
 ) -> Result<RatingReport> {
@@ -104,7 +105,7 @@ pub fn evaluate<M: RatingModel, U: Id, I: Id>(
 
 /// Reports of all folds, and the time they took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CrossValidation {
+pub struct CrossValidationReport {
     /// One report a fold.
     pub folds: Vec<RatingReport>,
     /// Seconds of training, all folds.
@@ -113,7 +114,7 @@ pub struct CrossValidation {
     pub predict_seconds: f64,
 }
 
-impl CrossValidation {
+impl CrossValidationReport {
     /// Mean of the folds' RMSE.
     pub fn rmse(&self) -> f64 {
         self.folds.iter().map(RatingReport::rmse).sum::<f64>() / self.folds.len() as f64
@@ -143,12 +144,12 @@ pub fn cross_validate<F, U: Id, I: Id>(
     log: &Interactions<U, I>,
     folds: usize,
     seed: u64,
-) -> Result<CrossValidation>
+) -> Result<CrossValidationReport>
 where
-    F: Fit,
+    F: Estimator,
     F::Model: RatingModel,
 {
-    let mut result = CrossValidation { folds: Vec::new(), fit_seconds: 0.0, predict_seconds: 0.0 };
+    let mut result = CrossValidationReport { folds: Vec::new(), fit_seconds: 0.0, predict_seconds: 0.0 };
     for (train, test) in log.k_folds(folds, seed)? {
         let start = Instant::now();
         let model = settings.fit(&train)?;

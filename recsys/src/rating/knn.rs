@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{BaselineMethod, Biases};
 use super::similarity::{Similarity, Sums};
-use super::{Ground, RatingModel};
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{ItemUsers, UserItems};
+use super::{RatingModel, RatingStats};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{ItemUsers, UserItems};
+use crate::estimator::Estimator;
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
 use crate::{Error, Result, check, memory};
 
 /// What ratings are taken relative to.
@@ -27,16 +28,19 @@ pub enum Centring {
 }
 
 /// Settings. Defaults: 40 neighbours, user-based, mean squared difference, at least 1 neighbour and 1 common rating.
+#[doc(alias = "KNNBasic")]
+#[doc(alias = "KNNWithMeans")]
+#[doc(alias = "KNNBaseline")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct RatingKnn {
     neighbours: usize,
-    least_neighbours: usize,
-    least_support: u32,
+    min_neighbours: usize,
+    min_support: u32,
     item_based: bool,
     similarity: Similarity,
     centring: Centring,
     baseline: BaselineMethod,
-    scale: Option<(f32, f32)>,
+    rating_scale: Option<(f32, f32)>,
     memory_limit: u64,
 }
 
@@ -44,13 +48,13 @@ impl Default for RatingKnn {
     fn default() -> Self {
         Self {
             neighbours: 40,
-            least_neighbours: 1,
-            least_support: 1,
+            min_neighbours: 1,
+            min_support: 1,
             item_based: false,
             similarity: Similarity::default(),
             centring: Centring::default(),
             baseline: BaselineMethod::ALS,
-            scale: None,
+            rating_scale: None,
             memory_limit: memory::LIMIT,
         }
     }
@@ -78,10 +82,11 @@ impl RatingKnn {
     setters! {
         /// The most neighbours that count.
         neighbours(k: usize);
+        #[doc(alias = "min_k")]
         /// With fewer neighbours than this the prediction is what it would be without any.
-        least_neighbours(k: usize);
+        min_neighbours(k: usize);
         /// Pairs with fewer common ratings than this have a similarity of 0.
-        least_support(n: u32);
+        min_support(n: u32);
     }
 
     /// Neighbours are items, not users.
@@ -98,12 +103,7 @@ impl RatingKnn {
         baseline(method: BaselineMethod);
     }
 
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
+    rating_scale_setter!();
 
     setters! {
         /// Most bytes that the similarities may take.
@@ -130,11 +130,11 @@ impl RatingKnn {
 /// A trained neighbourhood model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RatingKnnModel {
-    ground: Ground,
+    stats: RatingStats,
     item_based: bool,
     neighbours: usize,
-    least_neighbours: usize,
-    least_support: u32,
+    min_neighbours: usize,
+    min_support: u32,
     similarity: Similarity,
     centring: Centring,
     /// All pairs of users, or of items.
@@ -147,18 +147,15 @@ pub struct RatingKnnModel {
     n_users: usize,
 }
 
-impl Fit for RatingKnn {
+impl Estimator for RatingKnn {
     type Model = RatingKnnModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<RatingKnnModel> {
         let n = if self.item_based { matrix.n_cols() } else { matrix.n_rows() };
         self.check(n)?;
-        let ground = Ground::new("nearest neighbours", matrix, self.scale)?;
-        let biases = if self.uses_baseline() {
-            Some(Biases::fit(matrix, ground.mean(), self.baseline)?)
-        } else {
-            None
-        };
+        let stats = RatingStats::new("nearest neighbours", matrix, self.rating_scale)?;
+        let biases =
+            if self.uses_baseline() { Some(Biases::fit(matrix, stats.mean(), self.baseline)?) } else { None };
         let across = matrix.transpose();
         let similarities = match (self.similarity, &biases) {
             (Similarity::PearsonBaseline { .. }, Some(biases)) => {
@@ -167,18 +164,18 @@ impl Fit for RatingKnn {
             }
             _ => self.similarities(matrix, &across),
         };
-        let mean = ground.mean();
+        let mean = stats.mean();
         let means = if self.item_based {
             across.row_indices().map(|i| mean_or(across.row(i).1, mean)).collect()
         } else {
             matrix.row_indices().map(|u| mean_or(matrix.row(u).1, mean)).collect()
         };
         Ok(RatingKnnModel {
-            ground,
+            stats,
             item_based: self.item_based,
             neighbours: self.neighbours,
-            least_neighbours: self.least_neighbours,
-            least_support: self.least_support,
+            min_neighbours: self.min_neighbours,
+            min_support: self.min_support,
             similarity: self.similarity,
             centring: self.centring,
             similarities,
@@ -193,9 +190,9 @@ impl Fit for RatingKnn {
 impl RatingKnn {
     fn similarities(&self, users: &UserItems, items: &ItemUsers) -> Vec<f32> {
         if self.item_based {
-            self.similarity.matrix(items, users, self.least_support)
+            self.similarity.matrix(items, users, self.min_support)
         } else {
-            self.similarity.matrix(users, items, self.least_support)
+            self.similarity.matrix(users, items, self.min_support)
         }
     }
 }
@@ -208,7 +205,7 @@ fn mean_or(values: &[f32], mean: f32) -> f32 {
 }
 
 /// Somebody to predict for: by index, or by a history with what follows from it.
-struct Asker<'a> {
+struct Query<'a> {
     items: &'a [ItemIdx],
     values: &'a [f32],
     /// Similarities with all users, where neighbours are users.
@@ -230,7 +227,7 @@ impl RatingKnnModel {
         &self.similarities[x * n..(x + 1) * n]
     }
 
-    fn asker<'a>(&'a self, seen: &'a UserItems, user: UserIdx) -> Asker<'a> {
+    fn query<'a>(&'a self, seen: &'a UserItems, user: UserIdx) -> Query<'a> {
         let (items, values) = seen.row(user);
         let (similar, mean) = if self.item_based {
             (None, 0.0)
@@ -238,23 +235,23 @@ impl RatingKnnModel {
             (Some(self.similar_to(user.at())), self.means[user.at()])
         };
         let bias = self.biases.as_ref().map_or(0.0, |b| b.users[user.at()]);
-        Asker { items, values, similar, mean, bias }
+        Query { items, values, similar, mean, bias }
     }
 
     /// What the rating is without neighbours.
-    fn base(&self, asker: &Asker<'_>, item: ItemIdx) -> f32 {
+    fn base(&self, query: &Query<'_>, item: ItemIdx) -> f32 {
         match (self.centring, &self.biases) {
             (Centring::Means, _) if self.item_based => self.means[item.at()],
-            (Centring::Means, _) => asker.mean,
-            (Centring::Baseline, Some(biases)) => biases.mean + asker.bias + biases.items[item.at()],
-            _ => self.ground.mean(),
+            (Centring::Means, _) => query.mean,
+            (Centring::Baseline, Some(biases)) => biases.mean + query.bias + biases.items[item.at()],
+            _ => self.stats.mean(),
         }
     }
 
-    /// Similar neighbours with a rating, unordered; with their place in the asker's history where they are items.
-    fn votes(&self, asker: &Asker<'_>, item: ItemIdx, out: &mut Vec<(Vote, usize)>) {
+    /// Similar neighbours with a rating, unordered; with their place in the query's history where they are items.
+    fn votes(&self, query: &Query<'_>, item: ItemIdx, out: &mut Vec<(Vote, usize)>) {
         out.clear();
-        if let (Some(similar), Some(raters)) = (asker.similar, &self.raters) {
+        if let (Some(similar), Some(raters)) = (query.similar, &self.raters) {
             let (users, ratings) = raters.row(item);
             for (place, (user, &rating)) in users.iter().zip(ratings).enumerate() {
                 let weight = similar[user.at()];
@@ -269,13 +266,13 @@ impl RatingKnnModel {
             }
         } else {
             let similar = self.similar_to(item.at());
-            for (place, (other, &rating)) in asker.items.iter().zip(asker.values).enumerate() {
+            for (place, (other, &rating)) in query.items.iter().zip(query.values).enumerate() {
                 let weight = similar[other.at()];
                 if weight > 0.0 {
                     let reference = match (self.centring, &self.biases) {
                         (Centring::Means, _) => self.means[other.at()],
                         (Centring::Baseline, Some(biases)) => {
-                            biases.mean + asker.bias + biases.items[other.at()]
+                            biases.mean + query.bias + biases.items[other.at()]
                         }
                         _ => 0.0,
                     };
@@ -293,10 +290,10 @@ impl RatingKnnModel {
     }
 
     /// `votes` is a buffer.
-    fn rating(&self, asker: &Asker<'_>, item: ItemIdx, votes: &mut Vec<(Vote, usize)>) -> f32 {
-        self.votes(asker, item, votes);
-        let base = self.base(asker, item);
-        if votes.is_empty() || votes.len() < self.least_neighbours {
+    fn rating(&self, query: &Query<'_>, item: ItemIdx, votes: &mut Vec<(Vote, usize)>) -> f32 {
+        self.votes(query, item, votes);
+        let base = self.base(query, item);
+        if votes.is_empty() || votes.len() < self.min_neighbours {
             return base;
         }
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
@@ -307,10 +304,10 @@ impl RatingKnnModel {
         }
     }
 
-    fn rate_all(&self, asker: &Asker<'_>, out: &mut [f32]) {
+    fn rate_all(&self, query: &Query<'_>, out: &mut [f32]) {
         let mut votes = Vec::new();
         for (item, out) in (0..).map(ItemIdx).zip(out) {
-            *out = self.rating(asker, item, &mut votes);
+            *out = self.rating(query, item, &mut votes);
         }
     }
 
@@ -339,11 +336,11 @@ impl Recommender for RatingKnnModel {
         self.n_users
     }
     fn n_items(&self) -> usize {
-        self.ground.n_items()
+        self.stats.n_items()
     }
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        for (&user, out) in users.iter().zip(out.chunks_mut(self.ground.n_items())) {
-            self.rate_all(&self.asker(seen, user), out);
+        for (&user, out) in users.iter().zip(out.chunks_mut(self.stats.n_items())) {
+            self.rate_all(&self.query(seen, user), out);
         }
         Ok(())
     }
@@ -354,7 +351,7 @@ impl Recommender for RatingKnnModel {
         if let Some(raters) = &self.raters {
             similar.resize(self.n_users, 0.0);
             let mut sums = vec![Sums::default(); self.n_users];
-            let support = self.least_support;
+            let support = self.min_support;
             match (self.similarity, &self.biases) {
                 (Similarity::PearsonBaseline { .. }, Some(biases)) => {
                     let rest: Vec<f32> = items
@@ -368,14 +365,14 @@ impl Recommender for RatingKnnModel {
                 _ => self.similarity.row(items, values, raters, support, &mut sums, &mut similar),
             }
         }
-        let asker = Asker {
+        let query = Query {
             items,
             values,
             similar: self.raters.is_some().then_some(&similar[..]),
-            mean: mean_or(values, self.ground.mean()),
+            mean: mean_or(values, self.stats.mean()),
             bias,
         };
-        self.rate_all(&asker, out);
+        self.rate_all(&query, out);
         Ok(())
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
@@ -397,12 +394,12 @@ impl Recommender for RatingKnnModel {
         if !self.item_based {
             return Err(self.unsupported("explanations"));
         }
-        let asker = Asker { items, values, similar: None, mean: 0.0, bias: self.bias(items, values) };
+        let query = Query { items, values, similar: None, mean: 0.0, bias: self.bias(items, values) };
         let mut votes = Vec::new();
-        self.votes(&asker, item, &mut votes);
+        self.votes(&query, item, &mut votes);
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
         let mut shares = vec![0.0; items.len()];
-        if votes.len() >= self.least_neighbours {
+        if votes.len() >= self.min_neighbours {
             votes.iter().for_each(|&((w, v), place)| shares[place] = w * v / weights);
         }
         Ok(shares)
@@ -410,14 +407,14 @@ impl Recommender for RatingKnnModel {
 }
 
 impl RatingModel for RatingKnnModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, seen: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         match (user, item, &self.biases) {
-            (Some(user), Some(item), _) => self.rating(&self.asker(seen, user), item, &mut Vec::new()),
+            (Some(user), Some(item), _) => self.rating(&self.query(seen, user), item, &mut Vec::new()),
             (user, item, Some(biases)) if self.centring == Centring::Baseline => biases.of(user, item),
-            _ => self.ground.mean(),
+            _ => self.stats.mean(),
         }
     }
 }
@@ -426,18 +423,18 @@ impl Saved for RatingKnnModel {
     const FORMAT: &'static str = "rating-knn";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
-        let n = if self.item_based { self.ground.n_items() } else { self.n_users };
+        self.stats.validate()?;
+        let n = if self.item_based { self.stats.n_items() } else { self.n_users };
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
         let biases = self.biases.as_ref().is_none_or(|b| {
-            b.validate().is_ok() && b.users.len() == self.n_users && b.items.len() == self.ground.n_items()
+            b.validate().is_ok() && b.users.len() == self.n_users && b.items.len() == self.stats.n_items()
         });
         let raters = match &self.raters {
             None => self.item_based,
             Some(raters) => {
                 !self.item_based
                     && raters.is_consistent()
-                    && (raters.n_rows(), raters.n_cols()) == (self.ground.n_items(), self.n_users)
+                    && (raters.n_rows(), raters.n_cols()) == (self.stats.n_items(), self.n_users)
             }
         };
         let tables = self.means.len() == n && self.similarities.len() == n * n;

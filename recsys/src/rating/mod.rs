@@ -1,6 +1,6 @@
 //! Predicting ratings: how many stars would this user give that item?
 //!
-//! The models of Surprise under one interface. Each is trained by [`Fit`](crate::Fit) on a log of ratings and is a
+//! The models of Surprise under one interface. Each is trained by [`Estimator`](crate::Estimator) on a log of ratings and is a
 //! [`Recommender`] besides, so lists, similar items, files and all else of [`Fitted`] come with it; what is particular to
 //! ratings is [`Fitted::predict`], which clips to the scale, and [`Fitted::estimate`] for ids without ratings. The
 //! protocol of published figures is [`cross_validate`].
@@ -27,23 +27,23 @@ use serde::{Deserialize, Serialize};
 
 pub use baseline::{Baseline, BaselineMethod, BaselineModel};
 pub use biased_mf::{BiasedMf, BiasedMfModel};
-pub use evaluate::{CrossValidation, RatingReport, cross_validate, evaluate};
+pub use evaluate::{CrossValidationReport, RatingReport, cross_validate, evaluate};
 pub use knn::{Centring, RatingKnn, RatingKnnModel};
 pub use nmf::{Nmf, NmfModel};
 pub use similarity::Similarity;
 pub use slope_one::{SlopeOne, SlopeOneModel};
 pub use svd_pp::{SvdPlusPlus, SvdPlusPlusModel};
 
-use crate::fitted::Fitted;
-use crate::ids::{Id, Index, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::sparse::UserItems;
+use crate::serve::fitted::Fitted;
 use crate::{Error, Result, check};
 
 /// A trained model whose scores are ratings.
 pub trait RatingModel: Recommender {
     /// What every rating model knows of its training data.
-    fn ground(&self) -> &Ground;
+    fn stats(&self) -> &RatingStats;
 
     /// The rating expected, not clipped. `None` stands for an id that is unknown; ids without training rows are treated
     /// the same. `seen` is the training matrix.
@@ -52,14 +52,14 @@ pub trait RatingModel: Recommender {
 
 /// The mean, the scale, and which items have ratings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ground {
+pub struct RatingStats {
     mean: f32,
     low: f32,
     high: f32,
     item_counts: Vec<u32>,
 }
 
-impl Ground {
+impl RatingStats {
     /// From the training matrix; the scale is that of the values met unless given.
     pub(crate) fn new(what: &'static str, matrix: &UserItems, scale: Option<(f32, f32)>) -> Result<Self> {
         check::not_empty(matrix)?;
@@ -120,7 +120,7 @@ pub struct Estimate {
     pub item_known: bool,
 }
 
-impl<M: RatingModel, U: Id, I: Id> Fitted<M, U, I> {
+impl<M: RatingModel + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The rating the user would give the item, clipped to the scale.
     ///
     /// # Errors
@@ -155,11 +155,11 @@ impl<M: RatingModel, U: Id, I: Id> Fitted<M, U, I> {
 
     /// As [`estimate`](Self::estimate) by index; `None` and indices out of range are unknown.
     pub fn estimate_indices(&self, user: Option<UserIdx>, item: Option<ItemIdx>) -> Estimate {
-        let ground = self.model().ground();
+        let stats = self.model().stats();
         let user = user.filter(|u| u.at() < self.seen().n_rows() && self.seen().row_len(*u) > 0);
-        let item = item.filter(|i| i.at() < ground.n_items() && ground.ratings_of(*i) > 0);
+        let item = item.filter(|i| i.at() < stats.n_items() && stats.ratings_of(*i) > 0);
         let expected = self.model().expected(self.seen(), user, item);
-        Estimate { rating: ground.clip(expected), user_known: user.is_some(), item_known: item.is_some() }
+        Estimate { rating: stats.clip(expected), user_known: user.is_some(), item_known: item.is_some() }
     }
 }
 

@@ -9,30 +9,31 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::{Csr, UserItems};
+use super::{RatingModel, RatingStats, diverged};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
+use crate::estimator::Estimator;
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// Settings. Defaults: 15 factors, 50 epochs, regularisation 0.06 for both sides, start uniform in [0, 1), seed 0.
 ///
 /// Ratings must not be negative.
+#[doc(alias = "NMF")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nmf {
     factors: usize,
     epochs: usize,
     regularization: f32,
     init: (f32, f32),
-    scale: Option<(f32, f32)>,
+    rating_scale: Option<(f32, f32)>,
     seed: u64,
 }
 
 impl Default for Nmf {
     fn default() -> Self {
-        Self { factors: 15, epochs: 50, regularization: 0.06, init: (0.0, 1.0), scale: None, seed: 0 }
+        Self { factors: 15, epochs: 50, regularization: 0.06, init: (0.0, 1.0), rating_scale: None, seed: 0 }
     }
 }
 
@@ -45,8 +46,10 @@ impl Nmf {
 
     setters! {
         /// Length of the vectors.
+        #[doc(alias = "n_factors")]
         factors(factors: usize);
         /// Updates of both sides.
+        #[doc(alias = "n_epochs")]
         epochs(epochs: usize);
         /// Weight of the squares, for each rating.
         regularization(weight: f32);
@@ -59,12 +62,7 @@ impl Nmf {
         self
     }
 
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
+    rating_scale_setter!();
 
     setters! {
         /// Seed of the start.
@@ -72,7 +70,7 @@ impl Nmf {
     }
 }
 
-impl Fit for Nmf {
+impl Estimator for Nmf {
     type Model = NmfModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<NmfModel> {
@@ -82,7 +80,7 @@ impl Fit for Nmf {
         if !(low >= 0.0 && low <= high && high.is_finite()) {
             return Err(Error::parameter("init", format!("{low} to {high}"), "0 or more, lowest first"));
         }
-        let ground = Ground::new("NMF", matrix, self.scale)?;
+        let stats = RatingStats::new("NMF", matrix, self.rating_scale)?;
         matrix.check_values("NMF", "0 or more", |v| v >= 0.0)?;
         let mut rng = Pcg64::seed_from_u64(self.seed);
         let mut table = |n: usize| {
@@ -105,7 +103,7 @@ impl Fit for Nmf {
             return Err(diverged("NMF"));
         }
         Ok(NmfModel {
-            ground,
+            stats,
             factors: Factors { users, items },
             settings: (self.epochs, self.regularization),
             progress,
@@ -114,7 +112,7 @@ impl Fit for Nmf {
 }
 
 /// New vectors of the row side; the sum of squared errors before.
-fn update<R: Index, C: Index>(
+fn update<R: Idx, C: Idx>(
     matrix: &Csr<R, C>,
     own: &Vectors,
     other: &Vectors,
@@ -137,7 +135,7 @@ fn update<R: Index, C: Index>(
 }
 
 /// One vector's update, written to `out`.
-fn multiply<C: Index>(
+fn multiply<C: Idx>(
     (columns, ratings): (&[C], &[f32]),
     own: &[f32],
     other: &Vectors,
@@ -209,7 +207,7 @@ fn fold_in(vectors: &Vectors, items: &[ItemIdx], values: &[f32], reg: f32) -> Ve
 /// A trained factorisation; all vectors are non-negative.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NmfModel {
-    ground: Ground,
+    stats: RatingStats,
     factors: Factors,
     /// Epochs, and regularisation for fold-in.
     settings: (usize, f32),
@@ -221,57 +219,38 @@ impl NmfModel {
     pub fn factors(&self) -> &Factors {
         &self.factors
     }
-
-    /// Whose inner product is zero is somebody without ratings; they get the mean.
-    fn or_mean(&self, score: f32) -> f32 {
-        if score == 0.0 { self.ground.mean() } else { score }
-    }
 }
 
-impl Recommender for NmfModel {
-    fn name(&self) -> &'static str {
-        "NMF"
-    }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        out.iter_mut().for_each(|score| *score = self.or_mean(*score));
-        Ok(())
+impl FactorModel for NmfModel {
+    const NAME: &'static str = "NMF";
+    const SCORES_ARE_PRODUCTS: bool = false;
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
     /// With the items' vectors fixed the user's is a non-negative least-squares problem, solved to its end: where the steps
     /// of training, which are a few on the way there, would lead.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let p = fold_in(&self.factors.items, items, values, self.settings.1);
-        self.factors.items.inner_products(&p, out);
-        out.iter_mut().for_each(|score| *score = self.or_mean(*score));
-        Ok(())
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        Ok(fold_in(&self.factors.items, items, values, self.settings.1))
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
+    /// A product of zero is that of an id without ratings, which gets the mean.
+    fn score(&self, product: f32) -> f32 {
+        if product == 0.0 { self.stats.mean() } else { product }
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }
 
 impl RatingModel for NmfModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
-        let (Some(u), Some(i)) = (user, item) else { return self.ground.mean() };
-        let pairs = self.factors.users.get(u.at()).iter().zip(self.factors.items.get(i.at()));
-        self.or_mean(pairs.map(|(p, q)| p * q).sum())
+        match (user, item) {
+            (Some(user), Some(item)) => self.score(self.factors.product(user, item)),
+            _ => self.stats.mean(),
+        }
     }
 }
 
@@ -279,7 +258,7 @@ impl Saved for NmfModel {
     const FORMAT: &'static str = "nmf";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
+        self.stats.validate()?;
         self.factors.validate()
     }
 }

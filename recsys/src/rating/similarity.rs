@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Index;
-use crate::sparse::Csr;
+use crate::data::ids::Idx;
+use crate::data::sparse::Csr;
 use crate::{Result, check};
 
 /// A measure of similarity over common ratings; 0 for pairs with fewer than the least support.
@@ -41,11 +41,11 @@ impl Similarity {
 
     /// All similarities of rows, n x n; each with itself is 1. `across` is the transpose of `rows`; for
     /// [`PearsonBaseline`](Self::PearsonBaseline) both hold ratings less the baseline.
-    pub(super) fn matrix<R: Index, C: Index>(
+    pub(super) fn matrix<R: Idx, C: Idx>(
         self,
         rows: &Csr<R, C>,
         across: &Csr<C, R>,
-        least_support: u32,
+        min_support: u32,
     ) -> Vec<f32> {
         let n = rows.n_rows();
         let mut out = vec![0.0; n * n];
@@ -53,7 +53,7 @@ impl Similarity {
             || vec![Sums::default(); n],
             |sums, (x, out)| {
                 let (columns, values) = rows.row(R::from_u32(x as u32));
-                self.row(columns, values, across, least_support, sums, out);
+                self.row(columns, values, across, min_support, sums, out);
                 out[x] = 1.0;
             },
         );
@@ -61,12 +61,12 @@ impl Similarity {
     }
 
     /// Similarities of one row, given by its entries, with all rows.
-    pub(super) fn row<R: Index, C: Index>(
+    pub(super) fn row<R: Idx, C: Idx>(
         self,
         columns: &[C],
         values: &[f32],
         across: &Csr<C, R>,
-        least_support: u32,
+        min_support: u32,
         sums: &mut [Sums],
         out: &mut [f32],
     ) {
@@ -78,7 +78,7 @@ impl Similarity {
             }
         }
         for (out, sums) in out.iter_mut().zip(&*sums) {
-            *out = if sums.n < least_support.max(1) { 0.0 } else { self.of(sums) as f32 };
+            *out = if sums.n < min_support.max(1) { 0.0 } else { self.of(sums) as f32 };
         }
     }
 

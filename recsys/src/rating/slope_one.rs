@@ -6,11 +6,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, RatingModel};
-use crate::ids::{Index, ItemIdx, UserIdx};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use super::{RatingModel, RatingStats};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
 use crate::{Result, memory};
 
 /// Stands for the difference of two items that nobody rated both of.
@@ -19,13 +20,13 @@ const NOBODY: f32 = f32::INFINITY;
 /// Settings: the scale, and how much memory training may take (8 GiB by default).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlopeOne {
-    scale: Option<(f32, f32)>,
+    rating_scale: Option<(f32, f32)>,
     memory_limit: u64,
 }
 
 impl Default for SlopeOne {
     fn default() -> Self {
-        Self { scale: None, memory_limit: memory::LIMIT }
+        Self { rating_scale: None, memory_limit: memory::LIMIT }
     }
 }
 
@@ -36,12 +37,7 @@ impl SlopeOne {
         Self::default()
     }
 
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
+    rating_scale_setter!();
 
     /// Most bytes that the differences may take.
     #[must_use]
@@ -56,11 +52,11 @@ impl SlopeOne {
     }
 }
 
-impl Fit for SlopeOne {
+impl Estimator for SlopeOne {
     type Model = SlopeOneModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<SlopeOneModel> {
-        let ground = Ground::new("Slope One", matrix, self.scale)?;
+        let stats = RatingStats::new("Slope One", matrix, self.rating_scale)?;
         let n = matrix.n_cols();
         memory::check(|| format!("Slope One on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let by_item = matrix.transpose();
@@ -83,14 +79,14 @@ impl Fit for SlopeOne {
                 }
             },
         );
-        Ok(SlopeOneModel { ground, n_users: matrix.n_rows(), differences })
+        Ok(SlopeOneModel { stats, n_users: matrix.n_rows(), differences })
     }
 }
 
 /// Average differences of all pairs of items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlopeOneModel {
-    ground: Ground,
+    stats: RatingStats,
     n_users: usize,
     /// Row i, column j: mean of (rating of i - rating of j) over users who rated both; [`NOBODY`] if there are none.
     differences: Vec<f32>,
@@ -107,7 +103,7 @@ impl SlopeOneModel {
     }
 
     fn row(&self, item: ItemIdx) -> &[f32] {
-        let n = self.ground.n_items();
+        let n = self.stats.n_items();
         &self.differences[item.at() * n..(item.at() + 1) * n]
     }
 
@@ -127,8 +123,8 @@ impl SlopeOneModel {
     fn score_all(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) {
         let mean = self.mean_of(values);
         for (item, out) in (0..).map(ItemIdx).zip(out) {
-            *out = if self.ground.ratings_of(item) == 0 || items.is_empty() {
-                self.ground.mean()
+            *out = if self.stats.ratings_of(item) == 0 || items.is_empty() {
+                self.stats.mean()
             } else {
                 self.score(items, mean, item)
             };
@@ -137,7 +133,7 @@ impl SlopeOneModel {
 
     fn mean_of(&self, values: &[f32]) -> f32 {
         if values.is_empty() {
-            return self.ground.mean();
+            return self.stats.mean();
         }
         (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
     }
@@ -151,10 +147,10 @@ impl Recommender for SlopeOneModel {
         self.n_users
     }
     fn n_items(&self) -> usize {
-        self.ground.n_items()
+        self.stats.n_items()
     }
     fn score_users(&self, seen: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        for (&user, out) in users.iter().zip(out.chunks_mut(self.ground.n_items())) {
+        for (&user, out) in users.iter().zip(out.chunks_mut(self.stats.n_items())) {
             let (items, values) = seen.row(user);
             self.score_all(items, values, out);
         }
@@ -177,11 +173,11 @@ impl Recommender for SlopeOneModel {
 }
 
 impl RatingModel for SlopeOneModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, seen: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
-        let (Some(user), Some(item)) = (user, item) else { return self.ground.mean() };
+        let (Some(user), Some(item)) = (user, item) else { return self.stats.mean() };
         let (items, values) = seen.row(user);
         self.score(items, self.mean_of(values), item)
     }
@@ -191,8 +187,8 @@ impl Saved for SlopeOneModel {
     const FORMAT: &'static str = "slope-one";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
-        let n = self.ground.n_items();
+        self.stats.validate()?;
+        let n = self.stats.n_items();
         if self.differences.len() == n * n && self.differences.iter().all(|d| !d.is_nan()) {
             Ok(())
         } else {

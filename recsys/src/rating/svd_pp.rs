@@ -12,74 +12,21 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use super::biased::{Biased, LANES};
+use super::biased::{Biased, LANES, sgd_settings};
 use super::biased_mf::{dot, normal_table};
-use super::{Ground, RatingModel, check_steps, diverged};
-use crate::ids::{Index, ItemIdx, UserIdx};
+use super::{RatingModel, RatingStats, diverged};
+use crate::Result;
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::vectorised::vectorised;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
-use crate::{Result, check};
+use crate::models::factors::{FactorModel, Factors, Vectors};
+use crate::serve::file::Saved;
 
-/// Settings. Defaults: 20 factors, 20 epochs, learning rate 0.007, regularisation 0.02, start N(0, 0.1²), seed 0.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SvdPlusPlus {
-    factors: usize,
-    epochs: usize,
-    learning_rate: f32,
-    regularization: f32,
-    init_deviation: f32,
-    scale: Option<(f32, f32)>,
-    seed: u64,
-}
-
-impl Default for SvdPlusPlus {
-    fn default() -> Self {
-        Self {
-            factors: 20,
-            epochs: 20,
-            learning_rate: 0.007,
-            regularization: 0.02,
-            init_deviation: 0.1,
-            scale: None,
-            seed: 0,
-        }
-    }
-}
-
-impl SvdPlusPlus {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    setters! {
-        /// Length of the vectors, besides the biases.
-        factors(factors: usize);
-        /// Passes over the ratings.
-        epochs(epochs: usize);
-        /// Step size.
-        learning_rate(rate: f32);
-        /// Weight of the squares of all parameters, for each rating.
-        regularization(weight: f32);
-        /// Standard deviation of the vectors' start.
-        init_deviation(deviation: f32);
-    }
-
-    /// The lowest and the highest rating; by default those of the training data.
-    #[must_use]
-    pub fn scale(mut self, low: f32, high: f32) -> Self {
-        self.scale = Some((low, high));
-        self
-    }
-
-    setters! {
-        /// Seed of the start.
-        seed(seed: u64);
-    }
+sgd_settings! {
+    /// Settings. Defaults: 20 factors, 20 epochs, learning rate 0.007, regularisation 0.02, start N(0, 0.1²), seed 0.
+    #[doc(alias = "SVDpp")]
+    SvdPlusPlus { factors: 20, learning_rate: 0.007 }
 }
 
 /// All parameters while they are trained; tables have `width` floats a row.
@@ -97,19 +44,17 @@ struct Parameters {
     gain: Vec<f32>,
 }
 
-impl Fit for SvdPlusPlus {
+impl Estimator for SvdPlusPlus {
     type Model = SvdPlusPlusModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<SvdPlusPlusModel> {
-        check::at_least_one("factors", self.factors)?;
-        check_steps(self.learning_rate, self.regularization)?;
-        check::not_negative("init_deviation", self.init_deviation)?;
-        let ground = Ground::new("SVD++", matrix, self.scale)?;
+        self.check()?;
+        let stats = RatingStats::new("SVD++", matrix, self.rating_scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
-        let mut table = |n| normal_table(n, self.factors, width, self.init_deviation, &mut rng);
+        let mut table = |n| normal_table(n, self.factors, width, self.init_std_dev, &mut rng);
         let mut parameters = Parameters {
-            mean: ground.mean(),
+            mean: stats.mean(),
             width,
             p: table(matrix.n_rows()),
             q: table(matrix.n_cols()),
@@ -131,7 +76,7 @@ impl Fit for SvdPlusPlus {
         if all.iter().any(|v| v.iter().any(|x| !x.is_finite())) {
             return Err(diverged("SVD++"));
         }
-        Ok(self.model(matrix, ground, parameters, progress))
+        Ok(self.model(matrix, stats, parameters, progress))
     }
 }
 
@@ -193,7 +138,7 @@ impl SvdPlusPlus {
     fn model(
         &self,
         matrix: &UserItems,
-        ground: Ground,
+        stats: RatingStats,
         mut trained: Parameters,
         progress: Vec<f64>,
     ) -> SvdPlusPlusModel {
@@ -207,13 +152,13 @@ impl SvdPlusPlus {
             p.iter_mut().zip(z).for_each(|(p, z)| *p += z);
         }
         let biased = Biased::new(
-            ground.mean(),
+            stats.mean(),
             dim,
             width,
             (&trained.p, &trained.user_biases, &|u| matrix.row_len(UserIdx(u as u32)) > 0),
-            (&trained.q, &trained.item_biases, &|i| ground.ratings_of(ItemIdx(i as u32)) > 0),
+            (&trained.q, &trained.item_biases, &|i| stats.ratings_of(ItemIdx(i as u32)) > 0),
         );
-        SvdPlusPlusModel { ground, biased, implicit, regularization: self.regularization, progress }
+        SvdPlusPlusModel { stats, biased, implicit, regularization: self.regularization, progress }
     }
 }
 
@@ -231,7 +176,7 @@ fn implicit_part(implicit: &Vectors, items: &[ItemIdx]) -> Vec<f32> {
 /// A trained SVD++.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SvdPlusPlusModel {
-    ground: Ground,
+    stats: RatingStats,
     biased: Biased,
     implicit: Vectors,
     regularization: f32,
@@ -250,48 +195,28 @@ impl SvdPlusPlusModel {
     }
 }
 
-impl Recommender for SvdPlusPlusModel {
-    fn name(&self) -> &'static str {
-        "SVD++"
-    }
-    fn n_users(&self) -> usize {
-        self.biased.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.biased.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.score_users(users, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.biased.factors)
+impl FactorModel for SvdPlusPlusModel {
+    const NAME: &'static str = "SVD++";
+
+    fn factors(&self) -> &Factors {
+        &self.biased.factors
     }
     /// As for [`BiasedMfModel`](super::BiasedMfModel): near the scores of training, not equal.
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        self.biased.factors.items.inner_products(&self.fold_in_vector(items, values)?, out);
-        Ok(())
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let implicit = implicit_part(&self.implicit, items);
         self.biased.fold_in(items, values, &implicit, self.regularization)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.item_similarity(item, out);
-        Ok(())
+    fn similarity_dim(&self) -> usize {
+        self.biased.dim()
     }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.biased.user_similarity(user, out);
-        Ok(())
-    }
-    fn progress(&self) -> &[f64] {
+    fn training_curve(&self) -> &[f64] {
         &self.progress
     }
 }
 
 impl RatingModel for SvdPlusPlusModel {
-    fn ground(&self) -> &Ground {
-        &self.ground
+    fn stats(&self) -> &RatingStats {
+        &self.stats
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         self.biased.expected(user, item)
@@ -302,7 +227,7 @@ impl Saved for SvdPlusPlusModel {
     const FORMAT: &'static str = "svd++";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.ground.validate()?;
+        self.stats.validate()?;
         self.biased.validate()?;
         if self.implicit.dim() == self.biased.dim() && self.implicit.len() == self.biased.factors.items.len()
         {
@@ -316,7 +241,7 @@ impl Saved for SvdPlusPlusModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sparse::Csr;
+    use crate::data::sparse::Csr;
 
     /// The loop as Surprise writes it: every y of the user at every rating.
     fn plain(parameters: &mut Parameters, matrix: &UserItems, rate: f32, reg: f32) {

@@ -7,8 +7,9 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Fitted, Interactions, ItemIdx, ItemKnn,
-    KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn, synthetic,
+    Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx,
+    ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn,
+    synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -88,7 +89,7 @@ fn log() -> Interactions {
     synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
 }
 
-fn conforms<F: Fit + Debug>(settings: &F, excused: Excused)
+fn conforms<F: Estimator + Debug>(settings: &F, excused: Excused)
 where
     F::Model: Saved + PartialEq,
 {
@@ -103,6 +104,7 @@ where
     explains(&model, settings, excused);
     finds_similar(&model, settings, excused);
     saves_and_loads(&model, settings);
+    is_the_same_in_a_box(&model, settings);
     refuses_unknown_ids(&model);
     repeats_for_any_number_of_threads(settings, &log);
     survives_odd_logs(settings);
@@ -217,23 +219,47 @@ fn finds_similar<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Exc
     check(model.similar_users(&0, 1000).unwrap(), 0, 150, true);
 }
 
+/// All that a model answers: lists, folding in, similarity, explanations.
+fn answers<M: Recommender + ?Sized>(model: &Fitted<M>) -> Vec<Vec<Scored<u32>>> {
+    let users = model.catalog().users.ids();
+    let mut lists = model.recommend_many(users, 10, &Filter::unseen()).unwrap();
+    lists.push(model.recommend_for(&[(3, 4.0), (6, 5.0)], 10, &Filter::unseen()).unwrap());
+    lists.push(model.similar_items(&3, 10).unwrap());
+    lists.push(model.similar_users(&3, 10).unwrap());
+    lists.push(model.explain(&3, &30).unwrap_or_default());
+    lists
+}
+
 fn saves_and_loads<M: Saved + PartialEq>(model: &Fitted<M>, settings: &dyn Debug) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.cairn");
     model.save(&path).unwrap();
     let loaded = Fitted::<M>::load(&path).unwrap();
     assert!(loaded.model() == model.model() && loaded.seen() == model.seen(), "{settings:?}");
-    let users = model.catalog().users.ids();
-    let lists = |m: &Fitted<M>| {
-        let mut lists = m.recommend_many(users, 10, &Filter::unseen()).unwrap();
-        lists.push(m.recommend_for(&[(3, 4.0), (6, 5.0)], 10, &Filter::unseen()).unwrap());
-        lists.push(m.similar_items(&3, 10).unwrap());
-        lists.push(m.similar_users(&3, 10).unwrap());
-        lists.push(m.explain(&3, &30).unwrap_or_default());
-        lists
-    };
-    assert_eq!(lists(model), lists(&loaded), "{settings:?}");
+    assert_eq!(answers(model), answers(&loaded), "{settings:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+}
+
+/// With its type erased, saved so, and loaded without its type a model says what it said before.
+fn is_the_same_in_a_box<M: Saved>(model: &Fitted<M>, settings: &dyn Debug) {
+    let folder = tempfile::tempdir().unwrap();
+    let (typed, erased) = (folder.path().join("typed"), folder.path().join("erased"));
+    let boxed: Fitted<dyn AnyModel> = model.clone().boxed();
+    model.save(&typed).unwrap();
+    boxed.save(&erased).unwrap();
+    assert_eq!(std::fs::read(&typed).unwrap(), std::fs::read(&erased).unwrap(), "{settings:?}");
+    let loaded: Fitted<dyn AnyModel> = Fitted::load_any(&erased).unwrap();
+    let want = answers(model);
+    for other in [&boxed, &loaded] {
+        assert_eq!(answers(other), want, "{settings:?}");
+        let (own, other) = (model.model(), other.model());
+        assert_eq!((other.format(), other.name()), (M::FORMAT, own.name()));
+        assert_eq!((other.n_users(), other.n_items()), (own.n_users(), own.n_items()));
+        assert_eq!(other.progress(), own.progress(), "{settings:?}");
+        assert_eq!(other.inner_product(), own.inner_product(), "{settings:?}");
+        let vector = |model: &dyn AnyModel| model.fold_in_vector(&[ItemIdx(3)], &[4.0]).ok();
+        assert_eq!(vector(other), vector(own), "{settings:?}");
+    }
 }
 
 fn refuses_unknown_ids<M: Saved>(model: &Fitted<M>) {
@@ -253,7 +279,7 @@ fn refuses_unknown_ids<M: Saved>(model: &Fitted<M>) {
     assert!(model.recommend(&0, 100_000, &Filter::unseen()).unwrap().len() < 90);
 }
 
-fn repeats_for_any_number_of_threads<F: Fit + Debug>(settings: &F, log: &Interactions)
+fn repeats_for_any_number_of_threads<F: Estimator + Debug>(settings: &F, log: &Interactions)
 where
     F::Model: PartialEq,
 {
@@ -265,7 +291,7 @@ where
 }
 
 /// A single user, a single item, a user without training rows: a list or an error, never a panic or a NaN.
-fn survives_odd_logs<F: Fit + Debug>(settings: &F) {
+fn survives_odd_logs<F: Estimator + Debug>(settings: &F) {
     let rows: &[&[(u32, u32)]] = &[&[(1, 1)], &[(1, 1), (1, 2), (1, 3)], &[(1, 1), (2, 1), (3, 1)]];
     for rows in rows {
         let log = Interactions::from_ratings(rows.iter().copied()).unwrap();

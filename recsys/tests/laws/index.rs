@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use cairn_files::container;
 use cairn_recsys::{
-    Als, Bpr, Catalog, Csr, Ease, Error, Factors, Filter, Fit, Fitted, IdMap, IndexSettings, ItemIdx,
-    ItemIndex, PureSvd, Recommender, Result, ScoredItem, UserIdx, UserItems, Vectors, synthetic,
+    Als, AnnSettings, Bpr, Catalog, Csr, Ease, Error, Estimator, Factors, Filter, Fitted, IdMap, ItemIdx,
+    PureSvd, RankingEvaluator, Recommender, Result, ScoredItem, Split, UserIdx, UserItems, Vectors, metrics,
+    synthetic,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -116,9 +117,9 @@ proptest! {
         k in 1_usize..250, salt in 0_u64..1000, seed: u64,
     ) {
         let model = given(dim, whole(n_users, dim, salt), whole(n_items, dim, salt + 7), |u, i| (u * 31 + i * 17) % 5 < 2);
-        let settings = IndexSettings::new().cells(cells).probes(cells).seed(seed);
-        let index = ItemIndex::build(&model, settings).unwrap();
-        prop_assert!(index.cells() <= cells.min(n_items));
+        let settings = AnnSettings::new().cells(cells).probes(cells).seed(seed);
+        let index = model.with_index(settings).unwrap();
+        prop_assert!(index.index().unwrap().cells() <= cells.min(n_items));
         let users = all_users(&model);
         for filter in [Filter::all(), Filter::unseen(), Filter::unseen().only(|item: &u32| !item.is_multiple_of(3)).without([1, 2])] {
             let want = model.recommend_indices(&users, k, &filter).unwrap();
@@ -133,7 +134,7 @@ proptest! {
         k in 1_usize..60, salt in 0_u64..1000, rare in 1_u32..80,
     ) {
         let model = given(dim, whole(n_users, dim, salt), whole(n_items, dim, salt + 3), |u, i| (u * 7 + i * 13) % 3 > 0);
-        let index = ItemIndex::build(&model, IndexSettings::new().cells(cells).probes(1)).unwrap();
+        let index = model.with_index(AnnSettings::new().cells(cells).probes(1)).unwrap();
         let users: Vec<u32> = (0..n_users as u32).collect();
         let filter = Filter::unseen().only(move |item: &u32| item.is_multiple_of(rare));
         for (user, list) in users.iter().zip(index.recommend_many(&users, k, &filter).unwrap()) {
@@ -160,7 +161,7 @@ proptest! {
     ) {
         let (items, users) = (whole_rows(items), whole_rows(users));
         let model = given(3, users, items, |_, _| false);
-        let index = ItemIndex::build(&model, IndexSettings::new().cells(cells).probes(probes)).unwrap();
+        let index = model.with_index(AnnSettings::new().cells(cells).probes(probes)).unwrap();
         let all = all_users(&model);
         for (user, list) in all.iter().zip(index.recommend_indices(&all, k, &Filter::all()).unwrap()) {
             prop_assert!(list.iter().all(|entry| entry.score.is_finite()));
@@ -174,7 +175,7 @@ proptest! {
     #[test]
     fn company_does_not_matter(n_users in 2_usize..80, n_items in 20_usize..400, cells in 1_usize..40, probes in 1_usize..10, seed: u64) {
         let model = given(9, scattered(n_users, 9, seed >> 32), scattered(n_items, 9, seed & 0xffff), |u, i| (u + i) % 4 == 0);
-        let index = ItemIndex::build(&model, IndexSettings::new().cells(cells).probes(probes)).unwrap();
+        let index = model.with_index(AnnSettings::new().cells(cells).probes(probes)).unwrap();
         let users = all_users(&model);
         let together = index.recommend_indices(&users, 10, &Filter::unseen()).unwrap();
         for (user, list) in users.iter().zip(&together) {
@@ -202,7 +203,7 @@ fn whole_rows(mut data: Vec<f32>) -> Vec<f32> {
 
 fn trained() -> Fitted<cairn_recsys::AlsModel> {
     let log = synthetic::planted_groups(400, 900, 12, 15, 0.1, 3).unwrap();
-    Als::new().factors(16).iterations(4).fit(&log).unwrap()
+    Als::new().factors(16).epochs(4).fit(&log).unwrap()
 }
 
 #[test]
@@ -212,10 +213,10 @@ fn the_same_bits_for_any_number_of_threads() {
     let lists = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let index = ItemIndex::build(&model, IndexSettings::new().probes(9).seed(5)).unwrap();
+            let index = model.with_index(AnnSettings::new().probes(9).seed(5)).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("index");
-            index.save(&path).unwrap();
+            index.save_index(&path).unwrap();
             let lists = index.recommend_indices(&users, 20, &Filter::unseen()).unwrap();
             (std::fs::read(path).unwrap(), lists)
         })
@@ -223,7 +224,7 @@ fn the_same_bits_for_any_number_of_threads() {
     let one = lists(1);
     assert_eq!(one, lists(3));
     assert_eq!(one, lists(8));
-    let other = ItemIndex::build(&model, IndexSettings::new().probes(9).seed(6)).unwrap();
+    let other = model.with_index(AnnSettings::new().probes(9).seed(6)).unwrap();
     assert!(
         one.1 != other.recommend_indices(&users, 20, &Filter::unseen()).unwrap(),
         "the seed does nothing"
@@ -234,7 +235,7 @@ fn the_same_bits_for_any_number_of_threads() {
 fn more_probes_find_more() {
     let model = hard();
     let sample: Vec<u32> = (0..300).collect();
-    let mut index = ItemIndex::build(&model, IndexSettings::new().cells(60)).unwrap();
+    let mut index = model.with_index(AnnSettings::new().cells(60)).unwrap();
     let mut recalls = Vec::new();
     for probes in [1, 4, 16, 60, 1000] {
         index = index.with_probes(probes).unwrap();
@@ -248,8 +249,8 @@ fn more_probes_find_more() {
 /// ALS, PureSVD and boxed models; folding in what a user has met gives that user's list.
 #[test]
 fn every_model_of_inner_products_has_an_index() {
-    fn check<M: Recommender>(model: &Fitted<M>, folds_in: bool) {
-        let index = ItemIndex::build(model, IndexSettings::new().probes(usize::MAX)).unwrap();
+    fn check<M: Recommender + ?Sized>(model: &Fitted<M>, folds_in: bool) {
+        let index = model.with_index(AnnSettings::new().probes(usize::MAX)).unwrap();
         for user in [0_u32, 17, 60] {
             let want = model.recommend(&user, 8, &Filter::unseen()).unwrap();
             let ids =
@@ -278,17 +279,17 @@ fn every_model_of_inner_products_has_an_index() {
     check(&PureSvd::new(10).fit(&log).unwrap(), true);
     check(&Bpr::new().factors(8).epochs(20).fit(&log).unwrap(), false);
     let ease = Ease::new(10.0).fit(&log).unwrap();
-    let error = ItemIndex::build(&ease, IndexSettings::new()).unwrap_err();
+    let error = ease.with_index(AnnSettings::new()).unwrap_err();
     assert_eq!(error.to_string(), "EASE does not offer an index of its items");
 }
 
 #[test]
 fn wrong_calls_are_errors() {
     let model = trained();
-    for settings in [IndexSettings::new().cells(0), IndexSettings::new().probes(0)] {
-        assert!(matches!(ItemIndex::build(&model, settings), Err(Error::Parameter { .. })));
+    for settings in [AnnSettings::new().cells(0), AnnSettings::new().probes(0)] {
+        assert!(matches!(model.with_index(settings), Err(Error::Parameter { .. })));
     }
-    let index = ItemIndex::build(&model, IndexSettings::new()).unwrap();
+    let index = model.with_index(AnnSettings::new()).unwrap();
     assert!(matches!(index.recommend(&0, 0, &Filter::all()), Err(Error::Parameter { name: "k", .. })));
     assert!(matches!(
         index.recommend_for(&[(0, 1.0)], 0, &Filter::all()),
@@ -316,8 +317,8 @@ fn catalogues_of_one_item_or_of_equal_items() {
     for items in [vec![1.0, 2.0], [1.0, 2.0].repeat(700), vec![0.0; 1400]] {
         let n = items.len() / 2;
         let model = given(2, vec![1.0, -1.0, 0.0, 0.0], items, |_, _| false);
-        let index = ItemIndex::build(&model, IndexSettings::new()).unwrap();
-        assert!(index.cells() >= 1);
+        let index = model.with_index(AnnSettings::new()).unwrap();
+        assert!(index.index().unwrap().cells() >= 1);
         for list in index.recommend_many(&[0, 1], 10, &Filter::all()).unwrap() {
             let ids: Vec<u32> = list.iter().map(|entry| entry.id).collect();
             assert_eq!(ids, (0..n.min(10) as u32).collect::<Vec<_>>());
@@ -351,7 +352,7 @@ fn vectors_of_other_sizes_than_the_catalogue_are_refused() {
         let table = |(dim, n): (usize, usize)| vectors(dim, vec![1.0; dim * n]);
         let liar = Liar(Given { factors: Factors { users: table(users), items: table(items) } });
         let model = Fitted::new(liar, right.catalog().clone(), right.seen().clone()).unwrap();
-        let error = ItemIndex::build(&model, IndexSettings::new()).unwrap_err();
+        let error = model.with_index(AnnSettings::new()).unwrap_err();
         assert!(matches!(error, Error::Shape { .. }), "{error}");
     }
 }
@@ -359,7 +360,7 @@ fn vectors_of_other_sizes_than_the_catalogue_are_refused() {
 #[test]
 fn one_index_serves_many_threads() {
     let model = Arc::new(trained());
-    let index = Arc::new(ItemIndex::build(Arc::clone(&model), IndexSettings::new()).unwrap());
+    let index = Arc::new(model.with_index(AnnSettings::new()).unwrap());
     let users: Vec<u32> = (0..400).collect();
     let want = index.recommend_many(&users, 10, &Filter::unseen()).unwrap();
     let threads: Vec<_> = (0..3)
@@ -376,22 +377,47 @@ fn one_index_serves_many_threads() {
     }
 }
 
+/// Everything that asks for lists goes through the index; the model's file does not hold it.
+#[test]
+fn evaluation_and_boxes_keep_the_index() {
+    let log = synthetic::planted_groups(400, 900, 12, 15, 0.1, 3).unwrap();
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let exact = Als::new().factors(16).epochs(4).fit(&train).unwrap();
+    let narrow = exact.with_index(AnnSettings::new().cells(60).probes(1)).unwrap();
+    let all = narrow.with_probes(60).unwrap();
+    let figures = |model: &Fitted<_>| RankingEvaluator::at([10]).evaluate(model, &test).unwrap();
+    assert_eq!(figures(&all).per_user(metrics::Recall, 10), figures(&exact).per_user(metrics::Recall, 10));
+    assert_ne!(figures(&narrow).per_user(metrics::Recall, 10), figures(&exact).per_user(metrics::Recall, 10));
+    let users = all_users(&exact);
+    let lists = narrow.recommend_indices(&users, 10, &Filter::unseen()).unwrap();
+    let boxed = narrow.clone().boxed();
+    assert_eq!(boxed.recommend_indices(&users, 10, &Filter::unseen()).unwrap(), lists);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    boxed.save(&path).unwrap();
+    let loaded = Fitted::<cairn_recsys::AlsModel>::load(&path).unwrap();
+    assert!(loaded.index().is_none());
+    assert_eq!(loaded.recall(&[0, 1], 10, &Filter::unseen()).unwrap(), 1.0);
+    assert!(matches!(loaded.with_probes(3), Err(Error::Unsupported { .. })));
+    assert!(matches!(loaded.save_index(&path), Err(Error::Unsupported { .. })));
+}
+
 #[test]
 fn an_index_is_kept_in_a_file() {
     let model = trained();
-    let index = ItemIndex::build(&model, IndexSettings::new().cells(50).probes(7)).unwrap();
+    let index = model.with_index(AnnSettings::new().cells(50).probes(7)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("items.index");
-    index.save(&path).unwrap();
-    let loaded = ItemIndex::load(&path, &model).unwrap();
+    index.save_index(&path).unwrap();
+    let loaded = model.load_index(&path).unwrap();
     let users = all_users(&model);
-    let lists = |index: &ItemIndex<&Fitted<_>>| -> Vec<Vec<ScoredItem>> {
+    let lists = |index: &Fitted<_>| -> Vec<Vec<ScoredItem>> {
         index.recommend_indices(&users, 10, &Filter::unseen()).unwrap()
     };
-    assert_eq!(loaded.probes(), 7);
+    assert_eq!(loaded.index().unwrap().probes(), 7);
     assert_eq!(lists(&loaded), lists(&index));
 
-    let reason = |path: &std::path::Path| match ItemIndex::load(path, &model) {
+    let reason = |path: &std::path::Path| match model.load_index(path) {
         Err(Error::ModelFile { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
@@ -405,23 +431,23 @@ fn an_index_is_kept_in_a_file() {
     }
     std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
     assert!(reason(&damaged).contains("announced"));
-    let other = Als::new().factors(16).iterations(1).fit_matrix(model.seen()).unwrap();
+    let other = Als::new().factors(16).epochs(1).fit_matrix(model.seen()).unwrap();
     let other = Fitted::new(other, model.catalog().clone(), model.seen().clone()).unwrap();
-    let error = ItemIndex::load(&path, &other).unwrap_err().to_string();
+    let error = other.load_index(&path).unwrap_err().to_string();
     assert!(error.contains("other item vectors"), "{error}");
     model.save(&damaged).unwrap();
     reason(&damaged);
-    assert!(matches!(ItemIndex::load(folder.path().join("none"), &model), Err(Error::Io { .. })));
+    assert!(matches!(model.load_index(folder.path().join("none")), Err(Error::Io { .. })));
 }
 
 /// A file with a right checksum and wrong contents.
 #[test]
 fn a_forged_index_is_refused() {
     let model = given(2, whole(3, 2, 1), whole(40, 2, 2), |_, _| false);
-    let index = ItemIndex::build(&model, IndexSettings::new().cells(5)).unwrap();
+    let index = model.with_index(AnnSettings::new().cells(5)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("items.index");
-    index.save(&path).unwrap();
+    index.save_index(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let mut refused = 0;
     for at in 32..bytes.len() {
@@ -430,7 +456,7 @@ fn a_forged_index_is_refused() {
         let sum = crc32fast::hash(&bad[32..]).to_le_bytes();
         bad[24..28].copy_from_slice(&sum);
         std::fs::write(&path, &bad).unwrap();
-        match ItemIndex::load(&path, &model) {
+        match model.load_index(&path) {
             // The number of probes and the centroids may be any: lists are still right.
             Ok(index) => {
                 let list = index.recommend(&0, 40, &Filter::all()).unwrap();
@@ -463,7 +489,7 @@ fn a_catalogue_of_many_items() {
     }
     let users: Vec<f32> = items[5 * dim..][..64 * dim].to_vec();
     let model = given(dim, users, items, |u, i| i % 9973 == u);
-    let index = ItemIndex::build(&model, IndexSettings::new()).unwrap();
+    let index = model.with_index(AnnSettings::new()).unwrap();
     let users: Vec<u32> = (0..64).collect();
     let recall = index.recall(&users, 10, &Filter::unseen()).unwrap();
     assert!(recall > 0.5, "{recall}");

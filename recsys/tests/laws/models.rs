@@ -2,9 +2,9 @@
 
 use cairn_recsys::rating::{RatingKnn, SlopeOne};
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Error, Filter, Fit, Interactions, ItemIdx, ItemItemModel, ItemKnn,
-    KnnWeighting, PureSvd, Recommender, Rp3Beta, Scored, Slim, TruncatedSvd, UserIdx, UserItems, UserKnn,
-    synthetic,
+    Als, AlsSolver, Bpr, Confidence, Ease, Error, Estimator, Filter, Interactions, ItemIdx, ItemItemModel,
+    ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Scored, Slim, TruncatedSvd, UserIdx, UserItems,
+    UserKnn, synthetic,
 };
 use faer::Mat;
 use faer::prelude::Solve;
@@ -50,7 +50,7 @@ proptest! {
     fn slim_is_optimal(users in 5_u32..40, items in 6_u32..30, l1 in 0.1..2.0_f32, l2 in 1.0..20.0_f32, seed in 0_u64..100) {
         let matrix = matrix(users, items, seed);
         let x = dense(&matrix, |_| 1.0);
-        let model = Slim::new().l1(l1).l2(l2).tolerance(1e-7).sweeps(100_000).fit_matrix(&matrix).unwrap();
+        let model = Slim::new().l1(l1).l2(l2).tolerance(1e-7).max_epochs(100_000).fit_matrix(&matrix).unwrap();
         let w = weights(&model);
         let slope = x.transpose() * (&x * &w - &x) + faer::Scale(f64::from(l2)) * &w;
         for i in 0..matrix.n_cols() {
@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn als_users_solve_their_normal_equations(factors in 1_usize..40, alpha0 in 0.01..1.0_f32, lambda in 0.01..1.0_f32, nu in 0.0..1.0_f32, seed in 0_u64..100) {
         let matrix = matrix(30, 24, seed);
-        let settings = Als::new().factors(factors).iterations(2).unobserved_weight(alpha0).regularization(lambda)
+        let settings = Als::new().factors(factors).epochs(2).unobserved_weight(alpha0).regularization(lambda)
             .frequency_exponent(nu).confidence(Confidence::Linear(0.5)).seed(seed);
         let model = settings.fit_matrix(&matrix).unwrap();
         let items = &model.factors().items;
@@ -146,7 +146,7 @@ fn every_als_solver_descends_and_they_agree_in_the_end() {
     let mut ends = Vec::new();
     for solver in solvers {
         let loss = |sweeps| {
-            let settings = base.clone().solver(solver).iterations(sweeps);
+            let settings = base.clone().solver(solver).epochs(sweeps);
             let model = settings.fit_matrix(&matrix).unwrap();
             settings.loss(&matrix, model.factors()).unwrap()
         };
@@ -155,8 +155,8 @@ fn every_als_solver_descends_and_they_agree_in_the_end() {
         ends.push(losses[4]);
     }
     assert!(ends.iter().all(|end| (end / ends[0] - 1.0).abs() < 0.02), "{ends:?}");
-    let enough = base.clone().solver(AlsSolver::ConjugateGradient { steps: 60 }).iterations(3);
-    let exact = base.solver(AlsSolver::Cholesky).iterations(3);
+    let enough = base.clone().solver(AlsSolver::ConjugateGradient { steps: 60 }).epochs(3);
+    let exact = base.solver(AlsSolver::Cholesky).epochs(3);
     let loss = |s: &Als| s.loss(&matrix, s.fit_matrix(&matrix).unwrap().factors()).unwrap();
     assert!((loss(&enough) / loss(&exact) - 1.0).abs() < 1e-3);
 }
@@ -164,8 +164,7 @@ fn every_als_solver_descends_and_they_agree_in_the_end() {
 #[test]
 fn als_loss_is_the_documented_sum() {
     let matrix = matrix(12, 9, 2);
-    let settings =
-        Als::new().factors(5).iterations(1).confidence(Confidence::Log(0.7)).frequency_exponent(0.5);
+    let settings = Als::new().factors(5).epochs(1).confidence(Confidence::Log(0.7)).frequency_exponent(0.5);
     let model = settings.fit_matrix(&matrix).unwrap();
     let (users, items) = (&model.factors().users, &model.factors().items);
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
@@ -225,7 +224,7 @@ fn memory_is_said_before_it_is_taken() {
 }
 
 /// `fit` must fail and say how many bytes it would have taken.
-fn needs<F: Fit>(settings: &F, matrix: &UserItems, bytes: u64) {
+fn needs<F: Estimator>(settings: &F, matrix: &UserItems, bytes: u64) {
     match settings.fit_matrix(matrix) {
         Err(Error::Memory { needed, .. }) => assert_eq!(needed, bytes),
         other => panic!("{:?}", other.map(|model| model.name())),
@@ -233,7 +232,7 @@ fn needs<F: Fit>(settings: &F, matrix: &UserItems, bytes: u64) {
 }
 
 /// `fit` must fail and name the setting.
-fn refuses<F: Fit>(settings: &F, name: &str) {
+fn refuses<F: Estimator>(settings: &F, name: &str) {
     match settings.fit_matrix(&matrix(10, 9, 0)) {
         Err(Error::Parameter { name: found, .. }) => assert_eq!(found, name),
         Err(error) => panic!("{name}: {error}"),
@@ -254,8 +253,8 @@ fn settings_out_of_range_are_refused() {
     refuses(&Bpr::new().factors(0), "factors");
     refuses(&Bpr::new().learning_rate(0.0), "learning_rate");
     refuses(&Bpr::new().regularization(-0.1), "regularization");
-    refuses(&Ease::new(0.0), "lambda");
-    refuses(&Ease::new(f64::NAN), "lambda");
+    refuses(&Ease::new(0.0), "regularization");
+    refuses(&Ease::new(f64::NAN), "regularization");
     refuses(&Slim::new().l1(-1.0), "l1");
     refuses(&Slim::new().l2(f32::NAN), "l2");
     refuses(&Slim::new().tolerance(-1.0), "tolerance");

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_recsys::{
-    Bpr, Error, Evaluation, Filter, Fit, Fitted, Interactions, ItemIdx, Metric, PureSvd, Recommender, Result,
-    Split, TopPop, UserIdx, UserItems, UserKnn,
+    AnyModel, Bpr, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, PureSvd, RankingEvaluator,
+    RankingMetric, Recommender, Result, Split, TopPop, UserIdx, UserItems, UserKnn, metrics,
 };
 use proptest::prelude::*;
 
@@ -93,24 +93,24 @@ proptest! {
         let log = log(n, seed);
         let Ok((train, test)) = log.split(Split::per_user(0.4, 1)) else { return Ok(()) };
         let model = table(&train, pick);
-        let report = Evaluation::at([k, 3]).run(&model, &test).unwrap();
+        let report = RankingEvaluator::at([k, 3]).evaluate(&model, &test).unwrap();
         let test = test.user_items();
-        let per_user = |metric| report.per_user(metric, k).unwrap();
+        let per_user = |metric: &dyn RankingMetric| report.per_user(metric, k).unwrap();
         for (at, &user) in report.users().iter().enumerate() {
             let relevant: HashSet<ItemIdx> = test.row(user).0.iter().copied().collect();
             let list = &model.recommend_indices(&[user], k, &Filter::unseen()).unwrap()[0];
             let hits: Vec<usize> = list.iter().zip(1..).filter(|(e, _)| relevant.contains(&e.item)).map(|(_, r)| r).collect();
-            let close = |metric, want: f64| (per_user(metric)[at] - want).abs() < 1e-12;
-            prop_assert!(close(Metric::Precision, hits.len() as f64 / k as f64));
-            prop_assert!(close(Metric::Recall, hits.len() as f64 / relevant.len() as f64));
-            prop_assert!(close(Metric::HitRate, f64::from(!hits.is_empty())));
-            prop_assert!(close(Metric::Mrr, hits.first().map_or(0.0, |&r| 1.0 / r as f64)));
+            let close = |metric: &dyn RankingMetric, want: f64| (per_user(metric)[at] - want).abs() < 1e-12;
+            prop_assert!(close(&metrics::Precision, hits.len() as f64 / k as f64));
+            prop_assert!(close(&metrics::Recall, hits.len() as f64 / relevant.len() as f64));
+            prop_assert!(close(&metrics::HitRate, f64::from(!hits.is_empty())));
+            prop_assert!(close(&metrics::Mrr, hits.first().map_or(0.0, |&r| 1.0 / r as f64)));
             let gain = |r: usize| 1.0 / ((r + 1) as f64).log2();
             let ideal: f64 = (1..=k).take(relevant.len()).map(gain).sum();
-            prop_assert!(close(Metric::Ndcg, hits.iter().map(|&r| gain(r)).sum::<f64>() / ideal));
+            prop_assert!(close(&metrics::Ndcg, hits.iter().map(|&r| gain(r)).sum::<f64>() / ideal));
             let precision_at = |r: usize| hits.iter().filter(|&&h| h <= r).count() as f64 / r as f64;
             let average = hits.iter().map(|&r| precision_at(r)).sum::<f64>() / k.min(relevant.len()) as f64;
-            prop_assert!(close(Metric::Map, average));
+            prop_assert!(close(&metrics::Map, average));
         }
         let tested = test.row_indices().filter(|&u| test.row_len(u) > 0).count();
         prop_assert_eq!(report.users().len(), tested);
@@ -132,7 +132,7 @@ fn many_users_get_what_each_would_get() {
 #[test]
 fn threads_share_a_model() {
     let log = log(250, 3);
-    let models: Vec<Fitted<Box<dyn Recommender>>> = vec![
+    let models: Vec<Fitted<dyn AnyModel>> = vec![
         PureSvd::new(3).fit(&log).unwrap().boxed(),
         TopPop::new().fit(&log).unwrap().boxed(),
         UserKnn::new(5).fit(&log).unwrap().boxed(),
@@ -140,7 +140,7 @@ fn threads_share_a_model() {
     ];
     for model in models.into_iter().map(Arc::new) {
         let users = log.catalog().users.ids();
-        let ask = |model: &Fitted<Box<dyn Recommender>>, user: &u32| {
+        let ask = |model: &Fitted<dyn AnyModel>, user: &u32| {
             let history = [(*log.catalog().items.id(ItemIdx(user % 5)), 1.0)];
             [
                 model.recommend(user, 5, &Filter::unseen()).unwrap(),
@@ -190,12 +190,12 @@ fn evaluation_refuses_what_makes_no_sense() {
     let log = log(200, 1);
     let (train, test) = log.split(Split::leave_last_out()).unwrap();
     let model = TopPop::new().fit(&train).unwrap();
-    assert!(Evaluation::at([]).run(&model, &test).is_err());
-    assert!(Evaluation::at([10, 0]).run(&model, &test).is_err());
-    let nobody = Evaluation::at([10]).relevant_from(100.0).run(&model, &test);
+    assert!(RankingEvaluator::at([]).evaluate(&model, &test).is_err());
+    assert!(RankingEvaluator::at([10, 0]).evaluate(&model, &test).is_err());
+    let nobody = RankingEvaluator::at([10]).relevant_from(100.0).evaluate(&model, &test);
     assert!(matches!(nobody, Err(Error::Empty { .. })));
     let strangers = Interactions::from_ratings([(777, 1, 1.0)]).unwrap();
-    assert!(matches!(Evaluation::at([10]).run(&model, &strangers), Err(Error::UnknownUser(_))));
+    assert!(matches!(RankingEvaluator::at([10]).evaluate(&model, &strangers), Err(Error::UnknownUser(_))));
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn an_unknown_test_item_counts_as_missed() {
     let train = Interactions::from_ratings([(1, 10), (1, 11), (2, 10), (2, 12)]).unwrap();
     let model = TopPop::new().fit(&train).unwrap();
     let test = Interactions::from_ratings([(1, 12), (1, 99)]).unwrap();
-    let report = Evaluation::at([1]).run(&model, &test).unwrap();
-    assert_eq!(report.mean(Metric::Recall, 1), Some(0.5));
+    let report = RankingEvaluator::at([1]).evaluate(&model, &test).unwrap();
+    assert_eq!(report.mean(metrics::Recall, 1), Some(0.5));
 }
 
 #[test]
@@ -224,18 +224,18 @@ fn sampled_ranking_is_labelled_and_kinder_than_full() {
     let log = cairn_recsys::synthetic::planted_groups(120, 200, 4, 12, 0.2, 3).unwrap();
     let (train, test) = log.split(Split::leave_last_out()).unwrap();
     let model = PureSvd::new(6).fit(&train).unwrap();
-    let full = Evaluation::at([10]).run(&model, &test).unwrap();
-    let sampled = Evaluation::at([10]).sampled(20, 1).run(&model, &test).unwrap();
-    assert!(sampled.mean(Metric::HitRate, 10) > full.mean(Metric::HitRate, 10));
+    let full = RankingEvaluator::at([10]).evaluate(&model, &test).unwrap();
+    let sampled = RankingEvaluator::at([10]).sampled(20, 1).evaluate(&model, &test).unwrap();
+    assert!(sampled.mean(metrics::HitRate, 10) > full.mean(metrics::HitRate, 10));
     assert!(
         sampled.to_string().contains("SAMPLED ranking, 20 negatives")
             && !full.to_string().contains("SAMPLED")
     );
-    assert_eq!(sampled, Evaluation::at([10]).sampled(20, 1).run(&model, &test).unwrap());
-    let all = Evaluation::at([10]).sampled(100_000, 1).run(&model, &test).unwrap();
+    assert_eq!(sampled, RankingEvaluator::at([10]).sampled(20, 1).evaluate(&model, &test).unwrap());
+    let all = RankingEvaluator::at([10]).sampled(100_000, 1).evaluate(&model, &test).unwrap();
     assert_eq!(
-        all.mean(Metric::Ndcg, 10),
-        full.mean(Metric::Ndcg, 10),
+        all.mean(metrics::Ndcg, 10),
+        full.mean(metrics::Ndcg, 10),
         "sampling everything is full ranking"
     );
 }
@@ -244,27 +244,33 @@ fn sampled_ranking_is_labelled_and_kinder_than_full() {
 fn auc_quality_and_intervals() {
     let log = cairn_recsys::synthetic::planted_groups(120, 90, 3, 12, 0.05, 3).unwrap();
     let (train, test) = log.split(Split::leave_last_out()).unwrap();
-    let report = |model: &Fitted<Box<dyn Recommender>>| {
-        Evaluation::at([5, 10]).auc().list_quality().run(model, &test).unwrap()
+    let report = |model: &Fitted<dyn AnyModel>| {
+        RankingEvaluator::at([5, 10]).auc().list_quality().evaluate(model, &test).unwrap()
     };
     let svd = report(&PureSvd::new(6).fit(&train).unwrap().boxed());
     let charts = report(&TopPop::new().fit(&train).unwrap().boxed());
     let each = svd.auc_per_user().unwrap();
     assert_eq!(each.len(), svd.users().len());
     assert_eq!(svd.auc().unwrap(), each.iter().sum::<f64>() / each.len() as f64);
-    assert!(Evaluation::at([5]).run(&PureSvd::new(6).fit(&train).unwrap(), &test).unwrap().auc().is_none());
+    assert!(
+        RankingEvaluator::at([5])
+            .evaluate(&PureSvd::new(6).fit(&train).unwrap(), &test)
+            .unwrap()
+            .auc()
+            .is_none()
+    );
     assert!(svd.auc().unwrap() > 0.7 && (charts.auc().unwrap() - 0.5).abs() < 0.15);
     let (a, b) = (svd.list_quality(5).unwrap(), charts.list_quality(5).unwrap());
     assert!(a.coverage > b.coverage && a.gini < b.gini && a.novelty > b.novelty);
-    assert!(svd.list_quality(7).is_none() && svd.mean(Metric::Ndcg, 7).is_none());
-    let (low, high) = svd.interval(Metric::Ndcg, 10, 0.95, 500, 1).unwrap().unwrap();
-    let mean = svd.mean(Metric::Ndcg, 10).unwrap();
+    assert!(svd.list_quality(7).is_none() && svd.mean(metrics::Ndcg, 7).is_none());
+    let (low, high) = svd.interval(metrics::Ndcg, 10, 0.95, 500, 1).unwrap().unwrap();
+    let mean = svd.mean(metrics::Ndcg, 10).unwrap();
     assert!(low < mean && mean < high, "{low} {mean} {high}");
-    let (narrow_low, narrow_high) = svd.interval(Metric::Ndcg, 10, 0.5, 500, 1).unwrap().unwrap();
+    let (narrow_low, narrow_high) = svd.interval(metrics::Ndcg, 10, 0.5, 500, 1).unwrap().unwrap();
     assert!(low <= narrow_low && narrow_high <= high);
     assert!(
-        svd.interval(Metric::Ndcg, 10, 1.0, 10, 1).is_err()
-            && svd.interval(Metric::Ndcg, 10, 0.9, 0, 1).is_err()
+        svd.interval(metrics::Ndcg, 10, 1.0, 10, 1).is_err()
+            && svd.interval(metrics::Ndcg, 10, 0.9, 0, 1).is_err()
     );
 }
 
@@ -273,10 +279,13 @@ fn strong_generalisation_by_fold_in() {
     let log = cairn_recsys::synthetic::planted_groups(200, 60, 3, 10, 0.0, 3).unwrap();
     let (train, history, test) = log.split_users(0.3, 0.5, 1).unwrap();
     let model = PureSvd::new(3).fit(&train).unwrap();
-    let report = Evaluation::at([10]).run_fold_in(&model, &history, &test).unwrap();
+    let report = RankingEvaluator::at([10]).evaluate_fold_in(&model, &history, &test).unwrap();
     assert_eq!(report.users().len(), 60);
     // 15 unseen items of the own group compete for 10 places; chance over all 55 would be 0.18.
-    assert!(report.mean(Metric::CappedRecall, 10).unwrap() > 0.5, "{report}");
+    assert!(report.mean(metrics::CappedRecall, 10).unwrap() > 0.5, "{report}");
     let other = Interactions::from_ratings([(1, 1)]).unwrap();
-    assert!(matches!(Evaluation::at([10]).run_fold_in(&model, &other, &test), Err(Error::Shape { .. })));
+    assert!(matches!(
+        RankingEvaluator::at([10]).evaluate_fold_in(&model, &other, &test),
+        Err(Error::Shape { .. })
+    ));
 }

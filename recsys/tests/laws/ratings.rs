@@ -8,7 +8,7 @@ use cairn_recsys::rating::{
     cross_validate, evaluate,
 };
 use cairn_recsys::{
-    Catalog, Duplicates, Error, Fit, Fitted, IdMap, Interactions, ItemIdx, Recommender, Split, UserIdx,
+    Catalog, Duplicates, Error, Estimator, Fitted, IdMap, Interactions, ItemIdx, Recommender, Split, UserIdx,
 };
 
 /// The log of golden/surprise_ratings.py.
@@ -35,7 +35,7 @@ fn golden_log() -> Interactions {
     Interactions::from_columns(catalog, users, items, values, None, Duplicates::Error).unwrap()
 }
 
-fn agrees<F: Fit<Model: RatingModel>>(
+fn agrees<F: Estimator<Model: RatingModel>>(
     name: &str,
     settings: &F,
     golden: &BTreeMap<&str, Vec<(u32, u32, f32)>>,
@@ -76,7 +76,7 @@ fn predictions_are_those_of_surprise() {
         ("baseline", RatingKnn::with_baseline()),
     ] {
         for (name, similarity) in similarities {
-            let settings = settings.clone().neighbours(5).least_support(2).similarity(similarity);
+            let settings = settings.clone().neighbours(5).min_support(2).similarity(similarity);
             agrees(&format!("knn {centring} {name} users"), &settings, &golden);
             agrees(&format!("knn {centring} {name} items"), &settings.item_based(), &golden);
         }
@@ -105,7 +105,7 @@ fn planted() -> Interactions {
     Interactions::from_ratings(rows).unwrap()
 }
 
-fn rmse<F: Fit<Model: RatingModel>>(settings: &F) -> f64 {
+fn rmse<F: Estimator<Model: RatingModel>>(settings: &F) -> f64 {
     cross_validate(settings, &planted(), 3, 1).unwrap().rmse()
 }
 
@@ -127,7 +127,7 @@ fn folding_in_beats_the_baseline_on_people_never_met() {
     let log = planted();
     let (train, history, test) = log.split_users(0.3, 0.3, 2).unwrap();
     let (rows, test) = (history.user_items(), test.user_items());
-    fn errors<F: Fit>(
+    fn errors<F: Estimator>(
         settings: &F,
         train: &Interactions,
         rows: &cairn_recsys::UserItems,
@@ -164,7 +164,7 @@ fn training_errors_fall_and_are_reported() {
     assert_eq!(report.interactions, model.seen().nnz());
 }
 
-fn unknown_ids<F: Fit<Model: RatingModel>>(settings: &F, biased: bool) {
+fn unknown_ids<F: Estimator<Model: RatingModel>>(settings: &F, biased: bool) {
     // User 3 and item 4 are in the catalogue, but their only rows are held out.
     let rows = [(1, 1, 5.0), (1, 2, 3.0), (2, 1, 4.0), (2, 2, 1.0), (3, 1, 2.0), (1, 4, 2.0)];
     let log = Interactions::from_ratings(rows).unwrap();
@@ -203,14 +203,14 @@ fn ids_without_ratings_are_unknown() {
 #[test]
 fn predictions_stay_on_the_scale() {
     let log = planted();
-    let model = BiasedMf::new().factors(4).scale(2.5, 3.5).fit(&log).unwrap();
+    let model = BiasedMf::new().factors(4).rating_scale(2.5, 3.5).fit(&log).unwrap();
     let all = |model: &Fitted<_>| -> Vec<f32> {
         (0..80)
             .map(|item| Fitted::<cairn_recsys::rating::BiasedMfModel>::predict(model, &3, &item).unwrap())
             .collect()
     };
     assert!(all(&model).iter().all(|r| (2.5..=3.5).contains(r)));
-    assert_eq!(model.model().ground().scale(), (2.5, 3.5));
+    assert_eq!(model.model().stats().scale(), (2.5, 3.5));
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn bad_settings_and_values_are_errors() {
     assert!(parameter(BiasedMf::new().factors(0).fit(&log).map(drop)));
     assert!(parameter(BiasedMf::new().learning_rate(f32::NAN).fit(&log).map(drop)));
     assert!(parameter(BiasedMf::new().regularization(-1.0).fit(&log).map(drop)));
-    assert!(parameter(BiasedMf::new().init_deviation(f32::INFINITY).fit(&log).map(drop)));
-    assert!(parameter(BiasedMf::new().scale(5.0, 1.0).fit(&log).map(drop)));
+    assert!(parameter(BiasedMf::new().init_std_dev(f32::INFINITY).fit(&log).map(drop)));
+    assert!(parameter(BiasedMf::new().rating_scale(5.0, 1.0).fit(&log).map(drop)));
     assert!(parameter(SvdPlusPlus::new().factors(0).fit(&log).map(drop)));
     assert!(parameter(SvdPlusPlus::new().learning_rate(0.0).fit(&log).map(drop)));
     assert!(parameter(Nmf::new().init(1.0, 0.0).fit(&log).map(drop)));

@@ -13,7 +13,7 @@ pub(super) const BENCH: Bench = Bench { name: "cnn", run };
 
 const SAMPLES: usize = 4000;
 
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut random = rng(0);
     let images = Tensor::<f32>::uniform([SAMPLES, 28, 28, 1], 0.0, 1.0, &mut random)?;
     let labels = (0..SAMPLES).map(|i| (i % 10) as u32).collect();

@@ -8,12 +8,14 @@
 //!
 //! To add one: a file with a `pub const BENCH: Bench`, and its line in [`ALL`].
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use comfy_table::Table;
 use serde::Serialize;
 
 use crate::format::{count, terminal_table};
+use crate::output::note;
 
 mod cnn;
 mod mlp;
@@ -35,7 +37,7 @@ pub struct Bench {
     /// What `--only` takes.
     pub name: &'static str,
     /// Measures and reports through the recorder.
-    pub run: fn(&mut Recorder) -> anyhow::Result<()>,
+    pub run: fn(&mut Recorder<'_>) -> anyhow::Result<()>,
 }
 
 /// Everything that can be measured, in the order it runs.
@@ -55,8 +57,8 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// Takes measurements and prints them.
-#[derive(Debug)]
-pub struct Recorder {
+pub struct Recorder<'a> {
+    out: &'a mut dyn Write,
     json: bool,
     peak: f64,
     threads: usize,
@@ -103,7 +105,13 @@ struct PeakLine<'a> {
 
 const FRAMEWORK: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
 
-impl Recorder {
+impl std::fmt::Debug for Recorder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("json", &self.json).field("peak", &self.peak).finish_non_exhaustive()
+    }
+}
+
+impl Recorder<'_> {
     /// The machine's peak in f32 operations per second.
     pub fn peak(&self) -> f64 {
         self.peak
@@ -112,7 +120,7 @@ impl Recorder {
     /// Records the time of a single operation, and what it reaches of what the machine can do.
     ///
     /// # Errors
-    /// None in practice: the line to print is plain.
+    /// When the line cannot be written.
     pub fn operation(&mut self, op: &str, seconds: f64, reached: Share) -> anyhow::Result<()> {
         let us = hundredths(seconds * 1e6);
         if self.json {
@@ -124,7 +132,7 @@ impl Recorder {
                 share_of_copy: reached.of_copy.map(share),
                 share_of_peak: reached.of_peak.map(share),
             };
-            println!("{}", serde_json::to_string(&line)?);
+            writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
         } else {
             let percent = |share: Option<f64>| share.map_or(String::new(), |s| format!("{:.0} %", 100.0 * s));
             self.operations.add_row([
@@ -141,7 +149,7 @@ impl Recorder {
     /// solver or accuracy where there is a choice.
     ///
     /// # Errors
-    /// None in practice: the line to print is plain.
+    /// When the line cannot be written.
     pub fn recommender(&mut self, work: &str, how: &str, quantity: &str, value: f64) -> anyhow::Result<()> {
         let value = rounded(value);
         if self.json {
@@ -149,7 +157,7 @@ impl Recorder {
             let line = serde_json::json!({
                 "work": work, "peer": by.trim_end(), "threads": self.threads, quantity: value,
             });
-            println!("{line}");
+            writeln!(self.out, "{line}")?;
         } else {
             self.recommenders.add_row([work, how, &value.to_string(), &quantity.replace('_', " ")]);
         }
@@ -159,7 +167,7 @@ impl Recorder {
     /// Records a model's samples per second at a batch size, beside the work of one sample.
     ///
     /// # Errors
-    /// None in practice: the line to print is plain.
+    /// When the line cannot be written.
     pub fn model(
         &mut self,
         model: &str,
@@ -181,7 +189,7 @@ impl Recorder {
                 train_share_of_peak: share(train_share),
                 predict_share_of_peak: share(predict_share),
             };
-            println!("{}", serde_json::to_string(&line)?);
+            writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
         } else {
             self.models.add_row([
                 model.to_owned(),
@@ -227,11 +235,12 @@ pub fn best_seconds(mut f: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result
     Ok(best)
 }
 
-/// Measures the peak, then everything named in `only` (all where it is empty), and prints a table or JSON lines.
+/// Measures the peak, then everything named in `only` (all where it is empty), and prints a table or JSON lines to
+/// `out`.
 ///
 /// # Errors
-/// What went wrong while measuring.
-pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
+/// What went wrong while measuring; a line that cannot be written, since nothing is left to measure for.
+pub fn run(only: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let threads = cairn_tensor::num_threads();
     let peak = measure_peak()?;
     if json {
@@ -242,35 +251,39 @@ pub fn run(only: &[String], json: bool) -> anyhow::Result<()> {
             gflops: hundredths(peak.flops_per_second / 1e9),
             threads,
         };
-        println!("{}", serde_json::to_string(&line)?);
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
     } else {
-        println!(
+        writeln!(
+            out,
             "{FRAMEWORK}, {threads} threads, f32 peak {:.0} GFLOP/s (multiply-adds on registers)",
             peak.flops_per_second / 1e9
-        );
+        )?;
     }
     let headings = ["model", "batch", "trains/s", "of peak", "predicts/s", "of peak"];
     let models = terminal_table(headings, &[1, 2, 3, 4, 5]);
     let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
     let recommenders = terminal_table(["recommender", "how", "", "unit"], &[2]);
-    let mut recorder =
-        Recorder { json, peak: peak.flops_per_second, threads, models, operations, recommenders };
+    let peak = peak.flops_per_second;
+    let mut recorder = Recorder { out, json, peak, threads, models, operations, recommenders };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
-            eprintln!("{} …", bench.name);
+            note(format_args!("{} …", bench.name));
         }
         (bench.run)(&mut recorder)?;
     }
     if !recorder.operations.is_empty() {
-        println!("{}", recorder.operations);
-        println!("of a copy: of the bandwidth of a plain parallel copy of as many bytes");
+        writeln!(recorder.out, "{}", recorder.operations)?;
+        writeln!(recorder.out, "of a copy: of the bandwidth of a plain parallel copy of as many bytes")?;
     }
     if !recorder.recommenders.is_empty() {
-        println!("{}", recorder.recommenders);
+        writeln!(recorder.out, "{}", recorder.recommenders)?;
     }
     if !recorder.models.is_empty() {
-        println!("{}", recorder.models);
-        println!("trains/s, predicts/s: samples per second; predictions in batches of {PREDICT_BATCH}");
+        writeln!(recorder.out, "{}", recorder.models)?;
+        writeln!(
+            recorder.out,
+            "trains/s, predicts/s: samples per second; predictions in batches of {PREDICT_BATCH}"
+        )?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(super) const BENCH: Bench = Bench { name: "nlp", run };
 const SAMPLES: usize = 2000;
 const STEPS: usize = 100;
 
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut random = rng(0);
     let drawn = Tensor::<f32>::uniform([SAMPLES * STEPS], 0.0, models::WORDS as f64, &mut random)?;
     let words = drawn.iter().map(|x| (x as u32).min(models::WORDS as u32 - 1)).collect();

@@ -1,21 +1,15 @@
 //! Single operations, one line each, beside what the machine can do at best: a plain parallel copy of as many bytes where
 //! memory is the bound, the peak of the arithmetic units where the units are.
 //!
-//! The names are those of the table's other readers (`cargo bench -p cairn-tensor`, and times of other libraries), so that
+//! The names are those of the tables' other readers (`cargo bench -p bench-tables`, and times of other libraries), so that
 //! they can be compared line by line. The best of many runs counts.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bench_tables::{Bound, Operation};
+
 use super::{Bench, Recorder, peak};
-
-#[path = "../../../tensor/benches/table/mod.rs"]
-mod tensor;
-
-#[path = "../../../autograd/benches/table/mod.rs"]
-mod layers;
-
-use tensor::{Bound, Operation};
 
 /// See the module.
 pub(super) const BENCH: Bench = Bench { name: "ops", run };
@@ -24,16 +18,9 @@ const TIME: Duration = Duration::from_millis(300);
 const LEAST_RUNS: usize = 5;
 const MOST_RUNS: usize = 20_000;
 
-/// Every operation that is timed: single ones, then whole layers, each from a table beside its crate's benches.
-fn operations() -> Vec<Operation> {
-    let mut all = tensor::operations();
-    all.extend(layers::layers());
-    all
-}
-
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut copies = HashMap::new();
-    for Operation { name, bound, prepare } in operations() {
+    for Operation { name, bound, prepare } in bench_tables::all() {
         let seconds = best(&mut *prepare());
         let share = match bound {
             Bound::Memory(bytes) => {
@@ -71,21 +58,4 @@ fn best(run: &mut dyn FnMut()) -> f64 {
         count += 1;
     }
     best
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_every_small_operation_runs() {
-        let all = operations();
-        for (i, operation) in all.iter().enumerate() {
-            assert!(operation.name.contains('/'), "{}", operation.name);
-            assert!(all[..i].iter().all(|other| other.name != operation.name), "{} twice", operation.name);
-        }
-        for operation in all.iter().filter(|operation| operation.name.contains("64x64x64")) {
-            (operation.prepare)()();
-        }
-    }
 }

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use cairn_recsys::rating::{BiasedMf, SvdPlusPlus};
-use cairn_recsys::{Als, AlsSolver, Bpr, Filter, Fit, TruncatedSvd, UserIdx, UserItems, synthetic};
+use cairn_recsys::{Als, AlsSolver, Bpr, Estimator, Filter, TruncatedSvd, UserIdx, UserItems, synthetic};
 use faer::Mat;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -39,7 +39,7 @@ const SMALL: Shape =
 const LARGE: Shape =
     Shape { name: "ML-20M-like", users: 138_493, items: 26_744, draws: 32_000_000, repeats: 1, epochs: 1 };
 
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     dense_svd(recorder)?;
     for shape in [SMALL, LARGE] {
         let matrix = synthetic::power_law(shape.users, shape.items, shape.draws, 0)?;
@@ -72,7 +72,7 @@ fn per_epoch<T>(shape: &Shape, train: impl Fn(usize) -> anyhow::Result<T>) -> an
 }
 
 /// D Dᵀ with D uniform in [0, 1).
-fn dense_svd(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn dense_svd(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut rng = Pcg64::seed_from_u64(0);
     let d = Mat::from_fn(1000, 1000, |_, _| rng.random::<f64>());
     let product = &d * d.transpose();
@@ -81,13 +81,13 @@ fn dense_svd(recorder: &mut Recorder) -> anyhow::Result<()> {
     recorder.recommender("svds dense 1000x1000 k=50", "residual 1e-10", "seconds", seconds)
 }
 
-fn sparse_svd(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
+fn sparse_svd(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let svd = TruncatedSvd::new(VALUES).value_tolerance(1e-6);
     let seconds = seconds_of(shape.repeats, || Ok(svd.fit_sparse(matrix)?))?;
     recorder.recommender(&format!("svds {} k=50", shape.name), "values to 1e-6", "seconds", seconds)
 }
 
-fn als(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
+fn als(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     for factors in [64, 128] {
         for (name, solver) in [
             ("cg", AlsSolver::ConjugateGradient { steps: 3 }),
@@ -98,7 +98,7 @@ fn als(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Re
                 continue;
             }
             let settings = Als::new().factors(factors).solver(solver);
-            let seconds = per_epoch(shape, |n| Ok(settings.clone().iterations(n).fit_matrix(matrix)?))?;
+            let seconds = per_epoch(shape, |n| Ok(settings.clone().epochs(n).fit_matrix(matrix)?))?;
             let work = format!("implicit ALS {} f={factors}", shape.name);
             recorder.recommender(&work, name, "seconds_per_iteration", seconds)?;
         }
@@ -107,21 +107,21 @@ fn als(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Re
 }
 
 /// 63 factors and the bias.
-fn bpr(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
+fn bpr(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let seconds = per_epoch(shape, |n| Ok(Bpr::new().factors(63).epochs(n).fit_matrix(matrix)?))?;
     recorder.recommender(&format!("BPR {} f=64", shape.name), "", "seconds_per_iteration", seconds)
 }
 
-fn lists(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
+fn lists(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let log = synthetic::to_log(matrix)?;
-    let model = Als::new().factors(128).iterations(1).solver(AlsSolver::Blocks { size: 16 }).fit(&log)?;
+    let model = Als::new().factors(128).epochs(1).solver(AlsSolver::Blocks { size: 16 }).fit(&log)?;
     let users: Vec<UserIdx> = (0..log.n_users().min(USERS) as u32).map(UserIdx).collect();
     let seconds = seconds_of(5, || Ok(model.recommend_indices(&users, LIST, &Filter::unseen())?))?;
     let rate = users.len() as f64 / seconds;
     recorder.recommender(&format!("top-10 {} f=128", shape.name), "", "users_per_s", rate)
 }
 
-fn ratings(recorder: &mut Recorder, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
+fn ratings(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {
     let seconds = per_epoch(shape, |n| Ok(BiasedMf::new().epochs(n).fit_matrix(matrix)?))?;
     recorder.recommender(&format!("SVD {} f=100", shape.name), "", "seconds_per_epoch", seconds)?;
     let seconds = per_epoch(shape, |n| Ok(SvdPlusPlus::new().epochs(n).fit_matrix(matrix)?))?;

@@ -14,7 +14,7 @@ pub(super) const BENCH: Bench = Bench { name: "rnn", run };
 const SAMPLES: usize = 8000;
 const STEPS: usize = 10;
 
-fn run(recorder: &mut Recorder) -> anyhow::Result<()> {
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let mut random = rng(0);
     let x = Tensor::<f32>::uniform([SAMPLES, STEPS, 1], 0.0, 1.0, &mut random)?;
     let labels = (0..SAMPLES * STEPS).map(|i| (i % 10) as u32).collect();

@@ -13,7 +13,7 @@ use super::{BATCHES, Recorder, Work, best_seconds};
 /// # Errors
 /// What goes wrong in training.
 pub(super) fn measure<M, D>(
-    recorder: &mut Recorder,
+    recorder: &mut Recorder<'_>,
     name: &str,
     work: Work,
     data: &D,

@@ -15,8 +15,8 @@ use std::time::Instant;
 use cairn_datasets::{movielens, registry};
 use cairn_recsys::rating::{Baseline, BiasedMf, Nmf, SvdPlusPlus};
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Confidence, Ease, Evaluation, Fit, Interactions, ItemKnn, KnnWeighting, Metric,
-    PureSvd, Search, Slim, Split, TopPop, read,
+    Als, AlsSolver, Bpr, Confidence, Ease, Estimator, GridSearch, Interactions, ItemKnn, KnnWeighting,
+    PureSvd, RankingEvaluator, RankingMetric, Slim, Split, TopPop, metrics, read,
 };
 
 use super::ratings::{Published, Ratings};
@@ -78,7 +78,7 @@ fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
 struct Rankers {
     train: Interactions,
     held_out: Interactions,
-    evaluation: Evaluation,
+    evaluation: RankingEvaluator,
     table: Table,
 }
 
@@ -87,7 +87,7 @@ fn rank(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
     let (train, held_out) = log.map_values(|_| 1.0)?.split(Split::leave_last_out())?;
     let headings = ["model", "HR@10", "published", "NDCG@10", "published", "training", "settings"];
     let table = Table::new(headings).numbers([1, 2, 3, 4, 5]).full_width();
-    let evaluation = Evaluation::at([K]).sampled(NEGATIVES, ctx.seed());
+    let evaluation = RankingEvaluator::at([K]).sampled(NEGATIVES, ctx.seed());
     let mut rankers = Rankers { train, held_out, evaluation, table };
 
     let popular = [0.4533, 0.2542];
@@ -122,7 +122,7 @@ fn rank(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
 fn ials() -> Als {
     Als::new()
         .factors(46)
-        .iterations(20)
+        .epochs(20)
         .confidence(Confidence::Constant(50.0 * 1.1_f32.ln()))
         .unobserved_weight(1.0)
         .regularization(1e-5)
@@ -133,7 +133,7 @@ fn ials() -> Als {
 /// The example of the authors' code (google-research/ials) for Rendle, Krichene, Zhang & Koren, "Revisiting the Performance
 /// of iALS on Item Recommendation Benchmarks" (RecSys 2022), table 5.
 fn large_ials() -> Als {
-    let ials = Als::new().factors(192).iterations(12).solver(AlsSolver::Cholesky);
+    let ials = Als::new().factors(192).epochs(12).solver(AlsSolver::Cholesky);
     ials.regularization(0.007).unobserved_weight(0.3)
 }
 
@@ -169,7 +169,7 @@ fn bprs(seed: u64) -> Vec<Bpr> {
 
 impl Rankers {
     /// The best of `candidates` on ratings held out of the training part.
-    fn search<F: Fit + Clone + Debug + Send + Sync>(
+    fn search<F: Estimator + Clone + Debug + Send + Sync>(
         &self,
         ctx: &mut Context<'_>,
         name: &str,
@@ -177,10 +177,10 @@ impl Rankers {
     ) -> anyhow::Result<F> {
         let started = Instant::now();
         let tried = candidates.len();
-        let search = Search::new(&self.train, Split::leave_last_out())?;
-        let found = search.by(candidates, |settings| {
-            let report = self.evaluation.run(&settings.fit(search.train())?, search.validation())?;
-            Ok(report.mean(Metric::Ndcg, K).unwrap_or(f64::NAN))
+        let search = GridSearch::new(&self.train, Split::leave_last_out())?;
+        let found = search.by_score(candidates, |settings| {
+            let report = self.evaluation.evaluate(&settings.fit(search.train())?, search.validation())?;
+            Ok(report.mean(metrics::Ndcg, K).unwrap_or(f64::NAN))
         })?;
         let best = found.best();
         ctx.say(format!(
@@ -193,7 +193,7 @@ impl Rankers {
     }
 
     /// Trains and judges one ranker: its hit rate and NDCG.
-    fn model<F: Fit + Debug>(
+    fn model<F: Estimator + Debug>(
         &mut self,
         ctx: &mut Context<'_>,
         name: &str,
@@ -203,8 +203,9 @@ impl Rankers {
         let started = Instant::now();
         let model = settings.fit(&self.train)?;
         let seconds = started.elapsed().as_secs_f64();
-        let report = self.evaluation.run(&model, &self.held_out)?;
-        let found = [Metric::HitRate, Metric::Ndcg].map(|m| report.mean(m, K).unwrap_or(f64::NAN));
+        let report = self.evaluation.evaluate(&model, &self.held_out)?;
+        let metrics: [&dyn RankingMetric; 2] = [&metrics::HitRate, &metrics::Ndcg];
+        let found = metrics.map(|metric| report.mean(metric, K).unwrap_or(f64::NAN));
         for (at, metric) in ["HR@10", "NDCG@10"].into_iter().enumerate() {
             let bar = Bar::AtLeast(published[at] - ALLOWED[at]);
             ctx.metric(format!("sampled {metric} of {name}"), found[at], bar);

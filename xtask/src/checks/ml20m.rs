@@ -4,14 +4,16 @@
 //! the others, which are folded in. Films that nobody in the training part has seen do not exist.
 //!
 //! Settings are the published ones, so the people for validation are only left out. The recall is over the lesser of k and
-//! the films to be found ([`Metric::CappedRecall`]), as that paper has it and the others after it.
+//! the films to be found ([`metrics::CappedRecall`]), as that paper has it and the others after it.
 
 use std::fs;
 use std::time::Instant;
 
 use cairn_datasets::{movielens, registry};
+use cairn_recsys::metrics::RankedList;
 use cairn_recsys::{
-    Als, Ease, Filter, Fit, Fitted, Index as _, Interactions, Metric, Rating, Recommender, TopPop, read,
+    Als, Ease, Estimator, Filter, Fitted, Idx as _, Interactions, RankingMetric, Rating, Recommender, TopPop,
+    metrics, read,
 };
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -43,8 +45,8 @@ const LIKED_FROM: f32 = 4.0;
 /// People whom a quick run judges by.
 const JUDGED_QUICKLY: usize = 2_000;
 /// What is measured and at which length, in the order of the papers.
-const METRICS: [(Metric, usize); 3] =
-    [(Metric::CappedRecall, 20), (Metric::CappedRecall, 50), (Metric::Ndcg, 100)];
+const METRICS: [(&dyn RankingMetric, usize); 3] =
+    [(&metrics::CappedRecall, 20), (&metrics::CappedRecall, 50), (&metrics::Ndcg, 100)];
 /// Lists are as long as the longest.
 const LONGEST: usize = 100;
 
@@ -74,7 +76,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     ));
     let popular = judged.model(ctx, "TopPop", None, &TopPop::new())?;
     if ctx.quick() {
-        let small = judged.model(ctx, "iALS, 64 factors", None, &ials(64).iterations(8))?;
+        let small = judged.model(ctx, "iALS, 64 factors", None, &ials(64).epochs(8))?;
         ctx.metric("NDCG@100 of iALS over TopPop's", small[2] / popular[2], Bar::AtLeast(OVER_POPULARITY));
     } else {
         let name = format!("iALS, {IALS_FACTORS} factors");
@@ -104,7 +106,7 @@ fn ease(ctx: &mut Context<'_>, judged: &mut Judged) -> anyhow::Result<()> {
 
 /// The example of the authors' code (google-research/ials), in which tables 3 and 4 of the paper only change the size.
 fn ials(factors: usize) -> Als {
-    Als::new().factors(factors).iterations(16).regularization(0.003).unobserved_weight(0.1)
+    Als::new().factors(factors).epochs(16).regularization(0.003).unobserved_weight(0.1)
 }
 
 /// Memory that a program can have without anything being moved out, where the system says.
@@ -182,7 +184,7 @@ impl Judged {
     }
 
     /// Trains and judges one model; `published` comes with what may be missing from it.
-    fn model<F: Fit>(
+    fn model<F: Estimator>(
         &mut self,
         ctx: &mut Context<'_>,
         name: &str,
@@ -213,7 +215,10 @@ fn judge<M: Recommender>(model: &Fitted<M>, people: &[Person]) -> anyhow::Result
     let of_person = |person: &Person| -> anyhow::Result<[f64; 3]> {
         let list = model.recommend_for(&person.history, LONGEST, &Filter::unseen())?;
         let hits: Vec<bool> = list.iter().map(|film| person.hidden.contains(&film.id)).collect();
-        Ok(METRICS.map(|(metric, k)| metric.of(&hits, person.hidden.len(), k)))
+        let found = |(metric, k): (&dyn RankingMetric, usize)| {
+            RankedList::new(&hits, person.hidden.len(), k).map_or(0.0, |list| metric.of(&list))
+        };
+        Ok(METRICS.map(found))
     };
     let each = people.par_iter().map(of_person).collect::<anyhow::Result<Vec<_>>>()?;
     let mean = |at: usize| each.iter().map(|figures| figures[at]).sum::<f64>() / each.len() as f64;

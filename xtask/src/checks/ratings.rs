@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cairn_recsys::rating::{RatingModel, evaluate};
-use cairn_recsys::{Fit, Interactions};
+use cairn_recsys::{Estimator, Interactions};
 
 use crate::check::{Bars, Context};
 use crate::format;
@@ -63,7 +63,7 @@ impl Ratings {
     }
 
     /// Trains and judges one model on every fold.
-    pub(super) fn model<F: Fit<Model: RatingModel>>(
+    pub(super) fn model<F: Estimator<Model: RatingModel>>(
         &mut self,
         ctx: &mut Context<'_>,
         name: &str,

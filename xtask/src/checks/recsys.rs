@@ -12,8 +12,8 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, Bpr, Ease, Evaluation, Filter, Fit, Fitted, Interactions, ItemItemModel, ItemKnn, KnnWeighting,
-    Metric, PureSvd, Rp3Beta, Slim, Split, TopPop, UserKnn,
+    Als, Bpr, Ease, Estimator, Filter, Fitted, Interactions, ItemItemModel, ItemKnn, KnnWeighting, PureSvd,
+    RankingEvaluator, Rp3Beta, Slim, Split, TopPop, UserKnn, metrics,
 };
 
 use super::films::Films;
@@ -112,7 +112,7 @@ fn rank(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<Fitted<Item
 
 impl Ranking {
     /// NDCG@10, mean of all splits.
-    fn model<F: Fit>(&mut self, ctx: &mut Context<'_>, settings: &F) -> anyhow::Result<f64> {
+    fn model<F: Estimator>(&mut self, ctx: &mut Context<'_>, settings: &F) -> anyhow::Result<f64> {
         let n = self.parts.len() as f64;
         let (mut fit, mut evaluation, mut name) = (0.0, 0.0, "");
         let (mut ndcg, mut recall, mut coverage) = (0.0, 0.0, 0.0);
@@ -121,11 +121,11 @@ impl Ranking {
             let model = settings.fit(train)?;
             fit += started.elapsed().as_secs_f64() / n;
             let started = Instant::now();
-            let report = Evaluation::at([10]).list_quality().run(&model, test)?;
+            let report = RankingEvaluator::at([10]).list_quality().evaluate(&model, test)?;
             evaluation += started.elapsed().as_secs_f64() / n;
             name = report.model();
-            ndcg += report.mean(Metric::Ndcg, 10).unwrap_or(f64::NAN) / n;
-            recall += report.mean(Metric::Recall, 10).unwrap_or(f64::NAN) / n;
+            ndcg += report.mean(metrics::Ndcg, 10).unwrap_or(f64::NAN) / n;
+            recall += report.mean(metrics::Recall, 10).unwrap_or(f64::NAN) / n;
             coverage += report.list_quality(10).map_or(f64::NAN, |q| q.coverage) / n;
         }
         ctx.metric(format!("NDCG@10 of {name}"), ndcg, Bar::None);

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use cairn_datasets::registry;
 use cairn_recsys::{
-    Evaluation, Filter, Fit, Fitted, Interactions, Metric, PureSvd, PureSvdModel, Report, Split, Svd, TopPop,
-    TruncatedSvd,
+    Estimator, Filter, Fitted, Interactions, PureSvd, PureSvdModel, RankingEvaluator, RankingMetric,
+    RankingReport, Split, Svd, TopPop, TruncatedSvd, metrics,
 };
 use faer::{Mat, MatRef};
 use rand::{RngExt as _, SeedableRng as _};
@@ -124,11 +124,11 @@ fn recommend(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         "PureSVD with {factors} factors in {}",
         format::seconds(started.elapsed().as_secs_f64())
     ));
-    let evaluation = Evaluation::at(CUTOFFS);
-    let ours = evaluation.run(&model, &held_out)?;
-    let popular = evaluation.run(&TopPop::new().fit(&watched)?, &held_out)?;
+    let evaluation = RankingEvaluator::at(CUTOFFS);
+    let ours = evaluation.evaluate(&model, &held_out)?;
+    let popular = evaluation.evaluate(&TopPop::new().fit(&watched)?, &held_out)?;
 
-    let (ndcg, baseline) = (mean(&ours, Metric::Ndcg, 10), mean(&popular, Metric::Ndcg, 10));
+    let (ndcg, baseline) = (mean(&ours, &metrics::Ndcg, 10), mean(&popular, &metrics::Ndcg, 10));
     ctx.metric("NDCG@10 of TopPop", baseline, Bar::None);
     ctx.metric("NDCG@10 of PureSVD", ndcg, Bar::None);
     let bar = ctx.bar(&BARS);
@@ -138,17 +138,19 @@ fn recommend(ctx: &mut Context<'_>) -> anyhow::Result<()> {
 }
 
 /// A mean over users; NaN, which reaches no bar, for a length that was not evaluated.
-fn mean(report: &Report, metric: Metric, k: usize) -> f64 {
+fn mean(report: &RankingReport, metric: &dyn RankingMetric, k: usize) -> f64 {
     report.mean(metric, k).unwrap_or(f64::NAN)
 }
 
-fn show_quality(ctx: &mut Context<'_>, reports: &[&Report]) {
+fn show_quality(ctx: &mut Context<'_>, reports: &[&RankingReport]) {
     let mut chart = LineChart::new("length of the list", "NDCG");
     let mut table = Table::new(["at 10", "PureSVD", "TopPop"]).numbers([1, 2]);
     for report in reports {
-        chart = chart.line(report.model(), CUTOFFS.map(|k| (k as f64, mean(report, Metric::Ndcg, k))));
+        chart = chart.line(report.model(), CUTOFFS.map(|k| (k as f64, mean(report, &metrics::Ndcg, k))));
     }
-    for metric in [Metric::Ndcg, Metric::HitRate, Metric::Recall, Metric::Precision, Metric::Mrr] {
+    let metrics: [&dyn RankingMetric; 5] =
+        [&metrics::Ndcg, &metrics::HitRate, &metrics::Recall, &metrics::Precision, &metrics::Mrr];
+    for metric in metrics {
         let row = reports.iter().map(|r| format::value(mean(r, metric, 10)));
         table.row(std::iter::once(metric.name().to_owned()).chain(row));
     }

@@ -4,7 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::PAD;
 use super::products::{dot_simd, four_products};
-use crate::ids::Index;
+use crate::data::ids::Idx;
 
 /// The rows `roots[r] table[columns[r]]`, of `width` floats, a multiple of [`PAD`].
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Scattered<'a, C> {
 }
 
 /// `z[r] = roots[r] table[columns[r]]`.
-pub(crate) fn gather<C: Index>(rows: Scattered<'_, C>, z: &mut [f32]) {
+pub(crate) fn gather<C: Idx>(rows: Scattered<'_, C>, z: &mut [f32]) {
     debug_assert!(rows.width.is_multiple_of(PAD) && z.len() == rows.columns.len() * rows.width);
     Arch::new().dispatch(Gather { rows, z });
 }
@@ -26,7 +26,7 @@ struct Gather<'a, C> {
     z: &'a mut [f32],
 }
 
-impl<C: Index> WithSimd for Gather<'_, C> {
+impl<C: Idx> WithSimd for Gather<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -51,7 +51,7 @@ impl<C: Index> WithSimd for Gather<'_, C> {
     }
 }
 
-impl<C: Index> Gather<'_, C> {
+impl<C: Idx> Gather<'_, C> {
     #[inline(always)]
     fn rows<S: Simd, const N: usize>(self, simd: S) {
         let ((table, _), (z, _)) = (S::as_simd_f32s(self.rows.table), S::as_mut_simd_f32s(self.z));
@@ -66,7 +66,7 @@ impl<C: Index> Gather<'_, C> {
 }
 
 /// `out[r] += roots[r] table[columns[r]] · x`; rows of the length of `x`.
-pub(crate) fn add_gathered_products<C: Index>(rows: Scattered<'_, C>, x: &[f32], out: &mut [f32]) {
+pub(crate) fn add_gathered_products<C: Idx>(rows: Scattered<'_, C>, x: &[f32], out: &mut [f32]) {
     debug_assert!(rows.width == x.len() && out.len() == rows.columns.len());
     Arch::new().dispatch(Products { rows, x, out });
 }
@@ -77,7 +77,7 @@ struct Products<'a, C> {
     out: &'a mut [f32],
 }
 
-impl<C: Index> WithSimd for Products<'_, C> {
+impl<C: Idx> WithSimd for Products<'_, C> {
     type Output = ();
 
     #[inline(always)]

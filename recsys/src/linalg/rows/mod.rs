@@ -34,7 +34,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{Index, ItemIdx};
+    use crate::data::ids::{Idx, ItemIdx};
 
     fn close(a: f32, b: f64, scale: f64) -> bool {
         (f64::from(a) - b).abs() <= 1e-4 * (1.0 + scale)

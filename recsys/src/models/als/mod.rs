@@ -21,13 +21,13 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::UserItems;
+use crate::estimator::Estimator;
 use crate::linalg::rows;
 use crate::models::als::solve::Side;
-use crate::models::factors::{Factors, Vectors};
-use crate::recommender::{Fit, Recommender};
-use crate::saved::Saved;
-use crate::sparse::UserItems;
+use crate::models::factors::{FactorModel, Factors, Vectors, dot};
+use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// How a vector's least-squares problem is solved in each sweep.
@@ -77,19 +77,21 @@ impl Confidence {
     }
 }
 
-/// Settings of implicit ALS. Defaults: 64 factors, 16 sweeps, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
+/// Settings of implicit ALS. Defaults: 64 factors, 16 epochs, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
 ///
 /// ```
-/// use cairn_recsys::{Als, Filter, Fit, Interactions};
+/// use cairn_recsys::{Als, Estimator, Filter, Interactions};
 /// let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")])?;
 /// let model = Als::new().factors(4).fit(&log)?;
 /// assert_eq!(model.recommend("ann", 1, &Filter::unseen())?[0].id, "rusk");
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "AlternatingLeastSquares")]
+#[doc(alias = "iALS")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Als {
     factors: usize,
-    iterations: usize,
+    epochs: usize,
     regularization: f32,
     unobserved_weight: f32,
     frequency_exponent: f32,
@@ -103,7 +105,7 @@ impl Default for Als {
     fn default() -> Self {
         Self {
             factors: 64,
-            iterations: 16,
+            epochs: 16,
             regularization: 0.01,
             unobserved_weight: 0.3,
             frequency_exponent: 1.0,
@@ -126,9 +128,11 @@ impl Als {
         /// Length of the vectors.
         factors(factors: usize);
         /// Sweeps over users and items.
-        iterations(iterations: usize);
-        /// λ.
+        #[doc(alias = "iterations")]
+        epochs(epochs: usize);
+        /// λ, the weight of the squared norms.
         regularization(lambda: f32);
+        #[doc(alias = "alpha")]
         /// α₀, the weight of pairs without interaction relative to those with.
         unobserved_weight(alpha: f32);
         /// ν, how far regularisation follows frequency: 1 fully, 0 not at all.
@@ -140,6 +144,7 @@ impl Als {
         /// Solver of each sweep.
         solver(solver: AlsSolver);
         /// Seed of the start.
+        #[doc(alias = "random_state")]
         seed(seed: u64);
     }
 
@@ -230,7 +235,7 @@ impl AlsModel {
     }
 }
 
-impl Fit for Als {
+impl Estimator for Als {
     type Model = AlsModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
@@ -241,7 +246,7 @@ impl Fit for Als {
         let mut users = self.initial(matrix.n_rows(), 1);
         let mut items = self.initial(matrix.n_cols(), 2);
         let mut missing = Vec::new();
-        for _ in 0..self.iterations {
+        for _ in 0..self.epochs {
             solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing)?;
             solve::half_sweep(self, self.solver, &item_side, &users, &mut items, &mut missing)?;
         }
@@ -252,45 +257,20 @@ impl Fit for Als {
     }
 }
 
-impl Recommender for AlsModel {
-    fn name(&self) -> &'static str {
-        "iALS"
+impl FactorModel for AlsModel {
+    const NAME: &'static str = "iALS";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
     }
-    fn n_users(&self) -> usize {
-        self.factors.users.len()
-    }
-    fn n_items(&self) -> usize {
-        self.factors.items.len()
-    }
-    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
-        self.factors.score_users(users, out);
-        Ok(())
-    }
-    fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
-        let user = self.fold_in(items, values)?;
-        self.factors.items.inner_products(&user, out);
-        Ok(())
-    }
-    fn inner_product(&self) -> Option<&Factors> {
-        Some(&self.factors)
-    }
-    fn fold_in_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         self.fold_in(items, values)
     }
-    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.item_similarity(item, out);
-        Ok(())
-    }
-    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.user_similarity(user, out);
-        Ok(())
-    }
-    fn contributions(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
+    fn explain(&self, items: &[ItemIdx], values: &[f32], item: ItemIdx) -> Result<Vec<f32>> {
         // A score is yᵀ H⁻¹ Σ w z: solve for the item's side once, then every z has its share.
         let side = solve::solve_for(self, items, values, self.factors.items.get(item.at()))?;
-        let dot = |v: &[f32]| v.iter().zip(&side).map(|(a, b)| a * b).sum::<f32>();
         let share = |(i, &value): (&ItemIdx, &f32)| {
-            self.settings.confidence.weight(value) * dot(self.factors.items.get(i.at()))
+            self.settings.confidence.weight(value) * dot(self.factors.items.get(i.at()), &side)
         };
         Ok(items.iter().zip(values).map(share).collect())
     }

@@ -11,11 +11,11 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::{Als, AlsModel, AlsSolver};
-use crate::ids::{Index, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx};
+use crate::data::sparse::{Csr, UserItems};
 use crate::linalg::dense;
 use crate::linalg::rows::{self, Scattered};
 use crate::models::factors::{Factors, Vectors};
-use crate::sparse::{Csr, UserItems};
 use crate::{Error, Result};
 
 /// Rows that one task takes. Small, because popular items are a thousand times the work of rare ones.
@@ -71,7 +71,7 @@ pub(super) struct Side<'a, R, C> {
     elsewhere: Option<Vec<u32>>,
 }
 
-impl<'a, R: Index, C: Index> Side<'a, R, C> {
+impl<'a, R: Idx, C: Idx> Side<'a, R, C> {
     pub(super) fn new(settings: &Als, matrix: &'a Csr<R, C>, other: &Csr<C, R>) -> Self {
         let roots = matrix.values().iter().map(|&value| settings.confidence.weight(value).sqrt()).collect();
         let elsewhere = settings.block().and_then(|_| blocks::positions(matrix, other));
@@ -81,7 +81,7 @@ impl<'a, R: Index, C: Index> Side<'a, R, C> {
 
 /// Solves for all vectors of `side`. `missing` belongs to the solver and is to be handed from half sweep to half sweep, empty
 /// at first.
-pub(super) fn half_sweep<R: Index, C: Index>(
+pub(super) fn half_sweep<R: Idx, C: Idx>(
     settings: &Als,
     solver: AlsSolver,
     side: &Side<'_, R, C>,
@@ -150,7 +150,7 @@ impl<'a, C> Row<'a, C> {
     }
 }
 
-fn tasks<'a, R: Index, C: Index>(
+fn tasks<'a, R: Idx, C: Idx>(
     settings: &Als,
     side: &'a Side<'_, R, C>,
     fixed: &Vectors,
@@ -176,7 +176,7 @@ fn tasks<'a, R: Index, C: Index>(
 }
 
 /// Calls `solve` for every row, in parallel over the tasks; an error names the row.
-fn for_each_row<R: Index, C: Index>(
+fn for_each_row<R: Idx, C: Idx>(
     tasks: &mut [Task<'_>],
     matrix: &Csr<R, C>,
     width: usize,
@@ -254,7 +254,7 @@ impl Work {
     }
 
     /// h = ZᵀZ + G + λ and x = Zᵀ√w. The rows are gathered a chunk at a time and need not outlive it.
-    fn normal_equations<C: Index>(
+    fn normal_equations<C: Idx>(
         &mut self,
         table: &[f32],
         columns: &[C],

@@ -12,16 +12,16 @@ use rayon::prelude::*;
 
 use super::{Side, Task, for_each_row, padded_columns, solve_or_refine};
 use crate::Result;
-use crate::ids::Index;
+use crate::data::ids::Idx;
+use crate::data::sparse::Csr;
 use crate::linalg::rows;
 use crate::models::factors::Vectors;
-use crate::sparse::Csr;
 
 /// Numbers moved by one task.
 const PART: usize = 1 << 14;
 
 /// Where each entry of `matrix` stands in its transpose; `None` for more entries than 32 bits can number.
-pub(super) fn positions<R: Index, C: Index>(matrix: &Csr<R, C>, transpose: &Csr<C, R>) -> Option<Vec<u32>> {
+pub(super) fn positions<R: Idx, C: Idx>(matrix: &Csr<R, C>, transpose: &Csr<C, R>) -> Option<Vec<u32>> {
     u32::try_from(matrix.nnz()).ok()?;
     let mut next: Vec<u32> = transpose.offsets().iter().map(|&offset| offset as u32).collect();
     let place = |column: &C| {
@@ -51,7 +51,7 @@ pub(super) fn carry<R, C>(side: &Side<'_, R, C>, missing: &mut Vec<f32>) -> bool
 }
 
 /// What is missing at each interaction, √w (x·y - 1), from the -√w that is there.
-pub(super) fn measure<R: Index, C: Index>(
+pub(super) fn measure<R: Idx, C: Idx>(
     matrix: &Csr<R, C>,
     table: &[f32],
     width: usize,
@@ -65,7 +65,7 @@ pub(super) fn measure<R: Index, C: Index>(
 }
 
 /// One pass over the blocks of `block` dimensions. `gram` is G, padded.
-pub(super) fn sweep<R: Index, C: Index>(
+pub(super) fn sweep<R: Idx, C: Idx>(
     matrix: &Csr<R, C>,
     fixed: &Vectors,
     gram: &[f32],
@@ -107,7 +107,7 @@ pub(super) fn sweep<R: Index, C: Index>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ItemIdx, UserIdx};
+    use crate::data::ids::{ItemIdx, UserIdx};
 
     #[test]
     fn every_entry_is_found_in_the_transpose() {

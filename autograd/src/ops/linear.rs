@@ -1,0 +1,65 @@
+//! A dense layer as one operation: what it saves and computes is chosen for the layer, not left over from small steps.
+
+use cairn_tensor::{Float, Tensor};
+
+use super::{multiply_adds, when};
+use crate::op::{Operands, Ran, Rule, Wanted, operations};
+use crate::{Result, Var};
+
+operations! {
+    /// Dense layers.
+    Linear {
+        /// `x w + b`; the operands are x, the weight and, if there is one, the bias.
+        Linear {
+            /// Whether max(·, 0) follows.
+            relu: bool,
+        } = "linear",
+    }
+}
+
+impl Rule for Linear {
+    fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+        let &Linear::Linear { relu } = self;
+        let (x, weight, bias) = (x.float(0)?, x.float(1)?, x.optional(2)?);
+        wanted.ran(x.linear(weight, bias, relu)?, |y, [of_x, of_weight, of_bias]| {
+            let (x, w, y) = (x.clone(), weight.clone(), relu.then(|| y.clone()));
+            move |g| {
+                let g = match &y {
+                    Some(y) => y.relu_backward(g)?,
+                    None => g.clone(),
+                };
+                let g_rows = rows(&g)?;
+                Ok([
+                    when(of_x, || g.matmul(&w.t()?))?,
+                    when(of_weight, || rows(&x)?.t()?.matmul(&g_rows))?,
+                    when(of_bias, || g_rows.sum(0))?,
+                ])
+            }
+        })
+    }
+
+    fn flops(&self, operands: &[&[usize]], output: &[usize]) -> u64 {
+        multiply_adds(output.iter().chain(operands.first().and_then(|x| x.last())))
+    }
+}
+
+/// All axes but the last as one.
+fn rows<T: Float>(x: &Tensor<T>) -> cairn_tensor::Result<Tensor<T>> {
+    let (&last, rows) = x.shape().split_last().unwrap_or((&1, &[]));
+    x.reshape([rows.iter().product(), last])
+}
+
+impl<T: Float> Var<T> {
+    /// A dense layer: `x w + b`, then max(·, 0) if `relu`. `x` is `[…, inputs]`, `weight` `[inputs, outputs]`, `bias`
+    /// `[outputs]`.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn linear(&self, weight: &Self, bias: Option<&Self>, relu: bool) -> Result<Self> {
+        let op = Linear::Linear { relu };
+        match bias {
+            Some(bias) => Var::apply(op, &[self.into(), weight.into(), bias.into()]),
+            None => Var::apply(op, &[self.into(), weight.into()]),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Normalisation: by the statistics of a batch, by given ones, and within each item.
+
+use cairn_tensor::{BatchNorm, Float, Tensor};
+
+use super::{sum_to_channels, when};
+use crate::op::{Operands, Ran, Rule, Wanted, operations};
+use crate::{Result, Var};
+
+operations! {
+    /// Normalisation of `[batch, …, channels]`.
+    Norm {
+        /// By the mean and variance of this batch, in training; the operands are x, scale and shift.
+        Batch {
+            /// What is added to the variances.
+            epsilon: f64,
+        } = "batch_norm",
+        /// By given means and variances; the operands are x, mean, variance, scale and shift.
+        Given {
+            /// What is added to the variances.
+            epsilon: f64,
+        } = "normalize",
+        /// Within groups of channels of an item; the operands are x, scale and shift.
+        Group {
+            /// The number of groups.
+            groups: usize,
+            /// What is added to the variances.
+            epsilon: f64,
+        } = "group_norm",
+    }
+}
+
+impl Rule for Norm {
+    fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+        match *self {
+            Norm::Batch { epsilon } => {
+                let (x, scale, shift) = (x.float(0)?, x.float(1)?, x.float(2)?);
+                let normal = x.batch_norm(scale, shift, epsilon)?;
+                batch_norm(x, scale, &normal, epsilon, wanted)
+            }
+            Norm::Given { epsilon } => {
+                let (mean, variance) = (x.float(1)?, x.float(2)?);
+                given(x.float(0)?, [mean, variance], [x.float(3)?, x.float(4)?], epsilon, wanted)
+            }
+            Norm::Group { groups, epsilon } => {
+                group_norm(x.float(0)?, groups, [x.float(1)?, x.float(2)?], epsilon, wanted)
+            }
+        }
+    }
+}
+
+fn batch_norm<T: Float>(
+    x: &Tensor<T>,
+    scale: &Tensor<T>,
+    normal: &BatchNorm<T>,
+    epsilon: f64,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    wanted.ran(normal.output.clone(), |_, [of_x, of_scale, of_shift]| {
+        let (x, gamma) = (x.clone(), scale.clone());
+        let (mean, variance) = (normal.mean.clone(), normal.variance.clone());
+        move |g| {
+            let [dx, dscale, dshift] = x.batch_norm_backward(g, &mean, &variance, &gamma, epsilon)?;
+            Ok([when(of_x, || Ok(dx))?, when(of_scale, || Ok(dscale))?, when(of_shift, || Ok(dshift))?])
+        }
+    })
+}
+
+/// Mean and variance are constants: no gradient flows to them.
+fn given<T: Float>(
+    x: &Tensor<T>,
+    [mean, variance]: [&Tensor<T>; 2],
+    [scale, shift]: [&Tensor<T>; 2],
+    epsilon: f64,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    let value = x.normalize(mean, variance, scale, shift, epsilon)?;
+    let inverse = match wanted.any() {
+        true => variance.add(&Tensor::scalar(T::from_f64(epsilon)))?.rsqrt()?,
+        false => return Ok(Ran { value, backward: None }),
+    };
+    wanted.ran(value, |_, [of_x, _, _, of_scale, of_shift]| {
+        let (x, gamma, mean) = (x.clone(), scale.clone(), mean.clone());
+        move |g| {
+            Ok([
+                when(of_x, || g.mul(&gamma.mul(&inverse)?))?,
+                None,
+                None,
+                when(of_scale, || sum_to_channels(&g.mul(&x.sub(&mean)?)?)?.mul(&inverse))?,
+                when(of_shift, || sum_to_channels(g))?,
+            ])
+        }
+    })
+}
+
+fn group_norm<T: Float>(
+    x: &Tensor<T>,
+    groups: usize,
+    [scale, shift]: [&Tensor<T>; 2],
+    epsilon: f64,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    let shape = x.dims().clone();
+    let bad = |why| cairn_tensor::Error::BadShape { op: "group_norm", shape: shape.clone(), why };
+    let (Some((&batch, _)), Some((&channels, _))) = (shape.split_first(), shape.split_last()) else {
+        return Err(bad("[batch, …, channels] is needed").into());
+    };
+    if shape.rank() < 2 || groups == 0 || channels % groups != 0 {
+        let why = "[batch, …, channels] is needed, with channels divisible by the number of groups";
+        return Err(bad(why).into());
+    }
+    let pixels = shape.count().checked_div(batch * channels).unwrap_or(0);
+    let grouped = [batch, pixels, groups, channels / groups];
+    let x = x.reshape(grouped)?;
+    let centred = x.sub(&x.mean_keepdim([1, 3])?)?;
+    let variance = centred.square()?.mean_keepdim([1, 3])?;
+    let inverse = variance.add(&Tensor::scalar(T::from_f64(epsilon)))?.rsqrt()?;
+    let normal = centred.mul(&inverse)?;
+    let flat = normal.reshape(&shape)?;
+    let value = flat.mul(scale)?.add(shift)?;
+    if value.shape() != &*shape {
+        return Err(bad("scale and shift must have one value for each channel").into());
+    }
+    wanted.ran(value, |_, [of_x, of_scale, of_shift]| {
+        let gamma = scale.clone();
+        move |g| {
+            Ok([
+                when(of_x, || {
+                    let g = g.mul(&gamma)?.reshape(grouped)?;
+                    let along = normal.mul(&g.mul(&normal)?.mean_keepdim([1, 3])?)?;
+                    g.sub(&g.mean_keepdim([1, 3])?)?.sub(&along)?.mul(&inverse)?.reshape(&shape)
+                })?,
+                when(of_scale, || sum_to_channels(&g.mul(&flat)?))?,
+                when(of_shift, || sum_to_channels(g))?,
+            ])
+        }
+    })
+}
+
+impl<T: Float> Var<T> {
+    /// Batch normalisation in training: by the statistics of this batch, which are returned with the result (mean and
+    /// biased variance of each channel): see [`Tensor::batch_norm`].
+    ///
+    /// # Errors
+    /// Unless this is `[batch, …, channels]` and scale and shift `[channels]`.
+    pub fn batch_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<(Self, [Tensor<T>; 2])> {
+        let normal = self.value().batch_norm(scale.value(), shift.value(), epsilon)?;
+        let var =
+            Var::apply_as(Norm::Batch { epsilon }, &[self.into(), scale.into(), shift.into()], |wanted| {
+                batch_norm(self.value(), scale.value(), &normal, epsilon, wanted)
+            })?;
+        Ok((var, [normal.mean, normal.variance]))
+    }
+
+    /// Batch normalisation at inference: by a given mean and variance of each channel, which are constants.
+    ///
+    /// # Errors
+    /// Unless this is `[batch, …, channels]` and the others `[channels]`.
+    pub fn normalize(
+        &self,
+        mean: &Tensor<T>,
+        variance: &Tensor<T>,
+        scale: &Self,
+        shift: &Self,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let (mean, variance) = (Var::constant(mean.clone()), Var::constant(variance.clone()));
+        let operands = [self.into(), (&mean).into(), (&variance).into(), scale.into(), shift.into()];
+        Var::apply(Norm::Given { epsilon }, &operands)
+    }
+
+    /// Group normalisation (Wu and He 2018): within each item of the batch, each of `groups` groups of channels (the last
+    /// axis) is brought to mean 0 and variance 1, then each channel scaled and shifted.
+    ///
+    /// # Errors
+    /// Unless this is `[batch, …, channels]` with channels divisible by `groups`, and scale and shift `[channels]`.
+    pub fn group_norm(&self, groups: usize, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
+        Var::apply(Norm::Group { groups, epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+}

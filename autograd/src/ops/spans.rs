@@ -1,0 +1,104 @@
+//! Where the sequences of a padded batch begin and end, found out from their ids: operations whose operands, and results, are ids.
+//!
+//! They have no derivative, and outside [`trace`](crate::trace()) they leave no record. Within one they do, so that a traced model
+//! computes them anew for each batch.
+
+use cairn_tensor::{Float, Tensor};
+
+use crate::op::{Operands, Ran, Rule, Wanted, operations};
+use crate::trace::record_ids;
+use crate::{Result, Var};
+
+/// An operation from ids to ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdsOp {
+    /// The first step of each sequence `[batch, time]` that is not padding: `[batch]`.
+    Starts {
+        /// The id of padding.
+        padding: u32,
+    },
+    /// The step after the last of each sequence that is not padding: `[batch]`.
+    Ends {
+        /// The id of padding.
+        padding: u32,
+    },
+}
+
+impl IdsOp {
+    /// The result for these ids.
+    ///
+    /// # Errors
+    /// Unless ids are `[batch, time]`, and for a sequence of nothing but padding, naming it.
+    pub fn evaluate(&self, ids: &Tensor<u32>) -> Result<Tensor<u32>> {
+        let &(IdsOp::Starts { padding } | IdsOp::Ends { padding }) = self;
+        let &[batch, time] = ids.shape() else {
+            let why = "ids [batch, time] are needed to find the padding";
+            return Err(cairn_tensor::Error::BadShape { op: "spans", shape: ids.dims().clone(), why }.into());
+        };
+        let list = ids.to_vec();
+        let mut found = Vec::with_capacity(batch);
+        for (sequence, row) in list.chunks_exact(time.max(1)).enumerate() {
+            let is_token = |&id: &u32| id != padding;
+            let at = match self {
+                IdsOp::Starts { .. } => row.iter().position(is_token),
+                IdsOp::Ends { .. } => row.iter().rposition(is_token).map(|last| last + 1),
+            };
+            found.push(at.ok_or(crate::Error::AllPadding { sequence, padding })? as u32);
+        }
+        Ok(Tensor::from_vec(found, [batch])?)
+    }
+
+    /// [`evaluate`](Self::evaluate), recorded while a model is traced.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn apply(&self, ids: &Tensor<u32>) -> Result<Tensor<u32>> {
+        let result = self.evaluate(ids)?;
+        record_ids(*self, ids, &result);
+        Ok(result)
+    }
+}
+
+operations! {
+    /// What follows from where sequences begin and end.
+    Spans {
+        /// What each step counts for in the mean over its sequence, `[batch, time, 1]`: 0 in the padding. The operands are the
+        /// ends and, if there are any, the starts.
+        Shares {
+            /// The number of steps.
+            time: usize,
+        } = "shares",
+    }
+}
+
+impl Rule for Spans {
+    fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+        let &Spans::Shares { time } = self;
+        let (ends, starts) = (x.ids(0)?, x.ids(1).ok());
+        let mut shares = vec![T::ZERO; ends.len() * time];
+        for (sequence, row) in shares.chunks_exact_mut(time.max(1)).enumerate() {
+            let start = starts.map_or(Ok(0), |starts| starts.get(&[sequence]))? as usize;
+            let end = ends.get(&[sequence])? as usize;
+            if let Some(steps) = row.get_mut(start..end) {
+                steps.fill(T::from_f64(1.0 / steps.len() as f64));
+            }
+        }
+        debug_assert!(!wanted.any(), "ids have no gradient");
+        Ok(Ran { value: Tensor::from_vec(shares, [ends.len(), time, 1])?, backward: None })
+    }
+}
+
+impl<T: Float> Var<T> {
+    /// What each of `time` steps counts for in the mean over its sequence: 1 / length from its start (0 where none are given) to
+    /// its end, 0 in the padding. `[batch, time, 1]`, a constant.
+    ///
+    /// # Errors
+    /// Unless starts and ends are vectors of one length.
+    pub fn step_shares(starts: Option<&Tensor<u32>>, ends: &Tensor<u32>, time: usize) -> Result<Self> {
+        let op = Spans::Shares { time };
+        match starts {
+            Some(starts) => Var::apply(op, &[ends.into(), starts.into()]),
+            None => Var::apply(op, &[ends.into()]),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The log of who met what: how it is read, kept as a matrix, split, and which of its items may be recommended.
+
+pub(crate) mod filter;
+pub(crate) mod ids;
+pub(crate) mod interactions;
+pub mod read;
+pub(crate) mod sparse;
+pub(crate) mod split;
+pub mod synthetic;

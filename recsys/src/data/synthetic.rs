@@ -1,0 +1,91 @@
+//! Generated interactions: with the skew of real logs for speed, with planted groups for checks.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_distr::weighted::WeightedAliasIndex;
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
+
+use crate::data::ids::{ItemIdx, UserIdx};
+use crate::data::sparse::{Csr, UserItems};
+use crate::{Error, Interactions, Rating, Result};
+
+/// A matrix with popularity by a power law, as the logs of film sites have it: user `u` makes draws in proportion to
+/// `(u + 10)^-0.7`, item `i` is drawn with probability in proportion to `(i + 10)^-0.9`, values are 1 to 5. Repeated draws
+/// count once, so there are fewer entries than `draws`. Rows are generated in parallel, each from its own seed.
+///
+/// # Errors
+/// [`Error::Parameter`] without users or items.
+pub fn power_law(n_users: usize, n_items: usize, draws: usize, seed: u64) -> Result<UserItems> {
+    if n_users == 0 || n_items == 0 {
+        return Err(Error::parameter("users and items", format!("{n_users}, {n_items}"), "at least 1 each"));
+    }
+    let share = |n: usize, exponent: f64| (n as f64 + 10.0).powf(-exponent);
+    let total: f64 = (0..n_users).map(|u| share(u, 0.7)).sum();
+    let items = WeightedAliasIndex::new((0..n_items).map(|i| share(i, 0.9)).collect())
+        .map_err(|e| Error::parameter("items", n_items, e.to_string()))?;
+    let rows: Vec<Vec<(ItemIdx, f32)>> = (0..n_users)
+        .into_par_iter()
+        .map(|u| {
+            let mut rng = Pcg64::seed_from_u64(seed ^ (u as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let n = (draws as f64 * share(u, 0.7) / total).round() as usize;
+            let mut row: Vec<u32> = (0..n).map(|_| rng.sample(&items) as u32).collect();
+            row.sort_unstable();
+            row.dedup();
+            row.into_iter().map(|i| (ItemIdx(i), rng.random_range(1..6_u32) as f32)).collect()
+        })
+        .collect();
+    let mut offsets = vec![0];
+    offsets.extend(rows.iter().scan(0, |sum, row| {
+        *sum += row.len();
+        Some(*sum)
+    }));
+    let (columns, values) = rows.into_iter().flatten().unzip();
+    Ok(Csr::from_parts(n_items, offsets, columns, values))
+}
+
+/// A log in which user `u` and item `i` belong to groups `u % groups` and `i % groups`: a user meets `per_user` distinct
+/// items, each of their own group with probability `1 - noise`. A model that learns anything recommends within the group.
+/// Times follow the order of the draws.
+///
+/// # Errors
+/// [`Error::Parameter`] for no groups, fewer items than `groups`, or `noise` outside 0 to 1.
+pub fn planted_groups(
+    n_users: u32,
+    n_items: u32,
+    groups: u32,
+    per_user: usize,
+    noise: f64,
+    seed: u64,
+) -> Result<Interactions> {
+    if groups == 0 || n_items < groups {
+        return Err(Error::parameter("groups", groups, format!("1 to {n_items}, the number of items")));
+    }
+    if !(0.0..=1.0).contains(&noise) {
+        return Err(Error::parameter("noise", noise, "0 to 1"));
+    }
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let mut rows = Vec::new();
+    for user in 0..n_users {
+        let (mut own, mut other): (Vec<u32>, Vec<u32>) =
+            (0..n_items).partition(|i| i % groups == user % groups);
+        own.shuffle(&mut rng);
+        other.shuffle(&mut rng);
+        for time in 0..per_user {
+            let from = if rng.random_bool(noise) { &mut other } else { &mut own };
+            if let Some(item) = from.pop() {
+                rows.push(Rating::new(user, item, rng.random_range(1..6_u32) as f32, time as i64));
+            }
+        }
+    }
+    Interactions::from_ratings(rows)
+}
+
+/// The matrix as a log whose ids are the indices.
+///
+/// # Errors
+/// [`Error::Empty`] for a matrix without entries.
+pub fn to_log(matrix: &UserItems) -> Result<Interactions> {
+    let rows = matrix.entries().map(|(UserIdx(u), ItemIdx(i), v)| (u, i, v));
+    Interactions::from_ratings(rows)
+}

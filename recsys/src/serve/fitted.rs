@@ -1,0 +1,371 @@
+//! A trained model together with ids and history: what a program keeps and asks.
+
+use std::borrow::Borrow;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::interactions::Catalog;
+use crate::data::sparse::UserItems;
+use crate::recommender::Recommender;
+use crate::serve::ann::AnnIndex;
+use crate::serve::exact::best_by_inner_product;
+use crate::serve::file::{AnyModel, Saved};
+use crate::serve::similar;
+use crate::serve::top_k::{ScoredItem, top_k};
+use crate::{Error, Result};
+
+/// Scores held by one task: 16 MB at most. Fewer users at a time would repack the item table too often for the product,
+/// more would fall out of the cache before the selection.
+const SCORES_PER_TASK: usize = 1 << 22;
+
+/// An id with its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored<T> {
+    /// The caller's id.
+    pub id: T,
+    /// Higher is better. Comparable within one list only.
+    pub score: f32,
+}
+
+/// A model `M` with the caller's ids `U`, `I` and the training matrix. Cheap to share between threads behind an `Arc`;
+/// all methods take `&self`.
+///
+/// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
+/// by the item's index; fewer than k entries only when fewer items qualify. They are the exact lists, unless the model was
+/// given an index for large catalogues, [`with_index`](Self::with_index), which keeps that contract but looks at the items near a
+/// user alone.
+///
+/// `M` may be a type of its own, or [`dyn AnyModel`](AnyModel) for a model whose type is known only when the program runs:
+/// [`boxed`](Self::boxed), [`load_any`](Self::load_any).
+#[derive(Debug)]
+pub struct Fitted<M: ?Sized, U = u32, I = u32> {
+    model: Arc<M>,
+    catalog: Catalog<U, I>,
+    seen: Arc<UserItems>,
+    index: Option<AnnIndex>,
+}
+
+/// Shares model, ids and history with the original.
+impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
+    fn clone(&self) -> Self {
+        Self {
+            model: Arc::clone(&self.model),
+            catalog: self.catalog.clone(),
+            seen: Arc::clone(&self.seen),
+            index: self.index.clone(),
+        }
+    }
+}
+
+impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
+    /// Joins a model with the ids and the matrix it was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they disagree about the number of users or items.
+    pub fn new(model: M, catalog: Catalog<U, I>, seen: UserItems) -> Result<Self> {
+        Self::shared(Arc::new(model), catalog, seen)
+    }
+
+    /// The same with the model's type erased, to keep different models in one list. It can do all that it could: nothing is
+    /// forwarded by hand, calls go through the trait's own table.
+    ///
+    /// ```
+    /// use cairn_recsys::{AnyModel, Ease, Estimator, Filter, Fitted, TopPop, synthetic};
+    /// let log = synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?;
+    /// let models: Vec<Fitted<dyn AnyModel>> =
+    ///     vec![TopPop::new().fit(&log)?.boxed(), Ease::new(10.0).fit(&log)?.boxed()];
+    /// for model in &models {
+    ///     let list = model.recommend(&7, 3, &Filter::unseen())?;
+    ///     println!("{}: {list:?}", model.model().name());
+    /// }
+    /// # use cairn_recsys::Recommender;
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    #[must_use]
+    pub fn boxed(self) -> Fitted<dyn AnyModel, U, I>
+    where
+        M: Saved,
+    {
+        Fitted { model: self.model, catalog: self.catalog, seen: self.seen, index: self.index }
+    }
+}
+
+impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
+    pub(super) fn shared(model: Arc<M>, catalog: Catalog<U, I>, seen: UserItems) -> Result<Self> {
+        let shape = (catalog.users.len(), catalog.items.len());
+        for found in [(seen.n_rows(), seen.n_cols()), (model.n_users(), model.n_items())] {
+            if found != shape {
+                return Err(Error::Shape {
+                    what: "users and items of model, catalogue and matrix",
+                    expected: format!("{shape:?}"),
+                    found: format!("{found:?}"),
+                });
+            }
+        }
+        Ok(Self { model, catalog, seen: Arc::new(seen), index: None })
+    }
+
+    /// The model itself.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The id maps.
+    pub fn catalog(&self) -> &Catalog<U, I> {
+        &self.catalog
+    }
+
+    /// The training matrix.
+    pub fn seen(&self) -> &UserItems {
+        &self.seen
+    }
+
+    /// The ANN index that lists are made with, if there is one: see [`with_index`](Self::with_index).
+    pub fn index(&self) -> Option<&AnnIndex> {
+        self.index.as_ref()
+    }
+
+    pub(super) fn indexed_by(&self, index: Option<AnnIndex>) -> Self {
+        Self { index, ..self.clone() }
+    }
+
+    /// The `k` best items for one user.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
+    pub fn recommend<Q: Eq + Hash + Debug + ?Sized>(
+        &self,
+        user: &Q,
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Scored<I>>>
+    where
+        U: Borrow<Q>,
+    {
+        let user = self.catalog.user(user)?;
+        let lists = self.recommend_indices(&[user], k, filter)?;
+        Ok(self.with_ids(&lists[0]))
+    }
+
+    /// The `k` best items for each of many users, in their order; scored in blocks and in parallel.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn recommend_many(
+        &self,
+        users: &[U],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Vec<Scored<I>>>> {
+        let users = users.iter().map(|user| self.catalog.user(user)).collect::<Result<Vec<_>>>()?;
+        let lists = self.recommend_indices(&users, k, filter)?;
+        Ok(lists.iter().map(|list| self.with_ids(list)).collect())
+    }
+
+    /// As [`recommend_many`](Self::recommend_many) by index, without the cost of ids.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`] for an index out of range; [`Error::Parameter`] for a `k` of 0.
+    pub fn recommend_indices(
+        &self,
+        users: &[UserIdx],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Vec<ScoredItem>>> {
+        check_k(k)?;
+        if let Some(user) = users.iter().find(|user| user.at() >= self.seen.n_rows()) {
+            return Err(Error::UnknownUser(format!("{user:?}")));
+        }
+        if let Some(index) = &self.index {
+            return self.nearest_of_users(index, users, k, filter);
+        }
+        let barred = filter.barred(&self.catalog.items);
+        if let Some(factors) = self.model.inner_product() {
+            let seen = filter.is_unseen().then_some(self.seen.as_ref());
+            return Ok(best_by_inner_product(factors, users, k, seen, &barred));
+        }
+        self.score_blocks(users, |user, scores| {
+            if filter.is_unseen() {
+                bar(scores, self.seen.row(user).0);
+            }
+            bar(scores, &barred);
+            top_k(scores, k)
+        })
+    }
+
+    /// Scores users in blocks and hands each one's scores to `f`; results in the order of `users`.
+    pub(crate) fn score_blocks<T: Send>(
+        &self,
+        users: &[UserIdx],
+        f: impl Fn(UserIdx, &mut [f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let n_items = self.seen.n_cols();
+        let block = (SCORES_PER_TASK / n_items.max(1)).clamp(1, 128);
+        let blocks = users
+            .par_chunks(block)
+            .map(|users| {
+                let mut scores = vec![0.0; users.len() * n_items];
+                self.model.score_users(&self.seen, users, &mut scores)?;
+                Ok(users.iter().zip(scores.chunks_mut(n_items)).map(|(&user, row)| f(user, row)).collect())
+            })
+            .collect::<Result<Vec<Vec<T>>>>()?;
+        Ok(blocks.into_iter().flatten().collect())
+    }
+
+    /// The score of one item for one user.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`], [`Error::UnknownItem`].
+    pub fn score<Q: Eq + Hash + Debug + ?Sized, P: Eq + Hash + Debug + ?Sized>(
+        &self,
+        user: &Q,
+        item: &P,
+    ) -> Result<f32>
+    where
+        U: Borrow<Q>,
+        I: Borrow<P>,
+    {
+        let (user, item) = (self.catalog.user(user)?, self.catalog.item(item)?);
+        let mut scores = vec![0.0; self.seen.n_cols()];
+        self.model.score_users(&self.seen, &[user], &mut scores)?;
+        Ok(scores[item.at()])
+    }
+
+    /// The `k` best items for somebody the model has never met, from a list of (item, value). With
+    /// [`Filter::unseen`] the items of the list are left out.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`], [`Error::DuplicateId`] for an item named twice, [`Error::InvalidValue`] for a value that is
+    /// not finite, [`Error::Empty`] for an empty list, and [`Error::Unsupported`] if the model has no fold-in.
+    pub fn recommend_for(
+        &self,
+        history: &[(I, f32)],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Scored<I>>> {
+        check_k(k)?;
+        let (items, values) = self.history(history)?;
+        if let Some(index) = &self.index {
+            return Ok(self.with_ids(&self.nearest_of_history(index, (&items, &values), k, filter)?));
+        }
+        let mut scores = vec![0.0; self.seen.n_cols()];
+        self.model.score_history(&self.seen, &items, &values, &mut scores)?;
+        if filter.is_unseen() {
+            bar(&mut scores, &items);
+        }
+        bar(&mut scores, &filter.barred(&self.catalog.items));
+        Ok(self.with_ids(&top_k(&scores, k)))
+    }
+
+    /// A history by ids as ascending indices with values.
+    fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
+        if history.is_empty() {
+            return Err(Error::Empty { what: "the history to fold in" });
+        }
+        let mut rows = Vec::with_capacity(history.len());
+        for (id, value) in history {
+            if !value.is_finite() {
+                return Err(Error::InvalidValue {
+                    what: "history to fold in",
+                    at: format!("item {id:?}"),
+                    value: f64::from(*value),
+                    expected: "finite",
+                });
+            }
+            rows.push((self.catalog.item(id)?, *value));
+        }
+        rows.sort_unstable_by_key(|&(item, _)| item);
+        if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let id = format!("{:?}", self.catalog.items.id(pair[0].0));
+            return Err(Error::DuplicateId { kind: ItemIdx::KIND, id });
+        }
+        Ok(rows.into_iter().unzip())
+    }
+
+    /// The `k` items most similar to `item`, itself left out; fewer if the measure knows fewer. Similarity is the model's
+    /// own, where it has one; else it is that of the training log: the cosine of the two items' columns.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`]; [`Error::Parameter`] for a `k` of 0.
+    pub fn similar_items<P: Eq + Hash + Debug + ?Sized>(&self, item: &P, k: usize) -> Result<Vec<Scored<I>>>
+    where
+        I: Borrow<P>,
+    {
+        check_k(k)?;
+        let item = self.catalog.item(item)?;
+        let mut scores = vec![0.0; self.seen.n_cols()];
+        match self.model.item_similarity(item, &mut scores) {
+            Err(Error::Unsupported { .. }) => similar::columns(&self.seen, item, &mut scores),
+            answer => answer?,
+        }
+        scores[item.at()] = f32::NAN;
+        Ok(self.with_ids(&top_k(&scores, k)))
+    }
+
+    /// The `k` users most similar to `user`, the user left out; fewer if the measure knows fewer. Similarity is the model's
+    /// own, where it has one; else it is that of the training log: the cosine of the two users' rows.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
+    pub fn similar_users<Q: Eq + Hash + Debug + ?Sized>(&self, user: &Q, k: usize) -> Result<Vec<Scored<U>>>
+    where
+        U: Borrow<Q>,
+    {
+        check_k(k)?;
+        let user = self.catalog.user(user)?;
+        let mut scores = vec![0.0; self.seen.n_rows()];
+        match self.model.user_similarity(user, &mut scores) {
+            Err(Error::Unsupported { .. }) => similar::rows(&self.seen, user, &mut scores),
+            answer => answer?,
+        }
+        scores[user.at()] = f32::NAN;
+        let best = top_k(&scores, k);
+        Ok(best
+            .iter()
+            .map(|e| Scored { id: self.catalog.users.id(UserIdx(e.item.0)).clone(), score: e.score })
+            .collect())
+    }
+
+    /// Why `item` has its score for `user`: every item of the user's history with its share of the score, largest first.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`], [`Error::UnknownItem`], and [`Error::Unsupported`] if the model has no such account.
+    pub fn explain<Q: Eq + Hash + Debug + ?Sized, P: Eq + Hash + Debug + ?Sized>(
+        &self,
+        user: &Q,
+        item: &P,
+    ) -> Result<Vec<Scored<I>>>
+    where
+        U: Borrow<Q>,
+        I: Borrow<P>,
+    {
+        let (items, values) = self.seen.row(self.catalog.user(user)?);
+        let shares = self.model.contributions(items, values, self.catalog.item(item)?)?;
+        let mut list: Vec<ScoredItem> =
+            items.iter().zip(shares).map(|(&item, score)| ScoredItem { item, score }).collect();
+        list.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(self.with_ids(&list))
+    }
+
+    fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
+        list.iter()
+            .map(|entry| Scored { id: self.catalog.items.id(entry.item).clone(), score: entry.score })
+            .collect()
+    }
+}
+
+fn check_k(k: usize) -> Result<()> {
+    if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
+}
+
+/// Marks items as no candidates.
+fn bar(scores: &mut [f32], items: &[ItemIdx]) {
+    for item in items {
+        scores[item.at()] = f32::NAN;
+    }
+}
