@@ -173,7 +173,7 @@ impl Transform for RandomHorizontalFlip {
     }
 }
 
-/// Cuts out a part of fixed size at a random place, after padding with zeros if asked for.
+/// Cuts out a part of fixed size at a random position, after padding with zeros if asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomCrop {
     size: [usize; 2],
@@ -186,7 +186,7 @@ impl RandomCrop {
         RandomCrop { size: [height, width], padding: 0 }
     }
 
-    /// With so many rows and columns of zeros on all four sides first.
+    /// Rows and columns of zeros added on all four sides first; 0 by default.
     #[must_use]
     pub fn padding(self, pixels: usize) -> Self {
         RandomCrop { padding: pixels, ..self }
@@ -209,8 +209,8 @@ impl Transform for RandomCrop {
 
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng) {
         let mut start = |axis: usize| {
-            let places = size[axis] + 2 * self.padding - self.size[axis] + 1;
-            random::below(rng, places as u64) as isize - self.padding as isize
+            let positions = size[axis] + 2 * self.padding - self.size[axis] + 1;
+            random::below(rng, positions as u64) as isize - self.padding as isize
         };
         let offset = [start(0), start(1)];
         copy_window(from, size, to, self.size, offset);
@@ -256,7 +256,7 @@ pub struct RandomRotation {
 }
 
 impl RandomRotation {
-    /// By at most so many degrees either way, from 0 to 180.
+    /// The largest rotation either way in degrees, from 0 to 180.
     pub fn new(degrees: f64) -> Self {
         RandomRotation { degrees }
     }

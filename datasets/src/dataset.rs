@@ -1,7 +1,7 @@
 //! What a data set is: numbered samples that can be fetched as a batch.
 //!
 //! The trait fetches whole batches rather than samples, so that a batch is assembled in one pass into one tensor instead of
-//! being stacked from many small ones. Everything else (shuffling, batching, splitting) works on sample numbers.
+//! being stacked from many small ones. Everything else (shuffling, batching, splitting) works on sample indices.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub trait Dataset {
     /// What it should answer.
     type Target;
 
-    /// How many samples there are.
+    /// The number of samples.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -57,13 +57,13 @@ pub trait Dataset {
         self.len() == 0
     }
 
-    /// The samples with these numbers, in this order; a number may come up more than once.
+    /// The samples at these indices, in this order; an index may come up more than once.
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] for a number that is not below [`len`](Self::len).
+    /// [`Error::IndexOutOfRange`] for an index that is not below [`len`](Self::len).
     fn batch(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)>;
 
-    /// The samples with these numbers as they are in this epoch: what [`Batches`](crate::Batches) asks for. The same as
+    /// The samples at these indices as they are in this epoch: what [`Batches`](crate::Batches) asks for. The same as
     /// [`batch`](Self::batch), unless samples change from epoch to epoch, as those of [`Augmented`](crate::Augmented) do.
     ///
     /// The epoch is an argument and not a counter inside the data set, so that a batch remains a function of what is
@@ -71,16 +71,16 @@ pub trait Dataset {
     /// A data set that wraps another should pass the epoch on.
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] for a number beyond the end, and what else [`batch`](Self::batch) says.
+    /// [`Error::IndexOutOfRange`] for an index beyond the end, and what else [`batch`](Self::batch) says.
     fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
         let _ = epoch;
         self.batch(indices)
     }
 
-    /// The samples with these numbers as a data set of their own.
+    /// The samples at these indices as a data set of their own.
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] for a number that is not below [`len`](Self::len).
+    /// [`Error::IndexOutOfRange`] for an index that is not below [`len`](Self::len).
     fn subset(self, indices: Vec<usize>) -> Result<Subset<Self>>
     where
         Self: Sized,
@@ -188,7 +188,7 @@ pub struct Subset<D> {
 }
 
 impl<D> Subset<D> {
-    /// The samples' numbers in the whole.
+    /// The samples' indices in the whole.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
@@ -304,7 +304,7 @@ fn gather<T: Element>(from: &Tensor<T>, indices: &[usize]) -> Result<Tensor<T>> 
     })?)
 }
 
-/// That all numbers are below `len`.
+/// That all indices are below `len`.
 pub(crate) fn check_indices(indices: &[usize], len: usize) -> Result<()> {
     match indices.iter().find(|&&i| i >= len) {
         Some(&index) => Err(Error::IndexOutOfRange { index, len }),

@@ -60,7 +60,7 @@ pub enum Error {
         url: String,
         /// What the network said.
         message: String,
-        /// How many bytes of the file were there by then.
+        /// Bytes of the file received by then.
         received: u64,
     },
     /// A server offers a file of another length than the publisher's, or one above the limit.
@@ -103,12 +103,12 @@ pub enum Error {
         /// What needed samples.
         what: &'static str,
     },
-    /// A sample number beyond the end.
+    /// A sample index beyond the end.
     #[error("sample {index} is out of range for a data set of {len}")]
     IndexOutOfRange {
-        /// The number asked for.
+        /// The index asked for.
         index: usize,
-        /// How many samples there are.
+        /// The number of samples.
         len: usize,
     },
     /// An argument outside what it may be.

@@ -15,7 +15,7 @@
 //! # Ok::<(), cairn_datasets::Error>(())
 //! ```
 //!
-//! Everything that trains takes a [`Dataset`]: a length, and batches of samples by number. [`Loader`] makes an epoch of one:
+//! Everything that trains takes a [`Dataset`]: a length, and batches of samples by index. [`Loader`] makes an epoch of one:
 //! shuffled by a seed, batch after batch, the same bits each time.
 //!
 //! | to | use |

@@ -37,7 +37,7 @@ pub struct Loader<D> {
     lengths: Option<Arc<[usize]>>,
 }
 
-/// How many batches are sorted by length together. More makes batches more even, and orders less random.
+/// The number of batches that are sorted by length together. More makes batches more even, and orders less random.
 const POOL: usize = 64;
 
 impl<D: Dataset> Loader<D> {
@@ -46,7 +46,7 @@ impl<D: Dataset> Loader<D> {
         Loader { data, batch_size: 32, seed: None, drop_last: false, lengths: None }
     }
 
-    /// How many samples a batch has.
+    /// The number of samples in a batch.
     #[must_use]
     pub fn batch_size(mut self, samples: usize) -> Self {
         self.batch_size = samples;
@@ -86,7 +86,7 @@ impl<D: Dataset> Loader<D> {
         &self.data
     }
 
-    /// How many batches an epoch has; 0 for a batch size of 0.
+    /// The number of batches in an epoch; 0 for a batch size of 0.
     pub fn batches(&self) -> usize {
         match self.batch_size {
             0 => 0,
@@ -155,7 +155,7 @@ pub struct Batches<'a, D> {
 }
 
 impl<D> Batches<'_, D> {
-    /// The sample numbers of this epoch, in the order in which they come up.
+    /// The sample indices of this epoch, in the order in which they come up.
     pub fn order(&self) -> &[usize] {
         &self.order
     }

@@ -1,4 +1,4 @@
-//! Labelled images in memory, kept as bytes and turned into numbers batch by batch.
+//! Labelled images in memory, kept as bytes and turned into f32 batch by batch.
 //!
 //! As f32, MNIST would take 188 MB instead of 47 and stream four times the memory through the cache each epoch, to save
 //! a conversion that costs a few microseconds a batch.
@@ -18,7 +18,7 @@ pub mod idx;
 #[cfg(feature = "image-folder")]
 pub use folder::ImageFolder;
 
-/// Images of one size, each with the number of its class.
+/// Images of one size, each with its class.
 ///
 /// A batch is a pair of `Tensor<f32>` of shape (batch, height, width, channels), or (batch, features) after
 /// [`flatten`](Self::flatten), with values from 0 to 1, and `Tensor<u32>` of shape (batch). Cloning shares the memory.
@@ -106,7 +106,7 @@ impl ImageDataset {
         self.size
     }
 
-    /// How many classes there are.
+    /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -173,7 +173,7 @@ impl Dataset for ImageDataset {
     }
 }
 
-/// How many images are called from memory before they are needed.
+/// Images loaded ahead of their use.
 const AHEAD: usize = 32;
 
 /// Loads a byte of each cache line. Shuffled images come from all over a memory larger than the cache, and the loads of

@@ -66,8 +66,9 @@ pub const CLASSES: [&str; 10] = [
 /// 60,000 images to train on and 10,000 to test on, 28 x 28 grey, labels as in [`CLASSES`]. Downloads what is missing.
 ///
 /// # Errors
-/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder and not to be had; [`Error::Format`](crate::Error::Format) naming the file
-/// for one that is no IDX file, is damaged, has a label above 9, or labels and images of different number.
+/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder
+/// and not to be had; [`Error::Format`](crate::Error::Format) naming the file for one that is no IDX file, is damaged, has a
+/// label above 9, or labels and images of different number.
 pub fn load(dir: &DataDir) -> Result<(ImageDataset, ImageDataset)> {
     super::mnist::load_pairs(dir, &FASHION_MNIST)
 }

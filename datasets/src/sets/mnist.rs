@@ -59,8 +59,9 @@ pub const MNIST: Resource<'_> = Resource {
 /// ```
 ///
 /// # Errors
-/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder and not to be had; [`Error::Format`](crate::Error::Format) naming the file
-/// for one that is no IDX file, is damaged, has a label above 9, or labels and images of different number.
+/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder
+/// and not to be had; [`Error::Format`](crate::Error::Format) naming the file for one that is no IDX file, is damaged, has a
+/// label above 9, or labels and images of different number.
 #[doc(alias = "load_data")]
 pub fn load(dir: &DataDir) -> Result<(ImageDataset, ImageDataset)> {
     load_pairs(dir, &MNIST)

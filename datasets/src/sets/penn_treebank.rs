@@ -56,8 +56,8 @@ pub struct PennTreebank {
 /// The text, to be divided by [`WhitespaceTokenizer`](crate::text::WhitespaceTokenizer). Downloads what is missing.
 ///
 /// # Errors
-/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder and not to be had;
-/// [`Error::Format`](crate::Error::Format) with file and line for text that is not UTF-8.
+/// [`Error::Missing`](crate::Error::Missing) or [`Error::Download`](crate::Error::Download) when it is not in the data folder
+/// and not to be had; [`Error::Format`](crate::Error::Format) with file and line for text that is not UTF-8.
 pub fn load(dir: &DataDir) -> Result<PennTreebank> {
     let [train, valid, test] = dir.paths(&PENN_TREEBANK)?;
     let text = |path: &Path| files::text(path, MAX_BYTES);

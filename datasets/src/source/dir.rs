@@ -5,7 +5,7 @@
 //! are trusted: their readers check their form, and [`DataDir::verify`] compares checksums on request.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
@@ -131,17 +131,24 @@ impl DataDir {
     /// [`Error::Download`] when no address gave it; [`Error::Io`] when it cannot be written, [`Error::Busy`] when another
     /// process is downloading it for too long; [`Error::Argument`] when the resource has another number of files.
     pub fn obtain<const N: usize>(&self, resource: &Resource<'_>) -> Result<[Located; N]> {
-        let located = if resource.files.len() == N { self.obtain_all(resource)? } else { Vec::new() };
-        located.try_into().map_err(|_| wrong_count(resource, resource.files.len(), N))
+        let count = resource.files.len();
+        if count != N {
+            return Err(wrong_count(resource, count, N));
+        }
+        self.obtain_all(resource)?.try_into().map_err(|_| wrong_count(resource, count, N))
     }
 
     /// As [`obtain`](Self::obtain), for any number of files.
     ///
     /// # Errors
     /// [`Error::Missing`] when a file is missing and downloads are forbidden or not built in; [`Error::Download`] when no address
-    /// gave it; [`Error::Io`] when it cannot be written, [`Error::Busy`] when another process is downloading it for too long.
+    /// gave it; [`Error::Io`] when it cannot be written, [`Error::Busy`] when another process is downloading it for too long;
+    /// [`Error::Argument`] for a path that leads out of the data folder.
     #[doc(alias("get_file", "download_and_prepare", "snapshot_download"))]
     pub fn obtain_all(&self, resource: &Resource<'_>) -> Result<Vec<Located>> {
+        if let Some(file) = resource.files.iter().find(|file| !is_below(file.path)) {
+            return Err(Error::argument("DataDir", format!("`{}` is no path below a folder", file.path)));
+        }
         // Say what is missing before fetching the first of several files.
         if (self.offline || !cfg!(feature = "download"))
             && let Some(file) = resource.files.iter().find(|file| self.locate(file).is_none())
@@ -228,6 +235,11 @@ impl DataDir {
     }
 }
 
+/// Whether a path stays in the folder that it is joined to. Descriptions may come from a server.
+fn is_below(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 fn wrong_count(resource: &Resource<'_>, found: usize, asked: usize) -> Error {
     Error::argument("DataDir", format!("{} is {found} files, not {asked}", resource.name))
 }
@@ -279,6 +291,17 @@ mod tests {
         assert_eq!(dir.locate(zip), Some(Located::Packed(path)));
         assert!(dir.has(&MOVIELENS_100K));
         assert!(!dir.has(&MNIST));
+    }
+
+    #[test]
+    fn no_file_is_put_outside_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["../evil", "/etc/evil", "a/../../evil", ""] {
+            let files = [RemoteFile::new(path, &["http://127.0.0.1:1/"])];
+            let resource = Resource { files: &files, ..MNIST };
+            let error = DataDir::new(root.path()).obtain::<1>(&resource).unwrap_err();
+            assert!(matches!(error, Error::Argument { .. }), "{error}");
+        }
     }
 
     #[test]

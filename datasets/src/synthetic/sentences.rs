@@ -1,7 +1,7 @@
 //! A small grammar: tagged sentences with their trees, plain text, and a translation into an invented language.
 //!
-//! What there is to learn: forms that are nouns in one place and verbs in another (`watches`, `plant`), which only their
-//! neighbours tell apart; verbs that agree with their subject across whatever stands between; and a language that puts
+//! What there is to learn: forms that are nouns in one position and verbs in another (`watches`, `plant`), which only their
+//! neighbours tell apart; verbs that agree with their subject across whatever is between; and a language that puts
 //! the verb last, adjectives and prepositions after their noun, and marks the plural by an ending.
 
 use cairn_tensor::Rng;
@@ -56,7 +56,7 @@ pub fn sentences(count: usize, seed: u64) -> Vec<Sentence> {
     (0..count).map(|i| sentence(&mut random::stream(seed, i as u64))).collect()
 }
 
-/// So many sentences of the same grammar as running text, with capitals, a space between sentences and a line end after
+/// Sentences of the same grammar as running text, with capitals, a space between sentences and a line end after
 /// every fourth.
 pub fn text(count: usize, seed: u64) -> String {
     let mut text = String::new();

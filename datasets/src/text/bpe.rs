@@ -2,7 +2,7 @@
 //! bytes as in GPT-2 (Radford et al. 2019), so that every text has an encoding and decodes to itself.
 //!
 //! The `tokenizers` crate does the work, and its JSON is the file format, which other programs read and write. What is ours
-//! is the shape that vocabularies have here: the same names for limits and special tokens, the same numbers for padding
+//! is the shape that vocabularies have here: the same names for limits and special tokens, the same ids for padding
 //! and unknown, and errors of this crate.
 
 use std::path::Path;
@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Bytes, each of which is a token.
 const ALPHABET: usize = 256;
 
-/// Pieces of words and their numbers, by byte-pair encoding.
+/// Subwords and their ids, by byte-pair encoding.
 ///
 /// ```
 /// use cairn_datasets::text::{Bpe, Padding, pad};
@@ -49,7 +49,7 @@ impl Bpe {
         BpeBuilder::new()
     }
 
-    /// How many tokens there are, special ones included.
+    /// The number of tokens, special ones included.
     pub fn len(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -59,23 +59,23 @@ impl Bpe {
         self.len() == 0
     }
 
-    /// The number of a token. Bytes are written as in GPT-2: a space is `Ġ`, so ` the` is `Ġthe`.
+    /// The id of a token. Bytes are written as in GPT-2: a space is `Ġ`, so ` the` is `Ġthe`.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// The token of a number.
+    /// The token of an id.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// The number of the padding token.
+    /// The id of the padding token.
     pub fn padding(&self) -> Option<u32> {
         self.inner.get_padding().map(|padding| padding.pad_id)
     }
 
-    /// The number of the token for what has no encoding. Trained here, an encoding has one for every text; the token is for
-    /// tasks that put it in place of words, and for files of others.
+    /// The id of the token for what has no encoding. Trained here, an encoding has one for every text; the token is for
+    /// tasks that put it instead of words, and for files of others.
     pub fn unknown(&self) -> Option<u32> {
         match self.inner.get_model() {
             ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| self.id(token)),
@@ -83,8 +83,8 @@ impl Bpe {
         }
     }
 
-    /// The numbers of a text's tokens. What looks like a special token is encoded as any other text, so that no text can
-    /// bring one in; their numbers are added by hand.
+    /// The ids of a text's tokens. What looks like a special token is encoded as any other text, so that no text can
+    /// bring one in; their ids are added by hand.
     ///
     /// # Errors
     /// [`Error::Argument`] when the text has no encoding, which can be with files of others.
@@ -93,11 +93,11 @@ impl Bpe {
         Ok(encoding.map_err(|e| Error::argument("Bpe", e.to_string()))?.get_ids().to_vec())
     }
 
-    /// The text of these numbers, in which special tokens are left out. Bytes that are not UTF-8, as where a character was
+    /// The text of these ids, in which special tokens are left out. Bytes that are not UTF-8, as where a character was
     /// cut, become `�`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a number outside the vocabulary, with its position.
+    /// [`Error::Argument`] for an id outside the vocabulary, with its position.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         if let Some(i) = ids.iter().position(|&id| self.inner.id_to_token(id).is_none()) {
             let message =
@@ -163,14 +163,14 @@ impl BpeBuilder {
         BpeBuilder { max_size: 30_000, min_count: 2, special: SpecialTokens::default() }
     }
 
-    /// At most so many tokens, special ones and the 256 bytes included.
+    /// The largest number of tokens, special ones and the 256 bytes included.
     #[must_use]
     pub fn max_size(mut self, tokens: usize) -> Self {
         self.max_size = tokens;
         self
     }
 
-    /// Joins only pairs seen at least so often; 2 unless given.
+    /// The least count of a pair that is joined; 2 unless given.
     #[must_use]
     pub fn min_count(mut self, count: u64) -> Self {
         self.min_count = count;

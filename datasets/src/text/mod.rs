@@ -1,4 +1,4 @@
-//! From text to numbers: tokens, vocabularies, padded batches.
+//! From text to token ids: tokenizers, vocabularies, padded batches.
 //!
 //! ```
 //! use cairn_datasets::text::{pad, Padding, Vocabulary, WordTokenizer};
@@ -31,7 +31,7 @@ pub use tokenize::{CharTokenizer, Tokenizer, WhitespaceTokenizer, WordTokenizer}
 pub use vocabulary::{Vocabulary, VocabularyBuilder};
 pub use windows::WindowDataset;
 
-/// A text and the number of its class.
+/// A text and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelledText {
     /// The text.

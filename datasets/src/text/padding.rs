@@ -81,9 +81,9 @@ impl Padding {
 /// Sequences brought to one length.
 #[derive(Debug, Clone)]
 pub struct Padded {
-    /// Token numbers, of shape (batch, time).
+    /// Token ids, of shape (batch, time).
     pub ids: Tensor<u32>,
-    /// How many of a row's entries are tokens and not padding.
+    /// The number of entries of each row that are tokens and not padding.
     pub lengths: Vec<usize>,
 }
 

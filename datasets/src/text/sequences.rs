@@ -1,4 +1,4 @@
-//! Sequences of token numbers as a data set, padded batch by batch.
+//! Sequences of token ids as a data set, padded batch by batch.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Padded, Padding, pad};
 use crate::dataset::{Dataset, check_indices};
 use crate::error::{Error, Result};
 
-/// Sequences of different length, each with the number of its class. A batch is padded to its own longest sequence, so
+/// Sequences of different length, each with its class. A batch is padded to its own longest sequence, so
 /// batching sequences of like length ([`Loader::group_by_length`](crate::Loader::group_by_length)) saves work.
 ///
 /// ```

@@ -1,5 +1,5 @@
-//! The tokens that a vocabulary has whatever the texts are: padding, the unknown token, and marks of the caller's. Numbered in
-//! this order from 0. The same for every kind of vocabulary, as are the setters for them.
+//! The tokens that a vocabulary has whatever the texts are: padding, the unknown token, and marks of the caller's. Their ids
+//! go in this order from 0. The same for every kind of vocabulary, as are the setters for them.
 
 use crate::error::{Error, Result};
 
@@ -29,17 +29,17 @@ impl Default for SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// The number of the padding token.
+    /// The id of the padding token.
     pub(super) fn padding_id(&self) -> Option<u32> {
         self.padding.as_ref().map(|_| 0)
     }
 
-    /// The number of the unknown token.
+    /// The id of the unknown token.
     pub(super) fn unknown_id(&self) -> Option<u32> {
         self.unknown.as_ref().map(|_| u32::from(self.padding.is_some()))
     }
 
-    /// All of them by number, for a vocabulary of at most `max_size` tokens, `reserved` of which are others that it cannot do
+    /// All of them by id, for a vocabulary of at most `max_size` tokens, `reserved` of which are others that it cannot do
     /// without.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl Tokenizer for WordTokenizer {
     }
 }
 
-/// What stands between white space, unchanged: for text that is already tokenised.
+/// What is between white space, unchanged: for text that is already tokenised.
 ///
 /// ```
 /// use cairn_datasets::text::{Tokenizer, WhitespaceTokenizer};

@@ -1,6 +1,6 @@
-//! The numbers of tokens.
+//! Vocabularies: the ids of tokens.
 //!
-//! Numbers are given by falling frequency, ties by the token's own order, so a vocabulary depends on the texts alone and
+//! Ids are given by falling frequency, ties by the token's own order, so a vocabulary depends on the texts alone and
 //! not on the order of a hash table. Padding is 0 and the unknown token 1, unless left out; further special tokens follow.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const HEADER: &str = "cairn vocabulary 1";
 /// Largest file to load.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Tokens and their numbers.
+/// Tokens and their ids.
 ///
 /// ```
 /// use cairn_datasets::text::{Vocabulary, WhitespaceTokenizer};
@@ -45,7 +45,7 @@ impl Vocabulary {
         VocabularyBuilder::new()
     }
 
-    /// How many tokens there are, special ones included.
+    /// The number of tokens, special ones included.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -55,37 +55,37 @@ impl Vocabulary {
         self.tokens.is_empty()
     }
 
-    /// The number of a token that is in the vocabulary.
+    /// The id of a token that is in the vocabulary.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.ids.get(token).copied()
     }
 
-    /// The token of a number.
+    /// The token of an id.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
-    /// How often each token was seen, by number; special tokens 0 unless they occur in the texts.
+    /// How often each token was seen, by id; special tokens 0 unless they occur in the texts.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The number of the padding token.
+    /// The id of the padding token.
     pub fn padding(&self) -> Option<u32> {
         self.padding
     }
 
-    /// The number for tokens that are not in the vocabulary.
+    /// The id for tokens that are not in the vocabulary.
     pub fn unknown(&self) -> Option<u32> {
         self.unknown
     }
 
-    /// The tokens by number.
+    /// The tokens by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tokens.iter().map(String::as_str)
     }
 
-    /// The number of a token, or of the unknown token.
+    /// The id of a token, or of the unknown token.
     ///
     /// # Errors
     /// [`Error::Argument`] for a token that is not in a vocabulary without an unknown token.
@@ -95,7 +95,7 @@ impl Vocabulary {
         })
     }
 
-    /// The numbers of a text's tokens.
+    /// The ids of a text's tokens.
     ///
     /// # Errors
     /// [`Error::Argument`] for a token that is not in a vocabulary without an unknown token.
@@ -109,10 +109,10 @@ impl Vocabulary {
         fault.map_or(Ok(ids), Err)
     }
 
-    /// The tokens of these numbers.
+    /// The tokens of these ids.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a number outside the vocabulary, with its position.
+    /// [`Error::Argument`] for an id outside the vocabulary, with its position.
     pub fn decode(&self, ids: &[u32]) -> Result<Vec<&str>> {
         let each = ids.iter().enumerate().map(|(i, &id)| {
             self.token(id).ok_or_else(|| {
@@ -139,8 +139,8 @@ impl Vocabulary {
         Self::from_text(&files::text(path, MAX_BYTES)?, path)
     }
 
-    /// The contents of a saved vocabulary: a heading, the numbers of the padding and unknown tokens (`-` for none), then
-    /// count and token of each number, with line ends, carriage returns and backslashes in tokens escaped.
+    /// The contents of a saved vocabulary: a heading, the ids of the padding and unknown tokens (`-` for none), then
+    /// count and token of each id, with line ends, carriage returns and backslashes in tokens escaped.
     pub fn to_text(&self) -> String {
         let special = |id: Option<u32>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let mut text = format!("{HEADER}\n{} {}\n", special(self.padding), special(self.unknown));
@@ -245,14 +245,14 @@ impl VocabularyBuilder {
         }
     }
 
-    /// At most so many tokens, special ones included; the rarest are left out.
+    /// The largest number of tokens, special ones included; the rarest are left out.
     #[must_use]
     pub fn max_size(mut self, tokens: usize) -> Self {
         self.max_size = tokens;
         self
     }
 
-    /// Leaves out tokens seen less often.
+    /// The least count of a token that is not left out; 1 unless given.
     #[must_use]
     pub fn min_count(mut self, count: u64) -> Self {
         self.min_count = count;

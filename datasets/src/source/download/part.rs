@@ -1,4 +1,4 @@
-//! The partial file: locked while in use, taken up again later, checked, and moved into place.
+//! The partial file: locked while it is being written, resumed later, checked, and moved into place.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,7 +23,7 @@ impl Part {
     /// Opens and locks the partial file for `target`; `None` if `target` is already there, perhaps because the process
     /// that held the lock finished it.
     ///
-    /// The lock belongs to the open file. Whoever fails empties the file instead of deleting it, so a name never stands for
+    /// The lock belongs to the open file. A process that fails empties the file instead of deleting it, so a name never stands for
     /// two files at once except after success, and then `target` exists.
     pub(super) fn open(target: &Path, patience: Duration) -> Result<Option<Part>> {
         if target.exists() {
