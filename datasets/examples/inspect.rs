@@ -8,8 +8,7 @@
 use std::time::Instant;
 
 use cairn_datasets::conllu::{self, Sentence};
-use cairn_datasets::movielens::MovieLens;
-use cairn_datasets::synthetic::{self, RatingsPlan};
+use cairn_datasets::synthetic::{self, Ratings, RatingsPlan};
 use cairn_datasets::text::{CharTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer};
 use cairn_datasets::{
     DataDir, Error, ImageDataset, ag_news, fashion_mnist, imdb, mnist, movielens, mr_polarity, multi30k,
@@ -31,7 +30,9 @@ fn main() -> Result<(), Error> {
         let facts = match set.name {
             "mnist" => images(&mnist::load(&dir)?),
             "fashion-mnist" => images(&fashion_mnist::load(&dir)?),
-            "movielens-100k" => ratings(&movielens::load_100k(&dir)?),
+            name if name.starts_with("movielens") => {
+                format!("in {}", movielens::locate(&dir, set)?.display())
+            }
             "imdb" => {
                 let (train, test) = imdb::load(&dir)?;
                 let longest = train.iter().map(|r| r.text.len()).max().unwrap_or(0);
@@ -90,16 +91,15 @@ fn images((train, test): &(ImageDataset, ImageDataset)) -> String {
     format!("images of each class: train {:?}, test {:?}", count(train), count(test))
 }
 
-fn ratings(data: &MovieLens) -> String {
+fn ratings(data: &Ratings) -> String {
     let mut values = [0; 5];
-    data.ratings.iter().for_each(|r| values[r.value as usize - 1] += 1);
-    let users = data.ratings.iter().map(|r| r.user).max().unwrap_or(0);
-    let last = data.items.last().map_or("", |item| item.title.as_str());
-    let accents = data.items.iter().filter(|item| !item.title.is_ascii()).count();
+    data.log.iter().for_each(|&(_, _, value, _)| values[value as usize - 1] += 1);
+    let users = data.log.iter().map(|&(user, ..)| user).max().unwrap_or(0);
+    let last = data.titles.values().next_back().map_or("", String::as_str);
     format!(
-        "{} ratings by {users} people; 1 to 5 stars: {values:?}; {} films, {accents} with letters outside ASCII, the last `{last}`",
-        data.ratings.len(),
-        data.items.len()
+        "{} ratings by {users} people; 1 to 5 stars: {values:?}; {} films, the last `{last}`",
+        data.log.len(),
+        data.titles.len()
     )
 }
 

@@ -11,7 +11,7 @@ use cairn_tensor::{Rng, Tensor};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::sampling;
+use crate::random;
 
 /// What can be done to an image. Implement it to add your own to [`Augmented::with`].
 pub trait Transform: Debug + Send + Sync {
@@ -121,7 +121,7 @@ impl<D: Dataset<Input = Tensor<f32>>> Dataset for Augmented<D> {
         let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
         let images = images.contiguous()?;
         let from = images.as_slice().unwrap_or_default();
-        let key = sampling::key(self.seed, epoch);
+        let key = random::key(self.seed, epoch);
         let mut buffers = [Vec::new(), Vec::new()];
         let varied = Tensor::build([indices.len(), last[0], last[1], last[2]], |out| {
             if values(first) == 0 || values(last) == 0 {
@@ -129,7 +129,7 @@ impl<D: Dataset<Input = Tensor<f32>>> Dataset for Augmented<D> {
             }
             let images = from.chunks_exact(values(first)).zip(out.chunks_exact_mut(values(last)));
             for ((from, to), &index) in images.zip(indices) {
-                self.apply(from, &sizes, &mut buffers, &mut sampling::stream(key, index as u64));
+                self.apply(from, &sizes, &mut buffers, &mut random::stream(key, index as u64));
                 to.copy_from_slice(&buffers[0]);
             }
         })?;
@@ -164,7 +164,7 @@ impl Transform for RandomHorizontalFlip {
 
     fn apply(&self, from: &[f32], [_, width, channels]: [usize; 3], to: &mut [f32], rng: &mut Rng) {
         to.copy_from_slice(from);
-        if sampling::unit(rng) < self.probability {
+        if random::unit(rng) < self.probability {
             for row in to.chunks_exact_mut(width * channels) {
                 row.reverse();
                 row.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
@@ -210,7 +210,7 @@ impl Transform for RandomCrop {
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng) {
         let mut start = |axis: usize| {
             let places = size[axis] + 2 * self.padding - self.size[axis] + 1;
-            sampling::below(rng, places as u64) as isize - self.padding as isize
+            random::below(rng, places as u64) as isize - self.padding as isize
         };
         let offset = [start(0), start(1)];
         copy_window(from, size, to, self.size, offset);
@@ -242,7 +242,7 @@ impl Transform for RandomTranslation {
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng) {
         let mut shift = |axis: usize| {
             let most = (self.factors[axis] * size[axis] as f64).round() as isize;
-            sampling::below(rng, 2 * most as u64 + 1) as isize - most
+            random::below(rng, 2 * most as u64 + 1) as isize - most
         };
         let offset = [shift(0), shift(1)];
         copy_window(from, size, to, [size[0], size[1]], offset);
@@ -269,7 +269,7 @@ impl Transform for RandomRotation {
     }
 
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng) {
-        rotate(from, size, to, sampling::between(rng, -self.degrees, self.degrees));
+        rotate(from, size, to, random::between(rng, -self.degrees, self.degrees));
     }
 }
 

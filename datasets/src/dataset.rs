@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cairn_tensor::{Element, Tensor};
 
 use crate::error::{Error, Result};
-use crate::sampling;
+use crate::random;
 
 /// Numbered samples, each with what a model is given and what it should answer.
 ///
@@ -42,6 +42,7 @@ use crate::sampling;
 /// }
 /// # Ok::<(), Error>(())
 /// ```
+#[doc(alias("MapDataset", "tf.data"))]
 pub trait Dataset {
     /// What a model is given for a batch, usually a tensor with one row for each sample.
     type Input;
@@ -70,7 +71,7 @@ pub trait Dataset {
     /// A data set that wraps another should pass the epoch on.
     ///
     /// # Errors
-    /// As [`batch`](Self::batch).
+    /// [`Error::IndexOutOfRange`] for a number beyond the end, and what else [`batch`](Self::batch) says.
     fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
         let _ = epoch;
         self.batch(indices)
@@ -116,7 +117,7 @@ pub trait Dataset {
             return Err(Error::Empty { what: "split" });
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
-        sampling::shuffle(&mut order, &mut sampling::stream(seed, 0));
+        random::shuffle(&mut order, &mut random::stream(seed, 0));
         let second = order.split_off(first);
         Ok((
             Subset { data: self.clone(), indices: order.into() },
@@ -149,7 +150,7 @@ pub trait Dataset {
             return Err(Error::argument("folds", message));
         }
         let mut order: Vec<usize> = (0..len).collect();
-        sampling::shuffle(&mut order, &mut sampling::stream(seed, 0));
+        random::shuffle(&mut order, &mut random::stream(seed, 0));
         let pairs = (0..folds).map(|fold| {
             // The first parts hold the samples that are left over.
             let start = |fold: usize| fold * (len / folds) + fold.min(len % folds);

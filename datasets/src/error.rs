@@ -124,6 +124,15 @@ pub enum Error {
     Tensor(#[from] cairn_tensor::Error),
 }
 
+impl From<cairn_files::Error> for Error {
+    fn from(error: cairn_files::Error) -> Self {
+        match error {
+            cairn_files::Error::Io { action, path, source } => Error::Io { action, path, source },
+            cairn_files::Error::Contents { path, message } => Error::Format { path, line: None, message },
+        }
+    }
+}
+
 impl Error {
     /// For `map_err` on a file operation.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -1,4 +1,4 @@
-//! Data sets, downloading and batching for Cairn.
+//! Data sets for training: found on disk or downloaded once and verified, prepared, shuffled and batched into tensors.
 //!
 //! ```no_run
 //! use cairn_datasets::{mnist, DataDir, Loader};
@@ -15,25 +15,34 @@
 //! # Ok::<(), cairn_datasets::Error>(())
 //! ```
 //!
+//! Everything that trains takes a [`Dataset`]: a length, and batches of samples by number. [`Loader`] makes an epoch of one:
+//! shuffled by a seed, batch after batch, the same bits each time.
+//!
 //! | to | use |
 //! |---|---|
-//! | say where data lies | [`DataDir`] |
-//! | see what is known, with sizes and terms | [`registry`] |
-//! | read images | [`mnist`], [`fashion_mnist`], [`cifar10`], [`ImageDataset`], [`idx`], `ImageFolder` (feature `image-folder`) |
-//! | vary images while training | [`Augmented`], [`augment`] |
-//! | read ratings | [`movielens`] |
-//! | read text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
+//! | load images | [`mnist`], [`fashion_mnist`], [`cifar10`], `ImageFolder` (feature `image-folder`), [`idx`] |
+//! | load text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
+//! | find ratings, which `cairn-recsys` reads | [`movielens`] |
 //! | test word vectors | [`word_tests`] |
-//! | turn text into numbers | [`text`] |
-//! | bring your own | [`Dataset`], [`TensorDataset`] |
-//! | divide and batch | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
+//! | bring your own | [`TensorDataset`], [`ImageDataset`], or implement [`Dataset`] |
+//! | split, take a part, batch, shuffle | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
+//! | augment images while training | [`Augmented`], [`augment`] |
+//! | tokenize, number and pad text | [`text`] |
 //! | do without data | [`synthetic`] |
+//! | say where data lies | [`DataDir`] |
+//! | see what is known, with sizes and terms; describe sets and models of your own | [`registry`] |
+//! | download a file that is verified and resumed | `download` (feature `download`) |
+//!
+//! A data set is looked for in the data folder first, as its publisher's archive or unpacked, and downloaded only if it is
+//! missing. Files are read with every malformed byte reported: an [`Error`] names the file and the line.
 //!
 //! # Features
-//! `download` (on by default): fetch what is missing from the publishers, over HTTPS with rustls. Without it nothing here
-//! touches the network and the dependencies shrink to readers. `xz` (on by default): read files compressed by xz.
-//! `image-folder`: read folders of PNG and JPEG files through the `image` crate. `bpe`: byte-pair encoding
-//! (`text::Bpe`) through the `tokenizers` crate.
+//! | | |
+//! |---|---|
+//! | `download` (default) | fetch what is missing from the publishers, over HTTPS with rustls; without it nothing here touches the network |
+//! | `xz` (default) | read files compressed by xz; those compressed by gzip are always read |
+//! | `image-folder` | read folders of PNG and JPEG files, through the `image` crate |
+//! | `bpe` | byte-pair encoding, `text::Bpe`, through the `tokenizers` crate |
 
 #![forbid(unsafe_code)]
 
@@ -43,36 +52,27 @@
 struct Readme;
 
 pub mod augment;
-pub mod cifar10;
-mod corpora;
 mod dataset;
-mod dir;
-#[cfg(feature = "download")]
-pub mod download;
 mod error;
-pub mod fashion_mnist;
 mod files;
-pub mod idx;
-#[cfg(feature = "image-folder")]
-mod image_folder;
 mod images;
 mod loader;
-pub mod mnist;
-pub mod movielens;
-pub mod registry;
-mod sampling;
+mod random;
+mod sets;
+mod source;
 pub mod synthetic;
 pub mod text;
 
 pub use augment::Augmented;
 pub use cairn_tensor::Tensor;
-pub use corpora::{
-    ag_news, conllu, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests,
-};
 pub use dataset::{Dataset, Subset, TensorDataset};
-pub use dir::{DATA_DIR_VARIABLE, DataDir, Located};
 pub use error::{Error, Result};
 #[cfg(feature = "image-folder")]
-pub use image_folder::ImageFolder;
-pub use images::ImageDataset;
+pub use images::ImageFolder;
+pub use images::{ImageDataset, idx};
 pub use loader::{Batches, Loader};
+pub use sets::*;
+pub use source::dir::{DATA_DIR_VARIABLE, DataDir, Located};
+#[cfg(feature = "download")]
+pub use source::download;
+pub use source::registry;

@@ -9,7 +9,7 @@ use cairn_tensor::Rng;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::sampling;
+use crate::random;
 
 /// Divides a data set into batches.
 ///
@@ -26,6 +26,7 @@ use crate::sampling;
 /// }
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
+#[doc(alias("DataLoader", "BatchSampler"))]
 #[derive(Debug, Clone)]
 pub struct Loader<D> {
     data: D,
@@ -114,9 +115,9 @@ impl<D: Dataset> Loader<D> {
             ));
         }
         let mut order: Vec<usize> = (0..self.data.len()).collect();
-        let mut rng = self.seed.map(|seed| sampling::stream(seed, number));
+        let mut rng = self.seed.map(|seed| random::stream(seed, number));
         if let Some(rng) = &mut rng {
-            sampling::shuffle(&mut order, rng);
+            random::shuffle(&mut order, rng);
         }
         if let Some(lengths) = &self.lengths {
             order = group(order, lengths, self.batch_size, rng.as_mut());
@@ -136,7 +137,7 @@ fn group(mut order: Vec<usize>, lengths: &[usize], size: usize, rng: Option<&mut
     }
     let Some(rng) = rng else { return order };
     let mut full: Vec<&[usize]> = order.chunks_exact(size).collect();
-    sampling::shuffle(&mut full, rng);
+    random::shuffle(&mut full, rng);
     let mut grouped = full.concat();
     grouped.extend(order.chunks_exact(size).remainder());
     grouped

@@ -79,6 +79,15 @@ pub enum Error {
     },
 }
 
+impl From<cairn_files::Error> for Error {
+    fn from(error: cairn_files::Error) -> Self {
+        match error {
+            cairn_files::Error::Io { path, source, .. } => Error::File { path, source },
+            cairn_files::Error::Contents { path, message } => Error::BadFile { path, why: message },
+        }
+    }
+}
+
 impl From<cairn_tensor::Error> for Error {
     fn from(error: cairn_tensor::Error) -> Self {
         Error::Autograd(error.into())

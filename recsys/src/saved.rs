@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cairn_files::container::Kind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +81,7 @@ impl<M: Saved, U: Id, I: Id> Fitted<M, U, I> {
             seen: self.seen(),
             model: self.model(),
         };
-        codec::save(path.as_ref(), &written)
+        codec::save(path.as_ref(), Kind::Recommender, &written)
     }
 
     /// Reads what [`save`](Self::save) wrote, with the same types of model and ids. Gives the same lists, to the bit.
@@ -94,7 +95,7 @@ impl<M: Saved, U: Id, I: Id> Fitted<M, U, I> {
     {
         let path = path.as_ref();
         let broken = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
-        let read: Read<M, U, I> = codec::load(path)?;
+        let read: Read<M, U, I> = codec::load(path, Kind::Recommender)?;
         if !read.seen.is_consistent() {
             return Err(broken("the history is not a valid sparse matrix".to_owned()));
         }

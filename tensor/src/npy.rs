@@ -6,8 +6,10 @@
 //! is taken than the file has bytes.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::Path;
+
+use cairn_files::AtomicFile;
 
 use crate::{Element, Error, Result, Shape, Tensor};
 
@@ -37,6 +39,15 @@ impl From<std::io::Error> for Problem {
     }
 }
 
+impl From<cairn_files::Error> for Problem {
+    fn from(error: cairn_files::Error) -> Self {
+        match error {
+            cairn_files::Error::Io { source, .. } => source.into(),
+            cairn_files::Error::Contents { message, .. } => Problem::new(message),
+        }
+    }
+}
+
 impl<T: Element> Tensor<T> {
     /// Reads a `.npy` file whose elements are of this type.
     ///
@@ -61,16 +72,16 @@ impl<T: Element> Tensor<T> {
         }
     }
 
-    /// Writes a `.npy` file.
+    /// Writes a `.npy` file, in one step: an old file is replaced only once the new one is complete.
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be written, or NumPy has no such element type.
     pub fn write_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let write = || -> Result<(), Problem> {
-            let mut file = BufWriter::new(File::create(path)?);
+            let mut file = AtomicFile::create(path)?;
             encode(self, &mut file)?;
-            Ok(file.flush()?)
+            Ok(file.commit()?)
         };
         write().map_err(|problem| problem.at("write_npy", path))
     }
@@ -213,8 +224,8 @@ mod archive {
     use zip::{ZipArchive, ZipWriter};
 
     use super::{
-        BufReader, BufWriter, Element, File, Path, Problem, Result, Tensor, Write, decode, decode_header,
-        encode, type_name,
+        AtomicFile, BufReader, Element, File, Path, Problem, Result, Tensor, decode, decode_header, encode,
+        type_name,
     };
     use crate::DType;
 
@@ -312,11 +323,12 @@ mod archive {
         }
     }
 
-    /// Writes tensors by name into a `.npz` archive, compressed. Nothing is complete before [`finish`](Self::finish).
+    /// Writes tensors by name into a `.npz` archive, compressed. The file is there, whole, once it is
+    /// [finished](Self::finish); dropped before, it leaves what was there.
     #[derive(Debug)]
     pub struct NpzWriter {
         path: PathBuf,
-        archive: ZipWriter<BufWriter<File>>,
+        archive: ZipWriter<AtomicFile>,
     }
 
     impl NpzWriter {
@@ -326,8 +338,8 @@ mod archive {
         /// [`Error::File`](crate::Error::File) when it cannot be written.
         pub fn create(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref().to_owned();
-            match File::create(&path) {
-                Ok(file) => Ok(NpzWriter { path, archive: ZipWriter::new(BufWriter::new(file)) }),
+            match AtomicFile::create(&path) {
+                Ok(file) => Ok(NpzWriter { path, archive: ZipWriter::new(file) }),
                 Err(error) => Err(Problem::from(error).at("create_npz", &path)),
             }
         }
@@ -346,15 +358,15 @@ mod archive {
             add().map_err(|problem| problem.at("write_npz", &self.path))
         }
 
-        /// Writes the archive's directory.
+        /// Writes the archive's directory, and puts the file in its place.
         ///
         /// # Errors
         /// [`Error::File`](crate::Error::File) when it cannot be written.
         pub fn finish(self) -> Result<()> {
             let path = self.path;
             let finish = || -> Result<(), Problem> {
-                let mut file = self.archive.finish().map_err(|e| Problem::new(e.to_string()))?;
-                Ok(file.flush()?)
+                let file = self.archive.finish().map_err(|e| Problem::new(e.to_string()))?;
+                Ok(file.commit()?)
             };
             finish().map_err(|problem| problem.at("write_npz", &path))
         }

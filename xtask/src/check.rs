@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use cairn_datasets::registry::KnownSet;
+use cairn_datasets::registry::Resource;
 use cairn_datasets::{DataDir, Error as DataError};
 use maud::Markup;
 
@@ -25,7 +25,7 @@ pub struct Check {
     pub about: &'static str,
     /// The published data sets that are fetched for it. Those that it only uses where they lie ([`Context::require`]) are
     /// not among them.
-    pub data: &'static [&'static KnownSet],
+    pub data: &'static [&'static Resource<'static>],
     /// Runs the check. An error is reported as this check's failure, [`Skipped`] as what it is; the others still run.
     pub run: fn(&mut Context<'_>) -> anyhow::Result<()>,
 }
@@ -172,7 +172,7 @@ impl<'a> Context<'a> {
     /// Data that is there but cannot be read fails the check: to go on with a stand-in would hide it.
     pub fn load<T>(
         &mut self,
-        set: &KnownSet,
+        set: &Resource<'_>,
         read: impl FnOnce(&DataDir) -> Result<T, DataError>,
         stand_in: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
@@ -201,7 +201,7 @@ impl<'a> Context<'a> {
     /// check.
     pub fn require<T>(
         &mut self,
-        set: &KnownSet,
+        set: &Resource<'_>,
         read: impl FnOnce(&DataDir) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let dir = &self.settings.data;
@@ -275,13 +275,14 @@ impl<'a> Context<'a> {
 }
 
 /// What is missing, the command that fetches it, and where to put it by hand.
-fn where_to_get(set: &KnownSet, dir: &DataDir) -> String {
+fn where_to_get(set: &Resource<'_>, dir: &DataDir) -> String {
     let by_hand = set.files.iter().map(|file| {
         let unpacked = match file.unpacked {
             [] => String::new(),
             some => format!(" (or, unpacked, {})", some.join(" and ")),
         };
-        format!("{} as {}{unpacked}", file.urls.first().unwrap_or(&set.homepage), file.path)
+        let address = file.addresses().next().unwrap_or_else(|| set.homepage.to_owned());
+        format!("{address} as {}{unpacked}", file.path)
     });
     format!(
         "{} is not in {}. `cargo xtask download {}` fetches it ({:.1} MB); by hand, put {}",

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Context as _;
 use cairn_datasets::DataDir;
-use cairn_datasets::registry::{self, KnownSet};
+use cairn_datasets::registry::{self, Resource};
 
 use crate::checks;
 use crate::output::BestEffort;
@@ -17,8 +17,8 @@ pub fn names() -> Vec<&'static str> {
 
 /// The named data sets, or, where none is named, those that the checks fetch by themselves: not the large ones, whose checks
 /// only run where somebody has put them.
-fn wanted(names: &[String]) -> Vec<&'static KnownSet> {
-    let wanted = |set: &KnownSet| match names {
+fn wanted(names: &[String]) -> Vec<&'static Resource<'static>> {
+    let wanted = |set: &Resource<'_>| match names {
         [] => checks::ALL.iter().any(|check| check.data.contains(&set)),
         names => names.iter().any(|n| n == set.name),
     };
@@ -38,7 +38,7 @@ pub fn run(names: &[String], dir: &DataDir, out: &mut dyn Write) -> anyhow::Resu
         if !dir.has(set) {
             writeln!(out, "  {:.1} MB to download", set.size() as f64 / 1e6)?;
         }
-        dir.obtain(set).with_context(|| format!("cannot get {}", set.name))?;
+        dir.obtain_all(set).with_context(|| format!("cannot get {}", set.name))?;
         let compared =
             dir.verify(set).with_context(|| format!("{} is damaged; delete it and try again", set.name))?;
         let how = if compared > 0 { "checksums agree" } else { "unpacked, without a published checksum" };

@@ -14,7 +14,7 @@ use crate::check::{Check, Context, Settings};
 use crate::format;
 use crate::output::BestEffort;
 use crate::report::{Section, page, summary};
-use crate::results::{Record, Verdict, to_json, write_atomically};
+use crate::results::{Record, Verdict, to_json};
 
 /// Runs `checks` in order, printing to `out` as far as it takes it; `results.json` and `report.html` in `folder` are brought up to date after
 /// each. Returns whether nothing failed; a check that is skipped for want of its data does not fail.
@@ -70,8 +70,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 fn write_files(folder: &Path, sections: &[Section], note: &str) -> anyhow::Result<()> {
     let records: Vec<Record> = sections.iter().flat_map(|s| s.records.iter().cloned()).collect();
-    write_atomically(&folder.join("results.json"), &to_json(&records)?)?;
-    write_atomically(&folder.join("report.html"), &page(sections, note))
+    cairn_files::write(folder.join("results.json"), to_json(&records)?.as_bytes())?;
+    Ok(cairn_files::write(folder.join("report.html"), page(sections, note).as_bytes())?)
 }
 
 /// One line on where and when this ran.

@@ -4,11 +4,6 @@
 //! written anew after every check, each time in one step, so that a run that is cut short leaves neither half a file nor an
 //! old one.
 
-use std::fs;
-use std::io::Write;
-use std::path::Path;
-
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 /// Where the data behind a metric came from.
@@ -171,25 +166,6 @@ pub fn to_json(records: &[Record]) -> anyhow::Result<String> {
     Ok(if lines.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", lines.join(",\n")) })
 }
 
-/// Writes `content` to `path` in one step: readers see the old file or the new one, never a part.
-///
-/// # Errors
-/// Where the folder cannot be written, with the path.
-pub fn write_atomically(path: &Path, content: &str) -> anyhow::Result<()> {
-    let mut name = path.file_name().context("no file name")?.to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&part)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write()
-        .inspect_err(|_| drop(fs::remove_file(&part)))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,17 +233,5 @@ mod tests {
         let list: serde_json::Value = serde_json::from_str(&to_json(&[r]).unwrap()).unwrap();
         assert_eq!((&list[0]["skipped"], &list[0]["data"]), (&reason.into(), &"absent".into()));
         assert!(list[0]["passed"].is_null() && list[0]["value"].is_null());
-    }
-
-    #[test]
-    fn writing_replaces_the_file_and_leaves_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("results.json");
-        write_atomically(&path, "old").unwrap();
-        write_atomically(&path, "new").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let error = write_atomically(&dir.path().join("missing/results.json"), "x").unwrap_err();
-        assert!(error.to_string().contains("missing"), "{error}");
     }
 }

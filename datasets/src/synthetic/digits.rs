@@ -4,7 +4,7 @@ use cairn_tensor::Rng;
 
 use crate::error::Result;
 use crate::images::ImageDataset;
-use crate::sampling::{self, between};
+use crate::random::{self, between};
 
 const SIDE: usize = 28;
 
@@ -107,11 +107,11 @@ const STROKES: [&[&[Point]]; 10] = [
 /// None for any count that memory can hold.
 pub fn digits(count: usize, seed: u64) -> Result<ImageDataset> {
     let mut labels: Vec<u32> = (0..count).map(|i| (i % 10) as u32).collect();
-    sampling::shuffle(&mut labels, &mut sampling::stream(seed, 0));
+    random::shuffle(&mut labels, &mut random::stream(seed, 0));
     let mut pixels = Vec::with_capacity(count * SIDE * SIDE);
     for (i, &label) in labels.iter().enumerate() {
         // A generator for each image, so that no image depends on how many numbers the ones before it drew.
-        let mut rng = sampling::stream(seed, 1 + i as u64);
+        let mut rng = random::stream(seed, 1 + i as u64);
         pixels.extend(draw(label as usize, &mut rng));
     }
     ImageDataset::new([SIDE, SIDE, 1], pixels, labels, 10)

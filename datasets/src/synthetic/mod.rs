@@ -2,8 +2,8 @@
 //!
 //! Each generator imitates the shape of a real data set and plants a structure that a working model must find, so that
 //! a check on it can fail: digits drawn with strokes that vary from image to image, ratings whose taste is of known low
-//! rank, sentences of a grammar, reviews with negations. The same seed gives the same data. Results on stand-ins say that a system learns, not how well it does on real
-//! data.
+//! rank, sentences of a grammar, reviews with negations. The same seed gives the same data. Results on stand-ins say that a
+//! system learns, not how well it does on real data.
 
 mod digits;
 mod ratings;
@@ -12,7 +12,7 @@ mod sentences;
 mod shapes;
 
 pub use digits::digits;
-pub use ratings::{RatingsPlan, ratings};
+pub use ratings::{Ratings, RatingsPlan, ratings};
 pub use reviews::reviews;
 pub use sentences::{sentences, text, translations};
 pub use shapes::shapes;

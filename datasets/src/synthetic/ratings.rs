@@ -5,11 +5,12 @@
 //! they like, and rate it by how much they like it, with noise. So popularity alone predicts something, and a factorisation
 //! that finds the genres predicts a good deal more.
 
+use std::collections::BTreeMap;
+
 use cairn_tensor::Rng;
 
 use crate::error::{Error, Result};
-use crate::movielens::{GENRES, Item, MovieLens, Rating};
-use crate::sampling::{self, below, between, unit};
+use crate::random::{self, below, between, unit};
 
 /// How many people, films and ratings, and the rank of the tastes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,38 @@ impl Default for RatingsPlan {
     }
 }
 
+/// The genres that films may be of, in MovieLens' order.
+const GENRES: [&str; 18] = [
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+];
+
+/// Ratings and the films they are of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ratings {
+    /// `(user, item, value, time)` of each rating: users and films numbered from 1, whole stars from 1 to 5, seconds since 1970
+    /// (UTC). What `cairn_recsys::Interactions::from_ratings` takes.
+    pub log: Vec<(u32, u32, f32, i64)>,
+    /// The titles of all films by number, such as `Drama No. 7 (1994)`, which begins with the genre.
+    pub titles: BTreeMap<u32, String>,
+}
+
 /// How strongly taste decides what is seen, against popularity.
 const TASTE: f64 = 5.0;
 
@@ -40,23 +73,23 @@ const TASTE: f64 = 5.0;
 /// ```
 /// use cairn_datasets::synthetic::{self, RatingsPlan};
 /// let data = synthetic::ratings(&RatingsPlan { users: 50, items: 80, ratings: 1000, rank: 4 }, 1)?;
-/// assert_eq!(data.items.len(), 80);
-/// assert!(data.ratings.iter().all(|r| (1.0..=5.0).contains(&r.value)));
+/// assert_eq!(data.titles.len(), 80);
+/// assert!(data.log.iter().all(|&(_, _, value, _)| (1.0..=5.0).contains(&value)));
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::Argument`] when there are no people or films, more ratings than pairs, or a rank outside 1 to 18.
-pub fn ratings(plan: &RatingsPlan, seed: u64) -> Result<MovieLens> {
+pub fn ratings(plan: &RatingsPlan, seed: u64) -> Result<Ratings> {
     check(plan)?;
-    let films = Films::new(plan, &mut sampling::stream(seed, 0));
-    let mut ratings = Vec::with_capacity(plan.ratings);
-    for (user, seen) in how_many(plan, &mut sampling::stream(seed, 1)).into_iter().enumerate() {
-        let mut rng = sampling::stream(seed, 2 + user as u64);
-        rate(user, seen, &films, plan.rank, &mut ratings, &mut rng);
+    let films = Films::new(plan, &mut random::stream(seed, 0));
+    let mut log = Vec::with_capacity(plan.ratings);
+    for (user, seen) in how_many(plan, &mut random::stream(seed, 1)).into_iter().enumerate() {
+        let mut rng = random::stream(seed, 2 + user as u64);
+        rate(user, seen, &films, plan.rank, &mut log, &mut rng);
     }
-    ratings.sort_by_key(|r| (r.timestamp, r.user, r.item));
-    Ok(MovieLens { ratings, items: films.items })
+    log.sort_by_key(|&(user, item, _, time)| (time, user, item));
+    Ok(Ratings { log, titles: films.titles })
 }
 
 fn check(plan: &RatingsPlan) -> Result<()> {
@@ -70,14 +103,14 @@ fn check(plan: &RatingsPlan) -> Result<()> {
     if users.saturating_mul(items) < ratings || u32::try_from(users.max(items)).is_err() {
         return wrong(format!("{users} people and {items} films cannot have {ratings} ratings"));
     }
-    if !(1..GENRES.len()).contains(&rank) {
-        return wrong(format!("the rank must be from 1 to {}, not {rank}", GENRES.len() - 1));
+    if !(1..=GENRES.len()).contains(&rank) {
+        return wrong(format!("the rank must be from 1 to {}, not {rank}", GENRES.len()));
     }
     Ok(())
 }
 
 struct Films {
-    items: Vec<Item>,
+    titles: BTreeMap<u32, String>,
     /// How much of each genre a film has, [items, rank].
     genres: Vec<f64>,
     /// Logarithm of how well known it is.
@@ -87,25 +120,20 @@ struct Films {
 impl Films {
     fn new(plan: &RatingsPlan, rng: &mut Rng) -> Self {
         let mut films =
-            Films { items: Vec::new(), genres: vec![0.0; plan.items * plan.rank], fame: Vec::new() };
+            Films { titles: BTreeMap::new(), genres: vec![0.0; plan.items * plan.rank], fame: Vec::new() };
         // Fame falls with rank as words do (Zipf), and has nothing to do with the film's number.
-        let mut places: Vec<usize> = (1..=plan.items).collect();
-        sampling::shuffle(&mut places, rng);
-        for (i, place) in places.into_iter().enumerate() {
+        let mut fame_ranks: Vec<usize> = (1..=plan.items).collect();
+        random::shuffle(&mut fame_ranks, rng);
+        for (i, fame_rank) in fame_ranks.into_iter().enumerate() {
             let main = below(rng, plan.rank as u64) as usize;
             let second = below(rng, plan.rank as u64) as usize;
             let part = between(rng, 0.0, 0.5);
             let row = &mut films.genres[i * plan.rank..][..plan.rank];
             row[main] += 1.0 - part;
             row[second] += part;
-            films.fame.push(-0.6 * (place as f64).ln());
+            films.fame.push(-0.6 * (fame_rank as f64).ln());
             let year = 1950 + below(rng, 49);
-            films.items.push(Item::new(
-                i as u32 + 1,
-                format!("{} No. {} ({year})", GENRES[main + 1], i + 1),
-                format!("01-Jan-{year}"),
-                1 << (main + 1) | 1 << (second + 1),
-            ));
+            films.titles.insert(i as u32 + 1, format!("{} No. {} ({year})", GENRES[main], i + 1));
         }
         films
     }
@@ -128,30 +156,32 @@ fn how_many(plan: &RatingsPlan, rng: &mut Rng) -> Vec<usize> {
 }
 
 /// Draws what one person has seen, and rates it.
-fn rate(user: usize, seen: usize, films: &Films, rank: usize, ratings: &mut Vec<Rating>, rng: &mut Rng) {
+fn rate(
+    user: usize,
+    seen: usize,
+    films: &Films,
+    rank: usize,
+    log: &mut Vec<(u32, u32, f32, i64)>,
+    rng: &mut Rng,
+) {
     // Cubes of even draws: one or two genres loved, the rest indifferent.
     let taste: Vec<f64> = (0..rank).map(|_| unit(rng).powi(3)).collect();
     let liking = |film: usize| -> f64 {
         films.genres[film * rank..][..rank].iter().zip(&taste).map(|(g, t)| g * t).sum()
     };
     // The greatest sums of log-weight and Gumbel noise are a draw without replacement in proportion to the weights.
-    let mut keys: Vec<(f64, usize)> = (0..films.items.len())
+    let mut keys: Vec<(f64, usize)> = (0..films.fame.len())
         .map(|film| (films.fame[film] + TASTE * liking(film) - (-(1.0 - unit(rng)).ln()).ln(), film))
         .collect();
     keys.sort_by(|a, b| b.0.total_cmp(&a.0));
     keys.truncate(seen);
-    sampling::shuffle(&mut keys, rng);
+    random::shuffle(&mut keys, rng);
     let mut time = 880_000_000 + below(rng, 10_000_000) as i64;
     for (_, film) in keys {
         // 1 + 4 * sqrt(liking) spreads the scale; noise of about half a star.
         let noise = between(rng, -0.8, 0.8) + between(rng, -0.8, 0.8);
         let value = (1.5 + 3.5 * liking(film).sqrt() + noise).round().clamp(1.0, 5.0);
         time += 1 + below(rng, 600) as i64;
-        ratings.push(Rating {
-            user: user as u32 + 1,
-            item: film as u32 + 1,
-            value: value as f32,
-            timestamp: time,
-        });
+        log.push((user as u32 + 1, film as u32 + 1, value as f32, time));
     }
 }

@@ -5,7 +5,7 @@
 
 use cairn_tensor::Rng;
 
-use crate::sampling::{self, below, unit};
+use crate::random::{self, below, unit};
 use crate::text::LabelledText;
 
 const THINGS: [&str; 10] =
@@ -43,7 +43,7 @@ const NEGATED: f64 = 0.3;
 /// assert!(reviews.iter().any(|review| review.label == 1) && reviews.iter().any(|review| review.label == 0));
 /// ```
 pub fn reviews(count: usize, seed: u64) -> Vec<LabelledText> {
-    (0..count).map(|i| review(&mut sampling::stream(seed, i as u64))).collect()
+    (0..count).map(|i| review(&mut random::stream(seed, i as u64))).collect()
 }
 
 fn review(rng: &mut Rng) -> LabelledText {

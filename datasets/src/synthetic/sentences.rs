@@ -8,7 +8,7 @@ use cairn_tensor::Rng;
 
 use crate::conllu::{Sentence, Word};
 use crate::multi30k::Pair;
-use crate::sampling::{self, below, unit};
+use crate::random::{self, below, unit};
 
 /// Singular and plural.
 type Forms = [&'static str; 2];
@@ -53,7 +53,7 @@ const ADPOSITIONS: [&str; 4] = ["near", "behind", "under", "with"];
 /// assert_eq!(sentences[0].words.last().map(|word| word.upos.as_str()), Some("PUNCT"));
 /// ```
 pub fn sentences(count: usize, seed: u64) -> Vec<Sentence> {
-    (0..count).map(|i| sentence(&mut sampling::stream(seed, i as u64))).collect()
+    (0..count).map(|i| sentence(&mut random::stream(seed, i as u64))).collect()
 }
 
 /// So many sentences of the same grammar as running text, with capitals, a space between sentences and a line end after

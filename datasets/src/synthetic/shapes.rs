@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::images::ImageDataset;
-use crate::sampling::{self, between};
+use crate::random::{self, between};
 
 const SIDE: usize = 32;
 
@@ -39,7 +39,7 @@ pub fn shapes(count: usize, seed: u64) -> Result<ImageDataset> {
     let mut labels = Vec::new();
     for i in 0..count {
         let class = i % SHAPES.len();
-        draw(SHAPES[class], &mut sampling::stream(seed, i as u64), &mut pixels);
+        draw(SHAPES[class], &mut random::stream(seed, i as u64), &mut pixels);
         labels.push(class as u32);
     }
     ImageDataset::new([SIDE, SIDE, 3], pixels, labels, SHAPES.len())
@@ -50,7 +50,7 @@ fn draw(shape: Shape, rng: &mut cairn_tensor::Rng, pixels: &mut Vec<u8>) {
     let middle = [(); 2].map(|()| between(rng, radius, SIDE as f64 - radius));
     let ground = [(); 3].map(|()| between(rng, 20.0, 235.0));
     // A contrast of at least 60 in one channel, whichever way there is room.
-    let strong = sampling::below(rng, 3) as usize;
+    let strong = random::below(rng, 3) as usize;
     let mut ink = [(); 3].map(|()| between(rng, 20.0, 235.0));
     let step = between(rng, 60.0, 110.0);
     ink[strong] = if ground[strong] < 127.5 { ground[strong] + step } else { ground[strong] - step };

@@ -13,7 +13,8 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper, PaddingParams, Tokenizer as Inner};
 
-use super::{PADDING, Tokenizer, UNKNOWN};
+use super::Tokenizer;
+use super::special_tokens::{self, SpecialTokens};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -36,6 +37,7 @@ const ALPHABET: usize = 256;
 /// assert_eq!(batch.ids.shape()[0], 2);
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
+#[doc(alias("BpeTokenizer", "ByteLevelBPETokenizer"))]
 #[derive(Debug, Clone)]
 pub struct Bpe {
     inner: Inner,
@@ -111,7 +113,7 @@ impl Bpe {
     /// [`Error::Io`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = self.inner.to_string(false).map_err(|e| Error::argument("Bpe", e.to_string()))?;
-        files::write_text(path, &text)
+        Ok(cairn_files::write(path, text.as_bytes())?)
     }
 
     /// Reads what [`save`](Self::save) or another program wrote.
@@ -119,7 +121,7 @@ impl Bpe {
     /// # Errors
     /// [`Error::Format`] for what does not read or is of another kind; [`Error::Io`] when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = files::read_text(path, MAX_BYTES)?;
+        let text = files::text(path, MAX_BYTES)?;
         let mut inner = Inner::from_str(&text).map_err(|e| Error::format(path, e.to_string()))?;
         if !matches!(inner.get_model(), ModelWrapper::BPE(_)) {
             return Err(Error::format(path, "the tokens are not of byte-pair encoding"));
@@ -146,9 +148,7 @@ impl Tokenizer for Bpe {
 pub struct BpeBuilder {
     max_size: usize,
     min_count: u64,
-    padding: Option<String>,
-    unknown: Option<String>,
-    special: Vec<String>,
+    special: SpecialTokens,
 }
 
 impl Default for BpeBuilder {
@@ -160,13 +160,7 @@ impl Default for BpeBuilder {
 impl BpeBuilder {
     /// At most 30,000 tokens, with padding and unknown ones.
     pub fn new() -> Self {
-        BpeBuilder {
-            max_size: 30_000,
-            min_count: 2,
-            padding: Some(PADDING.to_owned()),
-            unknown: Some(UNKNOWN.to_owned()),
-            special: Vec::new(),
-        }
+        BpeBuilder { max_size: 30_000, min_count: 2, special: SpecialTokens::default() }
     }
 
     /// At most so many tokens, special ones and the 256 bytes included.
@@ -183,26 +177,7 @@ impl BpeBuilder {
         self
     }
 
-    /// The padding token, or none.
-    #[must_use]
-    pub fn padding(mut self, token: Option<&str>) -> Self {
-        self.padding = token.map(str::to_owned);
-        self
-    }
-
-    /// The token for what is not known, or none.
-    #[must_use]
-    pub fn unknown(mut self, token: Option<&str>) -> Self {
-        self.unknown = token.map(str::to_owned);
-        self
-    }
-
-    /// Further tokens that are there in any case, such as marks for the begin and the end of a text.
-    #[must_use]
-    pub fn special<'a>(mut self, tokens: impl IntoIterator<Item = &'a str>) -> Self {
-        self.special.extend(tokens.into_iter().map(str::to_owned));
-        self
-    }
+    special_tokens::setters!();
 
     /// Learns the pieces of these texts. The same texts give the same pieces.
     ///
@@ -212,9 +187,9 @@ impl BpeBuilder {
         self,
         texts: impl IntoIterator<Item = T, IntoIter: Send>,
     ) -> Result<Bpe> {
-        let BpeBuilder { max_size, min_count, padding, unknown, special } = self;
-        let names: Vec<String> = padding.iter().chain(&unknown).chain(&special).cloned().collect();
-        check(&names, max_size)?;
+        let BpeBuilder { max_size, min_count, special } = self;
+        let names = special.names("Bpe", max_size, ALPHABET)?;
+        let SpecialTokens { padding, unknown, .. } = special;
         let failed = |e: tokenizers::Error| Error::argument("Bpe", e.to_string());
         let mut model = BPE::builder();
         if let Some(unknown) = unknown {
@@ -239,18 +214,4 @@ impl BpeBuilder {
         inner.set_encode_special_tokens(true);
         Ok(Bpe { inner })
     }
-}
-
-fn check(special: &[String], max_size: usize) -> Result<()> {
-    if let Some((i, name)) = special.iter().enumerate().find(|&(i, name)| special[..i].contains(name)) {
-        let message = format!("the special token `{name}` is named twice, the second time as number {i}");
-        return Err(Error::argument("Bpe", message));
-    }
-    let least = special.len() + ALPHABET;
-    if max_size < least {
-        let message =
-            format!("{max_size} tokens leave no room for the {} special ones and 256 bytes", special.len());
-        return Err(Error::argument("Bpe", message));
-    }
-    Ok(())
 }

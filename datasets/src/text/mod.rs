@@ -17,6 +17,7 @@
 mod bpe;
 mod padding;
 mod sequences;
+mod special_tokens;
 mod tokenize;
 mod vocabulary;
 mod windows;
@@ -25,8 +26,9 @@ mod windows;
 pub use bpe::{Bpe, BpeBuilder};
 pub use padding::{Padded, Padding, Side, pad};
 pub use sequences::SequenceDataset;
+pub use special_tokens::{PADDING, UNKNOWN};
 pub use tokenize::{CharTokenizer, Tokenizer, WhitespaceTokenizer, WordTokenizer};
-pub use vocabulary::{PADDING, UNKNOWN, Vocabulary, VocabularyBuilder};
+pub use vocabulary::{Vocabulary, VocabularyBuilder};
 pub use windows::WindowDataset;
 
 /// A text and the number of its class.

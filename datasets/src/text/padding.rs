@@ -58,6 +58,7 @@ impl Padding {
 
     /// Where to pad.
     #[must_use]
+    #[doc(alias("pad_sequences", "pad_sequence", "DataCollatorWithPadding"))]
     pub fn pad(mut self, side: Side) -> Self {
         self.pad = side;
         self

@@ -8,14 +8,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Tokenizer;
+use super::special_tokens::{self, SpecialTokens};
 use crate::error::{Error, Result};
 use crate::files;
-
-/// The default padding token.
-pub const PADDING: &str = "<pad>";
-
-/// The default token for what is not in the vocabulary.
-pub const UNKNOWN: &str = "<unk>";
 
 /// First line of a saved vocabulary.
 const HEADER: &str = "cairn vocabulary 1";
@@ -34,6 +29,7 @@ const MAX_BYTES: u64 = 1 << 30;
 /// assert_eq!(vocabulary.decode(&[3, 0])?, ["rose", "<pad>"]);
 /// # Ok::<(), cairn_datasets::Error>(())
 /// ```
+#[doc(alias("TextVectorization", "StringLookup", "Vocab"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     tokens: Vec<String>,
@@ -102,7 +98,7 @@ impl Vocabulary {
     /// The numbers of a text's tokens.
     ///
     /// # Errors
-    /// As [`lookup`](Self::lookup).
+    /// [`Error::Argument`] for a token that is not in a vocabulary without an unknown token.
     pub fn encode(&self, text: &str, tokenizer: &dyn Tokenizer) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         let mut fault = None;
@@ -132,7 +128,7 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        files::write_text(path, &self.to_text())
+        Ok(cairn_files::write(path, self.to_text().as_bytes())?)
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -140,7 +136,7 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Format`] with the line of what does not read; [`Error::Io`] when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::from_text(&files::read_text(path, MAX_BYTES)?, path)
+        Self::from_text(&files::text(path, MAX_BYTES)?, path)
     }
 
     /// The contents of a saved vocabulary: a heading, the numbers of the padding and unknown tokens (`-` for none), then
@@ -229,9 +225,7 @@ pub struct VocabularyBuilder {
     counts: HashMap<String, u64>,
     max_size: usize,
     min_count: u64,
-    padding: Option<String>,
-    unknown: Option<String>,
-    special: Vec<String>,
+    special: SpecialTokens,
 }
 
 impl Default for VocabularyBuilder {
@@ -247,9 +241,7 @@ impl VocabularyBuilder {
             counts: HashMap::new(),
             max_size: usize::MAX,
             min_count: 1,
-            padding: Some(PADDING.to_owned()),
-            unknown: Some(UNKNOWN.to_owned()),
-            special: Vec::new(),
+            special: SpecialTokens::default(),
         }
     }
 
@@ -267,26 +259,7 @@ impl VocabularyBuilder {
         self
     }
 
-    /// The padding token, or none.
-    #[must_use]
-    pub fn padding(mut self, token: Option<&str>) -> Self {
-        self.padding = token.map(str::to_owned);
-        self
-    }
-
-    /// The token for what is not in the vocabulary; with none, such a token is an error when looked up.
-    #[must_use]
-    pub fn unknown(mut self, token: Option<&str>) -> Self {
-        self.unknown = token.map(str::to_owned);
-        self
-    }
-
-    /// Further tokens that are there in any case, such as marks for the begin and the end of a sentence.
-    #[must_use]
-    pub fn special<'a>(mut self, tokens: impl IntoIterator<Item = &'a str>) -> Self {
-        self.special.extend(tokens.into_iter().map(str::to_owned));
-        self
-    }
+    special_tokens::setters!();
 
     /// Counts the tokens of these texts.
     #[must_use]
@@ -316,14 +289,8 @@ impl VocabularyBuilder {
     /// # Errors
     /// [`Error::Argument`] when a special token is named twice or the limit leaves no room for the special ones.
     pub fn build(self) -> Result<Vocabulary> {
-        let VocabularyBuilder { mut counts, max_size, min_count, padding, unknown, special } = self;
-        let padding_id = padding.as_ref().map(|_| 0);
-        let unknown_id = unknown.as_ref().map(|_| u32::from(padding.is_some()));
-        let mut tokens: Vec<String> = padding.into_iter().chain(unknown).chain(special).collect();
-        if tokens.len() > max_size {
-            let message = format!("{max_size} tokens leave no room for the {} special ones", tokens.len());
-            return Err(Error::argument("Vocabulary", message));
-        }
+        let VocabularyBuilder { mut counts, max_size, min_count, special } = self;
+        let mut tokens = special.names("Vocabulary", max_size, 0)?;
         let mut seen: Vec<u64> = tokens.iter().map(|token| counts.remove(token).unwrap_or(0)).collect();
         let mut ordinary: Vec<(String, u64)> =
             counts.into_iter().filter(|&(_, count)| count >= min_count).collect();
@@ -333,19 +300,9 @@ impl VocabularyBuilder {
             tokens.push(token);
             seen.push(count);
         }
-        let mut vocabulary = Vocabulary {
-            tokens,
-            counts: seen,
-            ids: HashMap::new(),
-            padding: padding_id,
-            unknown: unknown_id,
-        };
-        match vocabulary.number()? {
-            Some(i) => Err(Error::argument(
-                "Vocabulary",
-                format!("the special token `{}` is named twice", vocabulary.tokens[i]),
-            )),
-            None => Ok(vocabulary),
-        }
+        let (padding, unknown) = (special.padding_id(), special.unknown_id());
+        let mut vocabulary = Vocabulary { tokens, counts: seen, ids: HashMap::new(), padding, unknown };
+        vocabulary.number()?;
+        Ok(vocabulary)
     }
 }

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 ///
 /// With [`in_rows`](Self::in_rows) the sequence is divided into as many rows as a batch has, and unshuffled batches
 /// continue each row where the batch before it stopped: what carrying a recurrent state from batch to batch needs.
+#[doc(alias("timeseries_dataset_from_array", "group_texts"))]
 #[derive(Debug, Clone)]
 pub struct WindowDataset {
     ids: Arc<[u32]>,

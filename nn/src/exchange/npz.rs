@@ -5,7 +5,7 @@
 //! [`read_npz_within`](Weights::read_npz_within).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cairn_tensor::{DType, NpzReader, NpzWriter, Tensor, f16};
 
@@ -56,28 +56,16 @@ impl Weights {
     /// Writes an archive, in one step: an old file is replaced only once the new one is complete. Metadata is not kept.
     ///
     /// # Errors
-    /// [`Error::BadFile`] or [`Error::File`] when it cannot be written.
+    /// [`Error::BadFile`] when it cannot be written.
     pub fn write_npz(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let temporary = beside(path);
         let write = || -> cairn_tensor::Result<()> {
-            let mut archive = NpzWriter::create(&temporary)?;
+            let mut archive = NpzWriter::create(path)?;
             for (name, tensor) in &self.tensors {
                 archive.add(name, tensor)?;
             }
             archive.finish()
         };
-        let written = write().map_err(|error| bad(path)(error.to_string()));
-        let written = written.and_then(|()| fs::rename(&temporary, path).map_err(Error::file(path)));
-        if written.is_err() {
-            fs::remove_file(&temporary).ok();
-        }
-        written
+        write().map_err(|error| bad(path)(error.to_string()))
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
 }

@@ -6,6 +6,7 @@
 use std::ops::Deref;
 use std::path::Path;
 
+use cairn_files::container::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::fitted::Fitted;
@@ -60,7 +61,7 @@ where
             starts: starts.clone(),
             items: items.clone(),
         };
-        codec::save(path.as_ref(), &file)
+        codec::save(path.as_ref(), Kind::ItemIndex, &file)
     }
 
     /// Reads what [`save`](Self::save) wrote, for the same model. Gives the same lists, to the bit.
@@ -72,7 +73,7 @@ where
         let path = path.as_ref();
         let broken = |reason: &str| Error::ModelFile { path: path.to_owned(), reason: reason.to_owned() };
         let vectors = &factors(&model)?.items;
-        let file: File = codec::load(path)?;
+        let file: File = codec::load(path, Kind::ItemIndex)?;
         if file.format != FORMAT {
             return Err(broken("the file does not hold an index of items"));
         }

@@ -15,15 +15,13 @@ fn model() -> Fitted<TopPopModel, String, u32> {
     TopPop::new().fit(&Interactions::from_ratings(rows).unwrap()).unwrap()
 }
 
-/// Files of version 1 must stay readable: these bytes may only change together with the version.
+/// Files of version 2 must stay readable: these bytes may only change together with the version.
 #[test]
 fn golden_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("golden.cairn");
     model().save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let mut want = b"CAIRNREC".to_vec();
-    want.extend([1, 0, 0, 0]);
     let mut payload = vec![7];
     payload.extend(b"top-pop");
     payload.extend(b"\x02\x03ann\x03bob"); // user ids
@@ -34,10 +32,7 @@ fn golden_bytes() {
     [1.0_f32, 2.0, 3.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
     payload.extend([2, 2]); // users; counts
     [1.0_f32, 2.0].iter().for_each(|v| payload.extend(v.to_le_bytes()));
-    want.extend((payload.len() as u64).to_le_bytes());
-    want.extend(crc32fast::hash(&payload).to_le_bytes());
-    want.extend(payload);
-    assert_eq!(bytes, want);
+    assert_eq!(bytes, forged(&payload));
     let loaded = Fitted::<TopPopModel, String, u32>::load(&path).unwrap();
     assert_eq!(loaded.recommend("bob", 3, &Filter::unseen()).unwrap()[0].id, 7);
 }
@@ -59,11 +54,12 @@ fn damage_is_found_and_named() {
     model().save(&path).unwrap();
     let good = std::fs::read(&path).unwrap();
     assert!(reason(b"").contains("not a Cairn"));
+    assert!(reason(b"CAIRNREC\x01\0\0\0").contains("first form"));
     assert!(reason(b"PK\x03\x04 something else altogether").contains("not a Cairn"));
-    for cut in 24..good.len() {
+    for cut in HEADER..good.len() {
         assert!(reason(&good[..cut]).contains("announced"), "cut at {cut}");
     }
-    for at in 24..good.len() {
+    for at in HEADER..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x40;
         assert!(reason(&bad).contains("checksum"), "flipped at {at}");
@@ -160,13 +156,14 @@ fn estimates<M: RatingModel>(model: &Fitted<M>) {
 }
 
 /// Bytes before the payload.
-const HEADER: usize = 24;
+const HEADER: usize = 32;
 
 /// A file whose checksum is right but whose contents lie.
 fn forged(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = b"CAIRNREC\x01\0\0\0".to_vec();
+    let mut bytes = b"CAIRN\r\n\0\x02\0\0\0\x04\0\0\0".to_vec();
     bytes.extend((payload.len() as u64).to_le_bytes());
     bytes.extend(crc32fast::hash(payload).to_le_bytes());
+    bytes.extend([0; 4]);
     bytes.extend(payload);
     bytes
 }

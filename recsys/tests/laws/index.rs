@@ -423,11 +423,11 @@ fn a_forged_index_is_refused() {
     index.save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let mut refused = 0;
-    for at in 24..bytes.len() {
+    for at in 32..bytes.len() {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
-        let sum = crc32fast::hash(&bad[24..]).to_le_bytes();
-        bad[20..24].copy_from_slice(&sum);
+        let sum = crc32fast::hash(&bad[32..]).to_le_bytes();
+        bad[24..28].copy_from_slice(&sum);
         std::fs::write(&path, &bad).unwrap();
         match ItemIndex::load(&path, &model) {
             // The number of probes and the centroids may be any: lists are still right.

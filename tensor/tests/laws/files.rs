@@ -133,6 +133,12 @@ fn archives_hold_tensors_by_name() {
     assert!(archive.read::<bool>("y/z").unwrap().item().unwrap());
     assert!(matches!(archive.read::<f32>("x"), Err(Error::File { op: "read_npz", .. })));
     assert!(archive.read::<f32>("w").unwrap_err().to_string().contains("w:"));
+    // An archive that is not finished leaves the one before, and nothing else.
+    let mut unfinished = NpzWriter::create(&path).unwrap();
+    unfinished.add("z", &x).unwrap();
+    drop(unfinished);
+    assert_eq!(NpzReader::open(&path).unwrap().names(), ["x", "y/z"]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     std::fs::write(&path, b"PK").unwrap();
     assert!(matches!(NpzReader::open(&path), Err(Error::File { .. })));
 }

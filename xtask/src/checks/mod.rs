@@ -8,6 +8,7 @@ mod charlm;
 mod classified;
 mod cnn;
 mod digits;
+mod films;
 mod ml1m;
 mod ml20m;
 mod mlp;

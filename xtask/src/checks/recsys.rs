@@ -7,9 +7,7 @@
 
 use std::time::Instant;
 
-use cairn_datasets::movielens::{self, MovieLens};
 use cairn_datasets::registry;
-use cairn_datasets::synthetic::{self, RatingsPlan};
 use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
@@ -18,6 +16,7 @@ use cairn_recsys::{
     Metric, PureSvd, Rp3Beta, Slim, Split, TopPop, UserKnn,
 };
 
+use super::films::Films;
 use super::ratings::{Published, Ratings};
 use crate::check::{Check, Context};
 use crate::format;
@@ -41,13 +40,10 @@ const PLANTED: usize = 4;
 const SHOWN: usize = 10;
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
-    let seed = ctx.seed();
-    let stand_in = || Ok(synthetic::ratings(&RatingsPlan { rank: PLANTED, ..RatingsPlan::default() }, seed)?);
-    let films = ctx.load(&registry::MOVIELENS_100K, movielens::load_100k, stand_in)?;
-    let log = Interactions::from_ratings(films.iter())?;
-    predict(ctx, &log)?;
-    let model = rank(ctx, &log)?;
-    show_films(ctx, &films, &log, &model)
+    let films = Films::load(ctx, PLANTED)?;
+    predict(ctx, &films.log)?;
+    let model = rank(ctx, &films.log)?;
+    show_films(ctx, &films, &model)
 }
 
 fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
@@ -141,26 +137,21 @@ impl Ranking {
 }
 
 /// Titles for the user with the lowest number: liked best, and recommended by EASE with its reasons.
-fn show_films(
-    ctx: &mut Context<'_>,
-    films: &MovieLens,
-    log: &Interactions,
-    model: &Fitted<ItemItemModel>,
-) -> anyhow::Result<()> {
-    let title = |id: u32| films.item(id).map_or_else(|| format!("film {id}"), |film| film.title.clone());
+fn show_films(ctx: &mut Context<'_>, films: &Films, model: &Fitted<ItemItemModel>) -> anyhow::Result<()> {
+    let log = &films.log;
     let user = log.ratings().map(|r| r.user).min().unwrap_or_default();
     let mut history: Vec<_> = log.ratings().filter(|r| r.user == user).collect();
     // Best first; of equally liked ones the latest.
     history.sort_by(|a, b| b.value.total_cmp(&a.value).then(b.timestamp.cmp(&a.timestamp)));
     let mut liked = Table::new(["film", "stars"]).numbers([1]);
     for r in history.iter().take(SHOWN) {
-        liked.row([title(r.item), format::value(f64::from(r.value))]);
+        liked.row([films.title(r.item), format::value(f64::from(r.value))]);
     }
     let mut recommended = Table::new(["film", "score", "mostly because of"]).numbers([1]).full_width();
     for film in model.recommend(&user, SHOWN, &Filter::unseen())? {
         let reasons = model.explain(&user, &film.id)?;
-        let reasons: Vec<String> = reasons.iter().take(2).map(|r| title(r.id)).collect();
-        recommended.row([title(film.id), format!("{:.3}", film.score), reasons.join(", ")]);
+        let reasons: Vec<String> = reasons.iter().take(2).map(|r| films.title(r.id)).collect();
+        recommended.row([films.title(film.id), format!("{:.3}", film.score), reasons.join(", ")]);
     }
     ctx.show(&format!("User {user}: liked best, of {} films rated", history.len()), &liked);
     ctx.show(&format!("User {user}: recommended by EASE"), &recommended);

@@ -7,9 +7,7 @@
 
 use std::time::Instant;
 
-use cairn_datasets::movielens::{self, MovieLens};
 use cairn_datasets::registry;
-use cairn_datasets::synthetic::{self, RatingsPlan};
 use cairn_recsys::{
     Evaluation, Filter, Fit, Fitted, Interactions, Metric, PureSvd, PureSvdModel, Report, Split, Svd, TopPop,
     TruncatedSvd,
@@ -18,6 +16,7 @@ use faer::{Mat, MatRef};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 
+use super::films::Films;
 use crate::check::{Bars, Check, Context};
 use crate::format;
 use crate::report::{LineChart, Table};
@@ -109,10 +108,8 @@ fn largest(values: &[f64]) -> f64 {
 
 /// PureSVD against popularity, each user's last film held out; and what one user is recommended.
 fn recommend(ctx: &mut Context<'_>) -> anyhow::Result<()> {
-    let seed = ctx.seed();
-    let stand_in = || Ok(synthetic::ratings(&RatingsPlan { rank: PLANTED, ..RatingsPlan::default() }, seed)?);
-    let films = ctx.load(&registry::MOVIELENS_100K, movielens::load_100k, stand_in)?;
-    let log = Interactions::from_ratings(films.iter())?;
+    let films = Films::load(ctx, PLANTED)?;
+    let log = &films.log;
     let [ratings, films_rated, people] =
         [log.len(), log.n_items(), log.n_users()].map(|n| format::count(n as u64));
     ctx.say(format!("{ratings} ratings of {films_rated} films by {people} people"));
@@ -162,12 +159,11 @@ fn show_quality(ctx: &mut Context<'_>, reports: &[&Report]) {
 /// Titles for the user with the lowest number: liked best, and recommended.
 fn show_films(
     ctx: &mut Context<'_>,
-    films: &MovieLens,
+    films: &Films,
     rated: &Interactions,
     held_out: &Interactions,
     model: &Fitted<PureSvdModel>,
 ) -> anyhow::Result<()> {
-    let title = |id: u32| films.item(id).map_or_else(|| format!("film {id}"), |film| film.title.clone());
     let user = held_out.ratings().map(|r| r.user).min().unwrap_or_default();
     let rows = |log: &Interactions| log.ratings().filter(|r| r.user == user).collect::<Vec<_>>();
     let (mut history, next) = (rows(rated), rows(held_out));
@@ -175,13 +171,13 @@ fn show_films(
     history.sort_by(|a, b| b.value.total_cmp(&a.value).then(b.timestamp.cmp(&a.timestamp)));
     let mut liked = Table::new(["film", "stars"]).numbers([1]);
     for r in history.iter().take(SHOWN) {
-        liked.row([title(r.item), format::value(f64::from(r.value))]);
+        liked.row([films.title(r.item), format::value(f64::from(r.value))]);
     }
     let mut recommended = Table::new(["film", "score", ""]).numbers([1]);
     for film in model.recommend(&user, SHOWN, &Filter::unseen())? {
         let watched = next.iter().any(|r| r.item == film.id);
         let note = if watched { "watched next" } else { "" };
-        recommended.row([title(film.id), format!("{:.3}", film.score), note.to_owned()]);
+        recommended.row([films.title(film.id), format!("{:.3}", film.score), note.to_owned()]);
     }
     ctx.show(&format!("User {user}: liked best, of {} films rated", history.len()), &liked);
     ctx.show(&format!("User {user}: recommended"), &recommended);

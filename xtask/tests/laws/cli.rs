@@ -55,7 +55,7 @@ fn damaged_data_fails_the_run() {
     let folder = dir.path().join("movielens/ml-100k");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("u.data"), "1\t2\tfive\t3\n").unwrap();
-    std::fs::write(folder.join("u.item"), "1|Film\n").unwrap();
+    std::fs::write(folder.join("u.item"), "one|Film\n").unwrap();
     let [data, out] = [dir.path(), &dir.path().join("out")].map(|p| p.to_str().unwrap().to_owned());
     let output = xtask(&["e2e", "--only", "svd", "--quick", "--offline", "--data-dir", &data, "--out", &out]);
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();

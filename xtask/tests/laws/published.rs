@@ -8,8 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cairn_datasets::DataDir;
-use cairn_datasets::movielens::MovieLens;
-use cairn_datasets::synthetic::{self, RatingsPlan};
+use cairn_datasets::synthetic::{self, Ratings, RatingsPlan};
 use serde_json::Value;
 use xtask::check::Settings;
 use xtask::{checks, e2e};
@@ -17,27 +16,31 @@ use zip::write::SimpleFileOptions;
 
 /// Ratings of known low rank, which rankers can learn something from. Fewer films than a hundred and one: nobody has more
 /// than 99 left unseen, so all of them are drawn and the figures of the sampled protocol are not a matter of chance.
-fn ratings() -> MovieLens {
+fn ratings() -> Ratings {
     let plan = RatingsPlan { users: 90, items: 96, ratings: 2_400, rank: 4 };
     synthetic::ratings(&plan, 3).unwrap()
 }
 
 /// `ratings.dat` and `movies.dat` as MovieLens 1M has them.
-fn write_1m(root: &Path, films: &MovieLens) {
+fn write_1m(root: &Path, films: &Ratings) {
     let folder = root.join("movielens/ml-1m");
     fs::create_dir_all(&folder).unwrap();
-    let rows = films.iter().map(|(user, item, value, time)| format!("{user}::{item}::{value}::{time}\n"));
+    let rows = films.log.iter().map(|(user, item, value, time)| format!("{user}::{item}::{value}::{time}\n"));
     fs::write(folder.join("ratings.dat"), rows.collect::<String>()).unwrap();
     // In ISO-8859-1, as published: one letter is no valid UTF-8.
     let mut titles = b"1::Caf\xe9 (1991)::Drama|Comedy\n".to_vec();
     titles.extend(
-        films.items.iter().skip(1).flat_map(|i| format!("{}::{}::Drama\n", i.id, i.title).into_bytes()),
+        films
+            .titles
+            .iter()
+            .filter(|(id, _)| **id > 1)
+            .flat_map(|(id, title)| format!("{id}::{title}::Drama\n").into_bytes()),
     );
     fs::write(folder.join("movies.dat"), titles).unwrap();
 }
 
 /// The archive of MovieLens 20M: tables with a header, half stars, titles in quotes.
-fn write_20m(root: &Path, films: &MovieLens) {
+fn write_20m(root: &Path, films: &Ratings) {
     fs::create_dir_all(root.join("movielens")).unwrap();
     let mut zip = zip::ZipWriter::new(File::create(root.join("movielens/ml-20m.zip")).unwrap());
     let mut put = |name: &str, text: String| {
@@ -45,11 +48,13 @@ fn write_20m(root: &Path, films: &MovieLens) {
         zip.write_all(text.as_bytes()).unwrap();
     };
     let half = |value: f32| if value < 5.0 { value + 0.5 } else { value };
-    let rows =
-        films.iter().map(|(user, item, value, time)| format!("{user},{item},{:.1},{time}\n", half(value)));
+    let rows = films
+        .log
+        .iter()
+        .map(|(user, item, value, time)| format!("{user},{item},{:.1},{time}\n", half(*value)));
     let header = "userId,movieId,rating,timestamp\n".to_owned();
     put("ml-20m/ratings.csv", header + &rows.collect::<String>());
-    let titles = films.items.iter().map(|i| format!("{},\"{}, The\",Drama|War\n", i.id, i.title));
+    let titles = films.titles.iter().map(|(id, title)| format!("{id},\"{title}, The\",Drama|War\n"));
     put("ml-20m/movies.csv", "movieId,title,genres\n".to_owned() + &titles.collect::<String>());
     zip.finish().unwrap();
 }
@@ -82,10 +87,10 @@ fn bar(results: &[Value], metric: &str) -> f64 {
 /// Hit rate and NDCG at 10 of the most popular film, by counting: the last rating of each user is hidden (of equal times the
 /// later row), the films are ranked by how many of the other ratings they have (of equal ones the one met first in the
 /// file), and those the user has rated are passed over.
-fn popularity(films: &MovieLens) -> [f64; 2] {
+fn popularity(films: &Ratings) -> [f64; 2] {
     let mut first_met = HashMap::new();
     let mut of_user: HashMap<u32, Vec<(i64, usize)>> = HashMap::new();
-    for (row, (user, item, _, time)) in films.iter().enumerate() {
+    for (row, &(user, item, _, time)) in films.log.iter().enumerate() {
         let next = first_met.len();
         first_met.entry(item).or_insert(next);
         of_user.entry(user).or_default().push((time, row));
@@ -93,14 +98,14 @@ fn popularity(films: &MovieLens) -> [f64; 2] {
     let hidden: HashMap<u32, usize> =
         of_user.iter().map(|(&user, rows)| (user, rows.iter().max().unwrap().1)).collect();
     let mut counts: HashMap<u32, usize> = HashMap::new();
-    for (row, (user, item, ..)) in films.iter().enumerate() {
+    for (row, &(user, item, ..)) in films.log.iter().enumerate() {
         *counts.entry(item).or_default() += usize::from(hidden[&user] != row);
     }
     let mut ranked: Vec<u32> = counts.keys().copied().collect();
     ranked.sort_by_key(|film| (std::cmp::Reverse(counts[film]), first_met[film]));
     let (mut hits, mut gain) = (0.0, 0.0);
     for (user, rows) in &of_user {
-        let item = |row: usize| films.ratings[row].item;
+        let item = |row: usize| films.log[row].1;
         let target = item(hidden[user]);
         let seen: Vec<u32> = rows.iter().map(|&(_, row)| item(row)).filter(|&film| film != target).collect();
         let unseen = ranked.iter().filter(|film| !seen.contains(film));

@@ -1,0 +1,98 @@
+//! AG News (Zhang, Zhao and LeCun 2015): comma-separated class (from 1), title and description.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::ReaderBuilder;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::registry::{RemoteFile, Resource};
+use crate::source::dir::DataDir;
+use crate::text::LabelledText;
+
+/// News in four classes, 120,000 to train on and 7,600 to test on (Zhang, Zhao and LeCun 2015).
+pub const AG_NEWS: Resource<'_> = Resource {
+    name: "ag-news",
+    title: "AG News, 127,600 news items in four classes",
+    files: &[
+        RemoteFile {
+            path: "text/ag_news/train.csv",
+            size: Some(29_470_338),
+            sha256: Some("76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e"),
+            urls: &["https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"],
+            unpacked: &["text/ag_news/train.csv.gz"],
+        },
+        RemoteFile {
+            path: "text/ag_news/test.csv",
+            size: Some(1_857_427),
+            sha256: Some("521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699"),
+            urls: &["https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"],
+            unpacked: &["text/ag_news/test.csv.gz"],
+        },
+    ],
+    licence: "AG's corpus: for non-commercial use",
+    homepage: "http://groups.di.unipi.it/~gulli/AG_corpus_of_news_articles.html",
+};
+
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The names of the classes, by label.
+pub const CLASSES: [&str; 4] = ["World", "Sports", "Business", "Sci/Tech"];
+
+/// 120,000 news items to train on and 7,600 to test on, title and description joined by a space, labels as in
+/// [`CLASSES`]. Downloads what is missing.
+///
+/// # Errors
+/// [`Error::Missing`] or [`Error::Download`] when it is not in the data folder and not to be had; as [`read`] for the files.
+pub fn load(dir: &DataDir) -> Result<(Vec<LabelledText>, Vec<LabelledText>)> {
+    let [train, test] = dir.paths(&AG_NEWS)?;
+    Ok((read(&train)?, read(&test)?))
+}
+
+/// Reads one file, gzipped or not.
+///
+/// # Errors
+/// [`Error::Format`] with file and line for a row that does not have three columns, a class from 1 to 4, UTF-8 and some
+/// text; [`Error::Empty`] for an empty file.
+pub fn read(path: &Path) -> Result<Vec<LabelledText>> {
+    read_from(files::open(path, MAX_BYTES)?, path)
+}
+
+/// As [`read`], from any reader; `path` is for messages.
+///
+/// # Errors
+/// [`Error::Format`] with file and line for a row that does not have three columns, a class from 1 to 4, UTF-8 and some
+/// text; [`Error::Empty`] when there are no rows.
+pub fn read_from(reader: impl Read, path: &Path) -> Result<Vec<LabelledText>> {
+    let mut news = Vec::new();
+    for row in ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader).records() {
+        let row = row.map_err(|e| csv_error(path, e))?;
+        let line = row.position().map_or(0, csv::Position::line) as usize;
+        let fault = |message: String| Error::line(path, line, message);
+        let (Some(class), Some(title), Some(description), 3) =
+            (row.get(0), row.get(1), row.get(2), row.len())
+        else {
+            return Err(fault(format!("{} columns, not 3", row.len())));
+        };
+        let class: usize = class.parse().map_err(|_| fault(format!("class `{class}` is not a number")))?;
+        if !(1..=CLASSES.len()).contains(&class) {
+            return Err(fault(format!("class {class} is not from 1 to {}", CLASSES.len())));
+        }
+        let text = format!("{} {}", title.trim(), description.trim());
+        if text.trim().is_empty() {
+            return Err(fault("no text".to_owned()));
+        }
+        news.push(LabelledText { text, label: class as u32 - 1 });
+    }
+    if news.is_empty() { Err(Error::Empty { what: "ag_news" }) } else { Ok(news) }
+}
+
+fn csv_error(path: &Path, error: csv::Error) -> Error {
+    let line = error.position().map(|p| p.line() as usize);
+    let message = error.to_string();
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => files::error(path)(source),
+        _ => Error::Format { path: path.to_owned(), line, message },
+    }
+}

@@ -1,0 +1,7 @@
+//! What is promised about files: see the modules. `--all-features` tests all of it.
+
+mod atomic;
+#[cfg(feature = "container")]
+mod container;
+#[cfg(feature = "gzip")]
+mod unpack;
