@@ -75,7 +75,7 @@ impl<T: Float> Kernel for Dot<'_, T> {
         let mut step = |sum: usize, at: usize| {
             // SAFETY: the loops below stop where a register would reach beyond the slices, which are equally long.
             let (a, b) = unsafe {
-                (T::Vector::<S>::load(a.as_ptr().add(at)), T::Vector::<S>::load(b.as_ptr().add(at)))
+                (T::Vector::<S>::read(a.as_ptr().add(at)), T::Vector::<S>::read(b.as_ptr().add(at)))
             };
             sums[sum] = a.mul_add(b, sums[sum]);
         };
@@ -96,7 +96,7 @@ impl<T: Float> Kernel for Dot<'_, T> {
         let sum = (p.add(q).add(r.add(s))).add(t.add(u).add(v.add(w)));
         let mut array = [T::ZERO; MOST_LANES];
         // SAFETY: the array has as many elements as the widest register.
-        unsafe { sum.store(array.as_mut_ptr()) };
+        unsafe { sum.write(array.as_mut_ptr()) };
         let mut width = lanes;
         while width > 1 {
             width /= 2;

@@ -65,14 +65,14 @@ impl<T: Float> Row<'_, T> {
         assert!(at + N * lanes <= self.out.len());
         // SAFETY: within `out`, as just checked.
         let mut even: [T::Vector<S>; N] =
-            std::array::from_fn(|i| unsafe { Vector::load(self.out.as_ptr().add(at + i * lanes)) });
+            std::array::from_fn(|i| unsafe { Vector::read(self.out.as_ptr().add(at + i * lanes)) });
         let mut odd = [T::Vector::<S>::splat(T::ZERO); N];
         let add = |sums: &mut [T::Vector<S>; N], row: usize| {
             let x = T::Vector::<S>::splat(self.x[row]);
             for (i, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the columns lie within row `row`, which `gemv` has seen to lie within the matrix.
                 let weight = unsafe {
-                    T::Vector::<S>::load(self.weight.as_ptr().add(row * self.row_step + at + i * lanes))
+                    T::Vector::<S>::read(self.weight.as_ptr().add(row * self.row_step + at + i * lanes))
                 };
                 *sum = weight.mul_add(x, *sum);
             }
@@ -86,7 +86,7 @@ impl<T: Float> Row<'_, T> {
         }
         for (i, (even, odd)) in even.into_iter().zip(odd).enumerate() {
             // SAFETY: within `out`, as checked above.
-            unsafe { even.add(odd).store(self.out.as_mut_ptr().add(at + i * lanes)) };
+            unsafe { even.add(odd).write(self.out.as_mut_ptr().add(at + i * lanes)) };
         }
     }
 
@@ -104,23 +104,23 @@ impl<T: Float> Row<'_, T> {
         };
         let start = padded(&self.out[at..]);
         // SAFETY: the copy has as many elements as the widest register.
-        let mut even = unsafe { T::Vector::<S>::load(start.as_ptr()) };
+        let mut even = unsafe { T::Vector::<S>::read(start.as_ptr()) };
         let mut odd = T::Vector::<S>::splat(T::ZERO);
         for (row, &x) in self.x.iter().enumerate() {
             let from = &self.weight[row * self.row_step + at..];
             let weight = if from.len() >= lanes {
                 // SAFETY: so many elements are there, as just checked.
-                unsafe { T::Vector::<S>::load(from.as_ptr()) }
+                unsafe { T::Vector::<S>::read(from.as_ptr()) }
             } else {
                 // SAFETY: as for `start`.
-                unsafe { T::Vector::<S>::load(padded(from).as_ptr()) }
+                unsafe { T::Vector::<S>::read(padded(from).as_ptr()) }
             };
             let sum = if row % 2 == 0 { &mut even } else { &mut odd };
             *sum = weight.mul_add(T::Vector::<S>::splat(x), *sum);
         }
         let mut sums = [T::ZERO; MOST_LANES];
         // SAFETY: as for `start`.
-        unsafe { even.add(odd).store(sums.as_mut_ptr()) };
+        unsafe { even.add(odd).write(sums.as_mut_ptr()) };
         self.out[at..].copy_from_slice(&sums[..count]);
     }
 }

@@ -10,6 +10,7 @@
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
 //! | [`simd`] | one register, for kernels built of register tiles |
 //! | [`buffer`] | aligned, recycled memory and its counters |
+//! | [`bytes`] | elements as bytes |
 //! | [`threads`] | when and how work is split; fixed chunks |
 //! | [`pool`] | the helper threads |
 //! | [`compiled`] | kernels compiled with this crate, once for each type |
@@ -31,12 +32,13 @@
 //! | [`pooling`] | maximum and mean over windows |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
 //! | [`normalize`] | statistics of columns and maps with them |
-//! | [`word2vec`] | word vectors by negative sampling |
+//! | [`negative_sampling`] | word vectors by negative sampling |
 //! | [`gemm`] | the one entry for matrix products |
 //! | [`gemv`] | products of one row, for [`gemm`] |
 //! | [`dots`] | products of one column, for [`gemm`] |
 
 pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod compiled;
 pub(crate) mod conv;
 pub(crate) mod copy;
@@ -55,6 +57,7 @@ pub(crate) mod lanes;
 pub(crate) mod mask;
 pub(crate) mod math;
 pub(crate) mod math64;
+pub(crate) mod negative_sampling;
 pub(crate) mod nest;
 pub(crate) mod normalize;
 mod pool;
@@ -68,8 +71,6 @@ mod simd;
 pub(crate) mod sort;
 pub(crate) mod threads;
 mod transpose;
-pub(crate) mod word2vec;
 
-pub use isa::{Isa, instruction_set};
-pub(crate) use isa::{Kernel, dispatch};
+pub use isa::{Isa, Kernel, dispatch, instruction_set};
 pub use simd::Vector;

@@ -210,13 +210,13 @@ fn max_gradient<T: Float, S: Isa>(
     for c in (0..whole).step_by(lanes) {
         // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image.
         unsafe {
-            let y = T::Vector::<S>::load(y.as_ptr().add(c));
+            let y = T::Vector::<S>::read(y.as_ptr().add(c));
             // What no tap has taken yet.
-            let mut left = T::Vector::<S>::load(g.as_ptr().add(c));
+            let mut left = T::Vector::<S>::read(g.as_ptr().add(c));
             windows.for_each_tap(window, |tap| {
                 let to = out.as_mut_ptr().add(tap + c);
-                let [given, rest] = T::Vector::<S>::load(x.as_ptr().add(tap + c)).deal(y, left);
-                T::Vector::<S>::load(to).add(given).store(to);
+                let [given, rest] = T::Vector::<S>::read(x.as_ptr().add(tap + c)).split_where_equal(y, left);
+                T::Vector::<S>::read(to).add(given).write(to);
                 left = rest;
             });
         }
@@ -270,16 +270,17 @@ impl<T: Float> Kernel for Places<'_, T> {
                 // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image; no
                 // register has more than 16 lanes.
                 unsafe {
-                    let y = T::Vector::<S>::load(y.as_ptr().add(c));
+                    let y = T::Vector::<S>::read(y.as_ptr().add(c));
                     let mut left = T::Vector::<S>::splat(T::ONE);
                     let (mut sum, mut tap_number) = (T::Vector::<S>::splat(T::ZERO), T::ZERO);
                     windows.for_each_tap(window, |tap| {
-                        let [given, rest] = T::Vector::<S>::load(x.as_ptr().add(tap + c)).deal(y, left);
+                        let [given, rest] =
+                            T::Vector::<S>::read(x.as_ptr().add(tap + c)).split_where_equal(y, left);
                         sum = given.mul_add(T::Vector::<S>::splat(tap_number), sum);
                         left = rest;
                         tap_number += T::ONE;
                     });
-                    sum.store(place.as_mut_ptr());
+                    sum.write(place.as_mut_ptr());
                 }
                 out[c..c + lanes].iter_mut().zip(place).for_each(|(o, p)| *o = p.to_f64() as u8);
             }

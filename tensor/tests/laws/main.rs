@@ -2,15 +2,18 @@
 //!
 //! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
 
+mod any_type;
 mod convolution;
 mod elementwise;
 mod errors;
 mod files;
 mod front_page;
 mod images;
+mod kernel;
 mod large;
 mod layout;
 mod naive;
+mod negative_sampling;
 mod parts;
 mod products;
 mod ranking;
@@ -18,4 +21,3 @@ mod reductions;
 mod rows;
 mod text;
 mod training;
-mod word_vectors;

@@ -363,7 +363,7 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
     for r in 0..R {
         for j in 0..N {
             // SAFETY: the length has been checked.
-            tile[r][j] = unsafe { T::Vector::<S>::load(sums.as_ptr().add(r * width + j * lanes)) };
+            tile[r][j] = unsafe { T::Vector::<S>::read(sums.as_ptr().add(r * width + j * lanes)) };
         }
     }
     for pixel in pixels {
@@ -372,11 +372,11 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
             let gradient = gradient.wrapping_add(pixel.gradient);
             let mut w = [T::Vector::<S>::splat(T::ZERO); N];
             for j in 0..N {
-                w[j] = T::Vector::<S>::load(gradient.add(j * lanes));
+                w[j] = T::Vector::<S>::read(gradient.add(j * lanes));
             }
             for r in 0..R {
                 let x = from[r].wrapping_add(pixel.image);
-                let x = if DEPTHWISE { T::Vector::<S>::load(x) } else { T::Vector::<S>::splat(*x) };
+                let x = if DEPTHWISE { T::Vector::<S>::read(x) } else { T::Vector::<S>::splat(*x) };
                 for j in 0..N {
                     tile[r][j] = x.mul_add(w[j], tile[r][j]);
                 }
@@ -386,7 +386,7 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
     for r in 0..R {
         for j in 0..N {
             // SAFETY: the length has been checked.
-            unsafe { tile[r][j].store(sums.as_mut_ptr().add(r * width + j * lanes)) };
+            unsafe { tile[r][j].write(sums.as_mut_ptr().add(r * width + j * lanes)) };
         }
     }
 }

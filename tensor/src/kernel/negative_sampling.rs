@@ -1,11 +1,11 @@
 //! Training of word vectors by negative sampling: the tables, and one call that trains on a run of text.
 //!
 //! What a text is, how it is divided and when to stop is said above this crate; here are the parts that touch every word
-//! of it: leaving out frequent words, and the steps of [`cpu::word2vec`](crate::cpu).
+//! of it: leaving out frequent words, and the steps of `cpu/negative_sampling.rs`.
 
 use rand::RngExt;
 
-use crate::cpu::word2vec::{Alias, Settings, Step, Table, Text, Trainer};
+use crate::cpu::negative_sampling::{Alias, Settings, Step, Table, Text, Trainer};
 use crate::{Error, Result, Tensor, rng};
 
 /// How [`NegativeSampling`] trains.
@@ -30,7 +30,8 @@ pub struct SamplingPlan {
 /// Results depend on the seed and not on the number of threads.
 ///
 /// ```
-/// use cairn_tensor::{NegativeSampling, SamplingPlan, Tensor, rng};
+/// use cairn_tensor::kernel::{NegativeSampling, SamplingPlan};
+/// use cairn_tensor::{Tensor, rng};
 /// let start = Tensor::uniform([4, 8], -0.1, 0.1, &mut rng(1))?;
 /// let plan = SamplingPlan { skip_gram: true, window: 2, negative: 5, exponent: 0.75, sample: 0.0, seed: 1 };
 /// let mut training = NegativeSampling::new(&start, &[2, 2, 1, 1], &plan)?;

@@ -1,6 +1,7 @@
 //! Training of word vectors: what is refused, and what leaves vectors alone.
 
-use cairn_tensor::{Error, NegativeSampling, SamplingPlan, Tensor, rng};
+use cairn_tensor::kernel::{NegativeSampling, SamplingPlan};
+use cairn_tensor::{Error, Tensor, rng};
 
 const PLAN: SamplingPlan =
     SamplingPlan { skip_gram: true, window: 2, negative: 3, exponent: 0.75, sample: 0.0, seed: 1 };

@@ -50,7 +50,7 @@ impl Table {
     pub(crate) fn zeroed(words: usize, width: usize) -> Result<Self> {
         let stride = width.next_multiple_of(PAD);
         let shard = words.div_ceil(SHARDS).saturating_mul(stride);
-        let data = Buffer::zeroed("word2vec", shard.saturating_mul(SHARDS))?;
+        let data = Buffer::zeroed("negative sampling", shard.saturating_mul(SHARDS))?;
         Ok(Table { data, width, stride, shard })
     }
 
@@ -423,9 +423,9 @@ fn tile<S: Isa, const K: usize, F: Fn(usize) -> usize, G: Fn(usize) -> usize>(
         for at in (0..stride).step_by(lanes) {
             // SAFETY: `stride` is a multiple of the lanes and the length of the slices.
             unsafe {
-                let x = S::F32::load(row.as_ptr().add(at));
+                let x = S::F32::read(row.as_ptr().add(at));
                 for k in 0..K {
-                    sums[k] = x.mul_add(S::F32::load(target[k].as_ptr().add(at)), sums[k]);
+                    sums[k] = x.mul_add(S::F32::read(target[k].as_ptr().add(at)), sums[k]);
                 }
             }
         }
@@ -446,22 +446,22 @@ fn tile<S: Isa, const K: usize, F: Fn(usize) -> usize, G: Fn(usize) -> usize>(
     for at in (0..stride).step_by(lanes) {
         // SAFETY: as above; `gradients` has K rows.
         unsafe {
-            let t: [S::F32; K] = std::array::from_fn(|k| S::F32::load(target[k].as_ptr().add(at)));
+            let t: [S::F32; K] = std::array::from_fn(|k| S::F32::read(target[k].as_ptr().add(at)));
             let mut sums = [S::F32::splat(0.0); K];
             for c in 0..rows.count {
                 let row = &rows.rows[(rows.starts)(c)..][..stride];
                 let gradient = &mut rows.gradients[(rows.gradient_starts)(c)..][..stride];
-                let x = S::F32::load(row.as_ptr().add(at));
-                let mut g = S::F32::load(gradient.as_ptr().add(at));
+                let x = S::F32::read(row.as_ptr().add(at));
+                let mut g = S::F32::read(gradient.as_ptr().add(at));
                 for k in 0..K {
                     let score = S::F32::splat(scores[c * K + k]);
                     g = score.mul_add(t[k], g);
                     sums[k] = score.mul_add(x, sums[k]);
                 }
-                g.store(gradient.as_mut_ptr().add(at));
+                g.write(gradient.as_mut_ptr().add(at));
             }
             for k in 0..K {
-                sums[k].store(gradients.as_mut_ptr().add(k * stride + at));
+                sums[k].write(gradients.as_mut_ptr().add(k * stride + at));
             }
         }
     }
@@ -473,7 +473,7 @@ fn sum<S: Isa>(x: S::F32) -> f32 {
     let mut lanes = [0.0f32; PAD];
     debug_assert!(S::F32::LANES <= PAD);
     // SAFETY: no register is wider than `PAD`.
-    unsafe { x.store(lanes.as_mut_ptr()) };
+    unsafe { x.write(lanes.as_mut_ptr()) };
     let mut width = S::F32::LANES / 2;
     while width > 0 {
         for i in 0..width {
