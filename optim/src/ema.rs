@@ -4,7 +4,7 @@ use cairn_nn::Module;
 use cairn_tensor::{Isa, Rule, Tensor};
 
 use crate::error::check;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The exponential moving average of a model's parameters (Polyak and Juditsky 1992): a ← decay · a + (1 - decay) · p
 /// after each step. Evaluated in place of the parameters it is usually the better model. Buffers are left as they are.
@@ -80,15 +80,15 @@ impl Ema {
     }
 
     /// The averages, to be saved.
-    pub fn state(&self) -> State {
-        State { tensors: self.averages.iter().cloned().collect(), ..State::new("ema") }
+    pub fn state(&self) -> StateDict {
+        StateDict { tensors: self.averages.iter().cloned().collect(), ..StateDict::new("ema") }
     }
 
     /// Goes on from saved averages of this model.
     ///
     /// # Errors
     /// [`Error::BadState`] when they are not the averages of this model's parameters.
-    pub fn load_state(&mut self, model: &dyn Module, state: &State) -> Result<()> {
+    pub fn load_state(&mut self, model: &dyn Module, state: &StateDict) -> Result<()> {
         state.require("ema")?;
         let (mut averages, mut missing) = (Vec::new(), None);
         model.for_each_parameter(&mut |path, var| match state.tensors.get(path) {

@@ -32,7 +32,7 @@ mod loss;
 mod metrics;
 mod optimizers;
 pub mod schedules;
-mod state;
+mod state_dict;
 mod trainer;
 pub mod word2vec;
 
@@ -48,10 +48,10 @@ pub use metrics::{
     edit_distance, spearman,
 };
 pub use optimizers::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Objective, Optimizer, RAdam,
-    RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyOptimizer, ClosureOptimizer, Group, Lamb, Lbfgs, Lion, NAdam,
+    Objective, Optimizer, RAdam, RmsProp, Sgd,
 };
-pub use state::State;
+pub use state_dict::StateDict;
 pub use trainer::{
     Batch, Callback, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History,
     ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,

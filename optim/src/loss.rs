@@ -7,7 +7,7 @@ use cairn_tensor::Tensor;
 
 use crate::error::check;
 use crate::metrics::{Accumulator, Metric};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Cross-entropy against labels, as PyTorch's `CrossEntropyLoss` with `weight` and `label_smoothing`. For the plain one see
 /// [`SparseCategoricalCrossentropy`](cairn_nn::SparseCategoricalCrossentropy).
@@ -215,11 +215,11 @@ impl<Y> Accumulator<Weighted<Y>> for OfTargets<Y> {
         self.0.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         self.0.state()
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.0.load_state(state)
     }
 }

@@ -5,7 +5,7 @@ use cairn_tensor::Tensor;
 use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
 use crate::error::check;
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,11 +70,11 @@ impl Accumulator<Tensor<u32>> for Hits {
         self.share.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.share.state("accuracy"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("accuracy", state)
     }
 }
@@ -129,11 +129,11 @@ impl Accumulator<Tensor<u32>> for Among {
         self.share.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.share.state("top_k"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("top_k", state)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use cairn_tensor::Tensor;
 
 use super::{Accumulator, Metric, check_class, check_labels};
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// How often each label was taken for each class: rows are labels, columns predictions.
 ///
@@ -182,13 +182,13 @@ impl Accumulator<Tensor<u32>> for ByClass {
         self.matrix.as_ref().map_or(f64::NAN, |matrix| matrix.average(self.average, self.of))
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         let counts = self.matrix.iter().flat_map(|matrix| &matrix.counts).enumerate();
         let numbers = counts.map(|(i, &count)| (i.to_string(), count as f64)).collect();
-        Ok(State { numbers, ..State::new("classes") })
+        Ok(StateDict { numbers, ..StateDict::new("classes") })
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("classes")?;
         let classes = state.numbers.len().isqrt();
         let mut matrix = ConfusionMatrix::new(classes);

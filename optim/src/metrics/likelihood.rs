@@ -4,7 +4,7 @@ use cairn_tensor::Tensor;
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// The mean of -ln p(label), for probabilities `[…, classes]` or their logits, and labels `[…]`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,11 +89,11 @@ impl Accumulator<Tensor<u32>> for Surprise {
         if self.exponential { self.mean.value().exp() } else { self.mean.value() }
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.mean.state("log_loss"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state("log_loss", state)
     }
 }

@@ -22,7 +22,7 @@ pub use regression::{MeanAbsoluteError, MeanSquaredError, R2};
 use cairn_tensor::Tensor;
 
 use crate::error::check;
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// A measure of predictions against targets of type `Y`.
 pub trait Metric<Y> {
@@ -49,15 +49,15 @@ pub trait Accumulator<Y> {
     ///
     /// # Errors
     /// When memory runs out.
-    fn state(&self) -> Result<State> {
-        Ok(State::default())
+    fn state(&self) -> Result<StateDict> {
+        Ok(StateDict::default())
     }
 
     /// Goes on from what [`state`](Self::state) gave.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) for the state of another metric.
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         let _ = state;
         Ok(())
     }

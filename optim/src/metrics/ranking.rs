@@ -7,7 +7,7 @@ use cairn_tensor::Tensor;
 
 use super::{Accumulator, Metric, check_labels, mismatch};
 use crate::error::check;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The area under the receiver operating characteristic: how probable it is that a sample of yes has a higher score than a
 /// sample of no, equal scores counting half. NaN if either kind is missing.
@@ -60,7 +60,7 @@ impl Ranked {
         (self.of)(&ties(self.samples.clone()))
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         let column = |of: fn(&(f32, bool)) -> f32| {
             Tensor::from_vec(self.samples.iter().map(of).collect(), [self.samples.len()])
         };
@@ -68,10 +68,10 @@ impl Ranked {
             ("scores".to_owned(), column(|sample| sample.0)?),
             ("targets".to_owned(), column(|sample| f32::from(u8::from(sample.1)))?),
         ];
-        Ok(State { tensors: tensors.into(), ..State::new("ranked") })
+        Ok(StateDict { tensors: tensors.into(), ..StateDict::new("ranked") })
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("ranked")?;
         let column = |name: &str| {
             state.tensors.get(name).ok_or_else(|| Error::BadState(format!("`ranked` has no {name}")))
@@ -99,11 +99,11 @@ impl Accumulator<Tensor> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         self.state()
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
     }
 }
@@ -123,11 +123,11 @@ impl Accumulator<Tensor<u32>> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         self.state()
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
     }
 }

@@ -4,7 +4,7 @@ use cairn_tensor::Tensor;
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, mismatch};
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The mean of |prediction - target| over all elements.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,11 +52,11 @@ impl Accumulator<Tensor> for MeanOf {
         self.mean.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.mean.state(self.name))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state(self.name, state)
     }
 }
@@ -133,8 +133,8 @@ impl Accumulator<Tensor> for Columns {
         self.columns.iter().map(Column::value).sum::<f64>() / self.columns.len() as f64
     }
 
-    fn state(&self) -> Result<State> {
-        let mut state = State::new("r2").with("rows", self.rows as f64);
+    fn state(&self) -> Result<StateDict> {
+        let mut state = StateDict::new("r2").with("rows", self.rows as f64);
         for (i, column) in self.columns.iter().enumerate() {
             state = state
                 .with(&format!("{i}.mean"), column.mean)
@@ -144,7 +144,7 @@ impl Accumulator<Tensor> for Columns {
         Ok(state)
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("r2")?;
         self.rows = state.number("rows")? as u64;
         let column = |i| {

@@ -3,7 +3,7 @@
 use cairn_nn::Module;
 
 use super::{Epoch, History};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Something that happens after batches and epochs of a [`Fit`](crate::Fit). All methods do nothing unless written.
 ///
@@ -60,15 +60,15 @@ pub trait Callback {
     }
 
     /// What changes from call to call, to be kept in a checkpoint.
-    fn state(&self) -> State {
-        State::default()
+    fn state(&self) -> StateDict {
+        StateDict::default()
     }
 
     /// Goes on from what [`state`](Self::state) gave.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) for the state of another callback.
-    fn load_state(&mut self, state: &State, model: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         let _ = (state, model);
         Ok(())
     }
@@ -88,10 +88,10 @@ impl<C: Callback + ?Sized> Callback for &mut C {
     fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         (**self).on_end(control)
     }
-    fn state(&self) -> State {
+    fn state(&self) -> StateDict {
         (**self).state()
     }
-    fn load_state(&mut self, state: &State, model: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         (**self).load_state(state, model)
     }
 }

@@ -26,7 +26,7 @@ pub use folds::CrossValidation;
 pub use history::{Epoch, History};
 
 use crate::metrics::{Accumulator, Metric};
-use crate::{Error, Optimizer, Result, State};
+use crate::{AnyOptimizer, Error, Result, StateDict};
 
 /// Samples in a batch where nothing is trained and nothing was said.
 const EVALUATION_BATCH: usize = 256;
@@ -51,7 +51,7 @@ const EVALUATION_BATCH: usize = 256;
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 pub struct Trainer<Y> {
-    optimizer: Box<dyn Optimizer>,
+    optimizer: AnyOptimizer,
     loss: Box<dyn Loss<Y>>,
     metrics: Vec<Box<dyn Metric<Y>>>,
 }
@@ -69,8 +69,8 @@ impl<Y> fmt::Debug for Trainer<Y> {
 
 impl<Y> Trainer<Y> {
     /// A trainer that lowers `loss` with `optimizer`.
-    pub fn new(optimizer: impl Optimizer + 'static, loss: impl Loss<Y> + 'static) -> Self {
-        Trainer { optimizer: Box::new(optimizer), loss: Box::new(loss), metrics: Vec::new() }
+    pub fn new(optimizer: impl Into<AnyOptimizer>, loss: impl Loss<Y> + 'static) -> Self {
+        Trainer { optimizer: optimizer.into(), loss: Box::new(loss), metrics: Vec::new() }
     }
 
     /// Also reports a metric.
@@ -81,8 +81,8 @@ impl<Y> Trainer<Y> {
     }
 
     /// The optimiser, say to set its learning rate.
-    pub fn optimizer(&mut self) -> &mut dyn Optimizer {
-        &mut *self.optimizer
+    pub fn optimizer(&mut self) -> &mut AnyOptimizer {
+        &mut self.optimizer
     }
 
     /// Loss and metrics on a data set, in evaluation mode.
@@ -197,12 +197,12 @@ impl<Y> Running<Y> {
     }
 
     /// What was taken in so far: that of the loss first.
-    fn state(&self) -> Result<Vec<State>> {
-        let own = State::new("loss").with("sum", self.loss).with("samples", self.samples as f64);
+    fn state(&self) -> Result<Vec<StateDict>> {
+        let own = StateDict::new("loss").with("sum", self.loss).with("samples", self.samples as f64);
         std::iter::once(Ok(own)).chain(self.metrics.iter().map(|(_, metric)| metric.state())).collect()
     }
 
-    fn load_state(&mut self, states: &[State]) -> Result<()> {
+    fn load_state(&mut self, states: &[StateDict]) -> Result<()> {
         let [own, metrics @ ..] = states else { return Ok(()) };
         own.require("loss")?;
         (self.loss, self.samples) = (own.number("sum")?, own.number("samples")? as usize);

@@ -16,9 +16,7 @@ use super::read_ahead::read_ahead;
 use super::{Epoch, History, Running, Trainer, evaluate};
 use crate::error::check;
 use crate::metrics::Metric;
-use crate::{
-    Accumulation, Error, Objective, Optimizer, Result, clip_by_global_norm, clip_by_norm, clip_by_value,
-};
+use crate::{Accumulation, AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -42,7 +40,7 @@ impl<Y> Trainer<Y> {
             let output = model.forward(input, cx)?;
             Ok((loss.loss(&output, target)?, output))
         };
-        Run::new(&mut **optimizer, &**loss, metrics, fit).start(model, data, step)
+        Run::new(optimizer, &**loss, metrics, fit).start(model, data, step)
     }
 
     /// As [`fit`](Self::fit), with a training step of one's own: given model, inputs and targets, the loss to be lowered
@@ -79,13 +77,13 @@ impl<Y> Trainer<Y> {
         D::Input: Send,
         Y: Send,
     {
-        Run::new(&mut *self.optimizer, &*self.loss, &self.metrics, fit).start(model, data, step)
+        Run::new(&mut self.optimizer, &*self.loss, &self.metrics, fit).start(model, data, step)
     }
 }
 
 /// A run, and how far it has come.
 struct Run<'r, 'f, X, Y> {
-    optimizer: &'r mut dyn Optimizer,
+    optimizer: &'r mut AnyOptimizer,
     loss: &'r dyn Loss<Y>,
     metrics: &'r [Box<dyn Metric<Y>>],
     fit: Fit<'f, X, Y>,
@@ -99,7 +97,7 @@ struct Run<'r, 'f, X, Y> {
 
 impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     fn new(
-        optimizer: &'r mut dyn Optimizer,
+        optimizer: &'r mut AnyOptimizer,
         loss: &'r dyn Loss<Y>,
         metrics: &'r [Box<dyn Metric<Y>>],
         fit: Fit<'f, X, Y>,
@@ -122,7 +120,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     {
         self.fit.check()?;
         // A gradient that was clipped is not that of the loss, which such an optimiser goes by.
-        let limits = if self.optimizer.evaluates_again() { self.fit.clip.len() } else { 0 };
+        let limits = if self.asks_again() { self.fit.clip.len() } else { 0 };
         check("the number of limits on gradients", limits as f64, limits == 0, "0 for L-BFGS and its like")?;
         let result = match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
@@ -210,7 +208,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         let last = order.len().div_ceil(size);
         let mut accumulation = Accumulation::default();
         // The batches of a step, kept for an optimiser that evaluates again, and what was random before them.
-        let again = self.optimizer.evaluates_again();
+        let again = self.asks_again();
         let (mut kept, mut before): (Vec<Samples<X, Y>>, _) = (Vec::new(), self.cx.clone());
         let (mut sum, mut total) = (0.0, 0);
         read_ahead(batches, |_, (samples, batch)| {
@@ -239,9 +237,23 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             }
             if stepped {
                 self.clip(model, &mut gradients)?;
-                let first = Some((sum / total as f64, gradients));
-                let (step, place) = (&mut step, (epoch, number));
-                self.step(&mut Batches { model, batches: &kept, step, cx: &before, first, place })?;
+                self.set_rate();
+                match &mut *self.optimizer {
+                    AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients)?,
+                    AnyOptimizer::Closure(optimizer) => {
+                        let first = Some((sum / total as f64, gradients));
+                        let (step, place) = (&mut step, (epoch, number));
+                        optimizer.step(&mut Batches {
+                            model,
+                            batches: &kept,
+                            step,
+                            cx: &before,
+                            first,
+                            place,
+                        })?;
+                    }
+                }
+                self.position.steps += 1;
                 (sum, total) = (0.0, 0);
                 kept.clear();
             }
@@ -269,16 +281,19 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         Ok(())
     }
 
-    fn step(&mut self, objective: &mut dyn Objective) -> Result<()> {
+    /// Whether a step asks for the loss of its batches again.
+    fn asks_again(&self) -> bool {
+        matches!(self.optimizer, AnyOptimizer::Closure(_))
+    }
+
+    /// The learning rate of the next step, by the schedule.
+    fn set_rate(&mut self) {
         let factor = match &self.fit.schedule {
             None => 1.0,
             Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
             Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
         };
         self.optimizer.set_learning_rate(self.rate * factor);
-        self.optimizer.step_on(objective)?;
-        self.position.steps += 1;
-        Ok(())
     }
 
     fn after_batch<M: Model<X>>(&mut self, model: &mut M, loss: f64, stepped: bool) -> Result<()> {
@@ -313,7 +328,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     }
 
     /// Takes over what the checkpoint holds, if there is one; returns the state of the epoch that has begun.
-    fn resume<M: Model<X>>(&mut self, model: &mut M, samples: usize) -> Result<Vec<crate::State>> {
+    fn resume<M: Model<X>>(&mut self, model: &mut M, samples: usize) -> Result<Vec<crate::StateDict>> {
         let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
             return Ok(Vec::new());
         };

@@ -4,7 +4,7 @@ use cairn_nn::Module;
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Multiplies the learning rate by a factor when a value has not improved for more than `patience` epochs, as PyTorch's
 /// `ReduceLROnPlateau` with its defaults: a factor of 0.1, a patience of 10, improvements by more than 1e-4 of the value.
@@ -88,14 +88,14 @@ impl Callback for ReduceOnPlateau {
         Ok(())
     }
 
-    fn state(&self) -> State {
-        State::new("reduce_on_plateau")
+    fn state(&self) -> StateDict {
+        StateDict::new("reduce_on_plateau")
             .with("best", self.best)
             .with("waited", self.waited as f64)
             .with("cooling", self.cooling as f64)
     }
 
-    fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("reduce_on_plateau")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
         self.cooling = state.number("cooling")? as usize;

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct StateDict {
     /// What this is the state of.
     pub kind: String,
     /// Numbers; counts up to 2⁵³ are exact.
@@ -34,10 +34,10 @@ pub struct State {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
-impl State {
+impl StateDict {
     /// Nothing yet, of this kind.
     pub fn new(kind: impl Into<String>) -> Self {
-        State { kind: kind.into(), ..State::default() }
+        StateDict { kind: kind.into(), ..StateDict::default() }
     }
 
     /// With a number.

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-use cairn_autograd::Gradients;
 use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
 use cairn_nn::Activation::Tanh;
 use cairn_nn::{
     Context, Dense, Dropout, MeanSquaredError, Module, Sequential, SparseCategoricalCrossentropy, mse,
 };
 use cairn_optim::{
-    Accuracy, Adam, Batch, Callback, Control, Error, Fit, Lbfgs, Objective, Optimizer, Result, Trainer,
+    Accuracy, Adam, AnyOptimizer, Batch, Callback, ClosureOptimizer, Control, Error, Fit, Lbfgs, Objective,
+    Optimizer, Result, StateDict, Trainer,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -64,10 +64,10 @@ fn the_closure_by_hand_and_the_trainer_are_the_same() {
     let history = Trainer::new(lbfgs(), MeanSquaredError).fit(&mut fitted, &data, fit).unwrap();
     let mut optimizer = lbfgs();
     for loss in history.values("loss") {
-        let before = optimizer.step(&mut by_hand, |model| {
+        let before = optimizer.minimize(&mut by_hand, |model| {
             mse(&model.run(data.inputs().clone(), &mut Context::train(0))?, data.targets())
         });
-        assert_eq!(f64::from(before.unwrap()), loss);
+        assert_eq!(before.unwrap(), loss);
     }
     assert_eq!(fitted.state(), by_hand.state());
 }
@@ -93,36 +93,31 @@ fn accumulated_batches_are_one_loss() {
 #[test]
 fn dropout_drops_the_same_in_every_evaluation_of_a_step() {
     struct Probe(Vec<f64>);
-    impl Optimizer for Probe {
-        fn step(&mut self, _: &mut dyn Module, _: &Gradients) -> Result<()> {
-            Err(Error::NeedsLoss("the probe"))
-        }
-        fn step_on(&mut self, objective: &mut dyn Objective) -> Result<()> {
+    impl ClosureOptimizer for Probe {
+        fn step(&mut self, objective: &mut dyn Objective) -> Result<f64> {
             let values: Result<Vec<f64>> = (0..3).map(|_| Ok(objective.evaluate()?.0)).collect();
             let values = values?;
             assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
             assert!(!self.0.contains(&values[0]), "but others in the next step");
             self.0.push(values[0]);
-            Ok(())
-        }
-        fn evaluates_again(&self) -> bool {
-            true
+            Ok(values[0])
         }
         fn learning_rate(&self) -> f64 {
             1.0
         }
         fn set_learning_rate(&mut self, _: f64) {}
-        fn state(&self) -> cairn_optim::State {
-            cairn_optim::State::default()
+        fn state(&self) -> StateDict {
+            StateDict::default()
         }
-        fn load_state(&mut self, _: cairn_optim::State) -> Result<()> {
+        fn load_state(&mut self, _: StateDict) -> Result<()> {
             Ok(())
         }
     }
     let mut model =
         Sequential::new([784]).add(Dropout::new(0.5)).add(Dense::new(10)).build(&mut rng(0)).unwrap();
     let fit = Fit::epochs(3).batch_size(90).shuffle(false).quiet();
-    Trainer::new(Probe(Vec::new()), SparseCategoricalCrossentropy).fit(&mut model, &digits(), fit).unwrap();
+    let probe = AnyOptimizer::Closure(Box::new(Probe(Vec::new())));
+    Trainer::new(probe, SparseCategoricalCrossentropy).fit(&mut model, &digits(), fit).unwrap();
 }
 
 #[test]
@@ -168,11 +163,7 @@ fn what_does_not_go_together_is_refused() {
     let mut trainer = Trainer::new(Lbfgs::default(), MeanSquaredError);
     let error = trainer.fit(&mut model, &wave(), Fit::epochs(1).clip_norm(1.0).quiet()).unwrap_err();
     assert!(error.to_string().contains("limits on gradients"), "{error}");
-    let mut optimizer: Box<dyn Optimizer> = Box::new(Lbfgs::default());
-    let loss =
-        model.run(Tensor::<f32>::ones([1, 1]).unwrap(), &mut Context::train(0)).unwrap().sum(..).unwrap();
-    let refused = optimizer.step(&mut model, &loss.backward().unwrap());
-    assert!(matches!(refused, Err(Error::NeedsLoss(_))));
+    let mut optimizer = Lbfgs::default();
     // States that cannot be.
     let mut state = optimizer.state();
     state.numbers.insert("changes".into(), 1.0);

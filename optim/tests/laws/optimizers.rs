@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use cairn_autograd::{Gradients, Var};
 use cairn_nn::{Linear, Module, mse};
 use cairn_optim::{
-    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Error, Group, Lamb, Lbfgs, Lion, NAdam,
-    Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm,
+    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, ClosureOptimizer, Ema, Error, Group, Lamb, Lbfgs,
+    Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm, clip_by_value,
+    global_norm,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -37,7 +38,7 @@ fn bowl(step: usize, p: &[f32]) -> Vec<f32> {
 #[test]
 fn trajectories_are_those_of_pytorch() {
     let golden: HashMap<String, Vec<Vec<f32>>> =
-        serde_json::from_str(include_str!("golden/trajectories.json")).unwrap();
+        serde_json::from_str(include_str!("../golden/trajectories.json")).unwrap();
     let optimizers: Vec<(&str, Box<dyn Optimizer>)> = vec![
         ("sgd", Box::new(Sgd::new(0.1))),
         ("sgd_decay", Box::new(Sgd::new(0.1).weight_decay(0.05))),
@@ -100,7 +101,7 @@ fn quartic(model: &Point) -> cairn_nn::Result<Var> {
 #[test]
 fn lbfgs_goes_where_that_of_pytorch_goes() {
     let golden: HashMap<String, Vec<Vec<f32>>> =
-        serde_json::from_str(include_str!("golden/trajectories.json")).unwrap();
+        serde_json::from_str(include_str!("../golden/trajectories.json")).unwrap();
     let variants = [
         ("lbfgs", Lbfgs::new(0.5).max_iterations(3).history_size(2)),
         ("lbfgs_wolfe", Lbfgs::default().max_iterations(3).strong_wolfe(true)),
@@ -108,7 +109,7 @@ fn lbfgs_goes_where_that_of_pytorch_goes() {
     for (name, mut lbfgs) in variants {
         let mut model = point(&[1.0, -2.0, 0.5, 3.0]);
         for (step, expected) in golden[name].iter().enumerate() {
-            lbfgs.step(&mut model, quartic).unwrap();
+            lbfgs.minimize(&mut model, quartic).unwrap();
             for (got, want) in model.p.value().iter().zip(expected) {
                 // Differences of gradients magnify what rounding does differently.
                 assert!((got - want).abs() <= 2e-5, "{name}, step {step}: {got} for {want}");
@@ -127,14 +128,14 @@ fn lbfgs_finds_the_minimum_of_rosenbrocks_valley() {
         Ok(across.add(&one.sub(&x)?.square()?)?.sum(..)?)
     };
     let mut lbfgs = Lbfgs::default().max_iterations(60).strong_wolfe(true);
-    lbfgs.step(&mut model, valley).unwrap();
+    lbfgs.minimize(&mut model, valley).unwrap();
     for x in model.p.value().iter() {
         assert!((x - 1.0).abs() < 1e-3, "{:?}", model.p);
     }
-    let wrong = Lbfgs::default().history_size(0).step(&mut model, valley);
+    let wrong = Lbfgs::default().history_size(0).minimize(&mut model, valley);
     assert!(matches!(wrong, Err(Error::BadSetting { .. })));
     let mut longer = point(&[0.0; 4]);
-    assert!(matches!(lbfgs.step(&mut longer, quartic), Err(Error::OtherModel(_))));
+    assert!(matches!(lbfgs.minimize(&mut longer, quartic), Err(Error::OtherModel(_))));
 }
 
 /// One of each kind, with every running value in use.

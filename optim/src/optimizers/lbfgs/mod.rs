@@ -1,17 +1,17 @@
 //! L-BFGS: a quasi-Newton method for problems whose loss is computed over all data at once.
 
-use std::collections::VecDeque;
+mod curvature;
+mod wolfe;
 
-use cairn_autograd::{Gradients, Var};
 use cairn_nn::Module;
 use cairn_tensor::Tensor;
 
-use super::Optimizer;
-use super::common::check_gradients;
-use super::objective::{Closure, Objective};
-use super::wolfe::{self, Point};
+use self::curvature::{Curvature, Last, dot};
+use self::wolfe::Point;
+use super::closure::{ClosureOptimizer, Objective};
+use super::core::check_gradients;
 use crate::error::check;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The name in a saved state.
 const KIND: &str = "lbfgs";
@@ -30,14 +30,14 @@ const KIND: &str = "lbfgs";
 ///
 /// ```
 /// use cairn_nn::{Linear, mse};
-/// use cairn_optim::Lbfgs;
+/// use cairn_optim::{ClosureOptimizer, Lbfgs};
 /// use cairn_tensor::{Tensor, rng};
 ///
 /// let mut model = Linear::new(1, 1, &mut rng(0))?;
 /// let x = Tensor::linspace(-1.0, 1.0, 20)?.reshape([20, 1])?;
 /// let y = x.scale(3.0)?;
 /// let mut lbfgs = Lbfgs::default().strong_wolfe(true);
-/// lbfgs.step(&mut model, |model| mse(&model.forward(&x.clone().into())?, &y))?;
+/// lbfgs.minimize(&mut model, |model| mse(&model.forward(&x.clone().into())?, &y))?;
 /// assert!((model.weight.item()? - 3.0).abs() < 1e-4);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
@@ -62,33 +62,7 @@ pub struct Lbfgs {
     tolerance_gradient: f64,
     tolerance_change: f64,
     strong_wolfe: bool,
-    past: Past,
-}
-
-/// What is kept from iteration to iteration.
-#[derive(Debug, Clone, Default)]
-struct Past {
-    changes: VecDeque<Change>,
-    /// Scale of the curvature before any change is taken into account.
-    scale: f64,
-    last: Option<Last>,
-}
-
-/// The last iteration: its gradient, direction and step size.
-#[derive(Debug, Clone)]
-struct Last {
-    gradient: Tensor,
-    direction: Tensor,
-    size: f64,
-}
-
-/// A change of the parameters and of the gradient with it. Tensors, so that a saved state shares them.
-#[derive(Debug, Clone)]
-struct Change {
-    step: Tensor,
-    gradient: Tensor,
-    /// 1 / (step · gradient).
-    rho: f64,
+    curvature: Curvature,
 }
 
 impl Default for Lbfgs {
@@ -107,7 +81,7 @@ impl Lbfgs {
             tolerance_gradient: 1e-7,
             tolerance_change: 1e-9,
             strong_wolfe: false,
-            past: Past::default(),
+            curvature: Curvature::default(),
         }
     }
 
@@ -135,32 +109,6 @@ impl Lbfgs {
         Lbfgs { strong_wolfe, ..self }
     }
 
-    /// Lowers `loss` by several iterations; returns the loss before the first.
-    ///
-    /// # Errors
-    /// Those of `loss`, after which the model is as before and the curvature forgotten; [`Error::NoGradient`],
-    /// [`Error::BadSetting`]; [`Error::OtherModel`] when the number of values has changed since the last step.
-    pub fn step<M: Module>(
-        &mut self,
-        model: &mut M,
-        loss: impl FnMut(&M) -> cairn_nn::Result<Var>,
-    ) -> Result<f32> {
-        Ok(self.lower(&mut Closure { model, loss })? as f32)
-    }
-
-    fn lower(&mut self, objective: &mut dyn Objective) -> Result<f64> {
-        self.check()?;
-        let (first, gradient) = evaluate(objective)?;
-        self.check_size(gradient.len())?;
-        let origin = values(objective.model());
-        let result = self.iterate(objective, first, gradient);
-        if result.is_err() {
-            self.past = Past::default();
-            write(objective.model(), &origin, &vec![0.0; origin.len()], 0.0)?;
-        }
-        result.map(|()| first)
-    }
-
     /// The iterations of a step, from a point with this loss and gradient.
     fn iterate(&mut self, objective: &mut dyn Objective, first: f64, mut gradient: Vec<f32>) -> Result<()> {
         let (mut value, mut evaluations) = (first, 1);
@@ -168,10 +116,10 @@ impl Lbfgs {
             if largest(&gradient) <= self.tolerance_gradient {
                 break;
             }
-            let (direction, start) = self.past.direction(&gradient, self.rate, self.history_size)?;
+            let (direction, start) = self.curvature.direction(&gradient, self.rate, self.history_size)?;
             let slope = dot(&gradient, &direction);
             if slope > -self.tolerance_change {
-                self.past.last = Some(Last::new(gradient, direction, start)?);
+                self.curvature.last = Some(Last::new(gradient, direction, start)?);
                 break;
             }
             let before = (value, gradient.clone());
@@ -199,7 +147,7 @@ impl Lbfgs {
                 start
             };
             let moved = largest(&direction) * size;
-            self.past.last = Some(Last::new(before.1, direction, size)?);
+            self.curvature.last = Some(Last::new(before.1, direction, size)?);
             let still = moved <= self.tolerance_change || (value - before.0).abs() < self.tolerance_change;
             if evaluations >= self.max_iterations * 5 / 4 || still {
                 break;
@@ -216,7 +164,7 @@ impl Lbfgs {
     }
 
     fn check_size(&self, now: usize) -> Result<()> {
-        match &self.past.last {
+        match &self.curvature.last {
             Some(Last { gradient: was, .. }) if was.len() != now => {
                 Err(Error::OtherModel(format!("it had {} trained values, now there are {now}", was.len())))
             }
@@ -225,18 +173,18 @@ impl Lbfgs {
     }
 }
 
-impl Optimizer for Lbfgs {
-    /// Refuses: a step needs the loss in several places.
-    fn step(&mut self, _: &mut dyn Module, _: &Gradients) -> Result<()> {
-        Err(Error::NeedsLoss("L-BFGS"))
-    }
-
-    fn step_on(&mut self, objective: &mut dyn Objective) -> Result<()> {
-        self.lower(objective).map(|_| ())
-    }
-
-    fn evaluates_again(&self) -> bool {
-        true
+impl ClosureOptimizer for Lbfgs {
+    fn step(&mut self, objective: &mut dyn Objective) -> Result<f64> {
+        self.check()?;
+        let (first, gradient) = evaluate(objective)?;
+        self.check_size(gradient.len())?;
+        let origin = values(objective.model());
+        let result = self.iterate(objective, first, gradient);
+        if result.is_err() {
+            self.curvature = Curvature::default();
+            write(objective.model(), &origin, &vec![0.0; origin.len()], 0.0)?;
+        }
+        result.map(|()| first)
     }
 
     fn learning_rate(&self) -> f64 {
@@ -247,103 +195,14 @@ impl Optimizer for Lbfgs {
         self.rate = rate;
     }
 
-    fn state(&self) -> State {
-        self.past.write(State::new(KIND).with("learning_rate", self.rate))
+    fn state(&self) -> StateDict {
+        self.curvature.write(StateDict::new(KIND).with("learning_rate", self.rate))
     }
 
-    fn load_state(&mut self, state: State) -> Result<()> {
+    fn load_state(&mut self, state: StateDict) -> Result<()> {
         state.require(KIND)?;
-        (self.rate, self.past) = (state.number("learning_rate")?, Past::read(&state)?);
+        (self.rate, self.curvature) = (state.number("learning_rate")?, Curvature::read(&state)?);
         Ok(())
-    }
-}
-
-impl Last {
-    fn new(gradient: Vec<f32>, direction: Vec<f32>, size: f64) -> Result<Self> {
-        Ok(Last { gradient: row(gradient)?, direction: row(direction)?, size })
-    }
-}
-
-impl Past {
-    /// Direction and first step size from a point with this gradient.
-    fn direction(&mut self, gradient: &[f32], rate: f64, history: usize) -> Result<(Vec<f32>, f64)> {
-        let Some(Last { gradient: last, direction, size }) = self.last.take() else {
-            // Nothing is known of the scale: the first step changes the parameters by the rate in all, at most.
-            let sum: f64 = gradient.iter().map(|g| f64::from(g.abs())).sum();
-            self.scale = 1.0;
-            return Ok((gradient.iter().map(|g| -g).collect(), rate * (1.0 / sum).min(1.0)));
-        };
-        let y: Vec<f32> = gradient.iter().zip(slice(&last)).map(|(now, was)| now - was).collect();
-        let s: Vec<f32> = slice(&direction).iter().map(|d| d * size as f32).collect();
-        let curvature = dot(&y, &s);
-        // Only changes of positive curvature keep the direction one of descent.
-        if curvature > 1e-10 {
-            if self.changes.len() == history {
-                self.changes.pop_front();
-            }
-            self.scale = curvature / dot(&y, &y);
-            self.changes.push_back(Change { step: row(s)?, gradient: row(y)?, rho: 1.0 / curvature });
-        }
-        Ok((self.two_loops(gradient), rate))
-    }
-
-    /// -H · gradient, H being the inverse curvature by the kept changes (Nocedal and Wright, algorithm 7.4).
-    fn two_loops(&self, gradient: &[f32]) -> Vec<f32> {
-        let mut q: Vec<f32> = gradient.iter().map(|g| -g).collect();
-        let mut taken = Vec::with_capacity(self.changes.len());
-        for change in self.changes.iter().rev() {
-            let alpha = change.rho * dot(slice(&change.step), &q);
-            add_scaled(&mut q, -alpha, slice(&change.gradient));
-            taken.push(alpha);
-        }
-        q.iter_mut().for_each(|q| *q *= self.scale as f32);
-        for (change, alpha) in self.changes.iter().zip(taken.into_iter().rev()) {
-            let beta = change.rho * dot(slice(&change.gradient), &q);
-            add_scaled(&mut q, alpha - beta, slice(&change.step));
-        }
-        q
-    }
-
-    /// Into a state.
-    fn write(&self, state: State) -> State {
-        let mut state = state.with("scale", self.scale).with("changes", self.changes.len() as f64);
-        for (i, change) in self.changes.iter().enumerate() {
-            state = state.with(&format!("{i}/rho"), change.rho);
-            state.tensors.insert(format!("{i}/step"), change.step.clone());
-            state.tensors.insert(format!("{i}/gradient"), change.gradient.clone());
-        }
-        if let Some(last) = &self.last {
-            state = state.with("last/size", last.size);
-            state.tensors.insert("last/gradient".to_owned(), last.gradient.clone());
-            state.tensors.insert("last/direction".to_owned(), last.direction.clone());
-        }
-        state
-    }
-
-    fn read(state: &State) -> Result<Self> {
-        let mut sizes = state.tensors.values().map(Tensor::len);
-        let first = sizes.next().unwrap_or(0);
-        if sizes.any(|size| size != first) {
-            return Err(Error::BadState(format!("the changes that `{KIND}` keeps are of several lengths")));
-        }
-        let tensor = |name: &str| match state.tensors.get(name) {
-            Some(tensor) => Ok(tensor.contiguous()?),
-            None => Err(Error::BadState(format!("`{KIND}` has no {name}"))),
-        };
-        let last = match state.numbers.get("last/size") {
-            None => None,
-            Some(&size) => {
-                Some(Last { gradient: tensor("last/gradient")?, direction: tensor("last/direction")?, size })
-            }
-        };
-        let count = state.number("changes")? as usize;
-        let changes: Result<VecDeque<_>> = (0..count)
-            .map(|i| {
-                let (step, gradient) = (tensor(&format!("{i}/step"))?, tensor(&format!("{i}/gradient"))?);
-                Ok(Change { step, gradient, rho: state.number(&format!("{i}/rho"))? })
-            })
-            .collect();
-        Ok(Past { changes: changes?, scale: state.number("scale")?, last })
     }
 }
 
@@ -363,16 +222,6 @@ fn evaluate(objective: &mut dyn Objective) -> Result<(f64, Vec<f32>)> {
     });
     result?;
     Ok((value, flat))
-}
-
-fn row(values: Vec<f32>) -> Result<Tensor> {
-    let len = values.len();
-    Ok(Tensor::from_vec(values, [len])?)
-}
-
-/// The elements of a tensor that [`row`] made.
-fn slice(row: &Tensor) -> &[f32] {
-    row.as_slice().unwrap_or_default()
 }
 
 /// All trained values in a row.
@@ -402,14 +251,6 @@ fn write(model: &mut dyn Module, origin: &[f32], direction: &[f32], size: f64) -
         }
     });
     Ok(result?)
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
-fn add_scaled(to: &mut [f32], factor: f64, from: &[f32]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to += factor as f32 * from);
 }
 
 fn largest(values: &[f32]) -> f64 {

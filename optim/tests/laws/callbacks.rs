@@ -107,7 +107,7 @@ fn fed(series: &[f64], callback: &mut dyn Callback) -> (usize, Vec<f64>) {
 #[test]
 fn rates_fall_on_a_plateau_as_in_pytorch() {
     let golden: HashMap<String, Vec<f64>> =
-        serde_json::from_str(include_str!("golden/schedules.json")).unwrap();
+        serde_json::from_str(include_str!("../golden/schedules.json")).unwrap();
     // That of `golden/schedules.py`.
     let losses = [
         1.0, 0.9, 0.95, 0.9, 0.91, 0.92, 0.8, 0.80001, 0.79999, 0.8, 0.81, 0.7, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9,

@@ -1,13 +1,12 @@
 //! Checkpoints of training: a run that was stopped, killed or could not write goes on to the same bits.
 //!
-//! Runs to be killed are processes of their own: this program, started again with only `run_to_the_end` to run, which does
-//! nothing unless it is told where by the environment.
+//! Runs to be killed are processes of their own: see [`child`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Instant;
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use cairn_datasets::{ImageDataset, synthetic};
 use cairn_nn::Activation::Relu;
@@ -22,7 +21,7 @@ use cairn_optim::{
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 
-const FOLDER: &str = "CAIRN_TEST_RESUME_FOLDER";
+use crate::child;
 
 fn data() -> ImageDataset {
     synthetic::digits(600, 3).unwrap().flatten()
@@ -160,21 +159,16 @@ fn files_of_other_runs_are_refused() {
 /// The run that is killed; a part of the other tests.
 #[test]
 fn run_to_the_end() {
-    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let Some(folder) = child::folder() else { return };
     let mut model = model();
     let fit = fit().checkpoint(folder.join("run.cairn"), 1).resume();
     trainer().fit(&mut model, &data(), fit).unwrap();
     save_weights(&model, folder.join("end.cairn")).unwrap();
 }
 
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command
-        .args(["--exact", "run_to_the_end"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
+fn spawn(folder: &Path) -> Child {
+    let mut command = child::command("resume::run_to_the_end", folder);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills runs at random moments, as often as is asked for, and looks at the model of each that came to its end.
@@ -191,11 +185,11 @@ fn kill(times: usize) {
     };
     // Moments are from before the first checkpoint to about the end, on any machine.
     let began = Instant::now();
-    at_end(command(folder.path()).spawn().unwrap());
+    at_end(spawn(folder.path()));
     let (whole, mut rng) = (began.elapsed(), rng(17));
     let (mut killed, mut ends, mut resumable) = (0, 1, 0);
     while killed < times {
-        let mut child = command(folder.path()).spawn().unwrap();
+        let mut child = spawn(folder.path());
         let share = Tensor::<f32>::uniform([], 0.0, 1.0, &mut rng).unwrap().item().unwrap();
         thread::sleep(whole.mul_f32(share));
         if child.try_wait().unwrap().is_some() {
@@ -210,7 +204,7 @@ fn kill(times: usize) {
         killed += 1;
         resumable += usize::from(checkpoint.exists());
     }
-    at_end(command(folder.path()).spawn().unwrap());
+    at_end(spawn(folder.path()));
     println!("{killed} killed, {resumable} of them with a checkpoint; {} runs to the end", ends + 1);
     assert!(resumable > times / 10, "{resumable} of {times} had a checkpoint");
 }
@@ -221,7 +215,7 @@ fn killed_runs_end_with_the_same_bits() {
 }
 
 #[test]
-#[ignore = "takes two minutes: cargo test -p cairn-optim --test resume -- --ignored"]
+#[ignore = "takes two minutes: cargo test -p cairn-optim --test laws -- --ignored"]
 fn runs_killed_200_times_end_with_the_same_bits() {
     kill(200);
 }
@@ -235,14 +229,10 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let interrupted = fit().checkpoint(&path, 3).callback(Interrupt { after: 20, seen: 0 });
     trainer().fit(&mut model(), &data(), interrupted).unwrap_err();
     let before = fs::read(&path).unwrap();
-    let limited = Command::new("sh")
-        // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
-        .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "run_with_a_full_disk"])
-        .env(FOLDER, folder.path())
-        .output()
-        .unwrap();
+    // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
+    let limit = "trap '' XFSZ; ulimit -f 20";
+    let limited =
+        child::command_after(limit, "resume::run_with_a_full_disk", folder.path()).output().unwrap();
     let text = String::from_utf8_lossy(&limited.stdout).into_owned();
     assert!(limited.status.success(), "{text}");
     assert_eq!(fs::read(&path).unwrap(), before, "the checkpoint before is still there");
@@ -258,7 +248,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
 /// A part of the test above.
 #[test]
 fn run_with_a_full_disk() {
-    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let Some(folder) = child::folder() else { return };
     let interrupt = Interrupt { after: usize::MAX, seen: 0 };
     let fit = fit().checkpoint(folder.join("run.cairn"), 3).resume().callback(interrupt);
     let error = trainer().fit(&mut model(), &data(), fit).unwrap_err();
