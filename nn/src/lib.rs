@@ -65,6 +65,7 @@ pub mod exchange;
 pub mod explain;
 mod file;
 mod frozen;
+pub mod generate;
 mod init;
 mod layers;
 pub mod layouts;
@@ -90,8 +91,9 @@ pub use layers::{
     State, Upsample, Value, ZeroPad2d,
 };
 pub use loss::{
-    BinaryCrossentropy, CategoricalCrossentropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError,
-    SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, huber, mae, mse, soft_cross_entropy,
+    BinaryCrossentropy, CategoricalCrossentropy, CrossEntropy, Huber, Loss, MeanAbsoluteError,
+    MeanSquaredError, SparseCategoricalCrossentropy, Weighted, binary_cross_entropy, cross_entropy, huber,
+    mae, mse, soft_cross_entropy,
 };
 pub use model::Model;
 pub use module::{Module, Part, PartMut, Visitor, VisitorMut};

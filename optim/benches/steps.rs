@@ -3,7 +3,7 @@
 use cairn_autograd::Var;
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Module, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Lamb, Optimizer, Sgd, Trainer};
+use cairn_optim::{Adam, Fit, Lamb, Optimizer, Sgd, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

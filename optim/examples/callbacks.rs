@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
 use cairn_optim::{
-    Accuracy, Adam, CsvLog, Fit, Goal, ModelCheckpoint, ReduceOnPlateau, Result, TensorBoard, Trainer,
+    Adam, CsvLog, Fit, Goal, ModelCheckpoint, ReduceOnPlateau, Result, TensorBoard, Trainer,
+    metrics::Accuracy,
 };
 
 fn main() -> Result<()> {

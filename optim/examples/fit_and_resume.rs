@@ -5,7 +5,7 @@
 
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, EarlyStopping, Fit, Goal, Result, Trainer};
+use cairn_optim::{Adam, EarlyStopping, Fit, Goal, Result, Trainer, metrics::Accuracy};
 
 pub(crate) fn train(path: &str) -> Result<()> {
     // Drawn digits, so that nothing is downloaded; `mnist::load(&DataDir::default())?` gives real ones.

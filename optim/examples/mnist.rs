@@ -6,7 +6,7 @@
 
 use cairn_datasets::{DataDir, mnist};
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (train, test) = mnist::load(&DataDir::default())?;

@@ -13,7 +13,7 @@ use cairn_nn::{
     Activation::Relu, BatchNorm, BatchNormLayer, Context, Conv2d, Conv2dLayer, GlobalAvgPool, Linear, Model,
     Module, Result, SparseCategoricalCrossentropy,
 };
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Rng, Tensor};
 
 /// A convolution without bias, which the normalisation after it would take away again.

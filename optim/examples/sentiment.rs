@@ -11,7 +11,7 @@ use std::path::Path;
 use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
 use cairn_datasets::{DataDir, TensorDataset, imdb, registry, synthetic};
 use cairn_nn::{Dense, Embedding, Lstm, Model, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 /// Words that are known, and words of a review that are read: the last, where people come to their conclusion.

@@ -27,26 +27,18 @@ mod accumulate;
 mod clip;
 mod ema;
 mod error;
-mod generate;
-mod loss;
-mod metrics;
+pub mod metrics;
 mod optimizers;
 pub mod schedules;
 mod state_dict;
 mod trainer;
+mod weighted;
 pub mod word2vec;
 
 pub use accumulate::Accumulation;
 pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use generate::Sampling;
-pub use loss::{CrossEntropy, Unweighted, Weighted, WeightedSamples};
-pub use metrics::{
-    Accumulator, Accuracy, AccuracyIgnoring, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss,
-    MeanAbsoluteError, MeanSquaredError, Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK,
-    edit_distance, spearman,
-};
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, AnyOptimizer, ClosureOptimizer, Group, Lamb, Lbfgs, Lion, NAdam,
     Objective, Optimizer, RAdam, RmsProp, Sgd,
@@ -56,3 +48,4 @@ pub use trainer::{
     Batch, Callback, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History,
     ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,
 };
+pub use weighted::WeightedSamples;

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use cairn_datasets::text::{CharTokenizer, Vocabulary, WindowDataset};
 use cairn_datasets::{DataDir, Loader, registry, synthetic, tiny_shakespeare};
+use cairn_nn::generate::Sampling;
 use cairn_nn::{Context, State, cross_entropy};
 use cairn_optim::schedules::{Cosine, Schedule};
-use cairn_optim::{Adam, Optimizer, Sampling, clip_by_global_norm};
+use cairn_optim::{Adam, Optimizer, clip_by_global_norm};
 use cairn_tensor::rng;
 
 use model::Writer;

@@ -13,7 +13,7 @@ use std::path::Path;
 use cairn_datasets::conllu::{self, UPOS};
 use cairn_datasets::{DataDir, Dataset, registry, synthetic};
 use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::rng;
 
 use model::{Tagged, Tagger, Vocabularies};

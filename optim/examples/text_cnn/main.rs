@@ -12,7 +12,7 @@ use std::path::Path;
 use cairn_datasets::text::{LabelledText, Vocabulary, WhitespaceTokenizer};
 use cairn_datasets::{DataDir, Dataset, mr_polarity, registry, synthetic};
 use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 use model::{TextCnn, encode};

@@ -10,7 +10,7 @@ use crate::{Error, Result, StateDict};
 /// How often each label was taken for each class: rows are labels, columns predictions.
 ///
 /// ```
-/// use cairn_optim::ConfusionMatrix;
+/// use cairn_optim::metrics::ConfusionMatrix;
 /// use cairn_tensor::Tensor;
 ///
 /// let mut matrix = ConfusionMatrix::new(2);

@@ -3,7 +3,7 @@
 /// The least number of insertions, deletions and replacements that turn one sequence into the other (Levenshtein 1966).
 ///
 /// ```
-/// use cairn_optim::edit_distance;
+/// use cairn_optim::metrics::edit_distance;
 /// assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
 /// let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
 /// assert_eq!(edit_distance(&words("the cat sat"), &words("the cat sat down")), 1);
@@ -26,7 +26,7 @@ pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
 /// different or too small length, of equal values only, or with NaN in them.
 ///
 /// ```
-/// use cairn_optim::spearman;
+/// use cairn_optim::metrics::spearman;
 /// assert_eq!(spearman(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]), 1.0);
 /// ```
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {

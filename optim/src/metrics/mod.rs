@@ -11,6 +11,7 @@ mod likelihood;
 mod mean;
 mod ranking;
 mod regression;
+mod unweighted;
 
 pub use accuracy::{Accuracy, AccuracyIgnoring, TopK};
 pub use classes::{Average, ConfusionMatrix, F1, Precision, Recall};
@@ -18,6 +19,7 @@ pub use distance::{edit_distance, spearman};
 pub use likelihood::{LogLoss, Perplexity};
 pub use ranking::{AveragePrecision, RocAuc};
 pub use regression::{MeanAbsoluteError, MeanSquaredError, R2};
+pub use unweighted::Unweighted;
 
 use cairn_tensor::Tensor;
 

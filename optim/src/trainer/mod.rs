@@ -36,7 +36,7 @@ const EVALUATION_BATCH: usize = 256;
 /// ```
 /// use cairn_datasets::synthetic;
 /// use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
-/// use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+/// use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 ///
 /// let digits = synthetic::digits(600, 1)?.flatten();
 /// let mut model = Sequential::new([784])

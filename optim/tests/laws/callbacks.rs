@@ -9,8 +9,8 @@ use cairn_nn::{
 };
 use cairn_optim::schedules::{Exponential, Step};
 use cairn_optim::{
-    Accuracy, Batch, Callback, Control, CsvLog, EarlyStopping, Ema, Epoch, Error, Fit, Goal, ModelCheckpoint,
-    ReduceOnPlateau, Result, Sgd, TensorBoard, Trainer,
+    Batch, Callback, Control, CsvLog, EarlyStopping, Ema, Epoch, Error, Fit, Goal, ModelCheckpoint,
+    ReduceOnPlateau, Result, Sgd, TensorBoard, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{Tensor, rng};
 

@@ -1,6 +1,8 @@
 //! Drawing from logits: the distributions that the settings promise, and each bad input.
 
-use cairn_optim::{Error, Sampling};
+use cairn_nn::generate::Sampling;
+
+use cairn_optim::Error;
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 

@@ -3,7 +3,8 @@
 use cairn_autograd::Var;
 use cairn_datasets::{Dataset, TensorDataset};
 use cairn_nn::Loss;
-use cairn_optim::{CrossEntropy, Weighted, WeightedSamples};
+use cairn_nn::{CrossEntropy, Weighted};
+use cairn_optim::WeightedSamples;
 use cairn_tensor::Tensor;
 use serde_json::Value;
 

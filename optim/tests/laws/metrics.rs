@@ -1,6 +1,6 @@
 //! Metrics against scikit-learn, taken in batch by batch and resumed in between; plain references; what is refused.
 
-use cairn_optim::{
+use cairn_optim::metrics::{
     Accuracy, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss, MeanAbsoluteError, MeanSquaredError,
     Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK, edit_distance, spearman,
 };

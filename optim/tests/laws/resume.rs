@@ -15,8 +15,8 @@ use cairn_nn::{
 };
 use cairn_optim::schedules::Cosine;
 use cairn_optim::{
-    Accuracy, Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau,
-    Result, Sgd, Trainer,
+    Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau, Result,
+    Sgd, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;

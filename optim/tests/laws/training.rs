@@ -7,7 +7,8 @@ use cairn_nn::{
     BatchNorm, Context, Conv2d, Dense, Dropout, Dropout2d, Flatten, Linear, MaxPool2d, MeanSquaredError,
     Model, Module, Sequential, SparseCategoricalCrossentropy,
 };
-use cairn_optim::{Accuracy, Adam, Error, Fit, MeanAbsoluteError, Sgd, Trainer};
+use cairn_optim::metrics::{Accuracy, MeanAbsoluteError};
+use cairn_optim::{Adam, Error, Fit, Sgd, Trainer};
 use cairn_tensor::{Tensor, memory, rng};
 
 use crate::child;

@@ -8,8 +8,8 @@ use cairn_nn::{
     Context, Dense, Dropout, MeanSquaredError, Module, Sequential, SparseCategoricalCrossentropy, mse,
 };
 use cairn_optim::{
-    Accuracy, Adam, AnyOptimizer, Batch, Callback, ClosureOptimizer, Control, Error, Fit, Lbfgs, Objective,
-    Optimizer, Result, StateDict, Trainer,
+    Adam, AnyOptimizer, Batch, Callback, ClosureOptimizer, Control, Error, Fit, Lbfgs, Objective, Optimizer,
+    Result, StateDict, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{Tensor, rng};
 
