@@ -38,7 +38,7 @@ pub struct Accumulation {
 }
 
 impl Accumulation {
-    /// Takes in the gradients of the mean loss of so many samples. The model must not have been changed in between.
+    /// Takes in the gradients of the mean loss of `samples` samples. The model must not have been changed in between.
     ///
     /// # Errors
     /// [`Error::BadSetting`](crate::Error::BadSetting) for no samples; when memory runs out.

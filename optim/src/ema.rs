@@ -39,7 +39,8 @@ impl Ema {
     /// Takes in the parameters after a step, in one pass over memory.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`].
+    /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`] when the parameters are not those of
+    /// earlier updates.
     pub fn update(&mut self, model: &dyn Module) -> Result<()> {
         check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
         if self.averages.is_empty() {
@@ -63,7 +64,7 @@ impl Ema {
     /// update.
     ///
     /// # Errors
-    /// [`Error::OtherModel`].
+    /// [`Error::OtherModel`] when the parameters are not those of earlier updates.
     pub fn swap(&mut self, model: &mut dyn Module) -> Result<()> {
         if self.averages.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What changes while training goes on, by name: numbers and tensors. Optimisers, metrics and callbacks give theirs to a
-//! checkpoint in this form and take it back from there, so a checkpoint needs to know none of them.
+//! What changes while training goes on, by name. Optimisers, metrics and callbacks give their state to a checkpoint in this
+//! form and take it back from there, so a checkpoint need not know their types.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl StateDict {
     /// An error unless this is of the kind asked for.
     ///
     /// # Errors
-    /// [`Error::BadState`].
+    /// [`Error::BadState`] when it is of another kind.
     pub fn require(&self, kind: &str) -> Result<()> {
         if self.kind == kind {
             return Ok(());

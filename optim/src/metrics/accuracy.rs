@@ -8,6 +8,8 @@ use crate::error::check;
 use crate::{Result, StateDict};
 
 /// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`.
+#[doc(alias = "SparseCategoricalAccuracy")]
+#[doc(alias = "accuracy_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accuracy;
 
@@ -81,6 +83,7 @@ impl Accumulator<Tensor<u32>> for Hits {
 
 /// The share of predictions with the label among the `k` largest scores. Of equal scores, those of lower classes count as
 /// larger.
+#[doc(alias = "TopKCategoricalAccuracy")]
 #[derive(Debug, Clone)]
 pub struct TopK {
     k: usize,
@@ -88,7 +91,7 @@ pub struct TopK {
 }
 
 impl TopK {
-    /// Among so many; reported as `top_5` for 5.
+    /// Among the `k` largest; reported as `top_5` for 5.
     pub fn new(k: usize) -> Self {
         TopK { k, name: format!("top_{k}") }
     }

@@ -1,4 +1,4 @@
-//! How likely the model holds the labels to be.
+//! The likelihood of the labels under the model.
 
 use cairn_tensor::Tensor;
 
@@ -34,8 +34,8 @@ impl Metric<Tensor<u32>> for LogLoss {
     }
 }
 
-/// The exponential of the mean of -ln p(label), for logits `[…, classes]` and labels `[…]`: how many equally likely words a
-/// language model is in doubt between.
+/// The exponential of the mean of -ln p(label), for logits `[…, classes]` and labels `[…]`: the number of equally
+/// likely words that a language model wavers between.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Perplexity {
     ignored: Option<u32>,

@@ -1,7 +1,7 @@
 //! Measures of the order that scores of a yes-or-no question put samples in.
 //!
 //! They take scores `[n]` or `[n, 1]` with targets of 0 and 1 of the same shape, or scores `[n, 2]` of two classes with
-//! labels `[n]`. All scores are kept until the end of the pass: eight bytes a sample.
+//! labels `[n]`. All scores are saved until the end of the pass: eight bytes a sample.
 
 use cairn_tensor::Tensor;
 
@@ -11,11 +11,14 @@ use crate::{Error, Result, StateDict};
 
 /// The area under the receiver operating characteristic: how probable it is that a sample of yes has a higher score than a
 /// sample of no, equal scores counting half. NaN if either kind is missing.
+#[doc(alias = "AUC")]
+#[doc(alias = "roc_auc_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RocAuc;
 
 /// The mean of the precisions at each sample of yes, from the highest score down; of equal scores, the precision after all
 /// of them. NaN if there is no yes.
+#[doc(alias = "average_precision_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AveragePrecision;
 

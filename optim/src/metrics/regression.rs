@@ -1,4 +1,4 @@
-//! Errors of predicted numbers.
+//! Errors of predicted values.
 
 use cairn_tensor::Tensor;
 
@@ -6,11 +6,13 @@ use super::mean::Mean;
 use super::{Accumulator, Metric, mismatch};
 use crate::{Error, Result, StateDict};
 
-/// The mean of |prediction - target| over all elements.
+/// The mean of |prediction - target| over all elements. The loss of this name is [`cairn_nn::MeanAbsoluteError`].
+#[doc(alias = "MAE")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MeanAbsoluteError;
 
-/// The mean of (prediction - target)² over all elements.
+/// The mean of (prediction - target)² over all elements. The loss of this name is [`cairn_nn::MeanSquaredError`].
+#[doc(alias = "MSE")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MeanSquaredError;
 
@@ -64,6 +66,7 @@ impl Accumulator<Tensor> for MeanOf {
 /// The coefficient of determination: 1 minus the squared errors over the squared deviations of the targets from their
 /// mean. Of targets `[n, …]` each column has its own, and the mean of them is reported. Where the targets do not vary it is
 /// 1 for exact predictions and 0 otherwise.
+#[doc(alias = "r2_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct R2;
 
@@ -85,7 +88,7 @@ struct Columns {
 /// Running sums of one column.
 #[derive(Debug, Clone, Copy, Default)]
 struct Column {
-    /// Of the targets, and Σ (target - mean)², kept up as in Welford 1962: sums of squares would cancel.
+    /// Of the targets, and Σ (target - mean)², updated as in Welford 1962: sums of squares would cancel.
     mean: f64,
     deviations: f64,
     errors: f64,

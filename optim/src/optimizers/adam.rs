@@ -74,7 +74,7 @@ impl UpdateRule for AdamRule {
 }
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019): parameters shrink by rate · decay in each step,
-/// apart from the averages. Weight decay is 0.01 by default, as in PyTorch.
+/// separately from the averages. Weight decay is 0.01 by default, as in PyTorch.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     core: Core,

@@ -15,14 +15,14 @@ pub trait ClosureOptimizer {
     /// # Errors
     /// Those of the loss, after which the model is as before;
     /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on;
-    /// [`Error::BadSetting`](crate::Error::BadSetting);
+    /// [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps.
     fn step(&mut self, objective: &mut dyn Objective) -> Result<f64>;
 
     /// One step on the loss that a closure computes; returns the loss before it.
     ///
     /// # Errors
-    /// As [`step`](Self::step).
+    /// Those of the closure, and all of [`step`](Self::step).
     #[doc(alias = "closure")]
     fn minimize<M: Module>(
         &mut self,

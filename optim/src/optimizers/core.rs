@@ -181,7 +181,7 @@ macro_rules! optimizer {
                 self
             }
 
-            /// Gives the parameters whose paths fit a pattern settings of their own; `*` stands for any characters. Where
+            /// Gives the parameters whose paths fit a pattern other settings than the rest; `*` matches any characters. Where
             /// several patterns fit, the first counts. One that fits no parameter is an error of the first step.
             #[doc(alias = "param_groups")]
             #[must_use]

@@ -1,4 +1,4 @@
-//! Groups: some parameters, by the pattern of their paths, with settings of their own.
+//! Groups: some parameters, by the pattern of their paths, with other settings than the rest.
 
 use crate::error::check;
 use crate::{Error, Result};

@@ -36,7 +36,7 @@ impl Lion {
         Lion { core: Core::new(rate), rule: LionRule { betas: (0.9, 0.99) } }
     }
 
-    /// With other weights of the past: in the step, and in the average that is kept.
+    /// With other weights of the past: in the step, and in the running average.
     #[must_use]
     pub fn betas(mut self, step: f64, mean: f64) -> Self {
         self.rule.betas = (step, mean);

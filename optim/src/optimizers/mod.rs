@@ -54,7 +54,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on (nothing is
-    /// changed then); [`Error::BadSetting`](crate::Error::BadSetting);
+    /// changed then); [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps;
     /// [`Error::NoSuchParameter`](crate::Error::NoSuchParameter) for a group that no parameter belongs to.
     #[doc(alias = "apply_gradients")]

@@ -110,7 +110,7 @@ struct Base {
 }
 
 impl Base {
-    /// The gradient over the root of its mean square, or of its variance if the mean is kept.
+    /// The gradient over the root of its mean square, or of its variance if there is a running mean.
     #[inline(always)]
     fn ratio(self, p: f32, g: f32, v: &mut f32, mean: Option<&mut f32>) -> f32 {
         let g = g + self.l2 * p;

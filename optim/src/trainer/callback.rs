@@ -59,7 +59,7 @@ pub trait Callback {
         Ok(())
     }
 
-    /// What changes from call to call, to be kept in a checkpoint.
+    /// What changes from call to call, for a checkpoint.
     fn state(&self) -> StateDict {
         StateDict::default()
     }
@@ -136,7 +136,7 @@ impl<'a> Control<'a> {
         self.model
     }
 
-    /// The learning rate that the schedule's factor is of.
+    /// The base learning rate, of which the schedule gives a factor.
     pub fn learning_rate(&self) -> f64 {
         *self.rate
     }

@@ -1,4 +1,4 @@
-//! Cross-validation: how good models of a kind are, and how much that depends on the samples they saw.
+//! Cross-validation: the quality of a kind of model, and its spread over the samples that the models were trained on.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use crate::Result;
 
 impl<Y> Trainer<Y> {
     /// Trains a fresh model on all but one of `folds` parts of the data and evaluates it on that one, for each part in turn.
-    /// The seed divides the samples; `make` is told the number of the fold, from 0, and gives the model and how to fit it.
+    /// The seed divides the samples; `make` gets the number of the fold, from 0, and gives the model and how to
+    /// fit it.
     /// Each run starts from the optimiser as it is, and leaves it so.
     ///
     /// The part is for the evaluation alone: callbacks that stop or choose by validation should have their own share of the

@@ -76,7 +76,7 @@ impl History {
     }
 }
 
-/// Metrics of one's own may have any name.
+/// Users' metrics may have any name.
 fn escaped(name: &str) -> String {
     name.replace('&', "&amp;").replace('<', "&lt;")
 }

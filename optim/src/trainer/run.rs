@@ -9,11 +9,12 @@ use cairn_nn::{Context, Loss, Model, Module};
 
 use super::callback::{Batch, Control};
 use super::checkpoint::{Plan, Position, Saved};
+use super::evaluation::{Running, evaluate};
 use super::fit::{Clip, Fit, Unit};
 use super::objective::{Batches, Samples};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
-use super::{Epoch, History, Running, Trainer, evaluate};
+use super::{Epoch, History, Trainer};
 use crate::error::check;
 use crate::metrics::Metric;
 use crate::{Accumulation, AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
@@ -63,7 +64,7 @@ impl<Y> Trainer<Y> {
     /// ```
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and those of the step.
+    /// Those of the step, and all of [`fit`](Self::fit).
     pub fn fit_with<M, D>(
         &mut self,
         model: &mut M,

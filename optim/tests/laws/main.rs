@@ -1,4 +1,4 @@
-//! Optimisers, schedules, metrics, losses and the training loop: against PyTorch, scikit-learn and gensim, against closed
+//! Optimisers, schedules, metrics and the training loop: against PyTorch, scikit-learn and gensim, against closed
 //! forms, and what is refused.
 //!
 //! One program and not one for each file, so that the crates below are linked once. What needs a process to itself, to be
@@ -7,12 +7,11 @@
 mod callbacks;
 mod child;
 mod examples;
-mod generate;
-mod losses;
 mod metrics;
 mod optimizers;
 mod resume;
 mod schedules;
 mod training;
+mod weighted;
 mod whole_batches;
 mod word2vec;

@@ -7,7 +7,7 @@ use cairn_tensor::Tensor;
 use super::KIND;
 use crate::{Error, Result, StateDict};
 
-/// What is kept from iteration to iteration.
+/// What is saved from iteration to iteration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Curvature {
     changes: VecDeque<Change>,
@@ -67,7 +67,7 @@ impl Curvature {
         Ok((self.two_loops(gradient), rate))
     }
 
-    /// -H · gradient, H being the inverse curvature by the kept changes (Nocedal and Wright, algorithm 7.4).
+    /// -H · gradient, H being the inverse curvature by the saved changes (Nocedal and Wright, algorithm 7.4).
     fn two_loops(&self, gradient: &[f32]) -> Vec<f32> {
         let mut q: Vec<f32> = gradient.iter().map(|g| -g).collect();
         let mut taken = Vec::with_capacity(self.changes.len());

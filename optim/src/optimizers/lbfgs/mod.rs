@@ -21,7 +21,7 @@ const KIND: &str = "lbfgs";
 ///
 /// A step needs the loss at several points, so it takes a closure in place of gradients; the loss must be the same
 /// function each time (all data, no dropout). Defaults as in PyTorch: rate 1, at most 20 iterations and 25 evaluations a
-/// step, 100 changes kept, no line search. With [`strong_wolfe`](Self::strong_wolfe) it finds its step sizes itself.
+/// step, 100 changes saved, no line search. With [`strong_wolfe`](Self::strong_wolfe) it finds its step sizes itself.
 ///
 /// In a [`Trainer`](crate::Trainer) each step lowers the loss of its batch, or of all batches that
 /// [`accumulate`](crate::Fit::accumulate) makes one of: computed again wherever the step looks, with the same random numbers.
@@ -91,7 +91,7 @@ impl Lbfgs {
         Lbfgs { max_iterations, ..self }
     }
 
-    /// Keeps so many changes.
+    /// With another number of saved changes.
     #[must_use]
     pub fn history_size(self, history_size: usize) -> Self {
         Lbfgs { history_size, ..self }

@@ -8,6 +8,7 @@ use crate::{Result, StateDict};
 
 /// Multiplies the learning rate by a factor when a value has not improved for more than `patience` epochs, as PyTorch's
 /// `ReduceLROnPlateau` with its defaults: a factor of 0.1, a patience of 10, improvements by more than 1e-4 of the value.
+#[doc(alias = "ReduceLROnPlateau")]
 #[derive(Debug, Clone)]
 pub struct ReduceOnPlateau {
     goal: Goal,
@@ -43,13 +44,13 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, ..self }
     }
 
-    /// Lets so many epochs pass without improvement.
+    /// Lets this number of epochs pass without improvement.
     #[must_use]
     pub fn patience(self, epochs: usize) -> Self {
         ReduceOnPlateau { patience: epochs, ..self }
     }
 
-    /// Does not count for so many epochs after the rate was lowered.
+    /// Does not count for this number of epochs after the rate was lowered.
     #[must_use]
     pub fn cooldown(self, epochs: usize) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
