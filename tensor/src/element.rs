@@ -1,69 +1,29 @@
 //! The types a tensor can hold, as three nested traits: [`Element`] can be stored and moved, [`Number`] can be
 //! calculated with, [`Float`] is what models are trained in.
 //!
-//! The traits are sealed: kernels rely on what is promised here (sizes, which bit patterns are valid), and a new type,
-//! such as a half-precision one, is added in this file.
+//! The traits are sealed: kernels rely on what is promised here (sizes, which bit patterns are valid). A new type is added
+//! here and in the list of `any.rs`.
 //!
 //! # Integer arithmetic
 //! Integers neither wrap nor saturate: an operation whose result does not fit, or that divides by zero, returns
 //! [`Error::IntegerOverflow`](crate::Error::IntegerOverflow). The check is a flag carried along the loop, so it costs
 //! little and does not stop vectorisation.
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::{Debug, Display};
 
 use crate::cpu::compiled::{self, Kernels};
 use crate::cpu::{Isa, Vector};
 use crate::cpu::{math, math64};
 use crate::halves;
-
-/// The name of an element type, for error messages and file headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DType {
-    /// 32-bit IEEE 754 floating point.
-    F32,
-    /// 64-bit IEEE 754 floating point.
-    F64,
-    /// 64-bit signed integer.
-    I64,
-    /// 32-bit unsigned integer: class labels, token ids, indices.
-    U32,
-    /// 8-bit unsigned integer: pixels.
-    U8,
-    /// Truth value.
-    Bool,
-    /// 16-bit IEEE 754 floating point, for storage.
-    F16,
-    /// The upper half of an `f32`, for storage.
-    BF16,
-}
-
-impl DType {
-    /// Whether the type is a floating-point one.
-    pub fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
-    }
-}
-
-impl Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            DType::F32 => "f32",
-            DType::F64 => "f64",
-            DType::I64 => "i64",
-            DType::U32 => "u32",
-            DType::U8 => "u8",
-            DType::Bool => "bool",
-            DType::F16 => "f16",
-            DType::BF16 => "bf16",
-        })
-    }
-}
+use crate::{AnyTensor, DType, Tensor};
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
+    impl Sealed for i8 {}
+    impl Sealed for i16 {}
+    impl Sealed for i32 {}
     impl Sealed for i64 {}
     impl Sealed for u32 {}
     impl Sealed for u8 {}
@@ -81,6 +41,9 @@ pub trait Element:
     /// Whether every bit pattern is a value of the type, so that recycled memory need not be cleared.
     #[doc(hidden)]
     const ANY_BITS: bool;
+    /// The tensor as one whose element type is known at run time.
+    #[doc(hidden)]
+    fn into_any(tensor: Tensor<Self>) -> AnyTensor;
 
     /// The nearest `f64`; `true` is 1.
     fn to_f64(self) -> f64;
@@ -146,6 +109,9 @@ macro_rules! element {
             bytes!(Some($npy));
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
+            fn into_any(tensor: Tensor<Self>) -> AnyTensor {
+                AnyTensor::$dtype(tensor)
+            }
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
@@ -172,6 +138,9 @@ macro_rules! element {
 element! {
     f32 => F32, "f4", |x| x as f32, |x| x as f32, |_| None, Some;
     f64 => F64, "f8", |x| x, |x| x as f64, |_| None, |_| None;
+    i8 => I8, "i1", |x| x as i8, |x: i64| x.clamp(i8::MIN.into(), i8::MAX.into()) as i8, |x| Some(i64::from(x)), |_| None;
+    i16 => I16, "i2", |x| x as i16, |x: i64| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16, |x| Some(i64::from(x)), |_| None;
+    i32 => I32, "i4", |x| x as i32, |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into()) as i32, |x| Some(i64::from(x)), |_| None;
     i64 => I64, "i8", math64::to_i64, |x| x, Some, |_| None;
     u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x)), |_| None;
     u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x)), |_| None;
@@ -185,6 +154,9 @@ macro_rules! half_precision {
             bytes!($npy);
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
+            fn into_any(tensor: Tensor<Self>) -> AnyTensor {
+                AnyTensor::$dtype(tensor)
+            }
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 $to(self).into()
@@ -232,6 +204,9 @@ impl Element for bool {
     }
     const DTYPE: DType = DType::Bool;
     const ANY_BITS: bool = false;
+    fn into_any(tensor: Tensor<Self>) -> AnyTensor {
+        AnyTensor::Bool(tensor)
+    }
     #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(u8::from(self))

@@ -108,6 +108,30 @@ pub enum Error {
         /// Shape of the operand.
         shape: Shape,
     },
+    /// A tensor of another element type than the one asked for.
+    #[error("{op}: the elements are {found}, not {expected}")]
+    WrongDType {
+        /// The operation.
+        op: &'static str,
+        /// The type asked for.
+        expected: DType,
+        /// The type that the tensor has.
+        found: DType,
+    },
+    /// Bytes that are not the elements they are said to be.
+    #[error("{op}: {len} bytes are not a tensor of {dtype} of shape {shape:?}: {why}")]
+    BadBytes {
+        /// The operation.
+        op: &'static str,
+        /// The element type.
+        dtype: DType,
+        /// The shape.
+        shape: Shape,
+        /// The number of bytes given.
+        len: usize,
+        /// What is wrong with them.
+        why: &'static str,
+    },
     /// Integer arithmetic left the range of its type, or divided by zero.
     #[error("{op}: a result does not fit into {dtype}, or a divisor is zero")]
     IntegerOverflow {

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | making | `from_vec` `from_slice` `build` `try_build` `zeros` `ones` `full` `scalar` `arange` `linspace` `eye` |
 //! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
-//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `to_vec` `into_vec` `cast` |
+//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `to_vec` `into_vec` `cast` |
 //! | memory | `is_contiguous` `contiguous` `as_mut_slice` (copied on write) `shares_storage` |
 //! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
@@ -39,6 +39,8 @@
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
+//!
+//! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files.
 //!
 //! # Threads
 //! Large operations are shared by the caller and helper threads, as many in all as rayon's pool has: set
@@ -60,6 +62,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod any;
 mod arithmetic;
 mod batch_norm;
 mod conv;
@@ -69,6 +72,7 @@ mod cpu;
 mod create;
 mod derivatives;
 mod display;
+mod dtype;
 mod einsum;
 mod element;
 mod error;
@@ -87,6 +91,7 @@ mod pool;
 mod recurrent;
 mod reduce;
 mod resize;
+mod row_major;
 mod scan;
 mod serial;
 mod shape;
@@ -101,13 +106,15 @@ mod views;
 mod window;
 mod word2vec;
 
+pub use any::AnyTensor;
 pub use batch_norm::BatchNorm;
 pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
 pub use create::{Rng, rng};
-pub use element::{DType, Element, Float, Number};
+pub use dtype::{DType, UnknownDType};
+pub use element::{Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
 #[cfg(feature = "linalg")]
@@ -119,6 +126,7 @@ pub use recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
 };
 pub use resize::Resize;
+pub use row_major::RowMajor;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use slicing::Slice;
 pub use tensor::Tensor;

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
-use crate::{Element, Error, Result, Shape, Tensor};
+use crate::any::{ReadTyped, npy_name};
+use crate::{AnyTensor, DType, Element, Error, Result, Shape, Tensor};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Longer headers are not from NumPy.
@@ -74,6 +75,12 @@ impl<T: Element> Tensor<T> {
         };
         write().map_err(|problem| problem.at("write_npy", path))
     }
+}
+
+/// Reads a file whose elements are of any type.
+pub(crate) fn read_any(path: &Path) -> Result<AnyTensor> {
+    let read = || decode_any(&mut BufReader::new(File::open(path)?), u64::MAX);
+    read().map_err(|problem| problem.at("read_npy", path))
 }
 
 /// The contents of a file.
@@ -177,9 +184,41 @@ fn decode_header(input: &mut impl Read) -> Result<Header, Problem> {
     Ok(Header { order: order.to_owned(), name: name.to_owned(), column_major, shape })
 }
 
-/// Reads a tensor of at most so many bytes.
+impl Header {
+    /// The type of the elements, if tensors can have it.
+    fn dtype(&self) -> Option<DType> {
+        DType::ALL.iter().copied().find(|&dtype| npy_name(dtype) == Some(self.name.as_str()))
+    }
+}
+
+/// Reads a tensor of the given type, of at most `limit` bytes.
 fn decode<T: Element>(input: &mut impl Read, limit: u64) -> Result<Parts<T>, Problem> {
-    let Header { order, name, column_major, shape } = decode_header(input)?;
+    decode_elements(decode_header(input)?, input, limit)
+}
+
+/// Reads a tensor of the type that the file names, of at most `limit` bytes.
+fn decode_any(input: &mut impl Read, limit: u64) -> Result<AnyTensor, Problem> {
+    struct Elements<'a, R>(Header, &'a mut R, u64);
+    impl<R: Read> ReadTyped<Problem> for Elements<'_, R> {
+        fn read<T: Element>(self) -> Result<Tensor<T>, Problem> {
+            let parts = decode_elements::<T>(self.0, self.1, self.2)?;
+            parts.tensor().map_err(|error| Problem::new(error.to_string()))
+        }
+    }
+    let header = decode_header(input)?;
+    let Some(dtype) = header.dtype() else {
+        let Header { order, name, .. } = header;
+        return Err(Problem::new(format!("tensors have no elements of type {order}{name}")));
+    };
+    AnyTensor::try_of(dtype, Elements(header, input, limit))
+}
+
+fn decode_elements<T: Element>(
+    header: Header,
+    input: &mut impl Read,
+    limit: u64,
+) -> Result<Parts<T>, Problem> {
+    let Header { order, name, column_major, shape } = header;
     if name != type_name::<T>()? || !["<", ">", "|", "="].contains(&order.as_str()) {
         return Err(Problem::new(format!("the elements are {order}{name}, not {}", T::DTYPE)));
     }
@@ -213,10 +252,9 @@ mod archive {
     use zip::{ZipArchive, ZipWriter};
 
     use super::{
-        BufReader, BufWriter, Element, File, Path, Problem, Result, Tensor, Write, decode, decode_header,
-        encode, type_name,
+        AnyTensor, BufReader, BufWriter, DType, Element, File, Path, Problem, Read, Result, Tensor, Write,
+        decode, decode_any, decode_header, encode,
     };
-    use crate::DType;
 
     /// Reads tensors by name from a `.npz` archive.
     ///
@@ -274,25 +312,9 @@ mod archive {
         /// The type of a tensor's elements, or `None` when it is one that tensors here cannot have.
         ///
         /// # Errors
-        /// As [`read`](Self::read).
+        /// [`Error::File`](crate::Error::File) when there is none of that name, or its header cannot be read.
         pub fn dtype(&mut self, name: &str) -> Result<Option<DType>> {
-            let mut read = || -> Result<_, Problem> {
-                let file = self.archive.by_name(&format!("{name}.npy"));
-                let header = decode_header(&mut file.map_err(|e| Problem::new(format!("{name}: {e}")))?);
-                header.map_err(|problem| Problem { why: format!("{name}: {}", problem.why), ..problem })
-            };
-            let header = read().map_err(|problem| problem.at("read_npz", &self.path))?;
-            fn named<T: Element>(name: &str) -> Option<DType> {
-                (type_name::<T>().ok()? == name).then_some(T::DTYPE)
-            }
-            let name = header.name.as_str();
-            Ok(named::<f32>(name)
-                .or_else(|| named::<f64>(name))
-                .or_else(|| named::<crate::f16>(name))
-                .or_else(|| named::<i64>(name))
-                .or_else(|| named::<u32>(name))
-                .or_else(|| named::<u8>(name))
-                .or_else(|| named::<bool>(name)))
+            self.entry(name, |mut file, _| Ok(decode_header(&mut file)?.dtype()))
         }
 
         /// Reads one tensor.
@@ -300,15 +322,29 @@ mod archive {
         /// # Errors
         /// [`Error::File`](crate::Error::File) when there is none of that name; as [`Tensor::read_npy`].
         pub fn read<T: Element>(&mut self, name: &str) -> Result<Tensor<T>> {
-            let mut read = || -> Result<_, Problem> {
-                let file = self.archive.by_name(&format!("{name}.npy"));
-                decode(&mut file.map_err(|e| Problem::new(format!("{name}: {e}")))?, self.limit)
-                    .map_err(|problem| Problem { why: format!("{name}: {}", problem.why), ..problem })
-            };
-            match read() {
-                Ok(parts) => parts.tensor(),
-                Err(problem) => Err(problem.at("read_npz", &self.path)),
-            }
+            self.entry(name, |mut file, limit| decode(&mut file, limit))?.tensor()
+        }
+
+        /// Reads one tensor, in the type that it has in the archive.
+        ///
+        /// # Errors
+        /// [`Error::File`](crate::Error::File) when there is none of that name; as [`AnyTensor::read_npy`].
+        pub fn read_any(&mut self, name: &str) -> Result<AnyTensor> {
+            self.entry(name, |mut file, limit| decode_any(&mut file, limit))
+        }
+
+        /// What `read` makes of a tensor's file, given the limit of bytes as well.
+        fn entry<R>(
+            &mut self,
+            name: &str,
+            read: impl FnOnce(&mut dyn Read, u64) -> Result<R, Problem>,
+        ) -> Result<R> {
+            let file = self.archive.by_name(&format!("{name}.npy")).map_err(|e| Problem::new(e.to_string()));
+            let read = file.and_then(|mut file| read(&mut file, self.limit));
+            read.map_err(|problem| {
+                let problem = Problem { why: format!("{name}: {}", problem.why), ..problem };
+                problem.at("read_npz", &self.path)
+            })
         }
     }
 
@@ -344,6 +380,14 @@ mod archive {
                 encode(x, &mut self.archive)
             };
             add().map_err(|problem| problem.at("write_npz", &self.path))
+        }
+
+        /// Adds a tensor of any type.
+        ///
+        /// # Errors
+        /// [`Error::File`](crate::Error::File) when it cannot be written, or NumPy has no such element type.
+        pub fn add_any(&mut self, name: &str, x: &AnyTensor) -> Result<()> {
+            x.add_to(self, name)
         }
 
         /// Writes the archive's directory.

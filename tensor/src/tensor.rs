@@ -106,12 +106,16 @@ impl<T: Element> Tensor<T> {
     /// The elements in row-major order without a copy, or `None` for a strided view.
     #[inline]
     pub fn as_slice(&self) -> Option<&[T]> {
-        if self.is_contiguous() {
-            let start = if self.is_empty() { 0 } else { self.layout.offset };
-            Some(&self.storage[start..start + self.len()])
-        } else {
-            None
-        }
+        self.is_contiguous().then(|| self.row_major_storage())
+    }
+
+    /// The storage's elements from the tensor's first on, as many as the tensor has: its elements in row-major order, if
+    /// it is contiguous.
+    #[inline]
+    pub(crate) fn row_major_storage(&self) -> &[T] {
+        debug_assert!(self.is_contiguous(), "elements of a strided view are not in row-major order");
+        let start = if self.is_empty() { 0 } else { self.layout.offset };
+        &self.storage[start..start + self.len()]
     }
 
     /// The elements for writing, in row-major order. Copies first if the storage is shared or the view is strided.

@@ -10,6 +10,7 @@
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
 //! | [`simd`] | one register, for kernels built of register tiles |
 //! | [`buffer`] | aligned, recycled memory and its counters |
+//! | [`bytes`] | elements as bytes |
 //! | [`threads`] | when and how work is split; fixed chunks |
 //! | [`pool`] | the helper threads |
 //! | [`compiled`] | kernels compiled with this crate, once for each type |
@@ -37,6 +38,7 @@
 //! | [`dots`] | products of one column, for [`gemm`] |
 
 pub(crate) mod buffer;
+pub(crate) mod bytes;
 pub(crate) mod compiled;
 pub(crate) mod conv;
 pub(crate) mod copy;

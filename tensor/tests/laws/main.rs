@@ -2,6 +2,7 @@
 //!
 //! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
 
+mod any_type;
 mod convolution;
 mod elementwise;
 mod errors;

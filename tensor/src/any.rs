@@ -1,0 +1,313 @@
+//! A tensor whose element type is known at run time: what a model's state and a file hold.
+//!
+//! One list names the types, and every match over them is a macro made from it, so that a new type is one line here (and
+//! its line in `dtype.rs` and `element.rs`). Blocks of quantised weights, whose elements have no Rust type of their own,
+//! are to become further variants: the enum is open, and code outside asks for a type ([`AnyTensor::downcast_ref`]),
+//! converts ([`AnyTensor::cast`]) or takes bytes rather than listing the variants.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+
+use crate::cpu::bytes;
+use crate::{DType, Element, Error, Result, Shape, Tensor, bf16, f16, npy};
+
+macro_rules! any_tensor {
+    ($($variant:ident($t:ty)),*) => {
+        /// A [`Tensor`] of any element type.
+        ///
+        /// For what is stored rather than computed: parameters and buffers of a model, tensors in a file, in the type that they
+        /// have there. Cloning shares the storage. Arithmetic needs a type: [`downcast_ref`](Self::downcast_ref) asks for one,
+        /// [`cast`](Self::cast) converts. Variants for blocks of quantised weights are to follow.
+        ///
+        /// ```
+        /// use cairn_tensor::{AnyTensor, DType, Tensor};
+        /// let weights = AnyTensor::from(Tensor::from_vec(vec![1.0f32, -2.5], [2])?);
+        /// let half = weights.cast(DType::BF16)?;
+        /// assert_eq!((half.dtype(), half.shape(), half.byte_count()), (DType::BF16, &[2][..], 4));
+        /// assert_eq!(half.as_f32().unwrap_err().to_string(), "downcast: the elements are bf16, not f32");
+        /// assert_eq!(half.cast(DType::F32)?.as_f32()?.to_vec(), [1.0, -2.5]);
+        /// # Ok::<(), cairn_tensor::Error>(())
+        /// ```
+        ///
+        /// Serialised as the name of the type, the shape and the elements' bytes, so that every bit pattern is kept in every format.
+        #[derive(Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum AnyTensor {
+            $(#[doc = concat!("Of [`", stringify!($t), "`].")] $variant(Tensor<$t>),)*
+        }
+
+        /// An expression of the tensor, whatever its type.
+        macro_rules! with_tensor {
+            ($any:expr, $x:ident => $value:expr) => {
+                match $any {
+                    $(AnyTensor::$variant($x) => $value,)*
+                }
+            };
+        }
+
+        /// An expression of the Rust type that a [`DType`] names.
+        macro_rules! with_type {
+            ($dtype:expr, $T:ident => $value:expr) => {
+                match $dtype {
+                    $(DType::$variant => {
+                        type $T = $t;
+                        $value
+                    })*
+                }
+            };
+        }
+    };
+}
+any_tensor! {
+    F32(f32), F64(f64), BF16(bf16), F16(f16), I8(i8), I16(i16), I32(i32), I64(i64), U8(u8), U32(u32), Bool(bool)
+}
+
+impl AnyTensor {
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        fn of<T: Element>(_: &Tensor<T>) -> DType {
+            T::DTYPE
+        }
+        with_tensor!(self, x => of(x))
+    }
+
+    /// The sizes along each axis.
+    pub fn shape(&self) -> &[usize] {
+        with_tensor!(self, x => x.shape())
+    }
+
+    /// The sizes as a [`Shape`].
+    pub fn dims(&self) -> &Shape {
+        with_tensor!(self, x => x.dims())
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// The number of elements.
+    #[doc(alias = "numel")]
+    pub fn len(&self) -> usize {
+        self.dims().count()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of all elements together.
+    #[doc(alias = "nbytes")]
+    pub fn byte_count(&self) -> usize {
+        self.len().saturating_mul(self.dtype().size_in_bytes())
+    }
+
+    /// All elements 0 (`false` for truth values).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
+    pub fn zeros(dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        with_type!(dtype, T => Tensor::<T>::zeros(shape).map(Self::from))
+    }
+
+    /// The tensor of type `T` that this is, without a copy.
+    ///
+    /// # Errors
+    /// [`Error::WrongDType`], with both types, when the elements are of another.
+    pub fn downcast_ref<T: Element>(&self) -> Result<&Tensor<T>> {
+        let found = with_tensor!(self, x => (x as &dyn Any).downcast_ref());
+        found.ok_or_else(|| Error::WrongDType { op: "downcast", expected: T::DTYPE, found: self.dtype() })
+    }
+
+    /// As [`downcast_ref`](Self::downcast_ref), for writing.
+    ///
+    /// # Errors
+    /// [`Error::WrongDType`], with both types, when the elements are of another.
+    pub fn downcast_mut<T: Element>(&mut self) -> Result<&mut Tensor<T>> {
+        let found = self.dtype();
+        let tensor = with_tensor!(self, x => (x as &mut dyn Any).downcast_mut());
+        tensor.ok_or(Error::WrongDType { op: "downcast", expected: T::DTYPE, found })
+    }
+
+    /// The tensor of `f32` that this is: [`downcast_ref::<f32>`](Self::downcast_ref).
+    ///
+    /// # Errors
+    /// [`Error::WrongDType`] when the elements are of another type.
+    pub fn as_f32(&self) -> Result<&Tensor<f32>> {
+        self.downcast_ref()
+    }
+
+    /// The elements converted to another type, as [`Tensor::cast`] converts them; of the same type, the tensor itself.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when memory cannot hold the result.
+    #[doc(alias("to", "astype", "type_as"))]
+    pub fn cast(&self, dtype: DType) -> Result<Self> {
+        match (self, dtype) {
+            _ if self.dtype() == dtype => Ok(self.clone()),
+            // What weights are stored as, and computed in: by the kernels.
+            (AnyTensor::BF16(x), DType::F32) => Ok(x.cast::<f32>()?.into()),
+            (AnyTensor::F16(x), DType::F32) => Ok(x.cast::<f32>()?.into()),
+            (AnyTensor::F64(x), DType::F32) => Ok(x.cast::<f32>()?.into()),
+            (AnyTensor::F32(x), DType::BF16) => Ok(x.cast::<bf16>()?.into()),
+            (AnyTensor::F32(x), DType::F16) => Ok(x.cast::<f16>()?.into()),
+            (AnyTensor::F32(x), DType::F64) => Ok(x.cast::<f64>()?.into()),
+            _ => with_type!(dtype, T => self.cast_by_parts::<T>().map(Self::from)),
+        }
+    }
+
+    /// As [`Tensor::cast`], by way of [`Wide`]: a function for each type on either side, and not for each pair of types.
+    fn cast_by_parts<T: Element>(&self) -> Result<Tensor<T>> {
+        const PART: usize = 1 << 12;
+        let x = self.contiguous()?;
+        Tensor::try_build(self.dims(), |out| {
+            for (i, out) in out.chunks_mut(PART).enumerate() {
+                let (start, end) = (i * PART, i * PART + out.len());
+                match with_tensor!(&x, x => Wide::of(&x.row_major()?[start..end])) {
+                    Wide::Whole(x) => out.iter_mut().zip(x).for_each(|(out, x)| *out = T::from_i64(x)),
+                    Wide::Float(x) => out.iter_mut().zip(x).for_each(|(out, x)| *out = T::from_f64(x)),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The same elements in row-major order: this tensor itself if they are stored so, else a copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
+    pub fn contiguous(&self) -> Result<Self> {
+        with_tensor!(self, x => x.contiguous().map(Self::from))
+    }
+
+    /// The elements in row-major order as bytes, the least significant first; without a copy where memory holds them so.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
+    #[doc(alias = "tobytes")]
+    pub fn to_le_bytes(&self) -> Result<Cow<'_, [u8]>> {
+        with_tensor!(self, x => match x.as_slice() {
+            Some(slice) => Ok(bytes::little_endian(slice)),
+            None => x.contiguous().map(|x| Cow::Owned(bytes::little_endian(x.row_major_storage()).into_owned())),
+        })
+    }
+
+    /// A tensor from what [`to_le_bytes`](Self::to_le_bytes) gives.
+    ///
+    /// # Errors
+    /// [`Error::BadBytes`] when there are more or fewer bytes than the shape has, or one that is no truth value;
+    /// [`Error::OutOfMemory`] when memory cannot hold the tensor.
+    #[doc(alias = "frombuffer")]
+    pub fn from_le_bytes(dtype: DType, shape: impl Into<Shape>, bytes: &[u8]) -> Result<Self> {
+        let op = "from_le_bytes";
+        let shape = shape.into();
+        let bad =
+            |shape: &Shape, why| Error::BadBytes { op, dtype, shape: shape.clone(), len: bytes.len(), why };
+        if shape.count().checked_mul(dtype.size_in_bytes()) != Some(bytes.len()) {
+            return Err(bad(&shape, "the length is another"));
+        }
+        with_type!(dtype, T => {
+            let tensor = Tensor::<T>::try_build(&shape, |out| {
+                bytes::from_little_endian(bytes, out).ok_or_else(|| bad(&shape, "a truth value is 0 or 1"))
+            });
+            tensor.map(Self::from)
+        })
+    }
+
+    /// Whether both have the same type, shape and bits. Unlike `==`, NaN is the same as itself, and 0 is not -0.
+    pub fn bits_eq(&self, other: &Self) -> bool {
+        let same = || Ok::<_, Error>(self.to_le_bytes()? == other.to_le_bytes()?);
+        self.dtype() == other.dtype() && self.shape() == other.shape() && same().unwrap_or(false)
+    }
+
+    /// Reads a `.npy` file, in the type that it has there.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be read, is no such file, is cut short, or has elements of no type here.
+    pub fn read_npy(path: impl AsRef<Path>) -> Result<Self> {
+        npy::read_any(path.as_ref())
+    }
+
+    /// Writes a `.npy` file.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be written, or NumPy has no such element type, as for `bf16`.
+    pub fn write_npy(&self, path: impl AsRef<Path>) -> Result<()> {
+        with_tensor!(self, x => x.write_npy(path))
+    }
+
+    /// Adds the tensor to an archive under a name.
+    #[cfg(feature = "npz")]
+    pub(crate) fn add_to(&self, archive: &mut npy::NpzWriter, name: &str) -> Result<()> {
+        with_tensor!(self, x => archive.add(name, x))
+    }
+
+    /// The tensor that `read` makes for a type.
+    pub(crate) fn try_of<E>(dtype: DType, read: impl ReadTyped<E>) -> Result<Self, E> {
+        with_type!(dtype, T => read.read::<T>().map(Self::from))
+    }
+}
+
+/// A type's name in the header of a `.npy` file, without the byte order; `None` where NumPy has no such type.
+pub(crate) fn npy_name(dtype: DType) -> Option<&'static str> {
+    with_type!(dtype, T => T::NPY)
+}
+
+/// A function of a type that makes a tensor of it.
+pub(crate) trait ReadTyped<E> {
+    fn read<T: Element>(self) -> Result<Tensor<T>, E>;
+}
+
+/// Elements of any type in one that holds all of them: integers as `i64`, floats as `f64`.
+enum Wide {
+    Whole(Vec<i64>),
+    Float(Vec<f64>),
+}
+
+impl Wide {
+    fn of<T: Element>(x: &[T]) -> Self {
+        if T::default().whole().is_some() {
+            Wide::Whole(x.iter().map(|x| x.whole().unwrap_or_default()).collect())
+        } else {
+            Wide::Float(x.iter().map(|x| x.to_f64()).collect())
+        }
+    }
+}
+
+impl<T: Element> From<Tensor<T>> for AnyTensor {
+    fn from(tensor: Tensor<T>) -> Self {
+        T::into_any(tensor)
+    }
+}
+
+impl<T: Element> TryFrom<AnyTensor> for Tensor<T> {
+    type Error = Error;
+    /// [`Error::WrongDType`] when the elements are of another type.
+    fn try_from(any: AnyTensor) -> Result<Self> {
+        // A view of the same storage: `any`, dropped on return, leaves it to this one alone.
+        any.downcast_ref().cloned()
+    }
+}
+
+impl<'a, T: Element> TryFrom<&'a AnyTensor> for &'a Tensor<T> {
+    type Error = Error;
+    fn try_from(any: &'a AnyTensor) -> Result<Self> {
+        any.downcast_ref()
+    }
+}
+
+impl fmt::Debug for AnyTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_tensor!(self, x => fmt::Debug::fmt(x, f))
+    }
+}
+
+impl fmt::Display for AnyTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_tensor!(self, x => fmt::Display::fmt(x, f))
+    }
+}
