@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p cairn-autograd --example rosenbrock`
 
-use cairn_autograd::{Result, Var};
+use cairn_autograd::{Parameter, Result, Var};
 use cairn_tensor::Tensor;
 
 fn rosenbrock(p: &Var<f64>) -> Result<Var<f64>> {
@@ -12,10 +12,10 @@ fn rosenbrock(p: &Var<f64>) -> Result<Var<f64>> {
 }
 
 fn main() -> Result<()> {
-    let mut p = Var::parameter(Tensor::from_vec(vec![-1.2, 1.0], [2])?);
+    let p = Parameter::new(Tensor::from_vec(vec![-1.2, 1.0], [2])?);
     let mut velocity = Tensor::zeros([2])?;
     for step in 0..=4000 {
-        let value = rosenbrock(&p)?;
+        let value = rosenbrock(&p.var())?;
         if step % 500 == 0 {
             println!("step {step:4}  value {:.6}  at {:.4}", value.item()?, p.value());
         }

@@ -51,11 +51,9 @@ pub fn gradcheck(inputs: &[Tensor<f64>], f: impl Fn(&[Var<f64>]) -> Result<Var<f
         }
         for (element, analytic) in analytic.iter().enumerate() {
             let value_at = |step: f64| -> Result<f64> {
-                let mut moved: Vec<_> = inputs.iter().cloned().map(Var::constant).collect();
-                moved[input].update(|x| -> Result<()> {
-                    x.as_mut_slice()?[element] += step;
-                    Ok(())
-                })?;
+                let mut moved = inputs.to_vec();
+                moved[input].as_mut_slice()?[element] += step;
+                let moved: Vec<_> = moved.into_iter().map(Var::constant).collect();
                 weighted(&f(&moved)?)?.item()
             };
             let numeric = (value_at(STEP)? - value_at(-STEP)?) / (2.0 * STEP);

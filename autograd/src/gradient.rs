@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use cairn_tensor::{Float, Shape, Tensor};
 
-use crate::{Error, Result, Var};
+use crate::{Error, Parameter, Result, Var};
 
 /// The gradient of a variable.
 #[derive(Debug, Clone)]
@@ -158,7 +158,42 @@ impl<T: Float> Gradient<T> {
     }
 }
 
-/// The gradients of a loss, looked up by variable.
+/// What a gradient is looked up by: a [`Parameter`], or a [`Var`] that is a leaf.
+///
+/// Both are known by the number of the leaf, which a parameter keeps when its value changes.
+pub trait Leaf<T: Float>: private::Sealed {
+    /// The number it is known by.
+    fn leaf_id(&self) -> u64;
+
+    /// Its sizes along each axis.
+    fn leaf_shape(&self) -> Shape;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl<T: cairn_tensor::Float> Sealed for crate::Var<T> {}
+    impl<T: cairn_tensor::Float> Sealed for crate::Parameter<T> {}
+}
+
+impl<T: Float> Leaf<T> for Var<T> {
+    fn leaf_id(&self) -> u64 {
+        self.0.id
+    }
+    fn leaf_shape(&self) -> Shape {
+        self.dims().clone()
+    }
+}
+
+impl<T: Float> Leaf<T> for Parameter<T> {
+    fn leaf_id(&self) -> u64 {
+        self.id()
+    }
+    fn leaf_shape(&self) -> Shape {
+        self.shape()
+    }
+}
+
+/// The gradients of a loss, looked up by parameter or leaf.
 #[derive(Debug, Clone, Default)]
 pub struct Gradients<T: Float = f32> {
     by_id: HashMap<u64, Gradient<T>>,
@@ -169,22 +204,23 @@ impl<T: Float> Gradients<T> {
         self.by_id.insert(var.0.id, gradient);
     }
 
-    /// The gradient of a parameter, or `None` if the loss does not depend on it.
-    pub fn get(&self, var: &Var<T>) -> Option<&Gradient<T>> {
-        self.by_id.get(&var.0.id)
+    /// The gradient of a parameter or leaf, or `None` if the loss does not depend on it.
+    pub fn get(&self, leaf: &impl Leaf<T>) -> Option<&Gradient<T>> {
+        self.by_id.get(&leaf.leaf_id())
     }
 
-    /// The gradient of a parameter, for changing it, say to clip.
-    pub fn get_mut(&mut self, var: &Var<T>) -> Option<&mut Gradient<T>> {
-        self.by_id.get_mut(&var.0.id)
+    /// The gradient of a parameter or leaf, for changing it, say to clip.
+    pub fn get_mut(&mut self, leaf: &impl Leaf<T>) -> Option<&mut Gradient<T>> {
+        self.by_id.get_mut(&leaf.leaf_id())
     }
 
-    /// The gradient of a parameter as a tensor of its shape.
+    /// The gradient of a parameter or leaf as a tensor of its shape.
     ///
     /// # Errors
     /// [`Error::NoGradient`] if the loss does not depend on it.
-    pub fn of(&self, var: &Var<T>) -> Result<Tensor<T>> {
-        self.get(var).ok_or_else(|| Error::NoGradient { shape: var.dims().clone() })?.to_dense()
+    #[doc(alias = "grad")]
+    pub fn of(&self, leaf: &impl Leaf<T>) -> Result<Tensor<T>> {
+        self.get(leaf).ok_or_else(|| Error::NoGradient { shape: leaf.leaf_shape() })?.to_dense()
     }
 
     /// The number of parameters with a gradient.
@@ -197,10 +233,11 @@ impl<T: Float> Gradients<T> {
         self.by_id.is_empty()
     }
 
-    /// Adds the gradients of another loss: accumulation over several batches.
+    /// Adds the gradients of another loss: accumulation over several batches. A parameter that was changed in between is
+    /// still the same parameter.
     ///
     /// # Errors
-    /// When shapes differ, which only happens if a parameter was replaced in between.
+    /// When shapes differ, which only happens if a parameter was set to a value of another shape in between.
     pub fn accumulate(&mut self, other: Gradients<T>) -> Result<()> {
         for (id, gradient) in other.by_id {
             match self.by_id.get_mut(&id) {

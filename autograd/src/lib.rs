@@ -1,19 +1,20 @@
 //! Reverse-mode differentiation over [`cairn_tensor`].
 //!
 //! A [`Var`] is a tensor that remembers how it was computed; [`Var::backward`] returns the [`Gradients`] of a loss, which
-//! are looked up by variable. There is no global tape and no hidden gradient field: what is not held is freed.
+//! are looked up by what they are the gradients of: a [`Parameter`], the cell that holds what training changes, or a leaf.
+//! There is no global tape and no hidden gradient field: what is not held is freed.
 //!
 //! ```
-//! use cairn_autograd::Var;
+//! use cairn_autograd::{Parameter, Var};
 //! use cairn_tensor::Tensor;
 //!
 //! // One step of gradient descent on (w · x - y)².
-//! let mut w = Var::parameter(Tensor::from_vec(vec![0.5f32, -0.5], [2])?);
+//! let w = Parameter::new(Tensor::from_vec(vec![0.5f32, -0.5], [2])?);
 //! let x = Var::constant(Tensor::from_vec(vec![1.0, 2.0], [2])?);
-//! let loss = (w.matmul(&x)? - 3.0).square()?;
+//! let loss = (w.var().matmul(&x)? - 3.0).square()?;
 //! let gradient = loss.backward()?.of(&w)?;
 //! w.update(|w| w.add_assign(&gradient.scale(-0.1)?))?;
-//! let after = (w.matmul(&x)? - 3.0).square()?;
+//! let after = (w.var().matmul(&x)? - 3.0).square()?;
 //! assert!(after.item()? < loss.item()?);
 //! # Ok::<(), cairn_autograd::Error>(())
 //! ```
@@ -35,12 +36,14 @@ mod error;
 mod gradcheck;
 mod gradient;
 mod ops;
+mod parameter;
 mod trace;
 mod var;
 
 pub use error::{Error, Result};
 pub use gradcheck::gradcheck;
-pub use gradient::{Gradient, Gradients, RowGradient};
+pub use gradient::{Gradient, Gradients, Leaf, RowGradient};
 pub use ops::RecurrentVars;
+pub use parameter::Parameter;
 pub use trace::{Entries, Recorded, Settings, trace};
 pub use var::{Var, no_grad};

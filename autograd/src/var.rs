@@ -16,8 +16,9 @@ use crate::{Gradient, Result, Settings};
 
 /// A tensor in a computation that can be differentiated.
 ///
-/// A variable is a *parameter* (gradients are wanted for it), a *constant*, or computed from others. Operations have the
-/// names they have on tensors and return `Result`; `+`, `-`, `*`, `/` panic with the same text. Cloning is cheap and
+/// A variable is a *leaf* that gradients are wanted for, a *constant*, or computed from others. It never changes: what
+/// training changes is a [`Parameter`](crate::Parameter), whose [`var`](crate::Parameter::var) is a leaf. Operations have
+/// the names they have on tensors and return `Result`; `+`, `-`, `*`, `/` panic with the same text. Cloning is cheap and
 /// gives the same variable.
 ///
 /// ```
@@ -66,6 +67,11 @@ pub(crate) type Backward<T> = Box<dyn Fn(&Tensor<T>) -> Result<Vec<Option<Gradie
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
+/// A number that no node or parameter has had.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(true) };
 }
@@ -99,7 +105,21 @@ pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
 
 impl<T: Float> Var<T> {
     fn new(value: Tensor<T>, tracked: bool, op: Option<&'static str>, history: Option<History<T>>) -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self::node(next_id(), value, tracked, op, history)
+    }
+
+    /// The leaf of the parameter with this identity, or a constant if it is not tracked.
+    pub(crate) fn leaf(id: u64, value: Tensor<T>, tracked: bool) -> Self {
+        Self::node(id, value, tracked, None, None)
+    }
+
+    fn node(
+        id: u64,
+        value: Tensor<T>,
+        tracked: bool,
+        op: Option<&'static str>,
+        history: Option<History<T>>,
+    ) -> Self {
         Var(Arc::new(Node {
             id,
             value,
@@ -111,7 +131,13 @@ impl<T: Float> Var<T> {
         }))
     }
 
-    /// A variable that gradients are wanted for.
+    /// The value of a leaf, if nobody else holds the node.
+    pub(crate) fn value_mut(&mut self) -> Option<&mut Tensor<T>> {
+        Arc::get_mut(&mut self.0).map(|node| &mut node.value)
+    }
+
+    /// A leaf that gradients are wanted for, of its own: an input whose gradient is looked at. What is trained is a
+    /// [`Parameter`](crate::Parameter).
     pub fn parameter(value: Tensor<T>) -> Self {
         Self::new(value, true, None, None)
     }
@@ -220,7 +246,7 @@ impl<T: Float> Var<T> {
         Ok(self.0.value.item()?)
     }
 
-    /// Whether gradients flow to this variable: a parameter that is not frozen, or computed from one.
+    /// Whether gradients flow to this variable: a leaf that is not a constant, or computed from one.
     #[inline]
     pub fn is_tracked(&self) -> bool {
         self.0.tracked
@@ -229,33 +255,6 @@ impl<T: Float> Var<T> {
     /// Whether both are the same variable.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Changes a parameter's or constant's value. In place when this is the only handle; otherwise this handle becomes a
-    /// new variable, and clones and graphs keep the old value.
-    ///
-    /// # Errors
-    /// Those of `change`.
-    pub fn update<R, E>(&mut self, change: impl FnOnce(&mut Tensor<T>) -> Result<R, E>) -> Result<R, E> {
-        if let Some(node) = Arc::get_mut(&mut self.0).filter(|node| node.op.is_none()) {
-            return change(&mut node.value);
-        }
-        let mut value = self.value().clone();
-        let result = change(&mut value)?;
-        *self = Self::new(value, self.is_tracked(), None, None);
-        Ok(result)
-    }
-
-    /// Replaces the value; the shape may change.
-    pub fn set(&mut self, value: Tensor<T>) {
-        *self = Self::new(value, self.is_tracked(), None, None);
-    }
-
-    /// Makes this a parameter (`true`) or a constant with the same value: how a layer is frozen.
-    pub fn set_tracked(&mut self, tracked: bool) {
-        if self.is_tracked() != tracked || self.0.op.is_some() {
-            *self = Self::new(self.value().clone(), tracked, None, None);
-        }
     }
 
     /// What this was computed from, if that is recorded.

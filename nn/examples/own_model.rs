@@ -40,13 +40,13 @@ fn main() -> Result<()> {
             dropout: Dropout::new(0.1),
         });
     }
-    let mut model = Network { blocks, head: Linear::new(8, 3, &mut rng)? };
+    let model = Network { blocks, head: Linear::new(8, 3, &mut rng)? };
     model.blocks[0].freeze();
     for (path, parameter) in model.parameters() {
         println!(
             "{path:22} {:10} {}",
-            parameter.dims().to_string(),
-            if parameter.is_tracked() { "" } else { "frozen" }
+            parameter.shape().to_string(),
+            if parameter.is_trainable() { "" } else { "frozen" }
         );
     }
     println!("{} of {} values are trained", model.trainable_count(), model.parameter_count());

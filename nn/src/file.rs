@@ -58,7 +58,7 @@ impl Sequential {
             .layers
             .into_iter()
             .fold(Sequential::new(saved.input), |builder, (name, spec)| builder.add_named(name, spec));
-        let mut model = build_within(builder, values).map_err(|error| bad(path, error.to_string()))?;
+        let model = build_within(builder, values).map_err(|error| bad(path, error.to_string()))?;
         model.load_state(&saved.state).map_err(|error| bad(path, error.to_string()))?;
         Ok(model)
     }
@@ -74,8 +74,8 @@ impl Sequential {
 /// # let path = folder.path().join("head.cairn");
 /// let head = Linear::new(4, 2, &mut rng(0))?;
 /// save_weights(&head, &path)?;
-/// let mut again = Linear::new(4, 2, &mut rng(1))?;
-/// load_weights(&mut again, &path)?;
+/// let again = Linear::new(4, 2, &mut rng(1))?;
+/// load_weights(&again, &path)?;
 /// assert_eq!(head.weight.value(), again.weight.value());
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
@@ -92,7 +92,7 @@ pub fn save_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::File`] when the file cannot be read, [`Error::BadFile`] when it is none, damaged, or of another module.
-pub fn load_weights(model: &mut dyn Module, path: impl AsRef<Path>) -> Result<()> {
+pub fn load_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(Error::file(path))?;
     let state: BTreeMap<String, Tensor> =

@@ -77,6 +77,7 @@ mod sequential;
 mod summary;
 
 pub use activation::Activation;
+pub use cairn_autograd::Parameter;
 pub use cairn_nn_derive::Module;
 pub use context::Context;
 pub use error::{Error, Result};
@@ -96,6 +97,6 @@ pub use loss::{
     mae, mse, soft_cross_entropy,
 };
 pub use model::Model;
-pub use module::{Module, Part, PartMut, Visitor, VisitorMut};
+pub use module::{Buffer, Module, Part, Visitor};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{LayerSummary, Summary};

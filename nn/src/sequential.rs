@@ -10,7 +10,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape, Tensor};
 
 use crate::layers::{Layer, Plan, Spans, Spec, Value};
-use crate::{Context, Error, Model, Module, Result, Visitor, VisitorMut};
+use crate::{Context, Error, Model, Module, Result, Visitor};
 
 /// A stack of layers.
 ///
@@ -127,15 +127,9 @@ impl Sequential {
         self.layers.iter().map(|named| named.name.as_str())
     }
 
-    /// A layer by name, say to look at its parameters.
+    /// A layer by name, say to look at its parameters, or to freeze it.
     pub fn layer(&self, name: &str) -> Option<&dyn Layer> {
         self.layers.iter().find(|named| named.name == name).map(|named| &*named.layer)
-    }
-
-    /// A layer by name, say to freeze it.
-    pub fn layer_mut(&mut self, name: &str) -> Option<&mut dyn Layer> {
-        let named = self.layers.iter_mut().find(|named| named.name == name)?;
-        Some(&mut *named.layer)
     }
 }
 
@@ -204,11 +198,6 @@ impl Module for Sequential {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         for named in &self.layers {
             visitor.field(&named.name, &named.layer);
-        }
-    }
-    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
-        for named in &mut self.layers {
-            visitor.field(&named.name, &mut named.layer);
         }
     }
 }

@@ -89,8 +89,8 @@ fn weights(layer: &dyn Layer) -> String {
     let mut shapes = Vec::new();
     layer.visit(&mut Visitor::new(&mut |_, part| {
         let shape = match part {
-            Part::Parameter(var) => var.shape(),
-            Part::Buffer(tensor) => tensor.shape(),
+            Part::Parameter(parameter) => parameter.shape(),
+            Part::Buffer(buffer) => buffer.shape(),
         };
         shapes.push(shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"));
     }));

@@ -27,7 +27,7 @@ fn trained(builder: SequentialBuilder) -> Sequential {
         let low = if name.ends_with("running_var") { 0.2 } else { -0.5 };
         *tensor = Tensor::uniform(tensor.dims(), low, low + 1.0, &mut rng(i as u64)).unwrap();
     }
-    cairn_nn::Module::load_state(&mut model, &state).unwrap();
+    cairn_nn::Module::load_state(&model, &state).unwrap();
     model
 }
 

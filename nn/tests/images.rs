@@ -137,7 +137,7 @@ fn batch_normalisation_keeps_statistics_as_keras_and_as_pytorch() {
         let y = layer.forward(&x.clone().into(), &mut Context::train(0)).unwrap();
         // Training normalises by the batch's own, biased variance in either library.
         close(&y.value().reshape([60, 2]).unwrap().var(0, 0).unwrap(), &Tensor::ones([2]).unwrap());
-        let [running_mean, running_variance] = layer.running();
+        let (running_mean, running_variance) = (layer.running_mean.value(), layer.running_var.value());
         close(&running_mean, &mean.scale(1.0 - kept).unwrap());
         close(&running_variance, &variance.scale(1.0 - kept).unwrap().add(&Tensor::scalar(kept)).unwrap());
         // In use the running ones are taken, and left alone.
@@ -145,7 +145,7 @@ fn batch_normalisation_keeps_statistics_as_keras_and_as_pytorch() {
         let epsilon = if kept > 0.95 { 1e-3 } else { 1e-5 };
         let scale = running_variance.add(&Tensor::scalar(epsilon)).unwrap().rsqrt().unwrap();
         close(y.value(), &x.sub(&running_mean).unwrap().mul(&scale).unwrap());
-        assert_eq!(layer.running()[0], running_mean);
+        assert_eq!(layer.running_mean.value(), running_mean);
     }
     let single = BatchNorm::new().unbiased().layer(2, &mut rng(0)).unwrap();
     let one = single.forward(&Tensor::ones([1, 2]).unwrap().into(), &mut Context::train(0)).unwrap_err();

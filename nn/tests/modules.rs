@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use cairn_autograd::Var;
-use cairn_nn::{Activation, Dense, Error, Linear, Module, Sequential, mse};
+use cairn_nn::{
+    Activation, Buffer, Dense, Error, Linear, Module, Parameter, Sequential, load_weights, mse, save_weights,
+};
 use cairn_tensor::{Tensor, rng};
 
 #[derive(Module)]
 struct Block {
     first: Linear,
     /// A buffer.
-    mean: Tensor,
+    mean: Buffer,
     rest: Vec<Linear>,
     maybe: Option<Linear>,
     activation: Activation,
@@ -30,7 +32,7 @@ fn block() -> Block {
     let mut linear = |n| Linear::new(n, 2, &mut rng).unwrap();
     Block {
         first: linear(3),
-        mean: Tensor::zeros([2]).unwrap(),
+        mean: Buffer::new(Tensor::zeros([2]).unwrap()),
         rest: vec![linear(2), linear(4)],
         maybe: None,
         activation: Activation::Relu,
@@ -60,7 +62,7 @@ fn the_derive_visits_fields_in_order_under_their_names() {
 
 #[test]
 fn frozen_parameters_get_no_gradients() {
-    let mut model = Pair(Linear::new(2, 2, &mut rng(0)).unwrap(), Linear::new(2, 1, &mut rng(1)).unwrap());
+    let model = Pair(Linear::new(2, 2, &mut rng(0)).unwrap(), Linear::new(2, 1, &mut rng(1)).unwrap());
     model.0.freeze();
     assert_eq!((model.parameter_count(), model.trainable_count()), (9, 3));
     let x = Var::from(Tensor::ones([4, 2]).unwrap());
@@ -76,7 +78,7 @@ fn frozen_parameters_get_no_gradients() {
 
 #[test]
 fn state_goes_round_and_mistakes_are_named_without_changing_anything() {
-    let (mut to, from) = (Linear::new(3, 2, &mut rng(0)).unwrap(), Linear::new(3, 2, &mut rng(1)).unwrap());
+    let (to, from) = (Linear::new(3, 2, &mut rng(0)).unwrap(), Linear::new(3, 2, &mut rng(1)).unwrap());
     to.load_state(&from.state()).unwrap();
     assert_eq!(to.state(), from.state());
 
@@ -93,10 +95,10 @@ fn state_goes_round_and_mistakes_are_named_without_changing_anything() {
 
 #[test]
 fn layers_of_a_sequential_can_be_found_and_frozen() {
-    let mut model =
+    let model =
         Sequential::new([4]).add(Dense::new(3)).add_named("head", Dense::new(2)).build(&mut rng(0)).unwrap();
     assert_eq!(names(&model), ["dense.weight", "dense.bias", "head.weight", "head.bias"]);
-    model.layer_mut("head").unwrap().freeze();
+    model.layer("head").unwrap().freeze();
     assert_eq!(model.trainable_count(), 15);
     assert_eq!(model.layer("head").unwrap().parameter_count(), 8);
     assert!(model.layer("tail").is_none());
@@ -107,4 +109,65 @@ fn errors_name_the_path() {
     let error =
         Error::BadSetting { what: "x", value: 1.0, must: "2" }.at("query").at("attention").at("encoder");
     assert_eq!(error.to_string(), "encoder.attention.query: x is 1, which must be 2");
+}
+
+/// One weight under two names.
+#[derive(Module)]
+struct Tied {
+    a: Parameter,
+    b: Parameter,
+}
+
+fn tied(value: f32) -> Tied {
+    let a = Parameter::new(Tensor::scalar(value));
+    Tied { b: a.clone(), a }
+}
+
+#[test]
+fn a_tied_parameter_is_one_parameter() {
+    let model = tied(2.0);
+    for _ in 0..2 {
+        let loss = model.a.var().mul(&model.b.var()).unwrap();
+        let gradients = loss.backward().unwrap();
+        assert_eq!(gradients.len(), 1);
+        model.for_each_parameter(&mut |_, parameter| {
+            let gradient = gradients.of(parameter).unwrap();
+            parameter.update(|w| w.add_assign(&gradient.scale(-0.1)?)).unwrap();
+        });
+    }
+    // w -> 0.8 w at each step, since the derivative of w² is 2 w.
+    for parameter in [&model.a, &model.b] {
+        assert!((parameter.value().item().unwrap() - 1.28).abs() < 1e-6);
+    }
+    assert_eq!(
+        (model.parameter_count(), model.trainable_count(), names(&model)),
+        (1, 1, vec!["a".to_owned()])
+    );
+    assert_eq!(model.state().keys().collect::<Vec<_>>(), ["a"]);
+    model.freeze();
+    assert_eq!(model.trainable_count(), 0);
+}
+
+#[test]
+fn a_tied_value_is_loaded_under_either_name() {
+    let (model, scalar) = (tied(0.0), |x: f32| Tensor::scalar(x));
+    let state = |pairs: &[(&str, f32)]| -> BTreeMap<String, Tensor> {
+        pairs.iter().map(|&(name, x)| (name.to_owned(), scalar(x))).collect()
+    };
+    for (n, pairs) in [&[("a", 1.0)][..], &[("b", 2.0)], &[("a", 3.0), ("b", 3.0)]].into_iter().enumerate() {
+        model.load_state(&state(pairs)).unwrap();
+        assert_eq!(model.b.value().item().unwrap(), n as f32 + 1.0);
+        assert!(model.a.same(&model.b));
+    }
+    let error = model.load_state(&state(&[("a", 1.0), ("b", 2.0)])).unwrap_err().to_string();
+    assert!(error.contains("a and b are one value in the model"), "{error}");
+    assert!(model.load_state(&state(&[])).unwrap_err().to_string().contains("a is missing"));
+    assert_eq!(model.a.value().item().unwrap(), 3.0, "nothing changed");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tied.cairn");
+    save_weights(&model, &path).unwrap();
+    let again = tied(0.0);
+    load_weights(&again, &path).unwrap();
+    assert_eq!(again.b.value().item().unwrap(), 3.0);
 }

@@ -49,11 +49,11 @@ fn close(got: &Tensor, want: &Tensor, what: &str) {
 }
 
 /// Puts weights into a layer, in the order of its parameters.
-fn fill(layer: &mut RecurrentLayer, weights: Vec<Tensor>) {
+fn fill(layer: &RecurrentLayer, weights: Vec<Tensor>) {
     let mut weights = weights.into_iter();
-    layer.for_each_parameter_mut(&mut |path, var| {
+    layer.for_each_parameter(&mut |path, var| {
         let new = weights.next().unwrap();
-        assert_eq!(new.shape(), var.shape(), "{path}");
+        assert_eq!(*new.dims(), var.shape(), "{path}");
         var.set(new);
     });
     assert!(weights.next().is_none());
@@ -79,7 +79,7 @@ fn outputs_states_and_gradients_equal_pytorchs() {
                 list.push([four[0].clone(), four[1].clone(), four[2].clone(), four[3].clone()]);
             }
         }
-        fill(&mut layer, weights.iter().flat_map(|w| from_torch(kind, w.each_ref()).unwrap()).collect());
+        fill(&layer, weights.iter().flat_map(|w| from_torch(kind, w.each_ref()).unwrap()).collect());
 
         let first = |golden: &mut Golden, name: &str, i: usize| {
             Var::parameter(golden.array(&case, name).index(0, i).unwrap().contiguous().unwrap())
@@ -145,7 +145,7 @@ fn outputs_equal_keras() {
         let again = from_keras(kind, back.each_ref()).unwrap();
         close(&again[2], &weights[2], "bias");
         let mut layer = Recurrent::new(kind, how[1]).return_sequences(true).layer(2, &mut rng(0)).unwrap();
-        fill(&mut layer, weights.to_vec());
+        fill(&layer, weights.to_vec());
         let x = Var::constant(golden.array(&case, "x"));
         let y = layer.forward(&x, &mut Context::eval()).unwrap();
         close(y.value(), &golden.array(&case, "y"), &case);
@@ -156,7 +156,7 @@ fn outputs_equal_keras() {
 fn weights_go_to_pytorch_and_back() {
     for kind in KINDS {
         let layer = Recurrent::new(kind, 3).layer(2, &mut rng(1)).unwrap();
-        let weights: Vec<_> = layer.parameters().into_iter().map(|(_, var)| var.value().clone()).collect();
+        let weights: Vec<_> = layer.parameters().into_iter().map(|(_, var)| var.value()).collect();
         let torch = to_torch(kind, [&weights[0], &weights[1], &weights[2]]);
         if kind == Recurrence::GruResetBefore {
             assert!(torch.unwrap_err().to_string().contains("PyTorch has no GRU that resets before"));
@@ -276,7 +276,7 @@ fn a_stack_learns_to_remember() {
     for _ in 0..150 {
         let logits = model.forward(&ids, &mut Context::train(0)).unwrap();
         let gradients = cross_entropy(&logits, &targets).unwrap().backward().unwrap();
-        model.for_each_parameter_mut(&mut |_, var| {
+        model.for_each_parameter(&mut |_, var| {
             let gradient = gradients.get(var).unwrap().to_dense().unwrap();
             var.update(|w| w.add_assign(&gradient.sign()?.scale(-0.01)?)).unwrap();
         });

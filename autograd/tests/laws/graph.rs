@@ -97,40 +97,6 @@ fn backward_starts_from_one_number() {
 }
 
 #[test]
-fn updating_a_shared_parameter_leaves_the_other_alone() {
-    let mut x = parameter(&[1.0]);
-    let other = x.clone();
-    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
-    assert_eq!((x.item().unwrap(), other.item().unwrap()), (2.0, 1.0));
-    assert!(!x.same(&other));
-    // Alone, it is updated in place and stays the same variable.
-    let before = x.value().as_slice().unwrap().as_ptr();
-    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
-    assert_eq!(x.value().as_slice().unwrap().as_ptr(), before);
-}
-
-#[test]
-fn a_parameter_is_free_for_update_in_place_after_backward() {
-    let mut x = parameter(&[1.0, 2.0]);
-    let loss = x.square().unwrap().sum(..).unwrap();
-    loss.backward().unwrap();
-    let before = x.value().as_slice().unwrap().as_ptr();
-    x.update(|v| v.add_assign(&Tensor::scalar(1.0))).unwrap();
-    assert_eq!(x.value().as_slice().unwrap().as_ptr(), before, "the used graph must not hold the parameter");
-}
-
-#[test]
-fn frozen_parameters_get_no_gradient() {
-    let (mut x, y) = (parameter(&[1.0]), parameter(&[2.0]));
-    x.set_tracked(false);
-    let gradients = (&x * &y).sum(..).unwrap().backward().unwrap();
-    assert!(gradients.get(&x).is_none());
-    assert_eq!(gradients.of(&y).unwrap().to_vec(), [1.0]);
-    x.set_tracked(true);
-    assert!(x.is_tracked());
-}
-
-#[test]
 fn gradients_of_several_batches_accumulate() {
     let x = parameter(&[1.0, 2.0]);
     let mut total = x.square().unwrap().sum(..).unwrap().backward().unwrap();

@@ -8,5 +8,6 @@ mod graph;
 mod images;
 #[cfg(feature = "linalg")]
 mod linalg;
+mod parameters;
 mod parts;
 mod recurrent;

@@ -40,9 +40,6 @@ fn expand(mut input: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
             fn visit(&self, visitor: &mut ::cairn_nn::Visitor<'_>) {
                 #(visitor.field(#names, &self.#members);)*
             }
-            fn visit_mut(&mut self, visitor: &mut ::cairn_nn::VisitorMut<'_>) {
-                #(visitor.field(#names, &mut self.#members);)*
-            }
         }
     })
 }

@@ -101,7 +101,7 @@ impl Sequential {
     /// As [`weights`](Self::weights), and [`Error::StateMismatch`] when `strictness` is strict and anything does not fit;
     /// nothing has changed then.
     pub fn load_weights(
-        &mut self,
+        &self,
         weights: &Weights,
         dialect: Dialect,
         strictness: Strictness,

@@ -23,6 +23,7 @@ pub use dialect::Dialect;
 pub use diff::{Difference, Distance, diff};
 pub use report::{LoadReport, Misshapen, Strictness};
 
+use crate::module::Matching;
 use crate::{Error, Module, Result};
 
 /// Named values, as a file of weights holds them.
@@ -36,10 +37,10 @@ use crate::{Error, Module, Result};
 /// let model = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(0))?;
 /// Weights::of(&model).note("epochs", "5").write_safetensors(&path)?;
 ///
-/// let mut other = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(1))?;
+/// let other = Sequential::new([4]).add(Dense::new(2)).build(&mut rng(1))?;
 /// let weights = Weights::read_safetensors(&path)?;
 /// assert_eq!(weights.metadata["epochs"], "5");
-/// let report = weights.load_into(&mut other, Strictness::Strict)?;
+/// let report = weights.load_into(&other, Strictness::Strict)?;
 /// assert_eq!(report.loaded, ["dense.bias", "dense.weight"]);
 /// assert_eq!(other.state(), model.state());
 /// # Ok::<(), cairn_nn::Error>(())
@@ -71,33 +72,21 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::StateMismatch`] when `strictness` is strict and anything does not fit; nothing has changed then.
-    pub fn load_into(
-        &self,
-        model: &mut (impl Module + ?Sized),
-        strictness: Strictness,
-    ) -> Result<LoadReport> {
+    pub fn load_into(&self, model: &(impl Module + ?Sized), strictness: Strictness) -> Result<LoadReport> {
         self.load_beside(model, strictness, Vec::new())
     }
 
     /// As [`load_into`](Self::load_into), where some values are known to be misshapen, and are not here.
     fn load_beside(
         &self,
-        model: &mut (impl Module + ?Sized),
+        model: &(impl Module + ?Sized),
         strictness: Strictness,
         misshapen: Vec<Misshapen>,
     ) -> Result<LoadReport> {
-        let mut state = model.state();
-        let mut report = LoadReport::compare(&state, &self.tensors);
-        report.missing.retain(|name| misshapen.iter().all(|value| value.name != *name));
-        report.misshapen.extend(misshapen);
-        report.misshapen.sort_by(|a, b| a.name.cmp(&b.name));
+        let matching = Matching::new(model, &self.tensors)?;
+        let report = LoadReport::new(&matching, misshapen);
         report.check(strictness)?;
-        for name in &report.loaded {
-            if let Some(tensor) = self.tensors.get(name) {
-                state.insert(name.clone(), tensor.clone());
-            }
-        }
-        model.load_state(&state)?;
+        matching.apply();
         Ok(report)
     }
 

@@ -1,10 +1,10 @@
 //! What fitted when named values met a model.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use cairn_tensor::{Shape, Tensor};
+use cairn_tensor::Shape;
 
+use crate::module::{Matching, Misfit};
 use crate::{Error, Result};
 
 /// What to do about values that do not fit.
@@ -41,22 +41,19 @@ pub struct Misshapen {
 }
 
 impl LoadReport {
-    /// Sorts the names of a model and of what is given into the four lists.
-    pub(super) fn compare(own: &BTreeMap<String, Tensor>, given: &BTreeMap<String, Tensor>) -> Self {
-        let mut report = LoadReport::default();
-        for (name, tensor) in own {
-            match given.get(name) {
-                None => report.missing.push(name.clone()),
-                Some(new) if new.shape() == tensor.shape() => report.loaded.push(name.clone()),
-                Some(new) => report.misshapen.push(Misshapen {
-                    name: name.clone(),
-                    given: new.dims().clone(),
-                    expected: tensor.dims().clone(),
-                }),
-            }
-        }
-        report.unexpected = given.keys().filter(|name| !own.contains_key(*name)).cloned().collect();
-        report
+    /// The report of a matching; some values are known to be misshapen, and are not in it.
+    pub(super) fn new(matching: &Matching, misshapen: Vec<Misshapen>) -> Self {
+        let known = |name: &String| misshapen.iter().any(|value| value.name == *name);
+        let missing = matching.missing.iter().filter(|name| !known(name)).cloned().collect();
+        let (loaded, unexpected) = (matching.fitting(), matching.unexpected.clone());
+        let of = |(name, Misfit::Shape { given, expected }): &(String, Misfit)| Misshapen {
+            name: name.clone(),
+            given: given.clone(),
+            expected: expected.clone(),
+        };
+        let mut misshapen: Vec<_> = misshapen.into_iter().chain(matching.misfits.iter().map(of)).collect();
+        misshapen.sort_by(|a, b| a.name.cmp(&b.name));
+        LoadReport { loaded, missing, unexpected, misshapen }
     }
 
     /// Whether everything fitted.

@@ -3,7 +3,7 @@
 //! One description serves both ways of writing a model: in a [`Sequential`](crate::Sequential) the channels of the input are
 //! inferred, and [`layer`](Conv2d::layer) makes the module for a struct of one's own.
 
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +60,10 @@ impl Settings {
         weight.saturating_add(if self.bias { self.filters } else { 0 })
     }
 
-    fn parameters(&self, weight: Shape, rng: &mut Rng) -> Result<(Var, Option<Var>)> {
-        let weight = Var::parameter(self.kernel_init.tensor(weight, rng)?);
+    fn parameters(&self, weight: Shape, rng: &mut Rng) -> Result<(Parameter, Option<Parameter>)> {
+        let weight = Parameter::new(self.kernel_init.tensor(weight, rng)?);
         let bias = if self.bias { Some(self.bias_init.tensor([self.filters], rng)?) } else { None };
-        Ok((weight, bias.map(Var::parameter)))
+        Ok((weight, bias.map(Parameter::new)))
     }
 }
 
@@ -220,9 +220,9 @@ impl How {
 #[derive(Debug, Clone)]
 pub struct Conv2dLayer {
     /// `[height, width, channels / groups, filters]`
-    pub weight: Var,
+    pub weight: Parameter,
     /// `[filters]`
-    pub bias: Option<Var>,
+    pub bias: Option<Parameter>,
     how: How,
 }
 
@@ -233,7 +233,13 @@ impl Conv2dLayer {
     /// When the channels do not fit, or the image is smaller than the filters.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let window = self.how.window.window(batch_sides(x.shape())?);
-        let y = x.conv2d(&self.weight, self.bias.as_ref(), self.how.relu(), &window, self.how.groups)?;
+        let y = x.conv2d(
+            &self.weight.var(),
+            bias(&self.bias).as_ref(),
+            self.how.relu(),
+            &window,
+            self.how.groups,
+        )?;
         self.how.finish(y)
     }
 
@@ -249,8 +255,8 @@ impl Conv2dLayer {
         let image = batch_sides(x.shape())?;
         let window = self.how.window.window(image);
         let pool = pool.pool(self.how.window.output(image)?);
-        let (bias, relu, groups) = (self.bias.as_ref(), self.how.relu(), self.how.groups);
-        Ok(x.conv2d_max_pool2d(&self.weight, bias, relu, (&window, groups), &pool)?)
+        let (bias, relu, groups) = (bias(&self.bias), self.how.relu(), self.how.groups);
+        Ok(x.conv2d_max_pool2d(&self.weight.var(), bias.as_ref(), relu, (&window, groups), &pool)?)
     }
 }
 
@@ -318,9 +324,9 @@ impl Conv1d {
 #[derive(Debug, Clone)]
 pub struct Conv1dLayer {
     /// `[steps, channels / groups, filters]`
-    pub weight: Var,
+    pub weight: Parameter,
     /// `[filters]`
-    pub bias: Option<Var>,
+    pub bias: Option<Parameter>,
     how: How,
 }
 
@@ -332,7 +338,13 @@ impl Conv1dLayer {
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let steps = x.shape().get(1).copied().unwrap_or(0);
         let window = self.how.window.window([1, steps]);
-        let y = x.conv1d(&self.weight, self.bias.as_ref(), self.how.relu(), &window, self.how.groups)?;
+        let y = x.conv1d(
+            &self.weight.var(),
+            bias(&self.bias).as_ref(),
+            self.how.relu(),
+            &window,
+            self.how.groups,
+        )?;
         self.how.finish(y)
     }
 }
@@ -438,9 +450,9 @@ pub(super) fn transposed_window(
 #[derive(Debug, Clone)]
 pub struct ConvTranspose2dLayer {
     /// `[height, width, filters / groups, channels]`
-    pub weight: Var,
+    pub weight: Parameter,
     /// `[filters]`
-    pub bias: Option<Var>,
+    pub bias: Option<Parameter>,
     extra: Size2,
     how: How,
 }
@@ -452,12 +464,22 @@ impl ConvTranspose2dLayer {
     /// When the channels do not fit, or padding leaves nothing.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let (window, extra) = transposed_window(&self.how.window, self.extra, batch_sides(x.shape())?);
-        let y = x.conv_transpose2d(&self.weight, self.bias.as_ref(), &window, extra, self.how.groups)?;
+        let y = x.conv_transpose2d(
+            &self.weight.var(),
+            bias(&self.bias).as_ref(),
+            &window,
+            extra,
+            self.how.groups,
+        )?;
         match self.how.activation {
             Some(activation) => activation.apply(&y),
             None => Ok(y),
         }
     }
+}
+
+fn bias(bias: &Option<Parameter>) -> Option<Var> {
+    bias.as_ref().map(Parameter::var)
 }
 
 macro_rules! layers {
@@ -467,10 +489,6 @@ macro_rules! layers {
             fn visit(&self, visitor: &mut crate::Visitor<'_>) {
                 visitor.field("weight", &self.weight);
                 visitor.field("bias", &self.bias);
-            }
-            fn visit_mut(&mut self, visitor: &mut crate::VisitorMut<'_>) {
-                visitor.field("weight", &mut self.weight);
-                visitor.field("bias", &mut self.bias);
             }
         }
         impl Layer for $t {

@@ -1,6 +1,6 @@
 //! The dense (fully connected) layer: y = activation(x W + b).
 
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ use crate::{Activation, Context, Error, Init, Module, Result};
 #[derive(Debug, Clone, cairn_nn_derive::Module)]
 pub struct Linear {
     /// `[inputs, outputs]`
-    pub weight: Var,
+    pub weight: Parameter,
     /// `[outputs]`
-    pub bias: Option<Var>,
+    pub bias: Option<Parameter>,
 }
 
 impl Linear {
@@ -35,7 +35,7 @@ impl Linear {
     pub fn new(inputs: usize, outputs: usize, rng: &mut Rng) -> Result<Self> {
         let weight = Init::GlorotUniform.tensor([inputs, outputs], rng)?;
         let bias = Init::Zeros.tensor([outputs], rng)?;
-        Ok(Linear { weight: Var::parameter(weight), bias: Some(Var::parameter(bias)) })
+        Ok(Linear { weight: Parameter::new(weight), bias: Some(Parameter::new(bias)) })
     }
 
     /// The layer's output for `x` of shape `[…, inputs]`.
@@ -43,7 +43,11 @@ impl Linear {
     /// # Errors
     /// When the last axis of `x` is not the number of inputs.
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(x.linear(&self.weight, self.bias.as_ref(), false)?)
+        Ok(x.linear(&self.weight.var(), self.bias_var().as_ref(), false)?)
+    }
+
+    fn bias_var(&self) -> Option<Var> {
+        self.bias.as_ref().map(Parameter::var)
     }
 
     /// As [`forward`](Self::forward), with an activation after it; ReLU is computed in the same operation.
@@ -52,7 +56,7 @@ impl Linear {
     /// As [`forward`](Self::forward).
     pub fn forward_with(&self, x: &Var, activation: Activation) -> Result<Var> {
         match activation {
-            Activation::Relu => Ok(x.linear(&self.weight, self.bias.as_ref(), true)?),
+            Activation::Relu => Ok(x.linear(&self.weight.var(), self.bias_var().as_ref(), true)?),
             other => other.apply(&self.forward(x)?),
         }
     }
@@ -123,9 +127,9 @@ impl Dense {
 
     pub(super) fn build(&self, input: &Shape, rng: &mut Rng) -> Result<DenseLayer> {
         let inputs = input.last().copied().unwrap_or(1);
-        let weight = Var::parameter(self.kernel_init.tensor([inputs, self.units], rng)?);
+        let weight = Parameter::new(self.kernel_init.tensor([inputs, self.units], rng)?);
         let bias =
-            if self.bias { Some(Var::parameter(self.bias_init.tensor([self.units], rng)?)) } else { None };
+            if self.bias { Some(Parameter::new(self.bias_init.tensor([self.units], rng)?)) } else { None };
         Ok(DenseLayer { linear: Linear { weight, bias }, activation: self.activation })
     }
 }
@@ -140,9 +144,6 @@ pub(super) struct DenseLayer {
 impl Module for DenseLayer {
     fn visit(&self, visitor: &mut crate::Visitor<'_>) {
         self.linear.visit(visitor);
-    }
-    fn visit_mut(&mut self, visitor: &mut crate::VisitorMut<'_>) {
-        self.linear.visit_mut(visitor);
     }
 }
 

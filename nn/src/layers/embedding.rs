@@ -1,7 +1,7 @@
 //! The embedding: a row of a table for each id. Its gradient holds just the rows that were looked up, and optimisers change
 //! just those.
 
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl Embedding {
         if let Some(id) = self.padding {
             table.as_mut_slice()?[id as usize * self.dim..][..self.dim].fill(0.0);
         }
-        Ok(EmbeddingLayer { weight: Var::parameter(table), padding: self.padding, mask: self.mask() })
+        Ok(EmbeddingLayer { weight: Parameter::new(table), padding: self.padding, mask: self.mask() })
     }
 }
 
@@ -114,7 +114,7 @@ impl Embedding {
 #[derive(Debug, Clone)]
 pub struct EmbeddingLayer {
     /// `[vocabulary, dim]`
-    pub weight: Var,
+    pub weight: Parameter,
     padding: Option<u32>,
     mask: Option<u32>,
 }
@@ -126,8 +126,8 @@ impl EmbeddingLayer {
     /// For an id beyond the vocabulary, with its place.
     pub fn forward(&self, ids: &Tensor<u32>) -> Result<Var> {
         Ok(match self.padding {
-            Some(id) => self.weight.lookup_padded(ids, id)?,
-            None => self.weight.lookup(ids)?,
+            Some(id) => self.weight.var().lookup_padded(ids, id)?,
+            None => self.weight.var().lookup(ids)?,
         })
     }
 }
@@ -135,9 +135,6 @@ impl EmbeddingLayer {
 impl Module for EmbeddingLayer {
     fn visit(&self, visitor: &mut crate::Visitor<'_>) {
         visitor.field("weight", &self.weight);
-    }
-    fn visit_mut(&mut self, visitor: &mut crate::VisitorMut<'_>) {
-        visitor.field("weight", &mut self.weight);
     }
 }
 

@@ -36,7 +36,7 @@ pub use size::{Padding, Size2};
 pub use spans::Spans;
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 
-use crate::{Activation, Context, Error, Module, Result, Visitor, VisitorMut};
+use crate::{Activation, Context, Error, Module, Result, Visitor};
 
 /// What goes into a layer or model: numbers, or ids to be looked up.
 #[derive(Debug, Clone)]
@@ -330,7 +330,6 @@ macro_rules! no_parameters {
     ($($t:ty),*) => {$(
         impl Module for $t {
             fn visit(&self, _: &mut Visitor<'_>) {}
-            fn visit_mut(&mut self, _: &mut VisitorMut<'_>) {}
         }
     )*};
 }

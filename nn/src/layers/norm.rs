@@ -2,16 +2,14 @@
 //! He 2018).
 //!
 //! Batch normalisation keeps running statistics, which training updates and use reads. They are values of the model,
-//! saved with it, but no parameters. A forward pass takes the model by shared reference, so they stand behind a lock.
+//! saved with it, but no parameters: buffers.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, Plan, Spans, Value};
-use crate::{Context, Error, Init, Module, Result, Visitor, VisitorMut};
+use crate::{Buffer, Context, Error, Init, Module, Result, Visitor};
 
 /// Description of batch normalisation, for inputs `[batch, …, channels]` of any rank.
 ///
@@ -85,11 +83,11 @@ impl BatchNorm {
     /// [`Error::BadSetting`] for a momentum or epsilon out of range.
     pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<BatchNormLayer> {
         self.check()?;
-        let statistics = [Tensor::zeros([channels])?, Tensor::ones([channels])?];
         Ok(BatchNormLayer {
-            weight: Var::parameter(Init::Ones.tensor([channels], rng)?),
-            bias: Var::parameter(Init::Zeros.tensor([channels], rng)?),
-            running: Mutex::new(statistics),
+            weight: Parameter::new(Init::Ones.tensor([channels], rng)?),
+            bias: Parameter::new(Init::Zeros.tensor([channels], rng)?),
+            running_mean: Buffer::new(Tensor::zeros([channels])?),
+            running_var: Buffer::new(Tensor::ones([channels])?),
             settings: self.clone(),
         })
     }
@@ -105,14 +103,16 @@ impl BatchNorm {
 }
 
 /// Batch normalisation, made by [`BatchNorm::layer`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BatchNormLayer {
     /// The scale, `[channels]`.
-    pub weight: Var,
+    pub weight: Parameter,
     /// The shift, `[channels]`.
-    pub bias: Var,
-    /// Mean and variance, `[channels]` each.
-    running: Mutex<[Tensor; 2]>,
+    pub bias: Parameter,
+    /// The running mean, `[channels]`.
+    pub running_mean: Buffer,
+    /// The running variance, `[channels]`.
+    pub running_var: Buffer,
     settings: BatchNorm,
 }
 
@@ -124,10 +124,10 @@ impl BatchNormLayer {
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let epsilon = f64::from(self.settings.epsilon);
         if !cx.is_training() {
-            let [mean, variance] = self.lock().clone();
-            return Ok(x.normalize(&mean, &variance, &self.weight, &self.bias, epsilon)?);
+            let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+            return Ok(x.normalize(&mean, &variance, &self.weight.var(), &self.bias.var(), epsilon)?);
         }
-        let (y, [mean, mut variance]) = x.batch_norm(&self.weight, &self.bias, epsilon)?;
+        let (y, [mean, mut variance]) = x.batch_norm(&self.weight.var(), &self.bias.var(), epsilon)?;
         if self.settings.unbiased {
             let count = x.value().len() / mean.len().max(1);
             if count < 2 {
@@ -136,33 +136,12 @@ impl BatchNormLayer {
             }
             variance = variance.scale(count as f32 / (count - 1) as f32)?;
         }
-        let mut running = self.lock();
-        for (running, batch) in running.iter_mut().zip([mean, variance]) {
-            let kept = running.scale(self.settings.momentum)?;
-            *running = kept.add(&batch.scale(1.0 - self.settings.momentum)?)?;
+        let momentum = self.settings.momentum;
+        for (running, batch) in [(&self.running_mean, mean), (&self.running_var, variance)] {
+            let batch = batch.scale(1.0 - momentum)?;
+            running.update(|running| running.scale(momentum)?.add(&batch))?;
         }
         Ok(y)
-    }
-
-    /// The running mean and variance, `[channels]` each.
-    pub fn running(&self) -> [Tensor; 2] {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, [Tensor; 2]> {
-        // Whole tensors are exchanged, so a thread that died left whole ones.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Clone for BatchNormLayer {
-    fn clone(&self) -> Self {
-        BatchNormLayer {
-            weight: self.weight.clone(),
-            bias: self.bias.clone(),
-            running: Mutex::new(self.running()),
-            settings: self.settings.clone(),
-        }
     }
 }
 
@@ -170,16 +149,8 @@ impl Module for BatchNormLayer {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         visitor.field("weight", &self.weight);
         visitor.field("bias", &self.bias);
-        let [mean, variance] = self.running();
-        visitor.field("running_mean", &mean);
-        visitor.field("running_var", &variance);
-    }
-    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
-        visitor.field("weight", &mut self.weight);
-        visitor.field("bias", &mut self.bias);
-        let [mean, variance] = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        visitor.field("running_mean", mean);
-        visitor.field("running_var", variance);
+        visitor.field("running_mean", &self.running_mean);
+        visitor.field("running_var", &self.running_var);
     }
 }
 
@@ -227,8 +198,8 @@ impl GroupNorm {
             return Err(Error::BadSetting { what, value, must: "a divisor of the channels" });
         }
         Ok(GroupNormLayer {
-            weight: Var::parameter(Init::Ones.tensor([channels], rng)?),
-            bias: Var::parameter(Init::Zeros.tensor([channels], rng)?),
+            weight: Parameter::new(Init::Ones.tensor([channels], rng)?),
+            bias: Parameter::new(Init::Zeros.tensor([channels], rng)?),
             settings: self.clone(),
         })
     }
@@ -251,9 +222,9 @@ impl GroupNorm {
 #[derive(Debug, Clone)]
 pub struct GroupNormLayer {
     /// The scale, `[channels]`.
-    pub weight: Var,
+    pub weight: Parameter,
     /// The shift, `[channels]`.
-    pub bias: Var,
+    pub bias: Parameter,
     settings: GroupNorm,
 }
 
@@ -264,7 +235,7 @@ impl GroupNormLayer {
     /// When the channels do not fit.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let GroupNorm { groups, epsilon } = self.settings;
-        Ok(x.group_norm(groups, &self.weight, &self.bias, epsilon.into())?)
+        Ok(x.group_norm(groups, &self.weight.var(), &self.bias.var(), epsilon.into())?)
     }
 }
 
@@ -272,10 +243,6 @@ impl Module for GroupNormLayer {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         visitor.field("weight", &self.weight);
         visitor.field("bias", &self.bias);
-    }
-    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
-        visitor.field("weight", &mut self.weight);
-        visitor.field("bias", &mut self.bias);
     }
 }
 

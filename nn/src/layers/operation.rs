@@ -155,10 +155,10 @@ impl Values {
         let mut values = BTreeMap::new();
         layer.visit(&mut Visitor::new(&mut |name, part| {
             let value = match part {
-                Part::Parameter(var) => var.value(),
-                Part::Buffer(tensor) => tensor,
+                Part::Parameter(parameter) => parameter.value(),
+                Part::Buffer(buffer) => buffer.value(),
             };
-            values.insert(name.to_owned(), value.clone());
+            values.insert(name.to_owned(), value);
         }));
         Values(values)
     }

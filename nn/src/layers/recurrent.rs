@@ -6,12 +6,12 @@
 //! unless [`return_sequences`](Recurrent::return_sequences) is set, Glorot's weights, orthogonal recurrent weights, a forget
 //! bias of 1); stacks and directions are PyTorch's: the layers of a stack see the outputs of both directions side by side.
 
-use cairn_autograd::{RecurrentVars, Var};
+use cairn_autograd::{Parameter, RecurrentVars, Var};
 use cairn_tensor::{Recurrence, RecurrentOptions, Returns, Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Dropout, Layer, Plan, Spans, Value};
-use crate::{Context, Error, Init, Module, Result, Visitor, VisitorMut};
+use crate::{Context, Error, Init, Module, Result, Visitor};
 
 /// Long short-term memory: see [`Recurrent`] and, for the formulas, [`Recurrence::Lstm`].
 #[derive(Debug, Clone, Copy)]
@@ -212,11 +212,11 @@ impl Recurrent {
 #[derive(Debug, Clone, cairn_nn_derive::Module)]
 pub struct Direction {
     /// `[inputs, gates · units]`
-    pub weight: Var,
+    pub weight: Parameter,
     /// `[units, gates · units]`
-    pub recurrent_weight: Var,
+    pub recurrent_weight: Parameter,
     /// `[biases · units]`
-    pub bias: Var,
+    pub bias: Parameter,
 }
 
 impl Direction {
@@ -230,9 +230,9 @@ impl Direction {
             bias.as_mut_slice()?[units..2 * units].fill(1.0);
         }
         Ok(Direction {
-            weight: Var::parameter(weight),
-            recurrent_weight: Var::parameter(recurrent),
-            bias: Var::parameter(bias),
+            weight: Parameter::new(weight),
+            recurrent_weight: Parameter::new(recurrent),
+            bias: Parameter::new(bias),
         })
     }
 }
@@ -400,10 +400,12 @@ impl RecurrentLayer {
         };
         let (lengths, starts) = (spans.map(|s| s.ends.clone()), spans.and_then(|s| s.starts.clone()));
         let options = RecurrentOptions { reverse, returns, lengths, starts, mask };
+        let (weight, recurrent_weight, bias) =
+            (direction.weight.var(), direction.recurrent_weight.var(), direction.bias.var());
         let vars = RecurrentVars {
-            weight: &direction.weight,
-            recurrent_weight: &direction.recurrent_weight,
-            bias: Some(&direction.bias),
+            weight: &weight,
+            recurrent_weight: &recurrent_weight,
+            bias: Some(&bias),
             hidden: first.map(|state| &state.hidden),
             cell: first.and_then(|state| state.cell.as_ref()),
         };
@@ -417,12 +419,6 @@ impl Module for RecurrentLayer {
         match &self.layers[..] {
             [Level { forward, backward: None }] => forward.visit(visitor),
             all => all.iter().enumerate().for_each(|(i, level)| visitor.field(&i.to_string(), level)),
-        }
-    }
-    fn visit_mut(&mut self, visitor: &mut VisitorMut<'_>) {
-        match &mut self.layers[..] {
-            [Level { forward, backward: None }] => forward.visit_mut(visitor),
-            all => all.iter_mut().enumerate().for_each(|(i, level)| visitor.field(&i.to_string(), level)),
         }
     }
 }

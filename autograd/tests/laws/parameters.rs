@@ -1,0 +1,127 @@
+//! Parameters: shared cells with an identity, whose values change between computations and never within one.
+
+use cairn_autograd::{Error, Gradient, Parameter, Result};
+use cairn_tensor::Tensor;
+
+fn parameter(values: &[f32]) -> Parameter {
+    Parameter::new(Tensor::from_slice(values, [values.len()]).unwrap())
+}
+
+fn add_one(x: &mut Tensor) -> cairn_tensor::Result<()> {
+    x.add_assign(&Tensor::scalar(1.0))
+}
+
+#[test]
+fn clones_are_the_same_cell() {
+    let x = parameter(&[1.0]);
+    let tied = x.clone();
+    x.update(add_one).unwrap();
+    assert_eq!((x.value().to_vec(), tied.value().to_vec()), (vec![2.0], vec![2.0]));
+    assert!(x.same(&tied) && x.id() == tied.id());
+    tied.set(Tensor::zeros([3]).unwrap());
+    assert_eq!(x.shape()[..], [3]);
+    let other = parameter(&[1.0]);
+    assert!(!x.same(&other) && x.id() != other.id());
+}
+
+#[test]
+fn the_leaf_is_one_node_until_the_value_changes() {
+    let x = parameter(&[1.0]);
+    let before = x.var();
+    assert!(before.same(&x.var()));
+    x.update(add_one).unwrap();
+    assert!(!before.same(&x.var()));
+    assert_eq!((before.item().unwrap(), x.var().item().unwrap()), (1.0, 2.0));
+}
+
+#[test]
+fn a_graph_made_before_an_update_keeps_the_old_value() {
+    let x = parameter(&[3.0]);
+    let loss = x.var().square().unwrap().sum(..).unwrap();
+    x.set(Tensor::from_vec(vec![100.0], [1]).unwrap());
+    assert_eq!(loss.backward().unwrap().of(&x).unwrap().to_vec(), [6.0]);
+}
+
+#[test]
+fn a_parameter_alone_is_updated_in_place() {
+    let x = parameter(&[1.0, 2.0]);
+    let at = || x.value().as_slice().unwrap().as_ptr();
+    let before = at();
+    x.update(add_one).unwrap();
+    assert_eq!(at(), before);
+    let loss = x.var().square().unwrap().sum(..).unwrap();
+    loss.backward().unwrap();
+    x.update(add_one).unwrap();
+    assert_eq!(at(), before, "the used graph must not hold the parameter");
+    let held = x.value();
+    x.update(add_one).unwrap();
+    assert_ne!(at(), before);
+    assert_eq!((held.to_vec(), x.value().to_vec()), (vec![3.0, 4.0], vec![4.0, 5.0]));
+}
+
+#[test]
+fn a_change_that_fails_on_a_shared_value_changes_nothing() {
+    let x = parameter(&[1.0]);
+    let _held = x.var();
+    let failed: Result<(), &str> = x.update(|value| {
+        add_one(value).unwrap();
+        Err("no")
+    });
+    assert_eq!(failed, Err("no"));
+    assert_eq!(x.value().to_vec(), [1.0]);
+}
+
+#[test]
+fn frozen_parameters_get_no_gradient() {
+    let (x, y) = (parameter(&[1.0]), parameter(&[2.0]));
+    let tied = x.clone();
+    tied.set_trainable(false);
+    let gradients = (&x.var() * &y.var()).sum(..).unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_none());
+    assert!(matches!(gradients.of(&x), Err(Error::NoGradient { .. })));
+    assert_eq!(gradients.of(&y).unwrap().to_vec(), [1.0]);
+    x.set_trainable(true);
+    assert!(tied.is_trainable() && tied.var().is_tracked());
+}
+
+#[test]
+fn gradients_stay_under_one_key_when_the_parameter_is_stepped_between() {
+    let x = parameter(&[1.0, 2.0]);
+    let gradients = || x.var().square().unwrap().sum(..).unwrap().backward().unwrap();
+    let mut total = gradients();
+    x.update(add_one).unwrap();
+    total.accumulate(gradients()).unwrap();
+    assert_eq!(total.len(), 1);
+    assert_eq!(total.of(&x).unwrap().to_vec(), [2.0 + 4.0, 4.0 + 6.0]);
+    *total.get_mut(&x).unwrap() = Gradient::Dense(Tensor::zeros([2]).unwrap());
+    assert_eq!(total.of(&x).unwrap().to_vec(), [0.0; 2]);
+}
+
+#[test]
+fn an_old_and_a_new_value_in_one_graph_have_one_gradient() {
+    let x = parameter(&[2.0]);
+    let old = x.var();
+    x.update(add_one).unwrap();
+    // old · new = 2 · 3: by the old value the derivative is 3, by the new one 2.
+    let gradients = old.mul(&x.var()).unwrap().sum(..).unwrap().backward().unwrap();
+    assert_eq!(gradients.of(&x).unwrap().to_vec(), [5.0]);
+}
+
+#[test]
+fn parameters_are_read_and_changed_from_many_threads() {
+    let x = parameter(&[0.0]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let x = x.clone();
+            scope.spawn(move || (0..100).for_each(|_| x.update(add_one).unwrap()));
+        }
+    });
+    assert_eq!(x.value().to_vec(), [400.0]);
+    // A change that dies leaves a parameter that can still be used.
+    let dying = x.clone();
+    std::thread::spawn(move || dying.update(|_| -> Result<()> { panic!("dies, as it should") }))
+        .join()
+        .unwrap_err();
+    assert_eq!(x.value().to_vec(), [400.0]);
+    x.update(add_one).unwrap();
+}
