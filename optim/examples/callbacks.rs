@@ -15,7 +15,7 @@ use cairn_optim::{
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or("run".into()));
     let digits = synthetic::digits(4000, 1)?.flatten();
-    let mut model = Sequential::new([784])
+    let model = Sequential::new([784])
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(10))
         .build(&mut cairn_tensor::rng(42))?;
@@ -26,6 +26,6 @@ fn main() -> Result<()> {
         .callback(ReduceOnPlateau::new(Goal::low("val_loss")))
         .callback(CsvLog::new(folder.join("log.csv")))
         .callback(TensorBoard::new(folder.join("board")));
-    println!("{}", trainer.fit(&mut model, &digits, fit)?);
+    println!("{}", trainer.fit(&model, &digits, fit)?);
     Ok(())
 }

@@ -9,12 +9,12 @@
 //! use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 //!
 //! let (train, test) = synthetic::digits(400, 1)?.flatten().split(0.8, 0)?;
-//! let mut model = Sequential::new([784])
+//! let model = Sequential::new([784])
 //!     .add(Dense::new(32).activation(Relu))
 //!     .add(Dense::new(10))
 //!     .build(&mut cairn_tensor::rng(0))?;
 //! let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-//! let history = trainer.fit(&mut model, &train, Fit::epochs(2).validate(&test).quiet())?;
+//! let history = trainer.fit(&model, &train, Fit::epochs(2).validate(&test).quiet())?;
 //! println!("{history}");
 //! # use cairn_datasets::Dataset;
 //! # Ok::<(), cairn_optim::Error>(())
@@ -28,7 +28,7 @@
 //! use cairn_optim::{AdamW, Optimizer, clip_by_global_norm};
 //! use cairn_tensor::{Tensor, rng};
 //!
-//! let mut model = Linear::new(4, 3, &mut rng(0))?;
+//! let model = Linear::new(4, 3, &mut rng(0))?;
 //! let (mut adam, schedule) = (AdamW::default(), Cosine::new(10));
 //! let (x, labels) = (Tensor::ones([8, 4])?, Tensor::zeros([8])?);
 //! for step in 0..10 {
@@ -36,7 +36,7 @@
 //!     let mut gradients = loss.backward()?;
 //!     clip_by_global_norm(&model, &mut gradients, 1.0)?;
 //!     adam.set_learning_rate(1e-3 * schedule.factor(step));
-//!     adam.step(&mut model, &gradients)?;
+//!     adam.step(&model, &gradients)?;
 //! }
 //! # Ok::<(), cairn_optim::Error>(())
 //! ```

@@ -3,22 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{AnyTensor, Element, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Named numbers and tensors of one `kind`.
+/// Named numbers and tensors of one `kind`. Tensors are of any element type: weights, counts, truth values.
 ///
 /// ```
 /// use cairn_nn::{Linear, mse};
 /// use cairn_optim::{Adam, Optimizer};
 /// use cairn_tensor::{Tensor, rng};
 ///
-/// let mut model = Linear::new(2, 1, &mut rng(0))?;
+/// let model = Linear::new(2, 1, &mut rng(0))?;
 /// let mut adam = Adam::default();
 /// let loss = mse(&model.forward(&Tensor::ones([4, 2])?.into())?, &Tensor::zeros([4, 1])?)?;
-/// adam.step(&mut model, &loss.backward()?)?;
+/// adam.step(&model, &loss.backward()?)?;
 /// let mut another = Adam::default();
 /// another.load_state(adam.state())?; // goes on where the first one is
 /// assert_eq!(another.state(), adam.state());
@@ -31,7 +31,7 @@ pub struct StateDict {
     /// Numbers; counts up to 2⁵³ are exact.
     pub numbers: BTreeMap<String, f64>,
     /// Tensors.
-    pub tensors: BTreeMap<String, Tensor>,
+    pub tensors: BTreeMap<String, AnyTensor>,
 }
 
 impl StateDict {
@@ -47,6 +47,13 @@ impl StateDict {
         self
     }
 
+    /// With a tensor.
+    #[must_use]
+    pub fn with_tensor(mut self, name: &str, tensor: impl Into<AnyTensor>) -> Self {
+        self.tensors.insert(name.to_owned(), tensor.into());
+        self
+    }
+
     /// A number by name.
     ///
     /// # Errors
@@ -54,6 +61,16 @@ impl StateDict {
     pub fn number(&self, name: &str) -> Result<f64> {
         let missing = || Error::BadState(format!("`{}` has no number `{name}`", self.kind));
         self.numbers.get(name).copied().ok_or_else(missing)
+    }
+
+    /// A tensor by name.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when there is none, or one of another element type.
+    pub fn tensor<T: Element>(&self, name: &str) -> Result<&Tensor<T>> {
+        let bad = |why: String| Error::BadState(format!("`{}`: {why}", self.kind));
+        let tensor = self.tensors.get(name).ok_or_else(|| bad(format!("there is no tensor `{name}`")))?;
+        tensor.downcast_ref().map_err(|error| bad(format!("`{name}`: {error}")))
     }
 
     /// An error unless this is of the kind asked for.

@@ -19,9 +19,9 @@ use crate::error::check;
 /// let digits = synthetic::digits(100, 1)?.flatten();
 /// let weights = Tensor::linspace(0.5, 1.5, 100)?;
 /// let data = WeightedSamples::new(&digits, weights)?;
-/// let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+/// let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
 /// let mut trainer = Trainer::new(Adam::default(), CrossEntropy::new()).metric(Unweighted(Accuracy));
-/// trainer.fit(&mut model, &data, Fit::epochs(1).quiet())?;
+/// trainer.fit(&model, &data, Fit::epochs(1).quiet())?;
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 #[doc(alias = "sample_weight")]

@@ -52,6 +52,28 @@ impl ConfusionMatrix {
         Ok(())
     }
 
+    /// The counts as a tensor, `[classes, classes]`.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn to_tensor(&self) -> Result<Tensor<i64>> {
+        let counts = self.counts.iter().map(|&count| count as i64).collect();
+        Ok(Tensor::from_vec(counts, [self.classes, self.classes])?)
+    }
+
+    /// The matrix of these counts, `[classes, classes]`.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] for another shape, or a count below 0.
+    pub fn from_tensor(counts: &Tensor<i64>) -> Result<Self> {
+        let &[classes, columns] = counts.shape() else { return Err(not_counts(counts)) };
+        let values: Result<Vec<u64>, _> = counts.iter().map(u64::try_from).collect();
+        match values {
+            Ok(counts) if classes == columns => Ok(ConfusionMatrix { classes, counts }),
+            _ => Err(not_counts(counts)),
+        }
+    }
+
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes
@@ -108,6 +130,10 @@ impl ConfusionMatrix {
             }
         }
     }
+}
+
+fn not_counts(counts: &Tensor<i64>) -> Error {
+    Error::BadState(format!("`counts`, of shape {}, must be square and not negative", counts.dims()))
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -183,19 +209,18 @@ impl Accumulator<Tensor<u32>> for ByClass {
     }
 
     fn state(&self) -> Result<StateDict> {
-        let counts = self.matrix.iter().flat_map(|matrix| &matrix.counts).enumerate();
-        let numbers = counts.map(|(i, &count)| (i.to_string(), count as f64)).collect();
-        Ok(StateDict { numbers, ..StateDict::new("classes") })
+        let state = StateDict::new("confusion_matrix");
+        match &self.matrix {
+            Some(matrix) => Ok(state.with_tensor("counts", matrix.to_tensor()?)),
+            None => Ok(state),
+        }
     }
 
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
-        state.require("classes")?;
-        let classes = state.numbers.len().isqrt();
-        let mut matrix = ConfusionMatrix::new(classes);
-        for (i, count) in matrix.counts.iter_mut().enumerate() {
-            *count = state.number(&i.to_string())? as u64;
-        }
-        self.matrix = (classes > 0).then_some(matrix);
+        state.require("confusion_matrix")?;
+        // A pass that had seen nothing yet has no matrix.
+        let counts = state.tensors.contains_key("counts").then(|| state.tensor("counts")).transpose()?;
+        self.matrix = counts.map(ConfusionMatrix::from_tensor).transpose()?;
         Ok(())
     }
 }

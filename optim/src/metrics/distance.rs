@@ -8,6 +8,7 @@
 /// let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
 /// assert_eq!(edit_distance(&words("the cat sat"), &words("the cat sat down")), 1);
 /// ```
+#[doc(alias = "levenshtein")]
 pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     // One row of the table of distances between beginnings: row[j] is that of a's first i and b's first j.
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -29,6 +30,7 @@ pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
 /// use cairn_optim::metrics::spearman;
 /// assert_eq!(spearman(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]), 1.0);
 /// ```
+#[doc(alias = "spearmanr")]
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     if a.len() != b.len() || a.iter().chain(b).any(|x| x.is_nan()) {
         return f64::NAN;

@@ -64,24 +64,19 @@ impl Ranked {
     }
 
     fn state(&self) -> Result<StateDict> {
-        let column = |of: fn(&(f32, bool)) -> f32| {
-            Tensor::from_vec(self.samples.iter().map(of).collect(), [self.samples.len()])
-        };
-        let tensors = [
-            ("scores".to_owned(), column(|sample| sample.0)?),
-            ("targets".to_owned(), column(|sample| f32::from(u8::from(sample.1)))?),
-        ];
-        Ok(StateDict { tensors: tensors.into(), ..StateDict::new("ranked") })
+        let (scores, targets): (Vec<f32>, Vec<bool>) = self.samples.iter().copied().unzip();
+        let count = self.samples.len();
+        let state = StateDict::new("ranked").with_tensor("scores", Tensor::from_vec(scores, [count])?);
+        Ok(state.with_tensor("targets", Tensor::from_vec(targets, [count])?))
     }
 
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("ranked")?;
-        let column = |name: &str| {
-            state.tensors.get(name).ok_or_else(|| Error::BadState(format!("`ranked` has no {name}")))
-        };
-        let (scores, targets) = (column("scores")?, column("targets")?);
-        self.samples =
-            scores.iter().zip(targets.iter()).map(|(score, target)| (score, target > 0.5)).collect();
+        let (scores, targets) = (state.tensor::<f32>("scores")?, state.tensor::<bool>("targets")?);
+        if scores.len() != targets.len() {
+            return Err(Error::BadState(format!("{} scores of {} targets", scores.len(), targets.len())));
+        }
+        self.samples = scores.iter().zip(targets.iter()).collect();
         Ok(())
     }
 }

@@ -137,27 +137,27 @@ impl Accumulator<Tensor> for Columns {
     }
 
     fn state(&self) -> Result<StateDict> {
-        let mut state = StateDict::new("r2").with("rows", self.rows as f64);
-        for (i, column) in self.columns.iter().enumerate() {
-            state = state
-                .with(&format!("{i}.mean"), column.mean)
-                .with(&format!("{i}.deviations"), column.deviations)
-                .with(&format!("{i}.errors"), column.errors);
-        }
-        Ok(state)
+        let of = |value: fn(&Column) -> f64| {
+            Tensor::from_vec(self.columns.iter().map(value).collect(), [self.columns.len()])
+        };
+        Ok(StateDict::new("r2")
+            .with("rows", self.rows as f64)
+            .with_tensor("mean", of(|column| column.mean)?)
+            .with_tensor("deviations", of(|column| column.deviations)?)
+            .with_tensor("errors", of(|column| column.errors)?))
     }
 
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("r2")?;
+        let of = |name| Ok::<_, Error>(state.tensor::<f64>(name)?.to_vec());
+        let (means, deviations, errors) = (of("mean")?, of("deviations")?, of("errors")?);
+        if means.len() != deviations.len() || means.len() != errors.len() {
+            return Err(Error::BadState("the columns of `r2` differ in number".into()));
+        }
         self.rows = state.number("rows")? as u64;
-        let column = |i| {
-            Ok(Column {
-                mean: state.number(&format!("{i}.mean"))?,
-                deviations: state.number(&format!("{i}.deviations"))?,
-                errors: state.number(&format!("{i}.errors"))?,
-            })
-        };
-        self.columns = (0..state.numbers.len() / 3).map(column).collect::<Result<_>>()?;
+        let columns = means.into_iter().zip(deviations).zip(errors);
+        self.columns =
+            columns.map(|((mean, deviations), errors)| Column { mean, deviations, errors }).collect();
         Ok(())
     }
 }

@@ -19,12 +19,12 @@ use crate::Result;
 /// use cairn_nn::{Linear, cross_entropy};
 /// use cairn_optim::{Adam, Optimizer};
 /// use cairn_tensor::{rng, Tensor};
-/// let mut model = Linear::new(4, 3, &mut rng(0))?;
+/// let model = Linear::new(4, 3, &mut rng(0))?;
 /// let mut adam = Adam::new(0.01);
 /// let (x, labels) = (Tensor::eye(4)?, Tensor::from_vec(vec![0, 1, 2, 0], [4])?);
 /// for _ in 0..100 {
 ///     let loss = cross_entropy(&model.forward(&x.clone().into())?, &labels)?;
-///     adam.step(&mut model, &loss.backward()?)?;
+///     adam.step(&model, &loss.backward()?)?;
 /// }
 /// assert_eq!(model.forward(&x.into())?.value().argmax(-1)?, labels);
 /// # Ok::<(), cairn_optim::Error>(())

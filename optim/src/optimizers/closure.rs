@@ -24,11 +24,7 @@ pub trait ClosureOptimizer {
     /// # Errors
     /// Those of the closure, and all of [`step`](Self::step).
     #[doc(alias = "closure")]
-    fn minimize<M: Module>(
-        &mut self,
-        model: &mut M,
-        loss: impl FnMut(&M) -> cairn_nn::Result<Var>,
-    ) -> Result<f64>
+    fn minimize<M: Module>(&mut self, model: &M, loss: impl FnMut(&M) -> cairn_nn::Result<Var>) -> Result<f64>
     where
         Self: Sized,
     {
@@ -59,7 +55,7 @@ pub trait ClosureOptimizer {
 /// The loss must be the same function each time: the same samples, and the same random numbers where it draws any.
 pub trait Objective {
     /// The model, to change its parameters.
-    fn model(&mut self) -> &mut dyn Module;
+    fn model(&self) -> &dyn Module;
 
     /// The loss of the model as it is now, and its gradients.
     ///
@@ -70,12 +66,12 @@ pub trait Objective {
 
 /// The loss that a closure computes.
 struct Closure<'a, M, F> {
-    model: &'a mut M,
+    model: &'a M,
     loss: F,
 }
 
 impl<M: Module, F: FnMut(&M) -> cairn_nn::Result<Var>> Objective for Closure<'_, M, F> {
-    fn model(&mut self) -> &mut dyn Module {
+    fn model(&self) -> &dyn Module {
         self.model
     }
 

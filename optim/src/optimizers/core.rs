@@ -1,13 +1,17 @@
-//! What all optimisers share: walking over the parameters with their gradients and running values.
+//! What all optimisers share: meeting the parameters of a model, and walking over them with their gradients and running
+//! values.
 //!
-//! Running values are kept by position in the model's order of parameters, with the path beside them, so a model that has
-//! been cloned or loaded meets its state again, and another model is noticed. The core and the [`UpdateRule`] are two fields
-//! of an optimiser, so a step borrows both; the code here is compiled once, whatever the rule.
+//! A parameter is a cell with an identity, and its running values belong to it: the optimiser holds the cell beside them, so a
+//! parameter that stands in several places of a model, or in a clone of it, is stepped once. In a saved state, which other
+//! programs read, running values are known by the parameter's path.
+//!
+//! The core and the [`UpdateRule`] are two fields of an optimiser, so a step borrows both. The code here is compiled once,
+//! whatever the rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use cairn_autograd::Gradients;
-use cairn_nn::Module;
+use cairn_autograd::{Gradients, Parameter};
+use cairn_nn::{Module, Part, Visitor};
 use cairn_tensor::Tensor;
 
 use super::group::{Group, Groups};
@@ -24,14 +28,18 @@ pub(super) struct Core {
     groups: Groups,
     steps: u64,
     slots: Vec<Slot>,
+    /// The slots of the model's parameters in its order, found anew for each step.
+    order: Vec<usize>,
     /// Running values by path that were loaded and whose parameters have not come by yet.
     loaded: BTreeMap<String, Vec<Tensor>>,
 }
 
-/// The running values of one parameter.
+/// A parameter, and what is saved of it from step to step.
 #[derive(Debug, Clone)]
 struct Slot {
-    path: String,
+    parameter: Parameter,
+    /// All paths that it stands under, in the model's order.
+    paths: Vec<String>,
     values: Vec<Tensor>,
 }
 
@@ -44,6 +52,7 @@ impl Core {
             groups: Groups::default(),
             steps: 0,
             slots: Vec::new(),
+            order: Vec::new(),
             loaded: BTreeMap::new(),
         }
     }
@@ -56,35 +65,31 @@ impl Core {
     pub(super) fn step(
         &mut self,
         rule: &mut dyn UpdateRule,
-        model: &mut dyn Module,
+        model: &dyn Module,
         gradients: &Gradients,
     ) -> Result<()> {
         self.check()?;
         rule.check()?;
-        check_gradients(model, gradients)?;
-        if self.slots.is_empty() {
-            self.check_groups(model)?;
+        if !self.find(model) {
+            self.meet(model)?;
+            self.find(model);
         }
-        let step = self.steps + 1;
-        let (mut position, mut result) = (0, Ok(()));
-        model.for_each_parameter_mut(&mut |path, var| {
-            let slot = slot(&mut self.slots, &mut self.loaded, position, path, var.value());
-            position += 1;
-            let Some(gradient) = gradients.get(var).filter(|_| var.is_tracked()) else { return };
-            if result.is_err() {
-                return;
-            }
-            let (rate, weight_decay) = self.groups.settings(path, self.rate, self.weight_decay);
-            result = slot.and_then(|states| {
-                var.update(|value| {
-                    let parameter = ParameterUpdate { value, gradient, states, lazy: self.lazy };
-                    rule.apply(parameter, StepContext { rate, weight_decay, number: step })
-                })
-            });
-        });
-        result?;
-        rule.advance(step);
-        self.steps = step;
+        self.check_gradients(gradients)?;
+        let number = self.steps + 1;
+        let Core { slots, order, groups, lazy, .. } = self;
+        for &at in &*order {
+            let Slot { parameter, paths, values } = &mut slots[at];
+            let Some(gradient) = gradients.get(parameter).filter(|_| parameter.is_trainable()) else {
+                continue;
+            };
+            let (rate, weight_decay) = groups.settings(paths, self.rate, self.weight_decay);
+            parameter.update(|value| {
+                let parameter = ParameterUpdate { value, gradient, states: values, lazy: *lazy };
+                rule.apply(parameter, StepContext { rate, weight_decay, number })
+            })?;
+        }
+        rule.advance(number);
+        self.steps = number;
         Ok(())
     }
 
@@ -95,22 +100,78 @@ impl Core {
         self.groups.check()
     }
 
-    fn check_groups(&self, model: &dyn Module) -> Result<()> {
-        if self.groups.is_empty() {
-            return Ok(());
+    /// Finds the slots of a model's parameters; false if one has none. The order is that of the step before as a rule, so
+    /// each is looked for after the one before it.
+    fn find(&mut self, model: &dyn Module) -> bool {
+        let Core { slots, order, .. } = self;
+        order.clear();
+        let (mut next, mut known) = (0, true);
+        model.for_each_parameter(&mut |_, parameter| {
+            let here = slots.get(next).is_some_and(|slot| slot.parameter.same(parameter));
+            let found =
+                if here { Some(next) } else { slots.iter().position(|slot| slot.parameter.same(parameter)) };
+            match found {
+                Some(at) => {
+                    order.push(at);
+                    next = at + 1;
+                }
+                None => known = false,
+            }
+        });
+        known
+    }
+
+    /// Makes slots for the parameters that have none, with running values that were loaded under one of their paths.
+    fn meet(&mut self, model: &dyn Module) -> Result<()> {
+        let parameters = with_paths(model);
+        if self.slots.is_empty() {
+            self.groups.check_paths(parameters.iter().flat_map(|(_, paths)| paths))?;
         }
-        let mut paths = Vec::new();
-        model.for_each_parameter(&mut |path, _| paths.push(path.to_owned()));
-        self.groups.check_paths(&paths)
+        for (parameter, paths) in parameters {
+            if self.slots.iter().any(|slot| slot.parameter.same(&parameter)) {
+                continue;
+            }
+            self.replace(&parameter, &paths[0])?;
+            let values = paths.iter().find_map(|path| self.loaded.remove(path)).unwrap_or_default();
+            if let Some(value) = values.iter().find(|value| value.shape() != &*parameter.shape()) {
+                return Err(other_model(&paths[0], value, &parameter));
+            }
+            self.slots.push(Slot { parameter, paths, values });
+        }
+        Ok(())
+    }
+
+    /// Makes room for a new parameter at a path: running values of another one that stood there must not get lost unnoticed.
+    fn replace(&mut self, parameter: &Parameter, path: &str) -> Result<()> {
+        match self.slots.iter().position(|slot| slot.paths[0] == path) {
+            None => Ok(()),
+            Some(at) => match self.slots[at].values.first() {
+                Some(value) => Err(other_model(path, value, parameter)),
+                None => {
+                    self.slots.remove(at);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Every parameter that is not frozen must have a gradient: one that silently stays as it was is a bug that trains.
+    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+        let without =
+            |slot: &&Slot| slot.parameter.is_trainable() && gradients.get(&slot.parameter).is_none();
+        let slots = self.order.iter().map(|&at| &self.slots[at]);
+        // Nothing is allocated where nothing is missing.
+        let paths: Vec<String> = slots.filter(without).map(|slot| slot.paths[0].clone()).collect();
+        if paths.is_empty() { Ok(()) } else { Err(Error::NoGradient { paths }) }
     }
 
     pub(super) fn state(&self, rule: &dyn UpdateRule) -> StateDict {
         let mut state =
             StateDict::new(rule.kind()).with("learning_rate", self.rate).with("steps", self.steps as f64);
-        let met = self.slots.iter().map(|slot| (&slot.path, &slot.values));
+        let met = self.slots.iter().map(|slot| (&slot.paths[0], &slot.values));
         for (path, values) in met.chain(&self.loaded) {
             for (i, value) in values.iter().enumerate() {
-                state.tensors.insert(format!("{path}/{i}"), value.clone());
+                state.tensors.insert(format!("{path}/{i}"), value.clone().into());
             }
         }
         rule.save(&mut state);
@@ -122,51 +183,40 @@ impl Core {
         let (rate, steps) = (state.number("learning_rate")?, state.number("steps")?);
         let mut loaded: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
         // Names sort by path and then number, of which there are fewer than ten.
-        for (name, value) in &state.tensors {
+        for name in state.tensors.keys() {
             let (path, _) =
                 name.rsplit_once('/').ok_or_else(|| Error::BadState(format!("`{name}` has no number")))?;
-            loaded.entry(path.to_owned()).or_default().push(value.clone());
+            loaded.entry(path.to_owned()).or_default().push(state.tensor(name)?.clone());
         }
-        rule.load(&state)?;
+        rule.load(state)?;
         (self.rate, self.steps, self.loaded) = (rate, steps as u64, loaded);
         self.slots.clear();
         Ok(())
     }
 }
 
-/// The running values of the parameter at a position, none at first.
-fn slot<'a>(
-    slots: &'a mut Vec<Slot>,
-    loaded: &mut BTreeMap<String, Vec<Tensor>>,
-    position: usize,
-    path: &str,
-    value: &Tensor,
-) -> Result<&'a mut Vec<Tensor>> {
-    if position == slots.len() {
-        let values = loaded.remove(path).unwrap_or_default();
-        slots.push(Slot { path: path.to_owned(), values });
-    }
-    let slot = &mut slots[position];
-    if slot.path == path && slot.values.iter().all(|state| state.shape() == value.shape()) {
-        return Ok(&mut slot.values);
-    }
-    let was = slot.values.first().map_or(String::new(), |state| format!(" of shape {}", state.dims()));
-    Err(Error::OtherModel(format!(
-        "parameter {position} was {}{was}, now is {path} of shape {}",
-        slot.path,
-        value.dims()
-    )))
+/// The parameters of a model in order, each with all its paths.
+fn with_paths(model: &dyn Module) -> Vec<(Parameter, Vec<String>)> {
+    let mut parameters: Vec<(Parameter, Vec<String>)> = Vec::new();
+    let mut positions = HashMap::new();
+    model.visit(&mut Visitor::every_path(&mut |path, part| {
+        if let Part::Parameter(parameter) = part {
+            let at = *positions.entry(parameter.id()).or_insert(parameters.len());
+            if at == parameters.len() {
+                parameters.push((parameter.clone(), Vec::new()));
+            }
+            parameters[at].1.push(path.to_owned());
+        }
+    }));
+    parameters
 }
 
-/// Every parameter that is not frozen must have a gradient: one that silently stays as it was is a bug that trains.
-pub(super) fn check_gradients(model: &dyn Module, gradients: &Gradients) -> Result<()> {
-    let mut paths = Vec::new();
-    model.for_each_parameter(&mut |path, var| {
-        if var.is_tracked() && gradients.get(var).is_none() {
-            paths.push(path.to_owned());
-        }
-    });
-    if paths.is_empty() { Ok(()) } else { Err(Error::NoGradient { paths }) }
+fn other_model(path: &str, value: &Tensor, parameter: &Parameter) -> Error {
+    Error::OtherModel(format!(
+        "{path} was a parameter of shape {}, now is another one, of shape {}; take a new optimiser, or `load_state`",
+        value.dims(),
+        parameter.shape()
+    ))
 }
 
 /// The builder methods that all optimisers have, and [`Optimizer`](super::Optimizer). The type has two fields: `core`, a
@@ -203,7 +253,7 @@ macro_rules! optimizer {
         impl $crate::Optimizer for $name {
             fn step(
                 &mut self,
-                model: &mut dyn ::cairn_nn::Module,
+                model: &dyn ::cairn_nn::Module,
                 gradients: &::cairn_autograd::Gradients,
             ) -> $crate::Result<()> {
                 self.core.step(&mut self.rule, model, gradients)

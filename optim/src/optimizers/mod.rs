@@ -50,7 +50,7 @@ use crate::{Result, StateDict};
 
 /// Changes a model's parameters by their gradients.
 pub trait Optimizer {
-    /// One step: every parameter that is not frozen, in one pass over memory.
+    /// One step: every parameter that is not frozen, in one pass over memory. One that several layers share is stepped once.
     ///
     /// # Errors
     /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on (nothing is
@@ -58,7 +58,7 @@ pub trait Optimizer {
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps;
     /// [`Error::NoSuchParameter`](crate::Error::NoSuchParameter) for a group that no parameter belongs to.
     #[doc(alias = "apply_gradients")]
-    fn step(&mut self, model: &mut dyn Module, gradients: &Gradients) -> Result<()>;
+    fn step(&mut self, model: &dyn Module, gradients: &Gradients) -> Result<()>;
 
     /// The learning rate.
     #[doc(alias = "lr")]

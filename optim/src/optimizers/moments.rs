@@ -44,6 +44,7 @@ macro_rules! moments {
             }
 
             /// With another ε, which keeps the divisor from 0.
+            #[doc(alias = "eps")]
             #[must_use]
             pub fn epsilon(mut self, epsilon: f64) -> Self {
                 self.rule.moments.epsilon = epsilon;

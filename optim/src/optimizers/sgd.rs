@@ -15,15 +15,15 @@ use crate::error::check;
 /// use cairn_optim::{Optimizer, Sgd};
 /// use cairn_tensor::{rng, Tensor};
 ///
-/// let mut model = Linear::new(1, 1, &mut rng(0))?;
+/// let model = Linear::new(1, 1, &mut rng(0))?;
 /// let mut sgd = Sgd::new(0.1).momentum(0.9);
 /// let x = Tensor::linspace(-1.0, 1.0, 20)?.reshape([20, 1])?;
 /// let y = x.scale(3.0)?; // to be learnt: y = 3 x
 /// for _ in 0..200 {
 ///     let loss = mse(&model.forward(&x.clone().into())?, &y)?;
-///     sgd.step(&mut model, &loss.backward()?)?;
+///     sgd.step(&model, &loss.backward()?)?;
 /// }
-/// assert!((model.weight.item()? - 3.0).abs() < 1e-3);
+/// assert!((model.weight.value().item()? - 3.0).abs() < 1e-3);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use cairn_nn::Module;
 use super::{Epoch, History};
 use crate::{Result, StateDict};
 
-/// Something that happens after batches and epochs of a [`Fit`](crate::Fit). All methods do nothing unless written.
+/// Something that happens after batches and epochs of a [`Fit`](crate::Fit). By default all methods do nothing.
 ///
 /// ```
 /// use cairn_optim::{Callback, Control, Epoch, Result};
@@ -115,7 +115,7 @@ pub struct Batch {
 
 /// What a callback can do.
 pub struct Control<'a> {
-    model: &'a mut dyn Module,
+    model: &'a dyn Module,
     rate: &'a mut f64,
     stop: &'a mut bool,
 }
@@ -127,12 +127,12 @@ impl std::fmt::Debug for Control<'_> {
 }
 
 impl<'a> Control<'a> {
-    pub(super) fn new(model: &'a mut dyn Module, rate: &'a mut f64, stop: &'a mut bool) -> Self {
+    pub(super) fn new(model: &'a dyn Module, rate: &'a mut f64, stop: &'a mut bool) -> Self {
         Control { model, rate, stop }
     }
 
-    /// The model.
-    pub fn model(&mut self) -> &mut dyn Module {
+    /// The model. Its parameters are cells, so this reference is enough to change them.
+    pub fn model(&self) -> &'a dyn Module {
         self.model
     }
 

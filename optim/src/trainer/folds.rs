@@ -37,6 +37,8 @@ impl<Y> Trainer<Y> {
     /// # Errors
     /// For fewer than 2 folds or more than there are samples; those of `make`, [`fit`](Self::fit) and
     /// [`evaluate`](Self::evaluate).
+    #[doc(alias = "cross_val_score")]
+    #[doc(alias = "KFold")]
     pub fn cross_validate<'f, M, D>(
         &mut self,
         data: &D,
@@ -54,8 +56,8 @@ impl<Y> Trainer<Y> {
         let mut results = Vec::with_capacity(folds);
         for (fold, (train, test)) in data.folds(folds, seed)?.iter().enumerate() {
             let mut run = |trainer: &mut Self| {
-                let (mut model, fit) = make(fold)?;
-                trainer.fit(&mut model, train, fit)?;
+                let (model, fit) = make(fold)?;
+                trainer.fit(&model, train, fit)?;
                 trainer.evaluate(&model, test)
             };
             let result = run(self);

@@ -38,12 +38,12 @@ use crate::{AnyOptimizer, Result};
 /// use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 ///
 /// let digits = synthetic::digits(600, 1)?.flatten();
-/// let mut model = Sequential::new([784])
+/// let model = Sequential::new([784])
 ///     .add(Dense::new(32).activation(Relu))
 ///     .add(Dense::new(10))
 ///     .build(&mut cairn_tensor::rng(0))?;
 /// let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-/// let history = trainer.fit(&mut model, &digits, Fit::epochs(2).quiet())?;
+/// let history = trainer.fit(&model, &digits, Fit::epochs(2).quiet())?;
 /// assert!(history.last("loss") < history.values("loss").first().copied());
 /// let result = trainer.evaluate(&model, &digits)?;
 /// println!("{result}"); // loss … accuracy …

@@ -29,7 +29,7 @@ impl<Y> Trainer<Y> {
     /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
     /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
     /// model; those of callbacks; when a checkpoint cannot be written, or read and gone on from.
-    pub fn fit<M, D>(&mut self, model: &mut M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
+    pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
     where
         M: Model<D::Input>,
         D: Dataset<Target = Y> + Sync,
@@ -53,9 +53,9 @@ impl<Y> Trainer<Y> {
     /// use cairn_optim::{Fit, Sgd, Trainer};
     ///
     /// let digits = synthetic::digits(100, 1)?.flatten();
-    /// let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+    /// let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
     /// let mut trainer = Trainer::new(Sgd::new(0.1), SparseCategoricalCrossentropy);
-    /// trainer.fit_with(&mut model, &digits, Fit::epochs(1).quiet(), |model, x, labels, cx| {
+    /// trainer.fit_with(&model, &digits, Fit::epochs(1).quiet(), |model, x, labels, cx| {
     ///     let scores = model.forward(x, cx)?;
     ///     let penalty = scores.square()?.mean(..)?.scale(1e-3)?;
     ///     Ok((cross_entropy(&scores, labels)?.add(&penalty)?, scores))
@@ -67,7 +67,7 @@ impl<Y> Trainer<Y> {
     /// Those of the step, and all of [`fit`](Self::fit).
     pub fn fit_with<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         fit: Fit<'_, D::Input, Y>,
         step: impl FnMut(&M, &D::Input, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
@@ -111,7 +111,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
 
     fn start<M, D>(
         mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
     ) -> Result<History>
@@ -140,7 +140,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
 
     fn epochs<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         validation: Option<&dyn Dataset<Input = X, Target = Y>>,
         mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
@@ -189,7 +189,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     /// The rest of an epoch.
     fn epoch<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         loader: &Loader<&D>,
         running: &mut Running<Y>,
         progress: &Progress,
@@ -297,7 +297,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         self.optimizer.set_learning_rate(self.rate * factor);
     }
 
-    fn after_batch<M: Model<X>>(&mut self, model: &mut M, loss: f64, stepped: bool) -> Result<()> {
+    fn after_batch<M: Model<X>>(&mut self, model: &M, loss: f64, stepped: bool) -> Result<()> {
         let Position { epoch, batches, steps } = self.position;
         let learning_rate = self.optimizer.learning_rate();
         let batch = Batch { epoch, batch: batches, step: steps, stepped, loss, learning_rate };
@@ -329,7 +329,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     }
 
     /// Takes over what the checkpoint holds, if there is one; returns the state of the epoch that has begun.
-    fn resume<M: Model<X>>(&mut self, model: &mut M, samples: usize) -> Result<Vec<crate::StateDict>> {
+    fn resume<M: Model<X>>(&mut self, model: &M, samples: usize) -> Result<Vec<crate::StateDict>> {
         let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
             return Ok(Vec::new());
         };

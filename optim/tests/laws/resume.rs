@@ -51,8 +51,8 @@ fn values(history: &History) -> Vec<Vec<(String, f64)>> {
 }
 
 fn uninterrupted() -> (BTreeMap<String, Tensor>, History) {
-    let mut model = model();
-    let history = trainer().fit(&mut model, &data(), fit()).unwrap();
+    let model = model();
+    let history = trainer().fit(&model, &data(), fit()).unwrap();
     (model.state(), history)
 }
 
@@ -79,9 +79,9 @@ proptest! {
         let path = folder.path().join("run.cairn");
         let (state, history) = uninterrupted();
         for after in [first, second, usize::MAX] {
-            let mut model = model();
+            let model = model();
             let fit = fit().checkpoint(&path, every).resume().callback(Interrupt { after, seen: 0 });
-            let Ok(found) = trainer().fit(&mut model, &data(), fit) else { continue };
+            let Ok(found) = trainer().fit(&model, &data(), fit) else { continue };
             prop_assert_eq!(model.state(), state.clone());
             prop_assert_eq!(values(&found), values(&history));
         }
@@ -94,7 +94,7 @@ fn callbacks_and_metrics_are_resumed_too() {
     let path = folder.path().join("run.cairn");
     // Rates so high that the loss goes up and down.
     let run = |path: Option<&Path>, after: usize| {
-        let mut model = model();
+        let model = model();
         let mut trainer = Trainer::new(Sgd::new(0.8).momentum(0.9), SparseCategoricalCrossentropy);
         let mut average = Ema::new(0.9);
         let fit = Fit::epochs(12)
@@ -109,7 +109,7 @@ fn callbacks_and_metrics_are_resumed_too() {
             Some(path) => fit.checkpoint(path, 1).resume(),
             None => fit,
         };
-        let history = trainer.fit(&mut model, &data(), fit).map_err(|error| error.to_string())?;
+        let history = trainer.fit(&model, &data(), fit).map_err(|error| error.to_string())?;
         let rate = trainer.optimizer().learning_rate();
         Ok::<_, String>((model.state(), values(&history), rate, average.state()))
     };
@@ -127,7 +127,7 @@ fn files_of_other_runs_are_refused() {
     let path = folder.path().join("run.cairn");
     let go = |fit: Fit<'_, Tensor, Tensor<u32>>| {
         let fit = fit.checkpoint(&path, 10).resume();
-        trainer().fit(&mut model(), &data(), fit).map_err(|error| error.to_string())
+        trainer().fit(&model(), &data(), fit).map_err(|error| error.to_string())
     };
     go(fit()).unwrap();
     let message = |result: Result<History, String>| result.unwrap_err();
@@ -136,7 +136,7 @@ fn files_of_other_runs_are_refused() {
     assert!(message(go(fit().callback(Ema::new(0.9)))).contains("0 callbacks"));
     let mut other = Trainer::new(Sgd::new(0.1), SparseCategoricalCrossentropy);
     let again = fit().checkpoint(&path, 10).resume();
-    let error = other.fit(&mut model(), &data(), again).unwrap_err();
+    let error = other.fit(&model(), &data(), again).unwrap_err();
     assert!(error.to_string().contains("`adam`"), "{error}");
     // Longer than before, it goes on.
     let longer = Fit::epochs(4).batch_size(20).accumulate(2).seed(9).quiet();
@@ -153,16 +153,16 @@ fn files_of_other_runs_are_refused() {
     assert!(go(fit()).is_err());
     model().save(&path).unwrap();
     assert!(go(fit()).is_err());
-    assert!(trainer().fit(&mut model(), &data(), fit().resume()).is_err(), "nothing to resume from");
+    assert!(trainer().fit(&model(), &data(), fit().resume()).is_err(), "nothing to resume from");
 }
 
 /// The run that is killed; a part of the other tests.
 #[test]
 fn run_to_the_end() {
     let Some(folder) = child::folder() else { return };
-    let mut model = model();
+    let model = model();
     let fit = fit().checkpoint(folder.join("run.cairn"), 1).resume();
-    trainer().fit(&mut model, &data(), fit).unwrap();
+    trainer().fit(&model, &data(), fit).unwrap();
     save_weights(&model, folder.join("end.cairn")).unwrap();
 }
 
@@ -178,8 +178,8 @@ fn kill(times: usize) {
     let checkpoint = folder.path().join("run.cairn");
     let at_end = |mut child: Child| {
         assert!(child.wait().unwrap().success());
-        let mut model = model();
-        load_weights(&mut model, folder.path().join("end.cairn")).unwrap();
+        let model = model();
+        load_weights(&model, folder.path().join("end.cairn")).unwrap();
         assert_eq!(model.state(), state);
         fs::remove_file(&checkpoint).unwrap();
     };
@@ -227,7 +227,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.cairn");
     let interrupted = fit().checkpoint(&path, 3).callback(Interrupt { after: 20, seen: 0 });
-    trainer().fit(&mut model(), &data(), interrupted).unwrap_err();
+    trainer().fit(&model(), &data(), interrupted).unwrap_err();
     let before = fs::read(&path).unwrap();
     // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
     let limit = "trap '' XFSZ; ulimit -f 20";
@@ -239,9 +239,9 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["run.cairn"], "nothing half written is left");
     // With room again, the run goes on from there.
-    let mut model = model();
+    let model = model();
     let again = fit().checkpoint(&path, 3).resume().callback(Interrupt { after: usize::MAX, seen: 0 });
-    trainer().fit(&mut model, &data(), again).unwrap();
+    trainer().fit(&model, &data(), again).unwrap();
     assert_eq!(model.state(), uninterrupted().0);
 }
 
@@ -251,6 +251,6 @@ fn run_with_a_full_disk() {
     let Some(folder) = child::folder() else { return };
     let interrupt = Interrupt { after: usize::MAX, seen: 0 };
     let fit = fit().checkpoint(folder.join("run.cairn"), 3).resume().callback(interrupt);
-    let error = trainer().fit(&mut model(), &data(), fit).unwrap_err();
+    let error = trainer().fit(&model(), &data(), fit).unwrap_err();
     assert!(matches!(&error, Error::Model(cairn_nn::Error::File { .. })), "{error}");
 }

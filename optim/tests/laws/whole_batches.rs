@@ -31,11 +31,11 @@ fn digits() -> ImageDataset {
 #[test]
 fn lbfgs_fits_closely_what_adam_does_not_in_as_many_evaluations() {
     let (data, count) = (wave(), Cell::new(0));
-    let mut model = network();
+    let model = network();
     let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), MeanSquaredError);
     let fit = Fit::epochs(15).batch_size(64).quiet();
     let history = trainer
-        .fit_with(&mut model, &data, fit, |model, x, y, cx| {
+        .fit_with(&model, &data, fit, |model, x, y, cx| {
             count.set(count.get() + 1);
             let output = model.run(x.clone(), cx)?;
             Ok((mse(&output, y)?, output))
@@ -48,9 +48,9 @@ fn lbfgs_fits_closely_what_adam_does_not_in_as_many_evaluations() {
         "a line search does not go up: {history}"
     );
 
-    let mut other = network();
+    let other = network();
     let mut adam = Trainer::new(Adam::new(0.01), MeanSquaredError);
-    adam.fit(&mut other, &data, Fit::epochs(count.get()).batch_size(64).quiet()).unwrap();
+    adam.fit(&other, &data, Fit::epochs(count.get()).batch_size(64).quiet()).unwrap();
     let behind = adam.evaluate(&other, &data).unwrap().loss();
     assert!(loss < 0.5 * behind, "{loss} after {} evaluations, of Adam {behind}", count.get());
 }
@@ -59,12 +59,12 @@ fn lbfgs_fits_closely_what_adam_does_not_in_as_many_evaluations() {
 fn the_closure_by_hand_and_the_trainer_are_the_same() {
     let data = wave();
     let lbfgs = || Lbfgs::default().strong_wolfe(true).max_iterations(7);
-    let (mut fitted, mut by_hand) = (network(), network());
+    let (fitted, by_hand) = (network(), network());
     let fit = Fit::epochs(3).batch_size(64).shuffle(false).quiet();
-    let history = Trainer::new(lbfgs(), MeanSquaredError).fit(&mut fitted, &data, fit).unwrap();
+    let history = Trainer::new(lbfgs(), MeanSquaredError).fit(&fitted, &data, fit).unwrap();
     let mut optimizer = lbfgs();
     for loss in history.values("loss") {
-        let before = optimizer.minimize(&mut by_hand, |model| {
+        let before = optimizer.minimize(&by_hand, |model| {
             mse(&model.run(data.inputs().clone(), &mut Context::train(0))?, data.targets())
         });
         assert_eq!(before.unwrap(), loss);
@@ -76,9 +76,9 @@ fn the_closure_by_hand_and_the_trainer_are_the_same() {
 #[test]
 fn accumulated_batches_are_one_loss() {
     let run = |fit: Fit<'_, Tensor, Tensor<u32>>| {
-        let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
+        let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
         let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), SparseCategoricalCrossentropy);
-        trainer.fit(&mut model, &digits(), fit.shuffle(false).quiet()).unwrap();
+        trainer.fit(&model, &digits(), fit.shuffle(false).quiet()).unwrap();
         model.state()
     };
     let (one, three) = (run(Fit::epochs(1).batch_size(90)), run(Fit::epochs(1).batch_size(30).accumulate(3)));
@@ -113,11 +113,10 @@ fn dropout_drops_the_same_in_every_evaluation_of_a_step() {
             Ok(())
         }
     }
-    let mut model =
-        Sequential::new([784]).add(Dropout::new(0.5)).add(Dense::new(10)).build(&mut rng(0)).unwrap();
+    let model = Sequential::new([784]).add(Dropout::new(0.5)).add(Dense::new(10)).build(&mut rng(0)).unwrap();
     let fit = Fit::epochs(3).batch_size(90).shuffle(false).quiet();
     let probe = AnyOptimizer::Closure(Box::new(Probe(Vec::new())));
-    Trainer::new(probe, SparseCategoricalCrossentropy).fit(&mut model, &digits(), fit).unwrap();
+    Trainer::new(probe, SparseCategoricalCrossentropy).fit(&model, &digits(), fit).unwrap();
 }
 
 #[test]
@@ -131,14 +130,11 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.cairn");
     let run = |stop: u64| {
-        let mut model = network();
+        let model = network();
         let lbfgs = Lbfgs::default().max_iterations(4).history_size(3).strong_wolfe(true);
         let fit = Fit::epochs(4).batch_size(16).accumulate(2).checkpoint(&path, 1).resume();
-        let result = Trainer::new(lbfgs, MeanSquaredError).fit(
-            &mut model,
-            &wave(),
-            fit.callback(Interrupt(stop)).quiet(),
-        );
+        let result =
+            Trainer::new(lbfgs, MeanSquaredError).fit(&model, &wave(), fit.callback(Interrupt(stop)).quiet());
         result.map(|history| (model.state(), history.values("loss")))
     };
     let whole = run(u64::MAX).unwrap();
@@ -149,19 +145,19 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_step_into_the_infinite_is_an_error_and_leaves_the_model_as_it_was() {
-    let mut model = network();
+    let model = network();
     let before = model.state();
     let mut trainer = Trainer::new(Lbfgs::new(1e30), MeanSquaredError);
-    let error = trainer.fit(&mut model, &wave(), Fit::epochs(1).batch_size(64).quiet()).unwrap_err();
+    let error = trainer.fit(&model, &wave(), Fit::epochs(1).batch_size(64).quiet()).unwrap_err();
     assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 1, .. }), "{error}");
     assert_eq!(model.state(), before);
 }
 
 #[test]
 fn what_does_not_go_together_is_refused() {
-    let mut model = network();
+    let model = network();
     let mut trainer = Trainer::new(Lbfgs::default(), MeanSquaredError);
-    let error = trainer.fit(&mut model, &wave(), Fit::epochs(1).clip_norm(1.0).quiet()).unwrap_err();
+    let error = trainer.fit(&model, &wave(), Fit::epochs(1).clip_norm(1.0).quiet()).unwrap_err();
     assert!(error.to_string().contains("limits on gradients"), "{error}");
     let mut optimizer = Lbfgs::default();
     // States that cannot be.
@@ -201,9 +197,9 @@ fn folds_are_trained_afresh_and_give_the_same_for_a_seed() {
 
     // The third by hand.
     let (train, test) = (&data).folds(4, 1).unwrap().swap_remove(2);
-    let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(2)).unwrap();
+    let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(2)).unwrap();
     let mut trainer = Trainer::new(Adam::new(0.01), SparseCategoricalCrossentropy).metric(Accuracy);
-    trainer.fit(&mut model, &train, Fit::epochs(15).quiet()).unwrap();
+    trainer.fit(&model, &train, Fit::epochs(15).quiet()).unwrap();
     assert_eq!(trainer.evaluate(&model, &test).unwrap(), result.folds[2]);
 
     let none =

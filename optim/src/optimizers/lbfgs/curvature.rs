@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{AnyTensor, Tensor};
 
 use super::KIND;
 use crate::{Error, Result, StateDict};
@@ -89,27 +89,25 @@ impl Curvature {
         let mut state = state.with("scale", self.scale).with("changes", self.changes.len() as f64);
         for (i, change) in self.changes.iter().enumerate() {
             state = state.with(&format!("{i}/rho"), change.rho);
-            state.tensors.insert(format!("{i}/step"), change.step.clone());
-            state.tensors.insert(format!("{i}/gradient"), change.gradient.clone());
+            state = state.with_tensor(&format!("{i}/step"), change.step.clone());
+            state = state.with_tensor(&format!("{i}/gradient"), change.gradient.clone());
         }
         if let Some(last) = &self.last {
-            state = state.with("last/size", last.size);
-            state.tensors.insert("last/gradient".to_owned(), last.gradient.clone());
-            state.tensors.insert("last/direction".to_owned(), last.direction.clone());
+            state = state
+                .with("last/size", last.size)
+                .with_tensor("last/gradient", last.gradient.clone())
+                .with_tensor("last/direction", last.direction.clone());
         }
         state
     }
 
     pub(super) fn read(state: &StateDict) -> Result<Self> {
-        let mut sizes = state.tensors.values().map(Tensor::len);
+        let mut sizes = state.tensors.values().map(AnyTensor::len);
         let first = sizes.next().unwrap_or(0);
         if sizes.any(|size| size != first) {
             return Err(Error::BadState(format!("the changes that `{KIND}` keeps are of several lengths")));
         }
-        let tensor = |name: &str| match state.tensors.get(name) {
-            Some(tensor) => Ok(tensor.contiguous()?),
-            None => Err(Error::BadState(format!("`{KIND}` has no {name}"))),
-        };
+        let tensor = |name: &str| Ok::<_, Error>(state.tensor(name)?.contiguous()?);
         let last = match state.numbers.get("last/size") {
             None => None,
             Some(&size) => {

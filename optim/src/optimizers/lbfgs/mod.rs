@@ -3,13 +3,13 @@
 mod curvature;
 mod wolfe;
 
+use cairn_autograd::{Gradient, Parameter};
 use cairn_nn::Module;
 use cairn_tensor::Tensor;
 
 use self::curvature::{Curvature, Last, dot};
 use self::wolfe::Point;
 use super::closure::{ClosureOptimizer, Objective};
-use super::core::check_gradients;
 use crate::error::check;
 use crate::{Error, Result, StateDict};
 
@@ -33,12 +33,12 @@ const KIND: &str = "lbfgs";
 /// use cairn_optim::{ClosureOptimizer, Lbfgs};
 /// use cairn_tensor::{Tensor, rng};
 ///
-/// let mut model = Linear::new(1, 1, &mut rng(0))?;
+/// let model = Linear::new(1, 1, &mut rng(0))?;
 /// let x = Tensor::linspace(-1.0, 1.0, 20)?.reshape([20, 1])?;
 /// let y = x.scale(3.0)?;
 /// let mut lbfgs = Lbfgs::default().strong_wolfe(true);
-/// lbfgs.minimize(&mut model, |model| mse(&model.forward(&x.clone().into())?, &y))?;
-/// assert!((model.weight.item()? - 3.0).abs() < 1e-4);
+/// lbfgs.minimize(&model, |model| mse(&model.forward(&x.clone().into())?, &y))?;
+/// assert!((model.weight.value().item()? - 3.0).abs() < 1e-4);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 ///
@@ -48,9 +48,9 @@ const KIND: &str = "lbfgs";
 /// use cairn_optim::{Fit, Lbfgs, Trainer};
 ///
 /// let digits = synthetic::digits(200, 1)?.flatten();
-/// let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+/// let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
 /// let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), SparseCategoricalCrossentropy);
-/// trainer.fit(&mut model, &digits, Fit::epochs(2).batch_size(digits.len()).quiet())?;
+/// trainer.fit(&model, &digits, Fit::epochs(2).batch_size(digits.len()).quiet())?;
 /// assert!(trainer.evaluate(&model, &digits)?.loss() < 0.01);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
@@ -209,48 +209,47 @@ impl ClosureOptimizer for Lbfgs {
 /// Loss and gradient, all trained values in a row.
 fn evaluate(objective: &mut dyn Objective) -> Result<(f64, Vec<f32>)> {
     let (value, gradients) = objective.evaluate()?;
-    let model = &*objective.model();
-    check_gradients(model, &gradients)?;
-    let (mut flat, mut result) = (Vec::new(), Ok(()));
-    model.for_each_parameter(&mut |_, var| {
-        if let Some(gradient) = gradients.get(var).filter(|_| var.is_tracked()) {
-            match gradient.to_dense() {
-                Ok(gradient) => flat.extend(gradient.iter()),
-                Err(error) => result = Err(error),
-            }
-        }
+    let (mut flat, mut paths, mut result) = (Vec::new(), Vec::new(), Ok(()));
+    for_each_trained(objective.model(), &mut |path, parameter| match gradients
+        .get(parameter)
+        .map(Gradient::to_dense)
+    {
+        Some(Ok(gradient)) => flat.extend(gradient.iter()),
+        Some(Err(error)) => result = Err(error),
+        None => paths.push(path.to_owned()),
     });
     result?;
-    Ok((value, flat))
+    if paths.is_empty() { Ok((value, flat)) } else { Err(Error::NoGradient { paths }) }
 }
 
 /// All trained values in a row.
 fn values(model: &dyn Module) -> Vec<f32> {
     let mut flat = Vec::new();
-    model.for_each_parameter(&mut |_, var| {
-        if var.is_tracked() {
-            flat.extend(var.value().iter());
-        }
-    });
+    for_each_trained(model, &mut |_, parameter| flat.extend(parameter.value().iter()));
     flat
 }
 
 /// Sets all trained values to origin + size · direction.
-fn write(model: &mut dyn Module, origin: &[f32], direction: &[f32], size: f64) -> Result<()> {
+fn write(model: &dyn Module, origin: &[f32], direction: &[f32], size: f64) -> Result<()> {
     let (mut at, mut result) = (0, Ok(()));
-    model.for_each_parameter_mut(&mut |_, var| {
-        if !var.is_tracked() {
-            return;
-        }
-        let part = at..at + var.value().len();
+    for_each_trained(model, &mut |_, parameter| {
+        let part = at..at + parameter.len();
         at = part.end;
         let moved = origin[part.clone()].iter().zip(&direction[part]).map(|(x, d)| x + size as f32 * d);
-        match Tensor::from_vec(moved.collect(), var.dims().clone()) {
-            Ok(value) => var.set(value),
+        match Tensor::from_vec(moved.collect(), parameter.shape()) {
+            Ok(value) => parameter.set(value),
             Err(error) => result = Err(error),
         }
     });
     Ok(result?)
+}
+
+fn for_each_trained(model: &dyn Module, f: &mut dyn FnMut(&str, &Parameter)) {
+    model.for_each_parameter(&mut |path, parameter| {
+        if parameter.is_trainable() {
+            f(path, parameter);
+        }
+    });
 }
 
 fn largest(values: &[f32]) -> f64 {

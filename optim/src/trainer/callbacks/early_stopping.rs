@@ -67,13 +67,15 @@ impl Callback for EarlyStopping {
     fn state(&self) -> StateDict {
         let state =
             StateDict::new("early_stopping").with("best", self.best).with("waited", self.waited as f64);
-        StateDict { tensors: self.weights.clone(), ..state }
+        let weights = self.weights.iter().map(|(path, value)| (path.clone(), value.clone().into()));
+        StateDict { tensors: weights.collect(), ..state }
     }
 
     fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("early_stopping")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
-        self.weights = state.tensors.clone();
+        let weight = |path: &String| Ok((path.clone(), state.tensor::<f32>(path)?.clone()));
+        self.weights = state.tensors.keys().map(weight).collect::<Result<_>>()?;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 /// Writes the values of each epoch, and the learning rate, as scalars for TensorBoard: those of training under their names,
 /// those of validation under theirs. `tensorboard --logdir` on the folder shows them, one run for each subfolder.
+#[doc(alias = "SummaryWriter")]
 #[derive(Debug)]
 pub struct TensorBoard {
     folder: PathBuf,
