@@ -17,24 +17,14 @@ pub use cairn_nn::{
     SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, mse,
 };
 #[cfg(feature = "optim")]
+pub use cairn_optim::metrics::Accuracy;
+#[cfg(feature = "optim")]
 pub use cairn_optim::{
-    Accuracy, Adam, AdamW, EarlyStopping, Fit, ModelCheckpoint, Optimizer, RmsProp, Sgd, Trainer,
+    Adam, AdamW, EarlyStopping, Fit, ModelCheckpoint, Optimizer, RmsProp, Sgd, Trainer,
 };
 #[cfg(feature = "recsys")]
 pub use cairn_recsys::{
-    // By its method alone: the options of a training are called `Fit` too.
-    Als,
-    Bpr,
-    Ease,
-    Filter,
-    Fit as _,
-    Fitted,
-    Interactions,
-    ItemKnn,
-    PureSvd,
-    Recommender,
-    Split,
-    TopPop,
+    Als, Bpr, Ease, Estimator, Filter, Fitted, Interactions, ItemKnn, PureSvd, Recommender, Split, TopPop,
 };
 pub use cairn_tensor::{Rng, Tensor, rng, s};
 

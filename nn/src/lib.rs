@@ -64,6 +64,7 @@ mod error;
 pub mod exchange;
 pub mod explain;
 mod file;
+pub mod generate;
 pub mod graph;
 mod init;
 mod layers;
@@ -91,8 +92,9 @@ pub use layers::{
     State, Upsample, Value, ZeroPad2d,
 };
 pub use loss::{
-    BinaryCrossentropy, CategoricalCrossentropy, Huber, Loss, MeanAbsoluteError, MeanSquaredError,
-    SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, huber, mae, mse, soft_cross_entropy,
+    BinaryCrossentropy, CategoricalCrossentropy, CrossEntropy, Huber, Loss, MeanAbsoluteError,
+    MeanSquaredError, SparseCategoricalCrossentropy, Weighted, binary_cross_entropy, cross_entropy, huber,
+    mae, mse, soft_cross_entropy,
 };
 pub use model::Model;
 pub use module::{Buffer, Module, Part, Visitor};

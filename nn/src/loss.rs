@@ -5,8 +5,12 @@
 //! (variables remember it), so a model that ends in probabilities trains as stably as one that ends in logits, and no
 //! flag has to be set.
 
+mod weighted;
+
 use cairn_autograd::Var;
 use cairn_tensor::Tensor;
+
+pub use weighted::{CrossEntropy, Weighted};
 
 use crate::{Error, Result};
 

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
 use cairn_optim::{
-    Accuracy, Adam, CsvLog, Fit, Goal, ModelCheckpoint, ReduceOnPlateau, Result, TensorBoard, Trainer,
+    Adam, CsvLog, Fit, Goal, ModelCheckpoint, ReduceOnPlateau, Result, TensorBoard, Trainer,
+    metrics::Accuracy,
 };
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or("run".into()));
     let digits = synthetic::digits(4000, 1)?.flatten();
-    let mut model = Sequential::new([784])
+    let model = Sequential::new([784])
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(10))
         .build(&mut cairn_tensor::rng(42))?;
@@ -25,6 +26,6 @@ fn main() -> Result<()> {
         .callback(ReduceOnPlateau::new(Goal::low("val_loss")))
         .callback(CsvLog::new(folder.join("log.csv")))
         .callback(TensorBoard::new(folder.join("board")));
-    println!("{}", trainer.fit(&mut model, &digits, fit)?);
+    println!("{}", trainer.fit(&model, &digits, fit)?);
     Ok(())
 }

@@ -5,12 +5,12 @@
 
 use cairn_datasets::synthetic;
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, EarlyStopping, Fit, Goal, Result, Trainer};
+use cairn_optim::{Adam, EarlyStopping, Fit, Goal, Result, Trainer, metrics::Accuracy};
 
 pub(crate) fn train(path: &str) -> Result<()> {
     // Drawn digits, so that nothing is downloaded; `mnist::load(&DataDir::default())?` gives real ones.
     let (train, test) = (synthetic::digits(4000, 1)?.flatten(), synthetic::digits(1000, 2)?.flatten());
-    let mut model = Sequential::new([784])
+    let model = Sequential::new([784])
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(10))
@@ -21,7 +21,7 @@ pub(crate) fn train(path: &str) -> Result<()> {
         .callback(EarlyStopping::new(Goal::low("val_loss"), 3)) // ends with the weights of the best epoch
         .checkpoint(format!("{path}.run"), 50) // every 50 steps
         .resume(); // from there, if there is one
-    println!("{}", trainer.fit(&mut model, &train, fit)?);
+    println!("{}", trainer.fit(&model, &train, fit)?);
     println!("test: {}", trainer.evaluate(&model, &test)?);
     Ok(model.save(path)?) // layers and weights in one file
 }

@@ -5,7 +5,7 @@
 //!
 //! `cargo run -p cairn-optim --example gradient_descent`
 
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_nn::mse;
 use cairn_tensor::{Tensor, rng};
 
@@ -15,22 +15,22 @@ fn main() -> cairn_nn::Result<()> {
     let noise = Tensor::normal([50], 0.0, 0.1, &mut rng)?;
     let y = x.scale(1.5)?.add(&Tensor::scalar(0.7))?.add(&noise)?; // the truth: y = 1.5 x + 0.7
 
-    let mut slope = Var::parameter(Tensor::scalar(0.0));
-    let mut offset = Var::parameter(Tensor::scalar(0.0));
+    let slope = Parameter::new(Tensor::scalar(0.0));
+    let offset = Parameter::new(Tensor::scalar(0.0));
     let rate = 0.1;
     for step in 0..=100 {
-        let prediction = &slope * &Var::from(x.clone()) + &offset;
+        let prediction = &slope.var() * &Var::from(x.clone()) + &offset.var();
         let loss = mse(&prediction, &y)?;
         if step % 20 == 0 {
             println!(
                 "step {step:3}  loss {:.4}  y = {:.3} x + {:.3}",
                 loss.item()?,
-                slope.item()?,
-                offset.item()?
+                slope.value().item()?,
+                offset.value().item()?
             );
         }
         let gradients = loss.backward()?;
-        for parameter in [&mut slope, &mut offset] {
+        for parameter in [&slope, &offset] {
             let step = gradients.of(parameter)?.scale(-rate)?;
             parameter.update(|value| value.add_assign(&step))?;
         }

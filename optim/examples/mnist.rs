@@ -6,19 +6,19 @@
 
 use cairn_datasets::{DataDir, mnist};
 use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (train, test) = mnist::load(&DataDir::default())?;
     let (train, test) = (train.flatten(), test.flatten());
-    let mut model = Sequential::new([784])
+    let model = Sequential::new([784])
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(64).activation(Relu))
         .add(Dense::new(10))
         .build(&mut cairn_tensor::rng(42))?;
     println!("{}", model.summary());
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-    let history = trainer.fit(&mut model, &train, Fit::epochs(5).validate(&test))?;
+    let history = trainer.fit(&model, &train, Fit::epochs(5).validate(&test))?;
     println!("{history}");
     if let Some(path) = std::env::args().nth(1) {
         model.save(&path)?;

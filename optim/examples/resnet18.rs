@@ -13,7 +13,7 @@ use cairn_nn::{
     Activation::Relu, BatchNorm, BatchNormLayer, Context, Conv2d, Conv2dLayer, GlobalAvgPool, Linear, Model,
     Module, Result, SparseCategoricalCrossentropy,
 };
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Rng, Tensor};
 
 /// A convolution without bias, which the normalisation after it would take away again.
@@ -116,10 +116,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         .with(Normalize::cifar10());
     let test = Augmented::new(test, 1).with(Normalize::cifar10());
 
-    let mut model = ResNet18::new(10, &mut cairn_tensor::rng(42))?;
+    let model = ResNet18::new(10, &mut cairn_tensor::rng(42))?;
     println!("{} parameters, {} images", model.parameter_count(), train.len());
     let mut trainer = Trainer::new(Adam::new(3e-4), SparseCategoricalCrossentropy).metric(Accuracy);
     let fit = Fit::epochs(if quick { 4 } else { 20 }).batch_size(if quick { 32 } else { 128 });
-    println!("{}", trainer.fit(&mut model, &train, fit.validate(&test))?);
+    println!("{}", trainer.fit(&model, &train, fit.validate(&test))?);
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
 use cairn_datasets::{DataDir, TensorDataset, imdb, registry, synthetic};
 use cairn_nn::{Dense, Embedding, Lstm, Model, Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 /// Words that are known, and words of a review that are read: the last, where people come to their conclusion.
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         TensorDataset::new(padded.ids, Tensor::from_vec(labels, [reviews.len()])?)
     };
 
-    let mut model = Sequential::new([READ])
+    let model = Sequential::new([READ])
         .add(Embedding::new(KNOWN, 128))
         .add(Lstm::new(64))
         .add(Dense::new(2))
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
     let held_out = encode(&test)?;
     let fit = Fit::epochs(2).validate(&held_out);
-    println!("{}", trainer.fit(&mut model, &encode(&train)?, fit)?);
+    println!("{}", trainer.fit(&model, &encode(&train)?, fit)?);
 
     let review =
         arguments.get(1).map_or("Not what I had hoped for, but I was moved to tears.", String::as_str);

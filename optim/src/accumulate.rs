@@ -19,7 +19,7 @@ use crate::error::check;
 /// use cairn_optim::{Accumulation, Optimizer, Sgd};
 /// use cairn_tensor::{Tensor, rng};
 ///
-/// let mut model = Linear::new(2, 1, &mut rng(0))?;
+/// let model = Linear::new(2, 1, &mut rng(0))?;
 /// let mut accumulation = Accumulation::default();
 /// for samples in [4, 4, 2] {
 ///     let x = Tensor::ones([samples, 2])?;
@@ -27,9 +27,10 @@ use crate::error::check;
 ///     accumulation.add(&model, loss.backward()?, samples)?;
 /// }
 /// let gradients = accumulation.take(&model)?;
-/// Sgd::new(0.1).step(&mut model, &gradients)?;
+/// Sgd::new(0.1).step(&model, &gradients)?;
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
+#[doc(alias = "gradient_accumulation")]
 #[derive(Debug, Clone, Default)]
 pub struct Accumulation {
     /// The gradient of the summed loss so far.
@@ -38,7 +39,7 @@ pub struct Accumulation {
 }
 
 impl Accumulation {
-    /// Takes in the gradients of the mean loss of so many samples. The model must not have been changed in between.
+    /// Takes in the gradients of the mean loss of `samples` samples. The model must not have been changed in between.
     ///
     /// # Errors
     /// [`Error::BadSetting`](crate::Error::BadSetting) for no samples; when memory runs out.

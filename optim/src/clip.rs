@@ -1,4 +1,4 @@
-//! Limiting gradients before a step.
+//! Limiting gradients before a step. A parameter that several layers share has one gradient, which counts once.
 
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
@@ -12,8 +12,8 @@ use crate::error::check;
 /// When memory runs out.
 pub fn global_norm(model: &dyn Module, gradients: &Gradients) -> Result<f32> {
     let (mut sum, mut result) = (0.0f64, Ok(()));
-    model.for_each_parameter(&mut |_, var| {
-        if let (Some(gradient), Ok(())) = (gradients.get(var), &result) {
+    model.for_each_parameter(&mut |_, parameter| {
+        if let (Some(gradient), Ok(())) = (gradients.get(parameter), &result) {
             match gradient.values().square().and_then(|squares| squares.sum(..)).and_then(|sum| sum.item()) {
                 Ok(squares) => sum += f64::from(squares),
                 Err(error) => result = Err(error),
@@ -25,10 +25,12 @@ pub fn global_norm(model: &dyn Module, gradients: &Gradients) -> Result<f32> {
 }
 
 /// Scales all gradients down together so that their [`global_norm`] is at most `limit` (Pascanu et al. 2013); returns the
-/// norm before.
+/// norm before. PyTorch's `clip_grad_norm_`, Keras's `global_clipnorm`.
 ///
 /// # Errors
 /// [`Error::BadSetting`](crate::Error::BadSetting) for a limit that is not above 0.
+#[doc(alias = "clip_grad_norm_")]
+#[doc(alias = "global_clipnorm")]
 pub fn clip_by_global_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<f32> {
     check("the limit of the norm", limit.into(), limit > 0.0, "above 0")?;
     let norm = global_norm(model, gradients)?;
@@ -43,6 +45,7 @@ pub fn clip_by_global_norm(model: &dyn Module, gradients: &mut Gradients, limit:
 ///
 /// # Errors
 /// [`Error::BadSetting`](crate::Error::BadSetting) for a limit that is not above 0.
+#[doc(alias = "clipnorm")]
 pub fn clip_by_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<()> {
     check("the limit of the norm", limit.into(), limit > 0.0, "above 0")?;
     for_each_gradient(model, gradients, |values| {
@@ -55,6 +58,8 @@ pub fn clip_by_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -
 ///
 /// # Errors
 /// [`Error::BadSetting`](crate::Error::BadSetting) for a limit that is not above 0.
+#[doc(alias = "clip_grad_value_")]
+#[doc(alias = "clipvalue")]
 pub fn clip_by_value(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<()> {
     check("the limit of gradients", limit.into(), limit > 0.0, "above 0")?;
     for_each_gradient(model, gradients, |values| values.clamp(-limit, limit))
@@ -66,8 +71,8 @@ pub(crate) fn for_each_gradient(
     change: impl Fn(&cairn_tensor::Tensor) -> cairn_tensor::Result<cairn_tensor::Tensor>,
 ) -> Result<()> {
     let mut result = Ok(());
-    model.for_each_parameter(&mut |_, var| {
-        if let (Some(gradient), Ok(())) = (gradients.get_mut(var), &result) {
+    model.for_each_parameter(&mut |_, parameter| {
+        if let (Some(gradient), Ok(())) = (gradients.get_mut(parameter), &result) {
             match gradient.map_values(|values| Ok(change(values)?)) {
                 Ok(changed) => *gradient = changed,
                 Err(error) => result = Err(error),

@@ -4,26 +4,29 @@ use cairn_nn::Module;
 use cairn_tensor::{Isa, Rule, Tensor};
 
 use crate::error::check;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The exponential moving average of a model's parameters (Polyak and Juditsky 1992): a ← decay · a + (1 - decay) · p
-/// after each step. Evaluated in place of the parameters it is usually the better model. Buffers are left as they are.
+/// after each step. Evaluated in place of the parameters it is usually the better model. Buffers are left as they are. A
+/// parameter that several layers share has one average.
 ///
 /// ```
-/// use cairn_nn::{Linear, Model, Module};
+/// use cairn_nn::Linear;
 /// use cairn_optim::Ema;
 /// use cairn_tensor::rng;
 ///
-/// let mut model = Linear::new(4, 3, &mut rng(0))?;
+/// let model = Linear::new(4, 3, &mut rng(0))?;
 /// let mut ema = Ema::new(0.999);
 /// // after each step of the optimiser:
 /// ema.update(&model)?;
 /// // to evaluate:
-/// ema.swap(&mut model)?;
+/// ema.swap(&model)?;
 /// // … and to train on:
-/// ema.swap(&mut model)?;
+/// ema.swap(&model)?;
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
+#[doc(alias = "AveragedModel")]
+#[doc(alias = "ExponentialMovingAverage")]
 #[derive(Debug, Clone)]
 pub struct Ema {
     decay: f64,
@@ -39,21 +42,22 @@ impl Ema {
     /// Takes in the parameters after a step, in one pass over memory.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`].
+    /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`] when the parameters are not those of
+    /// earlier updates.
     pub fn update(&mut self, model: &dyn Module) -> Result<()> {
         check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
         if self.averages.is_empty() {
-            model.for_each_parameter(&mut |path, var| {
-                self.averages.push((path.to_owned(), var.value().clone()));
+            model.for_each_parameter(&mut |path, parameter| {
+                self.averages.push((path.to_owned(), parameter.value()));
             });
             return Ok(());
         }
         self.check(model)?;
         let rule = Towards((1.0 - self.decay) as f32);
         let (mut averages, mut result) = (self.averages.iter_mut(), Ok(()));
-        model.for_each_parameter(&mut |_, var| {
+        model.for_each_parameter(&mut |_, parameter| {
             if let (Some((_, average)), Ok(())) = (averages.next(), &result) {
-                result = average.update(var.value(), [], rule);
+                result = average.update(&parameter.value(), [], rule);
             }
         });
         Ok(result?)
@@ -63,36 +67,37 @@ impl Ema {
     /// update.
     ///
     /// # Errors
-    /// [`Error::OtherModel`].
-    pub fn swap(&mut self, model: &mut dyn Module) -> Result<()> {
+    /// [`Error::OtherModel`] when the parameters are not those of earlier updates.
+    pub fn swap(&mut self, model: &dyn Module) -> Result<()> {
         if self.averages.is_empty() {
             return Ok(());
         }
         self.check(model)?;
         let mut averages = self.averages.iter_mut();
-        model.for_each_parameter_mut(&mut |_, var| {
+        model.for_each_parameter(&mut |_, parameter| {
             if let Some((_, average)) = averages.next() {
-                let own = var.value().clone();
-                var.set(std::mem::replace(average, own));
+                let own = parameter.value();
+                parameter.set(std::mem::replace(average, own));
             }
         });
         Ok(())
     }
 
     /// The averages, to be saved.
-    pub fn state(&self) -> State {
-        State { tensors: self.averages.iter().cloned().collect(), ..State::new("ema") }
+    pub fn state(&self) -> StateDict {
+        let averages = self.averages.iter().map(|(path, average)| (path.clone(), average.clone().into()));
+        StateDict { tensors: averages.collect(), ..StateDict::new("ema") }
     }
 
     /// Goes on from saved averages of this model.
     ///
     /// # Errors
     /// [`Error::BadState`] when they are not the averages of this model's parameters.
-    pub fn load_state(&mut self, model: &dyn Module, state: &State) -> Result<()> {
+    pub fn load_state(&mut self, model: &dyn Module, state: &StateDict) -> Result<()> {
         state.require("ema")?;
         let (mut averages, mut missing) = (Vec::new(), None);
-        model.for_each_parameter(&mut |path, var| match state.tensors.get(path) {
-            Some(average) if average.shape() == var.shape() => {
+        model.for_each_parameter(&mut |path, parameter| match state.tensor::<f32>(path) {
+            Ok(average) if average.shape() == &*parameter.shape() => {
                 averages.push((path.to_owned(), average.clone()));
             }
             _ => missing = Some(path.to_owned()),
@@ -110,8 +115,8 @@ impl Ema {
 
     fn check(&self, model: &dyn Module) -> Result<()> {
         let (mut averages, mut other) = (self.averages.iter(), None);
-        model.for_each_parameter(&mut |path, var| match averages.next() {
-            Some((own, average)) if own == path && average.shape() == var.shape() => {}
+        model.for_each_parameter(&mut |path, parameter| match averages.next() {
+            Some((own, average)) if own == path && average.shape() == &*parameter.shape() => {}
             _ => other = Some(path.to_owned()),
         });
         match other.or_else(|| averages.next().map(|(path, _)| path.clone())) {

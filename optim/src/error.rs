@@ -33,9 +33,6 @@ pub enum Error {
         /// Their paths.
         paths: Vec<String>,
     },
-    /// Gradients alone, for an optimiser that needs the loss in several places.
-    #[error("{0} needs the loss in several places, not gradients in one: give it the loss, or use `Trainer`")]
-    NeedsLoss(&'static str),
     /// An optimiser that has state for one model was given another.
     #[error("the optimiser's state is of another model: {0}")]
     OtherModel(String),

@@ -1,19 +1,70 @@
-//! Optimisers, metrics and the training loop of Cairn.
+//! Optimisers, schedules, metrics and the training loop of Cairn.
 //!
-//! [`Trainer`] is the loop as people expect it: `fit`, `evaluate`, `predict`. The optimisers work without it too:
+//! [`Trainer`] is the loop as people expect it: `fit`, `evaluate`, `predict`, with callbacks, checkpoints and
+//! cross-validation. Everything that it is made of works without it too.
+//!
+//! ```
+//! use cairn_datasets::synthetic;
+//! use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+//! use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
+//!
+//! let (train, test) = synthetic::digits(400, 1)?.flatten().split(0.8, 0)?;
+//! let model = Sequential::new([784])
+//!     .add(Dense::new(32).activation(Relu))
+//!     .add(Dense::new(10))
+//!     .build(&mut cairn_tensor::rng(0))?;
+//! let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+//! let history = trainer.fit(&model, &train, Fit::epochs(2).validate(&test).quiet())?;
+//! println!("{history}");
+//! # use cairn_datasets::Dataset;
+//! # Ok::<(), cairn_optim::Error>(())
+//! ```
+//!
+//! A loop of your own, as around PyTorch. Gradients are a value, looked up by parameter, so there is nothing to set to zero:
 //!
 //! ```
 //! use cairn_nn::{Linear, cross_entropy};
-//! use cairn_optim::{AdamW, Optimizer};
-//! use cairn_tensor::{rng, Tensor};
+//! use cairn_optim::schedules::{Cosine, Schedule};
+//! use cairn_optim::{AdamW, Optimizer, clip_by_global_norm};
+//! use cairn_tensor::{Tensor, rng};
 //!
-//! let mut model = Linear::new(4, 3, &mut rng(0))?;
-//! let mut adam = AdamW::default();
+//! let model = Linear::new(4, 3, &mut rng(0))?;
+//! let (mut adam, schedule) = (AdamW::default(), Cosine::new(10));
 //! let (x, labels) = (Tensor::ones([8, 4])?, Tensor::zeros([8])?);
-//! let loss = cross_entropy(&model.forward(&x.into())?, &labels)?;
-//! adam.step(&mut model, &loss.backward()?)?;
+//! for step in 0..10 {
+//!     let loss = cross_entropy(&model.forward(&x.clone().into())?, &labels)?;
+//!     let mut gradients = loss.backward()?;
+//!     clip_by_global_norm(&model, &mut gradients, 1.0)?;
+//!     adam.set_learning_rate(1e-3 * schedule.factor(step));
+//!     adam.step(&model, &gradients)?;
+//! }
 //! # Ok::<(), cairn_optim::Error>(())
 //! ```
+//!
+//! # What is here
+//!
+//! | kind | names |
+//! |---|---|
+//! | optimisers, by gradients ([`Optimizer`]) | [`Sgd`] [`Adam`] [`AdamW`] [`NAdam`] [`RAdam`] [`Adamax`] [`RmsProp`] [`Adagrad`] [`Adadelta`] [`Lion`] [`Lamb`] |
+//! | that ask for the loss again ([`ClosureOptimizer`]) | [`Lbfgs`] |
+//! | around a step | [`Group`] (parameters by pattern) [`clip_by_global_norm`] [`clip_by_norm`] [`clip_by_value`] [`Accumulation`] [`Ema`] |
+//! | learning rates | [`schedules`], each a factor of the base learning rate; [`ReduceOnPlateau`] |
+//! | metrics | [`metrics`], exact over a pass over data |
+//! | the loop | [`Trainer`] with its options [`Fit`]; [`History`] [`Evaluation`] [`CrossValidation`] |
+//! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] |
+//! | samples with weights | [`WeightedSamples`] |
+//! | word vectors | [`word2vec`] |
+//!
+//! Losses are in `cairn_nn`. The names of losses and metrics that are alike (`MeanSquaredError`) stay in their modules.
+//!
+//! # Reproducibility
+//! The same seed gives the same bits, for any number of threads, and also for a run that was interrupted and goes on from
+//! its [checkpoint](Fit::checkpoint). What is random in a model is a function of the seed, the step and the place in the
+//! model, not of what was drawn before.
+//!
+//! # Shared parameters
+//! A parameter that several layers hold is one parameter: its gradient is the sum of theirs, and it is stepped, clipped,
+//! accumulated and averaged once.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -27,32 +78,25 @@ mod accumulate;
 mod clip;
 mod ema;
 mod error;
-mod generate;
-mod loss;
-mod metrics;
+pub mod metrics;
 mod optimizers;
 pub mod schedules;
-mod state;
+mod state_dict;
 mod trainer;
+mod weighted;
 pub mod word2vec;
 
 pub use accumulate::Accumulation;
 pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use generate::Sampling;
-pub use loss::{CrossEntropy, Unweighted, Weighted, WeightedSamples};
-pub use metrics::{
-    Accumulator, Accuracy, AccuracyIgnoring, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss,
-    MeanAbsoluteError, MeanSquaredError, Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK,
-    edit_distance, spearman,
-};
 pub use optimizers::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lamb, Lbfgs, Lion, NAdam, Objective, Optimizer, RAdam,
-    RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyOptimizer, ClosureOptimizer, Group, Lamb, Lbfgs, Lion, NAdam,
+    Objective, Optimizer, RAdam, RmsProp, Sgd,
 };
-pub use state::State;
+pub use state_dict::StateDict;
 pub use trainer::{
     Batch, Callback, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History,
     ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,
 };
+pub use weighted::WeightedSamples;

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use cairn_datasets::text::{CharTokenizer, Vocabulary, WindowDataset};
 use cairn_datasets::{DataDir, Loader, registry, synthetic, tiny_shakespeare};
+use cairn_nn::generate::Sampling;
 use cairn_nn::{Context, State, cross_entropy};
 use cairn_optim::schedules::{Cosine, Schedule};
-use cairn_optim::{Adam, Optimizer, Sampling, clip_by_global_norm};
+use cairn_optim::{Adam, Optimizer, clip_by_global_norm};
 use cairn_tensor::rng;
 
 use model::Writer;
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids = letters.encode(&text, &CharTokenizer)?;
     let (train, test) = ids.split_at(ids.len() * 9 / 10);
 
-    let mut model = Writer::new(letters.len(), 256, &mut rng(0))?;
+    let model = Writer::new(letters.len(), 256, &mut rng(0))?;
     let stretches = WindowDataset::in_rows(train.to_vec(), ROWS, TIME)?;
     let loader = Loader::new(&stretches).batch_size(ROWS);
     let schedule = Cosine::new(epochs * loader.batches() as u64);
@@ -50,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut gradients = loss.backward()?;
             clip_by_global_norm(&model, &mut gradients, 1.0)?;
             adam.set_learning_rate(RATE * schedule.factor(step));
-            adam.step(&mut model, &gradients)?;
+            adam.step(&model, &gradients)?;
             (states, step) = (Some(next), step + 1);
         }
         let (loss, held_out) = (sum / loader.batches() as f64, model.loss_of(test)?);

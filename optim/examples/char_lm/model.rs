@@ -4,11 +4,11 @@
 use cairn_autograd::{Var, no_grad};
 use cairn_datasets::Loader;
 use cairn_datasets::text::WindowDataset;
+use cairn_nn::generate::Sampling;
 use cairn_nn::{
     Context, Dropout, Embedding, EmbeddingLayer, Linear, Lstm, Module, RecurrentLayer, Sequences, State,
     cross_entropy,
 };
-use cairn_optim::Sampling;
 use cairn_tensor::{Rng, Tensor};
 
 const DROPOUT: f32 = 0.2;

@@ -13,7 +13,7 @@ use std::path::Path;
 use cairn_datasets::conllu::{self, UPOS};
 use cairn_datasets::{DataDir, Dataset, registry, synthetic};
 use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::rng;
 
 use model::{Tagged, Tagger, Vocabularies};
@@ -31,13 +31,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vocabularies = Vocabularies::of(&train)?;
     let (tagged, held_out) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
 
-    let mut model = Tagger::new(&vocabularies, &mut rng(0))?;
+    let model = Tagger::new(&vocabularies, &mut rng(0))?;
     let mut trainer = Trainer::new(Adam::new(2e-3), SparseCategoricalCrossentropy).metric(Accuracy);
     let fit = Fit::epochs(epochs)
         .schedule_epochs(move |epoch: u64| 1.0 - epoch as f64 / epochs as f64) // down to nothing in a straight line
         .clip_norm(5.0)
         .validate(&held_out);
-    println!("{}", trainer.fit(&mut model, &tagged, fit)?);
+    println!("{}", trainer.fit(&model, &tagged, fit)?);
 
     let (sentence, _) = held_out.batch(&[0])?;
     let tags = model.predict_batch(&sentence)?.argmax(-1)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use cairn_datasets::text::{LabelledText, Vocabulary, WhitespaceTokenizer};
 use cairn_datasets::{DataDir, Dataset, mr_polarity, registry, synthetic};
 use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 use model::{TextCnn, encode};
@@ -30,12 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let texts = train.iter().map(|sentence| &sentence.text);
     let vocabulary = Vocabulary::builder().min_count(2).texts(texts, &WhitespaceTokenizer).build()?;
 
-    let mut model = TextCnn::new(vocabulary.len(), &mut rng(0))?;
+    let model = TextCnn::new(vocabulary.len(), &mut rng(0))?;
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
     let (training, held_out) = (encode(train, &vocabulary)?, encode(test, &vocabulary)?);
     // With more passes the sentences are learnt by heart.
     let fit = Fit::epochs(4).batch_size(50).validate(&held_out);
-    println!("{}", trainer.fit(&mut model, &training, fit)?);
+    println!("{}", trainer.fit(&model, &training, fit)?);
 
     let text = arguments.get(1).map_or("a warm , funny and moving film", String::as_str).to_lowercase();
     let (input, _) = encode(&[LabelledText { text: text.clone(), label: 0 }], &vocabulary)?.batch(&[0])?;

@@ -1,7 +1,7 @@
 //! The convolutional network for sentences of Kim (2014), CNN-rand: windows of 3, 4 and 5 words with 100 maps each, maximum
 //! over time, dropout of one half. A struct of parameters and layers with a derived `Module`.
 
-use cairn_autograd::Var;
+use cairn_autograd::{Parameter, Var};
 use cairn_datasets::Error;
 use cairn_datasets::text::{LabelledText, Padded, Padding, SequenceDataset, Vocabulary, WhitespaceTokenizer};
 use cairn_nn::{Context, Dropout, Init, Linear, Model, Module};
@@ -17,7 +17,7 @@ const AFTER: usize = SIZES[2];
 
 #[derive(Module)]
 pub(crate) struct TextCnn {
-    table: Var,
+    table: Parameter,
     filters: Vec<Filter>,
     head: Linear,
 }
@@ -25,15 +25,15 @@ pub(crate) struct TextCnn {
 /// A window of some words, moved over the sentence.
 #[derive(Module)]
 struct Filter {
-    weight: Var,
-    bias: Var,
+    weight: Parameter,
+    bias: Parameter,
 }
 
 impl Filter {
     fn new(size: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(Filter {
-            weight: Var::parameter(Init::GlorotUniform.tensor([size, WIDTH, MAPS], rng)?),
-            bias: Var::parameter(Tensor::zeros([MAPS])?),
+            weight: Parameter::new(Init::GlorotUniform.tensor([size, WIDTH, MAPS], rng)?),
+            bias: Parameter::new(Tensor::zeros([MAPS])?),
         })
     }
 }
@@ -41,7 +41,7 @@ impl Filter {
 impl TextCnn {
     pub(crate) fn new(words: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(TextCnn {
-            table: Var::parameter(Init::Uniform(0.25).tensor([words, WIDTH], rng)?),
+            table: Parameter::new(Init::Uniform(0.25).tensor([words, WIDTH], rng)?),
             filters: SIZES.iter().map(|&size| Filter::new(size, rng)).collect::<Result<_, _>>()?,
             head: Linear::new(SIZES.len() * MAPS, 2, rng)?,
         })
@@ -51,9 +51,9 @@ impl TextCnn {
 impl Model<Padded> for TextCnn {
     /// Scores against and for: `[batch, 2]`.
     fn forward(&self, sentences: &Padded, cx: &mut Context) -> cairn_nn::Result<Var> {
-        let words = self.table.lookup(&sentences.ids)?; // [batch, time, width]
+        let words = self.table.var().lookup(&sentences.ids)?; // [batch, time, width]
         let strongest = |f: &Filter| {
-            words.conv1d(&f.weight, Some(&f.bias), true, &Window::default(), 1)?.max(1) // [batch, maps]
+            words.conv1d(&f.weight.var(), Some(&f.bias.var()), true, &Window::default(), 1)?.max(1) // [batch, maps]
         };
         let features = self.filters.iter().map(strongest).collect::<Result<Vec<_>, _>>()?;
         let features = Var::cat(&features.iter().collect::<Vec<_>>(), -1)?;

@@ -5,9 +5,11 @@ use cairn_tensor::Tensor;
 use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
 use crate::error::check;
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`.
+#[doc(alias = "SparseCategoricalAccuracy")]
+#[doc(alias = "accuracy_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accuracy;
 
@@ -70,17 +72,18 @@ impl Accumulator<Tensor<u32>> for Hits {
         self.share.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.share.state("accuracy"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("accuracy", state)
     }
 }
 
 /// The share of predictions with the label among the `k` largest scores. Of equal scores, those of lower classes count as
 /// larger.
+#[doc(alias = "TopKCategoricalAccuracy")]
 #[derive(Debug, Clone)]
 pub struct TopK {
     k: usize,
@@ -88,7 +91,7 @@ pub struct TopK {
 }
 
 impl TopK {
-    /// Among so many; reported as `top_5` for 5.
+    /// Among the `k` largest; reported as `top_5` for 5.
     pub fn new(k: usize) -> Self {
         TopK { k, name: format!("top_{k}") }
     }
@@ -129,11 +132,11 @@ impl Accumulator<Tensor<u32>> for Among {
         self.share.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.share.state("top_k"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("top_k", state)
     }
 }

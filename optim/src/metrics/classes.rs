@@ -5,12 +5,12 @@ use std::fmt;
 use cairn_tensor::Tensor;
 
 use super::{Accumulator, Metric, check_class, check_labels};
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// How often each label was taken for each class: rows are labels, columns predictions.
 ///
 /// ```
-/// use cairn_optim::ConfusionMatrix;
+/// use cairn_optim::metrics::ConfusionMatrix;
 /// use cairn_tensor::Tensor;
 ///
 /// let mut matrix = ConfusionMatrix::new(2);
@@ -50,6 +50,28 @@ impl ConfusionMatrix {
             self.counts[check_class(label, classes)? * classes + predicted as usize] += 1;
         }
         Ok(())
+    }
+
+    /// The counts as a tensor, `[classes, classes]`.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn to_tensor(&self) -> Result<Tensor<i64>> {
+        let counts = self.counts.iter().map(|&count| count as i64).collect();
+        Ok(Tensor::from_vec(counts, [self.classes, self.classes])?)
+    }
+
+    /// The matrix of these counts, `[classes, classes]`.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] for another shape, or a count below 0.
+    pub fn from_tensor(counts: &Tensor<i64>) -> Result<Self> {
+        let &[classes, columns] = counts.shape() else { return Err(not_counts(counts)) };
+        let values: Result<Vec<u64>, _> = counts.iter().map(u64::try_from).collect();
+        match values {
+            Ok(counts) if classes == columns => Ok(ConfusionMatrix { classes, counts }),
+            _ => Err(not_counts(counts)),
+        }
     }
 
     /// The number of classes.
@@ -108,6 +130,10 @@ impl ConfusionMatrix {
             }
         }
     }
+}
+
+fn not_counts(counts: &Tensor<i64>) -> Error {
+    Error::BadState(format!("`counts`, of shape {}, must be square and not negative", counts.dims()))
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -182,20 +208,19 @@ impl Accumulator<Tensor<u32>> for ByClass {
         self.matrix.as_ref().map_or(f64::NAN, |matrix| matrix.average(self.average, self.of))
     }
 
-    fn state(&self) -> Result<State> {
-        let counts = self.matrix.iter().flat_map(|matrix| &matrix.counts).enumerate();
-        let numbers = counts.map(|(i, &count)| (i.to_string(), count as f64)).collect();
-        Ok(State { numbers, ..State::new("classes") })
+    fn state(&self) -> Result<StateDict> {
+        let state = StateDict::new("confusion_matrix");
+        match &self.matrix {
+            Some(matrix) => Ok(state.with_tensor("counts", matrix.to_tensor()?)),
+            None => Ok(state),
+        }
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
-        state.require("classes")?;
-        let classes = state.numbers.len().isqrt();
-        let mut matrix = ConfusionMatrix::new(classes);
-        for (i, count) in matrix.counts.iter_mut().enumerate() {
-            *count = state.number(&i.to_string())? as u64;
-        }
-        self.matrix = (classes > 0).then_some(matrix);
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
+        state.require("confusion_matrix")?;
+        // A pass that had seen nothing yet has no matrix.
+        let counts = state.tensors.contains_key("counts").then(|| state.tensor("counts")).transpose()?;
+        self.matrix = counts.map(ConfusionMatrix::from_tensor).transpose()?;
         Ok(())
     }
 }

@@ -3,11 +3,12 @@
 /// The least number of insertions, deletions and replacements that turn one sequence into the other (Levenshtein 1966).
 ///
 /// ```
-/// use cairn_optim::edit_distance;
+/// use cairn_optim::metrics::edit_distance;
 /// assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
 /// let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
 /// assert_eq!(edit_distance(&words("the cat sat"), &words("the cat sat down")), 1);
 /// ```
+#[doc(alias = "levenshtein")]
 pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     // One row of the table of distances between beginnings: row[j] is that of a's first i and b's first j.
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -26,9 +27,10 @@ pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
 /// different or too small length, of equal values only, or with NaN in them.
 ///
 /// ```
-/// use cairn_optim::spearman;
+/// use cairn_optim::metrics::spearman;
 /// assert_eq!(spearman(&[1.0, 2.0, 3.0], &[1.0, 10.0, 100.0]), 1.0);
 /// ```
+#[doc(alias = "spearmanr")]
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     if a.len() != b.len() || a.iter().chain(b).any(|x| x.is_nan()) {
         return f64::NAN;

@@ -1,10 +1,10 @@
-//! How likely the model holds the labels to be.
+//! The likelihood of the labels under the model.
 
 use cairn_tensor::Tensor;
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// The mean of -ln p(label), for probabilities `[…, classes]` or their logits, and labels `[…]`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +34,8 @@ impl Metric<Tensor<u32>> for LogLoss {
     }
 }
 
-/// The exponential of the mean of -ln p(label), for logits `[…, classes]` and labels `[…]`: how many equally likely words a
-/// language model is in doubt between.
+/// The exponential of the mean of -ln p(label), for logits `[…, classes]` and labels `[…]`: the number of equally
+/// likely words that a language model wavers between.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Perplexity {
     ignored: Option<u32>,
@@ -89,11 +89,11 @@ impl Accumulator<Tensor<u32>> for Surprise {
         if self.exponential { self.mean.value().exp() } else { self.mean.value() }
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.mean.state("log_loss"))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state("log_loss", state)
     }
 }

@@ -1,6 +1,6 @@
 //! A sum over a count: what most metrics come down to.
 
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mean {
@@ -19,11 +19,11 @@ impl Mean {
         self.sum / self.count as f64
     }
 
-    pub(super) fn state(&self, kind: &str) -> State {
-        State::new(kind).with("sum", self.sum).with("count", self.count as f64)
+    pub(super) fn state(&self, kind: &str) -> StateDict {
+        StateDict::new(kind).with("sum", self.sum).with("count", self.count as f64)
     }
 
-    pub(super) fn load_state(&mut self, kind: &str, state: &State) -> Result<()> {
+    pub(super) fn load_state(&mut self, kind: &str, state: &StateDict) -> Result<()> {
         state.require(kind)?;
         *self = Mean { sum: state.number("sum")?, count: state.number("count")? as u64 };
         Ok(())

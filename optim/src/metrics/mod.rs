@@ -1,8 +1,48 @@
 //! Metrics: what is reported of a model beside its loss.
 //!
-//! A metric is a description; each pass over data starts an accumulator from it, so results never carry over from one
+//! | targets | metrics |
+//! |---|---|
+//! | labels of classes | [`Accuracy`] [`TopK`] [`Precision`] [`Recall`] [`F1`] [`LogLoss`] [`Perplexity`]; [`ConfusionMatrix`] |
+//! | yes or no | [`RocAuc`] [`AveragePrecision`] |
+//! | values | [`MeanSquaredError`] [`MeanAbsoluteError`] [`R2`] |
+//! | with weights of samples | any of these as [`Unweighted`] |
+//! | two sequences | the functions [`edit_distance`] and [`spearman`] |
+//!
+//! A [`Metric`] is a description; each pass over data starts an [`Accumulator`] from it, so results never carry over from one
 //! pass to the next. All of them are exact over the whole pass, not means of the batches' values; those that need an order
-//! of all samples ([`RocAuc`], [`AveragePrecision`]) keep the scores. Definitions are those of scikit-learn.
+//! of all samples ([`RocAuc`], [`AveragePrecision`]) save the scores. Definitions are those of scikit-learn.
+//!
+//! A metric of your own is a type with both traits; give it to [`Trainer::metric`](crate::Trainer::metric):
+//!
+//! ```
+//! use cairn_optim::metrics::{Accumulator, Metric};
+//! use cairn_tensor::Tensor;
+//!
+//! /// The largest error.
+//! struct LargestError;
+//!
+//! impl Metric<Tensor> for LargestError {
+//!     fn name(&self) -> &str {
+//!         "largest_error"
+//!     }
+//!     fn start(&self) -> Box<dyn Accumulator<Tensor>> {
+//!         Box::new(Largest(f64::NAN))
+//!     }
+//! }
+//!
+//! struct Largest(f64);
+//!
+//! impl Accumulator<Tensor> for Largest {
+//!     fn update(&mut self, prediction: &Tensor, target: &Tensor) -> cairn_optim::Result<()> {
+//!         let largest = prediction.sub(target)?.abs()?.max(..)?.item()?;
+//!         self.0 = self.0.max(largest.into()); // anything is more than NaN
+//!         Ok(())
+//!     }
+//!     fn value(&self) -> f64 {
+//!         self.0
+//!     }
+//! }
+//! ```
 
 mod accuracy;
 mod classes;
@@ -11,6 +51,7 @@ mod likelihood;
 mod mean;
 mod ranking;
 mod regression;
+mod unweighted;
 
 pub use accuracy::{Accuracy, AccuracyIgnoring, TopK};
 pub use classes::{Average, ConfusionMatrix, F1, Precision, Recall};
@@ -18,11 +59,12 @@ pub use distance::{edit_distance, spearman};
 pub use likelihood::{LogLoss, Perplexity};
 pub use ranking::{AveragePrecision, RocAuc};
 pub use regression::{MeanAbsoluteError, MeanSquaredError, R2};
+pub use unweighted::Unweighted;
 
 use cairn_tensor::Tensor;
 
 use crate::error::check;
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// A measure of predictions against targets of type `Y`.
 pub trait Metric<Y> {
@@ -38,7 +80,7 @@ pub trait Accumulator<Y> {
     /// Takes in a batch.
     ///
     /// # Errors
-    /// When predictions and targets do not fit together.
+    /// When predictions and targets do not fit together: in shape, a label that is no class, a score that is NaN.
     fn update(&mut self, prediction: &Tensor, target: &Y) -> Result<()>;
 
     /// The metric of all batches taken in; NaN of none.
@@ -49,15 +91,15 @@ pub trait Accumulator<Y> {
     ///
     /// # Errors
     /// When memory runs out.
-    fn state(&self) -> Result<State> {
-        Ok(State::default())
+    fn state(&self) -> Result<StateDict> {
+        Ok(StateDict::default())
     }
 
     /// Goes on from what [`state`](Self::state) gave.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) for the state of another metric.
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         let _ = state;
         Ok(())
     }

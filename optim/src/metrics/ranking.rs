@@ -1,21 +1,24 @@
 //! Measures of the order that scores of a yes-or-no question put samples in.
 //!
 //! They take scores `[n]` or `[n, 1]` with targets of 0 and 1 of the same shape, or scores `[n, 2]` of two classes with
-//! labels `[n]`. All scores are kept until the end of the pass: eight bytes a sample.
+//! labels `[n]`. All scores are saved until the end of the pass: eight bytes a sample.
 
 use cairn_tensor::Tensor;
 
 use super::{Accumulator, Metric, check_labels, mismatch};
 use crate::error::check;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// The area under the receiver operating characteristic: how probable it is that a sample of yes has a higher score than a
 /// sample of no, equal scores counting half. NaN if either kind is missing.
+#[doc(alias = "AUC")]
+#[doc(alias = "roc_auc_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RocAuc;
 
 /// The mean of the precisions at each sample of yes, from the highest score down; of equal scores, the precision after all
 /// of them. NaN if there is no yes.
+#[doc(alias = "average_precision_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AveragePrecision;
 
@@ -60,25 +63,20 @@ impl Ranked {
         (self.of)(&ties(self.samples.clone()))
     }
 
-    fn state(&self) -> Result<State> {
-        let column = |of: fn(&(f32, bool)) -> f32| {
-            Tensor::from_vec(self.samples.iter().map(of).collect(), [self.samples.len()])
-        };
-        let tensors = [
-            ("scores".to_owned(), column(|sample| sample.0)?),
-            ("targets".to_owned(), column(|sample| f32::from(u8::from(sample.1)))?),
-        ];
-        Ok(State { tensors: tensors.into(), ..State::new("ranked") })
+    fn state(&self) -> Result<StateDict> {
+        let (scores, targets): (Vec<f32>, Vec<bool>) = self.samples.iter().copied().unzip();
+        let count = self.samples.len();
+        let state = StateDict::new("ranked").with_tensor("scores", Tensor::from_vec(scores, [count])?);
+        Ok(state.with_tensor("targets", Tensor::from_vec(targets, [count])?))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("ranked")?;
-        let column = |name: &str| {
-            state.tensors.get(name).ok_or_else(|| Error::BadState(format!("`ranked` has no {name}")))
-        };
-        let (scores, targets) = (column("scores")?, column("targets")?);
-        self.samples =
-            scores.iter().zip(targets.iter()).map(|(score, target)| (score, target > 0.5)).collect();
+        let (scores, targets) = (state.tensor::<f32>("scores")?, state.tensor::<bool>("targets")?);
+        if scores.len() != targets.len() {
+            return Err(Error::BadState(format!("{} scores of {} targets", scores.len(), targets.len())));
+        }
+        self.samples = scores.iter().zip(targets.iter()).collect();
         Ok(())
     }
 }
@@ -99,11 +97,11 @@ impl Accumulator<Tensor> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         self.state()
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
     }
 }
@@ -123,11 +121,11 @@ impl Accumulator<Tensor<u32>> for Ranked {
         self.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         self.state()
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
     }
 }

@@ -1,16 +1,18 @@
-//! Errors of predicted numbers.
+//! Errors of predicted values.
 
 use cairn_tensor::Tensor;
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, mismatch};
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
-/// The mean of |prediction - target| over all elements.
+/// The mean of |prediction - target| over all elements. The loss of this name is [`cairn_nn::MeanAbsoluteError`].
+#[doc(alias = "MAE")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MeanAbsoluteError;
 
-/// The mean of (prediction - target)² over all elements.
+/// The mean of (prediction - target)² over all elements. The loss of this name is [`cairn_nn::MeanSquaredError`].
+#[doc(alias = "MSE")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MeanSquaredError;
 
@@ -52,11 +54,11 @@ impl Accumulator<Tensor> for MeanOf {
         self.mean.value()
     }
 
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> Result<StateDict> {
         Ok(self.mean.state(self.name))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state(self.name, state)
     }
 }
@@ -64,6 +66,7 @@ impl Accumulator<Tensor> for MeanOf {
 /// The coefficient of determination: 1 minus the squared errors over the squared deviations of the targets from their
 /// mean. Of targets `[n, …]` each column has its own, and the mean of them is reported. Where the targets do not vary it is
 /// 1 for exact predictions and 0 otherwise.
+#[doc(alias = "r2_score")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct R2;
 
@@ -85,7 +88,7 @@ struct Columns {
 /// Running sums of one column.
 #[derive(Debug, Clone, Copy, Default)]
 struct Column {
-    /// Of the targets, and Σ (target - mean)², kept up as in Welford 1962: sums of squares would cancel.
+    /// Of the targets, and Σ (target - mean)², updated as in Welford 1962: sums of squares would cancel.
     mean: f64,
     deviations: f64,
     errors: f64,
@@ -133,28 +136,28 @@ impl Accumulator<Tensor> for Columns {
         self.columns.iter().map(Column::value).sum::<f64>() / self.columns.len() as f64
     }
 
-    fn state(&self) -> Result<State> {
-        let mut state = State::new("r2").with("rows", self.rows as f64);
-        for (i, column) in self.columns.iter().enumerate() {
-            state = state
-                .with(&format!("{i}.mean"), column.mean)
-                .with(&format!("{i}.deviations"), column.deviations)
-                .with(&format!("{i}.errors"), column.errors);
-        }
-        Ok(state)
+    fn state(&self) -> Result<StateDict> {
+        let of = |value: fn(&Column) -> f64| {
+            Tensor::from_vec(self.columns.iter().map(value).collect(), [self.columns.len()])
+        };
+        Ok(StateDict::new("r2")
+            .with("rows", self.rows as f64)
+            .with_tensor("mean", of(|column| column.mean)?)
+            .with_tensor("deviations", of(|column| column.deviations)?)
+            .with_tensor("errors", of(|column| column.errors)?))
     }
 
-    fn load_state(&mut self, state: &State) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         state.require("r2")?;
+        let of = |name| Ok::<_, Error>(state.tensor::<f64>(name)?.to_vec());
+        let (means, deviations, errors) = (of("mean")?, of("deviations")?, of("errors")?);
+        if means.len() != deviations.len() || means.len() != errors.len() {
+            return Err(Error::BadState("the columns of `r2` differ in number".into()));
+        }
         self.rows = state.number("rows")? as u64;
-        let column = |i| {
-            Ok(Column {
-                mean: state.number(&format!("{i}.mean"))?,
-                deviations: state.number(&format!("{i}.deviations"))?,
-                errors: state.number(&format!("{i}.errors"))?,
-            })
-        };
-        self.columns = (0..state.numbers.len() / 3).map(column).collect::<Result<_>>()?;
+        let columns = means.into_iter().zip(deviations).zip(errors);
+        self.columns =
+            columns.map(|((mean, deviations), errors)| Column { mean, deviations, errors }).collect();
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 use crate::error::check;
 
@@ -12,7 +13,12 @@ use crate::error::check;
 /// Defaults as in PyTorch: rate 1, ρ 0.9, ε 1e-6.
 #[derive(Debug, Clone)]
 pub struct Adadelta {
-    common: Common,
+    core: Core,
+    rule: AdadeltaRule,
+}
+
+#[derive(Debug, Clone)]
+struct AdadeltaRule {
     rho: f64,
     epsilon: f64,
 }
@@ -28,43 +34,47 @@ impl Default for Adadelta {
 impl Adadelta {
     /// Adadelta with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Adadelta { common: Common::new(rate), rho: 0.9, epsilon: 1e-6 }
+        Adadelta { core: Core::new(rate), rule: AdadeltaRule { rho: 0.9, epsilon: 1e-6 } }
     }
 
     /// With another decay rate of both averages.
     #[must_use]
-    pub fn rho(self, rho: f64) -> Self {
-        Adadelta { rho, ..self }
+    pub fn rho(mut self, rho: f64) -> Self {
+        self.rule.rho = rho;
+        self
     }
 
     /// With another ε, which also sets the size of the first steps.
     #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        Adadelta { epsilon, ..self }
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.rule.epsilon = epsilon;
+        self
     }
 }
 
-impl Formula for Adadelta {
-    const KIND: &'static str = "adadelta";
+impl UpdateRule for AdadeltaRule {
+    fn kind(&self) -> &'static str {
+        "adadelta"
+    }
 
     fn check(&self) -> Result<()> {
         check("rho", self.rho, (0.0..1.0).contains(&self.rho), "from 0 to below 1")?;
         check("epsilon", self.epsilon, self.epsilon > 0.0, "above 0")
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        parameter.update(AdadeltaRule {
-            rate: now.rate as f32,
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        parameter.update(AdadeltaStep {
+            rate: step.rate as f32,
             keep: self.rho as f32,
             take: (1.0 - self.rho) as f32,
             epsilon: self.epsilon as f32,
-            l2: now.decay as f32,
+            l2: step.weight_decay as f32,
         })
     }
 }
 
 #[derive(Clone, Copy)]
-struct AdadeltaRule {
+struct AdadeltaStep {
     rate: f32,
     keep: f32,
     take: f32,
@@ -72,7 +82,7 @@ struct AdadeltaRule {
     l2: f32,
 }
 
-impl Rule<f32, 2> for AdadeltaRule {
+impl Rule<f32, 2> for AdadeltaStep {
     #[inline(always)]
     fn update<S: Isa>(self, p: &mut f32, g: f32, [v, u]: [&mut f32; 2]) {
         let g = g + self.l2 * *p;

@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 use crate::error::check;
 
@@ -13,7 +14,12 @@ use crate::error::check;
 /// Defaults as in PyTorch: rate 0.01, no rate decay, sums that start at 0, ε 1e-10.
 #[derive(Debug, Clone)]
 pub struct Adagrad {
-    common: Common,
+    core: Core,
+    rule: AdagradRule,
+}
+
+#[derive(Debug, Clone)]
+struct AdagradRule {
     rate_decay: f64,
     initial_accumulator: f64,
     epsilon: f64,
@@ -30,30 +36,36 @@ impl Default for Adagrad {
 impl Adagrad {
     /// Adagrad with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Adagrad { common: Common::new(rate), rate_decay: 0.0, initial_accumulator: 0.0, epsilon: 1e-10 }
+        let rule = AdagradRule { rate_decay: 0.0, initial_accumulator: 0.0, epsilon: 1e-10 };
+        Adagrad { core: Core::new(rate), rule }
     }
 
     /// Divides the rate by 1 + decay · (steps made).
     #[must_use]
-    pub fn rate_decay(self, rate_decay: f64) -> Self {
-        Adagrad { rate_decay, ..self }
+    pub fn rate_decay(mut self, rate_decay: f64) -> Self {
+        self.rule.rate_decay = rate_decay;
+        self
     }
 
     /// Starts the sums at this value.
     #[must_use]
-    pub fn initial_accumulator(self, initial_accumulator: f64) -> Self {
-        Adagrad { initial_accumulator, ..self }
+    pub fn initial_accumulator(mut self, initial_accumulator: f64) -> Self {
+        self.rule.initial_accumulator = initial_accumulator;
+        self
     }
 
     /// With another ε, which keeps the divisor from 0.
     #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        Adagrad { epsilon, ..self }
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.rule.epsilon = epsilon;
+        self
     }
 }
 
-impl Formula for Adagrad {
-    const KIND: &'static str = "adagrad";
+impl UpdateRule for AdagradRule {
+    fn kind(&self) -> &'static str {
+        "adagrad"
+    }
 
     fn check(&self) -> Result<()> {
         let initial = self.initial_accumulator;
@@ -62,21 +74,22 @@ impl Formula for Adagrad {
         check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        let rate = now.rate / (1.0 + (now.step - 1) as f64 * self.rate_decay);
-        let rule = AdagradRule { rate: rate as f32, epsilon: self.epsilon as f32, l2: now.decay as f32 };
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        let rate = step.rate / (1.0 + (step.number - 1) as f64 * self.rate_decay);
+        let rule =
+            AdagradStep { rate: rate as f32, epsilon: self.epsilon as f32, l2: step.weight_decay as f32 };
         parameter.update_from([self.initial_accumulator as f32], rule)
     }
 }
 
 #[derive(Clone, Copy)]
-struct AdagradRule {
+struct AdagradStep {
     rate: f32,
     epsilon: f32,
     l2: f32,
 }
 
-impl Rule<f32, 1> for AdagradRule {
+impl Rule<f32, 1> for AdagradStep {
     #[inline(always)]
     fn update<S: Isa>(self, p: &mut f32, g: f32, [sum]: [&mut f32; 1]) {
         let g = g + self.l2 * *p;

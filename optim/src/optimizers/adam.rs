@@ -2,8 +2,9 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
 use super::moments::{Averages, Moments, moments};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 
 /// Adam (Kingma and Ba 2015): each parameter steps by its mean gradient over the root of its mean squared gradient,
@@ -18,19 +19,24 @@ use crate::Result;
 /// use cairn_nn::{Linear, cross_entropy};
 /// use cairn_optim::{Adam, Optimizer};
 /// use cairn_tensor::{rng, Tensor};
-/// let mut model = Linear::new(4, 3, &mut rng(0))?;
+/// let model = Linear::new(4, 3, &mut rng(0))?;
 /// let mut adam = Adam::new(0.01);
 /// let (x, labels) = (Tensor::eye(4)?, Tensor::from_vec(vec![0, 1, 2, 0], [4])?);
 /// for _ in 0..100 {
 ///     let loss = cross_entropy(&model.forward(&x.clone().into())?, &labels)?;
-///     adam.step(&mut model, &loss.backward()?)?;
+///     adam.step(&model, &loss.backward()?)?;
 /// }
 /// assert_eq!(model.forward(&x.into())?.value().argmax(-1)?, labels);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Adam {
-    common: Common,
+    core: Core,
+    rule: AdamRule,
+}
+
+#[derive(Debug, Clone)]
+struct AdamRule {
     moments: Moments,
 }
 
@@ -49,27 +55,34 @@ impl Default for Adam {
 impl Adam {
     /// Adam with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Adam { common: Common::new(rate), moments: Moments::default() }
+        Adam { core: Core::new(rate), rule: AdamRule { moments: Moments::default() } }
     }
 }
 
-impl Formula for Adam {
-    const KIND: &'static str = "adam";
+impl UpdateRule for AdamRule {
+    fn kind(&self) -> &'static str {
+        "adam"
+    }
 
     fn check(&self) -> Result<()> {
         self.moments.check()
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        parameter.update(AdamRule { l2: now.decay as f32, ..AdamRule::new(self.moments, now) })
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        parameter.update(AdamStep { l2: step.weight_decay as f32, ..AdamStep::new(self.moments, step) })
     }
 }
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019): parameters shrink by rate · decay in each step,
-/// apart from the averages. Weight decay is 0.01 by default, as in PyTorch.
+/// separately from the averages. Weight decay is 0.01 by default, as in PyTorch.
 #[derive(Debug, Clone)]
 pub struct AdamW {
-    common: Common,
+    core: Core,
+    rule: AdamWRule,
+}
+
+#[derive(Debug, Clone)]
+struct AdamWRule {
     moments: Moments,
 }
 
@@ -85,25 +98,28 @@ impl Default for AdamW {
 impl AdamW {
     /// AdamW with this learning rate.
     pub fn new(rate: f64) -> Self {
-        AdamW { common: Common::new(rate), moments: Moments::default() }.weight_decay(0.01)
+        AdamW { core: Core::new(rate), rule: AdamWRule { moments: Moments::default() } }.weight_decay(0.01)
     }
 }
 
-impl Formula for AdamW {
-    const KIND: &'static str = "adamw";
+impl UpdateRule for AdamWRule {
+    fn kind(&self) -> &'static str {
+        "adamw"
+    }
 
     fn check(&self) -> Result<()> {
         self.moments.check()
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        let shrink = (1.0 - now.rate * now.decay) as f32;
-        parameter.update(AdamRule { shrink, ..AdamRule::new(self.moments, now) })
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        let shrink = (1.0 - step.rate * step.weight_decay) as f32;
+        parameter.update(AdamStep { shrink, ..AdamStep::new(self.moments, step) })
     }
 }
 
+/// Adam's step of one element.
 #[derive(Clone, Copy)]
-struct AdamRule {
+struct AdamStep {
     averages: Averages,
     step: f32,
     root: f32,
@@ -112,13 +128,13 @@ struct AdamRule {
     shrink: f32,
 }
 
-impl AdamRule {
+impl AdamStep {
     /// Without weight decay. Constants of a step are computed in f64.
-    fn new(moments: Moments, now: Now) -> Self {
-        let (first, second) = moments.corrections(now.step);
-        AdamRule {
+    fn new(moments: Moments, context: StepContext) -> Self {
+        let (first, second) = moments.corrections(context.number);
+        AdamStep {
             averages: Averages::new(moments),
-            step: (now.rate / first) as f32,
+            step: (context.rate / first) as f32,
             root: (1.0 / second.sqrt()) as f32,
             epsilon: moments.epsilon as f32,
             l2: 0.0,
@@ -127,7 +143,7 @@ impl AdamRule {
     }
 }
 
-impl Rule<f32, 2> for AdamRule {
+impl Rule<f32, 2> for AdamStep {
     #[inline(always)]
     fn update<S: Isa>(self, p: &mut f32, g: f32, [m, v]: [&mut f32; 2]) {
         let g = g + self.l2 * *p;

@@ -2,8 +2,9 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
 use super::moments::{Moments, moments};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 
 /// Adam with the largest gradient of late in place of the root of the mean square (Kingma and Ba 2015, section 7):
@@ -12,7 +13,12 @@ use crate::Result;
 /// Defaults as in PyTorch: rate 0.002, β 0.9 and 0.999, ε 1e-8.
 #[derive(Debug, Clone)]
 pub struct Adamax {
-    common: Common,
+    core: Core,
+    rule: AdamaxRule,
+}
+
+#[derive(Debug, Clone)]
+struct AdamaxRule {
     moments: Moments,
 }
 
@@ -28,31 +34,33 @@ impl Default for Adamax {
 impl Adamax {
     /// Adamax with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Adamax { common: Common::new(rate), moments: Moments::default() }
+        Adamax { core: Core::new(rate), rule: AdamaxRule { moments: Moments::default() } }
     }
 }
 
-impl Formula for Adamax {
-    const KIND: &'static str = "adamax";
+impl UpdateRule for AdamaxRule {
+    fn kind(&self) -> &'static str {
+        "adamax"
+    }
 
     fn check(&self) -> Result<()> {
         self.moments.check()
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
         let (mean, keep) = self.moments.betas;
-        parameter.update(AdamaxRule {
-            rate: (now.rate / self.moments.corrections(now.step).0) as f32,
+        parameter.update(AdamaxStep {
+            rate: (step.rate / self.moments.corrections(step.number).0) as f32,
             mean: (1.0 - mean) as f32,
             keep: keep as f32,
             epsilon: self.moments.epsilon as f32,
-            l2: now.decay as f32,
+            l2: step.weight_decay as f32,
         })
     }
 }
 
 #[derive(Clone, Copy)]
-struct AdamaxRule {
+struct AdamaxStep {
     rate: f32,
     mean: f32,
     keep: f32,
@@ -60,7 +68,7 @@ struct AdamaxRule {
     l2: f32,
 }
 
-impl Rule<f32, 2> for AdamaxRule {
+impl Rule<f32, 2> for AdamaxStep {
     #[inline(always)]
     fn update<S: Isa>(self, p: &mut f32, g: f32, [m, u]: [&mut f32; 2]) {
         let g = g + self.l2 * *p;

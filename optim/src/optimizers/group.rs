@@ -1,4 +1,4 @@
-//! Groups: some parameters, by the pattern of their paths, with settings of their own.
+//! Groups: some parameters, by the pattern of their paths, with other settings than the rest.
 
 use crate::error::check;
 use crate::{Error, Result};
@@ -47,9 +47,9 @@ impl Groups {
         self.0.push((pattern, group));
     }
 
-    /// Rate and weight decay of the parameter at `path`: those of the first group whose pattern fits.
-    pub(super) fn settings(&self, path: &str, rate: f64, decay: f64) -> (f64, f64) {
-        match self.0.iter().find(|(pattern, _)| fits(pattern, path)) {
+    /// Rate and weight decay of a parameter: those of the first group whose pattern fits one of its paths.
+    pub(super) fn settings(&self, paths: &[String], rate: f64, decay: f64) -> (f64, f64) {
+        match self.0.iter().find(|(pattern, _)| paths.iter().any(|path| fits(pattern, path))) {
             None => (rate, decay),
             Some((_, group)) => {
                 (rate * group.rate_factor.unwrap_or(1.0), group.weight_decay.unwrap_or(decay))
@@ -68,15 +68,12 @@ impl Groups {
     }
 
     /// Every pattern must fit some parameter: a misspelt one would train with other settings than were meant.
-    pub(super) fn check_paths(&self, paths: &[String]) -> Result<()> {
-        match self.0.iter().find(|(pattern, _)| !paths.iter().any(|path| fits(pattern, path))) {
+    pub(super) fn check_paths<'a>(&self, paths: impl Iterator<Item = &'a String> + Clone) -> Result<()> {
+        let unused = |(pattern, _): &&(String, Group)| !paths.clone().any(|path| fits(pattern, path));
+        match self.0.iter().find(unused) {
             None => Ok(()),
             Some((pattern, _)) => Err(Error::NoSuchParameter { pattern: pattern.clone() }),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -3,8 +3,9 @@
 use cairn_autograd::Gradient;
 use cairn_tensor::{Isa, Rule, SummingRule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer, running};
+use super::core::{Core, optimizer};
 use super::moments::{Averages, Moments, moments};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule, running};
 use crate::Result;
 
 /// Adam with the step of each layer in proportion to its weights (You et al. 2020), for large batches: with Adam's ratio
@@ -16,7 +17,12 @@ use crate::Result;
 /// decay.
 #[derive(Debug, Clone)]
 pub struct Lamb {
-    common: Common,
+    core: Core,
+    rule: LambRule,
+}
+
+#[derive(Debug, Clone)]
+struct LambRule {
     moments: Moments,
 }
 
@@ -35,34 +41,38 @@ impl Default for Lamb {
 impl Lamb {
     /// LAMB with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Lamb { common: Common::new(rate), moments: Moments { epsilon: 1e-6, ..Moments::default() } }
+        let moments = Moments { epsilon: 1e-6, ..Moments::default() };
+        Lamb { core: Core::new(rate), rule: LambRule { moments } }
     }
+}
 
-    fn ratio(&self, now: Now) -> Ratio {
-        let (first, second) = self.moments.corrections(now.step);
+impl LambRule {
+    fn ratio(&self, step: StepContext) -> Ratio {
+        let (first, second) = self.moments.corrections(step.number);
         Ratio {
             mean: (1.0 / first) as f32,
             root: (1.0 / second.sqrt()) as f32,
             epsilon: self.moments.epsilon as f32,
-            decay: now.decay as f32,
+            decay: step.weight_decay as f32,
         }
     }
 }
 
-impl Formula for Lamb {
-    const KIND: &'static str = "lamb";
+impl UpdateRule for LambRule {
+    fn kind(&self) -> &'static str {
+        "lamb"
+    }
 
     fn check(&self) -> Result<()> {
         self.moments.check()
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        let lazy = parameter.is_lazy();
-        let Parameter { value: p, gradient, states, .. } = parameter;
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        let ParameterUpdate { value: p, gradient, states, lazy } = parameter;
         let [m, v] = running(states, p, [0.0; 2])?;
-        let ratio = self.ratio(now);
+        let ratio = self.ratio(step);
         let measure = Measure { averages: Averages::new(self.moments), ratio };
-        let descend = |norms| Descend { ratio, rate: (now.rate * trust(norms)) as f32 };
+        let descend = |norms| Descend { ratio, rate: (step.rate * trust(norms)) as f32 };
         let whole;
         let gradient = match gradient {
             Gradient::Dense(gradient) => gradient,

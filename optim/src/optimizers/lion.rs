@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 use crate::error::check;
 
@@ -12,7 +13,12 @@ use crate::error::check;
 /// Defaults as in the paper: rate 0.0001, β 0.9 and 0.99. The rate should be a third to a tenth of Adam's.
 #[derive(Debug, Clone)]
 pub struct Lion {
-    common: Common,
+    core: Core,
+    rule: LionRule,
+}
+
+#[derive(Debug, Clone)]
+struct LionRule {
     betas: (f64, f64),
 }
 
@@ -27,18 +33,21 @@ impl Default for Lion {
 impl Lion {
     /// Lion with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Lion { common: Common::new(rate), betas: (0.9, 0.99) }
+        Lion { core: Core::new(rate), rule: LionRule { betas: (0.9, 0.99) } }
     }
 
-    /// With other weights of the past: in the step, and in the average that is kept.
+    /// With other weights of the past: in the step, and in the running average.
     #[must_use]
-    pub fn betas(self, step: f64, mean: f64) -> Self {
-        Lion { betas: (step, mean), ..self }
+    pub fn betas(mut self, step: f64, mean: f64) -> Self {
+        self.rule.betas = (step, mean);
+        self
     }
 }
 
-impl Formula for Lion {
-    const KIND: &'static str = "lion";
+impl UpdateRule for LionRule {
+    fn kind(&self) -> &'static str {
+        "lion"
+    }
 
     fn check(&self) -> Result<()> {
         let (a, b) = self.betas;
@@ -46,10 +55,10 @@ impl Formula for Lion {
         check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        parameter.update(LionRule {
-            rate: now.rate as f32,
-            shrink: (1.0 - now.rate * now.decay) as f32,
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        parameter.update(LionStep {
+            rate: step.rate as f32,
+            shrink: (1.0 - step.rate * step.weight_decay) as f32,
             betas: (self.betas.0 as f32, self.betas.1 as f32),
             rest: ((1.0 - self.betas.0) as f32, (1.0 - self.betas.1) as f32),
         })
@@ -57,14 +66,14 @@ impl Formula for Lion {
 }
 
 #[derive(Clone, Copy)]
-struct LionRule {
+struct LionStep {
     rate: f32,
     shrink: f32,
     betas: (f32, f32),
     rest: (f32, f32),
 }
 
-impl Rule<f32, 1> for LionRule {
+impl Rule<f32, 1> for LionStep {
     #[inline(always)]
     fn update<S: Isa>(self, p: &mut f32, g: f32, [m]: [&mut f32; 1]) {
         let direction = self.betas.0 * *m + self.rest.0 * g;

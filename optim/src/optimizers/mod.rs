@@ -1,7 +1,7 @@
 //! Optimisers: what changes a model's parameters by their gradients.
 //!
-//! An optimiser is a formula for one element (a [`Rule`](cairn_tensor::Rule)) and a few settings; what all of them share
-//! (the walk over the parameters, running values, groups, sparse gradients) is in `common`.
+//! An optimiser is a formula for one element (a [`Rule`](cairn_tensor::Rule)) and a few settings, together an `UpdateRule`;
+//! what all of them share (the walk over the parameters, running values, groups, sparse gradients) is in `core`.
 //!
 //! # Sparse gradients
 //! For a parameter whose gradient has some rows only (an embedding), just those rows and their running values are updated:
@@ -14,29 +14,31 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
-mod common;
+mod any;
+mod closure;
+mod core;
 mod group;
 mod lamb;
 mod lbfgs;
 mod lion;
 mod moments;
 mod nadam;
-mod objective;
 mod radam;
 mod rmsprop;
+mod rule;
 mod sgd;
-mod wolfe;
 
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
+pub use any::AnyOptimizer;
+pub use closure::{ClosureOptimizer, Objective};
 pub use group::Group;
 pub use lamb::Lamb;
 pub use lbfgs::Lbfgs;
 pub use lion::Lion;
 pub use nadam::NAdam;
-pub use objective::Objective;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
@@ -44,36 +46,22 @@ pub use sgd::Sgd;
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
 
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Changes a model's parameters by their gradients.
 pub trait Optimizer {
-    /// One step: every parameter that is not frozen, in one pass over memory.
+    /// One step: every parameter that is not frozen, in one pass over memory. One that several layers share is stepped once.
     ///
     /// # Errors
     /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on (nothing is
-    /// changed then); [`Error::BadSetting`](crate::Error::BadSetting);
+    /// changed then); [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps;
     /// [`Error::NoSuchParameter`](crate::Error::NoSuchParameter) for a group that no parameter belongs to.
-    fn step(&mut self, model: &mut dyn Module, gradients: &Gradients) -> Result<()>;
-
-    /// As [`step`](Self::step), given the loss itself: asks for the gradients and makes a step by them, unless the
-    /// optimiser [evaluates again](Self::evaluates_again) on its way. [`Trainer`](crate::Trainer) makes its steps so.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step), and those of the loss.
-    fn step_on(&mut self, objective: &mut dyn Objective) -> Result<()> {
-        let (_, gradients) = objective.evaluate()?;
-        self.step(objective.model(), &gradients)
-    }
-
-    /// Whether a step asks for the loss in several places, as that of [`Lbfgs`] does, so that it cannot be made by one
-    /// set of gradients.
-    fn evaluates_again(&self) -> bool {
-        false
-    }
+    #[doc(alias = "apply_gradients")]
+    fn step(&mut self, model: &dyn Module, gradients: &Gradients) -> Result<()>;
 
     /// The learning rate.
+    #[doc(alias = "lr")]
     fn learning_rate(&self) -> f64;
 
     /// Sets the learning rate for the steps to come.
@@ -81,11 +69,13 @@ pub trait Optimizer {
 
     /// Everything that changes from step to step: running values and counts, the learning rate included. Settings are
     /// not part of it.
-    fn state(&self) -> State;
+    #[doc(alias = "state_dict")]
+    fn state(&self) -> StateDict;
 
     /// Goes on from a state that an optimiser of the same kind gave.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) for the state of another kind, or one that lacks something.
-    fn load_state(&mut self, state: State) -> Result<()>;
+    #[doc(alias = "load_state_dict")]
+    fn load_state(&mut self, state: StateDict) -> Result<()>;
 }

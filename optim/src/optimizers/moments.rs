@@ -32,21 +32,22 @@ impl Moments {
     }
 }
 
-/// The builder methods for a field `moments`.
+/// The builder methods for an update rule with a field `moments`.
 macro_rules! moments {
     ($name:ident) => {
         impl $name {
             /// With other decay rates of the two averages.
             #[must_use]
             pub fn betas(mut self, mean: f64, square: f64) -> Self {
-                self.moments.betas = (mean, square);
+                self.rule.moments.betas = (mean, square);
                 self
             }
 
             /// With another ε, which keeps the divisor from 0.
+            #[doc(alias = "eps")]
             #[must_use]
             pub fn epsilon(mut self, epsilon: f64) -> Self {
-                self.moments.epsilon = epsilon;
+                self.rule.moments.epsilon = epsilon;
                 self
             }
         }

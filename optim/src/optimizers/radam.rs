@@ -2,8 +2,9 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
 use super::moments::{Averages, Moments, moments};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 
 /// Rectified Adam (Liu et al. 2020): while the average of squares rests on few gradients its variance is large, so the
@@ -12,7 +13,12 @@ use crate::Result;
 /// Defaults as in PyTorch: rate 0.001, β 0.9 and 0.999, ε 1e-8.
 #[derive(Debug, Clone)]
 pub struct RAdam {
-    common: Common,
+    core: Core,
+    rule: RAdamRule,
+}
+
+#[derive(Debug, Clone)]
+struct RAdamRule {
     moments: Moments,
 }
 
@@ -28,9 +34,11 @@ impl Default for RAdam {
 impl RAdam {
     /// RAdam with this learning rate.
     pub fn new(rate: f64) -> Self {
-        RAdam { common: Common::new(rate), moments: Moments::default() }
+        RAdam { core: Core::new(rate), rule: RAdamRule { moments: Moments::default() } }
     }
+}
 
+impl RAdamRule {
     /// The factor that makes up for the variance, `None` while it cannot be bounded. `correction` is 1 - β₂ᵗ.
     fn rectification(&self, step: u64, correction: f64) -> Option<f64> {
         // The length of the average: at most, and by now.
@@ -41,18 +49,20 @@ impl RAdam {
     }
 }
 
-impl Formula for RAdam {
-    const KIND: &'static str = "radam";
+impl UpdateRule for RAdamRule {
+    fn kind(&self) -> &'static str {
+        "radam"
+    }
 
     fn check(&self) -> Result<()> {
         self.moments.check()
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        let (first, second) = self.moments.corrections(now.step);
-        let (averages, l2) = (Averages::new(self.moments), now.decay as f32);
-        let rate = now.rate / first;
-        match self.rectification(now.step, second) {
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        let (first, second) = self.moments.corrections(step.number);
+        let (averages, l2) = (Averages::new(self.moments), step.weight_decay as f32);
+        let rate = step.rate / first;
+        match self.rectification(step.number, second) {
             None => parameter.update(ByMean { averages, rate: rate as f32, l2 }),
             Some(factor) => {
                 let rate = (rate * factor * second.sqrt()) as f32;

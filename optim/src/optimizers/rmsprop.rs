@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 use crate::error::check;
 
@@ -13,7 +14,12 @@ use crate::error::check;
 /// Defaults as in PyTorch: rate 0.01, α 0.99, ε 1e-8.
 #[derive(Debug, Clone)]
 pub struct RmsProp {
-    common: Common,
+    core: Core,
+    rule: RmsPropRule,
+}
+
+#[derive(Debug, Clone)]
+struct RmsPropRule {
     alpha: f64,
     epsilon: f64,
     momentum: f64,
@@ -31,36 +37,43 @@ impl Default for RmsProp {
 impl RmsProp {
     /// RMSprop with this learning rate.
     pub fn new(rate: f64) -> Self {
-        RmsProp { common: Common::new(rate), alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centered: false }
+        let rule = RmsPropRule { alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centered: false };
+        RmsProp { core: Core::new(rate), rule }
     }
 
     /// With another decay rate of the mean square.
     #[must_use]
-    pub fn alpha(self, alpha: f64) -> Self {
-        RmsProp { alpha, ..self }
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.rule.alpha = alpha;
+        self
     }
 
     /// With another ε, which keeps the divisor from 0.
     #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        RmsProp { epsilon, ..self }
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.rule.epsilon = epsilon;
+        self
     }
 
     /// With momentum, from 0 (none) to below 1.
     #[must_use]
-    pub fn momentum(self, momentum: f64) -> Self {
-        RmsProp { momentum, ..self }
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.rule.momentum = momentum;
+        self
     }
 
     /// Divides by the root of the variance instead.
     #[must_use]
-    pub fn centered(self, centered: bool) -> Self {
-        RmsProp { centered, ..self }
+    pub fn centered(mut self, centered: bool) -> Self {
+        self.rule.centered = centered;
+        self
     }
 }
 
-impl Formula for RmsProp {
-    const KIND: &'static str = "rmsprop";
+impl UpdateRule for RmsPropRule {
+    fn kind(&self) -> &'static str {
+        "rmsprop"
+    }
 
     fn check(&self) -> Result<()> {
         check("alpha", self.alpha, (0.0..1.0).contains(&self.alpha), "from 0 to below 1")?;
@@ -68,13 +81,13 @@ impl Formula for RmsProp {
         check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
         let base = Base {
-            rate: now.rate as f32,
+            rate: step.rate as f32,
             keep: self.alpha as f32,
             take: (1.0 - self.alpha) as f32,
             epsilon: self.epsilon as f32,
-            l2: now.decay as f32,
+            l2: step.weight_decay as f32,
         };
         let momentum = self.momentum as f32;
         // As many running values as the variant needs.
@@ -97,7 +110,7 @@ struct Base {
 }
 
 impl Base {
-    /// The gradient over the root of its mean square, or of its variance if the mean is kept.
+    /// The gradient over the root of its mean square, or of its variance if there is a running mean.
     #[inline(always)]
     fn ratio(self, p: f32, g: f32, v: &mut f32, mean: Option<&mut f32>) -> f32 {
         let g = g + self.l2 * p;

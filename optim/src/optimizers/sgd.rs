@@ -2,7 +2,8 @@
 
 use cairn_tensor::{Isa, Rule};
 
-use super::common::{Common, Formula, Now, Parameter, optimizer};
+use super::core::{Core, optimizer};
+use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
 use crate::error::check;
 
@@ -14,20 +15,25 @@ use crate::error::check;
 /// use cairn_optim::{Optimizer, Sgd};
 /// use cairn_tensor::{rng, Tensor};
 ///
-/// let mut model = Linear::new(1, 1, &mut rng(0))?;
+/// let model = Linear::new(1, 1, &mut rng(0))?;
 /// let mut sgd = Sgd::new(0.1).momentum(0.9);
 /// let x = Tensor::linspace(-1.0, 1.0, 20)?.reshape([20, 1])?;
 /// let y = x.scale(3.0)?; // to be learnt: y = 3 x
 /// for _ in 0..200 {
 ///     let loss = mse(&model.forward(&x.clone().into())?, &y)?;
-///     sgd.step(&mut model, &loss.backward()?)?;
+///     sgd.step(&model, &loss.backward()?)?;
 /// }
-/// assert!((model.weight.item()? - 3.0).abs() < 1e-3);
+/// assert!((model.weight.value().item()? - 3.0).abs() < 1e-3);
 /// # Ok::<(), cairn_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Sgd {
-    common: Common,
+    core: Core,
+    rule: SgdRule,
+}
+
+#[derive(Debug, Clone)]
+struct SgdRule {
     momentum: f64,
     nesterov: bool,
 }
@@ -44,24 +50,28 @@ impl Default for Sgd {
 impl Sgd {
     /// Plain gradient descent with this learning rate.
     pub fn new(rate: f64) -> Self {
-        Sgd { common: Common::new(rate), momentum: 0.0, nesterov: false }
+        Sgd { core: Core::new(rate), rule: SgdRule { momentum: 0.0, nesterov: false } }
     }
 
     /// With momentum, from 0 (none) to below 1; 0.9 is usual.
     #[must_use]
-    pub fn momentum(self, momentum: f64) -> Self {
-        Sgd { momentum, ..self }
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.rule.momentum = momentum;
+        self
     }
 
     /// With Nesterov's look-ahead, which needs momentum.
     #[must_use]
-    pub fn nesterov(self, nesterov: bool) -> Self {
-        Sgd { nesterov, ..self }
+    pub fn nesterov(mut self, nesterov: bool) -> Self {
+        self.rule.nesterov = nesterov;
+        self
     }
 }
 
-impl Formula for Sgd {
-    const KIND: &'static str = "sgd";
+impl UpdateRule for SgdRule {
+    fn kind(&self) -> &'static str {
+        "sgd"
+    }
 
     fn check(&self) -> Result<()> {
         check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")?;
@@ -69,8 +79,8 @@ impl Formula for Sgd {
         check("the momentum", self.momentum, possible, "above 0 for Nesterov's variant")
     }
 
-    fn apply(&self, parameter: Parameter<'_>, now: Now) -> Result<()> {
-        let plain = Plain { rate: now.rate as f32, decay: now.decay as f32 };
+    fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
+        let plain = Plain { rate: step.rate as f32, decay: step.weight_decay as f32 };
         if self.momentum == 0.0 {
             return parameter.update(plain);
         }

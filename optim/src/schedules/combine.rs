@@ -5,6 +5,7 @@ use std::fmt;
 use super::Schedule;
 
 /// Several schedules at once: the product of their factors.
+#[doc(alias = "ChainedScheduler")]
 #[derive(Default)]
 pub struct Chained(Vec<Box<dyn Schedule>>);
 
@@ -36,6 +37,7 @@ impl fmt::Debug for Chained {
 }
 
 /// Schedules one after the other, each counting its steps from 0.
+#[doc(alias = "SequentialLR")]
 pub struct Sequence {
     first: Box<dyn Schedule>,
     rest: Vec<(u64, Box<dyn Schedule>)>,

@@ -6,6 +6,8 @@ use super::{Schedule, progress};
 
 /// From 1 down to a floor along half a wave, then the floor. (PyTorch's `CosineAnnealingLR` climbs again after its last
 /// step; until there both are the same.)
+#[doc(alias = "CosineAnnealingLR")]
+#[doc(alias = "CosineDecay")]
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine {
     total: u64,
@@ -13,12 +15,13 @@ pub struct Cosine {
 }
 
 impl Cosine {
-    /// Down to 0 over so many steps.
+    /// Down to 0 over `total` steps.
     pub fn new(total: u64) -> Self {
         Cosine { total, floor: 0.0 }
     }
 
     /// Down to this factor instead.
+    #[doc(alias = "eta_min")]
     #[must_use]
     pub fn floor(self, floor: f64) -> Self {
         Cosine { floor, ..self }
@@ -32,6 +35,8 @@ impl Schedule for Cosine {
 }
 
 /// Half waves that start anew, each longer than the one before by a factor.
+#[doc(alias = "CosineAnnealingWarmRestarts")]
+#[doc(alias = "SGDR")]
 #[derive(Debug, Clone, Copy)]
 pub struct CosineRestarts {
     first: u64,
@@ -40,18 +45,19 @@ pub struct CosineRestarts {
 }
 
 impl CosineRestarts {
-    /// Waves of so many steps each, down to 0.
+    /// Waves of `first` steps each, down to 0.
     pub fn new(first: u64) -> Self {
         CosineRestarts { first, longer: 1, floor: 0.0 }
     }
 
-    /// Each wave is so many times as long as the one before.
+    /// Each wave is `factor` times as long as the one before.
     #[must_use]
     pub fn longer(self, factor: u64) -> Self {
         CosineRestarts { longer: factor, ..self }
     }
 
     /// Down to this factor instead.
+    #[doc(alias = "eta_min")]
     #[must_use]
     pub fn floor(self, floor: f64) -> Self {
         CosineRestarts { floor, ..self }

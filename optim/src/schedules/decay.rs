@@ -3,6 +3,7 @@
 use super::{Schedule, progress};
 
 /// A factor for the first steps, then 1.
+#[doc(alias = "ConstantLR")]
 #[derive(Debug, Clone, Copy)]
 pub struct Constant {
     factor: f64,
@@ -10,7 +11,7 @@ pub struct Constant {
 }
 
 impl Constant {
-    /// `factor` for so many steps; PyTorch's defaults are 1/3 and 5.
+    /// `factor` for the first `steps` steps; PyTorch's defaults are 1/3 and 5.
     pub fn new(factor: f64, steps: u64) -> Self {
         Constant { factor, steps }
     }
@@ -22,7 +23,8 @@ impl Schedule for Constant {
     }
 }
 
-/// Times gamma every so many steps.
+/// Times gamma every few steps.
+#[doc(alias = "StepLR")]
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     every: u64,
@@ -30,7 +32,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Times 0.1 every so many steps; never for 0.
+    /// Times 0.1 after each `every` steps; never for 0.
     pub fn new(every: u64) -> Self {
         Step { every, gamma: 0.1 }
     }
@@ -49,6 +51,8 @@ impl Schedule for Step {
 }
 
 /// Times gamma at each of several steps.
+#[doc(alias = "MultiStepLR")]
+#[doc(alias = "PiecewiseConstantDecay")]
 #[derive(Debug, Clone)]
 pub struct MultiStep {
     milestones: Vec<u64>,
@@ -75,6 +79,8 @@ impl Schedule for MultiStep {
 }
 
 /// Times gamma every step.
+#[doc(alias = "ExponentialLR")]
+#[doc(alias = "ExponentialDecay")]
 #[derive(Debug, Clone, Copy)]
 pub struct Exponential {
     gamma: f64,
@@ -94,6 +100,8 @@ impl Schedule for Exponential {
 }
 
 /// From 1 to 0 as (1 - step / total)^power.
+#[doc(alias = "PolynomialLR")]
+#[doc(alias = "PolynomialDecay")]
 #[derive(Debug, Clone, Copy)]
 pub struct Polynomial {
     total: u64,
@@ -101,7 +109,7 @@ pub struct Polynomial {
 }
 
 impl Polynomial {
-    /// Down to 0 in a straight line over so many steps.
+    /// Down to 0 in a straight line over `total` steps.
     pub fn new(total: u64) -> Self {
         Polynomial { total, power: 1.0 }
     }

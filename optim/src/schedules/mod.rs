@@ -1,9 +1,9 @@
 //! Schedules: how the learning rate changes as training goes on.
 //!
-//! A schedule is a function of the number of steps made to a factor of the optimiser's learning rate, and has no state of
-//! its own, so training that is resumed finds the rate it would have had. What a step is, the user says: in a
-//! [`Fit`](crate::Fit), `schedule` counts batches and `schedule_epochs` counts epochs. The formulas and defaults are those
-//! of PyTorch's schedulers of like name.
+//! A schedule is a function from the number of steps made to a factor of the base learning rate, the one that the optimiser
+//! was made with, and has no state, so training that is resumed finds the rate it would have had. You say what a step is: of
+//! a [`Fit`](crate::Fit), `schedule` counts steps of the optimiser and `schedule_epochs` counts epochs. Formulas and defaults
+//! are those of PyTorch's schedulers of like name (`StepLR` is [`Step`], `CosineAnnealingLR` is [`Cosine`]).
 
 mod combine;
 mod cosine;
@@ -17,9 +17,7 @@ pub use decay::{Constant, Exponential, MultiStep, Polynomial, Step};
 pub use one_cycle::OneCycle;
 pub use warmup::{InverseSqrt, Linear};
 
-/// A factor of the learning rate for each step.
-///
-/// A closure is a schedule too.
+/// A factor of the base learning rate for each step. A closure is a schedule too.
 ///
 /// ```
 /// use cairn_optim::schedules::{Cosine, Linear, Schedule, Sequence};
@@ -33,7 +31,7 @@ pub use warmup::{InverseSqrt, Linear};
 /// assert_eq!(own.factor(3), 0.1);
 /// ```
 pub trait Schedule {
-    /// The factor after so many steps.
+    /// The factor for the step that comes after `step` others.
     fn factor(&self, step: u64) -> f64;
 }
 

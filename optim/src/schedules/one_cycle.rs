@@ -6,6 +6,7 @@ use super::cosine::half_wave;
 /// Up to the optimiser's rate and far down again, once, along half waves: short trainings at high rates. Defaults as in
 /// PyTorch: 30 % of the steps upwards, from 1/25 of the rate, down to 1/10,000 of where it began. The optimiser's rate is
 /// what PyTorch calls `max_lr`.
+#[doc(alias = "OneCycleLR")]
 #[derive(Debug, Clone, Copy)]
 pub struct OneCycle {
     total: u64,
@@ -15,7 +16,7 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// A cycle of so many steps.
+    /// A cycle of `total` steps.
     pub fn new(total: u64) -> Self {
         OneCycle { total, upwards: 0.3, start: 1.0 / 25.0, end: 1e-4 }
     }

@@ -3,6 +3,8 @@
 use super::{Schedule, progress};
 
 /// In a straight line from one factor to another.
+#[doc(alias = "LinearLR")]
+#[doc(alias = "warmup")]
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     start: f64,
@@ -11,12 +13,12 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From `start` to `end` over so many steps, then `end`; PyTorch's defaults are 1/3, 1 and 5.
+    /// From `start` to `end` over `steps` steps, then `end`; PyTorch's defaults are 1/3, 1 and 5.
     pub fn new(start: f64, end: f64, steps: u64) -> Self {
         Linear { start, end, steps }
     }
 
-    /// From 0 to 1 over so many steps.
+    /// From 0 to 1 over `steps` steps.
     pub fn warm_up(steps: u64) -> Self {
         Linear::new(0.0, 1.0, steps)
     }
@@ -31,6 +33,7 @@ impl Schedule for Linear {
 /// Up in a straight line, then down as 1 / sqrt(step): the schedule of the Transformer (Vaswani et al. 2017, equation 3),
 /// whose steps count from 1. Scaled so that the largest factor is 1; [`model_size`](Self::model_size) gives the paper's own
 /// scale, for a learning rate of 1.
+#[doc(alias = "Noam")]
 #[derive(Debug, Clone, Copy)]
 pub struct InverseSqrt {
     warm_up: u64,
@@ -38,7 +41,7 @@ pub struct InverseSqrt {
 }
 
 impl InverseSqrt {
-    /// Rising for so many steps; 4000 in the paper.
+    /// Rising for `warm_up` steps; 4000 in the paper.
     pub fn new(warm_up: u64) -> Self {
         let warm_up = warm_up.max(1);
         InverseSqrt { warm_up, scale: (warm_up as f64).sqrt() }

@@ -3,9 +3,9 @@
 use cairn_nn::Module;
 
 use super::{Epoch, History};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
-/// Something that happens after batches and epochs of a [`Fit`](crate::Fit). All methods do nothing unless written.
+/// Something that happens after batches and epochs of a [`Fit`](crate::Fit). By default all methods do nothing.
 ///
 /// ```
 /// use cairn_optim::{Callback, Control, Epoch, Result};
@@ -59,16 +59,16 @@ pub trait Callback {
         Ok(())
     }
 
-    /// What changes from call to call, to be kept in a checkpoint.
-    fn state(&self) -> State {
-        State::default()
+    /// What changes from call to call, for a checkpoint.
+    fn state(&self) -> StateDict {
+        StateDict::default()
     }
 
     /// Goes on from what [`state`](Self::state) gave.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) for the state of another callback.
-    fn load_state(&mut self, state: &State, model: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         let _ = (state, model);
         Ok(())
     }
@@ -88,10 +88,10 @@ impl<C: Callback + ?Sized> Callback for &mut C {
     fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         (**self).on_end(control)
     }
-    fn state(&self) -> State {
+    fn state(&self) -> StateDict {
         (**self).state()
     }
-    fn load_state(&mut self, state: &State, model: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         (**self).load_state(state, model)
     }
 }
@@ -115,7 +115,7 @@ pub struct Batch {
 
 /// What a callback can do.
 pub struct Control<'a> {
-    model: &'a mut dyn Module,
+    model: &'a dyn Module,
     rate: &'a mut f64,
     stop: &'a mut bool,
 }
@@ -127,16 +127,16 @@ impl std::fmt::Debug for Control<'_> {
 }
 
 impl<'a> Control<'a> {
-    pub(super) fn new(model: &'a mut dyn Module, rate: &'a mut f64, stop: &'a mut bool) -> Self {
+    pub(super) fn new(model: &'a dyn Module, rate: &'a mut f64, stop: &'a mut bool) -> Self {
         Control { model, rate, stop }
     }
 
-    /// The model.
-    pub fn model(&mut self) -> &mut dyn Module {
+    /// The model. Its parameters are cells, so this reference is enough to change them.
+    pub fn model(&self) -> &'a dyn Module {
         self.model
     }
 
-    /// The learning rate that the schedule's factor is of.
+    /// The base learning rate, of which the schedule gives a factor.
     pub fn learning_rate(&self) -> f64 {
         *self.rate
     }

@@ -14,7 +14,7 @@ use cairn_tensor::{Rng, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::History;
-use crate::{Error, Result, State};
+use crate::{Error, Result, StateDict};
 
 /// Where and how often.
 #[derive(Debug, Clone)]
@@ -55,10 +55,10 @@ pub(super) struct Saved {
     pub(super) rate: f64,
     pub(super) rng: Rng,
     pub(super) model: BTreeMap<String, Tensor>,
-    pub(super) optimizer: State,
+    pub(super) optimizer: StateDict,
     /// Loss and metrics of the epoch that has begun.
-    pub(super) running: Vec<State>,
-    pub(super) callbacks: Vec<State>,
+    pub(super) running: Vec<StateDict>,
+    pub(super) callbacks: Vec<StateDict>,
     pub(super) history: History,
 }
 

@@ -1,4 +1,4 @@
-//! How to fit a model: everything that can be said of a run.
+//! The options of a run.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::Result;
 use crate::error::check;
 use crate::schedules::Schedule;
 
-/// How to fit: number of epochs, batches, validation, the learning rate, and what else happens.
+/// How to fit: number of epochs, batches, validation, the learning rate, and what else happens. The arguments of Keras's `fit`.
 ///
 /// Defaults as in Keras: batches of 32, shuffled in each epoch. The seed, 0 unless given, fixes the order of samples and
 /// whatever is random in the model, so that the same call gives the same bits.
@@ -100,15 +100,19 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit { seed, ..self }
     }
 
-    /// Makes one step for so many batches, by the gradient of the mean loss over all of them. The last step of an epoch may
+    /// Makes one step for `batches` batches, by the gradient of the mean loss over all of them. The last step of an epoch may
     /// have fewer. Batches count by their samples, so the loss needs no scaling; nor does it for precision, since losses and
     /// gradients are `f32` throughout.
+    #[doc(alias = "gradient_accumulation_steps")]
+    #[doc(alias = "accumulate_grad_batches")]
     #[must_use]
     pub fn accumulate(self, batches: usize) -> Self {
         Fit { accumulate: batches, ..self }
     }
 
     /// Scales gradients down together to this global norm where they exceed it.
+    #[doc(alias = "clip_grad_norm_")]
+    #[doc(alias = "global_clipnorm")]
     #[must_use]
     pub fn clip_norm(mut self, limit: f32) -> Self {
         self.clip.push(Clip::GlobalNorm(limit));
@@ -116,6 +120,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Scales each parameter's gradient down to this norm where it exceeds it.
+    #[doc(alias = "clipnorm")]
     #[must_use]
     pub fn clip_norm_by_layer(mut self, limit: f32) -> Self {
         self.clip.push(Clip::Norm(limit));
@@ -123,6 +128,8 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Holds each element of gradients within ± this.
+    #[doc(alias = "clip_grad_value_")]
+    #[doc(alias = "clipvalue")]
     #[must_use]
     pub fn clip_value(mut self, limit: f32) -> Self {
         self.clip.push(Clip::Value(limit));
@@ -130,6 +137,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Evaluates on these data after each epoch; results are reported with `val_` before their names.
+    #[doc(alias = "validation_data")]
     #[must_use]
     pub fn validate<D: Dataset<Input = X, Target = Y>>(self, data: &'a D) -> Self {
         Fit { validation: Some(data), ..self }
@@ -142,19 +150,21 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit { validation_split: Some(share), ..self }
     }
 
-    /// Multiplies the optimiser's learning rate by a factor for each step.
+    /// Multiplies the base learning rate, that of the optimiser, by a factor for each step.
+    #[doc(alias = "lr_scheduler")]
+    #[doc(alias = "LearningRateScheduler")]
     #[must_use]
     pub fn schedule(self, schedule: impl Schedule + 'a) -> Self {
         Fit { schedule: Some((Unit::Step, Box::new(schedule))), ..self }
     }
 
-    /// Multiplies the optimiser's learning rate by a factor for each epoch, the first of which is 0 to the schedule.
+    /// Multiplies the base learning rate by a factor for each epoch, the first of which is 0 to the schedule.
     #[must_use]
     pub fn schedule_epochs(self, schedule: impl Schedule + 'a) -> Self {
         Fit { schedule: Some((Unit::Epoch, Box::new(schedule))), ..self }
     }
 
-    /// Also does this after batches and epochs. Give `&mut callback` to look at it afterwards.
+    /// Also does this after batches and epochs. Pass `&mut callback` to look at it afterwards.
     #[must_use]
     pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
         self.callbacks.push(Box::new(callback));
@@ -164,6 +174,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     /// Writes everything that is needed to go on into a file, after every `steps` steps and every epoch. The file is
     /// replaced in one step, so whenever the program ends there is a whole one. A file that cannot be written ends
     /// training with an error, and the one before stays.
+    #[doc(alias = "BackupAndRestore")]
     #[must_use]
     pub fn checkpoint(self, path: impl AsRef<Path>, steps: u64) -> Self {
         Fit { checkpoint: Some(Checkpoint { path: path.as_ref().into(), steps }), ..self }
@@ -178,6 +189,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Prints nothing.
+    #[doc(alias = "verbose")]
     #[must_use]
     pub fn quiet(self) -> Self {
         Fit { quiet: true, ..self }

@@ -1,4 +1,4 @@
-//! Cross-validation: how good models of a kind are, and how much that depends on the samples they saw.
+//! Cross-validation: the quality of a kind of model, and its spread over the samples that the models were trained on.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use crate::Result;
 
 impl<Y> Trainer<Y> {
     /// Trains a fresh model on all but one of `folds` parts of the data and evaluates it on that one, for each part in turn.
-    /// The seed divides the samples; `make` is told the number of the fold, from 0, and gives the model and how to fit it.
+    /// The seed divides the samples; `make` gets the number of the fold, from 0, and gives the model and how to
+    /// fit it.
     /// Each run starts from the optimiser as it is, and leaves it so.
     ///
     /// The part is for the evaluation alone: callbacks that stop or choose by validation should have their own share of the
@@ -36,6 +37,8 @@ impl<Y> Trainer<Y> {
     /// # Errors
     /// For fewer than 2 folds or more than there are samples; those of `make`, [`fit`](Self::fit) and
     /// [`evaluate`](Self::evaluate).
+    #[doc(alias = "cross_val_score")]
+    #[doc(alias = "KFold")]
     pub fn cross_validate<'f, M, D>(
         &mut self,
         data: &D,
@@ -53,8 +56,8 @@ impl<Y> Trainer<Y> {
         let mut results = Vec::with_capacity(folds);
         for (fold, (train, test)) in data.folds(folds, seed)?.iter().enumerate() {
             let mut run = |trainer: &mut Self| {
-                let (mut model, fit) = make(fold)?;
-                trainer.fit(&mut model, train, fit)?;
+                let (model, fit) = make(fold)?;
+                trainer.fit(&model, train, fit)?;
                 trainer.evaluate(&model, test)
             };
             let result = run(self);

@@ -14,7 +14,7 @@ pub(super) type Samples<X, Y> = (usize, X, Y);
 
 /// Batches and the model they are a step of.
 pub(super) struct Batches<'a, M, X, Y, F> {
-    pub(super) model: &'a mut M,
+    pub(super) model: &'a M,
     pub(super) batches: &'a [Samples<X, Y>],
     pub(super) step: F,
     /// As it was before the first of them.
@@ -30,7 +30,7 @@ where
     M: Model<X>,
     F: FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
 {
-    fn model(&mut self) -> &mut dyn Module {
+    fn model(&self) -> &dyn Module {
         self.model
     }
 

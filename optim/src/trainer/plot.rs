@@ -13,6 +13,7 @@ const COLOURS: [&str; 6] = ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e
 impl History {
     /// Values over the epochs as lines in one SVG: `history.svg(&["loss", "val_loss"])`. Values that are unknown or not
     /// finite are left out.
+    #[doc(alias = "plot")]
     pub fn svg(&self, names: &[&str]) -> String {
         let series: Vec<(&str, Vec<(f64, f64)>)> = names
             .iter()
@@ -76,7 +77,7 @@ impl History {
     }
 }
 
-/// Metrics of one's own may have any name.
+/// Users' metrics may have any name.
 fn escaped(name: &str) -> String {
     name.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,4 +1,4 @@
-//! Showing how training goes: a bar on a terminal, a line for each epoch elsewhere, on standard error.
+//! Progress: a bar on a terminal, a line for each epoch elsewhere, on standard error.
 
 use std::io::IsTerminal;
 

@@ -9,16 +9,15 @@ use cairn_nn::{Context, Loss, Model, Module};
 
 use super::callback::{Batch, Control};
 use super::checkpoint::{Plan, Position, Saved};
+use super::evaluation::{Running, evaluate};
 use super::fit::{Clip, Fit, Unit};
 use super::objective::{Batches, Samples};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
-use super::{Epoch, History, Running, Trainer, evaluate};
+use super::{Epoch, History, Trainer};
 use crate::error::check;
 use crate::metrics::Metric;
-use crate::{
-    Accumulation, Error, Objective, Optimizer, Result, clip_by_global_norm, clip_by_norm, clip_by_value,
-};
+use crate::{Accumulation, AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -30,7 +29,7 @@ impl<Y> Trainer<Y> {
     /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
     /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
     /// model; those of callbacks; when a checkpoint cannot be written, or read and gone on from.
-    pub fn fit<M, D>(&mut self, model: &mut M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
+    pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
     where
         M: Model<D::Input>,
         D: Dataset<Target = Y> + Sync,
@@ -42,7 +41,7 @@ impl<Y> Trainer<Y> {
             let output = model.forward(input, cx)?;
             Ok((loss.loss(&output, target)?, output))
         };
-        Run::new(&mut **optimizer, &**loss, metrics, fit).start(model, data, step)
+        Run::new(optimizer, &**loss, metrics, fit).start(model, data, step)
     }
 
     /// As [`fit`](Self::fit), with a training step of one's own: given model, inputs and targets, the loss to be lowered
@@ -54,9 +53,9 @@ impl<Y> Trainer<Y> {
     /// use cairn_optim::{Fit, Sgd, Trainer};
     ///
     /// let digits = synthetic::digits(100, 1)?.flatten();
-    /// let mut model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+    /// let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
     /// let mut trainer = Trainer::new(Sgd::new(0.1), SparseCategoricalCrossentropy);
-    /// trainer.fit_with(&mut model, &digits, Fit::epochs(1).quiet(), |model, x, labels, cx| {
+    /// trainer.fit_with(&model, &digits, Fit::epochs(1).quiet(), |model, x, labels, cx| {
     ///     let scores = model.forward(x, cx)?;
     ///     let penalty = scores.square()?.mean(..)?.scale(1e-3)?;
     ///     Ok((cross_entropy(&scores, labels)?.add(&penalty)?, scores))
@@ -65,10 +64,10 @@ impl<Y> Trainer<Y> {
     /// ```
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and those of the step.
+    /// Those of the step, and all of [`fit`](Self::fit).
     pub fn fit_with<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         fit: Fit<'_, D::Input, Y>,
         step: impl FnMut(&M, &D::Input, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
@@ -79,13 +78,13 @@ impl<Y> Trainer<Y> {
         D::Input: Send,
         Y: Send,
     {
-        Run::new(&mut *self.optimizer, &*self.loss, &self.metrics, fit).start(model, data, step)
+        Run::new(&mut self.optimizer, &*self.loss, &self.metrics, fit).start(model, data, step)
     }
 }
 
 /// A run, and how far it has come.
 struct Run<'r, 'f, X, Y> {
-    optimizer: &'r mut dyn Optimizer,
+    optimizer: &'r mut AnyOptimizer,
     loss: &'r dyn Loss<Y>,
     metrics: &'r [Box<dyn Metric<Y>>],
     fit: Fit<'f, X, Y>,
@@ -99,7 +98,7 @@ struct Run<'r, 'f, X, Y> {
 
 impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     fn new(
-        optimizer: &'r mut dyn Optimizer,
+        optimizer: &'r mut AnyOptimizer,
         loss: &'r dyn Loss<Y>,
         metrics: &'r [Box<dyn Metric<Y>>],
         fit: Fit<'f, X, Y>,
@@ -112,7 +111,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
 
     fn start<M, D>(
         mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
     ) -> Result<History>
@@ -122,7 +121,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     {
         self.fit.check()?;
         // A gradient that was clipped is not that of the loss, which such an optimiser goes by.
-        let limits = if self.optimizer.evaluates_again() { self.fit.clip.len() } else { 0 };
+        let limits = if self.asks_again() { self.fit.clip.len() } else { 0 };
         check("the number of limits on gradients", limits as f64, limits == 0, "0 for L-BFGS and its like")?;
         let result = match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
@@ -141,7 +140,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
 
     fn epochs<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         data: &D,
         validation: Option<&dyn Dataset<Input = X, Target = Y>>,
         mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
@@ -190,7 +189,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     /// The rest of an epoch.
     fn epoch<M, D>(
         &mut self,
-        model: &mut M,
+        model: &M,
         loader: &Loader<&D>,
         running: &mut Running<Y>,
         progress: &Progress,
@@ -210,7 +209,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         let last = order.len().div_ceil(size);
         let mut accumulation = Accumulation::default();
         // The batches of a step, kept for an optimiser that evaluates again, and what was random before them.
-        let again = self.optimizer.evaluates_again();
+        let again = self.asks_again();
         let (mut kept, mut before): (Vec<Samples<X, Y>>, _) = (Vec::new(), self.cx.clone());
         let (mut sum, mut total) = (0.0, 0);
         read_ahead(batches, |_, (samples, batch)| {
@@ -239,9 +238,23 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             }
             if stepped {
                 self.clip(model, &mut gradients)?;
-                let first = Some((sum / total as f64, gradients));
-                let (step, place) = (&mut step, (epoch, number));
-                self.step(&mut Batches { model, batches: &kept, step, cx: &before, first, place })?;
+                self.set_rate();
+                match &mut *self.optimizer {
+                    AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients)?,
+                    AnyOptimizer::Closure(optimizer) => {
+                        let first = Some((sum / total as f64, gradients));
+                        let (step, place) = (&mut step, (epoch, number));
+                        optimizer.step(&mut Batches {
+                            model,
+                            batches: &kept,
+                            step,
+                            cx: &before,
+                            first,
+                            place,
+                        })?;
+                    }
+                }
+                self.position.steps += 1;
                 (sum, total) = (0.0, 0);
                 kept.clear();
             }
@@ -269,19 +282,22 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         Ok(())
     }
 
-    fn step(&mut self, objective: &mut dyn Objective) -> Result<()> {
+    /// Whether a step asks for the loss of its batches again.
+    fn asks_again(&self) -> bool {
+        matches!(self.optimizer, AnyOptimizer::Closure(_))
+    }
+
+    /// The learning rate of the next step, by the schedule.
+    fn set_rate(&mut self) {
         let factor = match &self.fit.schedule {
             None => 1.0,
             Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
             Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
         };
         self.optimizer.set_learning_rate(self.rate * factor);
-        self.optimizer.step_on(objective)?;
-        self.position.steps += 1;
-        Ok(())
     }
 
-    fn after_batch<M: Model<X>>(&mut self, model: &mut M, loss: f64, stepped: bool) -> Result<()> {
+    fn after_batch<M: Model<X>>(&mut self, model: &M, loss: f64, stepped: bool) -> Result<()> {
         let Position { epoch, batches, steps } = self.position;
         let learning_rate = self.optimizer.learning_rate();
         let batch = Batch { epoch, batch: batches, step: steps, stepped, loss, learning_rate };
@@ -313,7 +329,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     }
 
     /// Takes over what the checkpoint holds, if there is one; returns the state of the epoch that has begun.
-    fn resume<M: Model<X>>(&mut self, model: &mut M, samples: usize) -> Result<Vec<crate::State>> {
+    fn resume<M: Model<X>>(&mut self, model: &M, samples: usize) -> Result<Vec<crate::StateDict>> {
         let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
             return Ok(Vec::new());
         };

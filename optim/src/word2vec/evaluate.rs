@@ -1,4 +1,4 @@
-//! How good vectors are: by people's judgement of pairs of words, and by analogies.
+//! Tests of vectors: against people's judgement of pairs of words, and by analogies.
 //!
 //! As gensim counts: what has a word without a vector is passed over and reported.
 
@@ -6,7 +6,8 @@ use cairn_datasets::word_tests::{Analogies, WordPair};
 use cairn_tensor::Tensor;
 
 use super::WordVectors;
-use crate::{Result, spearman};
+use crate::Result;
+use crate::metrics::spearman;
 
 /// Questions that are answered by one matrix product.
 const BATCH: usize = 256;

@@ -34,7 +34,7 @@ impl WordVectors {
     /// Writes the vectors in binary, in one step. A quarter of the size of the text, and exact too.
     ///
     /// # Errors
-    /// As [`save_text`](Self::save_text).
+    /// [`Error::WordVectors`] for words that are empty or hold white space; [`Error::Data`] when the file cannot be written.
     pub fn save_binary(&self, path: impl AsRef<Path>) -> Result<()> {
         self.save(path.as_ref(), |file, word, row| {
             write!(file, "{word} ")?;
@@ -56,7 +56,7 @@ impl WordVectors {
             )));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
+        name.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
         let write = || {
             let mut file = BufWriter::new(File::create(&temporary)?);
@@ -103,7 +103,7 @@ impl WordVectors {
     /// Reads vectors from binary.
     ///
     /// # Errors
-    /// As [`load_text`](Self::load_text), without a line.
+    /// [`Error::Data`] when the file cannot be read or is not in this format; as [`new`](Self::new).
     pub fn load_binary(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut reader = Reader::open(path)?;

@@ -145,14 +145,14 @@ impl Word2Vec {
         self
     }
 
-    /// Where the random choices begin; 1 by default.
+    /// The seed of all random choices; 1 by default.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.plan.seed = seed;
         self
     }
 
-    /// How many threads to use; by default as many as every other operation. The result does not depend on it.
+    /// The number of threads; by default that of every other operation. The result does not depend on it.
     #[must_use]
     pub fn workers(mut self, threads: usize) -> Self {
         self.workers = Some(threads);
@@ -162,7 +162,7 @@ impl Word2Vec {
     /// Trains on sentences of words.
     ///
     /// # Errors
-    /// [`Error::BadSetting`]; [`Error::Data`] when no word is seen [`min_count`](Self::min_count) times; when memory does
+    /// [`Error::BadSetting`] for a setting out of its range; [`Error::Data`] when no word is seen [`min_count`](Self::min_count) times; when memory does
     /// not hold the vectors.
     pub fn fit<S, W>(&self, sentences: impl IntoIterator<Item = S>) -> Result<WordVectors>
     where

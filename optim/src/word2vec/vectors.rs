@@ -52,7 +52,7 @@ impl WordVectors {
         Ok(WordVectors { words, ids, vectors, unit })
     }
 
-    /// How many words there are.
+    /// The number of words.
     pub fn len(&self) -> usize {
         self.words.len()
     }
@@ -85,7 +85,7 @@ impl WordVectors {
     /// The vector of a word.
     ///
     /// # Errors
-    /// [`Error::UnknownWord`], here and wherever a word is given.
+    /// [`Error::UnknownWord`] for a word without a vector.
     pub fn vector(&self, word: &str) -> Result<&[f32]> {
         Ok(self.row(&self.vectors, self.id(word)?))
     }
@@ -93,7 +93,7 @@ impl WordVectors {
     /// The cosine of the angle between two words: 1 for the same direction, 0 for nothing in common.
     ///
     /// # Errors
-    /// As [`vector`](Self::vector).
+    /// [`Error::UnknownWord`] for a word without a vector.
     pub fn similarity(&self, a: &str, b: &str) -> Result<f32> {
         let (a, b) = (self.unit_row(self.id(a)?), self.unit_row(self.id(b)?));
         Ok(a.iter().zip(b).map(|(x, y)| x * y).sum())
@@ -102,7 +102,7 @@ impl WordVectors {
     /// The `n` words nearest to a word, nearest first, with their cosines; the word itself is left out.
     ///
     /// # Errors
-    /// As [`vector`](Self::vector).
+    /// [`Error::UnknownWord`] for a word without a vector.
     pub fn most_similar(&self, word: &str, n: usize) -> Result<Vec<(&str, f32)>> {
         let id = self.id(word)?;
         self.nearest(self.unit_row(id).to_vec(), &[id], n)
@@ -122,7 +122,7 @@ impl WordVectors {
     /// ```
     ///
     /// # Errors
-    /// As [`vector`](Self::vector).
+    /// [`Error::UnknownWord`] for a word without a vector.
     pub fn analogy(&self, a: &str, b: &str, c: &str) -> Result<Option<(&str, f32)>> {
         let ids = [self.id(a)?, self.id(b)?, self.id(c)?];
         Ok(self.nearest(self.analogy_query(ids), &ids, 1)?.pop())

@@ -3,7 +3,7 @@
 
 use cairn_datasets::TensorDataset;
 use cairn_nn::SparseCategoricalCrossentropy;
-use cairn_optim::{Accuracy, Adam, Trainer};
+use cairn_optim::{Adam, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 use super::{Bench, Recorder, Work, training};

@@ -9,8 +9,9 @@ use std::time::Instant;
 use cairn_datasets::text::{CharTokenizer, Vocabulary, WindowDataset};
 use cairn_datasets::tiny_shakespeare;
 use cairn_datasets::{Loader, registry, synthetic};
+use cairn_nn::generate::Sampling;
 use cairn_nn::{Context as Pass, State, cross_entropy};
-use cairn_optim::{Adam, Optimizer, Sampling, clip_by_global_norm};
+use cairn_optim::{Adam, Optimizer, clip_by_global_norm};
 use cairn_tensor::rng;
 
 use self::model::Writer;

@@ -2,7 +2,7 @@
 
 use cairn_datasets::{Dataset as _, ImageDataset, mnist, registry, synthetic};
 use cairn_nn::{Sequential, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, History, Trainer};
+use cairn_optim::{Adam, Fit, History, Trainer, metrics::Accuracy};
 use cairn_tensor::{Rng, Tensor};
 
 use crate::check::Context;

@@ -5,7 +5,7 @@ use cairn_datasets::imdb;
 use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
 use cairn_datasets::{registry, synthetic};
 use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 use super::training;

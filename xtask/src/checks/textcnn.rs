@@ -8,7 +8,7 @@ mod model;
 use cairn_datasets::text::{LabelledText, SequenceDataset, Vocabulary, WhitespaceTokenizer};
 use cairn_datasets::{Dataset as _, mr_polarity, registry, synthetic};
 use cairn_nn::{Model, Module, SparseCategoricalCrossentropy};
-use cairn_optim::{Accuracy, Adam, Fit, History, Trainer};
+use cairn_optim::{Adam, Fit, History, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 
 use self::model::{TextCnn, encode};

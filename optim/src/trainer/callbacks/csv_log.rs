@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// Writes each epoch as a row of comma-separated values, with a row of names on top. A run that is resumed writes the rows
 /// of its earlier part again, so the file is always that of one whole run.
+#[doc(alias = "CSVLogger")]
 #[derive(Debug)]
 pub struct CsvLog {
     path: PathBuf,
@@ -53,7 +54,7 @@ fn row(cells: impl Iterator<Item = String>) -> String {
     cells.collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// Metrics of one's own may have any name.
+/// Users' metrics may have any name.
 fn quoted(name: &str) -> String {
     if name.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", name.replace('"', "\"\""))

@@ -7,7 +7,7 @@ use cairn_tensor::Tensor;
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Ends training when a value has not improved for some epochs, and puts the values of the best epoch back into the model
 /// (Prechelt 1998; Keras's `EarlyStopping` with `restore_best_weights`).
@@ -64,15 +64,18 @@ impl Callback for EarlyStopping {
         Ok(())
     }
 
-    fn state(&self) -> State {
-        let state = State::new("early_stopping").with("best", self.best).with("waited", self.waited as f64);
-        State { tensors: self.weights.clone(), ..state }
+    fn state(&self) -> StateDict {
+        let state =
+            StateDict::new("early_stopping").with("best", self.best).with("waited", self.waited as f64);
+        let weights = self.weights.iter().map(|(path, value)| (path.clone(), value.clone().into()));
+        StateDict { tensors: weights.collect(), ..state }
     }
 
-    fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("early_stopping")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
-        self.weights = state.tensors.clone();
+        let weight = |path: &String| Ok((path.clone(), state.tensor::<f32>(path)?.clone()));
+        self.weights = state.tensors.keys().map(weight).collect::<Result<_>>()?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use cairn_nn::Module;
 
 use crate::trainer::{Batch, Callback, Control};
-use crate::{Ema, Result, State};
+use crate::{Ema, Result, StateDict};
 
 /// As a callback it takes in the parameters after each step and leaves the averages in the model at the end.
 impl Callback for Ema {
@@ -15,11 +15,11 @@ impl Callback for Ema {
         self.swap(control.model())
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> StateDict {
         self.state()
     }
 
-    fn load_state(&mut self, state: &State, model: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         self.load_state(model, state)
     }
 }

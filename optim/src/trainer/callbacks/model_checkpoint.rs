@@ -6,7 +6,7 @@ use cairn_nn::{Module, save_weights};
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Writes the model's values with [`save_weights`] after some epochs; [`load_weights`](cairn_nn::load_weights) reads them.
 /// To resume training see [`Fit::checkpoint`](crate::Fit::checkpoint).
@@ -54,15 +54,15 @@ impl Callback for ModelCheckpoint {
         Ok(())
     }
 
-    fn state(&self) -> State {
-        let state = State::new("model_checkpoint");
+    fn state(&self) -> StateDict {
+        let state = StateDict::new("model_checkpoint");
         match self.when {
             When::Best { best, .. } => state.with("best", best),
             When::Every(_) => state,
         }
     }
 
-    fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("model_checkpoint")?;
         if let When::Best { best, .. } = &mut self.when {
             *best = state.number("best")?;

@@ -4,10 +4,11 @@ use cairn_nn::Module;
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
-use crate::{Result, State};
+use crate::{Result, StateDict};
 
 /// Multiplies the learning rate by a factor when a value has not improved for more than `patience` epochs, as PyTorch's
 /// `ReduceLROnPlateau` with its defaults: a factor of 0.1, a patience of 10, improvements by more than 1e-4 of the value.
+#[doc(alias = "ReduceLROnPlateau")]
 #[derive(Debug, Clone)]
 pub struct ReduceOnPlateau {
     goal: Goal,
@@ -43,13 +44,13 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, ..self }
     }
 
-    /// Lets so many epochs pass without improvement.
+    /// Lets this number of epochs pass without improvement.
     #[must_use]
     pub fn patience(self, epochs: usize) -> Self {
         ReduceOnPlateau { patience: epochs, ..self }
     }
 
-    /// Does not count for so many epochs after the rate was lowered.
+    /// Does not count for this number of epochs after the rate was lowered.
     #[must_use]
     pub fn cooldown(self, epochs: usize) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
@@ -88,14 +89,14 @@ impl Callback for ReduceOnPlateau {
         Ok(())
     }
 
-    fn state(&self) -> State {
-        State::new("reduce_on_plateau")
+    fn state(&self) -> StateDict {
+        StateDict::new("reduce_on_plateau")
             .with("best", self.best)
             .with("waited", self.waited as f64)
             .with("cooling", self.cooling as f64)
     }
 
-    fn load_state(&mut self, state: &State, _: &dyn Module) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("reduce_on_plateau")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
         self.cooling = state.number("cooling")? as usize;

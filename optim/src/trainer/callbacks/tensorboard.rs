@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 /// Writes the values of each epoch, and the learning rate, as scalars for TensorBoard: those of training under their names,
 /// those of validation under theirs. `tensorboard --logdir` on the folder shows them, one run for each subfolder.
+#[doc(alias = "SummaryWriter")]
 #[derive(Debug)]
 pub struct TensorBoard {
     folder: PathBuf,
@@ -39,7 +40,7 @@ impl Callback for TensorBoard {
     fn on_start(&mut self, _: &History, _: &mut Control<'_>) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
         let now = since_epoch();
-        // A name of its own for each run, sorted by time, with the part that the reader looks for.
+        // Another name for each run, sorted by time, with the part that the reader looks for.
         let name = format!("events.out.tfevents.{:.6}.{}.cairn", now, std::process::id());
         let path = self.folder.join(name);
         let file = File::create_new(&path).map_err(Error::file(&path))?;

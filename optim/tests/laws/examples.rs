@@ -2,10 +2,10 @@
 
 use std::fs;
 
-#[path = "../examples/fit_and_resume.rs"]
+#[path = "../../examples/fit_and_resume.rs"]
 #[allow(dead_code)] // its `main`
 mod fit_and_resume;
-#[path = "../examples/load_and_predict.rs"]
+#[path = "../../examples/load_and_predict.rs"]
 #[allow(dead_code)]
 mod load_and_predict;
 
@@ -28,9 +28,11 @@ fn one_program_trains_and_goes_on_and_another_uses_the_model() {
 
 #[test]
 fn the_readme_shows_them_in_fewer_than_forty_lines() {
-    let readme = include_str!("../README.md");
-    let sources =
-        [include_str!("../examples/fit_and_resume.rs"), include_str!("../examples/load_and_predict.rs")];
+    let readme = include_str!("../../README.md");
+    let sources = [
+        include_str!("../../examples/fit_and_resume.rs"),
+        include_str!("../../examples/load_and_predict.rs"),
+    ];
     let code = sources.map(|source| {
         let start = source.lines().position(|line| line.starts_with("use ")).unwrap();
         source.lines().skip(start).collect::<Vec<_>>().join("\n")

@@ -1,6 +1,6 @@
 //! Metrics against scikit-learn, taken in batch by batch and resumed in between; plain references; what is refused.
 
-use cairn_optim::{
+use cairn_optim::metrics::{
     Accuracy, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss, MeanAbsoluteError, MeanSquaredError,
     Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK, edit_distance, spearman,
 };
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/metrics.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/metrics.json")).unwrap()
 }
 
 fn floats(golden: &Value, name: &str, columns: usize) -> Tensor {
@@ -169,7 +169,7 @@ fn what_does_not_fit_is_refused() {
         );
         let short = Tensor::zeros([1]).unwrap();
         assert!(metric.start().update(&scores, &short).is_err(), "{}: one label for two rows", metric.name());
-        let state = cairn_optim::State::new("something else");
+        let state = cairn_optim::StateDict::new("something else");
         assert!(metric.start().load_state(&state).is_err());
     }
     let metrics: Vec<Box<dyn Metric<Tensor>>> =

@@ -5,21 +5,21 @@
 //! 2020). In this order, as everywhere else.
 
 use cairn_tensor::{Rng, Tensor};
+use rand::RngExt;
 
-use crate::Result;
-use crate::error::check;
+use crate::{Error, Result};
 
-/// How to draw tokens from logits.
+/// How to draw tokens from logits: by temperature, top-k and top-p (nucleus) sampling, or greedily.
 ///
 /// ```
-/// use cairn_optim::Sampling;
+/// use cairn_nn::generate::Sampling;
 /// use cairn_tensor::{Tensor, rng};
 /// let logits = Tensor::from_vec(vec![2.0, 1.0, -1.0], [3])?;
 /// let sampling = Sampling::new().temperature(0.8).top_k(2);
 /// let id = sampling.draw(&logits, &mut rng(0))?;
 /// assert!(id < 2);
 /// assert_eq!(Sampling::greedy().draw(&logits, &mut rng(0))?, 0);
-/// # Ok::<(), cairn_optim::Error>(())
+/// # Ok::<(), cairn_nn::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
@@ -41,6 +41,7 @@ impl Sampling {
     }
 
     /// Always the likeliest token; of equals the first.
+    #[doc(alias = "argmax")]
     pub fn greedy() -> Self {
         Self::new().temperature(0.0)
     }
@@ -61,6 +62,7 @@ impl Sampling {
     }
 
     /// Only among the likeliest that together hold the share `p`; at least one.
+    #[doc(alias = "nucleus")]
     #[must_use]
     pub fn top_p(mut self, p: f64) -> Self {
         self.top_p = p;
@@ -70,12 +72,11 @@ impl Sampling {
     /// Draws a token from logits `[vocabulary]`. A logit of -∞ rules its token out.
     ///
     /// # Errors
-    /// [`Error::BadSetting`](crate::Error::BadSetting) for a setting outside its range, for no logits, and for logits that
-    /// are NaN, +∞ or all -∞.
+    /// [`Error::BadSetting`] for a setting outside its range, for no logits, and for logits that are NaN, +∞ or all -∞.
     pub fn draw(&self, logits: &Tensor, rng: &mut Rng) -> Result<u32> {
         let weights = self.weights(logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
-        let mut left = Tensor::<f64>::uniform([1], 0.0, 1.0, rng)?.item()? * total;
+        let mut left = rng.random::<f64>() * total;
         let mut last = weights[0].0;
         for (id, weight) in weights {
             last = id;
@@ -84,14 +85,14 @@ impl Sampling {
             }
             left -= weight;
         }
-        // Rounding may leave a trifle at the end, which falls to the last.
+        // Rounding may leave a remainder, which falls to the last.
         Ok(last)
     }
 
     /// The tokens that may be drawn and their probabilities, likeliest first; of equals the one of the lower number.
     ///
     /// # Errors
-    /// As [`draw`](Self::draw).
+    /// [`Error::BadSetting`], as for [`draw`](Self::draw).
     pub fn probabilities(&self, logits: &Tensor) -> Result<Vec<(u32, f64)>> {
         let mut weights = self.weights(logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
@@ -141,4 +142,8 @@ fn nucleus(weights: &[(u32, f64)], p: f64) -> usize {
         more
     });
     before.count().max(1)
+}
+
+fn check(what: &'static str, value: f64, ok: bool, must: &'static str) -> Result<()> {
+    if ok { Ok(()) } else { Err(Error::BadSetting { what, value, must }) }
 }

@@ -1,5 +1,5 @@
-"""Makes losses.json: PyTorch's cross-entropy with label smoothing and class weights, and its gradient. Run once with
-PyTorch 2: `python losses.py > losses.json`.
+"""Makes weighted_losses.json: PyTorch's cross-entropy with label smoothing and class weights, and its gradient. Run once with
+PyTorch 2: `python weighted_losses.py > weighted_losses.json`.
 """
 import json
 import torch

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 #[test]
 fn rates_are_those_of_pytorch() {
     let golden: HashMap<String, Vec<f64>> =
-        serde_json::from_str(include_str!("golden/schedules.json")).unwrap();
+        serde_json::from_str(include_str!("../golden/schedules.json")).unwrap();
     let schedules: Vec<(&str, Box<dyn Schedule>)> = vec![
         ("constant", Box::new(Constant::new(1.0 / 3.0, 5))),
         ("linear", Box::new(Linear::new(1.0 / 3.0, 1.0, 5))),

@@ -1,6 +1,7 @@
 //! Drawing from logits: the distributions that the settings promise, and each bad input.
 
-use cairn_optim::{Error, Sampling};
+use cairn_nn::{Error, generate::Sampling};
+
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 

@@ -1,13 +1,12 @@
 //! Checkpoints of training: a run that was stopped, killed or could not write goes on to the same bits.
 //!
-//! Runs to be killed are processes of their own: this program, started again with only `run_to_the_end` to run, which does
-//! nothing unless it is told where by the environment.
+//! Runs to be killed are processes of their own: see [`child`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Instant;
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use cairn_datasets::{ImageDataset, synthetic};
 use cairn_nn::Activation::Relu;
@@ -16,13 +15,13 @@ use cairn_nn::{
 };
 use cairn_optim::schedules::Cosine;
 use cairn_optim::{
-    Accuracy, Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau,
-    Result, Sgd, Trainer,
+    Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau, Result,
+    Sgd, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 
-const FOLDER: &str = "CAIRN_TEST_RESUME_FOLDER";
+use crate::child;
 
 fn data() -> ImageDataset {
     synthetic::digits(600, 3).unwrap().flatten()
@@ -52,8 +51,8 @@ fn values(history: &History) -> Vec<Vec<(String, f64)>> {
 }
 
 fn uninterrupted() -> (BTreeMap<String, Tensor>, History) {
-    let mut model = model();
-    let history = trainer().fit(&mut model, &data(), fit()).unwrap();
+    let model = model();
+    let history = trainer().fit(&model, &data(), fit()).unwrap();
     (model.state(), history)
 }
 
@@ -80,9 +79,9 @@ proptest! {
         let path = folder.path().join("run.cairn");
         let (state, history) = uninterrupted();
         for after in [first, second, usize::MAX] {
-            let mut model = model();
+            let model = model();
             let fit = fit().checkpoint(&path, every).resume().callback(Interrupt { after, seen: 0 });
-            let Ok(found) = trainer().fit(&mut model, &data(), fit) else { continue };
+            let Ok(found) = trainer().fit(&model, &data(), fit) else { continue };
             prop_assert_eq!(model.state(), state.clone());
             prop_assert_eq!(values(&found), values(&history));
         }
@@ -95,7 +94,7 @@ fn callbacks_and_metrics_are_resumed_too() {
     let path = folder.path().join("run.cairn");
     // Rates so high that the loss goes up and down.
     let run = |path: Option<&Path>, after: usize| {
-        let mut model = model();
+        let model = model();
         let mut trainer = Trainer::new(Sgd::new(0.8).momentum(0.9), SparseCategoricalCrossentropy);
         let mut average = Ema::new(0.9);
         let fit = Fit::epochs(12)
@@ -110,7 +109,7 @@ fn callbacks_and_metrics_are_resumed_too() {
             Some(path) => fit.checkpoint(path, 1).resume(),
             None => fit,
         };
-        let history = trainer.fit(&mut model, &data(), fit).map_err(|error| error.to_string())?;
+        let history = trainer.fit(&model, &data(), fit).map_err(|error| error.to_string())?;
         let rate = trainer.optimizer().learning_rate();
         Ok::<_, String>((model.state(), values(&history), rate, average.state()))
     };
@@ -128,7 +127,7 @@ fn files_of_other_runs_are_refused() {
     let path = folder.path().join("run.cairn");
     let go = |fit: Fit<'_, Tensor, Tensor<u32>>| {
         let fit = fit.checkpoint(&path, 10).resume();
-        trainer().fit(&mut model(), &data(), fit).map_err(|error| error.to_string())
+        trainer().fit(&model(), &data(), fit).map_err(|error| error.to_string())
     };
     go(fit()).unwrap();
     let message = |result: Result<History, String>| result.unwrap_err();
@@ -137,7 +136,7 @@ fn files_of_other_runs_are_refused() {
     assert!(message(go(fit().callback(Ema::new(0.9)))).contains("0 callbacks"));
     let mut other = Trainer::new(Sgd::new(0.1), SparseCategoricalCrossentropy);
     let again = fit().checkpoint(&path, 10).resume();
-    let error = other.fit(&mut model(), &data(), again).unwrap_err();
+    let error = other.fit(&model(), &data(), again).unwrap_err();
     assert!(error.to_string().contains("`adam`"), "{error}");
     // Longer than before, it goes on.
     let longer = Fit::epochs(4).batch_size(20).accumulate(2).seed(9).quiet();
@@ -154,27 +153,22 @@ fn files_of_other_runs_are_refused() {
     assert!(go(fit()).is_err());
     model().save(&path).unwrap();
     assert!(go(fit()).is_err());
-    assert!(trainer().fit(&mut model(), &data(), fit().resume()).is_err(), "nothing to resume from");
+    assert!(trainer().fit(&model(), &data(), fit().resume()).is_err(), "nothing to resume from");
 }
 
 /// The run that is killed; a part of the other tests.
 #[test]
 fn run_to_the_end() {
-    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let mut model = model();
+    let Some(folder) = child::folder() else { return };
+    let model = model();
     let fit = fit().checkpoint(folder.join("run.cairn"), 1).resume();
-    trainer().fit(&mut model, &data(), fit).unwrap();
+    trainer().fit(&model, &data(), fit).unwrap();
     save_weights(&model, folder.join("end.cairn")).unwrap();
 }
 
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command
-        .args(["--exact", "run_to_the_end"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
+fn spawn(folder: &Path) -> Child {
+    let mut command = child::command("resume::run_to_the_end", folder);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills runs at random moments, as often as is asked for, and looks at the model of each that came to its end.
@@ -184,18 +178,18 @@ fn kill(times: usize) {
     let checkpoint = folder.path().join("run.cairn");
     let at_end = |mut child: Child| {
         assert!(child.wait().unwrap().success());
-        let mut model = model();
-        load_weights(&mut model, folder.path().join("end.cairn")).unwrap();
+        let model = model();
+        load_weights(&model, folder.path().join("end.cairn")).unwrap();
         assert_eq!(model.state(), state);
         fs::remove_file(&checkpoint).unwrap();
     };
     // Moments are from before the first checkpoint to about the end, on any machine.
     let began = Instant::now();
-    at_end(command(folder.path()).spawn().unwrap());
+    at_end(spawn(folder.path()));
     let (whole, mut rng) = (began.elapsed(), rng(17));
     let (mut killed, mut ends, mut resumable) = (0, 1, 0);
     while killed < times {
-        let mut child = command(folder.path()).spawn().unwrap();
+        let mut child = spawn(folder.path());
         let share = Tensor::<f32>::uniform([], 0.0, 1.0, &mut rng).unwrap().item().unwrap();
         thread::sleep(whole.mul_f32(share));
         if child.try_wait().unwrap().is_some() {
@@ -210,7 +204,7 @@ fn kill(times: usize) {
         killed += 1;
         resumable += usize::from(checkpoint.exists());
     }
-    at_end(command(folder.path()).spawn().unwrap());
+    at_end(spawn(folder.path()));
     println!("{killed} killed, {resumable} of them with a checkpoint; {} runs to the end", ends + 1);
     assert!(resumable > times / 10, "{resumable} of {times} had a checkpoint");
 }
@@ -221,7 +215,7 @@ fn killed_runs_end_with_the_same_bits() {
 }
 
 #[test]
-#[ignore = "takes two minutes: cargo test -p cairn-optim --test resume -- --ignored"]
+#[ignore = "takes two minutes: cargo test -p cairn-optim --test laws -- --ignored"]
 fn runs_killed_200_times_end_with_the_same_bits() {
     kill(200);
 }
@@ -233,34 +227,30 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.cairn");
     let interrupted = fit().checkpoint(&path, 3).callback(Interrupt { after: 20, seen: 0 });
-    trainer().fit(&mut model(), &data(), interrupted).unwrap_err();
+    trainer().fit(&model(), &data(), interrupted).unwrap_err();
     let before = fs::read(&path).unwrap();
-    let limited = Command::new("sh")
-        // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
-        .args(["-c", "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\""])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "run_with_a_full_disk"])
-        .env(FOLDER, folder.path())
-        .output()
-        .unwrap();
+    // In blocks of 512 bytes; a checkpoint has over 100,000. A write beyond fails once the signal is ignored.
+    let limit = "trap '' XFSZ; ulimit -f 20";
+    let limited =
+        child::command_after(limit, "resume::run_with_a_full_disk", folder.path()).output().unwrap();
     let text = String::from_utf8_lossy(&limited.stdout).into_owned();
     assert!(limited.status.success(), "{text}");
     assert_eq!(fs::read(&path).unwrap(), before, "the checkpoint before is still there");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["run.cairn"], "nothing half written is left");
     // With room again, the run goes on from there.
-    let mut model = model();
+    let model = model();
     let again = fit().checkpoint(&path, 3).resume().callback(Interrupt { after: usize::MAX, seen: 0 });
-    trainer().fit(&mut model, &data(), again).unwrap();
+    trainer().fit(&model, &data(), again).unwrap();
     assert_eq!(model.state(), uninterrupted().0);
 }
 
 /// A part of the test above.
 #[test]
 fn run_with_a_full_disk() {
-    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let Some(folder) = child::folder() else { return };
     let interrupt = Interrupt { after: usize::MAX, seen: 0 };
     let fit = fit().checkpoint(folder.join("run.cairn"), 3).resume().callback(interrupt);
-    let error = trainer().fit(&mut model(), &data(), fit).unwrap_err();
+    let error = trainer().fit(&model(), &data(), fit).unwrap_err();
     assert!(matches!(&error, Error::Model(cairn_nn::Error::File { .. })), "{error}");
 }

@@ -1,0 +1,17 @@
+//! Optimisers, schedules, metrics and the training loop: against PyTorch, scikit-learn and gensim, against closed
+//! forms, and what is refused.
+//!
+//! One program and not one for each file, so that the crates below are linked once. What needs a process to itself, to be
+//! killed or to count its memory, is this program started again: see [`child`].
+
+mod callbacks;
+mod child;
+mod examples;
+mod metrics;
+mod optimizers;
+mod resume;
+mod schedules;
+mod training;
+mod weighted;
+mod whole_batches;
+mod word2vec;
