@@ -22,7 +22,8 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"CAIRN\r\n\0";
-const VERSION: u32 = 1;
+/// 1: tensors of f32, layers by the number of their kind. 2: tensors of any type, layers by the name of their kind.
+const VERSION: u32 = 2;
 const HEADER: usize = 32;
 /// The largest payload that is decoded: 64 GiB.
 const LIMIT: usize = 1 << 36;
@@ -69,6 +70,10 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String
     let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if header[..8] != MAGIC {
         return Err("this is not a Cairn file".into());
+    }
+    if number(8) == 1 {
+        let why = "written by Cairn 0.1 before tensors had any element type (format version 1)";
+        return Err(format!("{why}; write the weights as safetensors with that Cairn, and read those here"));
     }
     if number(8) != VERSION {
         return Err(format!("format version {}; this program reads version {VERSION}", number(8)));

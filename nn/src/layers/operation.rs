@@ -14,9 +14,11 @@ use cairn_tensor::{
     Pool, Recurrence, RecurrentOperands, RecurrentOptions, Resize, Returns, Shape, Tensor, Window,
 };
 
-use super::conv::{Settings, transposed_window};
+use super::conv::spec::Settings;
+use super::conv::{Options, transposed_window};
 use super::size::{image, sequence};
-use super::{AvgPool2d, MaxPool2d, Recurrent, Spans, Spec};
+use super::spec::{LayerSpec as Spec, Recurrent};
+use super::{AvgPool2d, MaxPool2d, SequenceMask};
 use crate::sequential::Named;
 use crate::{Activation, Error, Layer, Part, Result, Sequential, Visitor};
 
@@ -156,7 +158,11 @@ impl Values {
         layer.visit(&mut Visitor::new(&mut |name, part| {
             let value = match part {
                 Part::Parameter(parameter) => parameter.value(),
-                Part::Buffer(buffer) => buffer.value(),
+                Part::Buffer(buffer) => match buffer.value() {
+                    Ok(value) => value,
+                    // Without memory for it, it is missing below.
+                    Err(_) => return,
+                },
             };
             values.insert(name.to_owned(), value);
         }));
@@ -190,20 +196,21 @@ fn operations(
         Spec::Flatten(_) => one(Operation::Reshape(output.clone())),
         Spec::Conv2d(layer) => {
             let [height, width, _] = image(input)?;
-            let conv = conv(&layer.0, [height, width], values)?;
-            Ok(then(vec![(conv, output.clone())], layer.0.activation))
+            let conv = conv(&layer.settings, [height, width], values)?;
+            Ok(then(vec![(conv, output.clone())], layer.settings.options.activation))
         }
         Spec::Conv1d(layer) => {
             let [steps, _] = sequence(input)?;
-            let mut conv = conv(&layer.0, [1, steps], values)?;
+            let mut conv = conv(&layer.settings, [1, steps], values)?;
             if let Operation::Conv { weight, .. } = &mut conv {
                 *weight = weight.unsqueeze(0)?;
             }
-            Ok(then(one_pixel_high(conv, input, output), layer.0.activation))
+            Ok(then(one_pixel_high(conv, input, output), layer.settings.options.activation))
         }
         Spec::ConvTranspose2d(layer) => {
-            let ([height, width, _], Settings { groups, activation, .. }) = (image(input)?, &layer.0);
-            let (window, extra) = transposed_window(&layer.0.window, layer.1, [height, width]);
+            let [height, width, _] = image(input)?;
+            let Options { window, groups, activation } = &layer.settings.options;
+            let (window, extra) = transposed_window(window, layer.extra, [height, width]);
             let (weight, bias) = (values.take("weight")?, values.optional("bias"));
             let conv = Operation::ConvTranspose { weight, bias, window, extra, groups: *groups };
             Ok(then(vec![(conv, output.clone())], *activation))
@@ -265,8 +272,8 @@ fn conv(settings: &Settings, image: [usize; 2], values: &mut Values) -> Result<O
     Ok(Operation::Conv {
         weight: values.take("weight")?,
         bias: values.optional("bias"),
-        window: settings.window.window(image),
-        groups: settings.groups,
+        window: settings.options.window.window(image),
+        groups: settings.options.groups,
     })
 }
 
@@ -320,10 +327,10 @@ impl Operation {
     }
 
     /// The result for a batch, of sequences with these spans if any are known.
-    pub(crate) fn apply(&self, x: &Tensor, spans: Option<&Spans>) -> Result<Tensor> {
+    pub(crate) fn apply(&self, x: &Tensor, spans: Option<&SequenceMask>) -> Result<Tensor> {
         Ok(match self {
             Operation::Dense { weight, bias } => x.linear(weight, bias.as_ref(), false)?,
-            Operation::Activation(activation) => activation.apply(&constant(x))?.value().clone(),
+            Operation::Activation(activation) => activation.forward(&constant(x))?.value().clone(),
             Operation::Reshape(shape) => {
                 let batch = x.shape().first().copied().unwrap_or(1);
                 x.reshape([batch].iter().chain(shape.iter()).copied().collect::<Shape>())?
@@ -341,7 +348,7 @@ impl Operation {
             }
             Operation::AdaptiveAvgPool(output) => x.avg_pool2d(&Pool::adaptive(*output))?,
             Operation::GlobalMean => match (spans, x.shape()) {
-                (Some(spans), &[_, time, _]) => x.mul(&spans.shares(time)?)?.sum(1)?,
+                (Some(spans), &[_, time, _]) => x.mul(&spans.weights(time)?)?.sum(1)?,
                 _ => places(x)?.mean(1)?,
             },
             Operation::GlobalMax => places(x)?.max(1)?,
@@ -378,7 +385,13 @@ impl Operation {
 }
 
 impl Run {
-    fn apply(&self, kind: Recurrence, returns: Returns, x: &Tensor, spans: Option<&Spans>) -> Result<Tensor> {
+    fn apply(
+        &self,
+        kind: Recurrence,
+        returns: Returns,
+        x: &Tensor,
+        spans: Option<&SequenceMask>,
+    ) -> Result<Tensor> {
         let operands = RecurrentOperands {
             weight: &self.weight,
             recurrent_weight: &self.recurrent_weight,

@@ -10,7 +10,7 @@ use cairn_tensor::{Recurrence, Tensor};
 use super::graph::Attributes;
 use super::proto::Attribute;
 use crate::layers::Run;
-use crate::layouts::recurrent::two_biases;
+use crate::weights::recurrent::two_biases;
 use crate::{Error, Result};
 
 fn no_rule(kind: Recurrence) -> Error {

@@ -1,27 +1,28 @@
-//! Where the sequences of a batch stand between their padding, handed from layer to layer within a model (Keras's masks).
+//! Where the sequences of a batch stand between their padding, handed from layer to layer in the context (Keras's masks).
 //!
-//! An embedding that is [masked](super::Embedding::masked) finds out from the ids; layers that work on each step by itself
-//! hand it on; recurrent layers and the global mean pass over the padding. Layers that mix steps or change their number (convolutions,
-//! flattening) end it. Padding is before and after a sequence, not within: that is what padding is, and two numbers a
-//! sequence say it.
+//! An embedding that is [masked](super::Embedding::masked) finds out from the ids, or the caller says it
+//! ([`Context::with_lengths`](crate::Context::with_lengths)); recurrent layers and the global mean pass over the padding.
+//! Layers that mix steps or change their number (convolutions, flattening) end it in a `Sequential`. Padding is before and after a
+//! sequence, not within: that is what padding is, and two numbers a sequence say it.
 
 use cairn_tensor::Tensor;
 
 use crate::{Error, Result};
 
-/// The first step of each sequence of a batch, and the step after the last.
+/// The valid steps of each sequence of a batch: its first, and the one after its last.
+#[doc(alias("mask", "attention_mask", "pack_padded_sequence"))]
 #[derive(Debug, Clone)]
-pub struct Spans {
+pub struct SequenceMask {
     /// `[batch]`; zeros where there are none.
     pub(crate) starts: Option<Tensor<u32>>,
     /// `[batch]`
     pub(crate) ends: Tensor<u32>,
 }
 
-impl Spans {
+impl SequenceMask {
     /// Of sequences that begin at the first step and have these lengths, `[batch]`.
     pub fn of_lengths(lengths: &Tensor<u32>) -> Self {
-        Spans { starts: None, ends: lengths.clone() }
+        SequenceMask { starts: None, ends: lengths.clone() }
     }
 
     /// Of ids `[batch, time]` with this one around them as padding. Within a sequence it is an id like others.
@@ -46,14 +47,14 @@ impl Spans {
             ends.push(last as u32 + 1);
         }
         let (starts, ends) = (Tensor::from_vec(starts, [batch])?, Tensor::from_vec(ends, [batch])?);
-        Ok(Spans { starts: Some(starts), ends })
+        Ok(SequenceMask { starts: Some(starts), ends })
     }
 
-    /// What each step counts for in the mean over its sequence: `[batch, time, 1]`, zeros in the padding.
-    pub(crate) fn shares(&self, time: usize) -> Result<Tensor> {
+    /// The weight of each step in the mean over its sequence: `[batch, time, 1]`, zeros in the padding.
+    pub(crate) fn weights(&self, time: usize) -> Result<Tensor> {
         let batch = self.ends.len();
-        let mut shares = vec![0.0; batch * time];
-        for (sequence, row) in shares.chunks_exact_mut(time.max(1)).enumerate() {
+        let mut weights = vec![0.0; batch * time];
+        for (sequence, row) in weights.chunks_exact_mut(time.max(1)).enumerate() {
             let start = match &self.starts {
                 Some(starts) => starts.get(&[sequence])? as usize,
                 None => 0,
@@ -63,6 +64,6 @@ impl Spans {
                 steps.fill(1.0 / steps.len() as f32);
             }
         }
-        Ok(Tensor::from_vec(shares, [batch, time, 1])?)
+        Ok(Tensor::from_vec(weights, [batch, time, 1])?)
     }
 }
