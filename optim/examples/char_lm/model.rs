@@ -61,7 +61,7 @@ impl Writer {
         Ok(sum / f64::from(batches))
     }
 
-    /// `begin` and so many letters after it, drawn one at a time.
+    /// `begin` and `count` letters after it, drawn one at a time.
     pub(crate) fn write(
         &self,
         begin: &[u32],

@@ -44,12 +44,12 @@ impl<Y> Trainer<Y> {
         Run::new(optimizer, &**loss, metrics, fit).start(model, data, step)
     }
 
-    /// As [`fit`](Self::fit), with a training step of one's own: given model, inputs and targets, the loss to be lowered
+    /// As [`fit`](Self::fit), with a training step of your own: given model, inputs and targets, the loss to be lowered
     /// and the output that metrics are taken of. Say for a penalty on weights or outputs, mixed samples, or several outputs.
     ///
     /// ```
     /// use cairn_datasets::synthetic;
-    /// use cairn_nn::{Dense, Model, Sequential, SparseCategoricalCrossentropy, cross_entropy};
+    /// use cairn_nn::{Sequential, SparseCategoricalCrossentropy, cross_entropy, spec::Dense};
     /// use cairn_optim::{Fit, Sgd, Trainer};
     ///
     /// let digits = synthetic::digits(100, 1)?.flatten();

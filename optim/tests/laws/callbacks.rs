@@ -238,7 +238,7 @@ fn scalars(mut file: &[u8]) -> Vec<Vec<(String, f32)>> {
 }
 
 #[test]
-fn steps_of_ones_own_train_the_same_way() {
+fn steps_of_your_own_train_the_same_way() {
     let (a, b) = (model(), model());
     let usual = trainer().fit(&a, &data(), Fit::epochs(2).quiet()).unwrap();
     let own = trainer()
