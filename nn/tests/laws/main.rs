@@ -10,4 +10,5 @@ mod losses;
 mod modules;
 mod recurrent;
 mod sequential;
+mod tied;
 mod weights;
