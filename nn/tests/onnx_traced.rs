@@ -153,13 +153,13 @@ impl Decoder {
     fn new() -> Self {
         let rng = &mut rng(0);
         filled(Decoder {
-            first: Linear::new(2, 3, rng).unwrap(),
+            first: Linear::new(2, 3, rng).unwrap().activation(Relu),
             lstm: Lstm::new(3).reverse().layer(2, rng).unwrap(),
         })
     }
 
     fn forward(&self, x: &Var) -> Result<Var> {
-        let hidden = self.first.forward(&x.index(1, 0)?)?.relu()?;
+        let hidden = self.first.forward(&x.index(1, 0)?)?;
         let zeros = Var::constant(Tensor::zeros([x.shape()[0], 3])?);
         let states = [State { hidden, cell: Some(zeros) }];
         let (steps, last) = self.lstm.forward_from(x, Some(&states), &mut Context::eval())?;

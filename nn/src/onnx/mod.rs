@@ -5,7 +5,8 @@
 //! them and back where a layer needs it, not around each.
 //!
 //! ```
-//! use cairn_nn::{Activation::Relu, Conv2d, spec::Dense, Flatten, Sequential};
+//! use cairn_nn::spec::{Conv2d, Dense, Flatten};
+//! use cairn_nn::{Activation::Relu, Sequential};
 //! use cairn_tensor::rng;
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("model.onnx");

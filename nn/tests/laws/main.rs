@@ -11,5 +11,6 @@ mod losses;
 mod modules;
 mod recurrent;
 mod sequential;
+mod tied;
 mod weighted_losses;
 mod weights;
