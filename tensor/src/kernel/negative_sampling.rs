@@ -88,8 +88,8 @@ impl NegativeSampling {
         let keep = keep(counts, plan.sample);
         let step = Step::new(load(counts, &keep, &weights, plan.negative));
         let mut input = Table::zeroed(words, size)?;
-        let whole = vectors.contiguous()?;
-        let rows = whole.as_slice().unwrap_or_default().chunks_exact(size);
+        let whole = vectors.row_major()?;
+        let rows = whole.chunks_exact(size);
         (0..).zip(rows).for_each(|(word, row)| input.row_mut(word).copy_from_slice(row));
         let &SamplingPlan { skip_gram, window, negative, seed, .. } = plan;
         Ok(NegativeSampling {

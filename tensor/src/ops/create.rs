@@ -296,8 +296,8 @@ impl<T: Float> Tensor<T> {
         };
         let mut shape: Shape = rows.into();
         shape.push(count);
-        let weights = self.contiguous()?;
-        let weights = weights.as_slice().unwrap_or_default();
+        let weights = self.row_major()?;
+        let weights = &weights[..];
         // An axis of any length can stand beside one of 0.
         let mut sums = vec![0.0f64; if weights.is_empty() { 0 } else { len }];
         Tensor::try_build(shape, |out| {

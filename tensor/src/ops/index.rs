@@ -24,8 +24,8 @@ impl<T: Element> Tensor<T> {
         check_indices(op, indices, self.shape()[axis])?;
         let mut shape = self.dims().clone();
         shape.set(axis, indices.len());
-        let source = self.contiguous()?;
-        let Some(data) = source.as_slice() else { return Ok(source) };
+        let source = self.row_major()?;
+        let data = &source[..];
         let size = self.shape()[axis];
         let columns = count(&self.shape()[axis + 1..]);
         Self::build(shape, |out| index::select(data, (size, columns), indices, out))
@@ -37,8 +37,8 @@ fn check_like(op: &'static str, axis: usize, x: &[usize], index: &Tensor<u32>) -
     if !like {
         return Err(Error::mismatch(op, x, index.shape(), "all axes but the indexed one must be alike"));
     }
-    let index = index.contiguous()?;
-    check_indices(op, index.as_slice().unwrap_or_default(), x[axis])
+    let index = index.row_major()?;
+    check_indices(op, &index, x[axis])
 }
 
 impl<T: Element> Tensor<T> {
@@ -59,12 +59,11 @@ impl<T: Element> Tensor<T> {
         let op = "gather";
         let axis = axis_index(op, axis, self.shape())?;
         check_like(op, axis, self.shape(), index)?;
-        let source = self.contiguous()?;
-        let data = source.as_slice().unwrap_or_default();
-        let index = index.contiguous()?;
+        let source = self.row_major()?;
+        let data = &source[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.as_slice().unwrap_or_default();
-        Self::build(index.dims(), |out| index::gather(data, sizes, places, out))
+        let places = index.row_major()?;
+        Self::build(index.dims(), |out| index::gather(data, sizes, &places, out))
     }
 }
 
@@ -87,12 +86,11 @@ impl<T: Number> Tensor<T> {
                 "one value for each index is needed",
             ));
         }
-        let values = values.contiguous()?;
-        let data = values.as_slice().unwrap_or_default();
-        let index = index.contiguous()?;
+        let values = values.row_major()?;
+        let data = &values[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.as_slice().unwrap_or_default();
-        let fault = index::scatter_add(self.as_mut_slice()?, sizes, places, data);
+        let places = index.row_major()?;
+        let fault = index::scatter_add(self.as_mut_slice()?, sizes, &places, data);
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -110,8 +108,8 @@ impl Tensor<u32> {
     /// # Errors
     /// [`Error::IndexOutOfRange`] for an index that is no class.
     pub fn one_hot<T: Number>(&self, classes: usize) -> Result<Tensor<T>> {
-        let index = self.contiguous()?;
-        let index = index.as_slice().unwrap_or_default();
+        let index = self.row_major()?;
+        let index = &index[..];
         check_indices("one_hot", index, classes)?;
         let mut shape = self.dims().clone();
         shape.push(classes);
@@ -145,12 +143,10 @@ impl<T: Number> Tensor<T> {
         }
         check_indices(op, indices, size)?;
         let row = count(&self.shape()[1..]);
-        let rows = rows.contiguous()?;
-        let Some(data) = rows.as_slice() else { return Ok(()) };
         if row == 0 {
             return Ok(());
         }
-        let fault = index::add_rows(self.as_mut_slice()?, row, indices, data);
+        let fault = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -185,8 +181,8 @@ impl<T: Float> Tensor<T> {
         }
         let len = count(row);
         let shape: crate::Shape = std::iter::once(ends.len()).chain(row.iter().copied()).collect();
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
+        let x = self.row_major()?;
+        let data = &x[..];
         let cost = len * order.len().div_ceil(ends.len().max(1));
         Self::build(shape, |out| {
             threads::split_units(out, len, cost, |first, out| {
@@ -222,8 +218,8 @@ impl Tensor<bool> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn nonzero(&self) -> Result<Tensor<i64>> {
-        let mask = self.contiguous()?;
-        let mask = mask.as_slice().unwrap_or_default();
+        let mask = self.row_major()?;
+        let mask = &mask[..];
         let totals = mask::totals(mask);
         let rows = totals.last().copied().unwrap_or(0);
         Tensor::build([rows, self.rank()], |out| mask::places(mask, self.shape(), &totals, out))
@@ -238,8 +234,8 @@ impl<T: Element> Tensor<T> {
     pub fn masked_select(&self, mask: &Tensor<bool>) -> Result<Self> {
         let op = "masked_select";
         let mask = mask.view(mask.layout().broadcast_to(op, self.shape())?);
-        let (mask, x) = (mask.contiguous()?, self.contiguous()?);
-        let (mask, x) = (mask.as_slice().unwrap_or_default(), x.as_slice().unwrap_or_default());
+        let (mask, x) = (mask.row_major()?, self.row_major()?);
+        let (mask, x) = (&mask[..], &x[..]);
         let totals = mask::totals(mask);
         Self::build([totals.last().copied().unwrap_or(0)], |out| mask::compress(x, mask, &totals, out))
     }

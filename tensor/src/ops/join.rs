@@ -43,8 +43,8 @@ impl<T: Element> Tensor<T> {
         shape.set(axis, total);
         // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
         let before = count(&shape[..axis]);
-        let sources = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<&[T]> = sources.iter().map(|source| source.as_slice().unwrap_or_default()).collect();
+        let sources = tensors.iter().map(|tensor| tensor.row_major()).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&[T]> = sources.iter().map(|source| &source[..]).collect();
         Self::build(shape, |out| join::slabs(&parts, before, out))
     }
 
@@ -85,10 +85,10 @@ impl<T: Element> Tensor<T> {
         };
         let shape: Shape = self.shape().iter().zip(widths).map(padded).collect();
         let Some(_) = shape.last() else { return Ok(self.clone()) };
-        let x = self.contiguous()?;
+        let x = self.row_major()?;
         let before: Vec<usize> = widths.iter().map(|&(before, _)| before).collect();
         Self::build(shape.clone(), |out| {
-            join::surround((x.as_slice().unwrap_or_default(), self.shape()), &before, (out, &shape), value);
+            join::surround((&x[..], self.shape()), &before, (out, &shape), value);
         })
     }
 

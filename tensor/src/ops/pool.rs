@@ -159,9 +159,9 @@ impl<T: Float> Tensor<T> {
     /// When this has not four axes, and those of [`Pool::output`].
     pub fn max_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("max_pool2d", pool)?;
-        let x = self.contiguous()?;
+        let x = self.row_major()?;
         Self::build(self.pooled_shape(&windows), |out| {
-            (T::kernels().pool)(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Max, &x, out);
         })
     }
 
@@ -176,10 +176,10 @@ impl<T: Float> Tensor<T> {
         let shape = self.pooled_shape(&windows);
         same_shape(op, output, &shape)?;
         same_shape(op, gradient, &shape)?;
-        let (x, y, g) = (self.contiguous()?, output.contiguous()?, gradient.contiguous()?);
+        let (x, y, g) = (self.row_major()?, output.row_major()?, gradient.row_major()?);
         Self::build(self.dims(), |out| {
-            let spread = Spread::Max(x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
-            (T::kernels().pool_gradient)(&windows, spread, g.as_slice().unwrap_or_default(), out);
+            let spread = Spread::Max(&x, &y);
+            (T::kernels().pool_gradient)(&windows, spread, &g, out);
         })
     }
 
@@ -189,9 +189,9 @@ impl<T: Float> Tensor<T> {
     /// As [`max_pool2d`](Self::max_pool2d).
     pub fn avg_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("avg_pool2d", pool)?;
-        let (x, factors) = (self.contiguous()?, pool.factors(&windows));
+        let (x, factors) = (self.row_major()?, pool.factors(&windows));
         Self::build(self.pooled_shape(&windows), |out| {
-            (T::kernels().pool)(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Mean(&factors), &x, out);
         })
     }
 
@@ -203,14 +203,9 @@ impl<T: Float> Tensor<T> {
         let (op, input) = ("avg_pool2d_backward", input.into());
         let windows = windows(op, &input, pool)?;
         same_shape(op, self, &pooled_shape(&input, &windows))?;
-        let (g, factors) = (self.contiguous()?, pool.factors(&windows));
+        let (g, factors) = (self.row_major()?, pool.factors(&windows));
         Self::build(input, |out| {
-            (T::kernels().pool_gradient)(
-                &windows,
-                Spread::Mean(&factors),
-                g.as_slice().unwrap_or_default(),
-                out,
-            );
+            (T::kernels().pool_gradient)(&windows, Spread::Mean(&factors), &g, out);
         })
     }
 

@@ -57,8 +57,8 @@ impl<T: Float> Tensor<T> {
     /// When this has not four axes, or one of the sizes is 0.
     pub fn resize2d(&self, size: [usize; 2], kind: Resize) -> Result<Self> {
         let [batch, height, width, channels] = sides("resize2d", self.shape(), size)?;
-        let x = self.contiguous()?;
-        let x = x.as_slice().unwrap_or_default();
+        let x = self.row_major()?;
+        let x = &x[..];
         Self::build([batch, size[0], size[1], channels], |out| {
             let (rows, columns) = (places(kind, height, size[0]), places(kind, width, size[1]));
             let line = size[1] * channels;
@@ -96,8 +96,8 @@ impl<T: Float> Tensor<T> {
         if (batch, channels) != (images, depth) || new_height * new_width == 0 {
             return Err(Error::mismatch(op, self.shape(), &input, "batch and channels must be equal"));
         }
-        let g = self.contiguous()?;
-        let g = g.as_slice().unwrap_or_default();
+        let g = self.row_major()?;
+        let g = &g[..];
         Self::build(input, |out| {
             let (rows, columns) = (places(kind, height, new_height), places(kind, width, new_width));
             let (image_len, new_len) = (height * width * channels, new_height * new_width * channels);

@@ -231,8 +231,8 @@ impl<T: Element> Tensor<T> {
         let [.., rows, columns] = *self.shape() else {
             return Err(Error::bad_shape(op, self.shape(), "a triangle needs two axes"));
         };
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
+        let x = self.row_major()?;
+        let data = &x[..];
         Self::build(self.dims(), |out| {
             threads::split_units(out, columns, columns, |first, out| {
                 for (i, out) in out.chunks_exact_mut(columns).enumerate() {

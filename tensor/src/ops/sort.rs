@@ -70,14 +70,15 @@ impl<T: Number> Tensor<T> {
                 must: "at most the length of the axis",
             });
         }
-        let last = self.transpose(axis, -1)?.contiguous()?;
-        let data = last.as_slice().unwrap_or_default();
+        let last = self.transpose(axis, -1)?;
+        let data = last.row_major()?;
         let mut shape = last.dims().clone();
         let end = shape.rank() - 1;
         shape.set(end, take);
-        let places = Tensor::<u32>::build(shape.clone(), |out| sort::rank(data, len, take, descending, out))?;
-        let at = places.as_slice().unwrap_or_default();
-        let values = Self::build(shape, |out| sort::pick(data, len, take, at, out))?;
+        let places =
+            Tensor::<u32>::build(shape.clone(), |out| sort::rank(&data, len, take, descending, out))?;
+        let at = places.row_major()?;
+        let values = Self::build(shape, |out| sort::pick(&data, len, take, &at, out))?;
         Ok((values.transpose(axis, -1)?.contiguous()?, places.transpose(axis, -1)?.contiguous()?))
     }
 
@@ -96,11 +97,10 @@ impl<T: Number> Tensor<T> {
     pub fn unique(&self) -> Result<(Self, Tensor<u32>)> {
         let flat = self.reshape([self.len()])?;
         let order = flat.ranked("unique", 0, None, false)?.1;
-        let data = flat.contiguous()?;
-        let (data, order) = (data.as_slice().unwrap_or_default(), order.as_slice().unwrap_or_default());
+        let (data, order) = (flat.row_major()?, order.row_major()?);
         let mut values: Vec<T> = Vec::new();
         let mut inverse = vec![0; data.len()];
-        for &place in order {
+        for &place in &*order {
             let x = data[place as usize];
             if values.last().is_none_or(|last| last.key() != x.key()) {
                 values.push(x);
@@ -130,8 +130,8 @@ impl<T: Number> Tensor<T> {
         if self.rank() != 1 || u32::try_from(self.len()).is_err() {
             return Err(Error::bad_shape(op, self.shape(), "a vector, counted in 32 bits, is searched"));
         }
-        let sorted = self.contiguous()?;
-        let sorted = sorted.as_slice().unwrap_or_default();
+        let sorted = self.row_major()?;
+        let sorted = &sorted[..];
         if let Some(i) = sorted.windows(2).position(|pair| pair[0].key() > pair[1].key()) {
             let (what, must) = ("an element", "at least the one before");
             return Err(Error::BadArgument { op, what, value: sorted[i + 1].to_f64(), must });

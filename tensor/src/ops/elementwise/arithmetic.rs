@@ -143,9 +143,7 @@ impl<T: Number> Tensor<T> {
         let rhs = rhs.broadcast_to(self.dims()).map_err(|_| {
             Error::mismatch(op, self.shape(), rhs.shape(), "the right must broadcast to the left")
         })?;
-        let rhs = rhs.contiguous()?;
-        let Some(b) = rhs.as_slice() else { return Ok(()) };
-        let fault = elementwise::update(self.as_mut_slice()?, b, Add);
+        let fault = elementwise::update(self.as_mut_slice()?, &rhs.row_major()?, Add);
         if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 
