@@ -80,6 +80,7 @@ mod npy;
 mod ops;
 mod row_major;
 mod serial;
+mod setting;
 mod shape;
 mod tensor;
 
@@ -107,5 +108,6 @@ pub use ops::resize::Resize;
 pub use ops::slice::Slice;
 pub use ops::update::{Rule, SummingRule};
 pub use row_major::RowMajor;
+pub use setting::Setting;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use tensor::Tensor;

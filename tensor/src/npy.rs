@@ -294,7 +294,7 @@ mod archive {
             }
         }
 
-        /// With at most so many bytes of elements in a tensor: larger ones are refused before they are unpacked. A
+        /// With at most `bytes` of elements in a tensor: larger ones are refused before they are unpacked. A
         /// compressed archive may hold a thousand times its own size.
         #[must_use]
         pub fn limit(self, bytes: u64) -> Self {

@@ -90,8 +90,8 @@ impl<T: Number> Tensor<T> {
         let data = &values[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
         let places = index.row_major()?;
-        let fault = index::scatter_add(self.as_mut_slice()?, sizes, &places, data);
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+        let overflow = index::scatter_add(self.as_mut_slice()?, sizes, &places, data);
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
 
@@ -146,8 +146,8 @@ impl<T: Number> Tensor<T> {
         if row == 0 {
             return Ok(());
         }
-        let fault = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
 
@@ -163,7 +163,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadShape`] for a scalar, [`Error::IndexOutOfRange`] for a row there is not, [`Error::BadArgument`] for ends
+    /// [`Error::BadShape`] for a scalar, [`Error::IndexOutOfRange`] for a row there is not, [`Error::BadSetting`] for ends
     /// that descend or lie beyond the order.
     pub fn sum_rows(&self, order: &[u32], ends: &[u32]) -> Result<Self> {
         let op = "sum_rows";
@@ -175,7 +175,7 @@ impl<T: Float> Tensor<T> {
         for &end in ends {
             if end < last || end as usize > order.len() {
                 let must = "ascending and within the order";
-                return Err(Error::BadArgument { op, what: "an end", value: end.into(), must });
+                return Err(Error::bad_setting(op, "an end", end, must));
             }
             last = end;
         }

@@ -16,18 +16,15 @@ impl<T: Element> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadArgument`] for no tensors at all.
+    /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadSetting`] for no tensors at all.
     pub fn cat(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
         Self::join("cat", tensors, axis)
     }
 
     fn join(op: &'static str, tensors: &[&Self], axis: impl Axis) -> Result<Self> {
-        let first = *tensors.first().ok_or(Error::BadArgument {
-            op,
-            what: "the number of tensors",
-            value: 0.0,
-            must: "at least 1",
-        })?;
+        let first = *tensors
+            .first()
+            .ok_or_else(|| Error::bad_setting(op, "the number of tensors", 0, "at least 1"))?;
         let axis = axis_index(op, axis, first.shape())?;
         let mut shape = first.dims().clone();
         let mut total = 0usize;

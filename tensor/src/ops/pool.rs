@@ -94,7 +94,7 @@ impl Pool {
                     let reach = (axis.kernel - 1) * axis.dilation + 1;
                     if let Some(&padding) = padding.iter().find(|&&padding| padding > reach / 2) {
                         let (value, must) = (padding as f64, "at most half of the window");
-                        return Err(Error::BadArgument { op, what: "the padding", value, must });
+                        return Err(Error::bad_setting(op, "the padding", value, must));
                     }
                 }
                 let spans = axes.map(|axis| {

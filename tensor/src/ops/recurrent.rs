@@ -90,7 +90,7 @@ pub struct RecurrentOperands<'a, T: Float = f32> {
     pub cell: Option<&'a Tensor<T>>,
 }
 
-/// What the way back needs of the way ahead.
+/// What the backward pass needs of the forward pass.
 #[derive(Debug, Clone)]
 pub struct RecurrentSaved<T: Float = f32> {
     gates: Tensor<T>,
@@ -131,7 +131,7 @@ impl<T: Float> Tensor<T> {
         let g = &job.geometry;
         let steps = Shape::from([g.batch, g.steps, g.units]);
         let width = kind.gates() * g.units;
-        let kept = if kernels::keeps(kind) { g.units } else { 0 };
+        let kept = if kernels::saves_state(kind) { g.units } else { 0 };
         let mut saved = RecurrentSaved {
             gates: Tensor::build([g.batch, g.steps, width], |_| ())?,
             kept: Tensor::build([g.batch, g.steps, kept], |_| ())?,
@@ -197,7 +197,7 @@ impl<T: Float> Tensor<T> {
         let [gates, kept, before] =
             [saved.gates.row_major()?, saved.kept.row_major()?, saved.before.row_major()?];
         let gradients = kernels::Gradients { x, weight, recurrent, bias, hidden, cell };
-        (T::kernels().recur_back)(
+        (T::kernels().recur_backward)(
             kind,
             g,
             &job.operands(),

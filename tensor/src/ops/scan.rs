@@ -33,9 +33,9 @@ impl<T: Number> Tensor<T> {
         let x = self.row_major()?;
         let data = &x[..];
         let (len, columns) = (self.shape()[axis], count(&self.shape()[axis + 1..]));
-        let mut fault = false;
-        let out = Self::build(self.dims(), |out| fault = scan::scan(data, len, columns, out, step))?;
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
+        let mut overflow = false;
+        let out = Self::build(self.dims(), |out| overflow = scan::scan(data, len, columns, out, step))?;
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
     }
 }
 

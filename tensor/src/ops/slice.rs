@@ -97,7 +97,7 @@ impl<T: Element> Tensor<T> {
     /// are not named are taken whole.
     ///
     /// # Errors
-    /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadArgument`] for a step of 0.
+    /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadSetting`] for a step of 0.
     pub fn slice(&self, slices: impl AsRef<[Slice]>) -> Result<Self> {
         Ok(self.view(sliced("slice", self.layout(), slices.as_ref())?))
     }
@@ -188,13 +188,13 @@ impl<T: Element> Tensor<T> {
     /// views.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for no parts, [`Error::AxisOutOfRange`].
+    /// [`Error::BadSetting`] for no parts, [`Error::AxisOutOfRange`].
     pub fn chunk(&self, axis: impl Axis, count: usize) -> Result<Vec<Self>> {
         let op = "chunk";
         let axis = axis_index(op, axis, self.shape())?;
         if count == 0 {
             let (what, must) = ("the number of parts", "at least 1");
-            return Err(Error::BadArgument { op, what, value: 0.0, must });
+            return Err(Error::bad_setting(op, what, 0, must));
         }
         let (each, longer) = (self.shape()[axis] / count, self.shape()[axis] % count);
         let sizes: Vec<usize> = (0..count).map(|i| each + usize::from(i < longer)).collect();
@@ -273,7 +273,7 @@ fn sliced(op: &'static str, layout: &Layout, slices: &[Slice]) -> Result<Layout>
         let (start, end) = (place(slice.start, size)?, slice.end.map_or(Ok(size), |end| place(end, size))?);
         if slice.step == 0 {
             let (what, must) = ("a step", "other than 0");
-            return Err(Error::BadArgument { op, what, value: 0.0, must });
+            return Err(Error::bad_setting(op, what, 0, must));
         }
         let len = end.saturating_sub(start).div_ceil(slice.step.unsigned_abs());
         let first = if slice.step > 0 { start } else { end.saturating_sub(1) };

@@ -44,7 +44,7 @@ impl<T: Number> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadArgument`] when the axis has fewer than `k` elements; as [`sort`](Self::sort).
+    /// [`Error::BadSetting`] when the axis has fewer than `k` elements; as [`sort`](Self::sort).
     pub fn topk(&self, k: usize, axis: impl Axis) -> Result<(Self, Tensor<u32>)> {
         self.ranked("topk", axis, Some(k), true)
     }
@@ -63,12 +63,7 @@ impl<T: Number> Tensor<T> {
         }
         let take = k.unwrap_or(len);
         if take > len {
-            return Err(Error::BadArgument {
-                op,
-                what: "k",
-                value: take as f64,
-                must: "at most the length of the axis",
-            });
+            return Err(Error::bad_setting(op, "k", take, "at most the length of the axis"));
         }
         let last = self.transpose(axis, -1)?;
         let data = last.row_major()?;
@@ -124,7 +119,7 @@ impl<T: Number> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadShape`] when this tensor is not of rank 1; [`Error::BadArgument`] when it is not ascending.
+    /// [`Error::BadShape`] when this tensor is not of rank 1; [`Error::BadSetting`] when it is not ascending.
     pub fn searchsorted(&self, values: &Self, right: bool) -> Result<Tensor<u32>> {
         let op = "searchsorted";
         if self.rank() != 1 || u32::try_from(self.len()).is_err() {
@@ -134,7 +129,7 @@ impl<T: Number> Tensor<T> {
         let sorted = &sorted[..];
         if let Some(i) = sorted.windows(2).position(|pair| pair[0].key() > pair[1].key()) {
             let (what, must) = ("an element", "at least the one before");
-            return Err(Error::BadArgument { op, what, value: sorted[i + 1].to_f64(), must });
+            return Err(Error::bad_setting(op, what, sorted[i + 1].to_f64(), must));
         }
         values.map(|x| {
             let key = x.key();

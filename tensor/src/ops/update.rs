@@ -64,7 +64,7 @@ impl<T: Float> Tensor<T> {
     /// at most once; rows that are not named, and their states, stay as they are.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::BadArgument`] for rows that are not ascending.
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::BadSetting`] for rows that are not ascending.
     pub fn update_rows<const N: usize>(
         &mut self,
         rows: &[u32],
@@ -131,12 +131,7 @@ fn check_rows<'a, T: Float, const N: usize>(
     }
     check_indices(op, rows, size)?;
     if let Some(i) = rows.windows(2).position(|pair| pair[0] >= pair[1]) {
-        return Err(Error::BadArgument {
-            op,
-            what: "a row",
-            value: rows[i + 1].into(),
-            must: "above the one before",
-        });
+        return Err(Error::bad_setting(op, "a row", rows[i + 1], "above the one before"));
     }
     gradient.row_major()
 }

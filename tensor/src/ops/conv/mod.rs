@@ -178,7 +178,7 @@ pub(crate) fn geometry(
         return Err(Error::mismatch(op, image, filter, FOUR_AXES));
     };
     if groups == 0 {
-        return Err(Error::BadArgument { op, what: "the number of groups", value: 0.0, must: "at least 1" });
+        return Err(Error::bad_setting(op, "the number of groups", 0, "at least 1"));
     }
     if channels % groups != 0 || outputs % groups != 0 {
         let why = "channels and outputs must be divisible by the number of groups";

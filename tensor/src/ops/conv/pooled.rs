@@ -140,12 +140,12 @@ impl<T: Float> Tensor<T> {
         let (x, filter) = (self.row_major()?, filter.row_major()?);
         let [image, convolved, pooled] = both.lens();
         let shape = pooled_shape(&output_shape(&both.geometry), &both.windows);
-        let mut places = Buffer::<u8>::dirty(op, shape.count())?;
+        let mut places = Buffer::<u8>::unspecified(op, shape.count())?;
         let output = Self::try_build(shape.clone(), |out| {
             let piece = both.images * pooled;
             in_runs(out, &mut places, (piece, piece), both.runs(), |i, out, places| {
                 let (images, run) = both.run(i);
-                let mut scratch = Buffer::<T>::dirty(op, images.len() * convolved)?;
+                let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
                 let x = &x[images.start * image..images.end * image];
                 (T::kernels().convolve)(&run, x, &filter, bias, relu, &mut scratch)?;
                 (T::kernels().pool)(&both.windows, Reduce::Max, &scratch, out);
@@ -196,11 +196,11 @@ impl<T: Float> Tensor<T> {
         let places = pooled.places.row_major()?;
         let [image, convolved, pooled] = both.lens();
         let sum_len = if wanted[1] { filter.len() } else { 0 };
-        let mut dx = Buffer::<T>::dirty(op, if wanted[0] { self.len() } else { 0 })?;
+        let mut dx = Buffer::<T>::unspecified(op, if wanted[0] { self.len() } else { 0 })?;
         let mut dw = Buffer::<T>::zeroed(op, sum_len)?;
         let one = |i: usize, dx: &mut [T], part: &mut [T]| {
             let (images, run) = both.run(i);
-            let mut scratch = Buffer::<T>::dirty(op, images.len() * convolved)?;
+            let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
             let range = images.start * pooled..images.end * pooled;
             pool::spread(&both.windows, &places[range.clone()], &g[range], &mut scratch);
             if wanted[1] {
@@ -216,7 +216,7 @@ impl<T: Float> Tensor<T> {
         let dx_len = if wanted[0] { both.images * image } else { 0 };
         // A part of the filter's gradient for each run, if memory holds them; they are summed in order in any case.
         let together = (PARTS_BYTES / (sum_len * size_of::<T>()).max(1)).clamp(1, runs.max(1));
-        let mut parts = Buffer::<T>::dirty(op, together * sum_len)?;
+        let mut parts = Buffer::<T>::unspecified(op, together * sum_len)?;
         for first in (0..runs).step_by(together) {
             let now = together.min(runs - first);
             let dx = &mut dx[(first * dx_len).min(self.len())..];

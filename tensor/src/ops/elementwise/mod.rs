@@ -9,9 +9,9 @@ use crate::cpu::elementwise::{self, Binary, Closure, Unary};
 use crate::{Element, Error, Float, Number, Result, Tensor};
 
 fn map<A: Element, O: Element, F: Unary<A, O>>(op: &'static str, x: &Tensor<A>, f: F) -> Result<Tensor<O>> {
-    let mut fault = false;
-    let out = Tensor::build(x.dims(), |out| fault = elementwise::map((x.storage(), x.layout()), out, f))?;
-    if fault { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
+    let mut overflow = false;
+    let out = Tensor::build(x.dims(), |out| overflow = elementwise::map((x.storage(), x.layout()), out, f))?;
+    if overflow { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
 }
 
 #[derive(Clone, Copy)]
@@ -36,11 +36,11 @@ impl<T: Number> Tensor<T> {
     /// Each element held within `low` and `high`; NaN stays.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] when `low` is above `high` or one of them is NaN.
+    /// [`Error::BadSetting`] when `low` is above `high` or one of them is NaN.
     pub fn clamp(&self, low: T, high: T) -> Result<Self> {
         if low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_gt) {
             let (what, must) = ("the lower bound", "at most the upper one");
-            return Err(Error::BadArgument { op: "clamp", what, value: low.to_f64(), must });
+            return Err(Error::bad_setting("clamp", what, low.to_f64(), must));
         }
         map("clamp", self, Clamp { low, high })
     }

@@ -81,15 +81,15 @@ pub(crate) fn fold<T: Element, F: Fold<T>>(
 ) -> Result<Tensor<T>> {
     let arranged = arrange(op, x, axes)?;
     let data = &arranged.data[..];
-    let mut fault = false;
+    let mut overflow = false;
     let shape = if keepdim { arranged.keepdim } else { arranged.kept };
     let out = Tensor::build(shape, |out| {
-        fault = match arranged.columns {
+        overflow = match arranged.columns {
             Some(columns) => reduce::columns(data, arranged.len, columns, out, fold),
             None => reduce::runs(data, arranged.len, out, fold),
         };
     })?;
-    if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
+    if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
 }
 
 fn reject_empty<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<()> {
