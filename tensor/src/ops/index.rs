@@ -1,7 +1,6 @@
 //! Elements and rows picked, added and replaced by lists of indices and by masks.
 
 use crate::cpu::index::{self, mask};
-use crate::cpu::threads;
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Tensor};
 
@@ -182,25 +181,7 @@ impl<T: Float> Tensor<T> {
         let len = count(row);
         let shape: crate::Shape = std::iter::once(ends.len()).chain(row.iter().copied()).collect();
         let x = self.row_major()?;
-        let data = &x[..];
-        let cost = len * order.len().div_ceil(ends.len().max(1));
-        Self::build(shape, |out| {
-            threads::split_units(out, len, cost, |first, out| {
-                for (k, out) in out.chunks_exact_mut(len).enumerate() {
-                    let begin = if first + k == 0 { 0 } else { ends[first + k - 1] as usize };
-                    let mut members = order[begin..ends[first + k] as usize].iter();
-                    match members.next() {
-                        Some(&i) => out.copy_from_slice(&data[i as usize * len..][..len]),
-                        None => out.fill(T::ZERO),
-                    }
-                    for &i in members {
-                        let from = &data[i as usize * len..][..len];
-                        out.iter_mut().zip(from).for_each(|(o, &x)| *o += x);
-                    }
-                }
-                false
-            });
-        })
+        Self::build(shape, |out| index::sum_rows(&x, len, order, ends, out))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use crate::cpu::nest::Nest;
-use crate::cpu::threads;
+use crate::cpu::slice;
 use crate::layout::Layout;
 use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Result, Tensor};
@@ -232,19 +232,7 @@ impl<T: Element> Tensor<T> {
             return Err(Error::bad_shape(op, self.shape(), "a triangle needs two axes"));
         };
         let x = self.row_major()?;
-        let data = &x[..];
-        Self::build(self.dims(), |out| {
-            threads::split_units(out, columns, columns, |first, out| {
-                for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-                    let Range { start, end } = kept(((first + i) % rows) as isize, columns as isize);
-                    let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
-                    out[..start].fill(T::default());
-                    out[start..end].copy_from_slice(&data[(first + i) * columns..][start..end]);
-                    out[end..].fill(T::default());
-                }
-                false
-            });
-        })
+        Self::build(self.dims(), |out| slice::keep_columns(&x, (rows, columns), kept, out))
     }
 }
 

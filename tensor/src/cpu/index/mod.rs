@@ -9,7 +9,7 @@ pub(crate) mod mask;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::cpu::{Isa, Kernel, dispatch, threads};
-use crate::{Element, Number};
+use crate::{Element, Float, Number};
 
 /// The least columns of a block for elements that are added one by one: a few cache lines.
 const NARROW: usize = 64;
@@ -190,4 +190,25 @@ impl<T: Number> Kernel for AddRows<'_, T> {
         }
         overflow
     }
+}
+
+/// Row `k` of `out` is the sum of the rows of `data`, of `len` elements, that `order[ends[k - 1]..ends[k]]` names, in that
+/// order.
+pub(crate) fn sum_rows<T: Float>(data: &[T], len: usize, order: &[u32], ends: &[u32], out: &mut [T]) {
+    let cost = len * order.len().div_ceil(ends.len().max(1));
+    threads::split_units(out, len, cost, |first, out| {
+        for (k, out) in out.chunks_exact_mut(len).enumerate() {
+            let begin = if first + k == 0 { 0 } else { ends[first + k - 1] as usize };
+            let mut members = order[begin..ends[first + k] as usize].iter();
+            match members.next() {
+                Some(&i) => out.copy_from_slice(&data[i as usize * len..][..len]),
+                None => out.fill(T::ZERO),
+            }
+            for &i in members {
+                let from = &data[i as usize * len..][..len];
+                out.iter_mut().zip(from).for_each(|(o, &x)| *o += x);
+            }
+        }
+        false
+    });
 }
