@@ -189,6 +189,7 @@ impl<T: Number> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] for more rows than memory can hold.
+    #[doc(alias = "identity")]
     pub fn eye(n: usize) -> Result<Self> {
         let mut eye = Self::zeros([n, n])?;
         eye.as_mut_slice()?.iter_mut().step_by(n + 1).for_each(|x| *x = T::ONE);
@@ -201,6 +202,7 @@ impl Tensor<u32> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] for more than 2³² numbers.
+    #[doc(alias("randperm", "shuffle"))]
     pub fn permutation<R: rand::Rng + ?Sized>(n: usize, rng: &mut R) -> Result<Self> {
         let Some(last) = u32::try_from(n.saturating_sub(1)).ok().filter(|_| n <= u32::MAX as usize) else {
             let (what, must) = ("the number", "below 2³²");
@@ -236,6 +238,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] for a negative or non-finite standard deviation.
+    #[doc(alias("randn", "random_normal"))]
     pub fn normal<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         mean: f64,
@@ -262,6 +265,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] for a probability outside [0, 1].
+    #[doc(alias = "binomial")]
     pub fn bernoulli<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         probability: f64,
@@ -329,6 +333,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] when `low < high` does not hold or the range is not finite.
+    #[doc(alias = "rand")]
     pub fn uniform<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         low: f64,

@@ -17,6 +17,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`] with the first index beyond the axis and its place in the list.
+    #[doc(alias("take", "embedding"))]
     pub fn index_select(&self, axis: impl Axis, indices: &[u32]) -> Result<Self> {
         let op = "index_select";
         let axis = axis_index(op, axis, self.shape())?;
@@ -54,6 +55,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`].
+    #[doc(alias("take_along_axis", "take_along_dim"))]
     pub fn gather(&self, axis: impl Axis, index: &Tensor<u32>) -> Result<Self> {
         let op = "gather";
         let axis = axis_index(op, axis, self.shape())?;
@@ -73,6 +75,7 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`]; `self` is then unchanged. For integers
     /// [`Error::IntegerOverflow`], after which `self` holds partly updated values.
+    #[doc(alias = "index_put")]
     pub fn scatter_add(&mut self, axis: impl Axis, index: &Tensor<u32>, values: &Self) -> Result<()> {
         let op = "scatter_add";
         let axis = axis_index(op, axis, self.shape())?;
@@ -198,6 +201,7 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias = "argwhere")]
     pub fn nonzero(&self) -> Result<Tensor<i64>> {
         let mask = self.row_major()?;
         let mask = &mask[..];
@@ -212,6 +216,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the mask does not broadcast.
+    #[doc(alias = "boolean_mask")]
     pub fn masked_select(&self, mask: &Tensor<bool>) -> Result<Self> {
         let op = "masked_select";
         let mask = mask.view(mask.layout().broadcast_to(op, self.shape())?);

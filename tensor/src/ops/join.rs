@@ -17,6 +17,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadSetting`] for no tensors at all.
+    #[doc(alias("concat", "concatenate"))]
     pub fn cat(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
         Self::join("cat", tensors, axis)
     }
@@ -73,6 +74,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] unless there is a pair for each axis.
+    #[doc(alias = "constant_pad")]
     pub fn pad(&self, widths: &[(usize, usize)], value: T) -> Result<Self> {
         if widths.len() != self.rank() {
             return Err(Error::bad_shape("pad", self.shape(), "one pair of widths for each axis is needed"));
@@ -93,6 +95,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] for fewer counts than axes.
+    #[doc(alias = "repeat")]
     pub fn tile(&self, counts: &[usize]) -> Result<Self> {
         let Some(new) = counts.len().checked_sub(self.rank()) else {
             return Err(Error::bad_shape("tile", self.shape(), "one count for each axis is needed"));
@@ -118,6 +121,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`].
+    #[doc(alias = "repeat_interleave")]
     pub fn repeat(&self, axis: impl Axis, times: usize) -> Result<Self> {
         let axis = axis_index("repeat", axis, self.shape())?;
         let (mut wide, mut shape) = (self.dims().clone(), self.dims().clone());

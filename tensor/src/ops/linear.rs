@@ -13,6 +13,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the sizes do not fit together.
+    #[doc(alias = "dense")]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>, relu: bool) -> Result<Self> {
         let op = "linear";
         let (Some((&inputs, rows)), &[fan_in, outputs]) = (self.shape().split_last(), weight.shape()) else {

@@ -46,6 +46,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::EmptyReduction`] when there are no elements to take a mean of, [`Error::ShapeMismatch`] when `scale` or
     /// `shift` has not one value for each channel, [`Error::BadShape`] for a scalar.
+    #[doc(alias = "batch_normalization")]
     pub fn batch_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<BatchNorm<T>> {
         let op = "batch_norm";
         let channels = self.channels(op, &[scale, shift])?;
@@ -137,6 +138,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::BadShape`] unless there are two axes at least and the channels are divisible by `groups`;
     /// [`Error::ShapeMismatch`] when `scale` or `shift` has not one value for each channel.
+    #[doc(alias = "group_normalization")]
     pub fn group_norm(
         &self,
         groups: usize,

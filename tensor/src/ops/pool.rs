@@ -156,7 +156,8 @@ impl<T: Float> Tensor<T> {
     /// The maximum over each window of images `[batch, height, width, channels]`; NaN where a window holds one.
     ///
     /// # Errors
-    /// When this has not four axes, and those of [`Pool::output`].
+    /// [`Error::BadShape`] when this has not four axes, and those of [`Pool::output`].
+    #[doc(alias = "maxpool")]
     pub fn max_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("max_pool2d", pool)?;
         let x = self.row_major()?;
@@ -187,6 +188,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// As [`max_pool2d`](Self::max_pool2d).
+    #[doc(alias = "average_pooling")]
     pub fn avg_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("avg_pool2d", pool)?;
         let (x, factors) = (self.row_major()?, pool.factors(&windows));

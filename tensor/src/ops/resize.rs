@@ -29,6 +29,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] when this has not four axes, [`Error::ShapeMismatch`] when one of the sizes is 0.
+    #[doc(alias("interpolate", "upsample"))]
     pub fn resize2d(&self, size: [usize; 2], kind: Resize) -> Result<Self> {
         let [batch, height, width, channels] = sides("resize2d", self.shape(), size)?;
         let x = self.row_major()?;

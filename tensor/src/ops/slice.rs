@@ -154,6 +154,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    #[doc(alias = "reverse")]
     pub fn flip(&self, axes: impl Into<Axes>) -> Result<Self> {
         let mask = axes.into().mask("flip", self.shape())?;
         let mut layout = self.layout().clone();
@@ -206,6 +207,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] below rank 2.
+    #[doc(alias = "diag")]
     pub fn diagonal(&self, offset: isize) -> Result<Self> {
         Ok(self.view(diagonal_of("diagonal", self.layout(), offset)?))
     }

@@ -27,6 +27,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    #[doc(alias = "reduce_logsumexp")]
     pub fn logsumexp(&self, axes: impl Into<Axes>) -> Result<Self> {
         self.log_sum_exp(&axes.into(), false)
     }

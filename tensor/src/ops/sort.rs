@@ -45,6 +45,7 @@ impl<T: Number> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] when the axis has fewer than `k` elements; as [`sort`](Self::sort).
+    #[doc(alias = "top_k")]
     pub fn topk(&self, k: usize, axis: impl Axis) -> Result<(Self, Tensor<u32>)> {
         self.ranked("topk", axis, Some(k), true)
     }
@@ -120,6 +121,7 @@ impl<T: Number> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] when this tensor is not of rank 1; [`Error::BadSetting`] when it is not ascending.
+    #[doc(alias("digitize", "bucketize"))]
     pub fn searchsorted(&self, values: &Self, right: bool) -> Result<Tensor<u32>> {
         let op = "searchsorted";
         if self.rank() != 1 || u32::try_from(self.len()).is_err() {

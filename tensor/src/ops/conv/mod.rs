@@ -25,8 +25,9 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// When an operand has not the axes named, when the channels do not fit together or are not divisible by `groups`,
-    /// and those of [`Window::output`].
+    /// [`Error::ShapeMismatch`] when an operand has not the axes named, or when the channels do not fit together or are not
+    /// divisible by `groups`; [`Error::BadSetting`] for no groups; those of [`Window::output`].
+    #[doc(alias = "convolution")]
     pub fn conv2d(
         &self,
         filter: &Self,
@@ -96,6 +97,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// As [`conv2d`](Self::conv2d) and [`Window::transposed_output`].
+    #[doc(alias = "deconvolution")]
     pub fn conv_transpose2d(
         &self,
         filter: &Self,

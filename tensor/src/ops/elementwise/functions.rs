@@ -119,6 +119,7 @@ functions! {
     expm1(), Expm1: Float, cost 6, <S>|x| x.expm1::<S>(),
     expm1_backward from output, cost 1, |y, g| g * (y + T::ONE);
     /// Natural logarithm; NaN below 0.
+    #[doc(alias = "ln")]
     log(), Log: Float, cost 6, <S>|x| x.ln::<S>(),
     log_backward from input, cost 2, |x, g| g / x;
     /// ln(1 + x), exact for small x.
@@ -131,6 +132,7 @@ functions! {
     rsqrt(), Rsqrt: Float, cost 4, <S>|x| T::ONE / x.sqrt(),
     rsqrt_backward from output, cost 1, |y, g| c::<T>(-0.5) * g * y * y * y;
     /// 1 / x.
+    #[doc(alias = "reciprocal")]
     recip(), Recip: Float, cost 2, <S>|x| T::ONE / x,
     recip_backward from output, cost 1, |y, g| -(g * y * y);
     /// Hyperbolic tangent.
@@ -153,6 +155,7 @@ functions! {
     },
     softplus_backward from input, cost 8, |x, g| g * x.sigmoid::<S>();
     /// x · sigmoid(x), also called swish.
+    #[doc(alias = "swish")]
     silu(), Silu: Float, cost 8, <S>|x| {
         // -∞ · 0 would be NaN.
         let result = x * x.sigmoid::<S>();

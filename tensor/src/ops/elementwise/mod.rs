@@ -37,6 +37,7 @@ impl<T: Number> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadSetting`] when `low` is above `high` or one of them is NaN.
+    #[doc(alias = "clip")]
     pub fn clamp(&self, low: T, high: T) -> Result<Self> {
         if low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_gt) {
             let (what, must) = ("the lower bound", "at most the upper one");
@@ -96,6 +97,7 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the shapes do not broadcast.
+    #[doc(alias = "where")]
     pub fn select<T: Element>(&self, a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
         let op = "select";
         let shape = crate::shape::broadcast_shapes(op, a.shape(), b.shape())?;
@@ -120,6 +122,7 @@ impl<A: Element> Tensor<A> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias = "apply")]
     pub fn map<O: Element>(&self, f: impl Fn(A) -> O + Send + Sync) -> Result<Tensor<O>> {
         map("map", self, Closure(&f))
     }
@@ -129,6 +132,7 @@ impl<A: Element> Tensor<A> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias("astype", "to"))]
     pub fn cast<O: Element>(&self) -> Result<Tensor<O>> {
         map("cast", self, Cast)
     }

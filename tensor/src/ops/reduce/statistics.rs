@@ -132,6 +132,7 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// As [`any`](Self::any).
+    #[doc(alias = "count_nonzero")]
     pub fn count_true(&self, axes: impl Into<Axes>) -> Result<Tensor<i64>> {
         let axes = axes.into();
         // The mask is checked under this operation's own name first.
