@@ -19,7 +19,7 @@
 //! |---|---|
 //! | making | `from_vec` `from_slice` `build` `try_build` `zeros` `ones` `full` `scalar` `arange` `linspace` `eye` |
 //! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
-//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `to_vec` `into_vec` `cast` |
+//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `into_row_major` `to_vec` `into_vec` `cast` |
 //! | memory | `is_contiguous` `contiguous` `as_mut_slice` (copied on write) `shares_storage` |
 //! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
@@ -34,13 +34,16 @@
 //! | over rows | `softmax` `log_softmax` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `linear_row` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
-//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize` `group_norm`, with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
 //!
 //! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files.
+//!
+//! Loops of your own, compiled for every instruction set and split over threads like those here, are written with
+//! [`kernel`].
 //!
 //! # Threads
 //! Large operations are shared by the caller and helper threads, as many in all as rayon's pool has: set
@@ -63,73 +66,48 @@
 mod readme {}
 
 mod any;
-mod arithmetic;
-mod batch_norm;
-mod conv;
-mod conv_pool;
 #[allow(unsafe_code)]
 mod cpu;
-mod create;
-mod derivatives;
 mod display;
 mod dtype;
-mod einsum;
 mod element;
 mod error;
-mod halves;
-mod index;
 #[cfg(any(feature = "ndarray", feature = "faer"))]
 mod interchange;
-mod join;
+pub mod kernel;
 mod layout;
-#[cfg(feature = "linalg")]
-mod linalg;
-mod linear;
-mod matmul;
 mod npy;
-mod pool;
-mod recurrent;
-mod reduce;
-mod resize;
+mod ops;
 mod row_major;
-mod scan;
 mod serial;
+mod setting;
 mod shape;
-mod slicing;
-mod softmax;
-mod sort;
-mod statistics;
 mod tensor;
-mod unary;
-mod update;
-mod views;
-mod window;
-mod word2vec;
 
 pub use any::AnyTensor;
-pub use batch_norm::BatchNorm;
-pub use conv_pool::{ConvGradients, Pooled};
 pub use cpu::buffer::{Memory, memory, trim_memory};
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
-pub use create::{Rng, rng};
 pub use dtype::{DType, UnknownDType};
 pub use element::{Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
-#[cfg(feature = "linalg")]
-pub use linalg::Field;
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
-pub use pool::Pool;
-pub use recurrent::{
+pub use ops::conv::pooled::{ConvGradients, Pooled};
+pub use ops::conv::window::Window;
+pub use ops::create::{Rng, rng};
+#[cfg(feature = "linalg")]
+pub use ops::linalg::Field;
+pub use ops::norm::{BatchNorm, GroupNorm};
+pub use ops::pool::Pool;
+pub use ops::recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
 };
-pub use resize::Resize;
+pub use ops::resize::Resize;
+pub use ops::slice::Slice;
+pub use ops::update::{Rule, SummingRule};
 pub use row_major::RowMajor;
+pub use setting::Setting;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
-pub use slicing::Slice;
 pub use tensor::Tensor;
-pub use update::{Rule, SummingRule};
-pub use window::Window;
-pub use word2vec::{NegativeSampling, SamplingPlan};

@@ -23,7 +23,8 @@ mod files;
 mod vectors;
 
 use cairn_datasets::text::Tokenizer;
-use cairn_tensor::{NegativeSampling, SamplingPlan, Tensor};
+use cairn_tensor::Tensor;
+use cairn_tensor::kernel::{NegativeSampling, SamplingPlan};
 
 use crate::error::check;
 use crate::{Error, Result};

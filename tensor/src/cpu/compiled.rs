@@ -5,12 +5,12 @@
 //! crates. A table of pointers in a `static` belongs to this crate, and so does what it points to.
 
 use super::conv::{self, Geometry};
-use super::gemm::{self, Mat};
-use super::pooling::{self, Reduce, Spread, Windows};
+use super::matmul::{self, Mat};
+use super::pool::{self, Reduce, Spread, Windows};
 use super::recurrent::{self, Gradients, Operands, Saved};
 use crate::{Float, Recurrence, Result};
 
-/// The kernels of one element type: functions of [`conv`], [`pooling`], [`recurrent`] and [`gemm`], as `new` says.
+/// The kernels of one element type: functions of [`conv`], [`pool`], [`recurrent`] and [`gemm`], as `new` says.
 #[doc(hidden)]
 #[derive(Debug)]
 #[expect(clippy::type_complexity)] // the functions' own signatures, which a name for each would only hide
@@ -22,7 +22,7 @@ pub struct Kernels<T: 'static> {
     pub(crate) pool_gradient: fn(&Windows, Spread<'_, T>, &[T], &mut [T]),
     pub(crate) recur:
         fn(Recurrence, &recurrent::Geometry, &Operands<'_, T>, Saved<'_, T>, &mut [T]) -> Result<()>,
-    pub(crate) recur_back: Back<T>,
+    pub(crate) recur_backward: Back<T>,
     pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
 }
 
@@ -35,11 +35,11 @@ impl<T: Float> Kernels<T> {
             convolve: conv::convolve,
             input_gradient: conv::input_gradient,
             filter_gradient: conv::filter_gradient,
-            pool: pooling::pool,
-            pool_gradient: pooling::pool_gradient,
+            pool: pool::pool,
+            pool_gradient: pool::pool_gradient,
             recur: recurrent::forward,
-            recur_back: recurrent::backward,
-            gemm: gemm::gemm,
+            recur_backward: recurrent::backward,
+            gemm: matmul::gemm,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use faer::MatRef;
 
-use crate::cpu::gemm::Mat;
+use crate::cpu::matmul::Mat;
 
 /// The elements of a `rows` x `columns` matrix within `data`, as faer's view.
 pub(crate) fn view<T>(

@@ -12,9 +12,13 @@ use std::sync::OnceLock;
 
 use crate::cpu::simd::{BaselineF32, BaselineF64, Vector};
 
-/// What a kernel is compiled for. Implemented by this module's markers only.
-#[doc(hidden)]
-pub trait Isa: Copy + Send + Sync + 'static {
+pub(crate) mod sealed {
+    /// Keeps a trait to the types of this crate: that a register's type can be named says that the processor has it.
+    pub trait Sealed {}
+}
+
+/// The instruction set that a kernel is compiled for. [`dispatch`] chooses among this crate's own.
+pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// Whether `mul_add` is a single instruction.
     const FMA: bool;
     /// Vector registers, which bounds the tiles that kernels keep in them.
@@ -28,6 +32,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
 /// The target's baseline.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Baseline;
+impl sealed::Sealed for Baseline {}
 impl Isa for Baseline {
     const FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
     const REGISTERS: usize = if cfg!(target_arch = "aarch64") { 32 } else { 16 };
@@ -35,10 +40,14 @@ impl Isa for Baseline {
     type F64 = BaselineF64;
 }
 
-/// A loop to be compiled for every instruction set. Implementations of `run` must be `#[inline(always)]`, and so must
-/// what they call, or it is compiled for the baseline alone.
-pub(crate) trait Kernel {
+/// A loop that is compiled once for every instruction set: a struct of its operands with the loop as `run`.
+///
+/// Implementations of `run` must be `#[inline(always)]`, and so must what they call, or it is compiled for the baseline
+/// alone.
+pub trait Kernel {
+    /// What the loop returns.
     type Output;
+    /// The loop, for one instruction set.
     fn run<S: Isa>(self) -> Self::Output;
 }
 
@@ -95,11 +104,13 @@ pub fn instruction_set() -> &'static str {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::sealed::Sealed;
     use super::{Isa, Kernel};
     use crate::cpu::simd::x86::{F32x8, F32x16, F64x4, F64x8};
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx512;
+    impl Sealed for Avx512 {}
     impl Isa for Avx512 {
         const FMA: bool = true;
         const REGISTERS: usize = 32;
@@ -109,6 +120,7 @@ mod x86 {
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx2;
+    impl Sealed for Avx2 {}
     impl Isa for Avx2 {
         const FMA: bool = true;
         const REGISTERS: usize = 16;
@@ -127,9 +139,9 @@ mod x86 {
     }
 }
 
-/// Runs a kernel with the best instructions the machine has.
+/// Runs a kernel with the best instructions the machine has, or those that `CAIRN_ISA` names (see [`instruction_set`]).
 #[inline]
-pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     match level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `detect` found every feature the function is compiled for (bmi, lzcnt and popcnt come with AVX2 in

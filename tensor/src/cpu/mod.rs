@@ -1,7 +1,7 @@
 //! The CPU kernels: everything that touches raw memory, vector instructions or threads.
 //!
 //! The rest of the workspace speaks of tensors; this module speaks of slices. It is the only place with `unsafe`:
-//! [`isa`] calls functions compiled for instructions found at run time, [`buffer`] owns raw memory, [`gemm`] hands
+//! [`isa`] calls functions compiled for instructions found at run time, [`buffer`] owns raw memory, [`matmul`] hands
 //! pointers to the matrix engine. Kernels themselves are ordinary loops over slices, written once and compiled for each
 //! instruction set (see [`isa`]); they are fast because the compiler vectorises them there, which the benches watch.
 //!
@@ -12,66 +12,72 @@
 //! | [`buffer`] | aligned, recycled memory and its counters |
 //! | [`bytes`] | elements as bytes |
 //! | [`threads`] | when and how work is split; fixed chunks |
-//! | [`pool`] | the helper threads |
+//! | [`workers`] | the helper threads |
 //! | [`compiled`] | kernels compiled with this crate, once for each type |
 //! | [`lanes`] | folding a run in interleaved accumulators |
 //! | [`nest`] | loops over strided and broadcast operands |
-//! | [`math`], [`math64`] | exp, log, tanh … as polynomials, in single and double precision |
-//! | [`elementwise`] | one, two and three operand maps, in-place updates |
-//! | [`reduce`] | sums, extrema over axes |
+//! | [`math`], [`math64`], [`halves`] | exp, log, tanh … as polynomials, in single and double precision; 16-bit floats |
 //! | [`copy`] | gathering strided views into order |
 //! | [`transpose`] | one tile of a transposed copy |
-//! | [`indexed`] | elements and rows from and to places that indices name |
-//! | [`mask`] | elements and places that a mask names |
+//!
+//! The others are the kernels of the operations in `ops/`, under the same names:
+//!
+//! | file | what |
+//! |---|---|
+//! | [`elementwise`] | one, two and three operand maps, in-place updates |
+//! | [`reduce`] | sums, extrema over axes |
+//! | [`index`] | elements and rows by indices, elements by a mask |
 //! | [`join`] | joining along an axis, surrounding with a margin |
-//! | [`rows`] | kernels over the last axis: softmax and cross-entropy |
+//! | [`softmax`] | kernels over the last axis: softmax and cross-entropy |
+//! | [`slice`] | triangles of matrices |
 //! | [`scan`] | running sums and products |
-//! | [`sort`], [`radix`] | ranking by integer keys |
+//! | [`sort`] | ranking by integer keys |
+//! | [`matmul`] | the one entry for matrix products, and products of one row and of one column |
+//! | [`linear`] | what a linear layer does besides its product |
+//! | `linalg`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`conv`] | convolutions and their gradients |
-//! | `factor`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
-//! | [`pooling`] | maximum and mean over windows |
+//! | [`pool`] | maximum and mean over windows |
+//! | [`resize`] | interpolation between pixels |
+//! | [`norm`] | normalisation of channels and of groups of them |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
-//! | [`normalize`] | statistics of columns and maps with them |
-//! | [`word2vec`] | word vectors by negative sampling |
-//! | [`gemm`] | the one entry for matrix products |
-//! | [`gemv`] | products of one row, for [`gemm`] |
-//! | [`dots`] | products of one column, for [`gemm`] |
+//! | [`update`] | an optimiser's formula over parameter, gradient and state |
+//! | [`negative_sampling`] | word vectors by negative sampling |
 
 pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod compiled;
 pub(crate) mod conv;
 pub(crate) mod copy;
-mod dots;
 pub(crate) mod elementwise;
-#[cfg(feature = "linalg")]
-pub(crate) mod factor;
 #[cfg(feature = "faer")]
 pub(crate) mod faer_view;
-pub(crate) mod gemm;
-mod gemv;
-pub(crate) mod indexed;
+pub(crate) mod halves;
+pub(crate) mod index;
 mod isa;
 pub(crate) mod join;
 pub(crate) mod lanes;
-pub(crate) mod mask;
+#[cfg(feature = "linalg")]
+pub(crate) mod linalg;
+pub(crate) mod linear;
 pub(crate) mod math;
 pub(crate) mod math64;
+pub(crate) mod matmul;
+pub(crate) mod negative_sampling;
 pub(crate) mod nest;
-pub(crate) mod normalize;
-mod pool;
-pub(crate) mod pooling;
-mod radix;
+pub(crate) mod norm;
+pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
-pub(crate) mod rows;
+pub(crate) mod resize;
 pub(crate) mod scan;
 mod simd;
+pub(crate) mod slice;
+pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod threads;
 mod transpose;
-pub(crate) mod word2vec;
+pub(crate) mod update;
+mod workers;
 
-pub use isa::{Isa, instruction_set};
-pub(crate) use isa::{Kernel, dispatch};
+pub use isa::{Isa, Kernel, dispatch, instruction_set};
 pub use simd::Vector;

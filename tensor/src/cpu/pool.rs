@@ -1,248 +1,347 @@
-//! Helper threads that share one job with the thread that has it.
+//! Pooling over windows of an image: maximum and mean, and their gradients.
 //!
-//! Why not rayon's own threads: a thread outside rayon's pool that calls into it hands all its work over and sleeps until
-//! it is done, so an operation of 50 µs waits for two or three wake-ups that take as long. Here the caller works too, and
-//! helpers only take pieces that are left: if none wakes up in time, the caller has done it all, and nothing was lost.
-//! Helpers look out for the next job for a short while before they sleep, because operations follow each other closely.
-//!
-//! How many threads take part is still rayon's number (see [`threads`](super::threads)).
-//!
-//! Pieces are dealt out in shares, one for each thread that may take part, of pieces that lie side by side; a thread begins
-//! with its own and then takes what is left of the others'. So the same part of a tensor comes to the same core in one
-//! operation after the other, and is found in that core's own cache, where pieces taken in turn would wander.
-//!
-//! There is one job at a time. A thread that comes with another one meanwhile, or a task that has work to split itself,
-//! does its pieces alone; so nothing can wait for itself.
+//! Channels are last, so each tap of a window is a run of channels and every loop here is one over channels. The maximum's
+//! gradient goes to the first tap that equals it, found again from input and output, which are kept by the layers around
+//! anyway: no indices are stored.
 
-use std::any::Any;
-use std::cell::UnsafeCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use crate::Float;
+use crate::cpu::{Isa, Kernel, Vector, dispatch, threads};
 
-/// How long a helper looks out for the next job before it sleeps.
-const LOOK_OUT: Duration = Duration::from_micros(60);
-/// More helpers than this are never started.
-const MOST: usize = 256;
-/// Set in [`Pool::gate`] while helpers may join.
-const OPEN: usize = 1 << (usize::BITS - 1);
-
-/// The job at hand.
-struct Job {
-    task: *const (dyn Fn(usize) + Sync),
-    pieces: usize,
-    helpers: usize,
+/// The pixels of one window along one axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) step: usize,
 }
 
-/// The next piece of a share that nobody has taken; alone on its cache lines, as threads write to them all the time.
-#[repr(align(128))]
-struct Share(AtomicUsize);
-
-struct Pool {
-    /// Whether a job is being done.
-    busy: AtomicBool,
-    job: UnsafeCell<Option<Job>>,
-    /// [`OPEN`], and the number of helpers within the job.
-    gate: AtomicUsize,
-    /// The caller's share, then the helpers'.
-    shares: [Share; MOST + 1],
-    /// Counts jobs, for helpers to see that there is a new one.
-    generation: AtomicUsize,
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
-    started: Mutex<usize>,
-    sleeping: AtomicUsize,
-    lock: Mutex<()>,
-    bell: Condvar,
-}
-
-// SAFETY: `job` is written by the thread that holds `busy`, while the gate is shut and no helper is within; helpers read
-// it only within. The pointer in it is used under the same rule, which keeps what it points to alive (see `run`).
-unsafe impl Sync for Pool {}
-
-static POOL: Pool = Pool {
-    busy: AtomicBool::new(false),
-    job: UnsafeCell::new(None),
-    gate: AtomicUsize::new(0),
-    shares: [const { Share(AtomicUsize::new(0)) }; MOST + 1],
-    generation: AtomicUsize::new(0),
-    panic: Mutex::new(None),
-    started: Mutex::new(0),
-    sleeping: AtomicUsize::new(0),
-    lock: Mutex::new(()),
-    bell: Condvar::new(),
-};
-
-/// Calls `task` with each number below `pieces` once, on this thread and up to `threads - 1` others.
-pub(crate) fn run(threads: usize, pieces: usize, task: &(dyn Fn(usize) + Sync)) {
-    let pool = &POOL;
-    if threads < 2 || pieces < 2 || pool.busy.swap(true, Ordering::Acquire) {
-        return (0..pieces).for_each(task);
-    }
-    let helpers = (threads - 1).min(MOST).min(pieces - 1);
-    pool.start(helpers);
-    // SAFETY: this only forgets the lifetime. Helpers use the reference within the gate, and this function does not
-    // return, by a panic neither, before the gate is shut and all of them have left.
-    let task_pointer: *const (dyn Fn(usize) + Sync) =
-        unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
-    // SAFETY: `busy` is ours, the gate is shut and no helper is within.
-    unsafe { *pool.job.get() = Some(Job { task: task_pointer, pieces, helpers }) };
-    for share in 0..=helpers {
-        pool.shares[share].0.store(first_of(share, pieces, helpers), Ordering::Relaxed);
-    }
-    pool.gate.store(OPEN, Ordering::Release);
-    pool.generation.fetch_add(1, Ordering::SeqCst);
-    if pool.sleeping.load(Ordering::SeqCst) > 0 {
-        let _lock = pool.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.bell.notify_all();
-    }
-    pool.work(0, pieces, helpers, task);
-    pool.gate.fetch_and(!OPEN, Ordering::AcqRel);
-    let mut turns = 0u32;
-    while pool.gate.load(Ordering::Acquire) != 0 {
-        turns += 1;
-        if turns < 10_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
-    }
-    let panic = pool.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-    pool.busy.store(false, Ordering::Release);
-    if let Some(panic) = panic {
-        resume_unwind(panic);
+impl Span {
+    #[inline(always)]
+    fn pixels(self) -> impl Iterator<Item = usize> {
+        (self.start..self.end).step_by(self.step)
     }
 }
 
-/// The first piece of a share, of which there are `helpers + 1`; for the one past the last, `pieces`.
-fn first_of(share: usize, pieces: usize, helpers: usize) -> usize {
-    let (size, larger) = (pieces / (helpers + 1), pieces % (helpers + 1));
-    share * size + share.min(larger)
+/// The windows on images of one size.
+#[derive(Debug, Clone)]
+pub(crate) struct Windows {
+    /// Height, width and channels.
+    pub(crate) image: [usize; 3],
+    pub(crate) rows: Vec<Span>,
+    pub(crate) columns: Vec<Span>,
 }
 
-impl Pool {
-    /// Takes pieces until none are left, those of share `own` first. A panic ends the job: it is kept for the caller, and
-    /// the pieces left are dropped.
-    fn work(&self, own: usize, pieces: usize, helpers: usize, task: &(dyn Fn(usize) + Sync)) {
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            for turn in 0..=helpers {
-                let share = (own + turn) % (helpers + 1);
-                let end = first_of(share + 1, pieces, helpers);
-                loop {
-                    let piece = self.shares[share].0.fetch_add(1, Ordering::Relaxed);
-                    if piece >= end {
-                        break;
-                    }
-                    task(piece);
-                }
-            }
-        }));
-        if let Err(panic) = result {
-            self.shares[..=helpers].iter().for_each(|share| share.0.store(pieces, Ordering::Relaxed));
-            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
-        }
+impl Windows {
+    fn image_len(&self) -> usize {
+        self.image.iter().product()
     }
 
-    /// Sees to it that there are so many helpers. Where the system gives no more threads, those there are do the work.
-    fn start(&'static self, helpers: usize) {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        while *started < helpers {
-            let number = *started + 1;
-            let thread = std::thread::Builder::new().name(format!("cairn-{number}"));
-            if thread.spawn(move || self.help(number)).is_err() {
-                break;
-            }
-            *started += 1;
-        }
+    fn output_len(&self) -> usize {
+        self.rows.len() * self.columns.len() * self.image[2]
     }
 
-    /// A helper's life; helpers are numbered from 1.
-    fn help(&self, number: usize) {
-        let mut seen = self.generation.load(Ordering::SeqCst).wrapping_sub(1);
-        loop {
-            self.await_job(seen);
-            seen = self.generation.load(Ordering::SeqCst);
-            if self.enter() {
-                // SAFETY: within the gate the job stays as it is, and what it points to alive.
-                if let Some(job) = unsafe { &*self.job.get() } {
-                    let own = number % (job.helpers + 1);
-                    // SAFETY: as above.
-                    self.work(own, job.pieces, job.helpers, unsafe { &*job.task });
-                }
-                self.gate.fetch_sub(1, Ordering::Release);
+    /// Calls `f` for every tap: its window, and where its channels start within the image.
+    #[inline(always)]
+    fn for_each_tap(&self, window: usize, mut f: impl FnMut(usize)) {
+        let [_, width, channels] = self.image;
+        let (y, x) = (window / self.columns.len(), window % self.columns.len());
+        let (rows, columns) = (self.rows[y], self.columns[x]);
+        // Not `step_by`, which divides to know its length.
+        let mut row = rows.start;
+        while row < rows.end {
+            let mut column = columns.start;
+            while column < columns.end {
+                f((row * width + column) * channels);
+                column += columns.step;
             }
+            row += rows.step;
         }
     }
+}
 
-    /// Goes in while the gate is open and there is room.
-    fn enter(&self) -> bool {
-        let mut gate = self.gate.load(Ordering::Acquire);
-        while gate & OPEN != 0 {
-            match self.gate.compare_exchange_weak(gate, gate + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => {
-                    // SAFETY: within the gate.
-                    let room = unsafe { &*self.job.get() }.as_ref().map_or(0, |job| job.helpers);
-                    if (gate & !OPEN) < room {
-                        return true;
-                    }
-                    self.gate.fetch_sub(1, Ordering::Release);
-                    return false;
-                }
-                Err(now) => gate = now,
-            }
-        }
+/// How the taps of a window become one number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reduce<'a, T> {
+    Max,
+    /// The sum times one factor for each window.
+    Mean(&'a [T]),
+}
+
+/// Pools images one after the other.
+pub(crate) fn pool<T: Float>(windows: &Windows, reduce: Reduce<'_, T>, x: &[T], out: &mut [T]) {
+    let channels = windows.image[2];
+    if out.is_empty() || channels == 0 {
+        return;
+    }
+    let taps = taps(windows);
+    threads::split_units(out, channels, channels * taps, |first, out| {
+        dispatch(Pool { windows, reduce, x, first, out });
         false
-    }
+    });
+}
 
-    /// Returns when there has been a job after number `seen`.
-    fn await_job(&self, seen: usize) {
-        let begin = Instant::now();
-        while begin.elapsed() < LOOK_OUT {
-            for _ in 0..64 {
-                if self.generation.load(Ordering::SeqCst) != seen {
-                    return;
+/// Taps of an average window.
+fn taps(windows: &Windows) -> usize {
+    let mean = |spans: &[Span]| {
+        spans.iter().map(|span| span.pixels().count()).sum::<usize>().div_ceil(spans.len().max(1))
+    };
+    mean(&windows.rows) * mean(&windows.columns)
+}
+
+/// Some windows, counted over all images.
+struct Pool<'a, T> {
+    windows: &'a Windows,
+    reduce: Reduce<'a, T>,
+    x: &'a [T],
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Pool<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Pool { windows, reduce, x, first, out } = self;
+        let channels = windows.image[2];
+        let count = windows.rows.len() * windows.columns.len();
+        for (i, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (image, window) = ((first + i) / count, (first + i) % count);
+            let x = &x[image * windows.image_len()..][..windows.image_len()];
+            match reduce {
+                Reduce::Max => {
+                    out.fill(T::NEG_INFINITY);
+                    windows.for_each_tap(window, |tap| {
+                        for (o, &x) in out.iter_mut().zip(&x[tap..tap + channels]) {
+                            // NaN stays once it is met.
+                            *o = if x > *o || x.is_nan() { x } else { *o };
+                        }
+                    });
                 }
-                std::hint::spin_loop();
+                Reduce::Mean(factors) => {
+                    out.fill(T::ZERO);
+                    windows.for_each_tap(window, |tap| {
+                        out.iter_mut().zip(&x[tap..tap + channels]).for_each(|(o, &x)| *o += x);
+                    });
+                    out.iter_mut().for_each(|o| *o *= factors[window]);
+                }
             }
         }
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sleeping.fetch_add(1, Ordering::SeqCst);
-        while self.generation.load(Ordering::SeqCst) == seen {
-            lock = self.bell.wait(lock).unwrap_or_else(PoisonError::into_inner);
-        }
-        self.sleeping.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the gradient of a pooled image needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Spread<'a, T> {
+    /// Input and output.
+    Max(&'a [T], &'a [T]),
+    /// One factor for each window.
+    Mean(&'a [T]),
+}
 
-    #[test]
-    fn every_piece_is_done_once_also_from_several_threads_and_nested() {
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for turn in 0..300 {
-                        let counts: Vec<AtomicUsize> = (0..turn % 40).map(|_| AtomicUsize::new(0)).collect();
-                        let inner = AtomicUsize::new(0);
-                        run(1 + turn % 4, counts.len(), &|i| {
-                            counts[i].fetch_add(1, Ordering::Relaxed);
-                            run(3, 2, &|_| _ = inner.fetch_add(1, Ordering::Relaxed));
-                        });
-                        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
-                        assert_eq!(inner.load(Ordering::Relaxed), 2 * counts.len());
+/// The gradient of the images from that of what was pooled.
+pub(crate) fn pool_gradient<T: Float>(
+    windows: &Windows,
+    spread: Spread<'_, T>,
+    gradient: &[T],
+    out: &mut [T],
+) {
+    let (image_len, output_len) = (windows.image_len(), windows.output_len());
+    if out.is_empty() || output_len == 0 {
+        out.fill(T::ZERO);
+        return;
+    }
+    threads::split_units(out, image_len, output_len * taps(windows), |first, out| {
+        dispatch(Gradient { windows, spread, gradient, first, out });
+        false
+    });
+}
+
+/// Some images.
+struct Gradient<'a, T> {
+    windows: &'a Windows,
+    spread: Spread<'a, T>,
+    gradient: &'a [T],
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Gradient<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Gradient { windows, spread, gradient, first, out } = self;
+        let (image_len, channels) = (windows.image_len(), windows.image[2]);
+        let count = windows.rows.len() * windows.columns.len();
+        for (i, out) in out.chunks_exact_mut(image_len).enumerate() {
+            out.fill(T::ZERO);
+            let image = first + i;
+            for window in 0..count {
+                let at = (image * count + window) * channels;
+                let g = &gradient[at..at + channels];
+                match spread {
+                    Spread::Max(x, y) => {
+                        let (x, y) = (&x[image * image_len..][..image_len], &y[at..at + channels]);
+                        max_gradient::<T, S>(windows, window, (x, y, g), out);
                     }
-                });
+                    Spread::Mean(factors) => windows.for_each_tap(window, |tap| {
+                        let factor = factors[window];
+                        out[tap..tap + channels].iter_mut().zip(g).for_each(|(o, &g)| *o += g * factor);
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// Gives each channel's gradient to the first tap that equals the maximum.
+#[inline(always)]
+fn max_gradient<T: Float, S: Isa>(
+    windows: &Windows,
+    window: usize,
+    (x, y, g): (&[T], &[T], &[T]),
+    out: &mut [T],
+) {
+    let lanes = T::Vector::<S>::LANES;
+    let channels = windows.image[2];
+    let whole = channels / lanes * lanes;
+    assert!(
+        y.len() == channels && g.len() == channels && x.len() == windows.image_len() && x.len() == out.len()
+    );
+    for c in (0..whole).step_by(lanes) {
+        // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image.
+        unsafe {
+            let y = T::Vector::<S>::read(y.as_ptr().add(c));
+            // What no tap has taken yet.
+            let mut left = T::Vector::<S>::read(g.as_ptr().add(c));
+            windows.for_each_tap(window, |tap| {
+                let to = out.as_mut_ptr().add(tap + c);
+                let [given, rest] = T::Vector::<S>::read(x.as_ptr().add(tap + c)).split_where_equal(y, left);
+                T::Vector::<S>::read(to).add(given).write(to);
+                left = rest;
+            });
+        }
+    }
+    for c in whole..channels {
+        let mut left = g[c];
+        windows.for_each_tap(window, |tap| {
+            if x[tap + c] == y[c] || x[tap + c].is_nan() {
+                out[tap + c] += left;
+                left = T::ZERO;
             }
         });
     }
+}
 
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
-        for _ in 0..50 {
-            let result = catch_unwind(|| run(3, 20, &|i| assert!(i != 7, "piece {i}")));
-            let payload = result.expect_err("piece 7 panics");
-            assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("piece 7"));
-            let done = AtomicUsize::new(0);
-            run(3, 20, &|_| _ = done.fetch_add(1, Ordering::Relaxed));
-            assert_eq!(done.load(Ordering::Relaxed), 20);
+/// For each pooled number the tap that it came from: the first that equals it, or is NaN.
+pub(crate) fn places<T: Float>(windows: &Windows, x: &[T], y: &[T], out: &mut [u8]) {
+    let channels = windows.image[2];
+    if out.is_empty() || channels == 0 {
+        return;
+    }
+    threads::split_units(out, channels, channels * taps(windows), |first, out| {
+        dispatch(Places { windows, x, y, first, out });
+        false
+    });
+}
+
+/// Some windows, counted over all images.
+struct Places<'a, T> {
+    windows: &'a Windows,
+    x: &'a [T],
+    y: &'a [T],
+    first: usize,
+    out: &'a mut [u8],
+}
+
+impl<T: Float> Kernel for Places<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Places { windows, x, y, first, out } = self;
+        let (lanes, channels, image_len) = (T::Vector::<S>::LANES, windows.image[2], windows.image_len());
+        let whole = channels / lanes * lanes;
+        let count = windows.rows.len() * windows.columns.len();
+        for (i, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (image, window) = ((first + i) / count, (first + i) % count);
+            let x = &x[image * image_len..][..image_len];
+            let y = &y[(first + i) * channels..][..channels];
+            for c in (0..whole).step_by(lanes) {
+                let mut place = [T::ZERO; 16];
+                // SAFETY: a register from `c` on lies within the channels; windows' taps are pixels of the image; no
+                // register has more than 16 lanes.
+                unsafe {
+                    let y = T::Vector::<S>::read(y.as_ptr().add(c));
+                    let mut left = T::Vector::<S>::splat(T::ONE);
+                    let (mut sum, mut tap_number) = (T::Vector::<S>::splat(T::ZERO), T::ZERO);
+                    windows.for_each_tap(window, |tap| {
+                        let [given, rest] =
+                            T::Vector::<S>::read(x.as_ptr().add(tap + c)).split_where_equal(y, left);
+                        sum = given.mul_add(T::Vector::<S>::splat(tap_number), sum);
+                        left = rest;
+                        tap_number += T::ONE;
+                    });
+                    sum.write(place.as_mut_ptr());
+                }
+                out[c..c + lanes].iter_mut().zip(place).for_each(|(o, p)| *o = p.to_f64() as u8);
+            }
+            for c in whole..channels {
+                let (mut place, mut number) = (None, 0u8);
+                windows.for_each_tap(window, |tap| {
+                    if place.is_none() && (x[tap + c] == y[c] || x[tap + c].is_nan()) {
+                        place = Some(number);
+                    }
+                    number = number.saturating_add(1);
+                });
+                out[c] = place.unwrap_or(0);
+            }
+        }
+    }
+}
+
+/// The gradient of images from that of their maxima and the taps these came from. No window may overlap another.
+pub(crate) fn spread<T: Float>(windows: &Windows, places: &[u8], gradient: &[T], out: &mut [T]) {
+    let (image_len, output_len) = (windows.image_len(), windows.output_len());
+    if out.is_empty() || output_len == 0 {
+        out.fill(T::ZERO);
+        return;
+    }
+    threads::split_units(out, image_len, image_len, |first, out| {
+        let range = first * output_len..(first + out.len() / image_len) * output_len;
+        dispatch(SpreadPlaces { windows, places: &places[range.clone()], gradient: &gradient[range], out });
+        false
+    });
+}
+
+/// Some whole images.
+struct SpreadPlaces<'a, T> {
+    windows: &'a Windows,
+    places: &'a [u8],
+    gradient: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for SpreadPlaces<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let SpreadPlaces { windows, places, gradient, out } = self;
+        let (image_len, output_len) = (windows.image_len(), windows.output_len());
+        let channels = windows.image[2];
+        let images = places.chunks_exact(output_len).zip(gradient.chunks_exact(output_len));
+        for (out, (places, gradient)) in out.chunks_exact_mut(image_len).zip(images) {
+            // Pixels that no window covers.
+            out.fill(T::ZERO);
+            let each = places.chunks_exact(channels).zip(gradient.chunks_exact(channels));
+            for (window, (places, gradient)) in each.enumerate() {
+                let mut number = 0u8;
+                windows.for_each_tap(window, |tap| {
+                    let out = &mut out[tap..tap + channels];
+                    for ((o, &place), &g) in out.iter_mut().zip(places).zip(gradient) {
+                        *o = if place == number { g } else { T::ZERO };
+                    }
+                    number = number.wrapping_add(1);
+                });
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The number of threads is that of rayon's pool: `RAYON_NUM_THREADS` or `rayon::ThreadPoolBuilder` set it, and a caller
 //! that runs inside its own pool (`pool.install(…)`) gets that one's. The work is done by the caller and the helpers of
-//! [`pool`](super::pool). Two rules keep results the same for any number of threads: what one task computes never depends
+//! [`workers`](super::workers). Two rules keep results the same for any number of threads: what one task computes never depends
 //! on how many there are (chunks have fixed sizes), and partial results are combined in chunk order.
 //!
 //! Waking a second thread costs several microseconds, so small work stays on the caller's thread: [`GRAIN`] is the number
@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::cpu::pool;
+use crate::cpu::workers;
 
 /// Simple element operations per task; work below two tasks is not split.
 pub(crate) const GRAIN: usize = 1 << 15;
@@ -68,7 +68,7 @@ impl<'a, T> Pieces<'a, T> {
 }
 
 /// Splits `out` into pieces of `unit` elements, and calls `task` with runs of whole pieces and the number of the first;
-/// in parallel where worth it. A piece costs `cost` simple operations. Returns whether any task reported a fault.
+/// in parallel where worth it. A piece costs `cost` simple operations. Returns whether any task reported an overflow.
 pub(crate) fn split_units<T: Send>(
     out: &mut [T],
     unit: usize,
@@ -92,14 +92,14 @@ pub(crate) fn split_units<T: Send>(
     // Pieces of single elements begin where cache lines do.
     let units = if even > LINES { even.next_multiple_of(LINES) } else { even };
     let pieces = Pieces::new(out, units * unit);
-    let fault = AtomicBool::new(false);
-    pool::run(threads, pieces.count(), &|i| {
+    let overflow = AtomicBool::new(false);
+    workers::run(threads, pieces.count(), &|i| {
         // SAFETY: the pool calls with each number once.
         if task(i * units, unsafe { pieces.get(i) }) {
-            fault.store(true, Relaxed);
+            overflow.store(true, Relaxed);
         }
     });
-    fault.into_inner()
+    overflow.into_inner()
 }
 
 /// Several slices cut in step: pieces of `sizes.0` elements of the first and `sizes.1` of each of the others. `task` is
@@ -112,7 +112,7 @@ pub(crate) fn split_together<T: Send, const N: usize>(
 ) {
     let first = Pieces::new(first, sizes.0);
     let rest = rest.map(|slice| Pieces::new(slice, sizes.1));
-    pool::run(num_threads(), first.count(), &|i| {
+    workers::run(num_threads(), first.count(), &|i| {
         // SAFETY: the pool calls with each number once.
         let rest = std::array::from_fn(|k| unsafe { rest[k].get(i) });
         // SAFETY: as above.
@@ -129,7 +129,7 @@ pub(crate) fn split_two<A: Send, B: Send>(
     task: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     let (first, second) = (Pieces::new(first, sizes.0), Pieces::new(second, sizes.1));
-    pool::run(num_threads(), count, &|i| {
+    workers::run(num_threads(), count, &|i| {
         // SAFETY: the pool calls with each number once.
         task(i, unsafe { first.get(i) }, unsafe { second.get(i) });
     });
@@ -144,7 +144,7 @@ pub(crate) fn split_all<T: Send, const N: usize>(
 ) {
     let mut sizes = sizes.into_iter();
     let pieces = slices.map(|slice| Pieces::new(slice, sizes.next().unwrap_or(0)));
-    pool::run(num_threads(), count, &|i| {
+    workers::run(num_threads(), count, &|i| {
         // SAFETY: the pool calls with each number once.
         task(i, std::array::from_fn(|k| unsafe { pieces[k].get(i) }));
     });
@@ -152,7 +152,7 @@ pub(crate) fn split_all<T: Send, const N: usize>(
 
 /// `task` with each number below `count`, in parallel.
 pub(crate) fn each(count: usize, task: impl Fn(usize) + Sync) {
-    pool::run(num_threads(), count, &task);
+    workers::run(num_threads(), count, &task);
 }
 
 /// Pieces of different lengths: piece `i` is `out[ends[i - 1]..ends[i]]`. `ends` ascend, and the last is `out.len()`.
@@ -197,7 +197,7 @@ impl<T> Columns<'_, T> {
 }
 
 /// Cuts a matrix, whose rows have `columns` elements, into blocks of at most `width` columns. `task` is given each with the
-/// number of its first column. Returns whether any reported a fault.
+/// number of its first column. Returns whether any reported an overflow.
 pub(crate) fn split_columns<T: Send>(
     out: &mut [T],
     columns: usize,
@@ -205,12 +205,12 @@ pub(crate) fn split_columns<T: Send>(
     task: impl Fn(usize, Columns<'_, T>) -> bool + Sync,
 ) -> bool {
     let matrix = &Pieces::new(out, columns);
-    let fault = AtomicBool::new(false);
+    let overflow = AtomicBool::new(false);
     each(columns.div_ceil(width), |i| {
         let first = i * width;
         if task(first, Columns { matrix, first, len: width.min(columns - first) }) {
-            fault.store(true, Relaxed);
+            overflow.store(true, Relaxed);
         }
     });
-    fault.into_inner()
+    overflow.into_inner()
 }

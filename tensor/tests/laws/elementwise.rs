@@ -190,23 +190,6 @@ proptest! {
         let floats = x.cast::<f64>().unwrap();
         prop_assert_eq!(floats.cast::<i64>().unwrap().to_vec(), values.iter().map(|&v| v as f64 as i64).collect::<Vec<_>>());
     }
-
-    #[test]
-    fn arange_counts_exactly(start in -1000..1000i64, end in -1000..1000i64, step in -7..8i64) {
-        let made = Tensor::arange(start, end, step);
-        if step == 0 {
-            let refused = matches!(made, Err(Error::BadArgument { op: "arange", .. }));
-            prop_assert!(refused);
-            return Ok(());
-        }
-        let mut want = vec![];
-        let mut x = start;
-        while if step > 0 { x < end } else { x > end } {
-            want.push(x);
-            x += step;
-        }
-        prop_assert_eq!(made.unwrap().to_vec(), want);
-    }
 }
 
 #[test]
@@ -255,7 +238,7 @@ impl NanOrZero for f64 {}
 fn bounds_that_make_no_sense() {
     let x = Tensor::from_vec(vec![1.0, 5.0], [2]).unwrap();
     for (low, high) in [(3.0, 2.0), (f64::NAN, 1.0), (0.0, f64::NAN), (f64::INFINITY, 0.0)] {
-        assert!(matches!(x.clamp(low, high), Err(Error::BadArgument { op: "clamp", .. })), "{low} {high}");
+        assert!(matches!(x.clamp(low, high), Err(Error::BadSetting { op: "clamp", .. })), "{low} {high}");
     }
     assert_eq!(x.clamp(2.0, 2.0).unwrap().to_vec(), [2.0; 2]);
     assert_eq!(x.clamp(f64::NEG_INFINITY, f64::INFINITY).unwrap(), x);
@@ -326,32 +309,6 @@ fn long_tensors_take_every_path() {
     }
 }
 
-#[test]
-fn arange_at_the_edges() {
-    assert_eq!(Tensor::arange(0i64, 10, 3).unwrap().to_vec(), [0, 3, 6, 9]);
-    assert!(Tensor::arange(5u8, 0, 1).unwrap().is_empty());
-    assert_eq!(Tensor::arange(250u8, 255, 2).unwrap().to_vec(), [250, 252, 254]);
-    assert_eq!(Tensor::arange(i64::MAX - 3, i64::MAX, 2).unwrap().to_vec(), [i64::MAX - 3, i64::MAX - 1]);
-    assert_eq!(Tensor::arange(i64::MIN, i64::MIN + 2, 1).unwrap().to_vec(), [i64::MIN, i64::MIN + 1]);
-    assert_eq!(Tensor::arange(1.0f64, 0.0, -0.25).unwrap().to_vec(), [1.0, 0.75, 0.5, 0.25]);
-    assert_eq!(Tensor::arange(0.0f32, 1.0, 0.25).unwrap().to_vec(), [0.0, 0.25, 0.5, 0.75]);
-    for (a, b, c) in [(0.0, f64::NAN, 1.0), (0.0, 1.0, f64::NAN), (0.0, f64::INFINITY, 1.0), (0.0, 1.0, 0.0)]
-    {
-        assert!(
-            matches!(Tensor::arange(a, b, c), Err(Error::BadArgument { op: "arange", .. })),
-            "{a} {b} {c}"
-        );
-    }
-    assert!(matches!(
-        Tensor::arange(0.0f64, 1e300, 1e-300),
-        Err(Error::BadArgument { .. } | Error::OutOfMemory { .. })
-    ));
-    assert!(matches!(Tensor::arange(i64::MIN, i64::MAX, 1), Err(Error::OutOfMemory { .. })));
-    assert_eq!(Tensor::linspace(0.0f64, 1.0, 5).unwrap().to_vec(), [0.0, 0.25, 0.5, 0.75, 1.0]);
-    assert_eq!(Tensor::linspace(2.0f64, 3.0, 1).unwrap().to_vec(), [2.0]);
-    assert!(Tensor::linspace(2.0f64, 3.0, 0).unwrap().is_empty());
-}
-
 /// Angles of all sizes, in order and strided: both paths, and blocks that hold a large one, give the same.
 #[test]
 fn waves_of_every_angle() {
@@ -377,5 +334,17 @@ fn waves_of_every_angle() {
             );
             assert_eq!(y.to_bits(), z.to_bits(), "{x}");
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn truth_values_combine(shape in shapes(), seed: u64) {
+        let (a, na) = view(&shape, seed, RngExt::random::<bool>);
+        let (b, nb) = view(&shape, seed ^ 1, RngExt::random::<bool>);
+        let zip = |f: fn(bool, bool) -> bool| Naive::from_fn(&shape, |i| f(na.at(i), nb.at(i)));
+        same(&a.and(&b).unwrap(), &zip(|a, b| a && b));
+        same(&a.or(&b).unwrap(), &zip(|a, b| a || b));
+        same(&a.xor(&b).unwrap(), &zip(|a, b| a != b));
     }
 }

@@ -1,15 +1,20 @@
 //! The crate's front page names every operation, and nothing that does not exist.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-/// The sources beside the front page.
+/// The sources of the tensor and of its operations.
 fn sources() -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
     let mut sources = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push(std::fs::read_to_string(path).unwrap());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("cpu") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
         }
     }
     sources

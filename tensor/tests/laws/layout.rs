@@ -1,12 +1,10 @@
-//! Views, copies, joining and picking.
+//! Views and copies.
 
 use cairn_tensor::{Error, Tensor};
 use proptest::prelude::*;
 use rand::RngExt;
 
-use crate::naive::{
-    Naive, broadcasting, huge_and_empty, indices, permuted, same, shape_and_axis, shapes, small, view,
-};
+use crate::naive::{Naive, broadcasting, huge_and_empty, permuted, same, shapes, small, view};
 
 /// One random step from a view to another, done on both sides.
 fn step(x: Tensor<i64>, n: Naive<i64>, kind: u8, a: usize, b: usize) -> (Tensor<i64>, Naive<i64>) {
@@ -142,97 +140,6 @@ proptest! {
         // Summing the repeats back gives multiples.
         let repeats = if n.data.is_empty() { 0 } else { (wide.len() / x.len()) as i64 };
         same(&wide.sum_to(x.dims()).unwrap(), &n.map(|v| v * repeats));
-    }
-
-    #[test]
-    fn cat_matches_the_reference(
-        (shape, axis) in shape_and_axis(),
-        sizes in prop::collection::vec(0..4usize, 1..4),
-        seed: u64,
-    ) {
-        let parts: Vec<_> = sizes
-            .iter()
-            .enumerate()
-            .map(|(i, &size)| {
-                let mut shape = shape.clone();
-                shape[axis] = size;
-                view(&shape, seed.wrapping_add(i as u64), small)
-            })
-            .collect();
-        let joined = Tensor::cat(&parts.iter().map(|(x, _)| x).collect::<Vec<_>>(), axis).unwrap();
-        let mut whole = shape.clone();
-        whole[axis] = sizes.iter().sum();
-        same(&joined, &Naive::from_fn(&whole, |index| {
-            let mut index = index.to_vec();
-            for (_, part) in &parts {
-                if index[axis] < part.shape[axis] {
-                    return part.at(&index);
-                }
-                index[axis] -= part.shape[axis];
-            }
-            unreachable!()
-        }));
-        // Narrowing takes the parts out again.
-        let mut start = 0;
-        for (_, part) in &parts {
-            same(&joined.narrow(axis, start, part.shape[axis]).unwrap(), part);
-            start += part.shape[axis];
-        }
-    }
-
-    #[test]
-    fn stack_matches_the_reference(shape in shapes(), axis in any::<prop::sample::Index>(), count in 1..4usize, seed: u64) {
-        let axis = axis.index(shape.len() + 1);
-        let parts: Vec<_> = (0..count).map(|i| view(&shape, seed.wrapping_add(i as u64), small)).collect();
-        let references: Vec<_> = parts.iter().map(|(x, _)| x).collect();
-        let stacked = Tensor::stack(&references, axis).unwrap();
-        prop_assert_eq!(stacked.rank(), shape.len() + 1);
-        for (i, (_, part)) in parts.iter().enumerate() {
-            same(&stacked.index(axis, i).unwrap(), part);
-        }
-        let from_the_end = Tensor::stack(&references, axis as isize - shape.len() as isize - 1).unwrap();
-        prop_assert_eq!(from_the_end, stacked);
-    }
-
-    #[test]
-    fn index_select_and_add_match_the_reference(
-        (shape, axis) in shape_and_axis(),
-        picks in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
-        seed: u64,
-    ) {
-        let (x, n) = view(&shape, seed, small);
-        let picks: Vec<u32> = match shape[axis] {
-            0 => vec![],
-            size => picks.iter().map(|pick| pick.index(size) as u32).collect(),
-        };
-        let selected = x.index_select(axis, &picks).unwrap();
-        let mut small_shape = shape.clone();
-        small_shape[axis] = picks.len();
-        let want = Naive::from_fn(&small_shape, |index| {
-            let mut index = index.to_vec();
-            index[axis] = picks[index[axis]] as usize;
-            n.at(&index)
-        });
-        same(&selected, &want);
-
-        // Its reverse, along axis 0.
-        let (mut sum, mut wanted) = view(&shape, seed ^ 1, small);
-        let mut rows_shape = shape.clone();
-        let picks: Vec<u32> =
-            if shape[0] == 0 { vec![] } else { picks.iter().map(|&i| i % shape[0] as u32).collect() };
-        rows_shape[0] = picks.len();
-        let (rows, rows_naive) = view(&rows_shape, seed ^ 2, small);
-        let kept = sum.clone();
-        let before = wanted.clone();
-        sum.index_add(&picks, &rows).unwrap();
-        for index in indices(&rows_shape) {
-            let mut target = index.clone();
-            target[0] = picks[index[0]] as usize;
-            let position = indices(&shape).iter().position(|i| *i == target).unwrap();
-            wanted.data[position] += rows_naive.at(&index);
-        }
-        same(&sum, &wanted);
-        same(&kept, &before);
     }
 
     /// Sizes around and above the tile of the transpose and the blocks of tiles, with planes before and between, and padding.

@@ -1,22 +1,38 @@
 //! Every operation against a naive reference over random shapes, strides and broadcasts, and the laws between them.
 //!
 //! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
+//!
+//! What depends on the state of the whole process, its helper threads and the counters of its memory, has a program of its own
+//! each.
 
 mod any_type;
-mod convolution;
+mod conv;
+mod create;
+mod display;
+mod einsum;
 mod elementwise;
 mod errors;
 mod files;
 mod front_page;
-mod images;
+mod index;
+#[cfg(all(feature = "ndarray", feature = "faer"))]
+mod interchange;
+mod join;
+mod kernel;
 mod large;
 mod layout;
+#[cfg(feature = "linalg")]
+mod linalg;
+mod linear;
+mod matmul;
 mod naive;
-mod parts;
-mod products;
-mod ranking;
-mod reductions;
-mod rows;
-mod text;
-mod training;
-mod word_vectors;
+mod negative_sampling;
+mod norm;
+mod pool;
+mod reduce;
+mod resize;
+mod scan;
+mod slice;
+mod softmax;
+mod sort;
+mod update;

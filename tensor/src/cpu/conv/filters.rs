@@ -20,7 +20,7 @@ use crate::{Float, Result};
 const PART_BYTES: usize = 3 << 17;
 /// Bytes of image and gradient that tiles take turns on, within the first-level cache.
 const NEAR_BYTES: usize = 1 << 15;
-/// Pixels that a tile takes at least before it is put back, where there are so many.
+/// Pixels that a tile takes at least before it is put back, where there are that many.
 const NEAR_PIXELS: usize = 48;
 /// Bytes that the sums of all parts may take.
 const SUMS_BYTES: usize = 1 << 24;
@@ -89,7 +89,7 @@ pub(crate) fn filter_gradient<T: Float>(
     Ok(())
 }
 
-/// Rows of a tile so many registers wide, so that sums, a row of the gradient and an element of the image fit.
+/// Rows of a tile of a given width in registers, so that sums, a row of the gradient and an element of the image fit.
 const fn rows_of_a_tile(registers: usize, all: usize) -> usize {
     match (registers, all >= 32) {
         (4, _) => 6,
@@ -363,7 +363,7 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
     for r in 0..R {
         for j in 0..N {
             // SAFETY: the length has been checked.
-            tile[r][j] = unsafe { T::Vector::<S>::load(sums.as_ptr().add(r * width + j * lanes)) };
+            tile[r][j] = unsafe { T::Vector::<S>::read(sums.as_ptr().add(r * width + j * lanes)) };
         }
     }
     for pixel in pixels {
@@ -372,11 +372,11 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
             let gradient = gradient.wrapping_add(pixel.gradient);
             let mut w = [T::Vector::<S>::splat(T::ZERO); N];
             for j in 0..N {
-                w[j] = T::Vector::<S>::load(gradient.add(j * lanes));
+                w[j] = T::Vector::<S>::read(gradient.add(j * lanes));
             }
             for r in 0..R {
                 let x = from[r].wrapping_add(pixel.image);
-                let x = if DEPTHWISE { T::Vector::<S>::load(x) } else { T::Vector::<S>::splat(*x) };
+                let x = if DEPTHWISE { T::Vector::<S>::read(x) } else { T::Vector::<S>::splat(*x) };
                 for j in 0..N {
                     tile[r][j] = x.mul_add(w[j], tile[r][j]);
                 }
@@ -386,7 +386,7 @@ fn add_pixels<T: Float, S: Isa, const R: usize, const N: usize, const DEPTHWISE:
     for r in 0..R {
         for j in 0..N {
             // SAFETY: the length has been checked.
-            unsafe { tile[r][j].store(sums.as_mut_ptr().add(r * width + j * lanes)) };
+            unsafe { tile[r][j].write(sums.as_mut_ptr().add(r * width + j * lanes)) };
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sums over gathered pixels: the convolution and the gradient of its input.
 //!
 //! Both are `out[at, n] = Σ over taps, c of source[base + shift, c] · filter[tap, c, n]`; they differ in which taps an
-//! output pixel has ([`Axis::reading`](crate::window::Axis::reading), [`Axis::read_by`](crate::window::Axis::read_by)) and in how the filter is packed. The output is cut into pieces
+//! output pixel has ([`Axis::reading`](crate::ops::conv::window::Axis::reading), [`Axis::read_by`](crate::ops::conv::window::Axis::read_by)) and in how the filter is packed. The output is cut into pieces
 //! of whole images, or of rows of one image, which stay in the second-level cache; within a piece pixels are listed class
 //! by class, across images, so that tiles are full even where a class has one pixel an image.
 
@@ -9,7 +9,7 @@ use super::tile::{self, Finish, Panel, Pixel, Run};
 use super::{Choose, Geometry, Panels, pad_rows};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
-use crate::window::Group;
+use crate::ops::conv::window::Group;
 use crate::{Float, Result};
 
 /// Bytes of packed filter that are summed over at a time: half of a small second-level cache.

@@ -24,7 +24,7 @@ use std::marker::PhantomData;
 
 use crate::cpu::buffer::Buffer;
 use crate::cpu::{Isa, Kernel, Vector, threads};
-use crate::window::Axis;
+use crate::ops::conv::window::Axis;
 use crate::{Float, Result};
 
 pub(crate) use filters::filter_gradient;
@@ -76,7 +76,7 @@ struct Panels {
     all: usize,
 }
 
-/// Chooses panels for so many columns, at most `widest` registers wide with 32 registers and with 16.
+/// Chooses panels for `columns` columns, at most `widest` registers wide with 32 registers and with 16.
 struct Choose<T> {
     columns: usize,
     widest: [usize; 2],

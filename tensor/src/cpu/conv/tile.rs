@@ -49,8 +49,8 @@ pub(super) struct Panel<'a, T> {
 /// Sums for all `pixels`. With `DEPTHWISE`, column `c` of the panel meets only element `c` after the pixel's start.
 ///
 /// # Safety
-/// For every pixel and run, `source` holds the elements `from + shift .. from + shift + len` (depthwise: so many registers
-/// as the panel is wide from `from + shift` on), and `out` holds `to .. to + columns`. The panel holds `row + len` rows for
+/// For every pixel and run, `source` holds the elements `from + shift .. from + shift + len` (depthwise: as many
+/// registers as the panel is wide from `from + shift` on), and `out` holds `to .. to + columns`. The panel holds `row + len` rows for
 /// each run.
 #[inline(always)]
 pub(super) unsafe fn sums<T: Float, S: Isa, const N: usize, const DEPTHWISE: bool>(
@@ -140,14 +140,14 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
         for p in 0..P {
             for j in 0..N {
                 // SAFETY: `rows` point to N registers, in the output or in `edge`.
-                tile[p][j] = unsafe { T::Vector::<S>::load(rows[p].add(j * lanes)) };
+                tile[p][j] = unsafe { T::Vector::<S>::read(rows[p].add(j * lanes)) };
             }
         }
     } else if let Some(bias) = bias {
         let bias = &bias[..N * lanes];
         for j in 0..N {
             // SAFETY: the length has just been checked.
-            let bias = unsafe { T::Vector::<S>::load(bias.as_ptr().add(j * lanes)) };
+            let bias = unsafe { T::Vector::<S>::read(bias.as_ptr().add(j * lanes)) };
             for p in 0..P {
                 tile[p][j] = bias;
             }
@@ -165,12 +165,12 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
             unsafe {
                 let mut w = [T::Vector::<S>::splat(T::ZERO); N];
                 for j in 0..N {
-                    w[j] = T::Vector::<S>::load(weights.add(j * lanes));
+                    w[j] = T::Vector::<S>::read(weights.add(j * lanes));
                 }
                 for p in 0..P {
                     if DEPTHWISE {
                         for j in 0..N {
-                            let x = T::Vector::<S>::load(from[p].add(k + j * lanes));
+                            let x = T::Vector::<S>::read(from[p].add(k + j * lanes));
                             tile[p][j] = x.mul_add(w[j], tile[p][j]);
                         }
                     } else {
@@ -188,7 +188,7 @@ unsafe fn tile_sums<T: Float, S: Isa, const P: usize, const N: usize, const DEPT
         for j in 0..N {
             let sum = if relu { tile[p][j].relu() } else { tile[p][j] };
             // SAFETY: `rows` point to N registers, in the output or in `edge`. A repeated pixel gets the same sums again.
-            unsafe { sum.store(rows[p].add(j * lanes)) };
+            unsafe { sum.write(rows[p].add(j * lanes)) };
         }
     }
     if !whole {

@@ -5,7 +5,7 @@
 //! together, and each step only runs the register tiles over them.
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::gemm::Mat;
+use crate::cpu::matmul::Mat;
 use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 use crate::{Float, Result};
@@ -136,7 +136,7 @@ unsafe fn tile<T: Float, S: Isa, const R: usize>(
         if let Some(begin) = begin {
             for j in 0..WIDTH {
                 // SAFETY: `begin` holds `PANEL` elements.
-                let x = unsafe { T::Vector::<S>::load(begin.as_ptr().add(first + j * lanes)) };
+                let x = unsafe { T::Vector::<S>::read(begin.as_ptr().add(first + j * lanes)) };
                 for r in 0..R {
                     sums[r][j] = x;
                 }
@@ -148,7 +148,7 @@ unsafe fn tile<T: Float, S: Isa, const R: usize>(
             unsafe {
                 let mut w = [T::Vector::<S>::splat(T::ZERO); WIDTH];
                 for j in 0..WIDTH {
-                    w[j] = T::Vector::<S>::load(weights.add(j * lanes));
+                    w[j] = T::Vector::<S>::read(weights.add(j * lanes));
                 }
                 for r in 0..R {
                     let x = T::Vector::<S>::splat(*a.add(r * step + k));
@@ -162,7 +162,7 @@ unsafe fn tile<T: Float, S: Isa, const R: usize>(
         for r in 0..R {
             for j in 0..WIDTH {
                 // SAFETY: the caller promises the rows of `out`; `first + WIDTH * lanes` is at most `PANEL`.
-                unsafe { sums[r][j].store(out.add(r * width + first + j * lanes)) };
+                unsafe { sums[r][j].write(out.add(r * width + first + j * lanes)) };
             }
         }
     }

@@ -1,0 +1,142 @@
+//! Spread and length over axes, and truth values folded over axes.
+
+use crate::cpu::reduce::{self, Add, AddSquares, All, Any};
+use crate::ops::reduce::{arrange, fold};
+use crate::shape::{Axes, count};
+use crate::{Float, Result, Shape, Tensor};
+
+/// The number of elements folded into one.
+fn folded(op: &'static str, shape: &[usize], axes: &Axes) -> Result<usize> {
+    let mask = axes.mask(op, shape)?;
+    Ok(count(&(0..shape.len()).filter(|&i| mask[i]).map(|i| shape[i]).collect::<Shape>()))
+}
+
+impl<T: Float> Tensor<T> {
+    /// Variance over axes: the mean squared distance from the mean, computed in two passes.
+    ///
+    /// `correction` is subtracted from the number of values that the sum is divided by: 0 for the variance of the values
+    /// themselves (NumPy's default), 1 for an estimate from a sample (PyTorch's default). Where nothing is left to divide
+    /// by, the result is NaN or infinite.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 6.0], [4])?;
+    /// assert_eq!(x.var(.., 0)?.item()?, 3.5);
+    /// assert_eq!(x.std(.., 0)?.item()?, 3.5f32.sqrt());
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis).
+    pub fn var(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
+        self.variance("var", &axes.into(), correction, false)
+    }
+
+    /// As [`var`](Self::var), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
+    pub fn var_keepdim(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
+        self.variance("var", &axes.into(), correction, true)
+    }
+
+    /// Standard deviation over axes: the square root of the [variance](Self::var).
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
+    pub fn std(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
+        self.variance("std", &axes.into(), correction, false)?.sqrt()
+    }
+
+    /// As [`std`](Self::std), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
+    pub fn std_keepdim(&self, axes: impl Into<Axes>, correction: usize) -> Result<Self> {
+        self.variance("std", &axes.into(), correction, true)?.sqrt()
+    }
+
+    fn variance(&self, op: &'static str, axes: &Axes, correction: usize, keepdim: bool) -> Result<Self> {
+        let arranged = arrange(op, self, axes)?;
+        let shape = if keepdim { arranged.keepdim } else { arranged.kept };
+        if arranged.columns.is_none() {
+            let data = &arranged.data[..];
+            return Self::build(shape, |out| reduce::variance(data, arranged.len, correction as f64, out));
+        }
+        // Rows are folded whole: the centred values are laid down once.
+        let len = folded(op, self.shape(), axes)?;
+        let centred = self.sub(&fold(op, self, axes, true, Add)?.scale(T::ONE / T::from_f64(len as f64))?)?;
+        let squares = fold(op, &centred, axes, keepdim, AddSquares(T::ZERO))?;
+        let divisor = T::from_f64((len as f64 - correction as f64).max(0.0));
+        squares.div(&Self::scalar(divisor))?.reshape(shape)
+    }
+
+    /// Euclidean norm over axes: the square root of the sum of squares.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
+    pub fn norm(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("norm", self, &axes.into(), false, AddSquares(T::ZERO))?.sqrt()
+    }
+
+    /// As [`norm`](Self::norm), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var).
+    pub fn norm_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("norm", self, &axes.into(), true, AddSquares(T::ZERO))?.sqrt()
+    }
+}
+
+impl Tensor<bool> {
+    /// Whether any element over the axes is true; false for none.
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`](crate::Error::AxisOutOfRange), [`Error::RepeatedAxis`](crate::Error::RepeatedAxis).
+    pub fn any(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("any", self, &axes.into(), false, Any)
+    }
+
+    /// As [`any`](Self::any), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
+    pub fn any_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("any", self, &axes.into(), true, Any)
+    }
+
+    /// Whether all elements over the axes are true; true for none.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
+    pub fn all(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("all", self, &axes.into(), false, All)
+    }
+
+    /// As [`all`](Self::all), leaving the reduced axes with size 1.
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
+    pub fn all_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
+        fold("all", self, &axes.into(), true, All)
+    }
+
+    /// How many elements over the axes are true.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, -2.0, 3.0], [3])?;
+    /// assert_eq!(x.gt(&Tensor::scalar(0.0))?.count_true(..)?.item()?, 2);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`any`](Self::any).
+    #[doc(alias = "count_nonzero")]
+    pub fn count_true(&self, axes: impl Into<Axes>) -> Result<Tensor<i64>> {
+        let axes = axes.into();
+        // The mask is checked under this operation's own name first.
+        axes.mask("count_true", self.shape())?;
+        self.cast::<i64>()?.sum(axes)
+    }
+}
