@@ -38,16 +38,16 @@
 //!
 //! #[derive(Module)]
 //! struct Tagger {
-//!     embed: EmbeddingLayer,
-//!     lstm: RecurrentLayer,
+//!     embed: Embedding,
+//!     lstm: Lstm,
 //!     head: Linear,
 //! }
 //!
 //! impl Tagger {
 //!     fn new(words: usize, tags: usize, rng: &mut Rng) -> cairn::nn::Result<Self> {
 //!         Ok(Tagger {
-//!             embed: Embedding::new(words, 16).layer(rng)?,
-//!             lstm: Lstm::new(32).return_sequences(true).layer(16, rng)?,
+//!             embed: Embedding::new(words, 16, rng)?,
+//!             lstm: Lstm::new(16, 32, rng)?,
 //!             head: Linear::new(32, tags, rng)?,
 //!         })
 //!     }
@@ -58,14 +58,14 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut tagger = Tagger::new(100, 5, &mut rng(0))?;
+//! let tagger = Tagger::new(100, 5, &mut rng(0))?;
 //! let mut adam = Adam::default();
 //! let tokens = Tensor::<u32>::from_vec(vec![4, 8, 15, 16, 23, 42], [2, 3])?; // (batch, time)
 //! let tags = Tensor::from_vec(vec![0, 1, 2, 3, 4, 0], [2, 3])?;
 //! for step in 0..3 {
 //!     let scores = tagger.forward(&tokens, &mut Context::train(step))?; // (batch, time, tags)
 //!     let loss = cross_entropy(&scores, &tags)?;
-//!     adam.step(&mut tagger, &loss.backward()?)?;
+//!     adam.step(&tagger, &loss.backward()?)?;
 //! }
 //! # Ok(())
 //! # }

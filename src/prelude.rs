@@ -4,24 +4,22 @@
 //! so do data sets (`cairn::datasets::mnist`), schedules, files of other frameworks and whatever is needed once.
 
 #[cfg(feature = "autograd")]
-pub use cairn_autograd::{Var, no_grad};
+pub use cairn_autograd::{Parameter, Var, no_grad};
 #[cfg(feature = "datasets")]
 pub use cairn_datasets::{DataDir, Dataset, ImageDataset, Loader, TensorDataset};
 #[cfg(feature = "nn")]
 pub use cairn_nn::{
     Activation::{self, Gelu, LeakyRelu, Relu, Sigmoid, Silu, Softmax, Tanh},
-    AvgPool2d, BatchNorm, BatchNormLayer, BinaryCrossentropy, CategoricalCrossentropy, Context, Conv1d,
-    Conv1dLayer, Conv2d, Conv2dLayer, Dense, Dropout, Embedding, EmbeddingLayer, Flatten, Frozen,
-    GlobalAvgPool, GlobalMaxPool, GroupNorm, GroupNormLayer, Gru, Huber, Linear, Loss, Lstm, MaxPool2d,
-    MeanAbsoluteError, MeanSquaredError, Model, RecurrentLayer, Rnn, Sequential,
-    SparseCategoricalCrossentropy, binary_cross_entropy, cross_entropy, mse,
+    AvgPool2d, BatchNorm, BinaryCrossentropy, CategoricalCrossentropy, Context, Conv1d, Conv2d, Dropout,
+    Embedding, Flatten, Frozen, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Huber, Linear, Loss, Lstm,
+    MaxPool2d, MeanAbsoluteError, MeanSquaredError, Model, Rnn, Sequential, SparseCategoricalCrossentropy,
+    binary_cross_entropy, cross_entropy, mse, spec,
+    spec::Dense,
 };
 #[cfg(feature = "optim")]
-pub use cairn_optim::metrics::Accuracy;
+pub use cairn_optim::metrics::{self, Accuracy};
 #[cfg(feature = "optim")]
-pub use cairn_optim::{
-    Adam, AdamW, EarlyStopping, Fit, ModelCheckpoint, Optimizer, RmsProp, Sgd, Trainer,
-};
+pub use cairn_optim::{Adam, AdamW, EarlyStopping, Fit, ModelCheckpoint, Optimizer, RmsProp, Sgd, Trainer};
 #[cfg(feature = "recsys")]
 pub use cairn_recsys::{
     Als, Bpr, Ease, Estimator, Filter, Fitted, Interactions, ItemKnn, PureSvd, Recommender, Split, TopPop,

@@ -1,6 +1,6 @@
 //! What can go wrong in differentiation.
 
-use cairn_tensor::Shape;
+use cairn_tensor::{DType, Shape};
 
 /// The result of an operation on variables.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,6 +60,14 @@ pub enum Error {
         sequence: usize,
         /// The id of padding.
         padding: u32,
+    },
+    /// A parameter was to be trained whose value is stored in another element type.
+    #[error("a parameter stored as {stored} cannot be trained: convert it to {trained} first")]
+    NotTrainable {
+        /// The type it is stored in.
+        stored: DType,
+        /// The type it would be trained in.
+        trained: DType,
     },
     /// An operation whose analytic derivative differs from the numeric one.
     #[error(

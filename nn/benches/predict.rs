@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use cairn_nn::{Activation::Relu, Dense, Model, Sequential};
+use cairn_nn::spec::Dense;
+use cairn_nn::{Activation::Relu, Model, Sequential};
 use cairn_tensor::{Tensor, rng};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

@@ -12,14 +12,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use cairn_nn::Activation::Relu;
-use cairn_nn::exchange::{Dialect, Strictness, Weights};
-use cairn_nn::{
-    BatchNorm, Context, Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d, Module, Sequential,
-    SequentialBuilder, Value, layouts,
-};
+use cairn_nn::spec::{BatchNorm, Conv2d, Dense, Embedding, Lstm};
+use cairn_nn::weights::{Framework, Strictness, Weights};
+use cairn_nn::{Context, Flatten, MaxPool2d, Module, Sequential, SequentialBuilder, Value, weights};
 use cairn_tensor::{Shape, Tensor, rng};
 
-const DIALECTS: [(&str, Dialect); 2] = [("torch", Dialect::Torch), ("keras", Dialect::Keras)];
+const FRAMEWORKS: [(&str, Framework); 2] = [("torch", Framework::PyTorch), ("keras", Framework::Keras)];
 
 const VOCABULARY: usize = 10_000;
 
@@ -50,23 +48,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [_, what, folder] = &arguments[..] else { return Err("usage: exchange write|read FOLDER".into()) };
     let folder = PathBuf::from(folder);
     for (name, builder) in models() {
-        for (library, dialect) in DIALECTS {
+        for (library, framework) in FRAMEWORKS {
             let path = folder.join(format!("{name}_{library}"));
             let model = builder.clone().build(&mut rng(1))?;
             match what.as_str() {
-                "write" => write(model, dialect, &path.with_extension("cairn.safetensors"))?,
-                _ => read(model, dialect, &path.with_extension("theirs.safetensors"))?,
+                "write" => write(model, framework, &path.with_extension("cairn.safetensors"))?,
+                _ => read(model, framework, &path.with_extension("theirs.safetensors"))?,
             }
         }
     }
     Ok(())
 }
 
-fn write(mut model: Sequential, dialect: Dialect, path: &Path) -> Result<(), Box<dyn Error>> {
+fn write(model: Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut state = model.state();
     for (i, (name, value)) in state.iter_mut().enumerate().filter(|(_, (_, value))| value.rank() == 1) {
         let low = if name.ends_with("running_var") { 0.5 } else { -0.5 };
-        *value = Tensor::uniform(value.dims(), low, low + 1.0, &mut rng(i as u64))?;
+        *value = Tensor::<f32>::uniform(value.dims(), low, low + 1.0, &mut rng(i as u64))?.into();
     }
     model.load_state(&state)?;
     let shape: Shape = [5].iter().chain(model.input_shape().iter()).copied().collect();
@@ -75,18 +73,20 @@ fn write(mut model: Sequential, dialect: Dialect, path: &Path) -> Result<(), Box
         // As numbers in the file, which hold them exactly.
         input = input.scale(VOCABULARY as f32)?.floor()?;
     }
-    let mut weights = model.weights(dialect)?;
-    weights.tensors.insert("output".into(), output(&model, &input)?);
-    weights.tensors.insert("input".into(), there(&input, dialect)?);
+    let mut weights = model.weights(framework)?;
+    weights.tensors.insert("output".into(), output(&model, &input)?.into());
+    weights.tensors.insert("input".into(), there(&input, framework)?.into());
     Ok(weights.write_safetensors(path)?)
 }
 
-fn read(mut model: Sequential, dialect: Dialect, path: &Path) -> Result<(), Box<dyn Error>> {
+fn read(model: Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut weights = Weights::read_safetensors(path)?;
-    let mut take = |name: &str| weights.tensors.remove(name).ok_or(format!("no {name}"));
+    let mut take = |name: &str| -> Result<Tensor, Box<dyn Error>> {
+        Ok(weights.tensors.remove(name).ok_or(format!("no {name}"))?.try_into()?)
+    };
     let (input, output) = (take("input")?, take("output")?);
-    model.load_weights(&weights, dialect, Strictness::Strict)?;
-    let ours = self::output(&model, &here(&input, dialect)?)?;
+    model.load_weights(&weights, framework, Strictness::Strict)?;
+    let ours = self::output(&model, &here(&input, framework)?)?;
     let apart = ours.sub(&output)?.abs()?.max(..)?.item()?;
     println!("{}: Cairn computes theirs, {apart:.1e} apart", path.display());
     if apart < 1e-5 { Ok(()) } else { Err("that is too far".into()) }
@@ -98,20 +98,20 @@ fn takes_ids(model: &Sequential) -> bool {
 
 fn output(model: &Sequential, input: &Tensor) -> cairn_nn::Result<Tensor> {
     let value: Value = if takes_ids(model) { input.cast::<u32>()?.into() } else { input.into() };
-    Ok(model.run(value, &mut Context::eval())?.value().clone())
+    Ok(model.forward(value, &mut Context::eval())?.value().clone())
 }
 
 /// Images as the other library has them.
-fn there(input: &Tensor, dialect: Dialect) -> cairn_nn::Result<Tensor> {
-    match dialect {
-        Dialect::Torch if input.rank() == 4 => layouts::torch::to_images(input),
+fn there(input: &Tensor, framework: Framework) -> cairn_nn::Result<Tensor> {
+    match framework {
+        Framework::PyTorch if input.rank() == 4 => weights::torch::to_images(input),
         _ => Ok(input.clone()),
     }
 }
 
-fn here(input: &Tensor, dialect: Dialect) -> cairn_nn::Result<Tensor> {
-    match dialect {
-        Dialect::Torch if input.rank() == 4 => layouts::torch::images(input),
+fn here(input: &Tensor, framework: Framework) -> cairn_nn::Result<Tensor> {
+    match framework {
+        Framework::PyTorch if input.rank() == 4 => weights::torch::images(input),
         _ => Ok(input.clone()),
     }
 }

@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use cairn_nn::Activation::{
     Elu, Gelu, GeluTanh, LeakyRelu, Relu, Selu, Sigmoid, Silu, Softmax, Softplus, Tanh,
 };
-use cairn_nn::exchange::Weights;
+use cairn_nn::spec::{
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, Lstm, Rnn,
+};
+use cairn_nn::weights::Weights;
 use cairn_nn::{
-    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Dropout,
-    Dropout2d, Embedding, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Lstm, MaxPool1d, MaxPool2d,
-    Model, Module, Rnn, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
+    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Dropout, Dropout2d, Flatten, GlobalAvgPool, GlobalMaxPool,
+    MaxPool1d, MaxPool2d, Model, Module, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
@@ -119,13 +121,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&folder)?;
     let mut rng = rng(7);
     for (name, builder) in models() {
-        let mut model = builder.build(&mut rng)?;
+        let model = builder.build(&mut rng)?;
         // Statistics and shifts that are not those a layer begins with.
         let mut state = model.state();
         for (path, value) in &mut state {
             if value.rank() == 1 {
                 let low = if path.ends_with("running_var") { 0.5 } else { -0.5 };
-                *value = Tensor::uniform(value.dims(), low, low + 1.0, &mut rng)?;
+                *value = Tensor::<f32>::uniform(value.dims(), low, low + 1.0, &mut rng)?.into();
             }
         }
         model.load_state(&state)?;
@@ -142,7 +144,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let output = model.predict_batch(&input)?;
             (input, output)
         };
-        let both = [("input".to_owned(), input), ("output".to_owned(), output)];
+        let both = [("input".to_owned(), input.into()), ("output".to_owned(), output.into())];
         Weights { tensors: both.into(), ..Weights::default() }
             .write_safetensors(folder.join(format!("{name}.safetensors")))?;
     }

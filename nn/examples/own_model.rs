@@ -1,4 +1,4 @@
-//! A model of one's own: a struct of layers with a derived `Module`, a residual connection, part of it frozen.
+//! A model of your own: a struct of layers with a derived `Module`, a residual connection, part of it frozen.
 //!
 //! `cargo run -p cairn-nn --example own_model`
 
@@ -23,8 +23,8 @@ impl Network {
     fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let mut x = x.clone();
         for block in &self.blocks {
-            let inner = block.down.forward(&block.up.forward_with(&x, Gelu)?)?;
-            x = x.add(&block.dropout.apply(&inner, cx)?)?;
+            let inner = block.down.forward(&block.up.forward(&x)?)?;
+            x = x.add(&block.dropout.forward(&inner, cx)?)?;
         }
         self.head.forward(&x)
     }
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let mut blocks = Vec::new();
     for _ in 0..2 {
         blocks.push(Block {
-            up: Linear::new(8, 32, &mut rng)?,
+            up: Linear::new(8, 32, &mut rng)?.activation(Gelu),
             down: Linear::new(32, 8, &mut rng)?,
             dropout: Dropout::new(0.1),
         });

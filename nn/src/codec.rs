@@ -12,9 +12,10 @@ use crate::Result;
 
 pub use cairn_files::container::Kind;
 
-/// The version of what is written under a kind; raised with every change of its form.
+/// The version of what is written under a kind; raised with every change of its form. 1: tensors of f32, layers by the number of
+/// their kind. 2: tensors of any type, layers by the name of their kind.
 fn format(kind: Kind) -> Format {
-    kind.version(1)
+    kind.version(2)
 }
 
 /// The file's bytes for a value.

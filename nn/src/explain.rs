@@ -14,14 +14,13 @@ use crate::{Context, Error, Result, Sequential, Value};
 /// its magnitude.
 ///
 /// ```
-/// use cairn_nn::{Context, Dense, Sequential, explain};
+/// use cairn_nn::{Context, Module, Sequential, explain, spec::Dense};
 /// use cairn_tensor::{Tensor, rng};
 /// let model = Sequential::new([4]).add(Dense::new(3)).build(&mut rng(0))?;
 /// let x = Tensor::normal([2, 4], 0.0, 1.0, &mut rng(1))?;
-/// let map = explain::saliency(|x| model.run(x, &mut Context::eval()), &x, &[0, 2])?;
+/// let map = explain::saliency(|x| model.forward(x, &mut Context::eval()), &x, &[0, 2])?;
 /// // For a linear model it is the class's weights.
-/// let weight = model.state()["dense.weight"].clone();
-/// # use cairn_nn::Module;
+/// let weight = model.state()["dense.weight"].as_f32()?.clone();
 /// assert_eq!(map.index(0, 0)?.to_vec(), weight.index(1, 0)?.to_vec());
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
@@ -69,13 +68,13 @@ pub fn integrated_gradients(
 /// image.
 pub fn grad_cam(model: &Sequential, layer: &str, input: &Tensor, classes: &[u32]) -> Result<Tensor> {
     let cx = &mut Context::eval();
-    let maps = cairn_autograd::no_grad(|| model.run_until(layer, input, cx))?;
+    let maps = cairn_autograd::no_grad(|| model.forward_until(layer, input, cx))?;
     let maps = Var::parameter(maps.value().clone());
     let (&[_, height, width, _], &[_, _, _, _]) = (input.shape(), maps.shape()) else {
         let why = format!("the input and the output of `{layer}` must be images");
         return Err(Error::BadInput { input: maps.dims().clone(), why });
     };
-    let output = model.run_after(layer, &maps, cx)?;
+    let output = model.forward_after(layer, &maps, cx)?;
     let weights = gradient(&score(&output, classes)?, &maps)?.mean_keepdim([1, 2])?;
     let heat = maps.value().mul(&weights)?.sum_keepdim(3)?.relu()?;
     let heat = heat.resize2d([height, width], Resize::Bilinear)?.squeeze(3)?;
@@ -106,22 +105,22 @@ impl Sequential {
     /// The output of the layer called `layer`, for a batch of inputs.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and [`Error::NoLayer`] when there is no such layer.
-    pub fn run_until(&self, layer: &str, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
+    /// As [`forward`](Self::forward), and [`Error::NoLayer`] when there is no such layer.
+    pub fn forward_until(&self, layer: &str, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
         let end = self.position(layer)? + 1;
         let value = input.into();
         self.check_input(&value)?;
-        self.run_layers(0..end, value, cx)
+        self.forward_layers(0..end, value, cx)
     }
 
     /// The model's output, from the output of the layer called `layer`. Which steps are padding is not known here, after a
-    /// [masked](crate::Embedding::masked) embedding neither.
+    /// [masked](crate::spec::Embedding::masked) embedding neither.
     ///
     /// # Errors
     /// Those of the layers after it, and [`Error::NoLayer`] when there is no such layer.
-    pub fn run_after(&self, layer: &str, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
+    pub fn forward_after(&self, layer: &str, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
         let start = self.position(layer)? + 1;
-        self.run_layers(start..self.layers.len(), input.into(), cx)
+        self.forward_layers(start..self.layers.len(), input.into(), cx)
     }
 
     fn position(&self, layer: &str) -> Result<usize> {

@@ -1,29 +1,30 @@
-//! Saving and loading: a [`Sequential`] with its architecture, and the values of any [`Module`].
+//! Saving and loading: a [`Sequential`] with its architecture, and the values of any [`Module`], each in its own element type,
+//! bit for bit.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use cairn_tensor::{Shape, Tensor, rng};
+use cairn_tensor::{AnyTensor, Shape, rng};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind};
-use crate::layers::Spec;
+use crate::spec::LayerSpec;
 use crate::{Error, Module, Result, Sequential, SequentialBuilder};
 
 /// What a file holds of a model.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     input: Shape,
-    layers: Vec<(String, Spec)>,
-    state: BTreeMap<String, Tensor>,
+    layers: Vec<(String, LayerSpec)>,
+    state: BTreeMap<String, AnyTensor>,
 }
 
 impl Sequential {
     /// Writes the model to a file, in one step: an old file is replaced only once the new one is safe.
     ///
     /// ```
-    /// use cairn_nn::{Dense, Model, Sequential};
+    /// use cairn_nn::{Model, Sequential, spec::Dense};
     /// use cairn_tensor::{rng, Tensor};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("model.cairn");
@@ -53,13 +54,13 @@ impl Sequential {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(Error::file(path))?;
         let saved: Saved = codec::decode(Kind::Sequential, &bytes).map_err(|why| bad(path, why))?;
-        let values: usize = saved.state.values().map(Tensor::len).sum();
+        let values: usize = saved.state.values().map(AnyTensor::len).sum();
         let builder = saved
             .layers
             .into_iter()
             .fold(Sequential::new(saved.input), |builder, (name, spec)| builder.add_named(name, spec));
         let model = build_within(builder, values).map_err(|error| bad(path, error.to_string()))?;
-        model.load_state(&saved.state).map_err(|error| bad(path, error.to_string()))?;
+        model.adopt_state(&saved.state).map_err(|error| bad(path, error.to_string()))?;
         Ok(model)
     }
 }
@@ -95,9 +96,9 @@ pub fn save_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
 pub fn load_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(Error::file(path))?;
-    let state: BTreeMap<String, Tensor> =
+    let state: BTreeMap<String, AnyTensor> =
         codec::decode(Kind::Weights, &bytes).map_err(|why| bad(path, why))?;
-    model.load_state(&state).map_err(|error| bad(path, error.to_string()))
+    model.adopt_state(&state).map_err(|error| bad(path, error.to_string()))
 }
 
 /// Builds a model, unless its layers need another number of values than the file brought: a hostile file cannot ask for

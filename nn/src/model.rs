@@ -11,7 +11,7 @@ use crate::{Context, Module, Result};
 ///
 /// ```
 /// use cairn_autograd::Var;
-/// use cairn_nn::{Activation::Relu, Context, Linear, Model, Module, Result};
+/// use cairn_nn::{Context, Linear, Model, Module, Result};
 /// use cairn_tensor::Tensor;
 ///
 /// #[derive(Module)]
@@ -23,7 +23,7 @@ use crate::{Context, Module, Result};
 /// impl Model<Tensor> for Residual {
 ///     fn forward(&self, x: &Tensor, _: &mut Context) -> Result<Var> {
 ///         let x = Var::from(x.clone());
-///         let inner = self.b.forward(&self.a.forward_with(&x, Relu)?)?;
+///         let inner = self.b.forward(&self.a.forward(&x)?.relu()?)?;
 ///         Ok(x.add(&inner)?)
 ///     }
 /// }
@@ -35,7 +35,7 @@ pub trait Model<X>: Module {
     /// When the input does not fit the model.
     fn forward(&self, input: &X, cx: &mut Context) -> Result<Var>;
 
-    /// The output for a batch in use: nothing random, nothing recorded.
+    /// The output for a batch at inference: nothing random, nothing recorded.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).

@@ -1,7 +1,7 @@
 //! A model as a list of layers.
 //!
-//! Written as descriptions, whose input sizes are inferred when it is built; what comes out is ordinary layers, run one
-//! after the other. A mistake in the sizes is found by `build`, and named by the layer.
+//! Written as [descriptions](crate::spec), whose input sizes are inferred when it is built; what comes out is ordinary layers,
+//! run one after the other. A mistake in the sizes is found by `build`, and named by the layer.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,13 +10,14 @@ use cairn_autograd::{Var, scope};
 use cairn_tensor::{Rng, Shape, Tensor};
 
 use crate::graph::{Graph, Input};
-use crate::layers::{Layer, Plan, Spans, Spec, Value};
+use crate::layers::{Conv2d, Layer, Value};
+use crate::spec::{LayerSpec, Plan};
 use crate::{Context, Error, Model, Module, Result, Visitor};
 
 /// A stack of layers.
 ///
 /// ```
-/// use cairn_nn::{Activation::Relu, Dense, Model, Sequential};
+/// use cairn_nn::{Activation::Relu, Model, Sequential, spec::Dense};
 /// use cairn_tensor::{rng, Tensor};
 /// let model = Sequential::new([784])
 ///     .add(Dense::new(64).activation(Relu))
@@ -38,8 +39,10 @@ pub struct Sequential {
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) name: String,
-    pub(crate) spec: Spec,
+    pub(crate) spec: LayerSpec,
     pub(crate) layer: Box<dyn Layer>,
+    /// The layer and the pooling after it as one, where both are faster at once: the same parameters.
+    pooled: Option<Conv2d>,
     /// Without the batch axis.
     pub(crate) output: Shape,
 }
@@ -57,7 +60,7 @@ impl Named {
 #[derive(Debug, Clone)]
 pub struct SequentialBuilder {
     input: Shape,
-    layers: Vec<(Option<String>, Spec)>,
+    layers: Vec<(Option<String>, LayerSpec)>,
 }
 
 impl Sequential {
@@ -67,15 +70,15 @@ impl Sequential {
         SequentialBuilder { input: input.into(), layers: Vec::new() }
     }
 
-    /// The output for a batch of inputs, numbers or ids.
+    /// The output for a batch of inputs, floats or ids.
     ///
     /// # Errors
     /// [`Error::BadInput`] when the input is not `[batch, …]` with the shape the model was built for; an error in a
     /// layer names it.
-    pub fn run(&self, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
+    pub fn forward(&self, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
         let value = input.into();
         self.check_input(&value)?;
-        self.run_layers(0..self.layers.len(), value, cx)
+        self.forward_layers(0..self.layers.len(), value, cx)
     }
 
     /// An error unless this is a batch of what the model takes.
@@ -87,30 +90,12 @@ impl Sequential {
         Err(Error::BadInput { input: value.shape().into(), why })
     }
 
-    /// Runs some of the layers.
-    pub(crate) fn run_layers(&self, range: Range<usize>, mut value: Value, cx: &mut Context) -> Result<Var> {
-        let mut layers = self.layers[range].iter().peekable();
-        let mut spans: Option<Spans> = None;
-        while let Some(named) = layers.next() {
-            // A convolution computes the pooling after it along with itself.
-            if let (Value::Floats(x), Some(pool)) =
-                (&value, layers.peek().and_then(|next| next.layer.max_pool()))
-                && let Some(output) = scope(&named.name, || named.layer.pooled(x, pool))
-            {
-                value = Value::Floats(output.map_err(|error| error.at(&named.name))?);
-                spans = None;
-                layers.next();
-                continue;
-            }
-            let at = |error: Error| error.at(&named.name);
-            let next = named.layer.spans(&value, spans.clone()).map_err(at)?;
-            let output = scope(&named.name, || match &spans {
-                Some(spans) => named.layer.forward_spans(value, spans, cx),
-                None => named.layer.forward(value, cx),
-            });
-            (value, spans) = (Value::Floats(output.map_err(at)?), next);
-        }
-        value.floats()
+    /// Runs some of the layers. The mask that the context came with is that of the input, and is what it leaves with.
+    pub(crate) fn forward_layers(&self, range: Range<usize>, value: Value, cx: &mut Context) -> Result<Var> {
+        let mask = cx.mask().cloned();
+        let output = chain(&self.layers[range], value, cx);
+        cx.set_mask(mask);
+        output
     }
 
     /// What the model computes at inference, as a graph with the batch left open: for freezing, export and the counting of FLOPs.
@@ -119,13 +104,13 @@ impl Sequential {
     /// Those of a forward pass, and of [`Graph::trace`].
     pub fn graph(&self) -> Result<Graph> {
         let input = match self.layers.first() {
-            Some(Named { spec: Spec::Embedding(_), layer, .. }) => {
+            Some(Named { spec: LayerSpec::Embedding(_), layer, .. }) => {
                 let vocabulary = layer.state().get("weight").and_then(|table| table.shape().first().copied());
                 Input::ids(self.input.clone(), vocabulary.unwrap_or(0) as u32)
             }
             _ => Input::floats(self.input.clone()),
         };
-        Graph::trace(&[input], |inputs| self.run(inputs[0].clone(), &mut Context::eval()))
+        Graph::trace(&[input], |inputs| self.forward(inputs[0].clone(), &mut Context::eval()))
     }
 
     /// The shape of one input.
@@ -149,18 +134,38 @@ impl Sequential {
     }
 }
 
+/// One layer after the other, as far as the mask goes with it.
+fn chain(layers: &[Named], mut value: Value, cx: &mut Context) -> Result<Var> {
+    let mut layers = layers.iter().peekable();
+    while let Some(named) = layers.next() {
+        let at = |error: Error| error.at(&named.name);
+        let output = match (&named.pooled, value, layers.peek()) {
+            (Some(pooled), Value::Floats(x), Some(_)) => {
+                layers.next();
+                scope(&named.name, || pooled.forward(&x))
+            }
+            (_, value, _) => scope(&named.name, || named.layer.forward(value, cx)),
+        };
+        value = Value::Floats(output.map_err(at)?);
+        if !named.spec.keeps_steps() {
+            cx.set_mask(None);
+        }
+    }
+    value.floats()
+}
+
 impl SequentialBuilder {
     /// Adds a layer, named after its kind: `dense`, `dense_1`, …
     #[must_use]
     #[allow(clippy::should_implement_trait)] // Keras's word for it; nobody adds models with `+`.
-    pub fn add(mut self, layer: impl Into<Spec>) -> Self {
+    pub fn add(mut self, layer: impl Into<LayerSpec>) -> Self {
         self.layers.push((None, layer.into()));
         self
     }
 
     /// Adds a layer under a name of its own.
     #[must_use]
-    pub fn add_named(mut self, name: impl Into<String>, layer: impl Into<Spec>) -> Self {
+    pub fn add_named(mut self, name: impl Into<String>, layer: impl Into<LayerSpec>) -> Self {
         self.layers.push((Some(name.into()), layer.into()));
         self
     }
@@ -173,10 +178,13 @@ impl SequentialBuilder {
         let plans = self.plan()?;
         let mut input = self.input.clone();
         let mut layers = Vec::with_capacity(plans.len());
-        for ((_, spec), (name, Plan { output, .. })) in self.layers.into_iter().zip(plans) {
-            let layer = spec.build(&input, rng).map_err(|error| error.at(&name))?;
+        let mut specs = self.layers.into_iter().map(|(_, spec)| spec).peekable();
+        for (name, Plan { output, .. }) in plans {
+            let Some(spec) = specs.next() else { break };
+            let (layer, pooled) =
+                build_layer(&spec, specs.peek(), &input, rng).map_err(|error| error.at(&name))?;
             input = output.clone();
-            layers.push(Named { name, spec, layer, output });
+            layers.push(Named { name, spec, layer, pooled, output });
         }
         Ok(Sequential { input: self.input, layers })
     }
@@ -210,6 +218,24 @@ impl SequentialBuilder {
     }
 }
 
+/// The layer, and the convolution with the pooling after it where that is next: computed at once there is no pass over the
+/// whole convolved image.
+fn build_layer(
+    spec: &LayerSpec,
+    next: Option<&LayerSpec>,
+    input: &Shape,
+    rng: &mut Rng,
+) -> Result<(Box<dyn Layer>, Option<Conv2d>)> {
+    match (spec, next, input.last()) {
+        (LayerSpec::Conv2d(conv), Some(LayerSpec::MaxPool2d(pool)), Some(&channels)) => {
+            let layer = conv.layer(channels, rng)?;
+            let pooled = layer.clone().max_pool(*pool);
+            Ok((Box::new(layer), Some(pooled)))
+        }
+        _ => Ok((spec.build(input, rng)?, None)),
+    }
+}
+
 impl Module for Sequential {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         for named in &self.layers {
@@ -220,12 +246,12 @@ impl Module for Sequential {
 
 impl Model<Tensor> for Sequential {
     fn forward(&self, input: &Tensor, cx: &mut Context) -> Result<Var> {
-        self.run(input, cx)
+        Sequential::forward(self, input, cx)
     }
 }
 
 impl Model<Tensor<u32>> for Sequential {
     fn forward(&self, input: &Tensor<u32>, cx: &mut Context) -> Result<Var> {
-        self.run(input, cx)
+        Sequential::forward(self, input, cx)
     }
 }

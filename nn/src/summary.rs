@@ -1,11 +1,13 @@
 //! The table of a model's layers, with what each costs.
 //!
-//! Memory is that of parameters and buffers, four bytes a value. Operations are floating-point operations of a forward pass
+//! Memory is that of parameters and buffers, in the element types they have. Operations are floating-point operations of a forward pass
 //! for one sample: a multiply-add of a dense layer or convolution counts as two, taps on padding included; bias,
 //! activation, normalisation and pooling, which cost little beside, are not counted. That is how PyTorch's
 //! `FlopCounterMode` counts.
 
 use std::fmt;
+
+use cairn_tensor::AnyTensor;
 
 use crate::{Layer, Module as _, Part, Sequential, Visitor};
 
@@ -46,7 +48,7 @@ impl Sequential {
     /// The table of layers.
     ///
     /// ```
-    /// use cairn_nn::{Dense, Sequential};
+    /// use cairn_nn::{Sequential, spec::Dense};
     /// let model = Sequential::new([4]).add(Dense::new(3)).build(&mut cairn_tensor::rng(0))?;
     /// assert_eq!(model.summary().parameters, 4 * 3 + 3);
     /// # Ok::<(), cairn_nn::Error>(())
@@ -67,7 +69,7 @@ impl Sequential {
                         + ")",
                     weights: weights(&*named.layer),
                     parameters: named.layer.parameter_count(),
-                    bytes: named.layer.state().values().map(|value| 4 * value.len()).sum(),
+                    bytes: named.layer.state().values().map(AnyTensor::byte_count).sum(),
                     flops,
                 }
             })

@@ -1,10 +1,12 @@
 //! The final form of a model: the same answers, from any thread, without memory from the system.
 
 use cairn_nn::Activation::{Gelu, LeakyRelu, Relu, Softmax, Tanh};
+use cairn_nn::spec::{
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, Lstm, Rnn,
+};
 use cairn_nn::{
-    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Context, Conv1d, Conv2d, ConvTranspose2d, Dense,
-    Dropout, Dropout2d, Embedding, Flatten, Frozen, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Lstm,
-    MaxPool1d, MaxPool2d, Model, Rnn, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
+    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Context, Dropout, Dropout2d, Flatten, Frozen, GlobalAvgPool,
+    GlobalMaxPool, MaxPool1d, MaxPool2d, Model, Sequential, SequentialBuilder, Upsample, ZeroPad2d,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 use peak_alloc::PeakAlloc;
@@ -21,11 +23,11 @@ fn reference() -> SequentialBuilder {
 
 /// A model whose running statistics and shifts are not those it begins with.
 fn trained(builder: SequentialBuilder) -> Sequential {
-    let mut model = builder.build(&mut rng(0)).unwrap();
+    let model = builder.build(&mut rng(0)).unwrap();
     let mut state = cairn_nn::Module::state(&model);
     for (i, (name, tensor)) in state.iter_mut().enumerate() {
         let low = if name.ends_with("running_var") { 0.2 } else { -0.5 };
-        *tensor = Tensor::uniform(tensor.dims(), low, low + 1.0, &mut rng(i as u64)).unwrap();
+        *tensor = Tensor::<f32>::uniform(tensor.dims(), low, low + 1.0, &mut rng(i as u64)).unwrap().into();
     }
     cairn_nn::Module::load_state(&model, &state).unwrap();
     model

@@ -2,9 +2,9 @@
 
 use cairn_autograd::Var;
 use cairn_nn::graph::{Dim, Graph, Input};
+use cairn_nn::spec::{self, Dense};
 use cairn_nn::{
-    Context, Dense, Embedding, EmbeddingLayer, GlobalAvgPool, Linear, Lstm, Module, RecurrentLayer, Result,
-    Sequential, Value,
+    Context, Embedding, GlobalAvgPool, Linear, Module, Recurrent, Result, SequenceMask, Sequential, Value,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
@@ -23,8 +23,8 @@ fn close(a: &Tensor, b: &Tensor) {
 /// A recurrent language model: scores of the next token at every step.
 #[derive(Module)]
 struct LanguageModel {
-    embedding: EmbeddingLayer,
-    lstm: RecurrentLayer,
+    embedding: Embedding,
+    lstm: Recurrent,
     head: Linear,
 }
 
@@ -32,8 +32,8 @@ impl LanguageModel {
     fn new() -> Self {
         let rng = &mut rng(0);
         LanguageModel {
-            embedding: Embedding::new(11, 6).layer(rng).unwrap(),
-            lstm: Lstm::new(8).layers(2).return_sequences(true).layer(6, rng).unwrap(),
+            embedding: Embedding::new(11, 6, rng).unwrap(),
+            lstm: spec::Lstm::new(8).layers(2).return_sequences(true).layer(6, rng).unwrap(),
             head: Linear::new(8, 11, rng).unwrap(),
         }
     }
@@ -79,10 +79,10 @@ fn sequences_may_be_of_any_length() {
 /// Words with the spelling of each: sentences of several lengths, and words of several lengths, with open sizes for all.
 #[derive(Module)]
 struct Tagger {
-    words: EmbeddingLayer,
-    letters: EmbeddingLayer,
-    spelling: RecurrentLayer,
-    context: RecurrentLayer,
+    words: Embedding,
+    letters: Embedding,
+    spelling: Recurrent,
+    context: Recurrent,
     head: Linear,
 }
 
@@ -99,19 +99,20 @@ impl Tagger {
     fn new() -> Self {
         let rng = &mut rng(1);
         Tagger {
-            words: Embedding::new(13, 5).layer(rng).unwrap(),
-            letters: Embedding::new(9, 3).layer(rng).unwrap(),
-            spelling: Lstm::new(2).bidirectional().layer(3, rng).unwrap(),
-            context: Lstm::new(4).bidirectional().return_sequences(true).layer(9, rng).unwrap(),
+            words: Embedding::new(13, 5, rng).unwrap(),
+            letters: Embedding::new(9, 3, rng).unwrap(),
+            spelling: spec::Lstm::new(2).bidirectional().layer(3, rng).unwrap(),
+            context: spec::Lstm::new(4).bidirectional().return_sequences(true).layer(9, rng).unwrap(),
             head: Linear::new(8, 3, rng).unwrap(),
         }
     }
 
     fn forward(&self, batch: &Sentences, cx: &mut Context) -> Result<Var> {
-        let letters = self.letters.forward(&batch.letters)?;
-        let spelled = self.spelling.forward_lengths(&letters, &batch.letter_lengths, cx)?;
+        cx.set_mask(Some(SequenceMask::of_lengths(&batch.letter_lengths)));
+        let spelled = self.spelling.forward(&self.letters.forward(&batch.letters)?, cx)?;
         let x = Var::cat(&[&self.words.forward(&batch.words)?, &spelled.lookup(&batch.word_at)?], -1)?;
-        self.head.forward(&self.context.forward_lengths(&x, &batch.lengths, cx)?)
+        cx.set_mask(Some(SequenceMask::of_lengths(&batch.lengths)));
+        self.head.forward(&self.context.forward(&x, cx)?)
     }
 
     fn inputs() -> [Input; 5] {
@@ -174,15 +175,15 @@ fn several_inputs_have_sizes_of_their_own() {
 #[test]
 fn padding_is_found_anew_in_every_batch() {
     let model = Sequential::new([6])
-        .add(Embedding::new(9, 4).padding(0).masked())
-        .add(Lstm::new(5).bidirectional().return_sequences(true))
+        .add(spec::Embedding::new(9, 4).padding(0).masked())
+        .add(spec::Lstm::new(5).bidirectional().return_sequences(true))
         .add(Dense::new(3))
         .add(GlobalAvgPool)
         .build(&mut rng(3))
         .unwrap();
     let frozen = model.frozen().unwrap();
     let x = Tensor::from_vec(vec![0, 3, 0, 4, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 8], [3, 6]).unwrap();
-    let expected = model.run(&x, &mut Context::eval()).unwrap();
+    let expected = model.forward(&x, &mut Context::eval()).unwrap();
     close(&frozen.predict_batch(&x).unwrap(), expected.value());
     let empty = frozen.predict_batch(Tensor::<u32>::zeros([1, 6]).unwrap()).unwrap_err().to_string();
     assert!(empty.contains("sequence 0 is all padding"), "{empty}");

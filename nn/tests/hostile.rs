@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use cairn_nn::exchange::Weights;
-use cairn_nn::{Activation::Relu, BatchNorm, Conv2d, Dense, Flatten, Module, Sequential};
-use cairn_tensor::{Tensor, rng};
+use cairn_nn::spec::{BatchNorm, Conv2d, Dense};
+use cairn_nn::weights::Weights;
+use cairn_nn::{Activation::Relu, Flatten, Module, Sequential};
+use cairn_tensor::{AnyTensor, rng};
 use peak_alloc::PeakAlloc;
 
 /// The splitmix64 sequence.
@@ -115,7 +116,7 @@ fn attack(
 }
 
 fn safetensors(count: usize) {
-    let total = |weights: Weights| weights.tensors.values().map(Tensor::len).sum();
+    let total = |weights: Weights| weights.tensors.values().map(AnyTensor::len).sum();
     attack(
         "model.safetensors",
         count,
@@ -136,7 +137,7 @@ fn cairn(count: usize) {
         |bytes, draw| {
             // Mostly with the right length and checksum, so that the content itself is read.
             if bytes.len() > 32 && draw.below(8) > 0 {
-                bytes[..16].copy_from_slice(b"CAIRN\r\n\0\x01\0\0\0\x01\0\0\0");
+                bytes[..16].copy_from_slice(b"CAIRN\r\n\0\x02\0\0\0\x01\0\0\0");
                 let (length, sum) = ((bytes.len() - 32) as u64, crc32fast::hash(&bytes[32..]));
                 bytes[16..24].copy_from_slice(&length.to_le_bytes());
                 bytes[24..28].copy_from_slice(&sum.to_le_bytes());
@@ -171,7 +172,9 @@ fn a_hundred_thousand_mutated_models() {
 
 #[cfg(feature = "npz")]
 mod archives {
-    use super::{Draw, Tensor, Weights, attack, fs, model};
+    use cairn_tensor::{AnyTensor, Tensor};
+
+    use super::{Draw, Weights, attack, fs, model};
 
     /// A zip archive of one uncompressed file with the right checksum: what is wrong is inside.
     fn stored(name: &str, content: &[u8]) -> Vec<u8> {
@@ -187,7 +190,7 @@ mod archives {
     }
 
     fn both(count: usize) {
-        let total = |weights: Weights| weights.tensors.values().map(Tensor::len).sum();
+        let total = |weights: Weights| weights.tensors.values().map(AnyTensor::len).sum();
         let read = |path: &std::path::Path| Weights::read_npz(path).ok().map(total);
         // What is unpacked, converted, and the tables of the decompressor.
         let most = |size: usize| 2 * (16 * size + (1 << 20)) + (1 << 18);

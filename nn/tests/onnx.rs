@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use cairn_nn::Activation::{Relu, Softmax};
-use cairn_nn::exchange::Weights;
+use cairn_nn::spec::{BatchNorm, Conv1d, Conv2d, Dense, Embedding, Gru, Lstm, Rnn};
+use cairn_nn::weights::Weights;
 use cairn_nn::{
-    BatchNorm, Context, Conv1d, Conv2d, Dense, Dropout, Embedding, Flatten, Gru, Init, Lstm, MaxPool2d,
-    Module, Rnn, Sequential, SequentialBuilder, Value as Input,
+    Context, Dropout, Flatten, Init, MaxPool2d, Module, Sequential, SequentialBuilder, Value as Input,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
@@ -175,11 +175,11 @@ fn references() -> [(&'static str, Sequential); 4] {
         .add(Dense::new(3));
     let nlp = Sequential::new([9]).add(Embedding::new(20, 4)).add(Lstm::new(5)).add(Dense::new(3));
     [("mlp", mlp), ("cnn", cnn), ("rnn", rnn), ("nlp", nlp)].map(|(name, builder)| {
-        let mut model = builder.build(&mut rng(0)).unwrap();
+        let model = builder.build(&mut rng(0)).unwrap();
         let mut state = model.state();
         for (path, value) in &mut state {
             let low = if path.ends_with("running_var") { 0.5 } else { -0.5 };
-            *value = scattered(value.dims(), low, 1.0);
+            *value = scattered(value.dims(), low, 1.0).into();
         }
         model.load_state(&state).unwrap();
         (name, model)
@@ -209,10 +209,10 @@ fn reference_models_compute_the_same_in_onnx_runtime() {
         let file = std::fs::read(golden(&format!("onnx_{name}.onnx"))).unwrap();
         assert!(model.to_onnx().unwrap() == file, "{name}: the file has changed");
         let input = input(name, &model);
-        assert_eq!(input, theirs[&format!("{name}.input")]);
+        assert_eq!(input, *theirs[&format!("{name}.input")].as_f32().unwrap());
         let value: Input = if name == "nlp" { input.cast::<u32>().unwrap().into() } else { input.into() };
-        let ours = model.run(value, &mut Context::eval()).unwrap();
-        let expected = &theirs[&format!("{name}.output")];
+        let ours = model.forward(value, &mut Context::eval()).unwrap();
+        let expected = theirs[&format!("{name}.output")].as_f32().unwrap();
         assert_eq!(ours.shape(), expected.shape());
         let apart = ours.value().sub(expected).unwrap().abs().unwrap().max(..).unwrap().item().unwrap();
         println!("{name}: {apart:.1e} apart");
@@ -227,7 +227,7 @@ fn write_reference_models() {
     let mut inputs = Weights::default();
     for (name, model) in references() {
         model.export_onnx(golden(&format!("onnx_{name}.onnx"))).unwrap();
-        inputs.tensors.insert(format!("{name}.input"), input(name, &model));
+        inputs.tensors.insert(format!("{name}.input"), input(name, &model).into());
     }
     inputs.write_safetensors(golden("onnx_outputs.safetensors")).unwrap();
 }

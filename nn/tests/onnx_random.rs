@@ -10,11 +10,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cairn_nn::exchange::Weights;
+use cairn_nn::spec::{
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerSpec, Lstm, Recurrent,
+    Rnn,
+};
+use cairn_nn::weights::Weights;
 use cairn_nn::{
-    Activation, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Context, Conv1d, Conv2d, ConvTranspose2d,
-    Dense, Dropout, Dropout2d, Embedding, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, Gru, Lstm,
-    MaxPool1d, MaxPool2d, Module, Rnn, Sequential, Spec, Upsample, Value, ZeroPad2d,
+    Activation, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Context, Dropout, Dropout2d, Flatten, GlobalAvgPool,
+    GlobalMaxPool, MaxPool1d, MaxPool2d, Module, Sequential, Upsample, Value, ZeroPad2d,
 };
 use cairn_tensor::{Shape, Tensor, rng};
 
@@ -41,10 +44,10 @@ impl Draw {
 
 const VOCABULARY: usize = 13;
 
-fn layer(draw: &mut Draw) -> Spec {
+fn layer(draw: &mut Draw) -> LayerSpec {
     let [a, b, c] = [(); 3].map(|()| draw.between(1, 3));
     let units = draw.between(1, 6);
-    let recurrent = |mut layer: cairn_nn::Recurrent, draw: &mut Draw| {
+    let recurrent = |mut layer: Recurrent, draw: &mut Draw| {
         if draw.yes() {
             layer = layer.bidirectional();
         }
@@ -115,11 +118,12 @@ fn model(seed: u64) -> (Sequential, Tensor, Value) {
             (builder, count) = (longer, count + 1);
         }
     }
-    let mut model = builder.build(&mut rng(seed)).unwrap();
+    let model = builder.build(&mut rng(seed)).unwrap();
     let mut state = model.state();
     for (i, (path, value)) in state.iter_mut().enumerate() {
         let low = if path.ends_with("running_var") { 0.5 } else { -0.5 };
-        *value = Tensor::uniform(value.dims(), low, low + 1.0, &mut rng(seed + i as u64)).unwrap();
+        *value =
+            Tensor::<f32>::uniform(value.dims(), low, low + 1.0, &mut rng(seed + i as u64)).unwrap().into();
     }
     model.load_state(&state).unwrap();
     let shape: Shape = [4].iter().chain(model.input_shape().iter()).copied().collect();
@@ -136,7 +140,7 @@ fn model(seed: u64) -> (Sequential, Tensor, Value) {
 }
 
 fn output(model: &Sequential, input: &Value) -> Tensor {
-    model.run(input.clone(), &mut Context::eval()).unwrap().value().clone()
+    model.forward(input.clone(), &mut Context::eval()).unwrap().value().clone()
 }
 
 #[test]
@@ -167,7 +171,8 @@ fn write_random_models() {
     for seed in 0..400 {
         let (model, numbers, input) = model(seed);
         model.export_onnx(folder.join(format!("random_{seed:03}.onnx"))).unwrap();
-        let both = [("input".to_owned(), numbers), ("output".to_owned(), output(&model, &input))];
+        let both =
+            [("input".to_owned(), numbers.into()), ("output".to_owned(), output(&model, &input).into())];
         let file = Weights { tensors: both.into(), ..Weights::default() };
         file.write_safetensors(folder.join(format!("random_{seed:03}.safetensors"))).unwrap();
     }

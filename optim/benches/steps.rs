@@ -2,7 +2,7 @@
 
 use cairn_autograd::Parameter;
 use cairn_datasets::synthetic;
-use cairn_nn::{Activation::Relu, Dense, Module, Sequential, SparseCategoricalCrossentropy};
+use cairn_nn::{Activation::Relu, Module, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 use cairn_optim::{Adam, Fit, Lamb, Optimizer, Sgd, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use cairn_datasets::synthetic;
-use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+use cairn_nn::{Activation::Relu, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 use cairn_optim::{
     Adam, CsvLog, Fit, Goal, ModelCheckpoint, ReduceOnPlateau, Result, TensorBoard, Trainer,
     metrics::Accuracy,

@@ -4,7 +4,7 @@
 //! `cargo run --release -p cairn-optim --example fit_and_resume -- digits.cairn`
 
 use cairn_datasets::synthetic;
-use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+use cairn_nn::{Activation::Relu, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 use cairn_optim::{Adam, EarlyStopping, Fit, Goal, Result, Trainer, metrics::Accuracy};
 
 pub(crate) fn train(path: &str) -> Result<()> {

@@ -5,7 +5,7 @@
 //! The data are read from `CAIRN_DATA_DIR` or the user's cache; `cargo xtask download mnist` fetches them.
 
 use cairn_datasets::{DataDir, mnist};
-use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+use cairn_nn::{Activation::Relu, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,8 +10,8 @@ use cairn_autograd::Var;
 use cairn_datasets::augment::{Augmented, Normalize, RandomHorizontalFlip, RandomTranslation};
 use cairn_datasets::{DataDir, Dataset, ImageDataset, cifar10, registry, synthetic};
 use cairn_nn::{
-    Activation::Relu, BatchNorm, BatchNormLayer, Context, Conv2d, Conv2dLayer, GlobalAvgPool, Linear, Model,
-    Module, Result, SparseCategoricalCrossentropy,
+    Activation::Relu, BatchNorm, Context, Conv2d, GlobalAvgPool, Linear, Model, Module, Result,
+    SparseCategoricalCrossentropy, spec,
 };
 use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Rng, Tensor};
@@ -19,18 +19,18 @@ use cairn_tensor::{Rng, Tensor};
 /// A convolution, normalised, with ReLU.
 #[derive(Module)]
 struct Unit {
-    conv: Conv2dLayer,
-    norm: BatchNormLayer,
+    conv: Conv2d,
+    norm: BatchNorm,
 }
 
 impl Unit {
-    fn new(conv: &Conv2d, from: usize, to: usize, rng: &mut Rng) -> Result<Self> {
-        let norm = BatchNorm::new().momentum(0.9);
-        Ok(Unit { conv: conv.clone().bias(false).layer(from, rng)?, norm: norm.layer(to, rng)? })
+    fn new(conv: &spec::Conv2d, from: usize, to: usize, rng: &mut Rng) -> Result<Self> {
+        let conv = conv.clone().bias(false).layer(from, rng)?;
+        Ok(Unit { conv, norm: BatchNorm::new(to)?.momentum(0.9)? })
     }
 
     fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        Relu.apply(&self.norm.forward(&self.conv.forward(x)?, cx)?)
+        Relu.forward(&self.norm.forward(&self.conv.forward(x)?, cx)?)
     }
 }
 
@@ -43,10 +43,10 @@ struct Separable {
 
 impl Separable {
     fn new(from: usize, to: usize, stride: usize, rng: &mut Rng) -> Result<Self> {
-        let depthwise = Conv2d::new(from, 3).groups(from).stride(stride).padding(1);
+        let depthwise = spec::Conv2d::new(from, 3).groups(from).stride(stride).padding(1);
         Ok(Separable {
             depthwise: Unit::new(&depthwise, from, from, rng)?,
-            pointwise: Unit::new(&Conv2d::new(to, 1), from, to, rng)?,
+            pointwise: Unit::new(&spec::Conv2d::new(to, 1), from, to, rng)?,
         })
     }
 
@@ -64,7 +64,7 @@ struct MobileNet {
 
 impl MobileNet {
     fn new(classes: usize, rng: &mut Rng) -> Result<Self> {
-        let stem = Unit::new(&Conv2d::new(32, 3).padding(1), 3, 32, rng)?;
+        let stem = Unit::new(&spec::Conv2d::new(32, 3).padding(1), 3, 32, rng)?;
         let mut blocks = Vec::new();
         let mut channels = 32;
         for (width, stride) in [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)] {
@@ -81,7 +81,7 @@ impl Model<Tensor> for MobileNet {
         for block in &self.blocks {
             x = block.forward(&x, cx)?;
         }
-        self.head.forward(&GlobalAvgPool.apply(&x)?)
+        self.head.forward(&GlobalAvgPool.forward(&x, cx)?)
     }
 }
 

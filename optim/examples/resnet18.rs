@@ -10,8 +10,8 @@ use cairn_autograd::Var;
 use cairn_datasets::augment::{Augmented, Normalize, RandomCrop, RandomHorizontalFlip};
 use cairn_datasets::{DataDir, Dataset, ImageDataset, cifar10, registry, synthetic};
 use cairn_nn::{
-    Activation::Relu, BatchNorm, BatchNormLayer, Context, Conv2d, Conv2dLayer, GlobalAvgPool, Linear, Model,
-    Module, Result, SparseCategoricalCrossentropy,
+    Activation::Relu, BatchNorm, Context, Conv2d, GlobalAvgPool, Linear, Model, Module, Result,
+    SparseCategoricalCrossentropy, spec,
 };
 use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Rng, Tensor};
@@ -19,15 +19,15 @@ use cairn_tensor::{Rng, Tensor};
 /// A convolution without bias, which the normalisation after it would take away again.
 #[derive(Module)]
 struct ConvNorm {
-    conv: Conv2dLayer,
-    norm: BatchNormLayer,
+    conv: Conv2d,
+    norm: BatchNorm,
 }
 
 impl ConvNorm {
     fn new(from: usize, to: usize, size: usize, stride: usize, rng: &mut Rng) -> Result<Self> {
-        let conv = Conv2d::new(to, size).stride(stride).padding(size / 2).bias(false).layer(from, rng)?;
-        let norm = BatchNorm::new().momentum(0.9).epsilon(1e-5).layer(to, rng)?;
-        Ok(ConvNorm { conv, norm })
+        let conv =
+            spec::Conv2d::new(to, size).stride(stride).padding(size / 2).bias(false).layer(from, rng)?;
+        Ok(ConvNorm { conv, norm: BatchNorm::new(to)?.momentum(0.9)?.epsilon(1e-5)? })
     }
 
     fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
@@ -54,13 +54,13 @@ impl Block {
     }
 
     fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        let inner = Relu.apply(&self.first.forward(x, cx)?)?;
+        let inner = Relu.forward(&self.first.forward(x, cx)?)?;
         let inner = self.second.forward(&inner, cx)?;
         let outer = match &self.shortcut {
             Some(shortcut) => shortcut.forward(x, cx)?,
             None => x.clone(),
         };
-        Relu.apply(&inner.add(&outer)?)
+        Relu.forward(&inner.add(&outer)?)
     }
 }
 
@@ -87,11 +87,11 @@ impl ResNet18 {
 
 impl Model<Tensor> for ResNet18 {
     fn forward(&self, images: &Tensor, cx: &mut Context) -> Result<Var> {
-        let mut x = Relu.apply(&self.stem.forward(&images.clone().into(), cx)?)?;
+        let mut x = Relu.forward(&self.stem.forward(&images.clone().into(), cx)?)?;
         for block in &self.blocks {
             x = block.forward(&x, cx)?;
         }
-        self.head.forward(&GlobalAvgPool.apply(&x)?)
+        self.head.forward(&GlobalAvgPool.forward(&x, cx)?)
     }
 }
 

@@ -10,7 +10,10 @@ use std::path::Path;
 
 use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
 use cairn_datasets::{DataDir, TensorDataset, imdb, registry, synthetic};
-use cairn_nn::{Dense, Embedding, Lstm, Model, Sequential, SparseCategoricalCrossentropy};
+use cairn_nn::{
+    Model, Sequential, SparseCategoricalCrossentropy,
+    spec::{Dense, Embedding, Lstm},
+};
 use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::{Tensor, rng};
 

@@ -1,10 +1,14 @@
 //! Averages of weights over the steps of training.
 
+use cairn_autograd::Parameter;
 use cairn_nn::Module;
-use cairn_tensor::{Isa, Rule, Tensor};
+use cairn_tensor::{AnyTensor, Isa, Rule, Tensor};
 
 use crate::error::check;
 use crate::{Error, Result, StateDict};
+
+/// The name in a saved state.
+const KIND: &str = "ema";
 
 /// The exponential moving average of a model's parameters (Polyak and Juditsky 1992): a ← decay · a + (1 - decay) · p
 /// after each step. Evaluated in place of the parameters it is usually the better model. Buffers are left as they are. A
@@ -47,17 +51,15 @@ impl Ema {
     pub fn update(&mut self, model: &dyn Module) -> Result<()> {
         check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
         if self.averages.is_empty() {
-            model.for_each_parameter(&mut |path, parameter| {
-                self.averages.push((path.to_owned(), parameter.value()));
-            });
+            for_each_float(model, &mut |path, _, value| self.averages.push((path.to_owned(), value)));
             return Ok(());
         }
         self.check(model)?;
         let rule = Towards((1.0 - self.decay) as f32);
         let (mut averages, mut result) = (self.averages.iter_mut(), Ok(()));
-        model.for_each_parameter(&mut |_, parameter| {
+        for_each_float(model, &mut |_, _, value| {
             if let (Some((_, average)), Ok(())) = (averages.next(), &result) {
-                result = average.update(&parameter.value(), [], rule);
+                result = average.update(&value, [], rule);
             }
         });
         Ok(result?)
@@ -74,10 +76,9 @@ impl Ema {
         }
         self.check(model)?;
         let mut averages = self.averages.iter_mut();
-        model.for_each_parameter(&mut |_, parameter| {
+        for_each_float(model, &mut |_, parameter, value| {
             if let Some((_, average)) = averages.next() {
-                let own = parameter.value();
-                parameter.set(std::mem::replace(average, own));
+                parameter.set(std::mem::replace(average, value));
             }
         });
         Ok(())
@@ -86,7 +87,7 @@ impl Ema {
     /// The averages, to be saved.
     pub fn state(&self) -> StateDict {
         let averages = self.averages.iter().map(|(path, average)| (path.clone(), average.clone().into()));
-        StateDict { tensors: averages.collect(), ..StateDict::new("ema") }
+        StateDict { tensors: averages.collect(), ..StateDict::new(KIND) }
     }
 
     /// Goes on from saved averages of this model.
@@ -94,17 +95,17 @@ impl Ema {
     /// # Errors
     /// [`Error::BadState`] when they are not the averages of this model's parameters.
     pub fn load_state(&mut self, model: &dyn Module, state: &StateDict) -> Result<()> {
-        state.require("ema")?;
+        state.require(KIND)?;
         let (mut averages, mut missing) = (Vec::new(), None);
-        model.for_each_parameter(&mut |path, parameter| match state.tensor::<f32>(path) {
-            Ok(average) if average.shape() == &*parameter.shape() => {
+        for_each_float(model, &mut |path, _, value| match state.tensor::<f32>(path) {
+            Ok(average) if average.shape() == value.shape() => {
                 averages.push((path.to_owned(), average.clone()));
             }
             _ => missing = Some(path.to_owned()),
         });
         match missing {
             Some(path) if !state.tensors.is_empty() => {
-                return Err(Error::BadState(format!("`ema` has no average for {path}")));
+                return Err(Error::BadState(format!("`{KIND}` has no average for {path}")));
             }
             // Saved before the first update.
             Some(_) => self.averages.clear(),
@@ -115,8 +116,8 @@ impl Ema {
 
     fn check(&self, model: &dyn Module) -> Result<()> {
         let (mut averages, mut other) = (self.averages.iter(), None);
-        model.for_each_parameter(&mut |path, parameter| match averages.next() {
-            Some((own, average)) if own == path && average.shape() == &*parameter.shape() => {}
+        for_each_float(model, &mut |path, _, value| match averages.next() {
+            Some((own, average)) if own == path && average.shape() == value.shape() => {}
             _ => other = Some(path.to_owned()),
         });
         match other.or_else(|| averages.next().map(|(path, _)| path.clone())) {
@@ -124,6 +125,16 @@ impl Ema {
             Some(path) => Err(Error::OtherModel(format!("it has no average for {path}"))),
         }
     }
+}
+
+/// Calls `f` with each parameter and its value. Those stored in another type than `f32` are at inference only and are passed
+/// over: no step changes them.
+fn for_each_float(model: &dyn Module, f: &mut dyn FnMut(&str, &Parameter, Tensor)) {
+    model.for_each_parameter(&mut |path, parameter| {
+        if let AnyTensor::F32(value) = parameter.any() {
+            f(path, parameter, value);
+        }
+    });
 }
 
 /// Moves an average towards the parameter, which takes the place of the gradient here.

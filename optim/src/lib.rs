@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use cairn_datasets::synthetic;
-//! use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+//! use cairn_nn::{Activation::Relu, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 //! use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 //!
 //! let (train, test) = synthetic::digits(400, 1)?.flatten().split(0.8, 0)?;

@@ -11,7 +11,7 @@ use crate::error::check;
 ///
 /// ```
 /// use cairn_datasets::synthetic;
-/// use cairn_nn::{CrossEntropy, Dense, Sequential};
+/// use cairn_nn::{CrossEntropy, Sequential, spec::Dense};
 /// use cairn_optim::metrics::{Accuracy, Unweighted};
 /// use cairn_optim::{Adam, Fit, Trainer, WeightedSamples};
 /// use cairn_tensor::Tensor;

@@ -58,7 +58,7 @@ pub trait Element:
     /// Appends the value's bytes, the least significant first.
     #[doc(hidden)]
     fn push_bytes(self, out: &mut Vec<u8>);
-    /// The value of so many bytes, the most significant first or last; `None` if they are none.
+    /// The value of as many bytes as the type has, the most significant first or last; `None` if they are none.
     #[doc(hidden)]
     fn from_bytes(bytes: &[u8], big_endian: bool) -> Option<Self>;
     /// The value as an integer, for the types that are whole numbers (`false` and `true` are 0 and 1).
@@ -225,7 +225,7 @@ impl Element for bool {
     }
 }
 
-/// An element that can be calculated with. The hidden methods set `fault` when the result does not fit.
+/// An element that can be calculated with. The hidden methods set `overflow` when the result does not fit.
 pub trait Number: Element {
     /// 0
     const ZERO: Self;
@@ -236,21 +236,21 @@ pub trait Number: Element {
     /// The value that no other is above: infinity for floats.
     const HIGHEST: Self;
     #[doc(hidden)]
-    fn add(self, rhs: Self, fault: &mut bool) -> Self;
+    fn add(self, rhs: Self, overflow: &mut bool) -> Self;
     #[doc(hidden)]
-    fn sub(self, rhs: Self, fault: &mut bool) -> Self;
+    fn sub(self, rhs: Self, overflow: &mut bool) -> Self;
     #[doc(hidden)]
-    fn mul(self, rhs: Self, fault: &mut bool) -> Self;
+    fn mul(self, rhs: Self, overflow: &mut bool) -> Self;
     #[doc(hidden)]
-    fn div(self, rhs: Self, fault: &mut bool) -> Self;
+    fn div(self, rhs: Self, overflow: &mut bool) -> Self;
     #[doc(hidden)]
-    fn neg(self, fault: &mut bool) -> Self;
+    fn neg(self, overflow: &mut bool) -> Self;
     /// The sum of at most 2²⁴ elements and whether it does not fit, for types whose sums are exact in a wider one. However
     /// large the steps on the way, only the result has to fit.
     #[doc(hidden)]
     fn exact_sum(x: &[Self]) -> Option<(Self, bool)>;
     #[doc(hidden)]
-    fn abs(self, fault: &mut bool) -> Self;
+    fn abs(self, overflow: &mut bool) -> Self;
     /// Whether the value is not a number; never so for integers.
     fn is_nan(self) -> bool;
     /// An integer that orders as the values do. Zeros of either sign are equal, and all NaN are equal and above all
@@ -278,45 +278,45 @@ macro_rules! integer {
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
             #[allow(unused_comparisons)] // the unsigned types are never below 0
-            fn add(self, rhs: Self, fault: &mut bool) -> Self {
+            fn add(self, rhs: Self, overflow: &mut bool) -> Self {
                 // `overflowing_add` says the same, but does not vectorise.
                 let value = self.wrapping_add(rhs);
-                *fault |= if <$t>::MIN < 0 { (self ^ value) & (rhs ^ value) < 0 } else { value < self };
+                *overflow |= if <$t>::MIN < 0 { (self ^ value) & (rhs ^ value) < 0 } else { value < self };
                 value
             }
             #[inline(always)]
             #[allow(unused_comparisons)] // as above
-            fn sub(self, rhs: Self, fault: &mut bool) -> Self {
+            fn sub(self, rhs: Self, overflow: &mut bool) -> Self {
                 let value = self.wrapping_sub(rhs);
-                *fault |= if <$t>::MIN < 0 { (self ^ rhs) & (self ^ value) < 0 } else { self < rhs };
+                *overflow |= if <$t>::MIN < 0 { (self ^ rhs) & (self ^ value) < 0 } else { self < rhs };
                 value
             }
             #[inline(always)]
-            fn mul(self, rhs: Self, fault: &mut bool) -> Self {
+            fn mul(self, rhs: Self, overflow: &mut bool) -> Self {
                 let (value, over) = self.overflowing_mul(rhs);
-                *fault |= over;
+                *overflow |= over;
                 value
             }
             #[inline(always)]
-            fn div(self, rhs: Self, fault: &mut bool) -> Self {
+            fn div(self, rhs: Self, overflow: &mut bool) -> Self {
                 match self.checked_div(rhs) {
                     Some(value) => value,
                     None => {
-                        *fault = true;
+                        *overflow = true;
                         0
                     }
                 }
             }
             #[inline(always)]
-            fn neg(self, fault: &mut bool) -> Self {
+            fn neg(self, overflow: &mut bool) -> Self {
                 let (value, over) = self.overflowing_neg();
-                *fault |= over;
+                *overflow |= over;
                 value
             }
             #[inline(always)]
             #[allow(unused_comparisons)] // the unsigned types are never below 0
-            fn abs(self, fault: &mut bool) -> Self {
-                if self < 0 { Number::neg(self, fault) } else { self }
+            fn abs(self, overflow: &mut bool) -> Self {
+                if self < 0 { Number::neg(self, overflow) } else { self }
             }
             #[inline(always)]
             fn exact_sum($x: &[Self]) -> Option<(Self, bool)> {

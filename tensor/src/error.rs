@@ -1,14 +1,28 @@
 //! What can go wrong, in one enum.
-//!
-//! Every variant names the operation and what it was given, so that a message can be read without a debugger:
-//! `matmul: cannot multiply [2, 3] by [4, 5]: 3 is not 4`. Operators (`+`, `-`, …) panic with exactly this text.
 
-use crate::{DType, Shape};
+use std::fmt::Display;
+
+use crate::{DType, Setting, Shape};
 
 /// The result of a tensor operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a tensor operation could not be done.
+///
+/// Every variant names the operation and what it was given, so that a message can be read without a debugger. Operators
+/// (`+`, `-`, …) panic with the same text.
+///
+/// ```
+/// use cairn_tensor::Tensor;
+/// let a = Tensor::<f32>::ones([2, 3])?;
+/// let error = a.matmul(&a).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "matmul: shapes [2, 3] and [2, 3] do not match: \
+///      the last axis of the left must be as long as the last but one of the right",
+/// );
+/// # Ok::<(), cairn_tensor::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -140,17 +154,13 @@ pub enum Error {
         /// Element type of the operands.
         dtype: DType,
     },
-    /// A number among the arguments that makes no sense there.
-    #[error("{op}: {what} is {value}, which must be {must}")]
-    BadArgument {
+    /// An argument that makes no sense.
+    #[error("{op}: {setting}")]
+    BadSetting {
         /// The operation.
         op: &'static str,
-        /// The argument's name.
-        what: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        must: &'static str,
+        /// The argument, and what it must be.
+        setting: Setting,
     },
     /// A matrix whose values the operation cannot work with.
     #[error("{op}: matrix {matrix} of the batch {why}")]
@@ -197,6 +207,15 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn bad_setting(
+        op: &'static str,
+        what: &'static str,
+        value: impl Display,
+        must: &'static str,
+    ) -> Self {
+        Error::BadSetting { op, setting: Setting { what, value: value.to_string(), must } }
+    }
+
     pub(crate) fn mismatch(op: &'static str, lhs: &[usize], rhs: &[usize], why: &'static str) -> Self {
         Error::ShapeMismatch { op, lhs: lhs.into(), rhs: rhs.into(), why }
     }

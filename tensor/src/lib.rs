@@ -19,7 +19,7 @@
 //! |---|---|
 //! | making | `from_vec` `from_slice` `build` `try_build` `zeros` `ones` `full` `scalar` `arange` `linspace` `eye` |
 //! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
-//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `to_vec` `into_vec` `cast` |
+//! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `into_row_major` `to_vec` `into_vec` `cast` |
 //! | memory | `is_contiguous` `contiguous` `as_mut_slice` (copied on write) `shares_storage` |
 //! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
@@ -34,7 +34,7 @@
 //! | over rows | `softmax` `log_softmax` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `linear_row` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
-//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize`, with their gradients |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize` `group_norm`, with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
@@ -80,6 +80,7 @@ mod npy;
 mod ops;
 mod row_major;
 mod serial;
+mod setting;
 mod shape;
 mod tensor;
 
@@ -98,7 +99,7 @@ pub use ops::conv::window::Window;
 pub use ops::create::{Rng, rng};
 #[cfg(feature = "linalg")]
 pub use ops::linalg::Field;
-pub use ops::norm::BatchNorm;
+pub use ops::norm::{BatchNorm, GroupNorm};
 pub use ops::pool::Pool;
 pub use ops::recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
@@ -107,5 +108,6 @@ pub use ops::resize::Resize;
 pub use ops::slice::Slice;
 pub use ops::update::{Rule, SummingRule};
 pub use row_major::RowMajor;
+pub use setting::Setting;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};
 pub use tensor::Tensor;

@@ -134,9 +134,9 @@ fn encode<T: Element>(x: &Tensor<T>, out: &mut impl Write) -> Result<(), Problem
     out.write_all(&[1, 0])?;
     out.write_all(&len.to_le_bytes())?;
     out.write_all(header.as_bytes())?;
-    let x = x.contiguous().map_err(|error| Problem::new(error.to_string()))?;
+    let x = x.row_major().map_err(|error| Problem::new(error.to_string()))?;
     let mut bytes = Vec::new();
-    for piece in x.as_slice().unwrap_or_default().chunks(1 << 14) {
+    for piece in x.chunks(1 << 14) {
         bytes.clear();
         piece.iter().for_each(|x| x.push_bytes(&mut bytes));
         out.write_all(&bytes)?;
@@ -305,7 +305,7 @@ mod archive {
             }
         }
 
-        /// With at most so many bytes of elements in a tensor: larger ones are refused before they are unpacked. A
+        /// With at most `bytes` of elements in a tensor: larger ones are refused before they are unpacked. A
         /// compressed archive may hold a thousand times its own size.
         #[must_use]
         pub fn limit(self, bytes: u64) -> Self {

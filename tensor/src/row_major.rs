@@ -13,7 +13,7 @@ pub struct RowMajor<'a, T: Element>(Source<'a, T>);
 enum Source<'a, T: Element> {
     Lent(&'a [T]),
     /// Contiguous by construction.
-    Copied(Tensor<T>),
+    Owned(Tensor<T>),
 }
 
 impl<T: Element> Tensor<T> {
@@ -34,8 +34,16 @@ impl<T: Element> Tensor<T> {
     pub fn row_major(&self) -> Result<RowMajor<'_, T>> {
         Ok(RowMajor(match self.as_slice() {
             Some(slice) => Source::Lent(slice),
-            None => Source::Copied(self.contiguous()?),
+            None => Source::Owned(self.contiguous()?),
         }))
+    }
+
+    /// As [`row_major`](Self::row_major), of a tensor that nobody else holds on to, such as a view made for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when a copy is needed and memory cannot hold it.
+    pub fn into_row_major(self) -> Result<RowMajor<'static, T>> {
+        Ok(RowMajor(Source::Owned(if self.is_contiguous() { self } else { self.contiguous()? })))
     }
 }
 
@@ -45,7 +53,7 @@ impl<T: Element> Deref for RowMajor<'_, T> {
     fn deref(&self) -> &[T] {
         match &self.0 {
             Source::Lent(slice) => slice,
-            Source::Copied(tensor) => tensor.row_major_storage(),
+            Source::Owned(tensor) => tensor.row_major_storage(),
         }
     }
 }

@@ -71,6 +71,7 @@ impl<T: Element> Tensor<T> {
 
     /// The number of elements.
     #[inline]
+    #[doc(alias = "numel")]
     pub fn len(&self) -> usize {
         self.layout.shape.count()
     }
@@ -169,6 +170,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
+    #[doc(alias = "ascontiguousarray")]
     pub fn contiguous(&self) -> Result<Self> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.to_contiguous_copy() }
     }

@@ -1,4 +1,5 @@
-//! The same bits from any number of threads, for everything that runs in parallel.
+//! The same bits from any number of threads, for everything that runs in parallel. (A process of its own: there is one pool
+//! of helpers, which other tests would keep busy.)
 
 use cairn_tensor::{Isa, Pool, Resize, Rule, SummingRule, Tensor, Window, rng};
 
@@ -220,6 +221,11 @@ fn images() {
                 .chain(&gradients)
                 .flat_map(bits)
                 .collect()
+        });
+        same_bits(name, || {
+            let normal = y.group_norm(2, &scale, &shift, 1e-3).unwrap();
+            let gradients = y.group_norm_backward(&g, &normal.mean, &normal.variance, &scale, 1e-3).unwrap();
+            [&normal.output].into_iter().chain(&gradients).flat_map(bits).collect()
         });
     }
 }

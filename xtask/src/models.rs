@@ -1,6 +1,7 @@
 //! The reference models, in one place: what `e2e` trains for accuracy is what `bench` times.
 
-use cairn_nn::{Activation::Relu, Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d, Sequential};
+use cairn_nn::spec::{Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d};
+use cairn_nn::{Activation::Relu, Sequential};
 use cairn_tensor::Rng;
 
 /// 784-64-64-10 with ReLU; 55,050 parameters. Logits out.

@@ -1,7 +1,7 @@
 //! Parameters: shared cells with an identity, whose values change between computations and never within one.
 
 use cairn_autograd::{Error, Gradient, Parameter, Result};
-use cairn_tensor::Tensor;
+use cairn_tensor::{DType, Tensor};
 
 fn parameter(values: &[f32]) -> Parameter {
     Parameter::new(Tensor::from_slice(values, [values.len()]).unwrap())
@@ -75,12 +75,12 @@ fn a_change_that_fails_on_a_shared_value_changes_nothing() {
 fn frozen_parameters_get_no_gradient() {
     let (x, y) = (parameter(&[1.0]), parameter(&[2.0]));
     let tied = x.clone();
-    tied.set_trainable(false);
+    tied.set_trainable(false).unwrap();
     let gradients = (&x.var() * &y.var()).sum(..).unwrap().backward().unwrap();
     assert!(gradients.get(&x).is_none());
     assert!(matches!(gradients.of(&x), Err(Error::NoGradient { .. })));
     assert_eq!(gradients.of(&y).unwrap().to_vec(), [1.0]);
-    x.set_trainable(true);
+    x.set_trainable(true).unwrap();
     assert!(tied.is_trainable() && tied.var().is_tracked());
 }
 
@@ -124,4 +124,19 @@ fn parameters_are_read_and_changed_from_many_threads() {
         .unwrap_err();
     assert_eq!(x.value().to_vec(), [400.0]);
     x.update(add_one).unwrap();
+}
+
+#[test]
+fn a_value_of_another_type_is_used_and_not_trained() {
+    let (w, x) = (parameter(&[0.5, -2.0]), parameter(&[3.0, 4.0]));
+    w.set_any(w.any().cast(DType::I8).unwrap());
+    assert_eq!((w.any().dtype(), w.shape()[0], w.len()), (DType::I8, 2, 2));
+    let gradients = w.var().mul(&x.var()).unwrap().sum(..).unwrap().backward().unwrap();
+    assert_eq!(gradients.of(&x).unwrap().to_vec(), [0.0, -2.0]);
+    assert!(gradients.get(&w).is_none());
+    let error = w.set_trainable(true).unwrap_err();
+    assert_eq!(error, Error::NotTrainable { stored: DType::I8, trained: DType::F32 });
+    // With a value of its own type it trains as before.
+    w.set_any(w.any().cast(DType::F32).unwrap());
+    assert!(w.is_trainable());
 }

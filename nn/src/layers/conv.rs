@@ -1,188 +1,116 @@
 //! Convolution of images, of sequences, and its transpose.
-//!
-//! One description serves both ways of writing a model: in a [`Sequential`](crate::Sequential) the channels of the input are
-//! inferred, and [`layer`](Conv2d::layer) makes the module for a struct of one's own.
 
 use cairn_autograd::{Parameter, Var};
-use cairn_tensor::{Rng, Shape};
+use cairn_tensor::{Rng, Shape, Window};
 use serde::{Deserialize, Serialize};
 
+use super::config::{LayerConfig, Plan};
 use super::size::{Padding, Size2, Sliding, batch_sides, image, sequence};
-use super::{Layer, MaxPool2d, Plan, Value};
-use crate::{Activation, Context, Error, Init, Module, Result};
+use super::{Layer, MaxPool2d, Value, optional_var};
+use crate::weights::{Flow, Framework, Permutation, Rule};
+use crate::{Activation, Context, Error, Init, Result};
 
-/// What all convolutions are described by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Settings {
-    filters: usize,
+/// How a convolution is done.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Options {
     pub(super) window: Sliding,
     pub(super) groups: usize,
     pub(super) activation: Option<Activation>,
-    bias: bool,
-    kernel_init: Init,
-    bias_init: Init,
 }
 
-impl Settings {
-    fn new(filters: usize, size: Size2) -> Self {
-        Settings {
-            filters,
-            window: Sliding::new(size),
-            groups: 1,
-            activation: None,
-            bias: true,
-            kernel_init: Init::GlorotUniform,
-            bias_init: Init::Zeros,
-        }
+impl Options {
+    fn relu(&self) -> bool {
+        self.activation == Some(Activation::Relu)
     }
 
-    /// Channels of one group, after a check that they can be divided.
-    fn depth(&self, channels: usize, filters: usize) -> Result<usize> {
-        if self.filters == 0 {
-            return Err(Error::BadSetting { what: "the number of filters", value: 0.0, must: "at least 1" });
+    /// The activation, unless it was computed already.
+    fn finish(&self, y: Var) -> Result<Var> {
+        match self.activation {
+            None | Some(Activation::Relu) => Ok(y),
+            Some(activation) => activation.forward(&y),
         }
-        if self.groups == 0 {
-            return Err(Error::BadSetting { what: "the number of groups", value: 0.0, must: "at least 1" });
-        }
-        if !channels.is_multiple_of(self.groups) || !filters.is_multiple_of(self.groups) {
-            let (what, value) = ("the number of groups", self.groups as f64);
-            return Err(Error::BadSetting {
-                what,
-                value,
-                must: "a divisor of the channels and of the filters",
-            });
-        }
-        Ok(channels / self.groups)
-    }
-
-    fn values(&self, weight: &[usize]) -> usize {
-        let weight = weight.iter().fold(1usize, |all, &n| all.saturating_mul(n));
-        weight.saturating_add(if self.bias { self.filters } else { 0 })
-    }
-
-    fn parameters(&self, weight: Shape, rng: &mut Rng) -> Result<(Parameter, Option<Parameter>)> {
-        let weight = Parameter::new(self.kernel_init.tensor(weight, rng)?);
-        let bias = if self.bias { Some(self.bias_init.tensor([self.filters], rng)?) } else { None };
-        Ok((weight, bias.map(Parameter::new)))
     }
 }
 
-macro_rules! builders {
-    ($size:ty, $two:ident) => {
+/// The options that change no parameter, for a layer and for its description alike.
+macro_rules! options {
+    ($($field:tt).+, $size:ty, $two:ident) => {
         /// With another stride (default 1).
         #[must_use]
+        #[doc(alias = "strides")]
         pub fn stride(mut self, stride: $size) -> Self {
-            self.0.window.stride = $two(stride);
+            self.$($field).+.window.stride = $two(stride);
             self
         }
 
-        /// With taps so many pixels apart (default 1).
+        /// With taps so many pixels or steps apart (default 1).
         #[must_use]
+        #[doc(alias = "dilation_rate")]
         pub fn dilation(mut self, dilation: $size) -> Self {
-            self.0.window.dilation = $two(dilation);
+            self.$($field).+.window.dilation = $two(dilation);
             self
         }
 
-        /// In groups that do not mix; as many as channels for a depthwise convolution.
+        /// With Keras's `"same"` padding: as many outputs as inputs, divided by the stride (of a transposed convolution
+        /// multiplied).
         #[must_use]
-        pub fn groups(mut self, groups: usize) -> Self {
-            self.0.groups = groups;
+        pub fn same(mut self) -> Self {
+            self.$($field).+.window.padding = Padding::Same;
             self
         }
 
         /// With an activation; ReLU is computed in the same pass.
         #[must_use]
         pub fn activation(mut self, activation: Activation) -> Self {
-            self.0.activation = Some(activation);
-            self
-        }
-
-        /// With or without a bias (default with).
-        #[must_use]
-        pub fn bias(mut self, bias: bool) -> Self {
-            self.0.bias = bias;
-            self
-        }
-
-        /// With other initial filters (default Glorot's uniform ones).
-        #[must_use]
-        pub fn kernel_init(mut self, init: Init) -> Self {
-            self.0.kernel_init = init;
-            self
-        }
-
-        /// With other initial biases (default 0).
-        #[must_use]
-        pub fn bias_init(mut self, init: Init) -> Self {
-            self.0.bias_init = init;
+            self.$($field).+.activation = Some(activation);
             self
         }
     };
-}
+    ($($field:tt).+, images) => {
+        options!($($field).+, impl Into<Size2>, two);
 
-/// Description of a convolution of images `[batch, height, width, channels]`.
-///
-/// Defaults as in Keras: stride 1, no padding, Glorot's uniform filters, biases from 0. The weight is
-/// `[height, width, channels / groups, filters]`.
-///
-/// ```
-/// use cairn_nn::{Activation::Relu, Context, Conv2d};
-/// use cairn_tensor::{Tensor, rng};
-/// let layer = Conv2d::new(32, 3).same().stride(2).activation(Relu).layer(3, &mut rng(0))?;
-/// let y = layer.forward(&Tensor::ones([8, 28, 28, 3])?.into())?;
-/// assert_eq!(y.shape(), [8, 14, 14, 32]);
-/// # Ok::<(), cairn_nn::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Conv2d(pub(super) Settings);
+        /// With padding: pixels on all sides, or a [`Padding`].
+        #[must_use]
+        pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+            self.$($field).+.window.padding = padding.into();
+            self
+        }
+    };
+    ($($field:tt).+, sequences) => {
+        options!($($field).+, usize, along_time);
 
-impl Conv2d {
-    /// So many filters of this size.
-    pub fn new(filters: usize, size: impl Into<Size2>) -> Self {
-        Conv2d(Settings::new(filters, size.into()))
-    }
+        /// With so many steps of padding before and after.
+        #[must_use]
+        pub fn padding(mut self, steps: usize) -> Self {
+            self.$($field).+.window.padding = Padding::Pixels([[0; 2], [steps; 2]]);
+            self
+        }
 
-    /// With padding: pixels on all sides, or a [`Padding`].
-    #[must_use]
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.0.window.padding = padding.into();
-        self
-    }
+        /// With padding before the first step only, so that no output sees a later step.
+        #[must_use]
+        pub fn causal(mut self) -> Self {
+            self.$($field).+.window.padding = Padding::Causal;
+            self
+        }
+    };
+    ($($field:tt).+, transposed) => {
+        options!($($field).+, impl Into<Size2>, two);
 
-    /// With Keras's `"same"` padding.
-    #[must_use]
-    pub fn same(self) -> Self {
-        self.padding(Padding::Same)
-    }
+        /// With so many pixels cut off on all sides: the padding of the convolution that this is the transpose of.
+        #[must_use]
+        pub fn padding(mut self, pixels: impl Into<Size2>) -> Self {
+            let Size2([rows, columns]) = pixels.into();
+            self.$($field).+.window.padding = Padding::Pixels([[rows; 2], [columns; 2]]);
+            self
+        }
 
-    builders!(impl Into<Size2>, two);
-
-    /// The layer for images with so many channels.
-    ///
-    /// # Errors
-    /// [`Error::BadSetting`] when groups do not divide channels and filters, or there are no filters; when memory does not
-    /// hold the weight.
-    pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<Conv2dLayer> {
-        let (weight, bias) = self.0.parameters(self.weight(channels)?.into(), rng)?;
-        let Settings { window, groups, activation, .. } = self.0;
-        Ok(Conv2dLayer { weight, bias, how: How { window, groups, activation } })
-    }
-
-    fn weight(&self, channels: usize) -> Result<[usize; 4]> {
-        let [height, width] = self.0.window.size.0;
-        Ok([height, width, self.0.depth(channels, self.0.filters)?, self.0.filters])
-    }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [height, width, channels] = image(input)?;
-        let values = self.0.values(&self.weight(channels)?);
-        let [rows, columns] = self.0.window.output([height, width])?;
-        Ok(Plan { output: [rows, columns, self.0.filters].into(), values })
-    }
-
-    pub(super) fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Conv2dLayer> {
-        self.layer(image(input)?[2], rng)
-    }
+        /// With so many more pixels below and right, less than the stride.
+        #[must_use]
+        pub fn output_padding(mut self, pixels: impl Into<Size2>) -> Self {
+            self.extra = pixels.into();
+            self
+        }
+    };
 }
 
 fn two(size: impl Into<Size2>) -> Size2 {
@@ -194,244 +122,179 @@ fn along_time(size: usize) -> Size2 {
     Size2([1, size])
 }
 
-/// How a convolution is done.
-#[derive(Debug, Clone, Copy)]
-struct How {
-    window: Sliding,
-    groups: usize,
-    activation: Option<Activation>,
-}
-
-impl How {
-    fn relu(&self) -> bool {
-        self.activation == Some(Activation::Relu)
-    }
-
-    /// The activation, unless it was computed already.
-    fn finish(&self, y: Var) -> Result<Var> {
-        match self.activation {
-            None | Some(Activation::Relu) => Ok(y),
-            Some(activation) => activation.apply(&y),
-        }
-    }
-}
-
-/// A convolution of images, made by [`Conv2d::layer`].
-#[derive(Debug, Clone)]
-pub struct Conv2dLayer {
+/// A convolution of images `[batch, height, width, channels]`.
+///
+/// Defaults as in Keras: stride 1, no padding, Glorot's uniform filters, biases from 0. The weight is
+/// `[height, width, channels / groups, filters]`. Groups are set in the [description](crate::spec::Conv2d), whose
+/// [`layer`](crate::spec::Conv2d::layer) makes the same type.
+///
+/// ```
+/// use cairn_nn::{Activation::Relu, Conv2d};
+/// use cairn_tensor::{Tensor, rng};
+/// let layer = Conv2d::new(3, 32, 3, &mut rng(0))?.same().stride(2).activation(Relu);
+/// let y = layer.forward(&Tensor::ones([8, 28, 28, 3])?.into())?;
+/// assert_eq!(y.shape(), [8, 14, 14, 32]);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone, cairn_nn_derive::Module)]
+#[doc(alias = "convolution")]
+pub struct Conv2d {
     /// `[height, width, channels / groups, filters]`
     pub weight: Parameter,
     /// `[filters]`
     pub bias: Option<Parameter>,
-    how: How,
+    #[module(skip)]
+    options: Options,
+    #[module(skip)]
+    pool: Option<MaxPool2d>,
 }
 
-impl Conv2dLayer {
+impl Conv2d {
+    /// From so many channels to so many filters of this size, with weights drawn.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for no filters; when memory does not hold the weight.
+    pub fn new(channels: usize, filters: usize, size: impl Into<Size2>, rng: &mut Rng) -> Result<Self> {
+        spec::Conv2d::new(filters, size).layer(channels, rng)
+    }
+
+    options!(options, images);
+
+    /// Without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Conv2d { bias: None, ..self }
+    }
+
+    /// With maximum pooling after the activation. Where the activation is ReLU or none and windows are apart, there is no pass
+    /// over the whole convolved image, which is faster. A `Sequential` does this by itself.
+    #[must_use]
+    pub fn max_pool(self, pool: MaxPool2d) -> Self {
+        Conv2d { pool: Some(pool), ..self }
+    }
+
     /// The output for images `[batch, height, width, channels]`.
     ///
     /// # Errors
-    /// When the channels do not fit, or the image is smaller than the filters.
+    /// When the channels do not fit, the image is smaller than the filters, or the convolved image than the pooling window.
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        let window = self.how.window.window(batch_sides(x.shape())?);
-        let y = x.conv2d(
-            &self.weight.var(),
-            bias(&self.bias).as_ref(),
-            self.how.relu(),
-            &window,
-            self.how.groups,
-        )?;
-        self.how.finish(y)
-    }
-
-    /// The output after pooling: the same as `pool.apply(&self.forward(x)?)`, but where the activation is ReLU or none and
-    /// windows are apart without a pass over the whole convolved image, which is faster. A `Sequential` does this by itself.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward), and when the convolved image is smaller than the pooling window.
-    pub fn forward_pooled(&self, x: &Var, pool: &MaxPool2d) -> Result<Var> {
-        if !matches!(self.how.activation, None | Some(Activation::Relu)) {
-            return pool.apply(&self.forward(x)?);
+        let (weight, bias) = (self.weight.var(), optional_var(self.bias.as_ref()));
+        let (image, relu, groups) = (batch_sides(x.shape())?, self.options.relu(), self.options.groups);
+        let window = self.options.window.window(image);
+        let fused = self.pool.as_ref().filter(|_| relu || self.options.activation.is_none());
+        if let Some(pool) = fused {
+            let pool = pool.pool(self.options.window.output(image)?);
+            return Ok(x.conv2d_max_pool2d(&weight, bias.as_ref(), relu, (&window, groups), &pool)?);
         }
-        let image = batch_sides(x.shape())?;
-        let window = self.how.window.window(image);
-        let pool = pool.pool(self.how.window.output(image)?);
-        let (bias, relu, groups) = (bias(&self.bias), self.how.relu(), self.how.groups);
-        Ok(x.conv2d_max_pool2d(&self.weight.var(), bias.as_ref(), relu, (&window, groups), &pool)?)
+        let y = self.options.finish(x.conv2d(&weight, bias.as_ref(), relu, &window, groups)?)?;
+        match &self.pool {
+            Some(pool) => pool.forward(&y),
+            None => Ok(y),
+        }
     }
 }
 
-/// Description of a convolution of sequences `[batch, steps, channels]`. Defaults as [`Conv2d`]; the weight is
+/// A convolution of sequences `[batch, steps, channels]`. Defaults as [`Conv2d`]; the weight is
 /// `[steps, channels / groups, filters]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Conv1d(pub(super) Settings);
-
-impl Conv1d {
-    /// So many filters of this length.
-    pub fn new(filters: usize, size: usize) -> Self {
-        Conv1d(Settings::new(filters, along_time(size)))
-    }
-
-    /// With so many steps of padding before and after.
-    #[must_use]
-    pub fn padding(mut self, steps: usize) -> Self {
-        self.0.window.padding = Padding::Pixels([[0; 2], [steps; 2]]);
-        self
-    }
-
-    /// With padding before the first step only, so that no output sees a later step.
-    #[must_use]
-    pub fn causal(mut self) -> Self {
-        self.0.window.padding = Padding::Causal;
-        self
-    }
-
-    /// With Keras's `"same"` padding.
-    #[must_use]
-    pub fn same(mut self) -> Self {
-        self.0.window.padding = Padding::Same;
-        self
-    }
-
-    builders!(usize, along_time);
-
-    /// The layer for sequences with so many channels.
-    ///
-    /// # Errors
-    /// As [`Conv2d::layer`].
-    pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<Conv1dLayer> {
-        let (weight, bias) = self.0.parameters(self.weight(channels)?.into(), rng)?;
-        let Settings { window, groups, activation, .. } = self.0;
-        Ok(Conv1dLayer { weight, bias, how: How { window, groups, activation } })
-    }
-
-    fn weight(&self, channels: usize) -> Result<[usize; 3]> {
-        Ok([self.0.window.size.0[1], self.0.depth(channels, self.0.filters)?, self.0.filters])
-    }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [steps, channels] = sequence(input)?;
-        let values = self.0.values(&self.weight(channels)?);
-        let [_, steps] = self.0.window.output([1, steps])?;
-        Ok(Plan { output: [steps, self.0.filters].into(), values })
-    }
-
-    pub(super) fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Conv1dLayer> {
-        self.layer(sequence(input)?[1], rng)
-    }
-}
-
-/// A convolution of sequences, made by [`Conv1d::layer`].
-#[derive(Debug, Clone)]
-pub struct Conv1dLayer {
+#[derive(Debug, Clone, cairn_nn_derive::Module)]
+pub struct Conv1d {
     /// `[steps, channels / groups, filters]`
     pub weight: Parameter,
     /// `[filters]`
     pub bias: Option<Parameter>,
-    how: How,
+    #[module(skip)]
+    options: Options,
 }
 
-impl Conv1dLayer {
+impl Conv1d {
+    /// From so many channels to so many filters of this length, with weights drawn.
+    ///
+    /// # Errors
+    /// As [`Conv2d::new`].
+    pub fn new(channels: usize, filters: usize, size: usize, rng: &mut Rng) -> Result<Self> {
+        spec::Conv1d::new(filters, size).layer(channels, rng)
+    }
+
+    options!(options, sequences);
+
+    /// Without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Conv1d { bias: None, ..self }
+    }
+
     /// The output for sequences `[batch, steps, channels]`.
     ///
     /// # Errors
     /// When the channels do not fit, or the sequence is shorter than the filters.
     pub fn forward(&self, x: &Var) -> Result<Var> {
+        let (weight, bias) = (self.weight.var(), optional_var(self.bias.as_ref()));
         let steps = x.shape().get(1).copied().unwrap_or(0);
-        let window = self.how.window.window([1, steps]);
-        let y = x.conv1d(
-            &self.weight.var(),
-            bias(&self.bias).as_ref(),
-            self.how.relu(),
-            &window,
-            self.how.groups,
-        )?;
-        self.how.finish(y)
+        let (window, relu) = (self.options.window.window([1, steps]), self.options.relu());
+        self.options.finish(x.conv1d(&weight, bias.as_ref(), relu, &window, self.options.groups)?)
     }
 }
 
-/// Description of a transposed convolution of images, which enlarges them by its stride. The weight is
+/// A transposed convolution of images, which enlarges them by its stride. The weight is
 /// `[height, width, filters / groups, channels]`, as in Keras.
 ///
 /// ```
 /// use cairn_nn::ConvTranspose2d;
 /// use cairn_tensor::{Tensor, rng};
-/// let layer = ConvTranspose2d::new(8, 4).stride(2).padding(1).layer(16, &mut rng(0))?;
+/// let layer = ConvTranspose2d::new(16, 8, 4, &mut rng(0))?.stride(2).padding(1);
 /// let y = layer.forward(&Tensor::ones([1, 7, 7, 16])?.into())?;
 /// assert_eq!(y.shape(), [1, 14, 14, 8]);
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConvTranspose2d(pub(super) Settings, pub(super) Size2);
+#[derive(Debug, Clone, cairn_nn_derive::Module)]
+#[doc(alias("Conv2DTranspose", "deconvolution"))]
+pub struct ConvTranspose2d {
+    /// `[height, width, filters / groups, channels]`
+    pub weight: Parameter,
+    /// `[filters]`
+    pub bias: Option<Parameter>,
+    #[module(skip)]
+    options: Options,
+    #[module(skip)]
+    extra: Size2,
+}
 
 impl ConvTranspose2d {
-    /// So many filters of this size.
-    pub fn new(filters: usize, size: impl Into<Size2>) -> Self {
-        ConvTranspose2d(Settings::new(filters, size.into()), 0.into())
-    }
-
-    /// With so many pixels cut off on all sides: the padding of the convolution that this is the transpose of.
-    #[must_use]
-    pub fn padding(mut self, pixels: impl Into<Size2>) -> Self {
-        let Size2([rows, columns]) = pixels.into();
-        self.0.window.padding = Padding::Pixels([[rows; 2], [columns; 2]]);
-        self
-    }
-
-    /// With outputs exactly stride times as large as inputs: Keras's `"same"`.
-    #[must_use]
-    pub fn same(mut self) -> Self {
-        self.0.window.padding = Padding::Same;
-        self
-    }
-
-    /// With so many more pixels below and right, less than the stride: PyTorch's `output_padding`.
-    #[must_use]
-    pub fn output_padding(mut self, pixels: impl Into<Size2>) -> Self {
-        self.1 = pixels.into();
-        self
-    }
-
-    builders!(impl Into<Size2>, two);
-
-    /// The layer for images with so many channels.
+    /// From so many channels to so many filters of this size, with weights drawn.
     ///
     /// # Errors
-    /// As [`Conv2d::layer`].
-    pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<ConvTranspose2dLayer> {
-        let settings = &self.0;
-        let (weight, bias) = settings.parameters(self.weight(channels)?.into(), rng)?;
-        let Settings { window, groups, activation, .. } = *settings;
-        Ok(ConvTranspose2dLayer { weight, bias, extra: self.1, how: How { window, groups, activation } })
+    /// As [`Conv2d::new`].
+    pub fn new(channels: usize, filters: usize, size: impl Into<Size2>, rng: &mut Rng) -> Result<Self> {
+        spec::ConvTranspose2d::new(filters, size).layer(channels, rng)
     }
 
-    fn weight(&self, channels: usize) -> Result<[usize; 4]> {
-        let settings = &self.0;
-        let [height, width] = settings.window.size.0;
-        settings.depth(channels, settings.filters)?;
-        Ok([height, width, settings.filters / settings.groups, channels])
+    options!(options, transposed);
+
+    /// Without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        ConvTranspose2d { bias: None, ..self }
     }
 
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [height, width, channels] = image(input)?;
-        let settings = &self.0;
-        let values = settings.values(&self.weight(channels)?);
-        let (window, extra) = transposed_window(&settings.window, self.1, [height, width]);
-        let [rows, columns] = window.transposed_output(settings.window.size.0, [height, width], extra)?;
-        Ok(Plan { output: [rows, columns, settings.filters].into(), values })
-    }
-
-    pub(super) fn build(&self, input: &Shape, rng: &mut Rng) -> Result<ConvTranspose2dLayer> {
-        self.layer(image(input)?[2], rng)
+    /// The output for images `[batch, height, width, channels]`.
+    ///
+    /// # Errors
+    /// When the channels do not fit, or padding leaves nothing.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        let (weight, bias) = (self.weight.var(), optional_var(self.bias.as_ref()));
+        let image = batch_sides(x.shape())?;
+        let (window, extra) = transposed_window(&self.options.window, self.extra, image);
+        let y = x.conv_transpose2d(&weight, bias.as_ref(), &window, extra, self.options.groups)?;
+        match self.options.activation {
+            Some(activation) => activation.forward(&y),
+            None => Ok(y),
+        }
     }
 }
 
 /// The window of the convolution that is transposed, and the extra pixels. For `"same"`, those of the convolution that makes
 /// this image of one stride times as large.
-pub(super) fn transposed_window(
-    sliding: &Sliding,
-    extra: Size2,
-    image: [usize; 2],
-) -> (cairn_tensor::Window, [usize; 2]) {
+pub(super) fn transposed_window(sliding: &Sliding, extra: Size2, image: [usize; 2]) -> (Window, [usize; 2]) {
     if sliding.padding != Padding::Same {
         return (sliding.window(image), extra.0);
     }
@@ -446,65 +309,265 @@ pub(super) fn transposed_window(
     (window, extra)
 }
 
-/// A transposed convolution, made by [`ConvTranspose2d::layer`].
-#[derive(Debug, Clone)]
-pub struct ConvTranspose2dLayer {
-    /// `[height, width, filters / groups, channels]`
-    pub weight: Parameter,
-    /// `[filters]`
-    pub bias: Option<Parameter>,
-    extra: Size2,
-    how: How,
-}
-
-impl ConvTranspose2dLayer {
-    /// The output for images `[batch, height, width, channels]`.
-    ///
-    /// # Errors
-    /// When the channels do not fit, or padding leaves nothing.
-    pub fn forward(&self, x: &Var) -> Result<Var> {
-        let (window, extra) = transposed_window(&self.how.window, self.extra, batch_sides(x.shape())?);
-        let y = x.conv_transpose2d(
-            &self.weight.var(),
-            bias(&self.bias).as_ref(),
-            &window,
-            extra,
-            self.how.groups,
-        )?;
-        match self.how.activation {
-            Some(activation) => activation.apply(&y),
-            None => Ok(y),
-        }
-    }
-}
-
-fn bias(bias: &Option<Parameter>) -> Option<Var> {
-    bias.as_ref().map(Parameter::var)
-}
-
 macro_rules! layers {
-    ($($t:ident $(, $pooled:ident)?;)*) => {$(
-        /// `weight` and `bias`.
-        impl Module for $t {
-            fn visit(&self, visitor: &mut crate::Visitor<'_>) {
-                visitor.field("weight", &self.weight);
-                visitor.field("bias", &self.bias);
-            }
-        }
+    ($($t:ident),*) => {$(
         impl Layer for $t {
             fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
                 $t::forward(self, &input.floats()?)
             }
-            $(
-                fn $pooled(&self, input: &Var, pool: &MaxPool2d) -> Option<Result<Var>> {
-                    Some(self.forward_pooled(input, pool))
-                }
-            )?
         }
     )*};
 }
-layers! {
-    Conv2dLayer, pooled;
-    Conv1dLayer;
-    ConvTranspose2dLayer;
+layers!(Conv2d, Conv1d, ConvTranspose2d);
+
+pub(super) mod spec {
+    use super::*;
+
+    /// What all convolutions are described by.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(in super::super) struct Settings {
+        filters: usize,
+        pub(in super::super) options: Options,
+        bias: bool,
+        kernel_init: Init,
+        bias_init: Init,
+    }
+
+    impl Settings {
+        fn new(filters: usize, size: Size2) -> Self {
+            Settings {
+                filters,
+                options: Options { window: Sliding::new(size), groups: 1, activation: None },
+                bias: true,
+                kernel_init: Init::GlorotUniform,
+                bias_init: Init::Zeros,
+            }
+        }
+
+        /// Channels of one group, after a check that they can be divided.
+        fn depth(&self, channels: usize) -> Result<usize> {
+            let groups = self.options.groups;
+            for (what, value) in [("the number of filters", self.filters), ("the number of groups", groups)] {
+                if value == 0 {
+                    return Err(Error::BadSetting { what, value: 0.0, must: "at least 1" });
+                }
+            }
+            if !channels.is_multiple_of(groups) || !self.filters.is_multiple_of(groups) {
+                let (what, value) = ("the number of groups", groups as f64);
+                let must = "a divisor of the channels and of the filters";
+                return Err(Error::BadSetting { what, value, must });
+            }
+            Ok(channels / groups)
+        }
+
+        fn values(&self, weight: &[usize]) -> usize {
+            let weight = weight.iter().fold(1usize, |all, &n| all.saturating_mul(n));
+            weight.saturating_add(if self.bias { self.filters } else { 0 })
+        }
+
+        fn parameters(&self, weight: Shape, rng: &mut Rng) -> Result<(Parameter, Option<Parameter>)> {
+            let weight = Parameter::new(self.kernel_init.tensor(weight, rng)?);
+            let bias = if self.bias { Some(self.bias_init.tensor([self.filters], rng)?) } else { None };
+            Ok((weight, bias.map(Parameter::new)))
+        }
+
+        fn rules(&self, framework: Framework, permutation: Permutation) -> Vec<Rule> {
+            let weight = match framework {
+                Framework::Keras => Rule::new("weight", "/kernel", Permutation::Same),
+                _ => Rule::new("weight", ".weight", permutation),
+            };
+            let bias = self.bias.then(|| Rule::new("bias", framework.value("bias"), Permutation::Same));
+            [weight].into_iter().chain(bias).collect()
+        }
+    }
+
+    /// The options that change parameters.
+    macro_rules! parameters {
+        () => {
+            /// In groups that do not mix; as many as channels for a depthwise convolution.
+            #[must_use]
+            pub fn groups(mut self, groups: usize) -> Self {
+                self.settings.options.groups = groups;
+                self
+            }
+
+            /// With or without a bias (default with).
+            #[must_use]
+            #[doc(alias = "use_bias")]
+            pub fn bias(mut self, bias: bool) -> Self {
+                self.settings.bias = bias;
+                self
+            }
+
+            /// With other initial filters (default Glorot's uniform ones).
+            #[must_use]
+            #[doc(alias = "kernel_initializer")]
+            pub fn kernel_init(mut self, init: Init) -> Self {
+                self.settings.kernel_init = init;
+                self
+            }
+
+            /// With other initial biases (default 0).
+            #[must_use]
+            #[doc(alias = "bias_initializer")]
+            pub fn bias_init(mut self, init: Init) -> Self {
+                self.settings.bias_init = init;
+                self
+            }
+        };
+    }
+
+    /// Description of a [convolution of images](crate::Conv2d), with its defaults.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Conv2d {
+        pub(in super::super) settings: Settings,
+    }
+
+    impl Conv2d {
+        /// So many filters of this size.
+        pub fn new(filters: usize, size: impl Into<Size2>) -> Self {
+            Conv2d { settings: Settings::new(filters, size.into()) }
+        }
+
+        options!(settings.options, images);
+        parameters!();
+
+        /// The layer for images with so many channels, with parameters drawn.
+        ///
+        /// # Errors
+        /// [`Error::BadSetting`] when groups do not divide channels and filters, or there are no filters; when memory does
+        /// not hold the weight.
+        pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<super::Conv2d> {
+            let (weight, bias) = self.settings.parameters(self.weight(channels)?.into(), rng)?;
+            Ok(super::Conv2d { weight, bias, options: self.settings.options, pool: None })
+        }
+
+        fn weight(&self, channels: usize) -> Result<[usize; 4]> {
+            let [height, width] = self.settings.options.window.size.0;
+            Ok([height, width, self.settings.depth(channels)?, self.settings.filters])
+        }
+    }
+
+    impl LayerConfig for Conv2d {
+        const KIND: &'static str = "conv2d";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            let [height, width, channels] = image(input)?;
+            let values = self.settings.values(&self.weight(channels)?);
+            let [rows, columns] = self.settings.options.window.output([height, width])?;
+            Ok(Plan { output: [rows, columns, self.settings.filters].into(), values })
+        }
+
+        fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(image(input)?[2], rng)?))
+        }
+
+        fn rules(&self, framework: Framework, _: &mut Flow) -> Result<Vec<Rule>> {
+            Ok(self.settings.rules(framework, Permutation::Conv2d))
+        }
+    }
+
+    /// Description of a [convolution of sequences](crate::Conv1d), with its defaults.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Conv1d {
+        pub(in super::super) settings: Settings,
+    }
+
+    impl Conv1d {
+        /// So many filters of this length.
+        pub fn new(filters: usize, size: usize) -> Self {
+            Conv1d { settings: Settings::new(filters, along_time(size)) }
+        }
+
+        options!(settings.options, sequences);
+        parameters!();
+
+        /// The layer for sequences with so many channels, with parameters drawn.
+        ///
+        /// # Errors
+        /// As [`Conv2d::layer`].
+        pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<super::Conv1d> {
+            let (weight, bias) = self.settings.parameters(self.weight(channels)?.into(), rng)?;
+            Ok(super::Conv1d { weight, bias, options: self.settings.options })
+        }
+
+        fn weight(&self, channels: usize) -> Result<[usize; 3]> {
+            let steps = self.settings.options.window.size.0[1];
+            Ok([steps, self.settings.depth(channels)?, self.settings.filters])
+        }
+    }
+
+    impl LayerConfig for Conv1d {
+        const KIND: &'static str = "conv1d";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            let [steps, channels] = sequence(input)?;
+            let values = self.settings.values(&self.weight(channels)?);
+            let [_, steps] = self.settings.options.window.output([1, steps])?;
+            Ok(Plan { output: [steps, self.settings.filters].into(), values })
+        }
+
+        fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(sequence(input)?[1], rng)?))
+        }
+
+        fn rules(&self, framework: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
+            flow.steps_first = false;
+            Ok(self.settings.rules(framework, Permutation::Conv1d))
+        }
+    }
+
+    /// Description of a [transposed convolution](crate::ConvTranspose2d), with its defaults.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct ConvTranspose2d {
+        pub(in super::super) settings: Settings,
+        pub(in super::super) extra: Size2,
+    }
+
+    impl ConvTranspose2d {
+        /// So many filters of this size.
+        pub fn new(filters: usize, size: impl Into<Size2>) -> Self {
+            ConvTranspose2d { settings: Settings::new(filters, size.into()), extra: 0.into() }
+        }
+
+        options!(settings.options, transposed);
+        parameters!();
+
+        /// The layer for images with so many channels, with parameters drawn.
+        ///
+        /// # Errors
+        /// As [`Conv2d::layer`].
+        pub fn layer(&self, channels: usize, rng: &mut Rng) -> Result<super::ConvTranspose2d> {
+            let (weight, bias) = self.settings.parameters(self.weight(channels)?.into(), rng)?;
+            Ok(super::ConvTranspose2d { weight, bias, options: self.settings.options, extra: self.extra })
+        }
+
+        fn weight(&self, channels: usize) -> Result<[usize; 4]> {
+            self.settings.depth(channels)?;
+            let Options { window, groups, .. } = self.settings.options;
+            let [height, width] = window.size.0;
+            Ok([height, width, self.settings.filters / groups, channels])
+        }
+    }
+
+    impl LayerConfig for ConvTranspose2d {
+        const KIND: &'static str = "conv_transpose2d";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            let [height, width, channels] = image(input)?;
+            let sliding = &self.settings.options.window;
+            let values = self.settings.values(&self.weight(channels)?);
+            let (window, extra) = transposed_window(sliding, self.extra, [height, width]);
+            let [rows, columns] = window.transposed_output(sliding.size.0, [height, width], extra)?;
+            Ok(Plan { output: [rows, columns, self.settings.filters].into(), values })
+        }
+
+        fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(image(input)?[2], rng)?))
+        }
+
+        fn rules(&self, framework: Framework, _: &mut Flow) -> Result<Vec<Rule>> {
+            Ok(self.settings.rules(framework, Permutation::Conv2d))
+        }
+    }
 }

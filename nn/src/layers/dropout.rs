@@ -1,14 +1,15 @@
 //! Dropout (Srivastava et al. 2014): each element is zeroed with probability `rate` in training, and the others are
-//! scaled up by 1 / (1 - rate), so that nothing has to be done in use.
+//! scaled up by 1 / (1 - rate), so that nothing has to be done at inference.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Shape, Tensor};
+use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Plan, Spans, Value};
+use super::config::{LayerConfig, Plan};
+use super::{Layer, Value};
 use crate::{Context, Error, Result};
 
-/// Description of dropout, and the layer itself.
+/// Dropout. Layer and description in one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dropout {
     rate: f32,
@@ -20,12 +21,29 @@ impl Dropout {
         Dropout { rate }
     }
 
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        self.check()?;
-        Ok(Plan { output: input.clone(), values: 0 })
+    /// `x` with elements dropped if the context is training, else `x` itself.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for a rate outside its range.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        match self.factors(x.dims(), cx)? {
+            Some(factors) => Ok(x.mul(&Var::constant(factors))?),
+            None => Ok(x.clone()),
+        }
     }
 
-    fn check(&self) -> Result<()> {
+    /// What elements are multiplied by: 0 for those dropped, 1 / (1 - rate) for the others; none where nothing is dropped.
+    pub(super) fn factors(&self, shape: &Shape, cx: &mut Context) -> Result<Option<Tensor>> {
+        self.check()?;
+        if !cx.is_training() || self.rate == 0.0 {
+            return Ok(None);
+        }
+        let (rate, scale) = (self.rate, 1.0 / (1.0 - self.rate));
+        let drawn = Tensor::uniform(shape, 0.0, 1.0, &mut cx.draw())?;
+        Ok(Some(drawn.map(|u: f32| if u < rate { 0.0 } else { scale })?))
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
         if (0.0..1.0).contains(&self.rate) {
             Ok(())
         } else {
@@ -36,29 +54,31 @@ impl Dropout {
             })
         }
     }
-
-    /// `x` with elements dropped if the context is training, else `x` itself.
-    ///
-    /// # Errors
-    /// [`Error::BadSetting`] for a rate outside its range.
-    pub fn apply(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        self.check()?;
-        if !cx.is_training() || self.rate == 0.0 {
-            return Ok(x.clone());
-        }
-        let (rate, scale) = (self.rate, 1.0 / (1.0 - self.rate));
-        let drawn = Tensor::uniform(x.dims(), 0.0, 1.0, cx.rng())?;
-        let mask = drawn.map(|u: f32| if u < rate { 0.0 } else { scale })?;
-        Ok(x.mul(&Var::constant(mask))?)
-    }
 }
 
 impl Layer for Dropout {
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?, cx)
+        Dropout::forward(self, &input.floats()?, cx)
+    }
+}
+
+pub(super) mod spec {
+    pub use super::Dropout;
+}
+
+impl LayerConfig for Dropout {
+    const KIND: &'static str = "dropout";
+
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        self.check()?;
+        Ok(Plan::of(input.clone()))
     }
 
-    fn spans(&self, _: &Value, spans: Option<Spans>) -> Result<Option<Spans>> {
-        Ok(spans)
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn keeps_steps(&self) -> bool {
+        true
     }
 }

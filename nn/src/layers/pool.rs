@@ -1,15 +1,17 @@
 //! Pooling of images and sequences: maximum and mean over windows, or over everything.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Pool, Shape};
+use cairn_tensor::{Pool, Rng, Shape};
 use serde::{Deserialize, Serialize};
 
+use super::config::{LayerConfig, Plan};
 use super::size::{Padding, Size2, Sliding, batch_sides, image, sequence};
-use super::{Layer, Plan, Spans, Value};
+use super::{Layer, Value};
+use crate::weights::{Flow, Framework, Rule};
 use crate::{Context, Error, Result};
 
 macro_rules! sliding_pools {
-    ($($(#[$doc:meta])* $name:ident, $method:ident, $counts:tt;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $method:ident, $counts:tt;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
@@ -55,33 +57,33 @@ macro_rules! sliding_pools {
             ///
             /// # Errors
             /// When the image is smaller than the window.
-            pub fn apply(&self, x: &Var) -> Result<Var> {
+            pub fn forward(&self, x: &Var) -> Result<Var> {
                 Ok(x.$method(&self.pool(batch_sides(x.shape())?))?)
-            }
-
-            pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-                let [height, width, channels] = image(input)?;
-                let pool = self.pool([height, width]);
-                // The window's own check comes first: it names what is too large.
-                self.window.output([height, width])?;
-                let [rows, columns] = pool.output([height, width])?;
-                Ok(Plan { output: [rows, columns, channels].into(), values: 0 })
             }
         }
 
         impl Layer for $name {
             fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-                self.apply(&input.floats()?)
+                $name::forward(self, &input.floats()?)
             }
-            sliding_pools!(@pool $counts);
+        }
+
+        impl LayerConfig for $name {
+            const KIND: &'static str = $kind;
+
+            fn plan(&self, input: &Shape) -> Result<Plan> {
+                let [height, width, channels] = image(input)?;
+                // The window's own check comes first: it names what is too large.
+                self.window.output([height, width])?;
+                let [rows, columns] = self.pool([height, width]).output([height, width])?;
+                Ok(Plan::of([rows, columns, channels]))
+            }
+
+            fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+                Ok(Box::new(*self))
+            }
         }
     )*};
-    (@pool no) => {
-        fn max_pool(&self) -> Option<&MaxPool2d> {
-            Some(self)
-        }
-    };
-    (@pool yes) => {};
     (@counts yes) => {
         /// With pixels of the padding counted as zeros, as PyTorch does by default; Keras does not.
         #[must_use]
@@ -94,14 +96,14 @@ macro_rules! sliding_pools {
 }
 
 sliding_pools! {
-    /// The maximum over windows of images. Description and layer in one.
-    MaxPool2d, max_pool2d, no;
-    /// The mean over windows of images; pixels of the padding do not count. Description and layer in one.
-    AvgPool2d, avg_pool2d, yes;
+    /// The maximum over windows of images. Layer and description in one.
+    MaxPool2d, "max_pool2d", max_pool2d, no;
+    /// The mean over windows of images; pixels of the padding do not count. Layer and description in one.
+    AvgPool2d, "avg_pool2d", avg_pool2d, yes;
 }
 
 macro_rules! sequence_pools {
-    ($($(#[$doc:meta])* $name:ident, $images:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $images:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name(pub(super) $images);
@@ -122,36 +124,50 @@ macro_rules! sequence_pools {
             ///
             /// # Errors
             /// When the sequence is shorter than the window.
-            pub fn apply(&self, x: &Var) -> Result<Var> {
+            pub fn forward(&self, x: &Var) -> Result<Var> {
                 sequence(x.shape().get(1..).unwrap_or_default())?;
-                Ok(self.0.apply(&x.unsqueeze(1)?)?.squeeze(1)?)
-            }
-
-            pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-                let [steps, channels] = sequence(input)?;
-                let plan = self.0.plan(&[1, steps, channels].into())?;
-                Ok(Plan { output: plan.output[1..].into(), values: 0 })
+                Ok(self.0.forward(&x.unsqueeze(1)?)?.squeeze(1)?)
             }
         }
 
         impl Layer for $name {
             fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-                self.apply(&input.floats()?)
+                $name::forward(self, &input.floats()?)
+            }
+        }
+
+        impl LayerConfig for $name {
+            const KIND: &'static str = $kind;
+
+            fn plan(&self, input: &Shape) -> Result<Plan> {
+                let [steps, channels] = sequence(input)?;
+                let plan = self.0.plan(&[1, steps, channels].into())?;
+                Ok(Plan::of(&plan.output[1..]))
+            }
+
+            fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+                Ok(Box::new(*self))
+            }
+
+            fn rules(&self, _: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
+                flow.steps_first = false;
+                Ok(Vec::new())
             }
         }
     )*};
 }
 
 sequence_pools! {
-    /// The maximum over windows of sequences. Description and layer in one.
-    MaxPool1d, MaxPool2d;
-    /// The mean over windows of sequences. Description and layer in one.
-    AvgPool1d, AvgPool2d;
+    /// The maximum over windows of sequences. Layer and description in one.
+    MaxPool1d, "max_pool1d", MaxPool2d;
+    /// The mean over windows of sequences. Layer and description in one.
+    AvgPool1d, "avg_pool1d", AvgPool2d;
 }
 
-/// The mean over windows cut so that there are as many as asked for, whatever the image's size. Description and layer in
+/// The mean over windows cut so that there are as many as asked for, whatever the image's size. Layer and description in
 /// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[doc(alias("AdaptiveAvgPool"))]
 pub struct AdaptiveAvgPool2d(pub(super) Size2);
 
 impl AdaptiveAvgPool2d {
@@ -164,87 +180,121 @@ impl AdaptiveAvgPool2d {
     ///
     /// # Errors
     /// When the image has fewer pixels than outputs.
-    pub fn apply(&self, x: &Var) -> Result<Var> {
+    pub fn forward(&self, x: &Var) -> Result<Var> {
         Ok(x.avg_pool2d(&Pool::adaptive(self.0.0))?)
-    }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [height, width, channels] = image(input)?;
-        let [rows, columns] = Pool::adaptive(self.0.0).output([height, width])?;
-        Ok(Plan { output: [rows, columns, channels].into(), values: 0 })
     }
 }
 
 impl Layer for AdaptiveAvgPool2d {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?)
+        AdaptiveAvgPool2d::forward(self, &input.floats()?)
     }
 }
 
-macro_rules! global_pools {
-    ($($(#[$doc:meta])* $name:ident, $method:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-        pub struct $name;
+impl LayerConfig for AdaptiveAvgPool2d {
+    const KIND: &'static str = "adaptive_avg_pool2d";
 
-        impl $name {
-            /// `[batch, channels]` of `[batch, …, channels]`.
-            ///
-            /// # Errors
-            /// When there is nothing between batch and channels.
-            pub fn apply(&self, x: &Var) -> Result<Var> {
-                let (Some(batch), Some(channels)) = (x.shape().first(), x.shape().last()) else {
-                    return Err(no_places(x.shape()));
-                };
-                let places: usize = x.shape().get(1..x.shape().len() - 1).unwrap_or_default().iter().product();
-                if x.shape().len() < 3 || places == 0 {
-                    return Err(no_places(x.shape()));
-                }
-                Ok(x.reshape([*batch, places, *channels])?.$method(1)?)
-            }
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        let [height, width, channels] = image(input)?;
+        let [rows, columns] = Pool::adaptive(self.0.0).output([height, width])?;
+        Ok(Plan::of([rows, columns, channels]))
+    }
 
-            pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-                match input.split_last() {
-                    Some((&channels, places)) if !places.is_empty() && !places.contains(&0) => {
-                        Ok(Plan { output: [channels].into(), values: 0 })
-                    }
-                    _ => Err(no_places(input)),
-                }
-            }
-        }
-
-    )*};
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(*self))
+    }
 }
 
-global_pools! {
-    /// The mean of each channel over all places of an image or sequence, in a model after a
-    /// [masked](super::Embedding::masked) embedding over those that are not padding. Description and layer in one.
-    GlobalAvgPool, mean;
-    /// The maximum of each channel over all places of an image or sequence. Description and layer in one.
-    GlobalMaxPool, max;
+/// The mean of each channel over all positions of an image or sequence; where the context has a
+/// [mask](crate::SequenceMask), over the valid steps. Layer and description in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[doc(alias("GlobalAveragePooling1D", "GlobalAveragePooling2D"))]
+pub struct GlobalAvgPool;
+
+impl GlobalAvgPool {
+    /// `[batch, channels]` of `[batch, …, channels]`.
+    ///
+    /// # Errors
+    /// When there is nothing between batch and channels, or a mask for what are no sequences.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        let Some(mask) = cx.mask() else { return Ok(positions(x)?.mean(1)?) };
+        match x.shape() {
+            &[_, time, _] => Ok(x.mul(&mask.weights(time)?)?.sum(1)?),
+            other => Err(no_positions(other)),
+        }
+    }
+}
+
+/// The maximum of each channel over all positions of an image or sequence. Layer and description in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[doc(alias("GlobalMaxPooling1D", "GlobalMaxPooling2D"))]
+pub struct GlobalMaxPool;
+
+impl GlobalMaxPool {
+    /// `[batch, channels]` of `[batch, …, channels]`.
+    ///
+    /// # Errors
+    /// When there is nothing between batch and channels.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(positions(x)?.max(1)?)
+    }
 }
 
 impl Layer for GlobalAvgPool {
-    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?)
-    }
-
-    fn forward_spans(&self, input: Value, spans: &Spans, _: &mut Context) -> Result<Var> {
-        let x = input.floats()?;
-        match x.shape() {
-            &[_, time, _] => Ok(x.mul(&spans.shares(time)?)?.sum(1)?),
-            other => Err(no_places(other)),
-        }
+    fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
+        GlobalAvgPool::forward(self, &input.floats()?, cx)
     }
 }
 
 impl Layer for GlobalMaxPool {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?)
+        GlobalMaxPool::forward(self, &input.floats()?)
     }
 }
 
-fn no_places(input: &[usize]) -> Error {
+macro_rules! global_configs {
+    ($($name:ident, $kind:literal;)*) => {$(
+        impl LayerConfig for $name {
+            const KIND: &'static str = $kind;
+
+            fn plan(&self, input: &Shape) -> Result<Plan> {
+                match input.split_last() {
+                    Some((&channels, positions)) if !positions.is_empty() && !positions.contains(&0) => {
+                        Ok(Plan::of([channels]))
+                    }
+                    _ => Err(no_positions(input)),
+                }
+            }
+
+            fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+                Ok(Box::new(*self))
+            }
+        }
+    )*};
+}
+
+global_configs! {
+    GlobalAvgPool, "global_avg_pool";
+    GlobalMaxPool, "global_max_pool";
+}
+
+/// `[batch, positions, channels]`
+fn positions(x: &Var) -> Result<Var> {
+    match x.shape() {
+        [batch, positions @ .., channels] if !positions.is_empty() && !positions.contains(&0) => {
+            Ok(x.reshape([*batch, positions.iter().product(), *channels])?)
+        }
+        other => Err(no_positions(other)),
+    }
+}
+
+fn no_positions(input: &[usize]) -> Error {
     let why = "images [height, width, channels] or sequences [steps, channels] are needed".into();
     Error::BadInput { input: input.into(), why }
+}
+
+pub(super) mod spec {
+    pub use super::{
+        AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d,
+    };
 }

@@ -1,14 +1,15 @@
 //! Layers that treat an image as a whole: borders of zeros, enlargement, dropout of whole channels.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Resize, Shape, Tensor};
+use cairn_tensor::{Resize, Rng, Shape};
 use serde::{Deserialize, Serialize};
 
+use super::config::{LayerConfig, Plan};
 use super::size::{Size2, batch_sides, image};
-use super::{Dropout, Layer, Plan, Value};
+use super::{Dropout, Layer, Value};
 use crate::{Context, Error, Result};
 
-/// A border of zeros around images. Description and layer in one.
+/// A border of zeros around images. Layer and description in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZeroPad2d {
     pub(super) padding: [[usize; 2]; 2],
@@ -30,26 +31,14 @@ impl ZeroPad2d {
     ///
     /// # Errors
     /// When these are no images, or memory does not hold the output.
-    pub fn apply(&self, x: &Var) -> Result<Var> {
+    pub fn forward(&self, x: &Var) -> Result<Var> {
         batch_sides(x.shape())?;
         let [[above, below], [left, right]] = self.padding;
         Ok(x.pad(&[(0, 0), (above, below), (left, right), (0, 0)], 0.0)?)
     }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [height, width, channels] = image(input)?;
-        let side = |size: usize, [before, after]: [usize; 2]| {
-            size.checked_add(before).and_then(|n| n.checked_add(after)).ok_or_else(|| Error::BadInput {
-                input: input.clone(),
-                why: "the padded size is too large".into(),
-            })
-        };
-        let output = [side(height, self.padding[0])?, side(width, self.padding[1])?, channels];
-        Ok(Plan { output: output.into(), values: 0 })
-    }
 }
 
-/// Images enlarged by whole factors. Description and layer in one.
+/// Images enlarged by whole factors. Layer and description in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upsample {
     pub(super) factor: Size2,
@@ -84,19 +73,13 @@ impl Upsample {
     ///
     /// # Errors
     /// When these are no images, the factor is 0, or memory does not hold the output.
-    pub fn apply(&self, x: &Var) -> Result<Var> {
+    pub fn forward(&self, x: &Var) -> Result<Var> {
         Ok(x.resize2d(self.output(batch_sides(x.shape())?)?, self.how)?)
-    }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        let [height, width, channels] = image(input)?;
-        let [rows, columns] = self.output([height, width])?;
-        Ok(Plan { output: [rows, columns, channels].into(), values: 0 })
     }
 }
 
 /// Dropout of whole channels of an image or sequence (Tompson et al. 2015): neighbouring pixels say almost the same, so
-/// dropping single ones drops little. Description and layer in one.
+/// dropping single ones drops little. Layer and description in one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dropout2d {
     dropout: Dropout,
@@ -112,17 +95,15 @@ impl Dropout2d {
     ///
     /// # Errors
     /// [`Error::BadSetting`] for a rate outside its range, [`Error::BadInput`] without a batch and channels.
-    pub fn apply(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let (Some(&batch), Some(&channels), 2..) = (x.shape().first(), x.shape().last(), x.shape().len())
         else {
             let why = "[batch, …, channels] is needed".into();
             return Err(Error::BadInput { input: x.dims().clone(), why });
         };
-        let ones = Var::constant(Tensor::ones([batch, channels])?);
-        let mask = self.dropout.apply(&ones, cx)?;
-        if mask.same(&ones) {
+        let Some(factors) = self.dropout.factors(&[batch, channels].into(), cx)? else {
             return Ok(x.clone());
-        }
+        };
         let shape: Shape = (0..x.shape().len())
             .map(|axis| match axis {
                 0 => batch,
@@ -130,26 +111,72 @@ impl Dropout2d {
                 _ => 1,
             })
             .collect();
-        Ok(x.mul(&mask.reshape(shape)?)?)
-    }
-
-    pub(super) fn plan(&self, input: &Shape) -> Result<Plan> {
-        self.dropout.plan(input)
+        Ok(x.mul(&Var::constant(factors.reshape(shape)?))?)
     }
 }
 
 impl Layer for ZeroPad2d {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?)
+        ZeroPad2d::forward(self, &input.floats()?)
     }
 }
 impl Layer for Upsample {
     fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?)
+        Upsample::forward(self, &input.floats()?)
     }
 }
 impl Layer for Dropout2d {
     fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
-        self.apply(&input.floats()?, cx)
+        Dropout2d::forward(self, &input.floats()?, cx)
+    }
+}
+
+pub(super) mod spec {
+    pub use super::{Dropout2d, Upsample, ZeroPad2d};
+}
+
+impl LayerConfig for ZeroPad2d {
+    const KIND: &'static str = "zero_pad2d";
+
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        let [height, width, channels] = image(input)?;
+        let side = |size: usize, [before, after]: [usize; 2]| {
+            size.checked_add(before).and_then(|n| n.checked_add(after)).ok_or_else(|| Error::BadInput {
+                input: input.clone(),
+                why: "the padded size is too large".into(),
+            })
+        };
+        let output = [side(height, self.padding[0])?, side(width, self.padding[1])?, channels];
+        Ok(Plan::of(output))
+    }
+
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl LayerConfig for Upsample {
+    const KIND: &'static str = "upsample";
+
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        let [height, width, channels] = image(input)?;
+        let [rows, columns] = self.output([height, width])?;
+        Ok(Plan::of([rows, columns, channels]))
+    }
+
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl LayerConfig for Dropout2d {
+    const KIND: &'static str = "dropout2d";
+
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        self.dropout.plan(input)
+    }
+
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(self.clone()))
     }
 }

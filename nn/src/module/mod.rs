@@ -15,10 +15,10 @@ mod visitor;
 use std::collections::BTreeMap;
 
 use cairn_autograd::Parameter;
-use cairn_tensor::Tensor;
+use cairn_tensor::AnyTensor;
 
 pub use buffer::Buffer;
-pub(crate) use state::{Matching, Misfit};
+pub(crate) use state::{Matching, Misfit, Types};
 pub use visitor::{Part, Visitor};
 
 use crate::Result;
@@ -83,23 +83,33 @@ pub trait Module {
     /// Stops training of all parameters: no gradients are computed for them.
     #[doc(alias = "requires_grad_")]
     fn freeze(&self) {
-        self.for_each_parameter(&mut |_, parameter| parameter.set_trainable(false));
+        // Only to let a parameter train can be refused.
+        self.for_each_parameter(&mut |_, parameter| drop(parameter.set_trainable(false)));
     }
 
     /// Resumes training of all parameters.
-    fn unfreeze(&self) {
-        self.for_each_parameter(&mut |_, parameter| parameter.set_trainable(true));
+    ///
+    /// # Errors
+    /// When the value of one, which is named, is stored in an element type that cannot be trained; the others train then.
+    fn unfreeze(&self) -> Result<()> {
+        let mut result = Ok(());
+        self.for_each_parameter(&mut |path, parameter| {
+            if let Err(error) = parameter.set_trainable(true) {
+                result = Err(crate::Error::from(error).at(path));
+            }
+        });
+        result
     }
 
     /// All values by path: parameters and buffers, tied ones under their first path. Cheap, since storage is shared until it
     /// changes.
     #[doc(alias = "state_dict")]
-    fn state(&self) -> BTreeMap<String, Tensor> {
+    fn state(&self) -> BTreeMap<String, AnyTensor> {
         let mut state = BTreeMap::new();
         self.visit(&mut Visitor::new(&mut |path, part| {
             let value = match part {
-                Part::Parameter(parameter) => parameter.value(),
-                Part::Buffer(buffer) => buffer.value(),
+                Part::Parameter(parameter) => parameter.any(),
+                Part::Buffer(buffer) => buffer.any(),
             };
             state.insert(path.to_owned(), value);
         }));
@@ -110,15 +120,44 @@ pub trait Module {
     /// the same under several.
     ///
     /// # Errors
-    /// [`Error::StateMismatch`](crate::Error::StateMismatch) naming the values that are missing, unexpected or of another
-    /// shape, and two paths of one tied value that are given different ones.
+    /// [`Error::StateMismatch`](crate::Error::StateMismatch) naming the values that are missing, unexpected, of another shape
+    /// or of another element type, and two paths of one tied value that are given different ones.
     #[doc(alias = "load_state_dict")]
-    fn load_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let matching = Matching::new(self, state)?;
-        matching.check()?;
-        matching.apply();
-        Ok(())
+    fn load_state(&self, state: &BTreeMap<String, AnyTensor>) -> Result<()> {
+        load(self, state, Types::Same)
     }
+
+    /// As [`load_state`](Self::load_state), with the element types of what is given: parameters that become bf16, f16 or
+    /// integers are converted each time they are used, and are not trained.
+    ///
+    /// ```
+    /// use cairn_nn::{Linear, Module};
+    /// use cairn_tensor::{DType, Tensor, rng};
+    /// let layer = Linear::new(4, 2, &mut rng(0))?;
+    /// let mut state = layer.state();
+    /// for value in state.values_mut() {
+    ///     *value = value.cast(DType::BF16)?; // half the memory
+    /// }
+    /// layer.adopt_state(&state)?;
+    /// assert_eq!(layer.weight.any().dtype(), DType::BF16);
+    /// assert_eq!(layer.forward(&Tensor::ones([3, 4])?.into())?.shape(), [3, 2]);
+    /// let error = layer.unfreeze().unwrap_err().to_string();
+    /// assert!(error.contains("stored as bf16 cannot be trained"));
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load_state`](Self::load_state), but for the element types.
+    fn adopt_state(&self, state: &BTreeMap<String, AnyTensor>) -> Result<()> {
+        load(self, state, Types::Adopted)
+    }
+}
+
+fn load<M: Module + ?Sized>(module: &M, state: &BTreeMap<String, AnyTensor>, types: Types) -> Result<()> {
+    let matching = Matching::new(module, state, types)?;
+    matching.check()?;
+    matching.apply();
+    Ok(())
 }
 
 impl Module for Parameter {

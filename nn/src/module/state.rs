@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cairn_autograd::Parameter;
-use cairn_tensor::{Shape, Tensor};
+use cairn_tensor::{AnyTensor, DType, Shape};
 
 use super::{Buffer, Module, Part, Visitor};
 use crate::{Error, Result};
@@ -26,16 +26,16 @@ impl Cell {
         }
     }
 
-    fn value(&self) -> Tensor {
+    fn value(&self) -> AnyTensor {
         match self {
-            Cell::Parameter(parameter) => parameter.value(),
-            Cell::Buffer(buffer) => buffer.value(),
+            Cell::Parameter(parameter) => parameter.any(),
+            Cell::Buffer(buffer) => buffer.any(),
         }
     }
 
-    fn set(&self, value: Tensor) {
+    fn set(&self, value: AnyTensor) {
         match self {
-            Cell::Parameter(parameter) => parameter.set(value),
+            Cell::Parameter(parameter) => parameter.set_any(value),
             Cell::Buffer(buffer) => buffer.set(value),
         }
     }
@@ -46,6 +46,17 @@ impl Cell {
 pub(crate) enum Misfit {
     /// It has another shape than the model's.
     Shape { given: Shape, expected: Shape },
+    /// It has another element type.
+    Type { given: DType, expected: DType },
+}
+
+/// What is asked of the element types of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Types {
+    /// They are those of the model.
+    Same,
+    /// They become those of the model's parameters and buffers.
+    Adopted,
 }
 
 impl std::fmt::Display for Misfit {
@@ -54,6 +65,9 @@ impl std::fmt::Display for Misfit {
             Misfit::Shape { given, expected } => {
                 write!(f, "has shape {given}, the model's is {expected}")
             }
+            Misfit::Type { given, expected } => {
+                write!(f, "has elements of {given}, the model's are {expected}")
+            }
         }
     }
 }
@@ -61,7 +75,7 @@ impl std::fmt::Display for Misfit {
 /// How named values meet a module.
 #[derive(Debug, Default)]
 pub(crate) struct Matching {
-    fitting: Vec<(String, Cell, Tensor)>,
+    fitting: Vec<(String, Cell, AnyTensor)>,
     /// Paths of the module that no value is given for; of a tied cell the first.
     pub(crate) missing: Vec<String>,
     /// Given names that the module has not.
@@ -75,7 +89,11 @@ impl Matching {
     ///
     /// # Errors
     /// [`Error::StateMismatch`] when two paths of one cell are given different values.
-    pub(crate) fn new<M: Module + ?Sized>(module: &M, state: &BTreeMap<String, Tensor>) -> Result<Self> {
+    pub(crate) fn new<M: Module + ?Sized>(
+        module: &M,
+        state: &BTreeMap<String, AnyTensor>,
+        types: Types,
+    ) -> Result<Self> {
         let mut matching = Matching::default();
         let (cells, paths) = cells(module);
         for (cell, paths) in cells.into_iter().zip(&paths) {
@@ -84,16 +102,20 @@ impl Matching {
                 matching.missing.push(paths[0].clone());
                 continue;
             };
-            if let Some((other, _)) = given.find(|(_, other)| *other != value) {
+            if let Some((other, _)) = given.find(|(_, other)| !other.bits_eq(value)) {
                 let why = format!("{name} and {other} are one value in the model, but differ here");
                 return Err(Error::StateMismatch(why));
             }
             let expected = cell.value();
-            if value.shape() == expected.shape() {
-                matching.fitting.push((paths[0].clone(), cell, value.clone()));
-            } else {
+            let name = paths[0].clone();
+            if value.shape() != expected.shape() {
                 let (given, expected) = (value.dims().clone(), expected.dims().clone());
-                matching.misfits.push((paths[0].clone(), Misfit::Shape { given, expected }));
+                matching.misfits.push((name, Misfit::Shape { given, expected }));
+            } else if types == Types::Same && value.dtype() != expected.dtype() {
+                let (given, expected) = (value.dtype(), expected.dtype());
+                matching.misfits.push((name, Misfit::Type { given, expected }));
+            } else {
+                matching.fitting.push((name, cell, value.clone()));
             }
         }
         let known: HashSet<&String> = paths.iter().flatten().collect();

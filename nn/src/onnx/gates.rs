@@ -9,7 +9,7 @@ use cairn_tensor::{Recurrence, Tensor};
 
 use super::export::Attributes;
 use super::proto::Attribute;
-use crate::layouts::recurrent::two_biases;
+use crate::weights::recurrent::two_biases;
 use crate::{Error, Result};
 
 /// The parameters of a recurrence in one direction.

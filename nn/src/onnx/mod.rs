@@ -5,7 +5,8 @@
 //! around each.
 //!
 //! ```
-//! use cairn_nn::{Activation::Relu, Conv2d, Dense, Flatten, Sequential};
+//! use cairn_nn::spec::{Conv2d, Dense, Flatten};
+//! use cairn_nn::{Activation::Relu, Sequential};
 //! use cairn_tensor::rng;
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("model.onnx");

@@ -40,11 +40,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stretches = WindowDataset::in_rows(train.to_vec(), ROWS, TIME)?;
     let loader = Loader::new(&stretches).batch_size(ROWS);
     let schedule = Cosine::new(epochs * loader.batches() as u64);
-    let (mut adam, mut cx, mut step) = (Adam::new(RATE), Context::train(0), 0);
+    let (mut adam, mut step) = (Adam::new(RATE), 0);
     for epoch in 0..epochs {
         let (mut states, mut sum): (Option<Vec<State>>, _) = (None, 0.0);
         for batch in loader.epoch(epoch)? {
             let (x, y) = batch?;
+            let mut cx = Context::train(0).at_step(step);
             let (scores, next) = model.forward(&x, states.as_deref(), &mut cx)?;
             let loss = cross_entropy(&scores, &y)?;
             sum += f64::from(loss.item()?);

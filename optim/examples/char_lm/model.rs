@@ -5,10 +5,7 @@ use cairn_autograd::{Var, no_grad};
 use cairn_datasets::Loader;
 use cairn_datasets::text::WindowDataset;
 use cairn_nn::generate::Sampling;
-use cairn_nn::{
-    Context, Dropout, Embedding, EmbeddingLayer, Linear, Lstm, Module, RecurrentLayer, Sequences, State,
-    cross_entropy,
-};
+use cairn_nn::{Context, Dropout, Embedding, Linear, Module, Recurrent, State, cross_entropy, spec::Lstm};
 use cairn_tensor::{Rng, Tensor};
 
 const DROPOUT: f32 = 0.2;
@@ -19,15 +16,15 @@ const TIME: usize = 64;
 
 #[derive(Module)]
 pub(crate) struct Writer {
-    embedding: EmbeddingLayer,
-    lstm: RecurrentLayer,
+    embedding: Embedding,
+    lstm: Recurrent,
     head: Linear,
 }
 
 impl Writer {
     pub(crate) fn new(letters: usize, units: usize, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(Writer {
-            embedding: Embedding::new(letters, WIDTH).layer(rng)?,
+            embedding: Embedding::new(letters, WIDTH, rng)?,
             lstm: Lstm::new(units).layers(2).dropout(DROPOUT).layer(WIDTH, rng)?,
             head: Linear::new(units, letters, rng)?,
         })
@@ -41,8 +38,8 @@ impl Writer {
         cx: &mut Context,
     ) -> cairn_nn::Result<(Var, Vec<State>)> {
         let x = self.embedding.forward(ids)?;
-        let (h, states) = self.lstm.run(&x, Sequences { states, ..Default::default() }, cx)?;
-        let h = Dropout::new(DROPOUT).apply(&h, cx)?;
+        let (h, states) = self.lstm.forward_from(&x, states, cx)?;
+        let h = Dropout::new(DROPOUT).forward(&h, cx)?;
         // No gradient flows from one stretch into the one before.
         Ok((self.head.forward(&h)?, states.iter().map(State::detach).collect()))
     }
@@ -64,7 +61,7 @@ impl Writer {
         Ok(sum / f64::from(batches))
     }
 
-    /// `begin` and so many letters after it, drawn one at a time.
+    /// `begin` and `count` letters after it, drawn one at a time.
     pub(crate) fn write(
         &self,
         begin: &[u32],

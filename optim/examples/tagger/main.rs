@@ -1,4 +1,4 @@
-//! Parts of speech with a stacked bidirectional LSTM over words and their letters: a model, inputs and a data set of one's
+//! Parts of speech with a stacked bidirectional LSTM over words and their letters: a model, inputs and a data set of your
 //! own, trained by `Trainer`.
 //!
 //! `cargo run --release -p cairn-optim --example tagger -- [FOLDER] [EPOCHS]`

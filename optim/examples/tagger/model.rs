@@ -1,11 +1,11 @@
 //! A tagger of parts of speech: two bidirectional LSTM layers over word embeddings and a bidirectional LSTM over each word's
-//! letters. What the model is given has a type of its own, so the sentences are a data set of one's own too.
+//! letters. The input of the model is a struct, so the sentences are a data set written here too.
 
 use cairn_autograd::Var;
 use cairn_datasets::conllu::{Sentence, UPOS};
 use cairn_datasets::text::{Padding, Vocabulary, pad};
 use cairn_datasets::{Dataset, Error};
-use cairn_nn::{Context, Dropout, Embedding, EmbeddingLayer, Linear, Lstm, Model, Module, RecurrentLayer};
+use cairn_nn::{Context, Dropout, Embedding, Linear, Model, Module, Recurrent, SequenceMask, spec::Lstm};
 use cairn_tensor::{Rng, Tensor};
 
 const WORD_DIM: usize = 100;
@@ -18,18 +18,18 @@ const LETTERS: usize = 16;
 
 #[derive(Module)]
 pub(crate) struct Tagger {
-    words: EmbeddingLayer,
-    letters: EmbeddingLayer,
-    spelling: RecurrentLayer,
-    context: RecurrentLayer,
+    words: Embedding,
+    letters: Embedding,
+    spelling: Recurrent,
+    context: Recurrent,
     head: Linear,
 }
 
 impl Tagger {
     pub(crate) fn new(vocabularies: &Vocabularies, rng: &mut Rng) -> cairn_nn::Result<Self> {
         Ok(Tagger {
-            words: Embedding::new(vocabularies.words.len(), WORD_DIM).layer(rng)?,
-            letters: Embedding::new(vocabularies.letters.len(), LETTER_DIM).layer(rng)?,
+            words: Embedding::new(vocabularies.words.len(), WORD_DIM, rng)?,
+            letters: Embedding::new(vocabularies.letters.len(), LETTER_DIM, rng)?,
             spelling: Lstm::new(LETTER_UNITS).bidirectional().layer(LETTER_DIM, rng)?,
             context: Lstm::new(UNITS)
                 .layers(2)
@@ -45,18 +45,19 @@ impl Tagger {
 impl Model<Batch> for Tagger {
     /// The scores of all tags for each word, sentence after sentence: `[words, tags]`.
     fn forward(&self, batch: &Batch, cx: &mut Context) -> cairn_nn::Result<Var> {
-        let letters = self.letters.forward(&batch.letters)?;
-        let spelled = self.spelling.forward_lengths(&letters, &batch.letter_lengths, cx)?;
+        cx.set_mask(Some(SequenceMask::of_lengths(&batch.letter_lengths)));
+        let spelled = self.spelling.forward(&self.letters.forward(&batch.letters)?, cx)?;
         let words = self.words.forward(&batch.words)?; // [rows, time, width]
         let (rows, time) = (words.shape()[0], words.shape()[1]);
-        // What stands at padding is never looked at.
+        // What is at padding is never looked at.
         let mut row_of = vec![0; rows * time];
-        (0u32..).zip(&batch.places).for_each(|(row, &place)| row_of[place as usize] = row);
+        (0u32..).zip(&batch.positions).for_each(|(row, &position)| row_of[position as usize] = row);
         let spelled = spelled.index_select(0, &row_of)?.reshape([rows, time, 2 * LETTER_UNITS])?;
-        let x = Dropout::new(DROPOUT).apply(&Var::cat(&[&words, &spelled], -1)?, cx)?;
-        let h = self.context.forward_lengths(&x, &batch.lengths, cx)?;
-        let h = h.reshape([rows * time, 2 * UNITS])?.index_select(0, &batch.places)?;
-        self.head.forward(&Dropout::new(DROPOUT).apply(&h, cx)?)
+        let x = Dropout::new(DROPOUT).forward(&Var::cat(&[&words, &spelled], -1)?, cx)?;
+        cx.set_mask(Some(SequenceMask::of_lengths(&batch.lengths)));
+        let h = self.context.forward(&x, cx)?;
+        let h = h.reshape([rows * time, 2 * UNITS])?.index_select(0, &batch.positions)?;
+        self.head.forward(&Dropout::new(DROPOUT).forward(&h, cx)?)
     }
 }
 
@@ -83,11 +84,11 @@ pub(crate) struct Batch {
     lengths: Tensor<u32>,
     letters: Tensor<u32>,
     letter_lengths: Tensor<u32>,
-    /// Where each word stands among the places of `words`.
-    places: Vec<u32>,
+    /// The position of each word in `words`, row-major.
+    positions: Vec<u32>,
 }
 
-/// Sentences as numbers.
+/// Sentences as ids.
 pub(crate) struct Tagged {
     sentences: Vec<Encoded>,
 }
@@ -140,8 +141,8 @@ impl Dataset for Tagged {
         let list = |lengths: &[usize]| {
             Tensor::from_vec(lengths.iter().map(|&n| n as u32).collect(), [lengths.len()])
         };
-        let places = words.lengths.iter().enumerate();
-        let places = places.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
+        let rows = words.lengths.iter().enumerate();
+        let positions = rows.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
         let tags: Vec<u32> = picked.iter().flat_map(|s| s.tags.iter().copied()).collect();
         let count = tags.len();
         let batch = Batch {
@@ -149,7 +150,7 @@ impl Dataset for Tagged {
             words: words.ids,
             letter_lengths: list(&letters.lengths)?,
             letters: letters.ids,
-            places,
+            positions,
         };
         Ok((batch, Tensor::from_vec(tags, [count])?))
     }

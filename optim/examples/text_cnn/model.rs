@@ -57,11 +57,11 @@ impl Model<Padded> for TextCnn {
         };
         let features = self.filters.iter().map(strongest).collect::<Result<Vec<_>, _>>()?;
         let features = Var::cat(&features.iter().collect::<Vec<_>>(), -1)?;
-        self.head.forward(&Dropout::new(0.5).apply(&features, cx)?)
+        self.head.forward(&Dropout::new(0.5).forward(&features, cx)?)
     }
 }
 
-/// Sentences as numbers, with padding around them.
+/// Sentences as ids, with padding around them.
 pub(crate) fn encode(sentences: &[LabelledText], vocabulary: &Vocabulary) -> Result<SequenceDataset, Error> {
     let ids = sentences.iter().map(|sentence| {
         let mut ids = vec![0; BEFORE];

@@ -125,7 +125,7 @@ impl Core {
     fn meet(&mut self, model: &dyn Module) -> Result<()> {
         let parameters = with_paths(model);
         if self.slots.is_empty() {
-            self.groups.check_paths(parameters.iter().flat_map(|(_, paths)| paths))?;
+            self.groups.check_paths(&parameters.iter().flat_map(|(_, paths)| paths).collect::<Vec<_>>())?;
         }
         for (parameter, paths) in parameters {
             if self.slots.iter().any(|slot| slot.parameter.same(&parameter)) {

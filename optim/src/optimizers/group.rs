@@ -68,8 +68,8 @@ impl Groups {
     }
 
     /// Every pattern must fit some parameter: a misspelt one would train with other settings than were meant.
-    pub(super) fn check_paths<'a>(&self, paths: impl Iterator<Item = &'a String> + Clone) -> Result<()> {
-        let unused = |(pattern, _): &&(String, Group)| !paths.clone().any(|path| fits(pattern, path));
+    pub(super) fn check_paths(&self, paths: &[&String]) -> Result<()> {
+        let unused = |(pattern, _): &&(String, Group)| !paths.iter().any(|path| fits(pattern, path));
         match self.0.iter().find(unused) {
             None => Ok(()),
             Some((pattern, _)) => Err(Error::NoSuchParameter { pattern: pattern.clone() }),

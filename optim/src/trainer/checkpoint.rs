@@ -1,8 +1,8 @@
 //! A training run in a file, to be gone on with.
 //!
-//! What a run depends on and cannot compute again: the values of model and optimiser, the generator of what is random in
-//! the model, the place in the data, and what metrics, callbacks and history have gathered. The order of samples is a
-//! function of seed and epoch, and the schedule one of the step, so neither has any state to save.
+//! What a run depends on and cannot compute again: the values of model and optimiser, the position in the data, and what
+//! metrics, callbacks and history have gathered. The order of samples is a function of seed and epoch, what is random in the
+//! model one of seed and step, and the schedule one of the step, so none of them has any state to save.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use cairn_nn::codec::{self, Kind};
-use cairn_tensor::{Rng, Tensor};
+use cairn_tensor::AnyTensor;
 use serde::{Deserialize, Serialize};
 
 use super::History;
@@ -51,10 +51,9 @@ pub(super) struct Saved {
     pub(super) position: Position,
     /// Whether a callback has ended the run.
     pub(super) stopped: bool,
-    /// The learning rate that the schedule's factor is of.
+    /// The base learning rate, of which the schedule gives a factor.
     pub(super) rate: f64,
-    pub(super) rng: Rng,
-    pub(super) model: BTreeMap<String, Tensor>,
+    pub(super) model: BTreeMap<String, AnyTensor>,
     pub(super) optimizer: StateDict,
     /// Loss and metrics of the epoch that has begun.
     pub(super) running: Vec<StateDict>,

@@ -19,8 +19,8 @@ impl<Y> Trainer<Y> {
     ///
     /// ```
     /// use cairn_datasets::synthetic;
-    /// use cairn_nn::{Dense, Sequential, SparseCategoricalCrossentropy};
-    /// use cairn_optim::{Accuracy, Adam, Fit, Trainer};
+    /// use cairn_nn::{Sequential, SparseCategoricalCrossentropy, spec::Dense};
+    /// use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
     /// use cairn_tensor::rng;
     ///
     /// let digits = synthetic::digits(600, 1)?.flatten();

@@ -7,11 +7,11 @@ mod evaluation;
 mod fit;
 mod folds;
 mod history;
-mod objective;
 mod plot;
 mod progress;
 mod read_ahead;
 mod run;
+mod step;
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ use crate::{AnyOptimizer, Result};
 ///
 /// ```
 /// use cairn_datasets::synthetic;
-/// use cairn_nn::{Activation::Relu, Dense, Sequential, SparseCategoricalCrossentropy};
+/// use cairn_nn::{Activation::Relu, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 /// use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 ///
 /// let digits = synthetic::digits(600, 1)?.flatten();

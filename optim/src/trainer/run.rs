@@ -11,13 +11,13 @@ use super::callback::{Batch, Control};
 use super::checkpoint::{Plan, Position, Saved};
 use super::evaluation::{Running, evaluate};
 use super::fit::{Clip, Fit, Unit};
-use super::objective::{Batches, Samples};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
+use super::step::{Batches, Pending};
 use super::{Epoch, History, Trainer};
 use crate::error::check;
 use crate::metrics::Metric;
-use crate::{Accumulation, AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
+use crate::{AnyOptimizer, Error, Result, StateDict, clip_by_global_norm, clip_by_norm, clip_by_value};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -44,12 +44,12 @@ impl<Y> Trainer<Y> {
         Run::new(optimizer, &**loss, metrics, fit).start(model, data, step)
     }
 
-    /// As [`fit`](Self::fit), with a training step of one's own: given model, inputs and targets, the loss to be lowered
+    /// As [`fit`](Self::fit), with a training step of your own: given model, inputs and targets, the loss to be lowered
     /// and the output that metrics are taken of. Say for a penalty on weights or outputs, mixed samples, or several outputs.
     ///
     /// ```
     /// use cairn_datasets::synthetic;
-    /// use cairn_nn::{Dense, Model, Sequential, SparseCategoricalCrossentropy, cross_entropy};
+    /// use cairn_nn::{Sequential, SparseCategoricalCrossentropy, cross_entropy, spec::Dense};
     /// use cairn_optim::{Fit, Sgd, Trainer};
     ///
     /// let digits = synthetic::digits(100, 1)?.flatten();
@@ -88,9 +88,8 @@ struct Run<'r, 'f, X, Y> {
     loss: &'r dyn Loss<Y>,
     metrics: &'r [Box<dyn Metric<Y>>],
     fit: Fit<'f, X, Y>,
-    cx: Context,
     position: Position,
-    /// The learning rate that the schedule's factor is of.
+    /// The base learning rate, of which the schedule gives a factor.
     rate: f64,
     stop: bool,
     history: History,
@@ -103,10 +102,9 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         metrics: &'r [Box<dyn Metric<Y>>],
         fit: Fit<'f, X, Y>,
     ) -> Self {
-        let (cx, rate) = (Context::train(fit.seed), optimizer.learning_rate());
+        let rate = optimizer.learning_rate();
         let position = Position { epoch: 1, batches: 0, steps: 0 };
-        let (stop, history) = (false, History::default());
-        Run { optimizer, loss, metrics, fit, cx, position, rate, stop, history }
+        Run { optimizer, loss, metrics, fit, position, rate, stop: false, history: History::default() }
     }
 
     fn start<M, D>(
@@ -202,61 +200,32 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         let (data, size) = (*loader.dataset(), self.fit.batch_size);
         let epoch = self.position.epoch;
         let order = loader.epoch(epoch as u64)?.order().to_vec();
-        // Of batches that a resumed run has done already only the numbers are passed over.
+        // Of batches that a resumed run has done already only the indices are passed over.
         let rest = &order[(self.position.batches * size).min(order.len())..];
         let batches =
             rest.chunks(size).map(|indices| (indices.len(), data.batch_in_epoch(epoch as u64, indices)));
         let last = order.len().div_ceil(size);
-        let mut accumulation = Accumulation::default();
-        // The batches of a step, kept for an optimiser that evaluates again, and what was random before them.
-        let again = self.asks_again();
-        let (mut kept, mut before): (Vec<Samples<X, Y>>, _) = (Vec::new(), self.cx.clone());
-        let (mut sum, mut total) = (0.0, 0);
+        let mut pending = Pending::new(self.fit.accumulate == 1);
         read_ahead(batches, |_, (samples, batch)| {
             let (input, target) = batch?;
-            if again && kept.is_empty() {
-                before = self.cx.clone();
-            }
-            let (loss, output) = step(model, &input, &target, &mut self.cx)?;
+            let mut cx = self.context().micro_batch(pending.count() as u64);
+            let (loss, output) = step(model, &input, &target, &mut cx)?;
             let value = loss.item()?;
             let number = self.position.batches + 1;
             if !value.is_finite() {
                 let hint = "Look for NaN in the data, or lower the learning rate.";
                 return Err(Error::NonFiniteLoss { epoch, step: number, loss: value, hint });
             }
-            let mut gradients = loss.backward()?;
-            let stepped = number == last || number.is_multiple_of(self.fit.accumulate);
-            if self.fit.accumulate > 1 {
-                accumulation.add(model, gradients, samples)?;
-                gradients = if stepped { accumulation.take(model)? } else { Gradients::default() };
-            }
+            pending.add(model, value, loss.backward()?, samples)?;
             running.add(f64::from(value), samples, output.value(), &target)?;
-            drop(output);
-            (sum, total) = (sum + f64::from(value) * samples as f64, total + samples);
-            if again {
-                kept.push((samples, input, target));
+            // The graph is used up; what is left of it holds values that the step is to change in place.
+            drop((loss, output));
+            if self.asks_again() {
+                pending.save(samples, input, target);
             }
+            let stepped = number == last || number.is_multiple_of(self.fit.accumulate);
             if stepped {
-                self.clip(model, &mut gradients)?;
-                self.set_rate();
-                match &mut *self.optimizer {
-                    AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients)?,
-                    AnyOptimizer::Closure(optimizer) => {
-                        let first = Some((sum / total as f64, gradients));
-                        let (step, place) = (&mut step, (epoch, number));
-                        optimizer.step(&mut Batches {
-                            model,
-                            batches: &kept,
-                            step,
-                            cx: &before,
-                            first,
-                            place,
-                        })?;
-                    }
-                }
-                self.position.steps += 1;
-                (sum, total) = (0.0, 0);
-                kept.clear();
+                self.step(model, &mut pending, &mut step, number)?;
             }
             self.position.batches = number;
             progress.advance(samples, running.mean_loss());
@@ -271,6 +240,48 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         })
     }
 
+    /// One step of the optimiser by the batches that were taken in, the last of which is number `batch` of its epoch.
+    fn step<M: Model<X>>(
+        &mut self,
+        model: &M,
+        pending: &mut Pending<X, Y>,
+        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        batch: usize,
+    ) -> Result<()> {
+        let (loss, mut gradients, batches) = pending.take(model)?;
+        self.clip(model, &mut gradients)?;
+        self.optimizer.set_learning_rate(self.rate * self.factor());
+        let (cx, position) = (self.context(), (self.position.epoch, batch));
+        match &mut *self.optimizer {
+            AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients)?,
+            AnyOptimizer::Closure(optimizer) => {
+                let first = Some((loss, gradients));
+                optimizer.step(&mut Batches { model, batches, step, cx, first, position })?;
+            }
+        }
+        self.position.steps += 1;
+        Ok(())
+    }
+
+    /// What is random in the step that is to come.
+    fn context(&self) -> Context {
+        Context::train(self.fit.seed).at_step(self.position.steps)
+    }
+
+    /// Whether the optimiser asks for the loss of a step's batches again.
+    fn asks_again(&self) -> bool {
+        matches!(self.optimizer, AnyOptimizer::Closure(_))
+    }
+
+    /// The schedule's factor of the base learning rate.
+    fn factor(&self) -> f64 {
+        match &self.fit.schedule {
+            None => 1.0,
+            Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
+            Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
+        }
+    }
+
     fn clip(&self, model: &dyn Module, gradients: &mut Gradients) -> Result<()> {
         for clip in &self.fit.clip {
             match *clip {
@@ -280,21 +291,6 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             }
         }
         Ok(())
-    }
-
-    /// Whether a step asks for the loss of its batches again.
-    fn asks_again(&self) -> bool {
-        matches!(self.optimizer, AnyOptimizer::Closure(_))
-    }
-
-    /// The learning rate of the next step, by the schedule.
-    fn set_rate(&mut self) {
-        let factor = match &self.fit.schedule {
-            None => 1.0,
-            Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
-            Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
-        };
-        self.optimizer.set_learning_rate(self.rate * factor);
     }
 
     fn after_batch<M: Model<X>>(&mut self, model: &M, loss: f64, stepped: bool) -> Result<()> {
@@ -319,7 +315,6 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             position: self.position,
             stopped: self.stop,
             rate: self.rate,
-            rng: self.cx.rng().clone(),
             model: model.state(),
             optimizer: self.optimizer.state(),
             running: running.map_or(Ok(Vec::new()), Running::state)?,
@@ -329,7 +324,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     }
 
     /// Takes over what the checkpoint holds, if there is one; returns the state of the epoch that has begun.
-    fn resume<M: Model<X>>(&mut self, model: &M, samples: usize) -> Result<Vec<crate::StateDict>> {
+    fn resume<M: Model<X>>(&mut self, model: &M, samples: usize) -> Result<Vec<StateDict>> {
         let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
             return Ok(Vec::new());
         };
@@ -344,7 +339,6 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             callback.load_state(state, model)?;
         }
         (self.position, self.stop, self.rate) = (saved.position, saved.stopped, saved.rate);
-        *self.cx.rng() = saved.rng;
         self.history = saved.history;
         Ok(saved.running)
     }

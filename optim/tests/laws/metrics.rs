@@ -4,6 +4,7 @@ use cairn_optim::metrics::{
     Accuracy, Average, AveragePrecision, ConfusionMatrix, F1, LogLoss, MeanAbsoluteError, MeanSquaredError,
     Metric, Perplexity, Precision, R2, Recall, RocAuc, TopK, edit_distance, spearman,
 };
+use cairn_optim::{Error, StateDict};
 use cairn_tensor::{Element, Tensor};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -116,6 +117,33 @@ fn confusion_is_counted_by_label_and_prediction() {
     assert!(matrix.update(&Tensor::zeros([1, 3]).unwrap(), &Tensor::zeros([1]).unwrap()).is_err());
 }
 
+#[test]
+fn a_confusion_matrix_is_saved_as_a_tensor_of_counts() {
+    // More than `f32` counts exactly.
+    let counts = Tensor::from_vec(vec![16_777_217, 2, 0, 3], [2, 2]).unwrap();
+    let matrix = ConfusionMatrix::from_tensor(&counts).unwrap();
+    assert_eq!((matrix.count(0, 0), matrix.count(0, 1), matrix.count(1, 1)), (16_777_217, 2, 3));
+    assert_eq!(matrix.to_tensor().unwrap(), counts);
+    for (values, shape) in
+        [(vec![1, 2, 3, 4, 5, 6], vec![2, 3]), (vec![1, -1, 0, 0], vec![2, 2]), (vec![1], vec![1])]
+    {
+        let counts = Tensor::from_vec(values, &shape[..]).unwrap();
+        assert!(matches!(ConfusionMatrix::from_tensor(&counts), Err(Error::BadState(_))), "{shape:?}");
+    }
+
+    let mut f1 = Metric::<Tensor<u32>>::start(&F1::default());
+    assert!(f1.state().unwrap().tensors.is_empty());
+    f1.update(&Tensor::eye(3).unwrap(), &Tensor::from_vec(vec![0, 1, 1], [3]).unwrap()).unwrap();
+    let state = f1.state().unwrap();
+    assert_eq!(state.tensor::<i64>("counts").unwrap().to_vec(), [1, 0, 0, 0, 1, 1, 0, 0, 0]);
+    assert!(matches!(state.tensor::<f32>("counts"), Err(Error::BadState(_))));
+    // The numbers that earlier versions saved are of another kind.
+    let mut again = Metric::<Tensor<u32>>::start(&F1::default());
+    assert!(again.load_state(&StateDict::new("classes").with("0", 1.0)).is_err());
+    again.load_state(&state).unwrap();
+    assert_eq!(again.value(), f1.value());
+}
+
 proptest! {
     #[test]
     fn the_area_is_the_share_of_pairs_in_order(samples in prop::collection::vec((0..6u8, any::<bool>()), 2..40)) {
@@ -169,7 +197,7 @@ fn what_does_not_fit_is_refused() {
         );
         let short = Tensor::zeros([1]).unwrap();
         assert!(metric.start().update(&scores, &short).is_err(), "{}: one label for two rows", metric.name());
-        let state = cairn_optim::StateDict::new("something else");
+        let state = StateDict::new("something else");
         assert!(metric.start().load_state(&state).is_err());
     }
     let metrics: Vec<Box<dyn Metric<Tensor>>> =

@@ -11,14 +11,15 @@ use std::{fs, thread};
 use cairn_datasets::{ImageDataset, synthetic};
 use cairn_nn::Activation::Relu;
 use cairn_nn::{
-    BatchNorm, Dense, Dropout, Module, Sequential, SparseCategoricalCrossentropy, load_weights, save_weights,
+    Dropout, Module, Sequential, SparseCategoricalCrossentropy, load_weights, save_weights,
+    spec::{BatchNorm, Dense},
 };
 use cairn_optim::schedules::Cosine;
 use cairn_optim::{
     Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau, Result,
     Sgd, Trainer, metrics::Accuracy,
 };
-use cairn_tensor::{Tensor, rng};
+use cairn_tensor::{AnyTensor, Tensor, rng};
 use proptest::prelude::*;
 
 use crate::child;
@@ -50,7 +51,7 @@ fn values(history: &History) -> Vec<Vec<(String, f64)>> {
     history.epochs().iter().map(|epoch| epoch.values.clone()).collect()
 }
 
-fn uninterrupted() -> (BTreeMap<String, Tensor>, History) {
+fn uninterrupted() -> (BTreeMap<String, AnyTensor>, History) {
     let model = model();
     let history = trainer().fit(&model, &data(), fit()).unwrap();
     (model.state(), history)

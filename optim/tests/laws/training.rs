@@ -4,8 +4,9 @@ use cairn_autograd::Var;
 use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
 use cairn_nn::Activation::{Relu, Softmax};
 use cairn_nn::{
-    BatchNorm, Context, Conv2d, Dense, Dropout, Dropout2d, Flatten, Linear, MaxPool2d, MeanSquaredError,
-    Model, Module, Sequential, SparseCategoricalCrossentropy,
+    Context, Dropout, Dropout2d, Flatten, Linear, MaxPool2d, MeanSquaredError, Model, Module, Sequential,
+    SparseCategoricalCrossentropy, cross_entropy,
+    spec::{BatchNorm, Conv2d, Dense},
 };
 use cairn_optim::metrics::{Accuracy, MeanAbsoluteError};
 use cairn_optim::{Adam, Error, Fit, Sgd, Trainer};
@@ -111,6 +112,57 @@ fn the_same_seed_gives_the_same_bits_for_any_number_of_threads() {
     assert_ne!(one, run(1, 6), "another seed gives another run");
 }
 
+/// What a step draws is a function of seed, step and micro-batch: extra draws in one step change nothing in the next.
+#[test]
+fn a_step_draws_the_same_whatever_was_drawn_before() {
+    let data = digits(120);
+    let run = |extra: usize| {
+        let (model, mut passes) = (perceptron(0), 0);
+        let fit = Fit::epochs(2).batch_size(20).accumulate(2).quiet();
+        let history = classifier()
+            .fit_with(&model, &data, fit, |model, x, labels, cx| {
+                let scores = model.forward(x, cx)?;
+                passes += 1;
+                for _ in 0..if passes % 3 == 0 { extra } else { 0 } {
+                    model.forward(x, cx)?;
+                }
+                Ok((cross_entropy(&scores, labels)?, scores))
+            })
+            .unwrap();
+        (model.state(), history.values("loss"))
+    };
+    let plain = run(0);
+    assert_eq!(plain, run(1));
+    assert_eq!(plain, run(5));
+}
+
+/// Twice the same samples: without a place of its own the second batch would drop what the first one drops.
+#[test]
+fn every_batch_of_every_step_draws_anew() {
+    let one = digits(1);
+    let data = one.subset(vec![0; 6]).unwrap();
+    let model = Sequential::new([784]).add(Dropout::new(0.5)).add(Dense::new(10)).build(&mut rng(0)).unwrap();
+    let mut outputs: Vec<Vec<f32>> = Vec::new();
+    // At a rate of 0 the model stays the same.
+    let mut trainer = Trainer::new(Sgd::new(0.0), SparseCategoricalCrossentropy);
+    trainer
+        .fit_with(
+            &model,
+            &data,
+            Fit::epochs(2).batch_size(1).accumulate(3).quiet(),
+            |model, x, labels, cx| {
+                let scores = model.forward(x, cx)?;
+                outputs.push(scores.value().to_vec());
+                Ok((cross_entropy(&scores, labels)?, scores))
+            },
+        )
+        .unwrap();
+    assert_eq!(outputs.len(), 12, "three micro-batches of two steps in each of two epochs");
+    for i in 0..outputs.len() {
+        assert!(!outputs[..i].contains(&outputs[i]), "batch {i}");
+    }
+}
+
 #[test]
 fn models_written_by_hand_train_in_the_same_loop() {
     #[derive(Module)]
@@ -147,7 +199,7 @@ fn a_loss_that_is_not_finite_stops_training_and_names_the_step() {
     assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 3, .. }), "{error}");
     assert!(error.to_string().contains("epoch 1, step 3"));
     assert!(
-        model.state().values().all(|tensor| tensor.iter().all(f32::is_finite)),
+        model.state().values().all(|value| value.as_f32().unwrap().iter().all(f32::is_finite)),
         "the model is as before the step"
     );
 }

@@ -136,7 +136,7 @@ unsafe impl<T: Element> Sync for Buffer<T> {}
 
 impl<T: Element> Buffer<T> {
     /// `len` elements of unspecified (but valid) content.
-    pub(crate) fn dirty(op: &'static str, len: usize) -> Result<Self> {
+    pub(crate) fn unspecified(op: &'static str, len: usize) -> Result<Self> {
         if T::ANY_BITS { Self::allocate(op, len) } else { Self::zeroed(op, len) }
     }
 
@@ -151,7 +151,7 @@ impl<T: Element> Buffer<T> {
     /// Takes over a vector's memory, without a copy unless it is small.
     pub(crate) fn from_vec(op: &'static str, vec: Vec<T>) -> Result<Self> {
         if size_of_val(vec.as_slice()) < SMALL_BYTES {
-            let mut buffer = Self::dirty(op, vec.len())?;
+            let mut buffer = Self::unspecified(op, vec.len())?;
             buffer.copy_from_slice(&vec);
             return Ok(buffer);
         }
@@ -276,20 +276,20 @@ mod tests {
     #[test]
     fn blocks_are_aligned_and_bools_are_cleared() {
         for len in [1, 7, 300, 5000] {
-            let numbers = Buffer::<f32>::dirty("test", len).unwrap();
+            let numbers = Buffer::<f32>::unspecified("test", len).unwrap();
             assert_eq!(numbers.as_ptr() as usize % ALIGN, 0);
             drop(numbers);
-            let mut bytes = Buffer::<u8>::dirty("test", 4 * len).unwrap();
+            let mut bytes = Buffer::<u8>::unspecified("test", 4 * len).unwrap();
             bytes.fill(255);
             drop(bytes);
-            assert!(Buffer::<bool>::dirty("test", 4 * len).unwrap().iter().all(|&b| !b));
+            assert!(Buffer::<bool>::unspecified("test", 4 * len).unwrap().iter().all(|&b| !b));
         }
     }
 
     #[test]
     fn an_absurd_size_is_an_error() {
         for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 8] {
-            assert!(matches!(Buffer::<f64>::dirty("test", len), Err(Error::OutOfMemory { .. })));
+            assert!(matches!(Buffer::<f64>::unspecified("test", len), Err(Error::OutOfMemory { .. })));
         }
     }
 

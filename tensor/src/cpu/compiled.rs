@@ -22,7 +22,7 @@ pub struct Kernels<T: 'static> {
     pub(crate) pool_gradient: fn(&Windows, Spread<'_, T>, &[T], &mut [T]),
     pub(crate) recur:
         fn(Recurrence, &recurrent::Geometry, &Operands<'_, T>, Saved<'_, T>, &mut [T]) -> Result<()>,
-    pub(crate) recur_back: Back<T>,
+    pub(crate) recur_backward: Back<T>,
     pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
 }
 
@@ -38,7 +38,7 @@ impl<T: Float> Kernels<T> {
             pool: pool::pool,
             pool_gradient: pool::pool_gradient,
             recur: recurrent::forward,
-            recur_back: recurrent::backward,
+            recur_backward: recurrent::backward,
             gemm: matmul::gemm,
         }
     }

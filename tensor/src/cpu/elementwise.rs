@@ -15,15 +15,15 @@ use crate::layout::Layout;
 pub(crate) trait Unary<A, O>: Copy + Send + Sync {
     /// Cost in simple operations, which decides when threads pay.
     const COST: usize = 1;
-    fn at<S: Isa>(self, x: A, fault: &mut bool) -> O;
+    fn at<S: Isa>(self, x: A, overflow: &mut bool) -> O;
     /// Elements that stand in order.
     #[inline(always)]
-    fn slice<S: Isa>(self, x: &[A], out: &mut [O], fault: &mut bool)
+    fn slice<S: Isa>(self, x: &[A], out: &mut [O], overflow: &mut bool)
     where
         A: Copy,
     {
         for (o, &x) in out.iter_mut().zip(x) {
-            *o = self.at::<S>(x, fault);
+            *o = self.at::<S>(x, overflow);
         }
     }
 }
@@ -51,7 +51,7 @@ pub(crate) fn in_blocks<A: Copy, O>(
 /// Two elements to one.
 pub(crate) trait Binary<A, O>: Copy + Send + Sync {
     const COST: usize = 1;
-    fn at<S: Isa>(self, a: A, b: A, fault: &mut bool) -> O;
+    fn at<S: Isa>(self, a: A, b: A, overflow: &mut bool) -> O;
 }
 
 /// A closure as an operation, for maps that callers write.
@@ -65,7 +65,7 @@ impl<A, O, F: Fn(A) -> O + Copy + Send + Sync> Unary<A, O> for Closure<F> {
     }
 }
 
-/// `out = f(x)` in row-major order; returns whether any element reported a fault.
+/// `out = f(x)` in row-major order; returns whether any element reported an overflow.
 pub(crate) fn map<A: Element, O: Element, F: Unary<A, O>>(
     (x, layout): (&[A], &Layout),
     out: &mut [O],
@@ -98,21 +98,21 @@ impl<A: Element, O: Element, F: Unary<A, O>> Kernel for Map<'_, A, O, F> {
         let single = unit == 1 && nest.row_len() != 1;
         let (first_row, skip, len) = if single { (0, first, out.len()) } else { (first, 0, nest.row_len()) };
         let mut rows = nest.rows_from(first_row);
-        let mut fault = false;
+        let mut overflow = false;
         for out in out.chunks_exact_mut(len) {
             let [start] = rows.advance();
             let start = start.wrapping_add_signed(skip as isize * step);
             match step {
-                1 => f.slice::<S>(&x[start..start + len], out, &mut fault),
-                0 => out.fill(f.at::<S>(x[start], &mut fault)),
+                1 => f.slice::<S>(&x[start..start + len], out, &mut overflow),
+                0 => out.fill(f.at::<S>(x[start], &mut overflow)),
                 _ => {
                     for (i, o) in out.iter_mut().enumerate() {
-                        *o = f.at::<S>(x[start.wrapping_add_signed(i as isize * step)], &mut fault);
+                        *o = f.at::<S>(x[start.wrapping_add_signed(i as isize * step)], &mut overflow);
                     }
                 }
             }
         }
-        fault
+        overflow
     }
 }
 
@@ -150,7 +150,7 @@ impl<A: Element, O: Element, F: Binary<A, O>> Kernel for Zip<'_, A, O, F> {
         let single = unit == 1 && nest.row_len() != 1;
         let (first_row, skip, len) = if single { (0, first, out.len()) } else { (first, 0, nest.row_len()) };
         let mut rows = nest.rows_from(first_row);
-        let mut fault = false;
+        let mut overflow = false;
         for out in out.chunks_exact_mut(len) {
             let [i, j] = rows.advance();
             let i = i.wrapping_add_signed(skip as isize * a_step);
@@ -158,19 +158,19 @@ impl<A: Element, O: Element, F: Binary<A, O>> Kernel for Zip<'_, A, O, F> {
             match (a_step, b_step) {
                 (1, 1) => {
                     for ((o, &x), &y) in out.iter_mut().zip(&a[i..i + len]).zip(&b[j..j + len]) {
-                        *o = f.at::<S>(x, y, &mut fault);
+                        *o = f.at::<S>(x, y, &mut overflow);
                     }
                 }
                 (1, 0) => {
                     let y = b[j];
                     for (o, &x) in out.iter_mut().zip(&a[i..i + len]) {
-                        *o = f.at::<S>(x, y, &mut fault);
+                        *o = f.at::<S>(x, y, &mut overflow);
                     }
                 }
                 (0, 1) => {
                     let x = a[i];
                     for (o, &y) in out.iter_mut().zip(&b[j..j + len]) {
-                        *o = f.at::<S>(x, y, &mut fault);
+                        *o = f.at::<S>(x, y, &mut overflow);
                     }
                 }
                 _ => {
@@ -178,12 +178,12 @@ impl<A: Element, O: Element, F: Binary<A, O>> Kernel for Zip<'_, A, O, F> {
                         let k = k as isize;
                         let x = a[i.wrapping_add_signed(k * a_step)];
                         let y = b[j.wrapping_add_signed(k * b_step)];
-                        *o = f.at::<S>(x, y, &mut fault);
+                        *o = f.at::<S>(x, y, &mut overflow);
                     }
                 }
             }
         }
-        fault
+        overflow
     }
 }
 
@@ -206,11 +206,11 @@ impl<T: Element, F: Binary<T, T>> Kernel for Update<'_, T, F> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
-        let mut fault = false;
+        let mut overflow = false;
         for (o, &b) in self.out.iter_mut().zip(self.b) {
-            *o = self.f.at::<S>(*o, b, &mut fault);
+            *o = self.f.at::<S>(*o, b, &mut overflow);
         }
-        fault
+        overflow
     }
 }
 

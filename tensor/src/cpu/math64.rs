@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn every_size_and_sign_agrees_with_the_platform() {
         for (name, function, platform, bound) in native::ALL {
-            // Every so many bit patterns: both signs, all exponents, denormals, infinities and NaN.
+            // Bit patterns at regular distances: both signs, all exponents, denormals, infinities and NaN.
             for step in 0..1_000_000u64 {
                 let x = f64::from_bits(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let (got, want) = (function(x), platform(x));

@@ -29,6 +29,7 @@
 //! | [`index`] | elements and rows by indices, elements by a mask |
 //! | [`join`] | joining along an axis, surrounding with a margin |
 //! | [`softmax`] | kernels over the last axis: softmax and cross-entropy |
+//! | [`slice`] | triangles of matrices |
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`matmul`] | the one entry for matrix products, and products of one row and of one column |
@@ -36,6 +37,7 @@
 //! | `linalg`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`conv`] | convolutions and their gradients |
 //! | [`pool`] | maximum and mean over windows |
+//! | [`resize`] | interpolation between pixels |
 //! | [`norm`] | normalisation of channels and of groups of them |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
 //! | [`update`] | an optimiser's formula over parameter, gradient and state |
@@ -66,8 +68,10 @@ pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
+pub(crate) mod resize;
 pub(crate) mod scan;
 mod simd;
+pub(crate) mod slice;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod threads;

@@ -1,6 +1,7 @@
-//! Normalisation of columns, the kernels of batch normalisation: statistics over all rows, and the two maps that use them.
+//! Normalisation of columns: statistics over all rows, and the maps that use them.
 //!
-//! A column is a channel; rows are all pixels of all images. Sums are taken over chunks of fixed size, each in the element
+//! A column is a channel; rows are all pixels of all images in batch normalisation, those of one item of the batch in group
+//! normalisation, which combines the sums of a group's channels and does an item at a time, while it is in the cache. Sums are taken over chunks of fixed size, each in the element
 //! type, and the chunks' sums are added in order in f64, so that long columns lose nothing and the threads do not matter.
 //! The variance is the mean of squared differences from the mean, in a second pass: the difference of two large sums would
 //! cancel.
@@ -66,16 +67,26 @@ pub(crate) fn moments<T: Float>(x: &[T], columns: usize) -> [Vec<T>; 2] {
     let rows = (x.len() / columns.max(1)).max(1) as f64;
     let [sum, _] = sums(x, x, columns, |x, _, sum, _| sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x));
     let mean: Vec<T> = sum.iter().map(|s| T::from_f64(s / rows)).collect();
-    let [squares, left] = sums(x, x, columns, |x, _, squares, left| {
+    let [squares, left] = deviations(x, &mean);
+    let variance = squares.iter().zip(&left).map(|(&s, &l)| corrected_variance(s, l, rows));
+    let variance = variance.collect();
+    [mean, variance]
+}
+
+/// For each column the sum of squared differences from a mean, and of the differences.
+fn deviations<T: Float>(x: &[T], mean: &[T]) -> [Vec<f64>; 2] {
+    sums(x, x, mean.len(), |x, _, squares, left| {
         for c in 0..squares.len() {
             let d = x[c] - mean[c];
             squares[c] += d * d;
             left[c] += d;
         }
-    });
-    // `mean` is rounded; what is left of the sum of differences corrects for it.
-    let variance = squares.iter().zip(&left).map(|(s, l)| T::from_f64((s - l * l / rows).max(0.0) / rows));
-    [mean.clone(), variance.collect()]
+    })
+}
+
+/// The variance of `count` elements. The mean was rounded; what is left of the sum of differences corrects for it.
+fn corrected_variance<T: Float>(squares: f64, left: f64, count: f64) -> T {
+    T::from_f64((squares - left * left / count).max(0.0) / count)
 }
 
 /// For each column the sum of `g`, and of `g · (x - mean)`.
@@ -113,6 +124,124 @@ pub(crate) fn normalize_gradient<T: Float>(x: &[T], g: &[T], [mean, a, b, scale]
         dispatch(Columns { x: &x[range.clone()], g: &g[range], out, f, columns });
         false
     });
+}
+
+/// The sizes of group normalisation.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups {
+    pub(crate) channels: usize,
+    /// Groups of neighbouring channels, which divide them.
+    pub(crate) groups: usize,
+    /// Elements of one item of the batch.
+    pub(crate) item: usize,
+}
+
+impl Groups {
+    /// Channels of a group.
+    fn width(self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// Elements of a group of one item.
+    fn count(self) -> f64 {
+        (self.item / self.groups).max(1) as f64
+    }
+
+    /// The sum over each group's channels.
+    fn sum(self, channels: &[f64]) -> impl Iterator<Item = f64> {
+        channels.chunks_exact(self.width()).map(|group| group.iter().sum())
+    }
+
+    /// A value of each group, for each of its channels.
+    fn spread<T: Copy>(self, groups: &[T]) -> Vec<T> {
+        groups.iter().flat_map(|&value| std::iter::repeat_n(value, self.width())).collect()
+    }
+}
+
+/// Group normalisation of `x`, `[batch, …, channels]`, with the mean and variance of each group of each item beside it.
+pub(crate) fn group_normalize<T: Float>(
+    x: &[T],
+    sizes: Groups,
+    [scale, shift]: [&[T]; 2],
+    epsilon: f64,
+    out: &mut [T],
+    [mean, variance]: [&mut [T]; 2],
+) {
+    let Groups { channels, groups, item } = sizes;
+    if out.is_empty() {
+        return;
+    }
+    threads::split_all(
+        [out, mean, variance],
+        [item, groups, groups],
+        x.len() / item,
+        |i, [out, mean, variance]| {
+            let x = &x[i * item..][..item];
+            let [sum, _] =
+                sums(x, x, channels, |x, _, sum, _| sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x));
+            mean.iter_mut()
+                .zip(sizes.sum(&sum))
+                .for_each(|(mean, sum)| *mean = T::from_f64(sum / sizes.count()));
+            let mean = sizes.spread(mean);
+            let [squares, left] = deviations(x, &mean);
+            let parts = sizes.sum(&squares).zip(sizes.sum(&left));
+            variance
+                .iter_mut()
+                .zip(parts)
+                .for_each(|(v, (s, l))| *v = corrected_variance(s, l, sizes.count()));
+            let factor = |(v, s): (T, &T)| T::from_f64(s.to_f64() / (v.to_f64() + epsilon).sqrt());
+            let factor: Vec<T> = sizes.spread(variance).into_iter().zip(scale).map(factor).collect();
+            normalize(x, [&mean, &factor, shift], out);
+        },
+    );
+}
+
+/// The gradient of group normalisation's input, and returned, those of scale and shift.
+pub(crate) fn group_gradient<T: Float>(
+    x: &[T],
+    g: &[T],
+    sizes: Groups,
+    [mean, variance, scale]: [&[T]; 3],
+    epsilon: f64,
+    out: &mut [T],
+) -> [Vec<T>; 2] {
+    let Groups { channels, groups, item } = sizes;
+    let mut totals = [vec![0.0; channels], vec![0.0; channels]];
+    if !out.is_empty() {
+        let batch = x.len() / item;
+        // The sums of scale and shift by item, added in the order of the items.
+        let mut parts = vec![0.0; batch * 2 * channels];
+        threads::split_two(out, &mut parts, (item, 2 * channels), batch, |i, out, parts| {
+            let (x, g) = (&x[i * item..][..item], &g[i * item..][..item]);
+            let statistics = i * groups..(i + 1) * groups;
+            let mean = sizes.spread(&mean[statistics.clone()]);
+            let inverse = variance[statistics].iter().map(|v| 1.0 / (v.to_f64() + epsilon).sqrt());
+            let inverse = sizes.spread(&inverse.collect::<Vec<f64>>());
+            let [sum, product] = gradient_sums(x, g, &mean);
+            // dL/dx = (γ g - mean(γ g) - (x - m) / s² · mean(γ g (x - m))) / s, s² = variance + epsilon
+            let weighted = |sums: &[f64]| -> Vec<f64> {
+                let weighted: Vec<f64> = sums.iter().zip(scale).map(|(s, w)| s * w.to_f64()).collect();
+                sizes.spread(&sizes.sum(&weighted).map(|sum| sum / sizes.count()).collect::<Vec<f64>>())
+            };
+            let narrow = |x: f64| T::from_f64(x);
+            let a: Vec<T> = weighted(&sum).into_iter().map(narrow).collect();
+            let b: Vec<T> = weighted(&product).iter().zip(&inverse).map(|(b, i)| narrow(b * i * i)).collect();
+            for (c, (sum, product)) in sum.iter().zip(&product).enumerate() {
+                parts[c] = product * inverse[c];
+                parts[channels + c] = *sum;
+            }
+            let inverse: Vec<T> = inverse.into_iter().map(narrow).collect();
+            let f = |x: T, g: T, c: usize| (g * scale[c] - a[c] - (x - mean[c]) * b[c]) * inverse[c];
+            dispatch(Columns { x, g, out, f, columns: channels });
+        });
+        for part in parts.chunks_exact(2 * channels) {
+            let (scale, shift) = part.split_at(channels);
+            for (total, part) in totals.iter_mut().zip([scale, shift]) {
+                total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+            }
+        }
+    }
+    totals.map(|total| total.into_iter().map(T::from_f64).collect())
 }
 
 struct Columns<'a, T, F> {

@@ -17,7 +17,7 @@ const BLOCK: usize = 1 << 13;
 /// An associative operation with a neutral element, on values derived from the elements.
 pub(crate) trait Fold<T: Element>: Copy + Send + Sync {
     fn neutral(self) -> T;
-    fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T;
+    fn join<S: Isa>(self, a: T, b: T, overflow: &mut bool) -> T;
     /// What is folded, for an element: its square for a sum of squares.
     #[inline(always)]
     fn load<S: Isa>(self, x: T) -> T {
@@ -25,8 +25,8 @@ pub(crate) trait Fold<T: Element>: Copy + Send + Sync {
     }
     /// All elements of a run.
     #[inline(always)]
-    fn run<S: Isa>(self, x: &[T], fault: &mut bool) -> T {
-        lanes::fold(x, self.neutral(), |x| self.load::<S>(x), |a, b| self.join::<S>(a, b, fault))
+    fn run<S: Isa>(self, x: &[T], overflow: &mut bool) -> T {
+        lanes::fold(x, self.neutral(), |x| self.load::<S>(x), |a, b| self.join::<S>(a, b, overflow))
     }
 }
 
@@ -38,17 +38,17 @@ impl<T: Number> Fold<T> for Add {
         T::ZERO
     }
     #[inline(always)]
-    fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
-        a.add(b, fault)
+    fn join<S: Isa>(self, a: T, b: T, overflow: &mut bool) -> T {
+        a.add(b, overflow)
     }
     #[inline(always)]
-    fn run<S: Isa>(self, x: &[T], fault: &mut bool) -> T {
+    fn run<S: Isa>(self, x: &[T], overflow: &mut bool) -> T {
         match T::exact_sum(x) {
             Some((sum, over)) => {
-                *fault |= over;
+                *overflow |= over;
                 sum
             }
-            None => lanes::fold(x, T::ZERO, |x| x, |a, b| a.add(b, fault)),
+            None => lanes::fold(x, T::ZERO, |x| x, |a, b| a.add(b, overflow)),
         }
     }
 }
@@ -80,8 +80,8 @@ impl<T: Number> Fold<T> for Mul {
         T::ONE
     }
     #[inline(always)]
-    fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
-        a.mul(b, fault)
+    fn join<S: Isa>(self, a: T, b: T, overflow: &mut bool) -> T {
+        a.mul(b, overflow)
     }
 }
 
@@ -163,37 +163,37 @@ impl Fold<bool> for All {
 pub(crate) fn runs<T: Element, F: Fold<T>>(x: &[T], len: usize, out: &mut [T], fold: F) -> bool {
     if out.len() == 1 && len > 2 * BLOCK {
         let mut partial = vec![fold.neutral(); len.div_ceil(BLOCK)];
-        let mut fault = threads::split_units(&mut partial, 1, BLOCK, |first, partial| {
+        let mut overflow = threads::split_units(&mut partial, 1, BLOCK, |first, partial| {
             let end = ((first + partial.len()) * BLOCK).min(len);
             dispatch(Blocks { x: &x[first * BLOCK..end], out: partial, fold })
         });
-        out[0] = tree(&partial, fold, &mut fault);
-        return fault;
+        out[0] = tree(&partial, fold, &mut overflow);
+        return overflow;
     }
     threads::split_units(out, 1, len.max(1), |first, out| {
         if len > BLOCK {
-            let mut fault = false;
+            let mut overflow = false;
             let mut partial = vec![fold.neutral(); len.div_ceil(BLOCK)];
             for (i, o) in out.iter_mut().enumerate() {
                 let x = &x[(first + i) * len..][..len];
-                fault |= dispatch(Blocks { x, out: &mut partial, fold });
-                *o = tree(&partial, fold, &mut fault);
+                overflow |= dispatch(Blocks { x, out: &mut partial, fold });
+                *o = tree(&partial, fold, &mut overflow);
             }
-            return fault;
+            return overflow;
         }
         dispatch(Runs { x: &x[first * len..][..out.len() * len], len, out, fold })
     })
 }
 
 /// Folds a balanced tree over the values.
-pub(crate) fn tree<T: Element, F: Fold<T>>(values: &[T], fold: F, fault: &mut bool) -> T {
+pub(crate) fn tree<T: Element, F: Fold<T>>(values: &[T], fold: F, overflow: &mut bool) -> T {
     match values {
         [] => fold.neutral(),
         [one] => *one,
         _ => {
             let (left, right) = values.split_at(values.len().next_power_of_two() / 2);
-            let (left, right) = (tree(left, fold, fault), tree(right, fold, fault));
-            fold.join::<super::isa::Baseline>(left, right, fault)
+            let (left, right) = (tree(left, fold, overflow), tree(right, fold, overflow));
+            fold.join::<super::isa::Baseline>(left, right, overflow)
         }
     }
 }
@@ -211,11 +211,11 @@ impl<T: Element, F: Fold<T>> Kernel for Runs<'_, T, F> {
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
         let Runs { x, len, out, fold } = self;
-        let mut fault = false;
+        let mut overflow = false;
         for (i, o) in out.iter_mut().enumerate() {
-            *o = fold.run::<S>(&x[i * len..][..len], &mut fault);
+            *o = fold.run::<S>(&x[i * len..][..len], &mut overflow);
         }
-        fault
+        overflow
     }
 }
 
@@ -230,11 +230,11 @@ impl<T: Element, F: Fold<T>> Kernel for Blocks<'_, T, F> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
-        let mut fault = false;
+        let mut overflow = false;
         for (o, x) in self.out.iter_mut().zip(self.x.chunks(BLOCK)) {
-            *o = self.fold.run::<S>(x, &mut fault);
+            *o = self.fold.run::<S>(x, &mut overflow);
         }
-        fault
+        overflow
     }
 }
 
@@ -258,12 +258,12 @@ pub(crate) fn columns<T: Element, F: Fold<T>>(
         return one_matrix(x, rows, columns, out, fold);
     }
     threads::split_units(out, columns, columns.saturating_mul(rows), |first, out| {
-        let mut fault = false;
+        let mut overflow = false;
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let x = &x[(first + i) * rows * columns..][..rows * columns];
-            fault |= stripes(x, columns, 0, out, fold);
+            overflow |= stripes(x, columns, 0, out, fold);
         }
-        fault
+        overflow
     })
 }
 
@@ -277,16 +277,16 @@ fn one_matrix<T: Element, F: Fold<T>>(x: &[T], rows: usize, columns: usize, out:
     }
     // Blocks of a size that depends on the shape alone, each to one row; then those rows.
     let mut partial = vec![fold.neutral(); rows.div_ceil(tall) * columns];
-    let fault = threads::split_units(&mut partial, columns, tall * columns, |first, out| {
-        let mut fault = false;
+    let overflow = threads::split_units(&mut partial, columns, tall * columns, |first, out| {
+        let mut overflow = false;
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let start = (first + i) * tall;
             let x = &x[start * columns..(start + tall).min(rows) * columns];
-            fault |= stripes(x, columns, 0, out, fold);
+            overflow |= stripes(x, columns, 0, out, fold);
         }
-        fault
+        overflow
     });
-    fault | stripes(&partial, columns, 0, out, Joined(fold))
+    overflow | stripes(&partial, columns, 0, out, Joined(fold))
 }
 
 /// A fold of values that have been loaded already.
@@ -298,18 +298,18 @@ impl<T: Element, F: Fold<T>> Fold<T> for Joined<F> {
         self.0.neutral()
     }
     #[inline(always)]
-    fn join<S: Isa>(self, a: T, b: T, fault: &mut bool) -> T {
-        self.0.join::<S>(a, b, fault)
+    fn join<S: Isa>(self, a: T, b: T, overflow: &mut bool) -> T {
+        self.0.join::<S>(a, b, overflow)
     }
 }
 
 /// Folds columns `first..first + out.len()` of a matrix, stripe by stripe.
 fn stripes<T: Element, F: Fold<T>>(x: &[T], columns: usize, first: usize, out: &mut [T], fold: F) -> bool {
-    let mut fault = false;
+    let mut overflow = false;
     for (i, out) in out.chunks_mut(STRIPE).enumerate() {
-        stripe(x, columns, first + i * STRIPE, out, fold, &mut fault);
+        stripe(x, columns, first + i * STRIPE, out, fold, &mut overflow);
     }
-    fault
+    overflow
 }
 
 /// Blocks of rows, combined as a tree by halving.
@@ -319,20 +319,20 @@ fn stripe<T: Element, F: Fold<T>>(
     first: usize,
     out: &mut [T],
     fold: F,
-    fault: &mut bool,
+    overflow: &mut bool,
 ) {
     let rows = x.len() / columns;
     if rows <= ROWS {
         out.fill(fold.neutral());
-        *fault |= dispatch(Stripe { x, columns, first, out, fold });
+        *overflow |= dispatch(Stripe { x, columns, first, out, fold });
         return;
     }
     let half = rows.next_power_of_two() / 2;
     let (top, bottom) = x.split_at(half * columns);
-    stripe(top, columns, first, out, fold, fault);
+    stripe(top, columns, first, out, fold, overflow);
     let mut other = vec![fold.neutral(); out.len()];
-    stripe(bottom, columns, first, &mut other, fold, fault);
-    *fault |= dispatch(Stripe { x: &other, columns: out.len(), first: 0, out, fold: Joined(fold) });
+    stripe(bottom, columns, first, &mut other, fold, overflow);
+    *overflow |= dispatch(Stripe { x: &other, columns: out.len(), first: 0, out, fold: Joined(fold) });
 }
 
 struct Stripe<'a, T, F> {
@@ -348,13 +348,13 @@ impl<T: Element, F: Fold<T>> Kernel for Stripe<'_, T, F> {
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
         let Stripe { x, columns, first, out, fold } = self;
-        let mut fault = false;
+        let mut overflow = false;
         let len = out.len();
         // Four rows at a time: the accumulators are read and written a quarter as often, and chains are shorter.
         let fours = x.chunks_exact(4 * columns);
         for row in fours.remainder().chunks_exact(columns) {
             for (o, &x) in out.iter_mut().zip(&row[first..]) {
-                *o = fold.join::<S>(*o, fold.load::<S>(x), &mut fault);
+                *o = fold.join::<S>(*o, fold.load::<S>(x), &mut overflow);
             }
         }
         for four in fours {
@@ -363,12 +363,12 @@ impl<T: Element, F: Fold<T>> Kernel for Stripe<'_, T, F> {
             for j in 0..len {
                 let load = |x| fold.load::<S>(x);
                 let (a, b, c, d) = (load(a[j]), load(b[j]), load(c[j]), load(d[j]));
-                let (ab, cd) = (fold.join::<S>(a, b, &mut fault), fold.join::<S>(c, d, &mut fault));
-                let sum = fold.join::<S>(ab, cd, &mut fault);
-                out[j] = fold.join::<S>(out[j], sum, &mut fault);
+                let (ab, cd) = (fold.join::<S>(a, b, &mut overflow), fold.join::<S>(c, d, &mut overflow));
+                let sum = fold.join::<S>(ab, cd, &mut overflow);
+                out[j] = fold.join::<S>(out[j], sum, &mut overflow);
             }
         }
-        fault
+        overflow
     }
 }
 

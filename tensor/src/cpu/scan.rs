@@ -11,15 +11,15 @@ const ROWS: usize = 4;
 
 /// What is done from one element to the next.
 pub(crate) trait Step<T: Element>: Copy + Send + Sync {
-    fn next(self, so_far: T, x: T, fault: &mut bool) -> T;
+    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T;
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct Sum;
 impl<T: Number> Step<T> for Sum {
     #[inline(always)]
-    fn next(self, so_far: T, x: T, fault: &mut bool) -> T {
-        so_far.add(x, fault)
+    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T {
+        so_far.add(x, overflow)
     }
 }
 
@@ -27,8 +27,8 @@ impl<T: Number> Step<T> for Sum {
 pub(crate) struct Product;
 impl<T: Number> Step<T> for Product {
     #[inline(always)]
-    fn next(self, so_far: T, x: T, fault: &mut bool) -> T {
-        so_far.mul(x, fault)
+    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T {
+        so_far.mul(x, overflow)
     }
 }
 
@@ -64,7 +64,7 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
         let Along { x, len, out, step } = self;
-        let mut fault = false;
+        let mut overflow = false;
         let whole = x.len() / (ROWS * len) * ROWS * len;
         for (x, out) in x[..whole].chunks_exact(ROWS * len).zip(out[..whole].chunks_exact_mut(ROWS * len)) {
             let ([a, b, c, d], [p, q, r, s]) = (quarters(x, len), quarters_mut(out, len));
@@ -73,7 +73,7 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
             for i in 1..len {
                 let x = [a[i], b[i], c[i], d[i]];
                 for row in 0..ROWS {
-                    so_far[row] = step.next(so_far[row], x[row], &mut fault);
+                    so_far[row] = step.next(so_far[row], x[row], &mut overflow);
                 }
                 [p[i], q[i], r[i], s[i]] = so_far;
             }
@@ -82,11 +82,11 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
             let mut so_far = x[0];
             out[0] = so_far;
             for (o, &x) in out[1..].iter_mut().zip(&x[1..]) {
-                so_far = step.next(so_far, x, &mut fault);
+                so_far = step.next(so_far, x, &mut overflow);
                 *o = so_far;
             }
         }
-        fault
+        overflow
     }
 }
 
@@ -116,17 +116,17 @@ impl<T: Number, F: Step<T>> Kernel for Across<'_, T, F> {
     #[inline(always)]
     fn run<S: Isa>(self) -> bool {
         let Across { x, matrix, columns, out, step } = self;
-        let mut fault = false;
+        let mut overflow = false;
         for (x, out) in x.chunks_exact(matrix).zip(out.chunks_exact_mut(matrix)) {
             out[..columns].copy_from_slice(&x[..columns]);
             for start in (columns..matrix).step_by(columns) {
                 let (before, here) = out.split_at_mut(start);
                 let before = &before[start - columns..];
                 for ((o, &b), &x) in here[..columns].iter_mut().zip(before).zip(&x[start..][..columns]) {
-                    *o = step.next(b, x, &mut fault);
+                    *o = step.next(b, x, &mut overflow);
                 }
             }
         }
-        fault
+        overflow
     }
 }

@@ -68,7 +68,7 @@ impl<'a, T> Pieces<'a, T> {
 }
 
 /// Splits `out` into pieces of `unit` elements, and calls `task` with runs of whole pieces and the number of the first;
-/// in parallel where worth it. A piece costs `cost` simple operations. Returns whether any task reported a fault.
+/// in parallel where worth it. A piece costs `cost` simple operations. Returns whether any task reported an overflow.
 pub(crate) fn split_units<T: Send>(
     out: &mut [T],
     unit: usize,
@@ -92,14 +92,14 @@ pub(crate) fn split_units<T: Send>(
     // Pieces of single elements begin where cache lines do.
     let units = if even > LINES { even.next_multiple_of(LINES) } else { even };
     let pieces = Pieces::new(out, units * unit);
-    let fault = AtomicBool::new(false);
+    let overflow = AtomicBool::new(false);
     workers::run(threads, pieces.count(), &|i| {
         // SAFETY: the pool calls with each number once.
         if task(i * units, unsafe { pieces.get(i) }) {
-            fault.store(true, Relaxed);
+            overflow.store(true, Relaxed);
         }
     });
-    fault.into_inner()
+    overflow.into_inner()
 }
 
 /// Several slices cut in step: pieces of `sizes.0` elements of the first and `sizes.1` of each of the others. `task` is
@@ -197,7 +197,7 @@ impl<T> Columns<'_, T> {
 }
 
 /// Cuts a matrix, whose rows have `columns` elements, into blocks of at most `width` columns. `task` is given each with the
-/// number of its first column. Returns whether any reported a fault.
+/// number of its first column. Returns whether any reported an overflow.
 pub(crate) fn split_columns<T: Send>(
     out: &mut [T],
     columns: usize,
@@ -205,12 +205,12 @@ pub(crate) fn split_columns<T: Send>(
     task: impl Fn(usize, Columns<'_, T>) -> bool + Sync,
 ) -> bool {
     let matrix = &Pieces::new(out, columns);
-    let fault = AtomicBool::new(false);
+    let overflow = AtomicBool::new(false);
     each(columns.div_ceil(width), |i| {
         let first = i * width;
         if task(first, Columns { matrix, first, len: width.min(columns - first) }) {
-            fault.store(true, Relaxed);
+            overflow.store(true, Relaxed);
         }
     });
-    fault.into_inner()
+    overflow.into_inner()
 }

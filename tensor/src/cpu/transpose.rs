@@ -34,7 +34,7 @@ pub(crate) fn tile<S: Isa, T: Element>(
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
-        // SAFETY: all lines have been checked as above, and elements are plain numbers of so many bytes.
+        // SAFETY: all lines have been checked as above, and elements are plain numbers of that size.
         unsafe {
             let (from, out) = (from.as_ptr().add(start).cast(), out.as_mut_ptr().cast());
             match size_of::<T>() {

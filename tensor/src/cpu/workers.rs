@@ -139,7 +139,7 @@ impl Pool {
         }
     }
 
-    /// Sees to it that there are so many helpers. Where the system gives no more threads, those there are do the work.
+    /// Starts helpers until there are `helpers`. Where the system gives no more threads, those there are do the work.
     fn start(&'static self, helpers: usize) {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         while *started < helpers {

@@ -1,7 +1,7 @@
 //! Loops of your own, as fast as the tensors': compiled for every instruction set, split over threads, with the same bits
 //! for any number of them.
 //!
-//! For the crates above, and for whoever has data that is not a tensor (sparse rows, lists of neighbours). Nothing here
+//! For the crates above, and for anyone whose data is not a tensor (sparse rows, lists of neighbours). Nothing here
 //! is `unsafe`, and the environment variable `CAIRN_ISA` reaches it as it reaches the tensors' own kernels.
 //!
 //! | for | use |

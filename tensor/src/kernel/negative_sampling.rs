@@ -6,7 +6,7 @@
 use rand::RngExt;
 
 use crate::cpu::negative_sampling::{Alias, Settings, Step, Table, Text, Trainer};
-use crate::{Error, Result, Tensor, rng};
+use crate::{Error, Result, Setting, Tensor, rng};
 
 /// How [`NegativeSampling`] trains.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +64,7 @@ impl NegativeSampling {
     ///
     /// # Errors
     /// [`Error::BadShape`] for anything but a matrix with at least one row and column; [`Error::WrongLength`] when there
-    /// is not a count for each row; [`Error::BadArgument`] for counts that are all 0, a window of 0, or numbers that are
+    /// is not a count for each row; [`Error::BadSetting`] for counts that are all 0, a window of 0, or numbers that are
     /// not finite.
     pub fn new(vectors: &Tensor<f32>, counts: &[u64], plan: &SamplingPlan) -> Result<Self> {
         let &[words, size] = vectors.shape() else {
@@ -88,8 +88,8 @@ impl NegativeSampling {
         let keep = keep(counts, plan.sample);
         let step = Step::new(load(counts, &keep, &weights, plan.negative));
         let mut input = Table::zeroed(words, size)?;
-        let whole = vectors.contiguous()?;
-        let rows = whole.as_slice().unwrap_or_default().chunks_exact(size);
+        let whole = vectors.row_major()?;
+        let rows = whole.chunks_exact(size);
         (0..).zip(rows).for_each(|(word, row)| input.row_mut(word).copy_from_slice(row));
         let &SamplingPlan { skip_gram, window, negative, seed, .. } = plan;
         Ok(NegativeSampling {
@@ -104,7 +104,7 @@ impl NegativeSampling {
     /// makes the same random choices.
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] for a word without a vector; [`Error::BadArgument`] for ends that do not ascend to the
+    /// [`Error::IndexOutOfRange`] for a word without a vector; [`Error::BadSetting`] for ends that do not ascend to the
     /// number of words, or a rate that is not finite.
     pub fn train(&mut self, words: &[u32], ends: &[usize], stream: u64, rate: f32) -> Result<()> {
         let [size, _] = self.shape;
@@ -113,9 +113,9 @@ impl NegativeSampling {
         }
         let whole =
             ends.last().is_none_or(|&end| end == words.len()) && (ends.is_empty() == words.is_empty());
-        let last = ends.last().copied().unwrap_or(0) as f64;
+        let last = ends.last().copied().unwrap_or(0);
         check("the last end", last, ends.is_sorted() && whole, "the number of words, after ascending ones")?;
-        check("the rate", rate.into(), rate.is_finite(), "finite")?;
+        check("the rate", rate, rate.is_finite(), "finite")?;
         let (kept, sentences) = self.leave_out(words, ends, stream);
         self.trainer.train(&Text { words: &kept, sentences: &sentences }, &self.settings, stream, rate);
         Ok(())
@@ -155,8 +155,8 @@ impl NegativeSampling {
 impl SamplingPlan {
     fn check(&self) -> Result<()> {
         let SamplingPlan { window, negative, exponent, sample, .. } = *self;
-        check("the window", window as f64, (1..=MOST).contains(&window), "from 1 to 65536")?;
-        check("the number of negatives", negative as f64, negative <= MOST, "at most 65536")?;
+        check("the window", window, (1..=MOST).contains(&window), "from 1 to 65536")?;
+        check("the number of negatives", negative, negative <= MOST, "at most 65536")?;
         check("the exponent", exponent, exponent.is_finite(), "finite")?;
         check("the sample", sample, sample >= 0.0 && sample.is_finite(), "finite and not negative")
     }
@@ -165,8 +165,8 @@ impl SamplingPlan {
 /// Beyond any sense, and still far from overflow.
 const MOST: usize = 1 << 16;
 
-fn check(what: &'static str, value: f64, ok: bool, must: &'static str) -> Result<()> {
-    if ok { Ok(()) } else { Err(Error::BadArgument { op: OP, what, value, must }) }
+fn check(what: &'static str, value: impl std::fmt::Display, ok: bool, must: &'static str) -> Result<()> {
+    Setting::check(what, value, ok, must).map_err(|setting| Error::BadSetting { op: OP, setting })
 }
 
 /// A word that was not seen is not drawn, whatever the exponent.

@@ -69,7 +69,7 @@ impl<T: Element> Tensor<T> {
     /// [`Error::OutOfMemory`] for a shape that memory cannot hold; so for every function that makes a tensor.
     pub fn build(shape: impl Into<Shape>, fill: impl FnOnce(&mut [T])) -> Result<Self> {
         let shape = shape.into();
-        let mut buffer = Buffer::dirty("allocate", shape.count())?;
+        let mut buffer = Buffer::unspecified("allocate", shape.count())?;
         fill(&mut buffer);
         Ok(Self::from_buffer(buffer, shape))
     }
@@ -83,7 +83,7 @@ impl<T: Element> Tensor<T> {
         fill: impl FnOnce(&mut [T]) -> Result<(), E>,
     ) -> Result<Self, E> {
         let shape = shape.into();
-        let mut buffer = Buffer::dirty("allocate", shape.count())?;
+        let mut buffer = Buffer::unspecified("allocate", shape.count())?;
         fill(&mut buffer)?;
         Ok(Self::from_buffer(buffer, shape))
     }
@@ -146,7 +146,7 @@ impl<T: Number> Tensor<T> {
     /// Each element is computed as `start + i * step`, without accumulating rounding.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for a step of 0 or arguments that are not finite.
+    /// [`Error::BadSetting`] for a step of 0 or arguments that are not finite.
     pub fn arange(start: T, end: T, step: T) -> Result<Self> {
         if let (Some(from), Some(to), Some(by)) = (start.whole(), end.whole(), step.whole()) {
             return Self::count_up(from.into(), to.into(), by.into());
@@ -154,12 +154,7 @@ impl<T: Number> Tensor<T> {
         let (from, to, by) = (start.to_f64(), end.to_f64(), step.to_f64());
         let count = ((to - from) / by).ceil();
         if by == 0.0 || !count.is_finite() {
-            return Err(Error::BadArgument {
-                op: "arange",
-                what: "step",
-                value: by,
-                must: "a finite number other than 0",
-            });
+            return Err(Error::bad_setting("arange", "step", by, "a finite number other than 0"));
         }
         Self::filled(count.max(0.0) as usize, |i| T::from_f64(from + i as f64 * by))
     }
@@ -168,7 +163,7 @@ impl<T: Number> Tensor<T> {
     fn count_up(from: i128, to: i128, by: i128) -> Result<Self> {
         if by == 0 {
             let must = "a finite number other than 0";
-            return Err(Error::BadArgument { op: "arange", what: "step", value: 0.0, must });
+            return Err(Error::bad_setting("arange", "step", 0.0, must));
         }
         let span = if by > 0 { to - from } else { from - to };
         let size = by.abs();
@@ -194,6 +189,7 @@ impl<T: Number> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] for more rows than memory can hold.
+    #[doc(alias = "identity")]
     pub fn eye(n: usize) -> Result<Self> {
         let mut eye = Self::zeros([n, n])?;
         eye.as_mut_slice()?.iter_mut().step_by(n + 1).for_each(|x| *x = T::ONE);
@@ -205,11 +201,12 @@ impl Tensor<u32> {
     /// The numbers below `n` in random order, each order equally likely.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for more than 2³² numbers.
+    /// [`Error::BadSetting`] for more than 2³² numbers.
+    #[doc(alias("randperm", "shuffle"))]
     pub fn permutation<R: rand::Rng + ?Sized>(n: usize, rng: &mut R) -> Result<Self> {
         let Some(last) = u32::try_from(n.saturating_sub(1)).ok().filter(|_| n <= u32::MAX as usize) else {
             let (what, must) = ("the number", "below 2³²");
-            return Err(Error::BadArgument { op: "permutation", what, value: n as f64, must });
+            return Err(Error::bad_setting("permutation", what, n, must));
         };
         Self::build(n, |out| {
             out.iter_mut().zip(0..=last).for_each(|(x, i)| *x = i);
@@ -240,7 +237,8 @@ impl<T: Float> Tensor<T> {
     /// Independent draws from the normal distribution.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for a negative or non-finite standard deviation.
+    /// [`Error::BadSetting`] for a negative or non-finite standard deviation.
+    #[doc(alias("randn", "random_normal"))]
     pub fn normal<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         mean: f64,
@@ -248,12 +246,12 @@ impl<T: Float> Tensor<T> {
         rng: &mut R,
     ) -> Result<Self> {
         if !(std >= 0.0 && std.is_finite()) {
-            return Err(Error::BadArgument {
-                op: "normal",
-                what: "the standard deviation",
-                value: std,
-                must: "finite and not negative",
-            });
+            return Err(Error::bad_setting(
+                "normal",
+                "the standard deviation",
+                std,
+                "finite and not negative",
+            ));
         }
         Self::build(shape, |out| {
             for x in out {
@@ -266,7 +264,8 @@ impl<T: Float> Tensor<T> {
     /// 1 with probability `probability`, else 0, independently.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for a probability outside [0, 1].
+    /// [`Error::BadSetting`] for a probability outside [0, 1].
+    #[doc(alias = "binomial")]
     pub fn bernoulli<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         probability: f64,
@@ -274,7 +273,7 @@ impl<T: Float> Tensor<T> {
     ) -> Result<Self> {
         if !(0.0..=1.0).contains(&probability) {
             let (what, must) = ("the probability", "between 0 and 1");
-            return Err(Error::BadArgument { op: "bernoulli", what, value: probability, must });
+            return Err(Error::bad_setting("bernoulli", what, probability, must));
         }
         Self::build(shape, |out| {
             // A uniform draw from [0, 1) is below 1 always and below 0 never.
@@ -287,7 +286,7 @@ impl<T: Float> Tensor<T> {
     /// `[…, count]`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for a weight that is negative or not finite, or a row without a positive one;
+    /// [`Error::BadSetting`] for a weight that is negative or not finite, or a row without a positive one;
     /// [`Error::BadShape`] for a scalar.
     pub fn multinomial<R: rand::Rng + ?Sized>(&self, count: usize, rng: &mut R) -> Result<Tensor<u32>> {
         let op = "multinomial";
@@ -296,8 +295,8 @@ impl<T: Float> Tensor<T> {
         };
         let mut shape: Shape = rows.into();
         shape.push(count);
-        let weights = self.contiguous()?;
-        let weights = weights.as_slice().unwrap_or_default();
+        let weights = self.row_major()?;
+        let weights = &weights[..];
         // An axis of any length can stand beside one of 0.
         let mut sums = vec![0.0f64; if weights.is_empty() { 0 } else { len }];
         Tensor::try_build(shape, |out| {
@@ -310,14 +309,14 @@ impl<T: Float> Tensor<T> {
                     let weight = w.to_f64();
                     if !(weight >= 0.0 && weight.is_finite()) {
                         let (what, must) = ("a weight", "finite and not negative");
-                        return Err(Error::BadArgument { op, what, value: weight, must });
+                        return Err(Error::bad_setting(op, what, weight, must));
                     }
                     sum += weight;
                     *s = sum;
                 }
                 if !(sum > 0.0 && sum.is_finite()) {
                     let (what, must) = ("the sum of a row of weights", "finite and above 0");
-                    return Err(Error::BadArgument { op, what, value: sum, must });
+                    return Err(Error::bad_setting(op, what, sum, must));
                 }
                 for o in out {
                     let at = rng.random::<f64>() * sum;
@@ -333,7 +332,8 @@ impl<T: Float> Tensor<T> {
     /// Independent draws from the uniform distribution on `[low, high)`.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] when `low < high` does not hold or the range is not finite.
+    /// [`Error::BadSetting`] when `low < high` does not hold or the range is not finite.
+    #[doc(alias = "rand")]
     pub fn uniform<R: rand::Rng + ?Sized>(
         shape: impl Into<Shape>,
         low: f64,
@@ -342,12 +342,7 @@ impl<T: Float> Tensor<T> {
     ) -> Result<Self> {
         let width = high - low;
         if !(width > 0.0 && width.is_finite()) {
-            return Err(Error::BadArgument {
-                op: "uniform",
-                what: "the width of the range",
-                value: width,
-                must: "finite and above 0",
-            });
+            return Err(Error::bad_setting("uniform", "the width of the range", width, "finite and above 0"));
         }
         Self::build(shape, |out| {
             for x in out {

@@ -95,6 +95,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] unless both are vectors.
+    #[doc(alias = "ger")]
     pub fn outer(&self, rhs: &Self) -> Result<Self> {
         if self.rank() != 1 || rhs.rank() != 1 {
             return Err(Error::mismatch("outer", self.shape(), rhs.shape(), "two vectors are needed"));

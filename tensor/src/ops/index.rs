@@ -1,7 +1,6 @@
 //! Elements and rows picked, added and replaced by lists of indices and by masks.
 
 use crate::cpu::index::{self, mask};
-use crate::cpu::threads;
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Tensor};
 
@@ -18,14 +17,15 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`] with the first index beyond the axis and its place in the list.
+    #[doc(alias("take", "embedding"))]
     pub fn index_select(&self, axis: impl Axis, indices: &[u32]) -> Result<Self> {
         let op = "index_select";
         let axis = axis_index(op, axis, self.shape())?;
         check_indices(op, indices, self.shape()[axis])?;
         let mut shape = self.dims().clone();
         shape.set(axis, indices.len());
-        let source = self.contiguous()?;
-        let Some(data) = source.as_slice() else { return Ok(source) };
+        let source = self.row_major()?;
+        let data = &source[..];
         let size = self.shape()[axis];
         let columns = count(&self.shape()[axis + 1..]);
         Self::build(shape, |out| index::select(data, (size, columns), indices, out))
@@ -37,8 +37,8 @@ fn check_like(op: &'static str, axis: usize, x: &[usize], index: &Tensor<u32>) -
     if !like {
         return Err(Error::mismatch(op, x, index.shape(), "all axes but the indexed one must be alike"));
     }
-    let index = index.contiguous()?;
-    check_indices(op, index.as_slice().unwrap_or_default(), x[axis])
+    let index = index.row_major()?;
+    check_indices(op, &index, x[axis])
 }
 
 impl<T: Element> Tensor<T> {
@@ -55,16 +55,16 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`].
+    #[doc(alias("take_along_axis", "take_along_dim"))]
     pub fn gather(&self, axis: impl Axis, index: &Tensor<u32>) -> Result<Self> {
         let op = "gather";
         let axis = axis_index(op, axis, self.shape())?;
         check_like(op, axis, self.shape(), index)?;
-        let source = self.contiguous()?;
-        let data = source.as_slice().unwrap_or_default();
-        let index = index.contiguous()?;
+        let source = self.row_major()?;
+        let data = &source[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.as_slice().unwrap_or_default();
-        Self::build(index.dims(), |out| index::gather(data, sizes, places, out))
+        let places = index.row_major()?;
+        Self::build(index.dims(), |out| index::gather(data, sizes, &places, out))
     }
 }
 
@@ -75,6 +75,7 @@ impl<T: Number> Tensor<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::AxisOutOfRange`]; `self` is then unchanged. For integers
     /// [`Error::IntegerOverflow`], after which `self` holds partly updated values.
+    #[doc(alias = "index_put")]
     pub fn scatter_add(&mut self, axis: impl Axis, index: &Tensor<u32>, values: &Self) -> Result<()> {
         let op = "scatter_add";
         let axis = axis_index(op, axis, self.shape())?;
@@ -87,13 +88,12 @@ impl<T: Number> Tensor<T> {
                 "one value for each index is needed",
             ));
         }
-        let values = values.contiguous()?;
-        let data = values.as_slice().unwrap_or_default();
-        let index = index.contiguous()?;
+        let values = values.row_major()?;
+        let data = &values[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.as_slice().unwrap_or_default();
-        let fault = index::scatter_add(self.as_mut_slice()?, sizes, places, data);
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+        let places = index.row_major()?;
+        let overflow = index::scatter_add(self.as_mut_slice()?, sizes, &places, data);
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
 
@@ -110,8 +110,8 @@ impl Tensor<u32> {
     /// # Errors
     /// [`Error::IndexOutOfRange`] for an index that is no class.
     pub fn one_hot<T: Number>(&self, classes: usize) -> Result<Tensor<T>> {
-        let index = self.contiguous()?;
-        let index = index.as_slice().unwrap_or_default();
+        let index = self.row_major()?;
+        let index = &index[..];
         check_indices("one_hot", index, classes)?;
         let mut shape = self.dims().clone();
         shape.push(classes);
@@ -145,13 +145,11 @@ impl<T: Number> Tensor<T> {
         }
         check_indices(op, indices, size)?;
         let row = count(&self.shape()[1..]);
-        let rows = rows.contiguous()?;
-        let Some(data) = rows.as_slice() else { return Ok(()) };
         if row == 0 {
             return Ok(());
         }
-        let fault = index::add_rows(self.as_mut_slice()?, row, indices, data);
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
 
@@ -167,7 +165,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadShape`] for a scalar, [`Error::IndexOutOfRange`] for a row there is not, [`Error::BadArgument`] for ends
+    /// [`Error::BadShape`] for a scalar, [`Error::IndexOutOfRange`] for a row there is not, [`Error::BadSetting`] for ends
     /// that descend or lie beyond the order.
     pub fn sum_rows(&self, order: &[u32], ends: &[u32]) -> Result<Self> {
         let op = "sum_rows";
@@ -179,32 +177,14 @@ impl<T: Float> Tensor<T> {
         for &end in ends {
             if end < last || end as usize > order.len() {
                 let must = "ascending and within the order";
-                return Err(Error::BadArgument { op, what: "an end", value: end.into(), must });
+                return Err(Error::bad_setting(op, "an end", end, must));
             }
             last = end;
         }
         let len = count(row);
         let shape: crate::Shape = std::iter::once(ends.len()).chain(row.iter().copied()).collect();
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
-        let cost = len * order.len().div_ceil(ends.len().max(1));
-        Self::build(shape, |out| {
-            threads::split_units(out, len, cost, |first, out| {
-                for (k, out) in out.chunks_exact_mut(len).enumerate() {
-                    let begin = if first + k == 0 { 0 } else { ends[first + k - 1] as usize };
-                    let mut members = order[begin..ends[first + k] as usize].iter();
-                    match members.next() {
-                        Some(&i) => out.copy_from_slice(&data[i as usize * len..][..len]),
-                        None => out.fill(T::ZERO),
-                    }
-                    for &i in members {
-                        let from = &data[i as usize * len..][..len];
-                        out.iter_mut().zip(from).for_each(|(o, &x)| *o += x);
-                    }
-                }
-                false
-            });
-        })
+        let x = self.row_major()?;
+        Self::build(shape, |out| index::sum_rows(&x, len, order, ends, out))
     }
 }
 
@@ -221,9 +201,10 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias = "argwhere")]
     pub fn nonzero(&self) -> Result<Tensor<i64>> {
-        let mask = self.contiguous()?;
-        let mask = mask.as_slice().unwrap_or_default();
+        let mask = self.row_major()?;
+        let mask = &mask[..];
         let totals = mask::totals(mask);
         let rows = totals.last().copied().unwrap_or(0);
         Tensor::build([rows, self.rank()], |out| mask::places(mask, self.shape(), &totals, out))
@@ -235,11 +216,12 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the mask does not broadcast.
+    #[doc(alias = "boolean_mask")]
     pub fn masked_select(&self, mask: &Tensor<bool>) -> Result<Self> {
         let op = "masked_select";
         let mask = mask.view(mask.layout().broadcast_to(op, self.shape())?);
-        let (mask, x) = (mask.contiguous()?, self.contiguous()?);
-        let (mask, x) = (mask.as_slice().unwrap_or_default(), x.as_slice().unwrap_or_default());
+        let (mask, x) = (mask.row_major()?, self.row_major()?);
+        let (mask, x) = (&mask[..], &x[..]);
         let totals = mask::totals(mask);
         Self::build([totals.last().copied().unwrap_or(0)], |out| mask::compress(x, mask, &totals, out))
     }

@@ -16,18 +16,16 @@ impl<T: Element> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadArgument`] for no tensors at all.
+    /// [`Error::ShapeMismatch`], [`Error::AxisOutOfRange`], [`Error::BadSetting`] for no tensors at all.
+    #[doc(alias("concat", "concatenate"))]
     pub fn cat(tensors: &[&Self], axis: impl Axis) -> Result<Self> {
         Self::join("cat", tensors, axis)
     }
 
     fn join(op: &'static str, tensors: &[&Self], axis: impl Axis) -> Result<Self> {
-        let first = *tensors.first().ok_or(Error::BadArgument {
-            op,
-            what: "the number of tensors",
-            value: 0.0,
-            must: "at least 1",
-        })?;
+        let first = *tensors
+            .first()
+            .ok_or_else(|| Error::bad_setting(op, "the number of tensors", 0, "at least 1"))?;
         let axis = axis_index(op, axis, first.shape())?;
         let mut shape = first.dims().clone();
         let mut total = 0usize;
@@ -43,8 +41,8 @@ impl<T: Element> Tensor<T> {
         shape.set(axis, total);
         // `out` is a stack of slabs, one for each index before the axis; every tensor fills a part of each.
         let before = count(&shape[..axis]);
-        let sources = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<&[T]> = sources.iter().map(|source| source.as_slice().unwrap_or_default()).collect();
+        let sources = tensors.iter().map(|tensor| tensor.row_major()).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&[T]> = sources.iter().map(|source| &source[..]).collect();
         Self::build(shape, |out| join::slabs(&parts, before, out))
     }
 
@@ -76,6 +74,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] unless there is a pair for each axis.
+    #[doc(alias = "constant_pad")]
     pub fn pad(&self, widths: &[(usize, usize)], value: T) -> Result<Self> {
         if widths.len() != self.rank() {
             return Err(Error::bad_shape("pad", self.shape(), "one pair of widths for each axis is needed"));
@@ -85,10 +84,10 @@ impl<T: Element> Tensor<T> {
         };
         let shape: Shape = self.shape().iter().zip(widths).map(padded).collect();
         let Some(_) = shape.last() else { return Ok(self.clone()) };
-        let x = self.contiguous()?;
+        let x = self.row_major()?;
         let before: Vec<usize> = widths.iter().map(|&(before, _)| before).collect();
         Self::build(shape.clone(), |out| {
-            join::surround((x.as_slice().unwrap_or_default(), self.shape()), &before, (out, &shape), value);
+            join::surround((&x[..], self.shape()), &before, (out, &shape), value);
         })
     }
 
@@ -96,6 +95,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] for fewer counts than axes.
+    #[doc(alias = "repeat")]
     pub fn tile(&self, counts: &[usize]) -> Result<Self> {
         let Some(new) = counts.len().checked_sub(self.rank()) else {
             return Err(Error::bad_shape("tile", self.shape(), "one count for each axis is needed"));
@@ -121,6 +121,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`].
+    #[doc(alias = "repeat_interleave")]
     pub fn repeat(&self, axis: impl Axis, times: usize) -> Result<Self> {
         let axis = axis_index("repeat", axis, self.shape())?;
         let (mut wide, mut shape) = (self.dims().clone(), self.dims().clone());

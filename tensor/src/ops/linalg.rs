@@ -13,7 +13,7 @@ use faer::traits::RealField;
 use crate::cpu::linalg::{self, Lu, Why};
 use crate::cpu::threads;
 use crate::shape::{broadcast_shapes, count};
-use crate::{Error, Float, Result, Shape, Tensor};
+use crate::{Error, Float, Result, RowMajor, Shape, Tensor};
 
 /// The element types of linear algebra, `f32` and `f64`: [`Float`] and faer's trait of real numbers in one bound.
 pub trait Field: Float + RealField {}
@@ -21,24 +21,32 @@ impl Field for f32 {}
 impl Field for f64 {}
 
 /// A batch of matrices in row-major order.
-struct Batch<T: Field> {
-    data: Tensor<T>,
+struct Batch<'a, T: Field> {
+    data: RowMajor<'a, T>,
+    /// The axes before those of a matrix.
+    batch: Shape,
     rows: usize,
     columns: usize,
     count: usize,
 }
 
-impl<T: Field> Batch<T> {
-    fn new(op: &'static str, x: &Tensor<T>) -> Result<Self> {
+impl<'a, T: Field> Batch<'a, T> {
+    fn new(op: &'static str, x: &'a Tensor<T>) -> Result<Self> {
         let [batch @ .., rows, columns] = x.shape() else {
             return Err(Error::bad_shape(op, x.shape(), "a matrix has two axes"));
         };
-        let batch = Batch { data: x.contiguous()?, rows: *rows, columns: *columns, count: count(batch) };
+        let batch = Batch {
+            data: x.row_major()?,
+            batch: batch.into(),
+            rows: *rows,
+            columns: *columns,
+            count: count(batch),
+        };
         batch.check_finite(op)?;
         Ok(batch)
     }
 
-    fn square(op: &'static str, x: &Tensor<T>) -> Result<Self> {
+    fn square(op: &'static str, x: &'a Tensor<T>) -> Result<Self> {
         match x.shape() {
             [.., rows, columns] if rows != columns => {
                 Err(Error::bad_shape(op, x.shape(), "a square matrix is needed"))
@@ -53,7 +61,7 @@ impl<T: Field> Batch<T> {
     }
 
     fn slice(&self) -> &[T] {
-        self.data.as_slice().unwrap_or_default()
+        &self.data
     }
 
     fn check_finite(&self, op: &'static str) -> Result<()> {
@@ -82,7 +90,7 @@ impl<T: Field> Batch<T> {
 
     /// The shape with other sizes in place of the last two.
     fn shape(&self, last: &[usize]) -> Shape {
-        let batch = &self.data.shape()[..self.data.rank() - 2];
+        let batch = &self.batch;
         batch.iter().chain(last).copied().collect()
     }
 
@@ -162,7 +170,7 @@ impl<T: Field> Tensor<T> {
             return Self::zeros(shape);
         }
         // Which matrices stand at each place of the batch.
-        let places = |x: &Batch<T>, own: &[usize]| -> Result<Vec<i64>> {
+        let places = |x: &Batch<'_, T>, own: &[usize]| -> Result<Vec<i64>> {
             let numbers = Tensor::arange(0, x.count as i64, 1)?.reshape(own)?;
             Ok(numbers.broadcast_to(&batch)?.to_vec())
         };

@@ -13,6 +13,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the sizes do not fit together.
+    #[doc(alias = "dense")]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>, relu: bool) -> Result<Self> {
         let op = "linear";
         let (Some((&inputs, rows)), &[fan_in, outputs]) = (self.shape().split_last(), weight.shape()) else {
@@ -36,21 +37,16 @@ impl<T: Float> Tensor<T> {
                     "the bias must have one value per output",
                 ));
             }
-            Some(bias) => Some(bias.contiguous()?),
+            Some(bias) => Some(bias.row_major()?),
             None => None,
         };
-        let x = self.contiguous()?;
+        let x = self.row_major()?;
         let mut shape = self.dims().clone();
         let last = shape.rank() - 1;
         shape.set(last, outputs);
         let count = crate::shape::count(rows);
-        let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-        let a = Mat {
-            data: x.as_slice().unwrap_or_default(),
-            offset: 0,
-            row_step: inputs as isize,
-            column_step: 1,
-        };
+        let bias = bias.as_deref();
+        let a = Mat { data: &x, offset: 0, row_step: inputs as isize, column_step: 1 };
         let strides = weight.strides();
         let b = Mat {
             data: weight.storage(),

@@ -25,6 +25,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`] when the inner sizes differ or batches do not broadcast, [`Error::BadShape`] for a
     /// scalar.
+    #[doc(alias("mm", "bmm", "dot"))]
     pub fn matmul(&self, rhs: &Self) -> Result<Self> {
         let op = "matmul";
         for operand in [self, rhs] {

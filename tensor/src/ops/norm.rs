@@ -1,7 +1,10 @@
-//! Batch normalisation (Ioffe and Szegedy 2015): each channel, the last axis, brought to mean 0 and variance 1 over all
-//! others, then scaled and shifted.
+//! Normalisation: parts of a tensor brought to mean 0 and variance 1, then scaled and shifted by channel, the last axis.
+//!
+//! Batch normalisation (Ioffe and Szegedy 2015) takes the statistics of each channel over all other axes; group
+//! normalisation (Wu and He 2018) those of each item of the batch and each group of neighbouring channels.
 
-use crate::cpu::norm;
+use crate::cpu::norm::{self, Groups};
+use crate::shape::count;
 use crate::{Error, Float, Result, Tensor};
 
 /// What [`Tensor::batch_norm`] returns.
@@ -12,6 +15,17 @@ pub struct BatchNorm<T: Float> {
     /// The mean of each channel.
     pub mean: Tensor<T>,
     /// The biased variance of each channel: that of the batch, divided by the number of elements.
+    pub variance: Tensor<T>,
+}
+
+/// What [`Tensor::group_norm`] returns.
+#[derive(Debug, Clone)]
+pub struct GroupNorm<T: Float> {
+    /// Shaped like the input.
+    pub output: Tensor<T>,
+    /// The mean of each group of each item, `[batch, groups]`.
+    pub mean: Tensor<T>,
+    /// The biased variance of each group of each item, `[batch, groups]`.
     pub variance: Tensor<T>,
 }
 
@@ -30,26 +44,28 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// When there are no elements to take a mean of, or `scale` or `shift` do not fit the channels.
+    /// [`Error::EmptyReduction`] when there are no elements to take a mean of, [`Error::ShapeMismatch`] when `scale` or
+    /// `shift` has not one value for each channel, [`Error::BadShape`] for a scalar.
+    #[doc(alias = "batch_normalization")]
     pub fn batch_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<BatchNorm<T>> {
         let op = "batch_norm";
         let channels = self.channels(op, &[scale, shift])?;
         if self.is_empty() {
             return Err(Error::EmptyReduction { op, shape: self.dims().clone() });
         }
-        let x = self.contiguous()?;
-        let [mean, variance] = norm::moments(x.as_slice().unwrap_or_default(), channels);
+        let x = self.row_major()?;
+        let [mean, variance] = norm::moments(&x, channels);
         let mean = Tensor::from_vec(mean, [channels])?;
         let variance = Tensor::from_vec(variance, [channels])?;
         let output = self.normalize(&mean, &variance, scale, shift, epsilon)?;
         Ok(BatchNorm { output, mean, variance })
     }
 
-    /// As [`batch_norm`](Self::batch_norm) with a mean and variance from elsewhere: batch normalisation in use, with running
-    /// statistics.
+    /// As [`batch_norm`](Self::batch_norm) with a mean and variance from elsewhere: batch normalisation at inference, with
+    /// running statistics.
     ///
     /// # Errors
-    /// When an operand does not fit the channels.
+    /// [`Error::ShapeMismatch`] when an operand has not one value for each channel, [`Error::BadShape`] for a scalar.
     pub fn normalize(
         &self,
         mean: &Self,
@@ -59,13 +75,12 @@ impl<T: Float> Tensor<T> {
         epsilon: f64,
     ) -> Result<Self> {
         let channels = self.channels("normalize", &[mean, variance, scale, shift])?;
-        let (x, mean, shift) = (self.contiguous()?, mean.contiguous()?, shift.contiguous()?);
+        let (x, mean, shift) = (self.row_major()?, mean.row_major()?, shift.row_major()?);
         let scale = factors(variance, scale, epsilon);
         Self::build(self.dims(), |out| {
             if channels > 0 {
-                let columns =
-                    [mean.as_slice().unwrap_or_default(), &scale, shift.as_slice().unwrap_or_default()];
-                norm::normalize(x.as_slice().unwrap_or_default(), columns, out);
+                let columns = [&mean[..], &scale, &shift[..]];
+                norm::normalize(&x, columns, out);
             }
         })
     }
@@ -74,7 +89,7 @@ impl<T: Float> Tensor<T> {
     /// returned as mean and variance.
     ///
     /// # Errors
-    /// When an operand does not fit the channels, or `gradient` is not shaped like this.
+    /// [`Error::ShapeMismatch`] when an operand has not one value for each channel, or `gradient` is not shaped like this.
     pub fn batch_norm_backward(
         &self,
         gradient: &Self,
@@ -90,8 +105,8 @@ impl<T: Float> Tensor<T> {
             return Err(Error::mismatch(op, self.shape(), gradient.shape(), why));
         }
         let rows = (self.len() / channels.max(1)).max(1) as f64;
-        let (x, g, mean) = (self.contiguous()?, gradient.contiguous()?, mean.contiguous()?);
-        let (x, g, mean) = [&x, &g, &mean].map(|t| t.as_slice().unwrap_or_default()).into();
+        let (x, g, mean) = (self.row_major()?, gradient.row_major()?, mean.row_major()?);
+        let (x, g, mean) = (&x[..], &g[..], &mean[..]);
         let [sum, product] = norm::gradient_sums(x, g, mean);
         let inverse: Vec<f64> = variance.iter().map(|v| 1.0 / (v.to_f64() + epsilon).sqrt()).collect();
         let narrow = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<T>>();
@@ -106,6 +121,90 @@ impl<T: Float> Tensor<T> {
         })?;
         let scale = narrow(product.iter().zip(&inverse).map(|(p, i)| p * i).collect());
         Ok([input, Tensor::from_vec(scale, [channels])?, Tensor::from_vec(narrow(sum), [channels])?])
+    }
+
+    /// Group normalisation of `[batch, …, channels]`: within each item, each of `groups` groups of neighbouring channels is
+    /// brought to mean 0 and variance 1 over all its elements, then each channel multiplied by `scale` and moved by `shift`.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 3.0, 10.0, 30.0], [1, 4])?;
+    /// let normal = x.group_norm(2, &Tensor::ones([4])?, &Tensor::zeros([4])?, 0.0)?;
+    /// assert_eq!(normal.output.to_vec(), [-1.0, 1.0, -1.0, 1.0]);
+    /// assert_eq!(normal.mean.to_vec(), [2.0, 20.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] unless there are two axes at least and the channels are divisible by `groups`;
+    /// [`Error::ShapeMismatch`] when `scale` or `shift` has not one value for each channel.
+    #[doc(alias = "group_normalization")]
+    pub fn group_norm(
+        &self,
+        groups: usize,
+        scale: &Self,
+        shift: &Self,
+        epsilon: f64,
+    ) -> Result<GroupNorm<T>> {
+        let op = "group_norm";
+        let sizes = self.groups(op, groups)?;
+        self.channels(op, &[scale, shift])?;
+        let (x, scale, shift) = (self.row_major()?, scale.row_major()?, shift.row_major()?);
+        let statistics = [self.shape()[0], groups];
+        let (mut mean, mut variance) = (Self::zeros(statistics)?, Self::zeros(statistics)?);
+        let saved = [mean.as_mut_slice()?, variance.as_mut_slice()?];
+        let output = Self::build(self.dims(), |out| {
+            norm::group_normalize(&x, sizes, [&scale, &shift], epsilon, out, saved);
+        })?;
+        Ok(GroupNorm { output, mean, variance })
+    }
+
+    /// The gradients of [`group_norm`](Self::group_norm)'s input, scale and shift, from that of its output and what it
+    /// returned as mean and variance.
+    ///
+    /// # Errors
+    /// As [`group_norm`](Self::group_norm), and [`Error::ShapeMismatch`] when `gradient` is not shaped like this, or `mean`
+    /// and `variance` are not `[batch, groups]`.
+    pub fn group_norm_backward(
+        &self,
+        gradient: &Self,
+        mean: &Self,
+        variance: &Self,
+        scale: &Self,
+        epsilon: f64,
+    ) -> Result<[Self; 3]> {
+        let op = "group_norm_backward";
+        let sizes = self.groups(op, mean.shape().last().copied().unwrap_or(0))?;
+        let channels = self.channels(op, &[scale])?;
+        for (tensor, shape) in
+            [(gradient, self.shape()), (mean, &[self.shape()[0], sizes.groups]), (variance, mean.shape())]
+        {
+            if tensor.shape() != shape {
+                let why = "the gradient must be shaped like the output, the statistics [batch, groups]";
+                return Err(Error::mismatch(op, self.shape(), tensor.shape(), why));
+            }
+        }
+        let (x, g, scale) = (self.row_major()?, gradient.row_major()?, scale.row_major()?);
+        let (mean, variance) = (mean.row_major()?, variance.row_major()?);
+        let mut sums = Default::default();
+        let input = Self::build(self.dims(), |out| {
+            sums = norm::group_gradient(&x, &g, sizes, [&mean, &variance, &scale], epsilon, out);
+        })?;
+        let [scale, shift] = sums;
+        Ok([input, Tensor::from_vec(scale, [channels])?, Tensor::from_vec(shift, [channels])?])
+    }
+
+    /// This tensor's sizes as group normalisation sees them.
+    fn groups(&self, op: &'static str, groups: usize) -> Result<Groups> {
+        match *self.shape() {
+            [_, ref item @ .., channels] if groups > 0 && channels % groups == 0 => {
+                Ok(Groups { channels, groups, item: count(item).saturating_mul(channels) })
+            }
+            _ => {
+                let why = "[batch, …, channels] is needed, with channels divisible by the number of groups";
+                Err(Error::bad_shape(op, self.shape(), why))
+            }
+        }
     }
 
     /// The size of the last axis, which all of `columns` must have as their only one.

@@ -94,7 +94,7 @@ impl Pool {
                     let reach = (axis.kernel - 1) * axis.dilation + 1;
                     if let Some(&padding) = padding.iter().find(|&&padding| padding > reach / 2) {
                         let (value, must) = (padding as f64, "at most half of the window");
-                        return Err(Error::BadArgument { op, what: "the padding", value, must });
+                        return Err(Error::bad_setting(op, "the padding", value, must));
                     }
                 }
                 let spans = axes.map(|axis| {
@@ -156,12 +156,13 @@ impl<T: Float> Tensor<T> {
     /// The maximum over each window of images `[batch, height, width, channels]`; NaN where a window holds one.
     ///
     /// # Errors
-    /// When this has not four axes, and those of [`Pool::output`].
+    /// [`Error::BadShape`] when this has not four axes, and those of [`Pool::output`].
+    #[doc(alias = "maxpool")]
     pub fn max_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("max_pool2d", pool)?;
-        let x = self.contiguous()?;
+        let x = self.row_major()?;
         Self::build(self.pooled_shape(&windows), |out| {
-            (T::kernels().pool)(&windows, Reduce::Max, x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Max, &x, out);
         })
     }
 
@@ -176,10 +177,10 @@ impl<T: Float> Tensor<T> {
         let shape = self.pooled_shape(&windows);
         same_shape(op, output, &shape)?;
         same_shape(op, gradient, &shape)?;
-        let (x, y, g) = (self.contiguous()?, output.contiguous()?, gradient.contiguous()?);
+        let (x, y, g) = (self.row_major()?, output.row_major()?, gradient.row_major()?);
         Self::build(self.dims(), |out| {
-            let spread = Spread::Max(x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
-            (T::kernels().pool_gradient)(&windows, spread, g.as_slice().unwrap_or_default(), out);
+            let spread = Spread::Max(&x, &y);
+            (T::kernels().pool_gradient)(&windows, spread, &g, out);
         })
     }
 
@@ -187,11 +188,12 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// As [`max_pool2d`](Self::max_pool2d).
+    #[doc(alias = "average_pooling")]
     pub fn avg_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("avg_pool2d", pool)?;
-        let (x, factors) = (self.contiguous()?, pool.factors(&windows));
+        let (x, factors) = (self.row_major()?, pool.factors(&windows));
         Self::build(self.pooled_shape(&windows), |out| {
-            (T::kernels().pool)(&windows, Reduce::Mean(&factors), x.as_slice().unwrap_or_default(), out);
+            (T::kernels().pool)(&windows, Reduce::Mean(&factors), &x, out);
         })
     }
 
@@ -203,14 +205,9 @@ impl<T: Float> Tensor<T> {
         let (op, input) = ("avg_pool2d_backward", input.into());
         let windows = windows(op, &input, pool)?;
         same_shape(op, self, &pooled_shape(&input, &windows))?;
-        let (g, factors) = (self.contiguous()?, pool.factors(&windows));
+        let (g, factors) = (self.row_major()?, pool.factors(&windows));
         Self::build(input, |out| {
-            (T::kernels().pool_gradient)(
-                &windows,
-                Spread::Mean(&factors),
-                g.as_slice().unwrap_or_default(),
-                out,
-            );
+            (T::kernels().pool_gradient)(&windows, Spread::Mean(&factors), &g, out);
         })
     }
 

@@ -5,7 +5,7 @@
 //! gates is PyTorch's, which for the LSTM is also Keras's.
 
 use crate::cpu::recurrent::{self as kernels, Geometry, Operands, Saved};
-use crate::{Error, Float, Result, Shape, Tensor};
+use crate::{Error, Float, Result, RowMajor, Shape, Tensor};
 
 /// A kind of recurrence. x is the input at a step, h and c are states, σ is the logistic function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -90,7 +90,7 @@ pub struct RecurrentOperands<'a, T: Float = f32> {
     pub cell: Option<&'a Tensor<T>>,
 }
 
-/// What the way back needs of the way ahead.
+/// What the backward pass needs of the forward pass.
 #[derive(Debug, Clone)]
 pub struct RecurrentSaved<T: Float = f32> {
     gates: Tensor<T>,
@@ -131,7 +131,7 @@ impl<T: Float> Tensor<T> {
         let g = &job.geometry;
         let steps = Shape::from([g.batch, g.steps, g.units]);
         let width = kind.gates() * g.units;
-        let kept = if kernels::keeps(kind) { g.units } else { 0 };
+        let kept = if kernels::saves_state(kind) { g.units } else { 0 };
         let mut saved = RecurrentSaved {
             gates: Tensor::build([g.batch, g.steps, width], |_| ())?,
             kept: Tensor::build([g.batch, g.steps, kept], |_| ())?,
@@ -170,7 +170,7 @@ impl<T: Float> Tensor<T> {
             let why = "the gradient must be like the output";
             return Err(Error::mismatch("recurrent_backward", gradient.shape(), saved.before.shape(), why));
         }
-        let gradient = gradient.contiguous()?;
+        let gradient = gradient.row_major()?;
         let states = [g.batch, g.units];
         let width = kind.gates() * g.units;
         let mut results: RecurrentGradients<T> = [const { None }; 6];
@@ -194,14 +194,15 @@ impl<T: Float> Tensor<T> {
             }
         }
         let [x, weight, recurrent, bias, hidden, cell] = slices;
-        let views = [&saved.gates, &saved.kept, &saved.before].map(|t| t.as_slice().unwrap_or_default());
+        let [gates, kept, before] =
+            [saved.gates.row_major()?, saved.kept.row_major()?, saved.before.row_major()?];
         let gradients = kernels::Gradients { x, weight, recurrent, bias, hidden, cell };
-        (T::kernels().recur_back)(
+        (T::kernels().recur_backward)(
             kind,
             g,
             &job.operands(),
-            &views,
-            gradient.as_slice().unwrap_or_default(),
+            &[&*gates, &*kept, &*before],
+            &gradient,
             gradients,
         )?;
         Ok(results)
@@ -209,22 +210,22 @@ impl<T: Float> Tensor<T> {
 }
 
 /// Checked sizes and contiguous operands.
-struct Job<T: Float> {
+struct Job<'a, T: Float> {
     geometry: Geometry,
     /// x, weight, recurrent weight.
-    arrays: [Tensor<T>; 3],
+    arrays: [RowMajor<'a, T>; 3],
     /// Bias, hidden, cell, mask.
-    optional: [Option<Tensor<T>>; 4],
-    lengths: Option<Tensor<u32>>,
-    starts: Option<Tensor<u32>>,
+    optional: [Option<RowMajor<'a, T>>; 4],
+    lengths: Option<RowMajor<'a, u32>>,
+    starts: Option<RowMajor<'a, u32>>,
 }
 
-impl<T: Float> Job<T> {
+impl<'a, T: Float> Job<'a, T> {
     fn new(
         kind: Recurrence,
-        x: &Tensor<T>,
-        operands: RecurrentOperands<'_, T>,
-        options: &RecurrentOptions<T>,
+        x: &'a Tensor<T>,
+        operands: RecurrentOperands<'a, T>,
+        options: &'a RecurrentOptions<T>,
     ) -> Result<Self> {
         let (weight, recurrent) = (operands.weight, operands.recurrent_weight);
         let &[batch, steps, inputs] = x.shape() else {
@@ -243,9 +244,9 @@ impl<T: Float> Job<T> {
         if steps == 0 && options.returns != Returns::Steps {
             return Err(Error::bad_shape(OP, x.shape(), "no steps have no last one"));
         }
-        let like = |tensor: Option<&Tensor<T>>, shape: &[usize], why| match tensor {
+        let like = |tensor: Option<&'a Tensor<T>>, shape: &[usize], why| match tensor {
             Some(tensor) if tensor.shape() != shape => Err(Error::mismatch(OP, tensor.shape(), shape, why)),
-            Some(tensor) => Ok(Some(tensor.contiguous()?)),
+            Some(tensor) => Ok(Some(tensor.row_major()?)),
             None => Ok(None),
         };
         let cell = operands.cell;
@@ -260,7 +261,7 @@ impl<T: Float> Job<T> {
             like(options.mask.as_ref(), &[batch, units], state)?,
         ];
         let lengths = check_lengths(options.lengths.as_ref(), batch, steps)?;
-        let starts = check_starts(options.starts.as_ref(), lengths.as_ref(), batch, steps)?;
+        let starts = check_starts(options.starts.as_ref(), lengths.as_deref(), batch, steps)?;
         let geometry = Geometry {
             batch,
             steps,
@@ -276,7 +277,7 @@ impl<T: Float> Job<T> {
         };
         Ok(Job {
             geometry,
-            arrays: [x.contiguous()?, weight.contiguous()?, recurrent.contiguous()?],
+            arrays: [x.row_major()?, weight.row_major()?, recurrent.row_major()?],
             optional,
             lengths,
             starts,
@@ -284,16 +285,19 @@ impl<T: Float> Job<T> {
     }
 
     fn operands(&self) -> Operands<'_, T> {
-        let [x, weight, recurrent] = self.arrays.each_ref().map(|t| t.as_slice().unwrap_or_default());
-        let [bias, hidden, cell, mask] =
-            self.optional.each_ref().map(|t| t.as_ref().and_then(|t| t.as_slice()));
-        let [lengths, starts] = [&self.lengths, &self.starts].map(|t| t.as_ref().and_then(|t| t.as_slice()));
+        let [x, weight, recurrent] = self.arrays.each_ref().map(|array| &array[..]);
+        let [bias, hidden, cell, mask] = self.optional.each_ref().map(Option::as_deref);
+        let (lengths, starts) = (self.lengths.as_deref(), self.starts.as_deref());
         Operands { x, weight, recurrent, bias, hidden, cell, lengths, starts, mask }
     }
 }
 
 /// One length for each sequence, each from 1 to the number of steps.
-fn check_lengths(lengths: Option<&Tensor<u32>>, batch: usize, steps: usize) -> Result<Option<Tensor<u32>>> {
+fn check_lengths(
+    lengths: Option<&Tensor<u32>>,
+    batch: usize,
+    steps: usize,
+) -> Result<Option<RowMajor<'_, u32>>> {
     let Some(lengths) = lengths else { return Ok(None) };
     if lengths.shape() != [batch] {
         return Err(Error::mismatch(
@@ -308,16 +312,16 @@ fn check_lengths(lengths: Option<&Tensor<u32>>, batch: usize, steps: usize) -> R
         let length = lengths.get(&[sequence])? as usize;
         return Err(Error::BadLength { op: OP, sequence, length, steps });
     }
-    Ok(Some(lengths.contiguous()?))
+    Ok(Some(lengths.row_major()?))
 }
 
 /// One start for each sequence, each below its length.
-fn check_starts(
-    starts: Option<&Tensor<u32>>,
-    lengths: Option<&Tensor<u32>>,
+fn check_starts<'a>(
+    starts: Option<&'a Tensor<u32>>,
+    lengths: Option<&[u32]>,
     batch: usize,
     steps: usize,
-) -> Result<Option<Tensor<u32>>> {
+) -> Result<Option<RowMajor<'a, u32>>> {
     let Some(starts) = starts else { return Ok(None) };
     if starts.shape() != [batch] {
         let why = "one start for each sequence of the batch";
@@ -325,12 +329,12 @@ fn check_starts(
     }
     for (sequence, start) in starts.iter().enumerate() {
         let length = match lengths {
-            Some(lengths) => lengths.get(&[sequence])? as usize,
+            Some(lengths) => lengths[sequence] as usize,
             None => steps,
         };
         if start as usize >= length {
             return Err(Error::BadStart { op: OP, sequence, start: start as usize, length });
         }
     }
-    Ok(Some(starts.contiguous()?))
+    Ok(Some(starts.row_major()?))
 }

@@ -30,12 +30,12 @@ impl<T: Number> Tensor<T> {
 
     fn scan(&self, op: &'static str, axis: impl Axis, step: impl Step<T>) -> Result<Self> {
         let axis = axis_index(op, axis, self.shape())?;
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
+        let x = self.row_major()?;
+        let data = &x[..];
         let (len, columns) = (self.shape()[axis], count(&self.shape()[axis + 1..]));
-        let mut fault = false;
-        let out = Self::build(self.dims(), |out| fault = scan::scan(data, len, columns, out, step))?;
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
+        let mut overflow = false;
+        let out = Self::build(self.dims(), |out| overflow = scan::scan(data, len, columns, out, step))?;
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
     }
 }
 
@@ -54,8 +54,8 @@ impl<T: Float> Tensor<T> {
         if self.shape() != gradient.shape() {
             return Err(Error::mismatch(op, self.shape(), gradient.shape(), "the shapes must be equal"));
         }
-        let (x, g) = (self.contiguous()?, gradient.contiguous()?);
-        let (x, g) = (x.as_slice().unwrap_or_default(), g.as_slice().unwrap_or_default());
+        let (x, g) = (self.row_major()?, gradient.row_major()?);
+        let (x, g) = (&x[..], &g[..]);
         let (len, columns) = (self.shape()[axis], count(&self.shape()[axis + 1..]));
         Self::build(self.dims(), |out| {
             for run in 0..out.len().checked_div(len).unwrap_or(0) {

@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use crate::cpu::nest::Nest;
-use crate::cpu::threads;
+use crate::cpu::slice;
 use crate::layout::Layout;
 use crate::shape::{Axes, Axis, axis_index, count};
 use crate::{Element, Error, Result, Tensor};
@@ -97,7 +97,7 @@ impl<T: Element> Tensor<T> {
     /// are not named are taken whole.
     ///
     /// # Errors
-    /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadArgument`] for a step of 0.
+    /// [`Error::BadShape`] for more slices than axes, [`Error::IndexOutOfRange`], [`Error::BadSetting`] for a step of 0.
     pub fn slice(&self, slices: impl AsRef<[Slice]>) -> Result<Self> {
         Ok(self.view(sliced("slice", self.layout(), slices.as_ref())?))
     }
@@ -154,6 +154,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    #[doc(alias = "reverse")]
     pub fn flip(&self, axes: impl Into<Axes>) -> Result<Self> {
         let mask = axes.into().mask("flip", self.shape())?;
         let mut layout = self.layout().clone();
@@ -188,13 +189,13 @@ impl<T: Element> Tensor<T> {
     /// views.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] for no parts, [`Error::AxisOutOfRange`].
+    /// [`Error::BadSetting`] for no parts, [`Error::AxisOutOfRange`].
     pub fn chunk(&self, axis: impl Axis, count: usize) -> Result<Vec<Self>> {
         let op = "chunk";
         let axis = axis_index(op, axis, self.shape())?;
         if count == 0 {
             let (what, must) = ("the number of parts", "at least 1");
-            return Err(Error::BadArgument { op, what, value: 0.0, must });
+            return Err(Error::bad_setting(op, what, 0, must));
         }
         let (each, longer) = (self.shape()[axis] / count, self.shape()[axis] % count);
         let sizes: Vec<usize> = (0..count).map(|i| each + usize::from(i < longer)).collect();
@@ -206,6 +207,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] below rank 2.
+    #[doc(alias = "diag")]
     pub fn diagonal(&self, offset: isize) -> Result<Self> {
         Ok(self.view(diagonal_of("diagonal", self.layout(), offset)?))
     }
@@ -231,20 +233,8 @@ impl<T: Element> Tensor<T> {
         let [.., rows, columns] = *self.shape() else {
             return Err(Error::bad_shape(op, self.shape(), "a triangle needs two axes"));
         };
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
-        Self::build(self.dims(), |out| {
-            threads::split_units(out, columns, columns, |first, out| {
-                for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-                    let Range { start, end } = kept(((first + i) % rows) as isize, columns as isize);
-                    let (start, end) = (start.unsigned_abs(), end.unsigned_abs());
-                    out[..start].fill(T::default());
-                    out[start..end].copy_from_slice(&data[(first + i) * columns..][start..end]);
-                    out[end..].fill(T::default());
-                }
-                false
-            });
-        })
+        let x = self.row_major()?;
+        Self::build(self.dims(), |out| slice::keep_columns(&x, (rows, columns), kept, out))
     }
 }
 
@@ -273,7 +263,7 @@ fn sliced(op: &'static str, layout: &Layout, slices: &[Slice]) -> Result<Layout>
         let (start, end) = (place(slice.start, size)?, slice.end.map_or(Ok(size), |end| place(end, size))?);
         if slice.step == 0 {
             let (what, must) = ("a step", "other than 0");
-            return Err(Error::BadArgument { op, what, value: 0.0, must });
+            return Err(Error::bad_setting(op, what, 0, must));
         }
         let len = end.saturating_sub(start).div_ceil(slice.step.unsigned_abs());
         let first = if slice.step > 0 { start } else { end.saturating_sub(1) };

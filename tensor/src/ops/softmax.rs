@@ -27,6 +27,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`].
+    #[doc(alias = "reduce_logsumexp")]
     pub fn logsumexp(&self, axes: impl Into<Axes>) -> Result<Self> {
         self.log_sum_exp(&axes.into(), false)
     }
@@ -41,9 +42,9 @@ impl<T: Float> Tensor<T> {
 
     fn log_sum_exp(&self, axes: &Axes, keepdim: bool) -> Result<Self> {
         let runs = runs("logsumexp", self, axes, keepdim)?;
-        Self::build(runs.shape, |out| match runs.data.as_slice() {
-            Some(data) if runs.len > 0 => softmax::log_sum_exp(data, runs.len, out),
-            _ => out.fill(T::NEG_INFINITY),
+        Self::build(runs.shape, |out| match runs.len {
+            0 => out.fill(T::NEG_INFINITY),
+            len => softmax::log_sum_exp(&runs.data, len, out),
         })
     }
 
@@ -65,8 +66,8 @@ impl<T: Float> Tensor<T> {
         let Some(&len) = self.shape().last() else {
             return Err(Error::bad_shape(op, self.shape(), "a scalar has no last axis"));
         };
-        let (y, g) = (self.contiguous()?, gradient.contiguous()?);
-        let (y, g) = (y.as_slice().unwrap_or_default(), g.as_slice().unwrap_or_default());
+        let (y, g) = (self.row_major()?, gradient.row_major()?);
+        let (y, g) = (&y[..], &g[..]);
         Self::build(self.dims(), |out| softmax::softmax_backward(y, g, len, out))
     }
 
@@ -76,8 +77,8 @@ impl<T: Float> Tensor<T> {
         if axis != last {
             return self.transpose(axis, last)?.row_map(op, last, f)?.transpose(axis, last)?.contiguous();
         }
-        let x = self.contiguous()?;
-        let data = x.as_slice().unwrap_or_default();
+        let x = self.row_major()?;
+        let data = &x[..];
         Self::build(self.dims(), |out| softmax::map_rows(data, self.shape()[last], out, f))
     }
 
@@ -109,11 +110,11 @@ impl<T: Float> Tensor<T> {
                 "one label for each row of logits",
             ));
         }
-        let labels = labels.contiguous()?;
-        let label_data = labels.as_slice().unwrap_or_default();
+        let labels = labels.row_major()?;
+        let label_data = &labels[..];
         check_indices(op, label_data, classes)?;
-        let logits = self.contiguous()?;
-        let data = logits.as_slice().unwrap_or_default();
+        let logits = self.row_major()?;
+        let data = &logits[..];
         let mut losses = Self::zeros(Shape::from(rows))?;
         let out = losses.as_mut_slice()?;
         let probabilities = Self::build(self.dims(), |probabilities| {
@@ -142,10 +143,10 @@ impl<T: Float> Tensor<T> {
                 "one label and gradient for each row",
             ));
         }
-        let (p, labels, g) = (self.contiguous()?, labels.contiguous()?, gradient.contiguous()?);
-        let labels = labels.as_slice().unwrap_or_default();
+        let (p, labels, g) = (self.row_major()?, labels.row_major()?, gradient.row_major()?);
+        let labels = &labels[..];
         check_indices(op, labels, classes)?;
-        let (p, g) = (p.as_slice().unwrap_or_default(), g.as_slice().unwrap_or_default());
+        let (p, g) = (&p[..], &g[..]);
         Self::build(self.dims(), |out| softmax::cross_entropy_backward(p, classes, labels, g, out))
     }
 }

@@ -44,7 +44,8 @@ impl<T: Number> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadArgument`] when the axis has fewer than `k` elements; as [`sort`](Self::sort).
+    /// [`Error::BadSetting`] when the axis has fewer than `k` elements; as [`sort`](Self::sort).
+    #[doc(alias = "top_k")]
     pub fn topk(&self, k: usize, axis: impl Axis) -> Result<(Self, Tensor<u32>)> {
         self.ranked("topk", axis, Some(k), true)
     }
@@ -63,21 +64,17 @@ impl<T: Number> Tensor<T> {
         }
         let take = k.unwrap_or(len);
         if take > len {
-            return Err(Error::BadArgument {
-                op,
-                what: "k",
-                value: take as f64,
-                must: "at most the length of the axis",
-            });
+            return Err(Error::bad_setting(op, "k", take, "at most the length of the axis"));
         }
-        let last = self.transpose(axis, -1)?.contiguous()?;
-        let data = last.as_slice().unwrap_or_default();
+        let last = self.transpose(axis, -1)?;
+        let data = last.row_major()?;
         let mut shape = last.dims().clone();
         let end = shape.rank() - 1;
         shape.set(end, take);
-        let places = Tensor::<u32>::build(shape.clone(), |out| sort::rank(data, len, take, descending, out))?;
-        let at = places.as_slice().unwrap_or_default();
-        let values = Self::build(shape, |out| sort::pick(data, len, take, at, out))?;
+        let places =
+            Tensor::<u32>::build(shape.clone(), |out| sort::rank(&data, len, take, descending, out))?;
+        let at = places.row_major()?;
+        let values = Self::build(shape, |out| sort::pick(&data, len, take, &at, out))?;
         Ok((values.transpose(axis, -1)?.contiguous()?, places.transpose(axis, -1)?.contiguous()?))
     }
 
@@ -96,11 +93,10 @@ impl<T: Number> Tensor<T> {
     pub fn unique(&self) -> Result<(Self, Tensor<u32>)> {
         let flat = self.reshape([self.len()])?;
         let order = flat.ranked("unique", 0, None, false)?.1;
-        let data = flat.contiguous()?;
-        let (data, order) = (data.as_slice().unwrap_or_default(), order.as_slice().unwrap_or_default());
+        let (data, order) = (flat.row_major()?, order.row_major()?);
         let mut values: Vec<T> = Vec::new();
         let mut inverse = vec![0; data.len()];
-        for &place in order {
+        for &place in &*order {
             let x = data[place as usize];
             if values.last().is_none_or(|last| last.key() != x.key()) {
                 values.push(x);
@@ -124,17 +120,18 @@ impl<T: Number> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BadShape`] when this tensor is not of rank 1; [`Error::BadArgument`] when it is not ascending.
+    /// [`Error::BadShape`] when this tensor is not of rank 1; [`Error::BadSetting`] when it is not ascending.
+    #[doc(alias("digitize", "bucketize"))]
     pub fn searchsorted(&self, values: &Self, right: bool) -> Result<Tensor<u32>> {
         let op = "searchsorted";
         if self.rank() != 1 || u32::try_from(self.len()).is_err() {
             return Err(Error::bad_shape(op, self.shape(), "a vector, counted in 32 bits, is searched"));
         }
-        let sorted = self.contiguous()?;
-        let sorted = sorted.as_slice().unwrap_or_default();
+        let sorted = self.row_major()?;
+        let sorted = &sorted[..];
         if let Some(i) = sorted.windows(2).position(|pair| pair[0].key() > pair[1].key()) {
             let (what, must) = ("an element", "at least the one before");
-            return Err(Error::BadArgument { op, what, value: sorted[i + 1].to_f64(), must });
+            return Err(Error::bad_setting(op, what, sorted[i + 1].to_f64(), must));
         }
         values.map(|x| {
             let key = x.key();

@@ -7,7 +7,7 @@
 
 use crate::cpu::update::{Sums, parts_of, row_parts_of, step, step_rows};
 use crate::ops::index::check_indices;
-use crate::{Error, Float, Isa, Result, Tensor};
+use crate::{Error, Float, Isa, Result, RowMajor, Tensor};
 
 /// The update of one element, with `N` running values kept for it.
 ///
@@ -37,8 +37,8 @@ impl<T: Float> Tensor<T> {
         rule: impl Rule<T, N>,
     ) -> Result<()> {
         let g = check_gradient("update", self, gradient, &states)?;
-        let (g, states) = (g.as_slice().unwrap_or_default(), slices(states)?);
-        step(self.as_mut_slice()?, g, states, |_, part| part.apply(rule));
+        let states = slices(states)?;
+        step(self.as_mut_slice()?, &g, states, |_, part| part.apply(rule));
         Ok(())
     }
 
@@ -54,9 +54,9 @@ impl<T: Float> Tensor<T> {
         rule: impl SummingRule<T, N, K>,
     ) -> Result<[f64; K]> {
         let g = check_gradient("update_summing", self, gradient, &states)?;
-        let (g, states) = (g.as_slice().unwrap_or_default(), slices(states)?);
+        let states = slices(states)?;
         let sums = Sums::new(parts_of(self.len()));
-        step(self.as_mut_slice()?, g, states, |i, part| sums.add(i, part.sum(rule)));
+        step(self.as_mut_slice()?, &g, states, |i, part| sums.add(i, part.sum(rule)));
         Ok(sums.total())
     }
 
@@ -64,7 +64,7 @@ impl<T: Float> Tensor<T> {
     /// at most once; rows that are not named, and their states, stay as they are.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::BadArgument`] for rows that are not ascending.
+    /// [`Error::ShapeMismatch`], [`Error::IndexOutOfRange`], [`Error::BadSetting`] for rows that are not ascending.
     pub fn update_rows<const N: usize>(
         &mut self,
         rows: &[u32],
@@ -73,8 +73,8 @@ impl<T: Float> Tensor<T> {
         rule: impl Rule<T, N>,
     ) -> Result<()> {
         let g = check_rows("update_rows", self, rows, gradient, &states)?;
-        let (g, states) = (g.as_slice().unwrap_or_default(), slices(states)?);
-        step_rows(rows, row_len(self), self.as_mut_slice()?, g, states, |_, part| part.apply(rule));
+        let states = slices(states)?;
+        step_rows(rows, row_len(self), self.as_mut_slice()?, &g, states, |_, part| part.apply(rule));
         Ok(())
     }
 
@@ -90,37 +90,37 @@ impl<T: Float> Tensor<T> {
         rule: impl SummingRule<T, N, K>,
     ) -> Result<[f64; K]> {
         let g = check_rows("update_rows_summing", self, rows, gradient, &states)?;
-        let (g, states) = (g.as_slice().unwrap_or_default(), slices(states)?);
+        let states = slices(states)?;
         let len = row_len(self);
         let sums = Sums::new(row_parts_of(rows.len(), len));
-        step_rows(rows, len, self.as_mut_slice()?, g, states, |i, part| sums.add(i, part.sum(rule)));
+        step_rows(rows, len, self.as_mut_slice()?, &g, states, |i, part| sums.add(i, part.sum(rule)));
         Ok(sums.total())
     }
 }
 
 /// An error unless everything has one shape; gives the gradient in row-major order.
-fn check_gradient<T: Float, const N: usize>(
+fn check_gradient<'a, T: Float, const N: usize>(
     op: &'static str,
     parameter: &Tensor<T>,
-    gradient: &Tensor<T>,
+    gradient: &'a Tensor<T>,
     states: &[&mut Tensor<T>; N],
-) -> Result<Tensor<T>> {
+) -> Result<RowMajor<'a, T>> {
     check_states(op, parameter, states)?;
     if gradient.shape() != parameter.shape() {
         let why = "the gradient must be like the parameter";
         return Err(Error::mismatch(op, parameter.shape(), gradient.shape(), why));
     }
-    gradient.contiguous()
+    gradient.row_major()
 }
 
 /// An error unless there is one row of the gradient for each number; gives the gradient in row-major order.
-fn check_rows<T: Float, const N: usize>(
+fn check_rows<'a, T: Float, const N: usize>(
     op: &'static str,
     parameter: &Tensor<T>,
     rows: &[u32],
-    gradient: &Tensor<T>,
+    gradient: &'a Tensor<T>,
     states: &[&mut Tensor<T>; N],
-) -> Result<Tensor<T>> {
+) -> Result<RowMajor<'a, T>> {
     check_states(op, parameter, states)?;
     let Some(&size) = parameter.shape().first() else {
         return Err(Error::bad_shape(op, parameter.shape(), "a scalar has no rows"));
@@ -131,14 +131,9 @@ fn check_rows<T: Float, const N: usize>(
     }
     check_indices(op, rows, size)?;
     if let Some(i) = rows.windows(2).position(|pair| pair[0] >= pair[1]) {
-        return Err(Error::BadArgument {
-            op,
-            what: "a row",
-            value: rows[i + 1].into(),
-            must: "above the one before",
-        });
+        return Err(Error::bad_setting(op, "a row", rows[i + 1], "above the one before"));
     }
-    gradient.contiguous()
+    gradient.row_major()
 }
 
 /// Elements of an entry of axis 0.

@@ -28,6 +28,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`].
+    #[doc(alias = "ravel")]
     pub fn flatten(&self, from: impl Axis) -> Result<Self> {
         let from = axis_index("flatten", from, self.shape())?;
         let mut shape: Shape = self.shape()[..from].into();
@@ -39,6 +40,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`], or [`Error::BadShape`] when an axis is left out.
+    #[doc(alias = "transpose")]
     pub fn permute<A: Axis + Copy>(&self, order: impl AsRef<[A]>) -> Result<Self> {
         let (op, order) = ("permute", order.as_ref());
         if order.len() != self.rank() {
@@ -93,6 +95,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`].
+    #[doc(alias = "expand_dims")]
     pub fn unsqueeze(&self, axis: impl Axis) -> Result<Self> {
         let mut larger = self.dims().clone();
         larger.push(1);
@@ -110,6 +113,7 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`] when another axis would have to change, [`Error::BadShape`] for more elements than an
     /// `isize` can count.
+    #[doc(alias = "expand")]
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Result<Self> {
         Ok(self.view(self.layout().broadcast_to("broadcast_to", &shape.into())?))
     }
@@ -118,6 +122,7 @@ impl<T: Element> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`] when they reach beyond the axis.
+    #[doc(alias = "slice")]
     pub fn narrow(&self, axis: impl Axis, start: usize, len: usize) -> Result<Self> {
         let op = "narrow";
         let axis = axis_index(op, axis, self.shape())?;

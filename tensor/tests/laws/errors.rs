@@ -141,7 +141,7 @@ fn views_and_joins() {
     assert!(matches!(x.item(), Err(Error::BadShape { op: "item", .. })));
     mismatch(Tensor::cat(&[&x, &zeros([2, 3, 1])], 0), "cat", &[2, 3], &[2, 3, 1]);
     mismatch(Tensor::cat(&[&x, &zeros([3, 3])], 1), "cat", &[2, 3], &[3, 3]);
-    assert!(matches!(Tensor::<f32>::cat(&[], 0), Err(Error::BadArgument { op: "cat", .. })));
+    assert!(matches!(Tensor::<f32>::cat(&[], 0), Err(Error::BadSetting { op: "cat", .. })));
     assert!(matches!(Tensor::cat(&[&x], 2), Err(Error::AxisOutOfRange { op: "cat", .. })));
     assert!(Tensor::stack(&[&x, &zeros([3])], 0).is_err());
     assert!(Tensor::<f32>::stack(&[], 0).is_err());
@@ -162,12 +162,12 @@ fn arguments_of_random_draws() {
     for std in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             Tensor::<f32>::normal([2], 0.0, std, rng),
-            Err(Error::BadArgument { op: "normal", .. })
+            Err(Error::BadSetting { op: "normal", .. })
         ));
     }
     for (low, high) in [(1.0, 1.0), (2.0, 1.0), (0.0, f64::NAN), (f64::NEG_INFINITY, 0.0)] {
         let drawn = Tensor::<f32>::uniform([2], low, high, rng);
-        assert!(matches!(drawn, Err(Error::BadArgument { op: "uniform", .. })));
+        assert!(matches!(drawn, Err(Error::BadSetting { op: "uniform", .. })));
     }
     let x = Tensor::<f32>::uniform([10_000], 1.0, 1.0 + 1e-7, rng).unwrap();
     assert!(x.iter().all(|x| f64::from(x) < 1.0 + 1e-7), "the upper end is excluded even by rounding");

@@ -1,6 +1,9 @@
 //! Every operation against a naive reference over random shapes, strides and broadcasts, and the laws between them.
 //!
 //! [`naive`] holds the reference: an array that is a shape and a function of the multi-index, too simple to be wrong.
+//!
+//! What depends on the state of the whole process, its helper threads and the counters of its memory, has a program of its own
+//! each.
 
 mod any_type;
 mod conv;
@@ -12,10 +15,14 @@ mod errors;
 mod files;
 mod front_page;
 mod index;
+#[cfg(all(feature = "ndarray", feature = "faer"))]
+mod interchange;
 mod join;
 mod kernel;
 mod large;
 mod layout;
+#[cfg(feature = "linalg")]
+mod linalg;
 mod linear;
 mod matmul;
 mod naive;

@@ -19,7 +19,7 @@ fn plans_that_make_no_sense() {
         assert!(matches!(new(&vectors, &[1, 1, 1], PLAN), Some(Error::BadShape { .. })), "{shape:?}");
     }
     assert!(matches!(new(&start(), &[1, 1], PLAN), Some(Error::WrongLength { .. })));
-    assert!(matches!(new(&start(), &[0, 0, 0], PLAN), Some(Error::BadArgument { .. })));
+    assert!(matches!(new(&start(), &[0, 0, 0], PLAN), Some(Error::BadSetting { .. })));
     for plan in [
         SamplingPlan { window: 0, ..PLAN },
         SamplingPlan { window: usize::MAX, ..PLAN },
@@ -28,7 +28,7 @@ fn plans_that_make_no_sense() {
         SamplingPlan { exponent: 1e9, ..PLAN },
         SamplingPlan { sample: -0.1, ..PLAN },
     ] {
-        assert!(matches!(new(&start(), &[2, 2, 2], plan), Some(Error::BadArgument { .. })), "{plan:?}");
+        assert!(matches!(new(&start(), &[2, 2, 2], plan), Some(Error::BadSetting { .. })), "{plan:?}");
     }
 }
 
@@ -41,10 +41,10 @@ fn texts_that_make_no_sense() {
         Err(Error::IndexOutOfRange { index: 3, position: 1, size: 3, .. })
     ));
     for ends in [&[][..], &[1], &[3], &[2, 1], &[3, 2]] {
-        assert!(matches!(train(&[0, 1], ends, 0.1), Err(Error::BadArgument { .. })), "{ends:?}");
+        assert!(matches!(train(&[0, 1], ends, 0.1), Err(Error::BadSetting { .. })), "{ends:?}");
     }
-    assert!(matches!(train(&[], &[0], 0.1), Err(Error::BadArgument { .. })));
-    assert!(matches!(train(&[0, 1], &[2], f32::NAN), Err(Error::BadArgument { .. })));
+    assert!(matches!(train(&[], &[0], 0.1), Err(Error::BadSetting { .. })));
+    assert!(matches!(train(&[0, 1], &[2], f32::NAN), Err(Error::BadSetting { .. })));
     assert_eq!(training.vectors().unwrap(), start(), "nothing has changed");
 }
 

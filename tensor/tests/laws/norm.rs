@@ -1,6 +1,6 @@
-//! Normalisation of channels against plain loops.
+//! Normalisation of channels and groups of them against plain loops.
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Error, Tensor};
 use proptest::prelude::*;
 
 use crate::naive::{real, view};
@@ -33,4 +33,71 @@ proptest! {
             prop_assert!((f64::from(got) - want).abs() <= 1e-4 * want.max(1e-3), "{} for {}", got, want);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn groups_have_the_moments_asked_for(
+        batch in 1..4usize,
+        pixels in 1..300usize,
+        (groups, width) in (1..4usize, 1..5usize),
+        seed: u64,
+        far in -1e3..1e3f64,
+    ) {
+        let channels = groups * width;
+        let shape = [batch, pixels, channels];
+        let (x, nx) = view(&shape, seed, real);
+        let x = x.add(&Tensor::scalar(far)).unwrap();
+        let (scale, ns) = view(&[channels], seed ^ 1, real);
+        let (shift, nt) = view(&[channels], seed ^ 2, real);
+        let normal = x.group_norm(groups, &scale, &shift, 1e-3).unwrap();
+        let (g, ng) = view(&shape, seed ^ 3, real);
+        let [dx, dscale, dshift] =
+            x.group_norm_backward(&g, &normal.mean, &normal.variance, &scale, 1e-3).unwrap();
+        let count = (pixels * width) as f64;
+        let (mut wanted_scale, mut wanted_shift) = (vec![0.0; channels], vec![0.0; channels]);
+        for b in 0..batch {
+            for group in 0..groups {
+                let members = || (0..pixels).flat_map(|p| (group * width..(group + 1) * width).map(move |c| [b, p, c]));
+                let mean = members().map(|i| nx.at(&i)).sum::<f64>() / count;
+                let variance = members().map(|i| (nx.at(&i) - mean).powi(2)).sum::<f64>() / count;
+                prop_assert!((normal.mean.get(&[b, group]).unwrap() - mean - far).abs() < 1e-9);
+                prop_assert!((normal.variance.get(&[b, group]).unwrap() - variance).abs() < 1e-9);
+                let root = (variance + 1e-3).sqrt();
+                let unit = |i: &[usize; 3]| (nx.at(i) - mean) / root;
+                let along = |i: &[usize; 3]| ng.at(i) * ns.at(&i[2..]);
+                let plain = members().map(|i| along(&i)).sum::<f64>() / count;
+                let tilted = members().map(|i| along(&i) * unit(&i)).sum::<f64>() / count;
+                for i in members() {
+                    wanted_scale[i[2]] += ng.at(&i) * unit(&i);
+                    wanted_shift[i[2]] += ng.at(&i);
+                    let want = unit(&i) * ns.at(&i[2..]) + nt.at(&i[2..]);
+                    prop_assert!((normal.output.get(&i).unwrap() - want).abs() < 1e-8);
+                    let want = (along(&i) - plain - unit(&i) * tilted) / root;
+                    prop_assert!((dx.get(&i).unwrap() - want).abs() < 1e-7 * want.abs().max(1.0), "at {:?}", i);
+                }
+            }
+        }
+        for (got, want) in dscale.iter().zip(wanted_scale).chain(dshift.iter().zip(wanted_shift)) {
+            prop_assert!((got - want).abs() < 1e-7 * want.abs().max(1.0));
+        }
+    }
+}
+
+#[test]
+fn groups_that_do_not_fit_are_refused() {
+    let x = Tensor::<f32>::zeros([2, 5, 6]).unwrap();
+    let (six, five) = (Tensor::ones([6]).unwrap(), Tensor::ones([5]).unwrap());
+    for (x, groups) in [(&x, 4), (&x, 0), (&six, 1)] {
+        let error = x.group_norm(groups, &six, &six, 1e-5).unwrap_err();
+        assert!(error.to_string().contains("divisible by the number of groups"), "{error}");
+    }
+    assert!(matches!(x.group_norm(3, &five, &six, 1e-5), Err(Error::ShapeMismatch { op: "group_norm", .. })));
+    let normal = x.group_norm(3, &six, &six, 1e-5).unwrap();
+    let back = |g: &Tensor, mean: &Tensor| x.group_norm_backward(g, mean, &normal.variance, &six, 1e-5);
+    assert!(back(&x, &normal.mean).is_ok());
+    assert!(matches!(back(&six, &normal.mean), Err(Error::ShapeMismatch { op: "group_norm_backward", .. })));
+    assert!(matches!(back(&x, &six), Err(Error::ShapeMismatch { op: "group_norm_backward", .. })));
+    let none = Tensor::<f32>::zeros([0, 5, 6]).unwrap().group_norm(3, &six, &six, 1e-5).unwrap();
+    assert_eq!((none.output.shape(), none.mean.shape()), (&[0, 5, 6][..], &[0, 3][..]));
 }

@@ -135,16 +135,16 @@ fn bad_updates_are_refused_and_change_nothing() {
     ));
     assert!(matches!(
         p.update_rows(&[0, 2, 1], &g, [&mut v], rule),
-        Err(Error::BadArgument { op: "update_rows", .. })
+        Err(Error::BadSetting { op: "update_rows", .. })
     ));
     assert!(matches!(
         p.update_rows(&[0, 1, 1], &g, [&mut v], rule),
-        Err(Error::BadArgument { op: "update_rows", .. })
+        Err(Error::BadSetting { op: "update_rows", .. })
     ));
     let summed: Result<[f64; 2], _> = p.update_summing(&wrong.clone(), [&mut v], rule);
     assert!(matches!(summed, Err(Error::ShapeMismatch { op: "update_summing", .. })));
     let summed: Result<[f64; 2], _> = p.update_rows_summing(&[0, 2, 1], &g, [&mut v], rule);
-    assert!(matches!(summed, Err(Error::BadArgument { op: "update_rows_summing", .. })));
+    assert!(matches!(summed, Err(Error::BadSetting { op: "update_rows_summing", .. })));
     assert!(p.iter().chain(v.iter()).all(|x| x == 0.0));
 }
 

@@ -25,9 +25,9 @@ where
 {
     let samples = data.len() as f64;
     for batch in BATCHES {
-        let (mut model, mut trainer) = fresh()?;
+        let (model, mut trainer) = fresh()?;
         let train = best_seconds(|| {
-            trainer.fit(&mut model, data, Fit::epochs(1).batch_size(batch).quiet())?;
+            trainer.fit(&model, data, Fit::epochs(1).batch_size(batch).quiet())?;
             Ok(())
         })?;
         let predict = best_seconds(|| {

@@ -58,18 +58,19 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let sizes = [train.len(), test.len(), letters.len()].map(|n| count(n as u64));
     ctx.say(format!("{} characters to train on, {} to test on, {} different", sizes[0], sizes[1], sizes[2]));
     let (epochs, units) = if ctx.quick() { (3, 128) } else { (EPOCHS, 256) };
-    let mut model = Writer::new(letters.len(), units, &mut rng(seed))?;
+    let model = Writer::new(letters.len(), units, &mut rng(seed))?;
 
     let stretches = WindowDataset::in_rows(train.to_vec(), ROWS, TIME)?;
     let loader = Loader::new(&stretches).batch_size(ROWS);
     let steps = (epochs * loader.batches()) as f64;
-    let (mut adam, mut pass, mut step) = (Adam::new(RATE), Pass::train(seed), 0.0);
+    let (mut adam, mut step) = (Adam::new(RATE), 0u64);
     let (mut training, mut testing) = (Vec::new(), Vec::new());
     for epoch in 0..epochs {
         let (began, mut states, mut sum, mut batches): (_, Option<Vec<State>>, _, _) =
             (Instant::now(), None, 0.0, 0);
         for batch in loader.epoch(epoch as u64)? {
             let (x, y) = batch?;
+            let mut pass = Pass::train(seed).at_step(step);
             let (scores, next) = model.forward(&x, states.as_deref(), &mut pass)?;
             let loss = cross_entropy(&scores, &y)?;
             sum += f64::from(loss.item()?);
@@ -77,10 +78,11 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
             let mut gradients = loss.backward()?;
             clip_by_global_norm(&model, &mut gradients, 1.0)?;
             // Half a cosine from the full rate to none (Loshchilov and Hutter 2017).
-            adam.set_learning_rate(RATE * 0.5 * (1.0 + (std::f64::consts::PI * step / steps).cos()));
-            adam.step(&mut model, &gradients)?;
+            let done = step as f64 / steps;
+            adam.set_learning_rate(RATE * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()));
+            adam.step(&model, &gradients)?;
             states = Some(next);
-            step += 1.0;
+            step += 1;
         }
         let took = seconds(began.elapsed().as_secs_f64());
         training.push(sum / f64::from(batches));

@@ -64,6 +64,7 @@ fn filters(model: &Sequential) -> anyhow::Result<ImageGrid> {
     let state = model.state();
     let weight =
         state.get("conv2d.weight").ok_or_else(|| anyhow::anyhow!("the model has no first convolution"))?;
+    let weight = weight.as_f32()?;
     let most = weight.abs()?.max(..)?.item()?.max(f32::MIN_POSITIVE);
     let [height, width] = [weight.shape()[0], weight.shape()[1]];
     let picture = |filter: usize| -> anyhow::Result<GreyImage> {
@@ -80,7 +81,7 @@ fn look_inside(ctx: &mut Context<'_>, model: &Sequential, test: &ImageDataset) -
         (0..SHOWN).filter_map(|class| test.labels().iter().position(|&label| label == class)).collect();
     let (images, _) = test.batch(&picks)?;
     let classes = cairn_nn::Model::predict_batch(model, &images)?.argmax(-1)?.to_vec();
-    let forward = |x: &cairn_autograd::Var| model.run(x, &mut Pass::eval());
+    let forward = |x: &cairn_autograd::Var| model.forward(x, &mut Pass::eval());
     let saliency = explain::saliency(forward, &images, &classes)?.abs()?;
     let baseline = Tensor::zeros(images.dims())?;
     let integrated = explain::integrated_gradients(forward, &images, &baseline, &classes, STEPS)?;

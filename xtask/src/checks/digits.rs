@@ -36,9 +36,9 @@ pub(super) fn train(
     (train, test): (&ImageDataset, &ImageDataset),
 ) -> anyhow::Result<Trained> {
     let epochs = if ctx.quick() { 1 } else { 5 };
-    let mut model = build(&mut cairn_tensor::rng(seed))?;
+    let model = build(&mut cairn_tensor::rng(seed))?;
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-    let history = trainer.fit(&mut model, train, Fit::epochs(epochs).seed(seed).validate(test).quiet())?;
+    let history = trainer.fit(&model, train, Fit::epochs(epochs).seed(seed).validate(test).quiet())?;
     Ok(Trained { model, history, trainer })
 }
 

@@ -55,11 +55,11 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     };
     let (train_data, test_data) = (data(&train)?, data(&test)?);
     let seed = ctx.seed();
-    let mut model = models::nlp(WORDS, 2, &mut rng(seed))?;
+    let model = models::nlp(WORDS, 2, &mut rng(seed))?;
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
     let epochs = if ctx.quick() { 1 } else { EPOCHS };
     let fit = Fit::epochs(epochs).seed(seed).validate(&test_data).quiet();
-    let history = trainer.fit(&mut model, &train_data, fit)?;
+    let history = trainer.fit(&model, &train_data, fit)?;
     training::say(ctx, &history);
     let accuracy = history.last("val_accuracy").unwrap_or(f64::NAN);
     let bar = ctx.bar(&BARS);

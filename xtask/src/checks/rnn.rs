@@ -40,24 +40,26 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let vocabularies = Vocabularies::of(&train)?;
     let (train_data, test_data) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
     let seed = ctx.seed();
-    let mut model = Tagger::new(&vocabularies, &mut rng(seed))?;
+    let model = Tagger::new(&vocabularies, &mut rng(seed))?;
     let epochs = if ctx.quick() { 1 } else { EPOCHS };
     let mut curve = Vec::new();
     let lengths = train.iter().map(|sentence| sentence.words.len()).collect();
     let loader = Loader::new(&train_data).batch_size(BATCH).shuffle(seed).group_by_length(lengths)?;
-    let (mut adam, mut pass) = (Adam::new(RATE), Pass::train(seed));
+    let (mut adam, mut step) = (Adam::new(RATE), 0);
     for epoch in 0..epochs {
         // Down to nothing in a straight line.
         adam.set_learning_rate(RATE * (1.0 - epoch as f64 / epochs as f64));
         let (began, mut sum, mut seen) = (std::time::Instant::now(), 0.0, 0);
         for batch in loader.epoch(epoch as u64)? {
             let (input, tags) = batch?;
-            let loss = cross_entropy(&model.forward(&input, &mut pass)?, &tags)?;
+            let scores = model.forward(&input, &mut Pass::train(seed).at_step(step))?;
+            let loss = cross_entropy(&scores, &tags)?;
             sum += f64::from(loss.item()?) * tags.len() as f64;
             seen += tags.len();
             let mut gradients = loss.backward()?;
             clip_by_global_norm(&model, &mut gradients, 5.0)?;
-            adam.step(&mut model, &gradients)?;
+            adam.step(&model, &gradients)?;
+            step += 1;
         }
         let took = began.elapsed().as_secs_f64();
         let accuracy = share_right(&predict(&model, &test_data)?);

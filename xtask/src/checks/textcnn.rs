@@ -67,10 +67,10 @@ struct Trained {
 }
 
 fn train(division: &Division, seed: u64) -> anyhow::Result<Trained> {
-    let mut model = TextCnn::new(division.words, &mut rng(seed))?;
+    let model = TextCnn::new(division.words, &mut rng(seed))?;
     let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
     let fit = Fit::epochs(EPOCHS).batch_size(50).seed(seed).validate(&division.test).quiet();
-    let history = trainer.fit(&mut model, &division.train, fit)?;
+    let history = trainer.fit(&model, &division.train, fit)?;
     Ok(Trained { model, history, trainer })
 }
 

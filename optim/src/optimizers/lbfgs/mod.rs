@@ -44,7 +44,7 @@ const KIND: &str = "lbfgs";
 ///
 /// ```
 /// use cairn_datasets::{Dataset, synthetic};
-/// use cairn_nn::{Dense, Sequential, SparseCategoricalCrossentropy};
+/// use cairn_nn::{Sequential, SparseCategoricalCrossentropy, spec::Dense};
 /// use cairn_optim::{Fit, Lbfgs, Trainer};
 ///
 /// let digits = synthetic::digits(200, 1)?.flatten();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cairn_nn::Module;
-use cairn_tensor::Tensor;
+use cairn_tensor::AnyTensor;
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
@@ -18,7 +18,7 @@ pub struct EarlyStopping {
     min_delta: f64,
     best: f64,
     waited: usize,
-    weights: BTreeMap<String, Tensor>,
+    weights: BTreeMap<String, AnyTensor>,
 }
 
 impl EarlyStopping {
@@ -67,15 +67,13 @@ impl Callback for EarlyStopping {
     fn state(&self) -> StateDict {
         let state =
             StateDict::new("early_stopping").with("best", self.best).with("waited", self.waited as f64);
-        let weights = self.weights.iter().map(|(path, value)| (path.clone(), value.clone().into()));
-        StateDict { tensors: weights.collect(), ..state }
+        StateDict { tensors: self.weights.clone(), ..state }
     }
 
     fn load_state(&mut self, state: &StateDict, _: &dyn Module) -> Result<()> {
         state.require("early_stopping")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
-        let weight = |path: &String| Ok((path.clone(), state.tensor::<f32>(path)?.clone()));
-        self.weights = state.tensors.keys().map(weight).collect::<Result<_>>()?;
+        self.weights = state.tensors.clone();
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::{Float, Result};
 const PART_BYTES: usize = 3 << 17;
 /// Bytes of image and gradient that tiles take turns on, within the first-level cache.
 const NEAR_BYTES: usize = 1 << 15;
-/// Pixels that a tile takes at least before it is put back, where there are so many.
+/// Pixels that a tile takes at least before it is put back, where there are that many.
 const NEAR_PIXELS: usize = 48;
 /// Bytes that the sums of all parts may take.
 const SUMS_BYTES: usize = 1 << 24;
@@ -89,7 +89,7 @@ pub(crate) fn filter_gradient<T: Float>(
     Ok(())
 }
 
-/// Rows of a tile so many registers wide, so that sums, a row of the gradient and an element of the image fit.
+/// Rows of a tile of a given width in registers, so that sums, a row of the gradient and an element of the image fit.
 const fn rows_of_a_tile(registers: usize, all: usize) -> usize {
     match (registers, all >= 32) {
         (4, _) => 6,

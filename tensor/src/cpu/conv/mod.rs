@@ -76,7 +76,7 @@ struct Panels {
     all: usize,
 }
 
-/// Chooses panels for so many columns, at most `widest` registers wide with 32 registers and with 16.
+/// Chooses panels for `columns` columns, at most `widest` registers wide with 32 registers and with 16.
 struct Choose<T> {
     columns: usize,
     widest: [usize; 2],

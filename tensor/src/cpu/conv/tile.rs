@@ -49,8 +49,8 @@ pub(super) struct Panel<'a, T> {
 /// Sums for all `pixels`. With `DEPTHWISE`, column `c` of the panel meets only element `c` after the pixel's start.
 ///
 /// # Safety
-/// For every pixel and run, `source` holds the elements `from + shift .. from + shift + len` (depthwise: so many registers
-/// as the panel is wide from `from + shift` on), and `out` holds `to .. to + columns`. The panel holds `row + len` rows for
+/// For every pixel and run, `source` holds the elements `from + shift .. from + shift + len` (depthwise: as many
+/// registers as the panel is wide from `from + shift` on), and `out` holds `to .. to + columns`. The panel holds `row + len` rows for
 /// each run.
 #[inline(always)]
 pub(super) unsafe fn sums<T: Float, S: Isa, const N: usize, const DEPTHWISE: bool>(

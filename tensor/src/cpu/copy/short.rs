@@ -9,7 +9,7 @@ use crate::cpu::nest::Nest;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::layout::Layout;
 
-/// Rows of at most so many elements are short.
+/// The most elements of a short row.
 pub(crate) const MOST: usize = 4;
 
 /// Copies the elements of a view of at least two axes, whose last is short, into `out` in row-major order.

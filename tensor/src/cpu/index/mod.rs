@@ -9,7 +9,7 @@ pub(crate) mod mask;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::cpu::{Isa, Kernel, dispatch, threads};
-use crate::{Element, Number};
+use crate::{Element, Float, Number};
 
 /// The least columns of a block for elements that are added one by one: a few cache lines.
 const NARROW: usize = 64;
@@ -126,33 +126,33 @@ pub(crate) fn scatter_add<T: Number>(
     }
     if columns == 1 {
         return threads::split_units(out, size, len.saturating_mul(4), |first, out| {
-            let mut fault = false;
+            let mut overflow = false;
             for (m, out) in out.chunks_exact_mut(size).enumerate() {
                 let named = (first + m) * len..(first + m + 1) * len;
                 for (&place, &x) in index[named.clone()].iter().zip(&values[named]) {
-                    out[place as usize] = out[place as usize].add(x, &mut fault);
+                    out[place as usize] = out[place as usize].add(x, &mut overflow);
                 }
             }
-            fault
+            overflow
         });
     }
     // Few matrices are divided by columns, many one by one.
     let width = if out.len() < 4 * before { block_width(columns, after, NARROW) } else { columns };
     let add = |matrix: usize, first: usize, mut out: threads::Columns<'_, T>| {
-        let mut fault = false;
+        let mut overflow = false;
         for row in 0..len {
             let start = matrix * after + row * columns + first;
             let places = &index[start..][..out.width()];
             for (column, (&place, &x)) in places.iter().zip(&values[start..]).enumerate() {
                 let o = out.at(place as usize, column);
-                *o = o.add(x, &mut fault);
+                *o = o.add(x, &mut overflow);
             }
         }
-        fault
+        overflow
     };
     threads::split_units(out, before, after.saturating_mul(4), |first, out| {
-        out.chunks_exact_mut(before).enumerate().fold(false, |fault, (m, out)| {
-            fault | threads::split_columns(out, columns, width, |column, out| add(first + m, column, out))
+        out.chunks_exact_mut(before).enumerate().fold(false, |overflow, (m, out)| {
+            overflow | threads::split_columns(out, columns, width, |column, out| add(first + m, column, out))
         })
     })
 }
@@ -182,12 +182,33 @@ impl<T: Number> Kernel for AddRows<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Isa>(mut self) -> bool {
-        let mut fault = false;
+        let mut overflow = false;
         for (&index, row) in self.indices.iter().zip(self.rows.chunks_exact(self.columns)) {
             for (o, &x) in self.out.row(index as usize).iter_mut().zip(&row[self.first..]) {
-                *o = o.add(x, &mut fault);
+                *o = o.add(x, &mut overflow);
             }
         }
-        fault
+        overflow
     }
+}
+
+/// Row `k` of `out` is the sum of the rows of `data`, of `len` elements, that `order[ends[k - 1]..ends[k]]` names, in that
+/// order.
+pub(crate) fn sum_rows<T: Float>(data: &[T], len: usize, order: &[u32], ends: &[u32], out: &mut [T]) {
+    let cost = len * order.len().div_ceil(ends.len().max(1));
+    threads::split_units(out, len, cost, |first, out| {
+        for (k, out) in out.chunks_exact_mut(len).enumerate() {
+            let begin = if first + k == 0 { 0 } else { ends[first + k - 1] as usize };
+            let mut members = order[begin..ends[first + k] as usize].iter();
+            match members.next() {
+                Some(&i) => out.copy_from_slice(&data[i as usize * len..][..len]),
+                None => out.fill(T::ZERO),
+            }
+            for &i in members {
+                let from = &data[i as usize * len..][..len];
+                out.iter_mut().zip(from).for_each(|(o, &x)| *o += x);
+            }
+        }
+        false
+    });
 }

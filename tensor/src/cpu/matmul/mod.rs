@@ -74,7 +74,7 @@ pub(crate) fn gemm<T: Float>(
     if as_dots((m, k, n), &a, &b, out, accumulate) {
         return;
     }
-    // Larger ones wait for memory, whoever computes them.
+    // Larger ones wait for memory, on any engine.
     if pieces < 2 && is_one_row(m, &a, &b) {
         let (x, weight) = (&a.data[a.offset..a.offset + k], &b.data[b.offset..]);
         return row::gemv(x, weight, b.row_step.unsigned_abs(), out, accumulate);

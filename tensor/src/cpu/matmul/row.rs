@@ -108,7 +108,7 @@ impl<T: Float> Row<'_, T> {
         for (row, &x) in self.x.iter().enumerate() {
             let from = &self.weight[row * self.row_step + at..];
             let weight = if from.len() >= lanes {
-                // SAFETY: so many elements are there, as just checked.
+                // SAFETY: a register of elements is there, as just checked.
                 unsafe { T::Vector::<S>::read(from.as_ptr()) }
             } else {
                 // SAFETY: as for `start`.

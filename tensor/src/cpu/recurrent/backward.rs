@@ -9,7 +9,7 @@ use crate::cpu::matmul::gemm;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::{Float, Result};
 
-/// Goes back over all sequences, chunk by chunk, and adds the chunks' gradients of the weights in their order.
+/// The backward pass over all sequences, chunk by chunk, which adds the chunks' gradients of the weights in their order.
 pub(super) fn backward_as<T: Float, C: Cell>(
     cell: C,
     g: &Geometry,
@@ -20,7 +20,7 @@ pub(super) fn backward_as<T: Float, C: Cell>(
 ) -> Result<()> {
     let op = "recurrent_backward";
     let (units, width, lines) = (g.units, C::GATES * g.units, g.steps * g.inputs);
-    let weights = Weights::<T, C>::back(op, units, operands.recurrent)?;
+    let weights = Weights::<T, C>::backward(op, units, operands.recurrent)?;
     let (rows, chunks) = (g.rows(), g.chunks());
     let Gradients { x, weight, recurrent, bias, hidden, cell: cell_gradient } = wanted;
     // The chunks' gradients of the weights, side by side.
@@ -31,15 +31,15 @@ pub(super) fn backward_as<T: Float, C: Cell>(
     ]
     .map(|(wanted, len)| if wanted { len } else { 0 });
     let sum_len = parts.iter().sum::<usize>();
-    let mut sums = Buffer::dirty(op, chunks * sum_len)?;
+    let mut sums = Buffer::unspecified(op, chunks * sum_len)?;
     // Gradients of the gates, and of the recurrent product where it differs; h times its mask; x without what stands in
     // the padding; the product.
-    let apart = if C::APART { g.steps * width } else { 0 };
+    let apart = if C::SPLIT_RECURRENT_GRADIENT { g.steps * width } else { 0 };
     let masked = if operands.mask.is_some() { g.steps * units } else { 0 };
     let cleaned = if operands.is_padded() && parts[0] > 0 { lines } else { 0 };
     let scratch_row = g.steps * width + apart + masked + cleaned + padded(units);
-    let mut scratch = Buffer::dirty(op, chunks * rows * scratch_row)?;
-    let mut states = Buffer::dirty(op, 2 * chunks * rows * units)?;
+    let mut scratch = Buffer::unspecified(op, chunks * rows * scratch_row)?;
+    let mut states = Buffer::unspecified(op, 2 * chunks * rows * units)?;
     let (wants_x, wants_hidden) = (x.is_some(), hidden.is_some());
     let x = x.unwrap_or_default();
     let sizes = [if wants_x { rows * lines } else { 0 }, rows * scratch_row, 2 * rows * units, sum_len];
@@ -51,7 +51,7 @@ pub(super) fn backward_as<T: Float, C: Cell>(
         let (separate, rest) = rest.split_at_mut(count * apart);
         let (masked, rest) = rest.split_at_mut(count * masked);
         let (cleaned, product) = rest.split_at_mut(count * cleaned);
-        let [gates, kept, before] = [(0, width), (1, if C::KEEPS { units } else { 0 }), (2, units)]
+        let [gates, kept, before] = [(0, width), (1, if C::SAVES_STATE { units } else { 0 }), (2, units)]
             .map(|(k, len)| &saved[k][first * g.steps * len..][..count * g.steps * len]);
         let range = (first, count);
         dispatch(Back {
@@ -180,17 +180,17 @@ impl<T: Float> Chunk<'_, T> {
             gemm(sizes, transposed(self.x, g.inputs), matrix(self.gates, width), to_weight, false);
         }
         if parts[1] > 0 {
-            let gradient = if C::APART { self.separate } else { self.gates };
+            let gradient = if C::SPLIT_RECURRENT_GRADIENT { self.separate } else { self.gates };
             let sizes = (units, lines, width);
             gemm(sizes, transposed(self.h, units), matrix(gradient, width), to_recurrent, false);
         }
-        if parts[1] > 0 && C::RESETS {
+        if parts[1] > 0 && C::RESET_BEFORE_PRODUCT {
             // The last gate's product was of r ∘ h.
             let mut last = vec![T::ZERO; units * units];
-            let gradient = matrix(self.gates, width).beginning_at(C::DIRECT * units);
+            let gradient = matrix(self.gates, width).beginning_at(C::UNRESET_GATES * units);
             gemm((units, lines, units), transposed(self.kept, units), gradient, &mut last, false);
             for (to, from) in to_recurrent.chunks_exact_mut(width).zip(last.chunks_exact(units)) {
-                to[C::DIRECT * units..].copy_from_slice(from);
+                to[C::UNRESET_GATES * units..].copy_from_slice(from);
             }
         }
         if parts[2] > 0 {
@@ -274,7 +274,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             if t >= longest {
                 for r in 0..count {
                     row_mut(input, r * steps + t, width).fill(T::ZERO);
-                    if C::APART {
+                    if C::SPLIT_RECURRENT_GRADIENT {
                         row_mut(separate, r * steps + t, width).fill(T::ZERO);
                     }
                 }
@@ -284,7 +284,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
                 let at = r * steps + t;
                 if !operands.is_within(first + r, t) {
                     row_mut(input, at, width).fill(T::ZERO);
-                    if C::APART {
+                    if C::SPLIT_RECURRENT_GRADIENT {
                         row_mut(separate, at, width).fill(T::ZERO);
                     }
                     continue;
@@ -296,16 +296,20 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
                 }
                 kind.backward::<T, S>(Backward {
                     gates: row(gates, at, width),
-                    kept: if C::KEEPS { row(kept, at, units) } else { &[] },
+                    kept: if C::SAVES_STATE { row(kept, at, units) } else { &[] },
                     before: row(before, at, units),
                     hidden,
                     cell: row_mut(cell, r, units),
                     input: row_mut(input, at, width),
-                    recurrent: if C::APART { row_mut(separate, at, width) } else { &mut [] },
+                    recurrent: if C::SPLIT_RECURRENT_GRADIENT {
+                        row_mut(separate, at, width)
+                    } else {
+                        &mut []
+                    },
                 });
             }
             if let Some(weights) = weights.of_reset.as_ref().filter(|_| width > 0) {
-                let last = &input[t * width + C::DIRECT * units..];
+                let last = &input[t * width + C::UNRESET_GATES * units..];
                 weights.product::<S>(last, steps * width, count, &[], product);
                 for r in (0..count).filter(|r| operands.is_within(first + r, t)) {
                     let at = r * steps + t;
@@ -322,7 +326,7 @@ impl<T: Float, C: Cell> Kernel for Back<'_, T, C> {
             if width == 0 || (i == 0 && !wants_hidden) {
                 continue;
             }
-            let from = if C::APART { &*separate } else { &*input };
+            let from = if C::SPLIT_RECURRENT_GRADIENT { &*separate } else { &*input };
             weights.of_hidden.product::<S>(&from[t * width..], steps * width, count, &[], product);
             for r in 0..count {
                 if !operands.is_within(first + r, t) {

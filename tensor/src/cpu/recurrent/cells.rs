@@ -13,21 +13,21 @@ pub(super) trait Cell: Copy + Send + Sync {
     /// Blocks of `units` in the bias: one for each gate; one more if the last has one for each of its parts.
     const BIASES: usize = Self::GATES;
     /// Whether a value for each unit is kept beside the gates for the backward pass.
-    const KEEPS: bool = true;
+    const SAVES_STATE: bool = true;
     /// Whether the gradient of the recurrent product differs from that of the input's.
-    const APART: bool = false;
+    const SPLIT_RECURRENT_GRADIENT: bool = false;
     /// Whether the recurrent product of the last gate is of r ∘ h in place of h, so that it has to wait for r.
-    const RESETS: bool = false;
+    const RESET_BEFORE_PRODUCT: bool = false;
     /// Gates whose recurrent product is of h; the first ones.
-    const DIRECT: usize = if Self::RESETS { Self::GATES - 1 } else { Self::GATES };
+    const UNRESET_GATES: usize = if Self::RESET_BEFORE_PRODUCT { Self::GATES - 1 } else { Self::GATES };
 
     /// Advances the state by a step.
     fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>);
-    /// Goes back over a step.
+    /// The backward pass of a step.
     fn backward<T: Float, S: Isa>(self, step: Backward<'_, T>);
-    /// What comes between the two products of a kind that [`RESETS`](Self::RESETS).
+    /// What comes between the two products of a kind that [`RESET_BEFORE_PRODUCT`](Self::RESET_BEFORE_PRODUCT).
     fn reset<T: Float, S: Isa>(self, _: Reset<'_, T>) {}
-    /// Goes back over it.
+    /// Its backward pass.
     fn reset_backward<T: Float, S: Isa>(self, _: ResetBackward<'_, T>) {}
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Reset<'a, T> {
     pub(super) kept: &'a mut [T],
 }
 
-/// What the way back over the middle of a step reads and writes.
+/// What the backward pass over the middle of a step reads and writes.
 pub(super) struct ResetBackward<'a, T> {
     /// The gates after their activations.
     pub(super) gates: &'a [T],
@@ -75,7 +75,7 @@ pub(super) struct Forward<'a, T> {
     pub(super) cell: &'a mut [T],
 }
 
-/// What the way back reads and writes.
+/// What the backward pass reads and writes.
 pub(super) struct Backward<'a, T> {
     /// The gates after their activations.
     pub(super) gates: &'a [T],
@@ -116,7 +116,7 @@ fn gates_mut<T, const N: usize>(mut row: &mut [T]) -> [&mut [T]; N] {
 pub(super) struct Tanh;
 impl Cell for Tanh {
     const GATES: usize = 1;
-    const KEEPS: bool = false;
+    const SAVES_STATE: bool = false;
 
     #[inline(always)]
     fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
@@ -140,7 +140,7 @@ impl Cell for Tanh {
 pub(super) struct Relu;
 impl Cell for Relu {
     const GATES: usize = 1;
-    const KEEPS: bool = false;
+    const SAVES_STATE: bool = false;
 
     #[inline(always)]
     fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
@@ -228,7 +228,7 @@ pub(super) struct Gru;
 impl Cell for Gru {
     const GATES: usize = 3;
     const BIASES: usize = 4;
-    const APART: bool = true;
+    const SPLIT_RECURRENT_GRADIENT: bool = true;
 
     #[inline(always)]
     fn forward<T: Float, S: Isa>(self, step: Forward<'_, T>) {
@@ -290,7 +290,7 @@ fn gru_backward<T: Float>(
 pub(super) struct GruResetBefore;
 impl Cell for GruResetBefore {
     const GATES: usize = 3;
-    const RESETS: bool = true;
+    const RESET_BEFORE_PRODUCT: bool = true;
 
     #[inline(always)]
     fn reset<T: Float, S: Isa>(self, step: Reset<'_, T>) {

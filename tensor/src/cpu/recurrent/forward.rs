@@ -19,12 +19,12 @@ pub(super) fn forward_as<T: Float, C: Cell>(
 ) -> Result<()> {
     let op = "recurrent";
     let (units, width) = (g.units, C::GATES * g.units);
-    let weights = Weights::<T, C>::ahead(op, units, operands.recurrent)?;
+    let weights = Weights::<T, C>::forward(op, units, operands.recurrent)?;
     let begin = weights.begin(operands.bias);
-    let (rows, kept) = (g.rows(), if C::KEEPS { units } else { 0 });
+    let (rows, kept) = (g.rows(), if C::SAVES_STATE { units } else { 0 });
     // h, c, h times its mask, and the recurrent products.
     let scratch_row = 3 * units + weights.row_of_hidden() + weights.row_of_reset();
-    let mut scratch = Buffer::dirty(op, g.chunks() * rows * scratch_row)?;
+    let mut scratch = Buffer::unspecified(op, g.chunks() * rows * scratch_row)?;
     let sizes = [g.output(), g.steps * width, g.steps * kept, g.steps * units, scratch_row].map(|n| n * rows);
     let Saved { gates, kept, before } = saved;
     threads::split_all([out, gates, kept, before, &mut scratch], sizes, g.chunks(), |i, parts| {
@@ -32,7 +32,7 @@ pub(super) fn forward_as<T: Float, C: Cell>(
         let first = i * rows;
         let count = rows.min(g.batch - first);
         project(g, operands, first, count, width, gates);
-        dispatch(Ahead {
+        dispatch(ForwardPass {
             cell,
             begin: &begin,
             g,
@@ -66,7 +66,7 @@ fn project<T: Float>(
 }
 
 /// The steps of a chunk.
-struct Ahead<'a, T: Float, C> {
+struct ForwardPass<'a, T: Float, C> {
     cell: C,
     /// What the recurrent products begin with: the bias, in whole panels.
     begin: &'a [Vec<T>; 2],
@@ -83,11 +83,11 @@ struct Ahead<'a, T: Float, C> {
     scratch: &'a mut [T],
 }
 
-impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
+impl<T: Float, C: Cell> Kernel for ForwardPass<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Ahead {
+        let ForwardPass {
             cell: kind,
             begin,
             g,
@@ -120,7 +120,7 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
             if t >= longest {
                 for r in 0..count {
                     row_mut(before, r * steps + t, units).fill(T::ZERO);
-                    if C::KEEPS {
+                    if C::SAVES_STATE {
                         row_mut(kept, r * steps + t, units).fill(T::ZERO);
                     }
                     if g.every_step {
@@ -159,8 +159,11 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
                 }
                 weights.product::<S>(&kept[t * units..], steps * units, count, &begin[1], of_reset);
             }
-            let last_product =
-                if C::RESETS { (&*of_reset, padded(units)) } else { (&*product, row_of_product) };
+            let last_product = if C::RESET_BEFORE_PRODUCT {
+                (&*of_reset, padded(units))
+            } else {
+                (&*product, row_of_product)
+            };
             for r in 0..count {
                 let at = r * steps + t;
                 let within = operands.is_within(first + r, t);
@@ -169,11 +172,11 @@ impl<T: Float, C: Cell> Kernel for Ahead<'_, T, C> {
                         gates: row_mut(gates, at, width),
                         product: row(last_product.0, r, last_product.1),
                         bias: extra,
-                        kept: if C::KEEPS { row_mut(kept, at, units) } else { &mut [] },
+                        kept: if C::SAVES_STATE { row_mut(kept, at, units) } else { &mut [] },
                         hidden: row_mut(hidden, r, units),
                         cell: row_mut(cell, r, units),
                     });
-                } else if C::KEEPS {
+                } else if C::SAVES_STATE {
                     row_mut(kept, at, units).fill(T::ZERO);
                 }
                 if g.every_step {

@@ -7,7 +7,7 @@
 //! - the input's part of all gates at all steps is one matrix product (as cuDNN does it: Appleyard et al. 2016);
 //! - each step ([`forward`]) is a small product with the recurrent weights, packed once ([`product`]), and one pass over the gates
 //!   ([`cells`]); a GRU that resets before the product has two of each;
-//! - the way back ([`backward`]) does the steps the other way round, and then the gradients of the weights and of the input as one
+//! - the backward pass ([`backward`]) does the steps the other way round, and then the gradients of the weights and of the input as one
 //!   product each over all steps.
 //!
 //! The chunks' gradients of the weights are added in their order. Chunks depend on the size of the batch alone, so the bits
@@ -133,7 +133,7 @@ impl<T> Operands<'_, T> {
     }
 }
 
-/// What the forward pass leaves for the way back.
+/// What the forward pass leaves for the backward pass.
 pub(crate) struct Saved<'a, T> {
     /// Gates after their activations, `[batch, steps, gates units]`.
     pub(crate) gates: &'a mut [T],
@@ -167,9 +167,9 @@ macro_rules! with_cell {
 }
 
 /// Whether the kind keeps a value for each unit and step beside its gates.
-pub(crate) fn keeps(kind: Recurrence) -> bool {
+pub(crate) fn saves_state(kind: Recurrence) -> bool {
     fn of<C: Cell>(_: C) -> bool {
-        C::KEEPS
+        C::SAVES_STATE
     }
     with_cell!(kind, of())
 }
@@ -185,7 +185,7 @@ pub(crate) fn forward<T: Float>(
     with_cell!(kind, forward_as(geometry, operands, saved, out))
 }
 
-/// Goes back over all sequences, given the gradient of the output.
+/// The backward pass over all sequences, given the gradient of the output.
 pub(crate) fn backward<T: Float>(
     kind: Recurrence,
     geometry: &Geometry,

@@ -16,7 +16,7 @@ use crate::{Element, Number};
 const RADIX: usize = 1 << 12;
 /// A run of at least this length is sorted by several threads.
 const PARALLEL: usize = 1 << 16;
-/// Up to so many are found by scanning.
+/// The most that are found by scanning.
 const FEW: usize = 128;
 
 /// For each run of `len`: the places of its first `take` elements in order.
@@ -73,7 +73,7 @@ fn least_of_narrow<T: Number>(keys: impl Iterator<Item = u64>) -> Option<u64> {
     (most.saturating_sub(least) <= u32::MAX.into()).then_some(least)
 }
 
-/// `split_units` for work that reports no fault.
+/// `split_units` for work that reports no overflow.
 fn threads_over<T: Send>(out: &mut [T], unit: usize, cost: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     threads::split_units(out, unit, cost, |first, out| {
         task(first, out);

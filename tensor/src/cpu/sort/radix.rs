@@ -14,7 +14,7 @@ use crate::cpu::threads;
 const DIGITS: usize = 256;
 /// The least words of a chunk.
 const CHUNK: usize = 1 << 16;
-/// About so many chunks at most.
+/// The most chunks, about.
 const MOST_CHUNKS: usize = 64;
 
 /// Room for words, from the pool: a sort in a loop asks the system for none.
@@ -24,7 +24,7 @@ impl Words {
     /// # Errors
     /// When there is no memory.
     pub(crate) fn new(len: usize) -> Result<Self> {
-        Buffer::dirty("sort", len).map(Words)
+        Buffer::unspecified("sort", len).map(Words)
     }
 
     pub(crate) fn as_mut(&mut self) -> &mut [u64] {

@@ -8,7 +8,7 @@ pub(crate) mod pooled;
 pub(crate) mod window;
 
 use crate::cpu::conv::Geometry;
-use crate::{Error, Float, Result, Shape, Tensor, Window};
+use crate::{Error, Float, Result, RowMajor, Shape, Tensor, Window};
 
 impl<T: Float> Tensor<T> {
     /// Convolves images `[batch, height, width, channels]` with filters `[height, width, channels / groups, outputs]`, adds
@@ -25,8 +25,9 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// When an operand has not the axes named, when the channels do not fit together or are not divisible by `groups`,
-    /// and those of [`Window::output`].
+    /// [`Error::ShapeMismatch`] when an operand has not the axes named, or when the channels do not fit together or are not
+    /// divisible by `groups`; [`Error::BadSetting`] for no groups; those of [`Window::output`].
+    #[doc(alias = "convolution")]
     pub fn conv2d(
         &self,
         filter: &Self,
@@ -38,10 +39,9 @@ impl<T: Float> Tensor<T> {
         let op = "conv2d";
         let geometry = geometry(op, self.shape(), filter.shape(), window, groups)?;
         let bias = bias.map(|bias| checked_bias(op, bias, filter)).transpose()?;
-        let (image, filter) = (self.contiguous()?, filter.contiguous()?);
+        let (image, filter) = (self.row_major()?, filter.row_major()?);
         Self::try_build(output_shape(&geometry), |out| {
-            let bias = bias.as_ref().and_then(Self::as_slice);
-            (T::kernels().convolve)(&geometry, slice(&image), slice(&filter), bias, relu, out)
+            (T::kernels().convolve)(&geometry, &image, &filter, bias.as_deref(), relu, out)
         })
     }
 
@@ -64,10 +64,8 @@ impl<T: Float> Tensor<T> {
         let image = Shape::from([batch, size[0], size[1], channels]);
         let geometry = geometry(op, &image, filter.shape(), window, groups)?;
         self.like_output(op, &geometry)?;
-        let (gradient, filter) = (self.contiguous()?, filter.contiguous()?);
-        Self::try_build(image, |out| {
-            (T::kernels().input_gradient)(&geometry, slice(&gradient), slice(&filter), out)
-        })
+        let (gradient, filter) = (self.row_major()?, filter.row_major()?);
+        Self::try_build(image, |out| (T::kernels().input_gradient)(&geometry, &gradient, &filter, out))
     }
 
     /// The gradient of [`conv2d`](Self::conv2d)'s filters, `size` high and wide, from its images and the gradient of its
@@ -89,10 +87,8 @@ impl<T: Float> Tensor<T> {
         let filter = Shape::from([size[0], size[1], channels / groups.max(1), outputs]);
         let geometry = geometry(op, self.shape(), &filter, window, groups)?;
         gradient.like_output(op, &geometry)?;
-        let (image, gradient) = (self.contiguous()?, gradient.contiguous()?);
-        Self::try_build(filter, |out| {
-            (T::kernels().filter_gradient)(&geometry, slice(&image), slice(&gradient), out)
-        })
+        let (image, gradient) = (self.row_major()?, gradient.row_major()?);
+        Self::try_build(filter, |out| (T::kernels().filter_gradient)(&geometry, &image, &gradient, out))
     }
 
     /// The transposed convolution: what [`conv2d`](Self::conv2d) does to its images' gradient, done to images
@@ -101,6 +97,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// As [`conv2d`](Self::conv2d) and [`Window::transposed_output`].
+    #[doc(alias = "deconvolution")]
     pub fn conv_transpose2d(
         &self,
         filter: &Self,
@@ -183,7 +180,7 @@ pub(crate) fn geometry(
         return Err(Error::mismatch(op, image, filter, FOUR_AXES));
     };
     if groups == 0 {
-        return Err(Error::BadArgument { op, what: "the number of groups", value: 0.0, must: "at least 1" });
+        return Err(Error::bad_setting(op, "the number of groups", 0, "at least 1"));
     }
     if channels % groups != 0 || outputs % groups != 0 {
         let why = "channels and outputs must be divisible by the number of groups";
@@ -201,19 +198,14 @@ pub(crate) fn output_shape(geometry: &Geometry) -> Shape {
     [geometry.batch, geometry.rows.output, geometry.columns.output, geometry.outputs].into()
 }
 
-pub(crate) fn checked_bias<T: Float>(
+pub(crate) fn checked_bias<'a, T: Float>(
     op: &'static str,
-    bias: &Tensor<T>,
+    bias: &'a Tensor<T>,
     filter: &Tensor<T>,
-) -> Result<Tensor<T>> {
+) -> Result<RowMajor<'a, T>> {
     if bias.shape() == [filter.shape()[3]] {
-        bias.contiguous()
+        bias.row_major()
     } else {
         Err(Error::mismatch(op, filter.shape(), bias.shape(), "the bias must have one value per output"))
     }
-}
-
-/// The elements of a tensor that has been made contiguous.
-pub(crate) fn slice<T: Float>(tensor: &Tensor<T>) -> &[T] {
-    tensor.as_slice().unwrap_or_default()
 }

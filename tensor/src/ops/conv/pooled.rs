@@ -13,7 +13,7 @@ use crate::cpu::buffer::Buffer;
 use crate::cpu::conv::Geometry;
 use crate::cpu::pool::{self, Reduce, Windows};
 use crate::cpu::threads::{self, num_threads};
-use crate::ops::conv::{checked_bias, geometry, output_shape, slice};
+use crate::ops::conv::{checked_bias, geometry, output_shape};
 use crate::ops::pool::{pooled_shape, windows};
 use crate::{Error, Float, Pool, Result, Tensor, Window};
 
@@ -136,19 +136,18 @@ impl<T: Float> Tensor<T> {
         let op = "conv2d_max_pool2d";
         let both = Both::new(op, self.shape(), filter.shape(), (window, groups, pool))?;
         let bias = bias.map(|bias| checked_bias(op, bias, filter)).transpose()?;
-        let bias = bias.as_ref().and_then(Self::as_slice);
-        let (x, filter) = (self.contiguous()?, filter.contiguous()?);
-        let (x, filter) = (slice(&x), slice(&filter));
+        let bias = bias.as_deref();
+        let (x, filter) = (self.row_major()?, filter.row_major()?);
         let [image, convolved, pooled] = both.lens();
         let shape = pooled_shape(&output_shape(&both.geometry), &both.windows);
-        let mut places = Buffer::<u8>::dirty(op, shape.count())?;
+        let mut places = Buffer::<u8>::unspecified(op, shape.count())?;
         let output = Self::try_build(shape.clone(), |out| {
             let piece = both.images * pooled;
             in_runs(out, &mut places, (piece, piece), both.runs(), |i, out, places| {
                 let (images, run) = both.run(i);
-                let mut scratch = Buffer::<T>::dirty(op, images.len() * convolved)?;
+                let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
                 let x = &x[images.start * image..images.end * image];
-                (T::kernels().convolve)(&run, x, filter, bias, relu, &mut scratch)?;
+                (T::kernels().convolve)(&run, x, &filter, bias, relu, &mut scratch)?;
                 (T::kernels().pool)(&both.windows, Reduce::Max, &scratch, out);
                 pool::places(&both.windows, &scratch, out, places);
                 Ok(())
@@ -193,16 +192,15 @@ impl<T: Float> Tensor<T> {
         } else {
             None
         };
-        let (x, filter, places) = (self.contiguous()?, filter.contiguous()?, pooled.places.contiguous()?);
-        let (x, taps, g) = (slice(&x), slice(&filter), slice(&gradient));
-        let places = places.as_slice().unwrap_or_default();
+        let (x, taps, g) = (self.row_major()?, filter.row_major()?, gradient.row_major()?);
+        let places = pooled.places.row_major()?;
         let [image, convolved, pooled] = both.lens();
         let sum_len = if wanted[1] { filter.len() } else { 0 };
-        let mut dx = Buffer::<T>::dirty(op, if wanted[0] { self.len() } else { 0 })?;
+        let mut dx = Buffer::<T>::unspecified(op, if wanted[0] { self.len() } else { 0 })?;
         let mut dw = Buffer::<T>::zeroed(op, sum_len)?;
         let one = |i: usize, dx: &mut [T], part: &mut [T]| {
             let (images, run) = both.run(i);
-            let mut scratch = Buffer::<T>::dirty(op, images.len() * convolved)?;
+            let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
             let range = images.start * pooled..images.end * pooled;
             pool::spread(&both.windows, &places[range.clone()], &g[range], &mut scratch);
             if wanted[1] {
@@ -210,7 +208,7 @@ impl<T: Float> Tensor<T> {
                 (T::kernels().filter_gradient)(&run, x, &scratch, part)?;
             }
             if wanted[0] {
-                (T::kernels().input_gradient)(&run, &scratch, taps, dx)?;
+                (T::kernels().input_gradient)(&run, &scratch, &taps, dx)?;
             }
             Ok(())
         };
@@ -218,7 +216,7 @@ impl<T: Float> Tensor<T> {
         let dx_len = if wanted[0] { both.images * image } else { 0 };
         // A part of the filter's gradient for each run, if memory holds them; they are summed in order in any case.
         let together = (PARTS_BYTES / (sum_len * size_of::<T>()).max(1)).clamp(1, runs.max(1));
-        let mut parts = Buffer::<T>::dirty(op, together * sum_len)?;
+        let mut parts = Buffer::<T>::unspecified(op, together * sum_len)?;
         for first in (0..runs).step_by(together) {
             let now = together.min(runs - first);
             let dx = &mut dx[(first * dx_len).min(self.len())..];
@@ -231,6 +229,6 @@ impl<T: Float> Tensor<T> {
         let tensor = |wanted: bool, buffer, like: &Self| {
             if wanted { Some(Tensor::from_buffer(buffer, like.dims().clone())) } else { None }
         };
-        Ok([tensor(wanted[0], dx, self), tensor(wanted[1], dw, &filter), bias])
+        Ok([tensor(wanted[0], dx, self), tensor(wanted[1], dw, filter), bias])
     }
 }

@@ -95,7 +95,7 @@ impl Window {
             check(op, size[i], self.stride[i], self.dilation[i])?;
             if extra[i] >= self.stride[i] {
                 let (value, must) = (extra[i] as f64, "below the stride");
-                return Err(Error::BadArgument { op, what: "the extra output size", value, must });
+                return Err(Error::bad_setting(op, "the extra output size", value, must));
             }
             let full = (windows[i].saturating_sub(1))
                 .checked_mul(self.stride[i])
@@ -128,13 +128,13 @@ impl Window {
 fn check(op: &'static str, kernel: usize, stride: usize, dilation: usize) -> Result<()> {
     let named = [("the window's size", kernel), ("the stride", stride), ("the dilation", dilation)];
     match named.into_iter().find(|(_, value)| *value == 0) {
-        Some((what, _)) => Err(Error::BadArgument { op, what, value: 0.0, must: "at least 1" }),
+        Some((what, _)) => Err(Error::bad_setting(op, what, 0, "at least 1")),
         None => Ok(()),
     }
 }
 
 fn too_large(op: &'static str) -> Error {
-    Error::BadArgument { op, what: "a size", value: f64::INFINITY, must: "within the range of usize" }
+    Error::bad_setting(op, "a size", f64::INFINITY, "within the range of usize")
 }
 
 /// One axis of an image with a window on it.

@@ -17,17 +17,19 @@ fn zip<A: Element, O: Element, F: Binary<A, O>>(
     b: &Tensor<A>,
     f: F,
 ) -> Result<Tensor<O>> {
-    let mut fault = false;
+    let mut overflow = false;
     let out = if a.shape() == b.shape() {
         Tensor::build(a.dims(), |out| {
-            fault = elementwise::zip((a.storage(), a.layout()), (b.storage(), b.layout()), out, f);
+            overflow = elementwise::zip((a.storage(), a.layout()), (b.storage(), b.layout()), out, f);
         })?
     } else {
         let shape = broadcast_shapes(op, a.shape(), b.shape())?;
         let (la, lb) = (a.layout().broadcast_to(op, &shape)?, b.layout().broadcast_to(op, &shape)?);
-        Tensor::build(shape, |out| fault = elementwise::zip((a.storage(), &la), (b.storage(), &lb), out, f))?
+        Tensor::build(shape, |out| {
+            overflow = elementwise::zip((a.storage(), &la), (b.storage(), &lb), out, f)
+        })?
     };
-    if fault { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
+    if overflow { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
 }
 
 /// As [`zip`], for operands that must have one shape.
@@ -44,13 +46,13 @@ pub(crate) fn zip_alike<T: Element, F: Binary<T, T>>(
 }
 
 macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident, $type:ident: $bound:ident -> $out:ty, <$s:ident>|$a:ident, $b:ident, $fault:ident| $body:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident, $type:ident: $bound:ident -> $out:ty, <$s:ident>|$a:ident, $b:ident, $overflow:ident| $body:expr;)*) => {
         $(
             #[derive(Clone, Copy)]
             pub(crate) struct $type;
             impl<T: $bound> Binary<T, $out> for $type {
                 #[inline(always)]
-                fn at<$s: Isa>(self, $a: T, $b: T, $fault: &mut bool) -> $out {
+                fn at<$s: Isa>(self, $a: T, $b: T, $overflow: &mut bool) -> $out {
                     $body
                 }
             }
@@ -71,13 +73,13 @@ macro_rules! binary {
 
 binary! {
     /// Sum, element by element.
-    add, Add: Number -> T, <S>|a, b, fault| a.add(b, fault);
+    add, Add: Number -> T, <S>|a, b, overflow| a.add(b, overflow);
     /// Difference, element by element.
-    sub, Sub: Number -> T, <S>|a, b, fault| a.sub(b, fault);
+    sub, Sub: Number -> T, <S>|a, b, overflow| a.sub(b, overflow);
     /// Product, element by element (for the matrix product see [`Tensor::matmul`]).
-    mul, Mul: Number -> T, <S>|a, b, fault| a.mul(b, fault);
+    mul, Mul: Number -> T, <S>|a, b, overflow| a.mul(b, overflow);
     /// Quotient, element by element; integers round towards zero.
-    div, Div: Number -> T, <S>|a, b, fault| a.div(b, fault);
+    div, Div: Number -> T, <S>|a, b, overflow| a.div(b, overflow);
     /// The larger of two elements; NaN if either is.
     maximum, Maximum: Number -> T, <S>|a, b, _fault| if a > b || a.is_nan() { a } else { b };
     /// The smaller of two elements; NaN if either is.
@@ -143,10 +145,8 @@ impl<T: Number> Tensor<T> {
         let rhs = rhs.broadcast_to(self.dims()).map_err(|_| {
             Error::mismatch(op, self.shape(), rhs.shape(), "the right must broadcast to the left")
         })?;
-        let rhs = rhs.contiguous()?;
-        let Some(b) = rhs.as_slice() else { return Ok(()) };
-        let fault = elementwise::update(self.as_mut_slice()?, b, Add);
-        if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+        let overflow = elementwise::update(self.as_mut_slice()?, &rhs.row_major()?, Add);
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 
     /// Each element times `factor`.

@@ -22,11 +22,11 @@ use crate::{Float, Number, Result, Tensor};
 macro_rules! functions {
     ($(
         $(#[$doc:meta])* $name:ident $settings:tt, $type:ident: $bound:ident,
-        cost $cost:literal, <$s:ident>|$x:ident $(, $fault:ident)?| $body:expr
+        cost $cost:literal, <$s:ident>|$x:ident $(, $overflow:ident)?| $body:expr
         $(, $back:ident from $saved:ident, cost $back_cost:literal, |$v:ident, $g:ident| $derivative:expr)?;
     )*) => {$(
         function! {
-            $(#[$doc])* $name $settings, $type: $bound, cost $cost, <$s>|$x $(, $fault)?| $body
+            $(#[$doc])* $name $settings, $type: $bound, cost $cost, <$s>|$x $(, $overflow)?| $body
         }
         $(derivative! {
             $name $settings, $type, $back from $saved, cost $back_cost, <$s>|$v, $g| $derivative
@@ -35,14 +35,14 @@ macro_rules! functions {
 }
 
 macro_rules! function {
-    ($(#[$doc:meta])* $name:ident($($setting:ident),*), $type:ident: $bound:ident, cost $cost:literal, <$s:ident>|$x:ident $(, $fault:ident)?| $body:expr) => {
+    ($(#[$doc:meta])* $name:ident($($setting:ident),*), $type:ident: $bound:ident, cost $cost:literal, <$s:ident>|$x:ident $(, $overflow:ident)?| $body:expr) => {
         #[derive(Clone, Copy)]
         struct $type<T> { $($setting: T,)* of: PhantomData<T> }
         impl<T: $bound> Unary<T, T> for $type<T> {
             const COST: usize = $cost;
             #[inline(always)]
             fn at<$s: Isa>(self, $x: T, _fault: &mut bool) -> T {
-                $(let $fault = _fault;)?
+                $(let $overflow = _fault;)?
                 $(let $setting = self.$setting;)*
                 $body
             }
@@ -96,18 +96,18 @@ fn density<S: Isa, T: Float>(x: T) -> T {
 
 functions! {
     /// Negative of each element.
-    neg(), Neg: Number, cost 1, <S>|x, fault| x.neg(fault);
+    neg(), Neg: Number, cost 1, <S>|x, overflow| x.neg(overflow);
     /// Absolute value of each element.
-    abs(), Abs: Number, cost 1, <S>|x, fault| x.abs(fault),
+    abs(), Abs: Number, cost 1, <S>|x, overflow| x.abs(overflow),
     abs_backward from input, cost 1, |x, g| {
         if x > T::ZERO { g } else if x < T::ZERO { -g } else { T::ZERO * g }
     };
     /// -1, 0 or 1 by the sign of each element; NaN stays.
-    sign(), Sign: Number, cost 1, <S>|x, fault| {
-        if x > T::ZERO { T::ONE } else if x < T::ZERO { T::ONE.neg(fault) } else { x }
+    sign(), Sign: Number, cost 1, <S>|x, overflow| {
+        if x > T::ZERO { T::ONE } else if x < T::ZERO { T::ONE.neg(overflow) } else { x }
     };
     /// Each element times itself.
-    square(), Square: Number, cost 1, <S>|x, fault| x.mul(x, fault),
+    square(), Square: Number, cost 1, <S>|x, overflow| x.mul(x, overflow),
     square_backward from input, cost 1, |x, g| c::<T>(2.0) * x * g;
     /// max(x, 0); NaN stays.
     relu(), Relu: Number, cost 1, <S>|x| if x < T::ZERO { T::ZERO } else { x },
@@ -119,6 +119,7 @@ functions! {
     expm1(), Expm1: Float, cost 6, <S>|x| x.expm1::<S>(),
     expm1_backward from output, cost 1, |y, g| g * (y + T::ONE);
     /// Natural logarithm; NaN below 0.
+    #[doc(alias = "ln")]
     log(), Log: Float, cost 6, <S>|x| x.ln::<S>(),
     log_backward from input, cost 2, |x, g| g / x;
     /// ln(1 + x), exact for small x.
@@ -131,6 +132,7 @@ functions! {
     rsqrt(), Rsqrt: Float, cost 4, <S>|x| T::ONE / x.sqrt(),
     rsqrt_backward from output, cost 1, |y, g| c::<T>(-0.5) * g * y * y * y;
     /// 1 / x.
+    #[doc(alias = "reciprocal")]
     recip(), Recip: Float, cost 2, <S>|x| T::ONE / x,
     recip_backward from output, cost 1, |y, g| -(g * y * y);
     /// Hyperbolic tangent.
@@ -153,6 +155,7 @@ functions! {
     },
     softplus_backward from input, cost 8, |x, g| g * x.sigmoid::<S>();
     /// x · sigmoid(x), also called swish.
+    #[doc(alias = "swish")]
     silu(), Silu: Float, cost 8, <S>|x| {
         // -∞ · 0 would be NaN.
         let result = x * x.sigmoid::<S>();

@@ -9,9 +9,9 @@ use crate::cpu::elementwise::{self, Binary, Closure, Unary};
 use crate::{Element, Error, Float, Number, Result, Tensor};
 
 fn map<A: Element, O: Element, F: Unary<A, O>>(op: &'static str, x: &Tensor<A>, f: F) -> Result<Tensor<O>> {
-    let mut fault = false;
-    let out = Tensor::build(x.dims(), |out| fault = elementwise::map((x.storage(), x.layout()), out, f))?;
-    if fault { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
+    let mut overflow = false;
+    let out = Tensor::build(x.dims(), |out| overflow = elementwise::map((x.storage(), x.layout()), out, f))?;
+    if overflow { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
 }
 
 #[derive(Clone, Copy)]
@@ -36,11 +36,12 @@ impl<T: Number> Tensor<T> {
     /// Each element held within `low` and `high`; NaN stays.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] when `low` is above `high` or one of them is NaN.
+    /// [`Error::BadSetting`] when `low` is above `high` or one of them is NaN.
+    #[doc(alias = "clip")]
     pub fn clamp(&self, low: T, high: T) -> Result<Self> {
         if low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_gt) {
             let (what, must) = ("the lower bound", "at most the upper one");
-            return Err(Error::BadArgument { op: "clamp", what, value: low.to_f64(), must });
+            return Err(Error::bad_setting("clamp", what, low.to_f64(), must));
         }
         map("clamp", self, Clamp { low, high })
     }
@@ -96,6 +97,7 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the shapes do not broadcast.
+    #[doc(alias = "where")]
     pub fn select<T: Element>(&self, a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
         let op = "select";
         let shape = crate::shape::broadcast_shapes(op, a.shape(), b.shape())?;
@@ -120,6 +122,7 @@ impl<A: Element> Tensor<A> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias = "apply")]
     pub fn map<O: Element>(&self, f: impl Fn(A) -> O + Send + Sync) -> Result<Tensor<O>> {
         map("map", self, Closure(&f))
     }
@@ -129,6 +132,7 @@ impl<A: Element> Tensor<A> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
+    #[doc(alias("astype", "to"))]
     pub fn cast<O: Element>(&self) -> Result<Tensor<O>> {
         map("cast", self, Cast)
     }

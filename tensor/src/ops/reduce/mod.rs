@@ -8,11 +8,11 @@ mod statistics;
 use crate::cpu::reduce::{self, Add, Fold, Max, Min, Mul};
 use crate::layout::Layout;
 use crate::shape::{Axes, count};
-use crate::{Element, Error, Float, Number, Result, Shape, Tensor};
+use crate::{Element, Error, Float, Number, Result, RowMajor, Shape, Tensor};
 
 /// A view whose reduced axes have been moved to one end, as the kernels want it.
-pub(crate) struct Arranged<T: Element> {
-    pub(crate) data: Tensor<T>,
+pub(crate) struct Arranged<'a, T: Element> {
+    pub(crate) data: RowMajor<'a, T>,
     /// Sizes of the axes that stay.
     pub(crate) kept: Shape,
     /// The shape with reduced axes of size 1.
@@ -23,7 +23,11 @@ pub(crate) struct Arranged<T: Element> {
     pub(crate) columns: Option<usize>,
 }
 
-pub(crate) fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<Arranged<T>> {
+pub(crate) fn arrange<'a, T: Element>(
+    op: &'static str,
+    x: &'a Tensor<T>,
+    axes: &Axes,
+) -> Result<Arranged<'a, T>> {
     let mask = axes.mask(op, x.shape())?;
     let kept: Shape = (0..x.rank()).filter(|&i| !mask[i]).map(|i| x.shape()[i]).collect();
     let keepdim: Shape = (0..x.rank()).map(|i| if mask[i] { 1 } else { x.shape()[i] }).collect();
@@ -34,17 +38,17 @@ pub(crate) fn arrange<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) 
         let together = last - first + 1 == reduced.len();
         let columns = count(&x.shape()[last + 1..]);
         if together && columns > 1 && x.is_contiguous() {
-            return Ok(Arranged { data: x.clone(), kept, keepdim, len, columns: Some(columns) });
+            return Ok(Arranged { data: x.row_major()?, kept, keepdim, len, columns: Some(columns) });
         }
     }
     let order: Vec<usize> = (0..x.rank()).filter(|&i| !mask[i]).chain(reduced).collect();
-    let data = x.view(x.layout().permute(&order)).contiguous()?;
+    let data = x.view(x.layout().permute(&order)).into_row_major()?;
     Ok(Arranged { data, kept, keepdim, len, columns: None })
 }
 
 /// What is folded into one result as one run of elements.
 pub(crate) struct Runs<T: Element> {
-    pub(crate) data: Tensor<T>,
+    pub(crate) data: RowMajor<'static, T>,
     /// Elements of a run.
     pub(crate) len: usize,
     /// The results' shape.
@@ -64,7 +68,7 @@ pub(crate) fn runs<T: Element>(
     let len = count(&sizes(&folded));
     let shape = if keepdim { axes.keepdim(op, x.shape())? } else { sizes(&kept) };
     let order = [kept, folded].concat();
-    Ok(Runs { data: x.view(x.layout().permute(&order)).contiguous()?, len, shape })
+    Ok(Runs { data: x.view(x.layout().permute(&order)).into_row_major()?, len, shape })
 }
 
 /// Folds over axes.
@@ -76,16 +80,16 @@ pub(crate) fn fold<T: Element, F: Fold<T>>(
     fold: F,
 ) -> Result<Tensor<T>> {
     let arranged = arrange(op, x, axes)?;
-    let data = arranged.data.as_slice().unwrap_or_default();
-    let mut fault = false;
+    let data = &arranged.data[..];
+    let mut overflow = false;
     let shape = if keepdim { arranged.keepdim } else { arranged.kept };
     let out = Tensor::build(shape, |out| {
-        fault = match arranged.columns {
+        overflow = match arranged.columns {
             Some(columns) => reduce::columns(data, arranged.len, columns, out, fold),
             None => reduce::runs(data, arranged.len, out, fold),
         };
     })?;
-    if fault { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
+    if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(out) }
 }
 
 fn reject_empty<T: Element>(op: &'static str, x: &Tensor<T>, axes: &Axes) -> Result<()> {
@@ -214,7 +218,7 @@ impl<T: Number> Tensor<T> {
         if u32::try_from(runs.len).is_err() && !self.is_empty() {
             return Err(Error::bad_shape(op, self.shape(), "places are counted in 32 bits"));
         }
-        let data = runs.data.as_slice().unwrap_or_default();
+        let data = &runs.data[..];
         Tensor::build(runs.shape, |out| reduce::arg_best(data, runs.len, out, fold))
     }
 

@@ -60,7 +60,7 @@ impl<T: Float> Tensor<T> {
         let arranged = arrange(op, self, axes)?;
         let shape = if keepdim { arranged.keepdim } else { arranged.kept };
         if arranged.columns.is_none() {
-            let data = arranged.data.as_slice().unwrap_or_default();
+            let data = &arranged.data[..];
             return Self::build(shape, |out| reduce::variance(data, arranged.len, correction as f64, out));
         }
         // Rows are folded whole: the centred values are laid down once.
@@ -132,6 +132,7 @@ impl Tensor<bool> {
     ///
     /// # Errors
     /// As [`any`](Self::any).
+    #[doc(alias = "count_nonzero")]
     pub fn count_true(&self, axes: impl Into<Axes>) -> Result<Tensor<i64>> {
         let axes = axes.into();
         // The mask is checked under this operation's own name first.

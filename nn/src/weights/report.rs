@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cairn_tensor::Shape;
+use cairn_tensor::{DType, Shape};
 
 use crate::module::{Matching, Misfit};
 use crate::{Error, Result};
@@ -27,6 +27,19 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Values given in another shape than the model's.
     pub misshapen: Vec<Misshapen>,
+    /// Values given in another element type than the model's.
+    pub mistyped: Vec<Mistyped>,
+}
+
+/// A value given in another element type than the model's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistyped {
+    /// Its name.
+    pub name: String,
+    /// The type it was given in.
+    pub given: DType,
+    /// The model's.
+    pub expected: DType,
 }
 
 /// A value given in another shape than the model's.
@@ -42,23 +55,31 @@ pub struct Misshapen {
 
 impl LoadReport {
     /// The report of a matching; some values are known to be misshapen, and are not in it.
-    pub(super) fn new(matching: &Matching, misshapen: Vec<Misshapen>) -> Self {
+    pub(super) fn new(matching: &Matching, mut misshapen: Vec<Misshapen>) -> Self {
         let known = |name: &String| misshapen.iter().any(|value| value.name == *name);
-        let missing = matching.missing.iter().filter(|name| !known(name)).cloned().collect();
-        let (loaded, unexpected) = (matching.fitting(), matching.unexpected.clone());
-        let of = |(name, Misfit::Shape { given, expected }): &(String, Misfit)| Misshapen {
-            name: name.clone(),
-            given: given.clone(),
-            expected: expected.clone(),
+        let mut report = LoadReport {
+            loaded: matching.fitting(),
+            missing: matching.missing.iter().filter(|name| !known(name)).cloned().collect(),
+            unexpected: matching.unexpected.clone(),
+            ..LoadReport::default()
         };
-        let mut misshapen: Vec<_> = misshapen.into_iter().chain(matching.misfits.iter().map(of)).collect();
+        for (name, misfit) in &matching.misfits {
+            let name = name.clone();
+            match misfit.clone() {
+                Misfit::Shape { given, expected } => misshapen.push(Misshapen { name, given, expected }),
+                Misfit::Type { given, expected } => report.mistyped.push(Mistyped { name, given, expected }),
+            }
+        }
         misshapen.sort_by(|a, b| a.name.cmp(&b.name));
-        LoadReport { loaded, missing, unexpected, misshapen }
+        LoadReport { misshapen, ..report }
     }
 
     /// Whether everything fitted.
     pub fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
+        self.missing.is_empty()
+            && self.unexpected.is_empty()
+            && self.misshapen.is_empty()
+            && self.mistyped.is_empty()
     }
 
     pub(super) fn check(&self, strictness: Strictness) -> Result<()> {
@@ -79,6 +100,9 @@ impl fmt::Display for LoadReport {
         }
         for Misshapen { name, given, expected } in &self.misshapen {
             write!(f, "; {name} has shape {given}, the model's is {expected}")?;
+        }
+        for Mistyped { name, given, expected } in &self.mistyped {
+            write!(f, "; {name} has elements of {given}, the model's are {expected}")?;
         }
         Ok(())
     }

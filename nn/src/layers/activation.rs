@@ -1,13 +1,16 @@
 //! Activations, by name.
 
 use cairn_autograd::Var;
+use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use super::config::{LayerConfig, Plan};
+use super::{Layer, Value};
+use crate::{Context, Result};
 
 /// A function applied element by element (softmax: along the last axis) after a layer.
 ///
-/// The variants are exported by name, so that one writes `Dense::new(64).activation(Relu)`.
+/// The option of a layer, `Dense::new(64).activation(Relu)`, or a layer by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Activation {
@@ -40,8 +43,8 @@ impl Activation {
     ///
     /// # Errors
     /// When memory runs out; softmax of a scalar.
-    pub fn apply(self, x: &Var) -> Result<Var> {
-        Ok(match self {
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(match *self {
             Activation::Relu => x.relu()?,
             Activation::LeakyRelu(slope) => x.leaky_relu(slope)?,
             Activation::Elu(alpha) => x.elu(alpha)?,
@@ -71,5 +74,35 @@ impl Activation {
             Activation::Sigmoid => "sigmoid",
             Activation::Softmax => "softmax",
         }
+    }
+}
+
+impl Layer for Activation {
+    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
+        Activation::forward(self, &input.floats()?)
+    }
+}
+
+pub(super) mod spec {
+    pub use super::Activation;
+}
+
+impl LayerConfig for Activation {
+    const KIND: &'static str = "activation";
+
+    fn name(&self) -> &'static str {
+        Activation::name(*self)
+    }
+
+    fn plan(&self, input: &Shape) -> Result<Plan> {
+        Ok(Plan::of(input.clone()))
+    }
+
+    fn build(&self, _: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(*self))
+    }
+
+    fn keeps_steps(&self) -> bool {
+        true
     }
 }

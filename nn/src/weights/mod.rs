@@ -1,36 +1,44 @@
-//! Weights by name, in the files that other libraries read and write: safetensors, and with feature `npz` NumPy's archives.
+//! Weights by name, in the files that other libraries read and write, and in their names and layouts: safetensors, and with
+//! feature `npz` NumPy's archives.
 //!
 //! [`Weights`] is what such a file holds: named tensors and, in safetensors, a few words about them. It loads into any
 //! [`Module`], strictly or as far as it goes, with a [`LoadReport`] of what did not fit. A
-//! [`Sequential`](crate::Sequential) also speaks PyTorch's and Keras's [`Dialect`]: their names, their order of axes.
+//! [`Sequential`](crate::Sequential) also imports and exports those of another [`Framework`]: its names, its order of axes.
+//! Single values of PyTorch's and Keras's are converted by [`torch`], [`keras`] and [`recurrent`].
 //!
-//! Elements are f32 here; f16, bf16 and f64 are converted when read. Files are not trusted: sizes are checked against the
-//! length of the file before memory is taken.
+//! Elements are read and written in their own types, bit for bit. A model takes them in its own: convert them before
+//! ([`Weights::cast`]), or let it [adopt](crate::Module::adopt_state) theirs for inference. Files are not trusted: sizes are
+//! checked against the length of the file before memory is taken.
 
-mod dialect;
 mod diff;
+mod framework;
+pub mod keras;
 #[cfg(feature = "npz")]
 mod npz;
+mod permutation;
+pub mod recurrent;
 mod report;
 mod safetensors;
-mod turn;
+pub mod torch;
 
 use std::collections::BTreeMap;
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{AnyTensor, DType};
 
-pub use dialect::Dialect;
 pub use diff::{Difference, Distance, diff};
-pub use report::{LoadReport, Misshapen, Strictness};
+pub(crate) use framework::no_rule;
+pub use framework::{Flow, Framework, Rule};
+pub use permutation::Permutation;
+pub use report::{LoadReport, Misshapen, Mistyped, Strictness};
 
-use crate::module::Matching;
+use crate::module::{Matching, Types};
 use crate::{Error, Module, Result};
 
 /// Named values, as a file of weights holds them.
 ///
 /// ```
-/// use cairn_nn::exchange::{Strictness, Weights};
-/// use cairn_nn::{Dense, Module, Sequential};
+/// use cairn_nn::weights::{Strictness, Weights};
+/// use cairn_nn::{Module, Sequential, spec::Dense};
 /// use cairn_tensor::rng;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("model.safetensors");
@@ -48,10 +56,10 @@ use crate::{Error, Module, Result};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Weights {
     /// The values by name.
-    pub tensors: BTreeMap<String, Tensor>,
+    pub tensors: BTreeMap<String, AnyTensor>,
     /// What else the file says, by key. Only safetensors files keep it.
     pub metadata: BTreeMap<String, String>,
-    /// Names of what was not read because it is no floating-point tensor: counters, for one.
+    /// Names of what was not read because there is no such element type here: complex numbers, for one.
     pub left_out: Vec<String>,
 }
 
@@ -66,6 +74,18 @@ impl Weights {
     pub fn note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
+    }
+
+    /// With all floats in this type; integers and truth values stay what they are.
+    ///
+    /// # Errors
+    /// When memory does not hold them.
+    #[doc(alias("to", "half"))]
+    pub fn cast(mut self, dtype: DType) -> Result<Self> {
+        for tensor in self.tensors.values_mut().filter(|tensor| tensor.dtype().is_float()) {
+            *tensor = tensor.cast(dtype)?;
+        }
+        Ok(self)
     }
 
     /// Loads the values into a model that calls them the same. What the report lists as missing keeps its value.
@@ -83,7 +103,7 @@ impl Weights {
         strictness: Strictness,
         misshapen: Vec<Misshapen>,
     ) -> Result<LoadReport> {
-        let matching = Matching::new(model, &self.tensors)?;
+        let matching = Matching::new(model, &self.tensors, Types::Same)?;
         let report = LoadReport::new(&matching, misshapen);
         report.check(strictness)?;
         matching.apply();
@@ -93,10 +113,10 @@ impl Weights {
     /// With other names for layers: each name that starts with `from` and a separator (`.` or `/`) starts with `to` instead.
     ///
     /// ```
-    /// # use cairn_nn::exchange::Weights;
+    /// # use cairn_nn::weights::Weights;
     /// # use cairn_tensor::Tensor;
     /// let mut weights = Weights::default();
-    /// weights.tensors.insert("features.0.weight".into(), Tensor::zeros([3])?);
+    /// weights.tensors.insert("features.0.weight".into(), Tensor::<f32>::zeros([3])?.into());
     /// let weights = weights.rename(&[("features.0", "conv2d")]);
     /// assert!(weights.tensors.contains_key("conv2d.weight"));
     /// # Ok::<(), cairn_nn::Error>(())
@@ -145,8 +165,8 @@ impl Weights {
     }
 }
 
-impl From<BTreeMap<String, Tensor>> for Weights {
-    fn from(tensors: BTreeMap<String, Tensor>) -> Self {
+impl From<BTreeMap<String, AnyTensor>> for Weights {
+    fn from(tensors: BTreeMap<String, AnyTensor>) -> Self {
         Weights { tensors, ..Weights::default() }
     }
 }

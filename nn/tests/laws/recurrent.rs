@@ -4,11 +4,9 @@
 use std::path::Path;
 
 use cairn_autograd::Var;
-use cairn_nn::layouts::recurrent::{from_keras, from_torch, to_keras, to_torch};
-use cairn_nn::{
-    Context, Dense, Embedding, Gru, Lstm, Model, Module, Recurrent, RecurrentLayer, Rnn, Sequences,
-    Sequential, State, cross_entropy,
-};
+use cairn_nn::spec::{Dense, Embedding, Gru, Lstm, Recurrent, Rnn};
+use cairn_nn::weights::recurrent::{from_keras, from_torch, to_keras, to_torch};
+use cairn_nn::{Context, Model, Module, Sequential, State, cross_entropy};
 use cairn_tensor::{NpzReader, Recurrence, Tensor, rng};
 
 const KINDS: [Recurrence; 5] =
@@ -49,7 +47,7 @@ fn close(got: &Tensor, want: &Tensor, what: &str) {
 }
 
 /// Puts weights into a layer, in the order of its parameters.
-fn fill(layer: &RecurrentLayer, weights: Vec<Tensor>) {
+fn fill(layer: &cairn_nn::Recurrent, weights: Vec<Tensor>) {
     let mut weights = weights.into_iter();
     layer.for_each_parameter(&mut |path, var| {
         let new = weights.next().unwrap();
@@ -70,7 +68,7 @@ fn outputs_states_and_gradients_equal_pytorchs() {
             description = description.bidirectional();
         }
         let x = Var::parameter(golden.array(&case, "x"));
-        let mut layer = description.layer(2, &mut rng(0)).unwrap();
+        let layer = description.layer(2, &mut rng(0)).unwrap();
         let (mut weights, mut gradients) = (Vec::new(), Vec::new());
         for i in 0..layers * directions {
             for (list, prefix) in [(&mut weights, "w"), (&mut gradients, "dw")] {
@@ -91,8 +89,8 @@ fn outputs_states_and_gradients_equal_pytorchs() {
             })
             .collect();
         let lengths: Tensor<u32> = golden.0.read(&format!("{case}/lengths")).unwrap();
-        let input = Sequences { lengths: Some(&lengths), states: Some(&states) };
-        let (y, last) = layer.run(&x, input, &mut Context::eval()).unwrap();
+        let cx = &mut Context::eval().with_lengths(&lengths);
+        let (y, last) = layer.forward_from(&x, Some(&states), cx).unwrap();
         close(y.value(), &golden.array(&case, "y"), &format!("{case}: outputs"));
         let mut loss = y.mul(&Var::constant(golden.array(&case, "gy"))).unwrap().sum(..).unwrap();
         for (i, state) in last.iter().enumerate() {
@@ -144,7 +142,7 @@ fn outputs_equal_keras() {
         close(&back[1], keras[1], "recurrent kernel");
         let again = from_keras(kind, back.each_ref()).unwrap();
         close(&again[2], &weights[2], "bias");
-        let mut layer = Recurrent::new(kind, how[1]).return_sequences(true).layer(2, &mut rng(0)).unwrap();
+        let layer = Recurrent::new(kind, how[1]).return_sequences(true).layer(2, &mut rng(0)).unwrap();
         fill(&layer, weights.to_vec());
         let x = Var::constant(golden.array(&case, "x"));
         let y = layer.forward(&x, &mut Context::eval()).unwrap();
@@ -220,15 +218,19 @@ fn a_state_carried_on_gives_what_one_long_pass_gives() {
         let x: Tensor = Tensor::normal([2, 8, 3], 0.0, 1.0, &mut rng(4)).unwrap();
         let cx = &mut Context::eval();
         let part = |start, len| Var::constant(x.narrow(1, start, len).unwrap());
-        let (whole, _) = layer.run(&part(0, 8), Sequences::default(), cx).unwrap();
-        let (first, states) = layer.run(&part(0, 5), Sequences::default(), cx).unwrap();
+        let (whole, _) = layer.forward_from(&part(0, 8), None, cx).unwrap();
+        let (first, states) = layer.forward_from(&part(0, 5), None, cx).unwrap();
         let states: Vec<_> = states.iter().map(State::detach).collect();
-        let input = Sequences { states: Some(&states), ..Default::default() };
-        let (second, _) = layer.run(&part(5, 3), input, cx).unwrap();
+        let (second, _) = layer.forward_from(&part(5, 3), Some(&states), cx).unwrap();
         let both = Tensor::cat(&[first.value(), second.value()], 1).unwrap();
         close(&both, whole.value(), &format!("{kind:?}"));
-        let few = Sequences { states: Some(&states[..1]), ..Default::default() };
-        assert!(layer.run(&part(5, 3), few, cx).unwrap_err().to_string().contains("2 states are needed"));
+        assert!(
+            layer
+                .forward_from(&part(5, 3), Some(&states[..1]), cx)
+                .unwrap_err()
+                .to_string()
+                .contains("2 states are needed")
+        );
     }
 }
 
@@ -238,7 +240,7 @@ fn the_last_output_is_that_of_each_sequences_own_end() {
     let x = Var::constant(Tensor::normal([2, 6, 3], 0.0, 1.0, &mut rng(6)).unwrap());
     let lengths = Tensor::from_vec(vec![3, 6], [2]).unwrap();
     let cx = &mut Context::eval();
-    let last = layer.forward_lengths(&x, &lengths, cx).unwrap();
+    let last = layer.forward(&x, &mut Context::eval().with_lengths(&lengths)).unwrap();
     let alone = layer.forward(&x.narrow(0, 0, 1).unwrap().narrow(1, 0, 3).unwrap(), cx).unwrap();
     close(&last.value().narrow(0, 0, 1).unwrap(), alone.value(), "the short one by itself");
 }
@@ -261,7 +263,7 @@ fn recurrent_dropout_is_for_training_only_and_seeded() {
 #[test]
 fn a_stack_learns_to_remember() {
     let mut rng = rng(9);
-    let mut model = Sequential::new([8])
+    let model = Sequential::new([8])
         .add(Embedding::new(4, 8))
         .add(Lstm::new(16).return_sequences(true))
         .add(Lstm::new(16).return_sequences(true))

@@ -11,7 +11,7 @@ fn floats(value: &Value) -> Vec<f32> {
 
 #[test]
 fn loss_and_gradient_are_those_of_pytorch() {
-    let golden: Value = serde_json::from_str(include_str!("golden/weighted_losses.json")).unwrap();
+    let golden: Value = serde_json::from_str(include_str!("../golden/weighted_losses.json")).unwrap();
     let logits = Tensor::from_vec(floats(&golden["logits"]), [4, 3]).unwrap();
     let labels = Tensor::from_vec(floats(&golden["labels"]), [4]).unwrap().cast::<u32>().unwrap();
     for (name, loss) in [

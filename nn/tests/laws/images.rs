@@ -2,10 +2,11 @@
 
 use cairn_autograd::Var;
 use cairn_nn::Activation::{Relu, Softmax, Tanh};
+use cairn_nn::spec::{BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, GroupNorm};
 use cairn_nn::{
-    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, BatchNorm, Context, Conv1d, Conv2d, ConvTranspose2d, Dense,
-    Dropout2d, Error, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, Init, MaxPool1d, MaxPool2d, Model,
-    Module, Sequential, Upsample, ZeroPad2d, explain, layouts,
+    AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Context, Dropout2d, Error, Flatten, GlobalAvgPool,
+    GlobalMaxPool, Init, MaxPool1d, MaxPool2d, Model, Module, Sequential, Upsample, ZeroPad2d, explain,
+    weights,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -71,7 +72,7 @@ fn planned_shapes_are_those_that_come_out() {
     let mut cx = Context::train(1);
     for line in model.summary().layers {
         let name = line.layer.split(' ').next().unwrap();
-        let y = model.run_until(name, &x, &mut cx).unwrap();
+        let y = model.forward_until(name, &x, &mut cx).unwrap();
         let sizes: Vec<String> = y.shape()[1..].iter().map(ToString::to_string).collect();
         assert_eq!(format!("(None, {})", sizes.join(", ")), line.output, "{}", line.layer);
     }
@@ -98,8 +99,8 @@ fn pooling_at_once_with_the_convolution_changes_nothing() {
         let conv = activation.map_or(conv.clone(), |activation| conv.clone().activation(activation));
         let layer = conv.layer(2, &mut rng(0)).unwrap();
         let x = Var::from(images([3, 8, 9, 2], 1));
-        let apart = pool.apply(&layer.forward(&x).unwrap()).unwrap();
-        assert_eq!(layer.forward_pooled(&x, &pool).unwrap().value(), apart.value());
+        let apart = pool.forward(&layer.forward(&x).unwrap()).unwrap();
+        assert_eq!(layer.clone().max_pool(pool).forward(&x).unwrap().value(), apart.value());
         let model = Sequential::new([8, 9, 2]).add(conv.clone()).add(pool).build(&mut rng(0)).unwrap();
         assert_eq!(model.predict_batch(x.value()).unwrap(), *apart.value());
     }
@@ -133,11 +134,12 @@ fn batch_normalisation_keeps_statistics_as_keras_and_as_pytorch() {
         (BatchNorm::new(), 0.99, &biased),
         (BatchNorm::new().momentum(0.9).epsilon(1e-5).unbiased(), 0.9, &rows.var(0, 1).unwrap()),
     ] {
-        let layer = norm.layer(2, &mut rng(0)).unwrap();
+        let layer = norm.layer(2).unwrap();
         let y = layer.forward(&x.clone().into(), &mut Context::train(0)).unwrap();
         // Training normalises by the batch's own, biased variance in either library.
         close(&y.value().reshape([60, 2]).unwrap().var(0, 0).unwrap(), &Tensor::ones([2]).unwrap());
-        let (running_mean, running_variance) = (layer.running_mean.value(), layer.running_var.value());
+        let (running_mean, running_variance) =
+            (layer.running_mean.value().unwrap(), layer.running_var.value().unwrap());
         close(&running_mean, &mean.scale(1.0 - kept).unwrap());
         close(&running_variance, &variance.scale(1.0 - kept).unwrap().add(&Tensor::scalar(kept)).unwrap());
         // In use the running ones are taken, and left alone.
@@ -145,9 +147,9 @@ fn batch_normalisation_keeps_statistics_as_keras_and_as_pytorch() {
         let epsilon = if kept > 0.95 { 1e-3 } else { 1e-5 };
         let scale = running_variance.add(&Tensor::scalar(epsilon)).unwrap().rsqrt().unwrap();
         close(y.value(), &x.sub(&running_mean).unwrap().mul(&scale).unwrap());
-        assert_eq!(layer.running_mean.value(), running_mean);
+        assert_eq!(layer.running_mean.value().unwrap(), running_mean);
     }
-    let single = BatchNorm::new().unbiased().layer(2, &mut rng(0)).unwrap();
+    let single = BatchNorm::new().unbiased().layer(2).unwrap();
     let one = single.forward(&Tensor::ones([1, 2]).unwrap().into(), &mut Context::train(0)).unwrap_err();
     assert!(one.to_string().contains("more than one value"), "{one}");
 }
@@ -174,7 +176,7 @@ fn models_of_images_survive_a_file() {
         .unwrap();
     let x = images([2, 9, 8, 2], 1);
     // Running statistics are part of what is saved.
-    model.run(&x, &mut Context::train(0)).unwrap();
+    model.forward(&x, &mut Context::train(0)).unwrap();
     model.save(&path).unwrap();
     let again = Sequential::load(&path).unwrap();
     assert_eq!(model.predict_batch(&x).unwrap(), again.predict_batch(&x).unwrap());
@@ -222,7 +224,7 @@ fn mistakes_name_the_layer_and_the_shapes() {
     let error = layer.forward(&images([1, 8, 8, 2], 0).into()).unwrap_err().to_string();
     assert!(error.contains("[1, 8, 8, 2]") && error.contains("[3, 3, 3, 4]"), "{error}");
     assert!(matches!(
-        reference().run_until("nothing", images([1, 28, 28, 1], 0), &mut Context::eval()),
+        reference().forward_until("nothing", images([1, 28, 28, 1], 0), &mut Context::eval()),
         Err(Error::NoLayer { .. })
     ));
 }
@@ -230,7 +232,7 @@ fn mistakes_name_the_layer_and_the_shapes() {
 #[test]
 fn dropping_channels_drops_whole_ones() {
     let x = Var::from(Tensor::ones([4, 5, 5, 16]).unwrap());
-    let y = Dropout2d::new(0.5).apply(&x, &mut Context::train(1)).unwrap();
+    let y = Dropout2d::new(0.5).forward(&x, &mut Context::train(1)).unwrap();
     let mut dropped = 0;
     for item in 0..4 {
         for channel in 0..16 {
@@ -240,7 +242,7 @@ fn dropping_channels_drops_whole_ones() {
         }
     }
     assert!((16..48).contains(&dropped), "{dropped} of 64 dropped");
-    assert!(Dropout2d::new(0.5).apply(&x, &mut Context::eval()).unwrap().same(&x));
+    assert!(Dropout2d::new(0.5).forward(&x, &mut Context::eval()).unwrap().same(&x));
 }
 
 #[test]
@@ -249,17 +251,18 @@ fn weights_of_other_libraries_keep_their_meaning() {
     let theirs: Tensor = Tensor::normal([4, 3, 2, 2], 0.0, 1.0, &mut rng(0)).unwrap();
     let head: Tensor = Tensor::normal([5, 4 * 3 * 4], 0.0, 1.0, &mut rng(1)).unwrap();
     let x: Tensor = Tensor::normal([2, 3, 4, 5], 0.0, 1.0, &mut rng(2)).unwrap();
-    let mut model = Sequential::new([4, 5, 3])
+    let model = Sequential::new([4, 5, 3])
         .add(Conv2d::new(4, 2))
         .add(Flatten)
         .add(Dense::new(5))
         .build(&mut rng(3))
         .unwrap();
     let mut state = model.state();
-    state.insert("conv2d.weight".into(), layouts::torch::conv2d(&theirs).unwrap());
-    state.insert("dense.weight".into(), layouts::torch::dense_after_flatten(&head, [3, 4, 4]).unwrap());
+    state.insert("conv2d.weight".into(), weights::torch::conv2d(&theirs).unwrap().into());
+    state
+        .insert("dense.weight".into(), weights::torch::dense_after_flatten(&head, [3, 4, 4]).unwrap().into());
     model.load_state(&state).unwrap();
-    let y = model.predict_batch(&layouts::torch::images(&x).unwrap()).unwrap();
+    let y = model.predict_batch(&weights::torch::images(&x).unwrap()).unwrap();
     // By hand, in their order.
     for n in 0..2 {
         for o in 0..5 {
@@ -282,15 +285,16 @@ fn weights_of_other_libraries_keep_their_meaning() {
             assert!((got - sum).abs() < 1e-3, "{got} for {sum}");
         }
     }
-    let back = layouts::torch::to_dense_after_flatten(&state["dense.weight"], [3, 4, 4]).unwrap();
+    let back =
+        weights::torch::to_dense_after_flatten(state["dense.weight"].as_f32().unwrap(), [3, 4, 4]).unwrap();
     assert_eq!(back, head);
-    assert_eq!(layouts::torch::to_conv2d(&state["conv2d.weight"]).unwrap(), theirs);
-    assert_eq!(layouts::torch::to_images(&layouts::torch::images(&x).unwrap()).unwrap(), x);
+    assert_eq!(weights::torch::to_conv2d(state["conv2d.weight"].as_f32().unwrap()).unwrap(), theirs);
+    assert_eq!(weights::torch::to_images(&weights::torch::images(&x).unwrap()).unwrap(), x);
     let depthwise: Tensor = Tensor::normal([3, 3, 4, 2], 0.0, 1.0, &mut rng(0)).unwrap();
-    let ours = layouts::keras::depthwise(&depthwise).unwrap();
+    let ours = weights::keras::depthwise(&depthwise).unwrap();
     assert_eq!(ours.shape(), [3, 3, 1, 8]);
-    assert_eq!(layouts::keras::to_depthwise(&ours, 4).unwrap(), depthwise);
-    assert!(layouts::keras::to_depthwise(&ours, 3).is_err());
+    assert_eq!(weights::keras::to_depthwise(&ours, 4).unwrap(), depthwise);
+    assert!(weights::keras::to_depthwise(&ours, 3).is_err());
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn explanations_obey_their_laws() {
         .unwrap();
     let x = images([2, 6, 6, 2], 1);
     let classes = [2, 0];
-    let forward = |x: &Var| model.run(x, &mut Context::eval());
+    let forward = |x: &Var| model.forward(x, &mut Context::eval());
     let logits = |x: &Tensor| {
         let y = forward(&Var::from(x.clone())).unwrap();
         y.softmax_logits().unwrap().value().clone()
@@ -337,15 +341,15 @@ fn explanations_obey_their_laws() {
 /// A map that speaks for the class where the object is.
 #[test]
 fn grad_cam_points_at_what_counts() {
-    let mut model = Sequential::new([8, 8, 1])
+    let model = Sequential::new([8, 8, 1])
         .add(Conv2d::new(1, 1).activation(Relu))
         .add(GlobalAvgPool)
         .add(Dense::new(2))
         .build(&mut rng(0))
         .unwrap();
     let mut state = model.state();
-    state.insert("conv2d.weight".into(), Tensor::ones([1, 1, 1, 1]).unwrap());
-    state.insert("dense.weight".into(), Tensor::from_vec(vec![1.0, -1.0], [1, 2]).unwrap());
+    state.insert("conv2d.weight".into(), Tensor::<f32>::ones([1, 1, 1, 1]).unwrap().into());
+    state.insert("dense.weight".into(), Tensor::from_vec(vec![1.0f32, -1.0], [1, 2]).unwrap().into());
     model.load_state(&state).unwrap();
     let mut x = Tensor::zeros([1, 8, 8, 1]).unwrap();
     x.as_mut_slice().unwrap()[2 * 8 + 5] = 3.0;

@@ -7,13 +7,13 @@
 use std::fs;
 use std::path::Path;
 
-use cairn_tensor::{DType, NpzReader, NpzWriter, Tensor, f16};
+use cairn_tensor::{NpzReader, NpzWriter};
 
 use super::{Weights, bad};
 use crate::{Error, Result};
 
 impl Weights {
-    /// Reads an archive. Arrays of `float16` and `float64` are converted; other types are left out.
+    /// Reads an archive, every array in its own type; types that Cairn has not are left out.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is damaged, or unpacks to more than sixteen times
@@ -36,17 +36,12 @@ impl Weights {
         let mut archive = NpzReader::open(path).map_err(why)?;
         for name in archive.names() {
             archive = archive.limit(left);
-            let (tensor, width) = match archive.dtype(&name).map_err(why)? {
-                Some(DType::F32) => (archive.read::<f32>(&name), 4),
-                Some(DType::F64) => (archive.read::<f64>(&name).and_then(|x| x.cast()), 8),
-                Some(DType::F16) => (archive.read::<f16>(&name).and_then(|x| x.cast()), 2),
-                _ => {
-                    weights.left_out.push(name);
-                    continue;
-                }
-            };
-            let tensor: Tensor = tensor.map_err(why)?;
-            left = left.saturating_sub(width * tensor.len() as u64);
+            if archive.dtype(&name).map_err(why)?.is_none() {
+                weights.left_out.push(name);
+                continue;
+            }
+            let tensor = archive.read_any(&name).map_err(why)?;
+            left = left.saturating_sub(tensor.byte_count() as u64);
             weights.tensors.insert(name, tensor.contiguous()?);
         }
         weights.left_out.sort();
@@ -56,13 +51,13 @@ impl Weights {
     /// Writes an archive, in one step: an old file is replaced only once the new one is complete. Metadata is not kept.
     ///
     /// # Errors
-    /// [`Error::BadFile`] when it cannot be written.
+    /// [`Error::BadFile`] when it cannot be written, or a type is one that NumPy has not (bf16).
     pub fn write_npz(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let write = || -> cairn_tensor::Result<()> {
             let mut archive = NpzWriter::create(path)?;
             for (name, tensor) in &self.tensors {
-                archive.add(name, tensor)?;
+                archive.add_any(name, tensor)?;
             }
             archive.finish()
         };

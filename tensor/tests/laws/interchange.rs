@@ -1,5 +1,4 @@
 //! Other crates' arrays: the same elements at the same places, without a copy where layouts allow.
-#![cfg(all(feature = "ndarray", feature = "faer"))]
 
 use cairn_tensor::{Error, Tensor, s};
 

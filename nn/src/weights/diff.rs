@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cairn_tensor::{Shape, Tensor};
+use cairn_tensor::{AnyTensor, DType, Shape, Tensor};
 
 /// How two sets of values differ; print it with `{}`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -14,7 +14,9 @@ pub struct Difference {
     pub only_in_second: Vec<String>,
     /// Names of values that have another shape in the second, with both shapes.
     pub shapes: Vec<(String, Shape, Shape)>,
-    /// Names that both have in the same shape, with how far their values are apart.
+    /// Names of values that have another element type in the second, with both types.
+    pub types: Vec<(String, DType, DType)>,
+    /// Names that both have in the same shape and type, with how far their values are apart.
     pub values: Vec<Distance>,
 }
 
@@ -32,8 +34,8 @@ pub struct Distance {
 /// Compares two sets of named values.
 ///
 /// ```
-/// use cairn_nn::exchange::diff;
-/// use cairn_nn::{Dense, Module, Sequential};
+/// use cairn_nn::weights::diff;
+/// use cairn_nn::{Module, Sequential, spec::Dense};
 /// use cairn_tensor::rng;
 /// let model = |seed| Sequential::new([4]).add(Dense::new(2)).build(&mut rng(seed));
 /// let (a, b) = (model(0)?, model(1)?);
@@ -44,8 +46,8 @@ pub struct Distance {
 /// println!("{difference}");
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
-pub fn diff(first: &BTreeMap<String, Tensor>, second: &BTreeMap<String, Tensor>) -> Difference {
-    let only = |a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>| {
+pub fn diff(first: &BTreeMap<String, AnyTensor>, second: &BTreeMap<String, AnyTensor>) -> Difference {
+    let only = |a: &BTreeMap<String, AnyTensor>, b: &BTreeMap<String, AnyTensor>| {
         a.keys().filter(|name| !b.contains_key(*name)).cloned().collect()
     };
     let mut difference = Difference {
@@ -55,7 +57,12 @@ pub fn diff(first: &BTreeMap<String, Tensor>, second: &BTreeMap<String, Tensor>)
     };
     for (name, a) in first {
         match second.get(name) {
-            Some(b) if a.shape() == b.shape() => difference.values.push(distance(name, a, b)),
+            Some(b) if a.shape() == b.shape() && a.dtype() == b.dtype() => {
+                difference.values.push(distance(name, a, b));
+            }
+            Some(b) if a.shape() == b.shape() => {
+                difference.types.push((name.clone(), a.dtype(), b.dtype()));
+            }
             Some(b) => difference.shapes.push((name.clone(), a.dims().clone(), b.dims().clone())),
             None => {}
         }
@@ -63,10 +70,14 @@ pub fn diff(first: &BTreeMap<String, Tensor>, second: &BTreeMap<String, Tensor>)
     difference
 }
 
-fn distance(name: &str, a: &Tensor, b: &Tensor) -> Distance {
+fn distance(name: &str, a: &AnyTensor, b: &AnyTensor) -> Distance {
+    let floats = |x: &AnyTensor| x.cast(DType::F64).and_then(Tensor::<f64>::try_from);
     let (mut largest, mut square, mut norm) = (0.0f64, 0.0f64, 0.0f64);
+    let (Ok(a), Ok(b)) = (floats(a), floats(b)) else {
+        // Memory does not hold them; nothing is known.
+        return Distance { name: name.to_owned(), largest: f64::INFINITY, relative: f64::INFINITY };
+    };
     for (a, b) in a.iter().zip(b.iter()) {
-        let (a, b) = (f64::from(a), f64::from(b));
         // Equal infinities, and NaN in both, are no difference.
         let apart = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
         let apart = if apart.is_nan() { f64::INFINITY } else { apart };
@@ -83,16 +94,17 @@ fn distance(name: &str, a: &Tensor, b: &Tensor) -> Distance {
 }
 
 impl Difference {
-    /// Whether names, shapes and all values are the same.
+    /// Whether names, shapes, types and all values are the same.
     pub fn is_same(&self) -> bool {
         self.is_within(0.0)
     }
 
-    /// Whether names and shapes are the same, and no two elements are further apart than this.
+    /// Whether names, shapes and types are the same, and no two elements are further apart than this.
     pub fn is_within(&self, tolerance: f64) -> bool {
         self.only_in_first.is_empty()
             && self.only_in_second.is_empty()
             && self.shapes.is_empty()
+            && self.types.is_empty()
             && self.values.iter().all(|distance| distance.largest <= tolerance)
     }
 }
@@ -106,6 +118,9 @@ impl fmt::Display for Difference {
         }
         for (name, first, second) in &self.shapes {
             write!(f, "\n{name}: shape {first} in the first, {second} in the second")?;
+        }
+        for (name, first, second) in &self.types {
+            write!(f, "\n{name}: {first} in the first, {second} in the second")?;
         }
         for (which, names) in [("first", &self.only_in_first), ("second", &self.only_in_second)] {
             for name in names {

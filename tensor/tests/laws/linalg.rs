@@ -1,5 +1,4 @@
 //! Linear algebra: what the factors make together, what they are by themselves, and what is refused.
-#![cfg(feature = "linalg")]
 
 use cairn_tensor::{Error, Field, Result, Tensor, rng};
 use proptest::prelude::*;

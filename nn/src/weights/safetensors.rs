@@ -1,17 +1,17 @@
 //! The safetensors format: a header of names, types, shapes and offsets, then the bare elements. The `safetensors` crate
-//! checks that offsets are in order, without gaps, and end with the file; what is converted here never outgrows it.
+//! checks that offsets are in order, without gaps, and end with the file; what is read here never outgrows it.
 
 use std::fs;
 use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use cairn_tensor::{Tensor, bf16, f16};
+use cairn_tensor::{AnyTensor, DType};
 
 use super::{Weights, bad};
 use crate::{Error, Result, codec};
 
 impl Weights {
-    /// Reads a safetensors file. Elements of f16, bf16 and f64 are converted; other types are left out.
+    /// Reads a safetensors file, every tensor in its own type; types that Cairn has not are left out.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is no such file or damaged.
@@ -32,17 +32,34 @@ impl Weights {
     }
 }
 
+/// The format's types for ours.
+const TYPES: [(DType, Dtype); 11] = [
+    (DType::F32, Dtype::F32),
+    (DType::F64, Dtype::F64),
+    (DType::F16, Dtype::F16),
+    (DType::BF16, Dtype::BF16),
+    (DType::I8, Dtype::I8),
+    (DType::I16, Dtype::I16),
+    (DType::I32, Dtype::I32),
+    (DType::I64, Dtype::I64),
+    (DType::U8, Dtype::U8),
+    (DType::U32, Dtype::U32),
+    (DType::Bool, Dtype::BOOL),
+];
+
 fn encode(weights: &Weights) -> Result<Vec<u8>, String> {
-    let bytes: Vec<Vec<u8>> = weights
-        .tensors
-        .values()
-        .map(|tensor| tensor.iter().flat_map(|x: f32| x.to_le_bytes()).collect())
-        .collect();
-    let views = weights.tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes);
+    let all = weights.tensors.iter().map(|(name, tensor)| {
+        let bytes = tensor.to_le_bytes().map_err(|error| format!("{name}: {error}"))?;
+        Ok((name, tensor, bytes))
+    });
+    let all = all.collect::<Result<Vec<_>, String>>()?;
+    let views = all.iter().map(|(name, tensor, bytes)| {
+        let theirs = TYPES.iter().find(|(ours, _)| *ours == tensor.dtype());
+        let (_, theirs) = theirs.ok_or_else(|| format!("{name}: the format has no {}", tensor.dtype()))?;
+        let view = TensorView::new(*theirs, tensor.shape().to_vec(), bytes);
         view.map(|view| (name, view)).map_err(|error| format!("{name}: {error}"))
     });
-    let views: Vec<_> = views.collect::<Result<_, _>>()?;
+    let views = views.collect::<Result<Vec<_>, String>>()?;
     let bytes = serialize(views, None).map_err(|error| error.to_string())?;
     if weights.metadata.is_empty() { Ok(bytes) } else { with_metadata(&bytes, weights) }
 }
@@ -69,27 +86,13 @@ fn decode(bytes: &[u8]) -> Result<Weights, String> {
         weights.metadata = metadata.clone().into_iter().collect();
     }
     for (name, view) in file.iter() {
-        let tensor = match view.dtype() {
-            Dtype::F32 => tensor(&view, f32::from_le_bytes),
-            Dtype::F64 => tensor(&view, |bytes| f64::from_le_bytes(bytes) as f32),
-            Dtype::F16 => tensor(&view, |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::BF16 => tensor(&view, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-            _ => {
-                weights.left_out.push(name.to_owned());
-                continue;
-            }
+        let Some((ours, _)) = TYPES.iter().find(|(_, theirs)| *theirs == view.dtype()) else {
+            weights.left_out.push(name.to_owned());
+            continue;
         };
+        let tensor = AnyTensor::from_le_bytes(*ours, view.shape(), view.data());
         weights.tensors.insert(name.to_owned(), tensor.map_err(|error| format!("{name}: {error}"))?);
     }
     weights.left_out.sort();
     Ok(weights)
-}
-
-/// A tensor of elements of `N` bytes each.
-fn tensor<const N: usize>(
-    view: &TensorView<'_>,
-    element: impl Fn([u8; N]) -> f32,
-) -> cairn_tensor::Result<Tensor> {
-    let elements = view.data().as_chunks::<N>().0.iter().map(|&bytes| element(bytes)).collect();
-    Tensor::from_vec(elements, view.shape())
 }

@@ -14,7 +14,7 @@ use cairn_tensor::{Recurrence, Tensor};
 use crate::{Error, Result};
 
 /// Weight, recurrent weight and bias of a [`Direction`](crate::Direction).
-pub type Weights = [Tensor; 3];
+pub type Three = [Tensor; 3];
 
 fn check(kind: Recurrence, weight: &Tensor, recurrent: &Tensor) -> Result<usize> {
     let units = recurrent.shape().first().copied().unwrap_or(0);
@@ -74,7 +74,7 @@ pub(crate) fn swap_gates(x: &Tensor, units: usize) -> Result<Tensor> {
 }
 
 /// Between Cairn's order of gates and Keras's, where there is one bias for each gate.
-fn in_keras_order(kind: Recurrence, weights: [&Tensor; 3], units: usize) -> Result<Weights> {
+fn in_keras_order(kind: Recurrence, weights: [&Tensor; 3], units: usize) -> Result<Three> {
     let [weight, recurrent, bias] = weights;
     if kind != Recurrence::GruResetBefore {
         return Ok([weight.clone(), recurrent.clone(), bias.clone()]);
@@ -85,7 +85,7 @@ fn in_keras_order(kind: Recurrence, weights: [&Tensor; 3], units: usize) -> Resu
 /// From `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh` of a layer and direction of `torch.nn.LSTM`, `GRU` or `RNN`.
 ///
 /// ```
-/// use cairn_nn::layouts::recurrent;
+/// use cairn_nn::weights::recurrent;
 /// use cairn_tensor::{Recurrence, Tensor};
 /// let (units, inputs) = (4, 3);
 /// let [ih, hh] = [[12, inputs], [12, units]].map(|shape| Tensor::<f32>::zeros(shape).unwrap());
@@ -97,8 +97,8 @@ fn in_keras_order(kind: Recurrence, weights: [&Tensor; 3], units: usize) -> Resu
 /// ```
 ///
 /// # Errors
-/// When the shapes do not fit together; so for all functions here.
-pub fn from_torch(kind: Recurrence, [ih, hh, bias_ih, bias_hh]: [&Tensor; 4]) -> Result<Weights> {
+/// When the shapes do not fit together.
+pub fn from_torch(kind: Recurrence, [ih, hh, bias_ih, bias_hh]: [&Tensor; 4]) -> Result<Three> {
     in_torch(kind, ih)?;
     let (weight, recurrent) = (ih.t()?.contiguous()?, hh.t()?.contiguous()?);
     let units = check(kind, &weight, &recurrent)?;
@@ -121,7 +121,7 @@ pub fn to_torch(kind: Recurrence, [weight, recurrent, bias]: [&Tensor; 3]) -> Re
 ///
 /// # Errors
 /// As [`from_torch`].
-pub fn from_keras(kind: Recurrence, [kernel, recurrent, bias]: [&Tensor; 3]) -> Result<Weights> {
+pub fn from_keras(kind: Recurrence, [kernel, recurrent, bias]: [&Tensor; 3]) -> Result<Three> {
     let units = check(kind, kernel, recurrent)?;
     if kind != Recurrence::Gru {
         same(bias, &[kind.gates() * units])?;
@@ -137,7 +137,7 @@ pub fn from_keras(kind: Recurrence, [kernel, recurrent, bias]: [&Tensor; 3]) -> 
 ///
 /// # Errors
 /// As [`from_torch`].
-pub fn to_keras(kind: Recurrence, [weight, recurrent, bias]: [&Tensor; 3]) -> Result<Weights> {
+pub fn to_keras(kind: Recurrence, [weight, recurrent, bias]: [&Tensor; 3]) -> Result<Three> {
     let units = check(kind, weight, recurrent)?;
     if kind != Recurrence::Gru {
         same(bias, &[kind.gates() * units])?;

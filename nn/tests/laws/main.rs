@@ -1,0 +1,16 @@
+//! What layers, losses, models and files promise.
+//!
+//! One program and not one for each file, because each would be linked with all kernels. What counts the memory of the whole
+//! process, or runs for minutes, is a program of its own beside this one.
+
+mod context;
+mod element_types;
+mod generate;
+mod images;
+mod losses;
+mod modules;
+mod recurrent;
+mod sequential;
+mod tied;
+mod weighted_losses;
+mod weights;

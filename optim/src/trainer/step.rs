@@ -1,0 +1,122 @@
+//! One step of the optimiser: the batches that it is made of, and their loss as a function of the parameters.
+//!
+//! What is random in a batch depends on the seed, the number of the step and the place of the batch in it, and on nothing that
+//! was drawn before. So an optimiser that asks for the loss again gets the same function each time, and a run that is resumed
+//! draws what it would have drawn.
+
+use cairn_autograd::{Gradients, Var};
+use cairn_nn::{Context, Model, Module};
+
+use crate::{Accumulation, Error, Objective, Result};
+
+/// A batch: its number of samples, inputs, and targets.
+pub(super) type Batch<X, Y> = (usize, X, Y);
+
+/// The batches of a step that is still to be made.
+pub(super) struct Pending<X, Y> {
+    /// Whether a step is one batch, whose gradients need no sum.
+    single: bool,
+    /// Of the single batch.
+    gradients: Gradients,
+    accumulation: Accumulation,
+    /// The sum over samples.
+    loss: f64,
+    samples: usize,
+    count: usize,
+    /// For an optimiser that asks for their loss again.
+    batches: Vec<Batch<X, Y>>,
+}
+
+impl<X, Y> Pending<X, Y> {
+    pub(super) fn new(single: bool) -> Self {
+        Pending {
+            single,
+            gradients: Gradients::default(),
+            accumulation: Accumulation::default(),
+            loss: 0.0,
+            samples: 0,
+            count: 0,
+            batches: Vec::new(),
+        }
+    }
+
+    /// The number of batches so far, which is the place of the next one.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Takes in a batch by its mean loss and the gradients of that.
+    pub(super) fn add(
+        &mut self,
+        model: &dyn Module,
+        loss: f32,
+        gradients: Gradients,
+        samples: usize,
+    ) -> Result<()> {
+        if self.single {
+            self.gradients = gradients;
+        } else {
+            self.accumulation.add(model, gradients, samples)?;
+        }
+        self.loss += f64::from(loss) * samples as f64;
+        self.samples += samples;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Also saves a batch itself.
+    pub(super) fn save(&mut self, samples: usize, input: X, target: Y) {
+        self.batches.push((samples, input, target));
+    }
+
+    /// The mean loss over all samples, its gradients, and the saved batches; starts anew.
+    pub(super) fn take(&mut self, model: &dyn Module) -> Result<(f64, Gradients, Vec<Batch<X, Y>>)> {
+        let done = std::mem::replace(self, Pending::new(self.single));
+        let Pending { single, gradients, mut accumulation, loss, samples, batches, .. } = done;
+        let gradients = if single { gradients } else { accumulation.take(model)? };
+        Ok((loss / samples as f64, gradients, batches))
+    }
+}
+
+/// The loss of a step's batches.
+pub(super) struct Batches<'a, M, X, Y, F> {
+    pub(super) model: &'a M,
+    pub(super) batches: Vec<Batch<X, Y>>,
+    pub(super) step: F,
+    /// Seed and step, for what is random.
+    pub(super) cx: Context,
+    /// Loss and gradients of the model as the step begins, which the loop has computed already.
+    pub(super) first: Option<(f64, Gradients)>,
+    /// Epoch and batch, for errors.
+    pub(super) position: (usize, usize),
+}
+
+impl<M, X, Y, F> Objective for Batches<'_, M, X, Y, F>
+where
+    M: Model<X>,
+    F: FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+{
+    fn model(&self) -> &dyn Module {
+        self.model
+    }
+
+    fn evaluate(&mut self) -> Result<(f64, Gradients)> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let (mut sum, mut total, mut accumulation) = (0.0, 0, Accumulation::default());
+        for (i, (samples, input, target)) in self.batches.iter().enumerate() {
+            let mut cx = self.cx.clone().micro_batch(i as u64);
+            let (loss, _) = (self.step)(self.model, input, target, &mut cx)?;
+            let value = loss.item()?;
+            if !value.is_finite() {
+                let (epoch, step) = self.position;
+                let hint = "The step went too far: search along the direction, or lower the learning rate.";
+                return Err(Error::NonFiniteLoss { epoch, step, loss: value, hint });
+            }
+            accumulation.add(self.model, loss.backward()?, *samples)?;
+            (sum, total) = (sum + f64::from(value) * *samples as f64, total + samples);
+        }
+        Ok((sum / total as f64, accumulation.take(self.model)?))
+    }
+}
