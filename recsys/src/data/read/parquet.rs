@@ -83,7 +83,7 @@ impl LogReader {
     }
 }
 
-/// A field as it would stand in a text file; nothing for a missing one.
+/// A field as it would be in a text file; nothing for a missing one.
 fn write_text(field: &Field, text: &mut String) {
     // Writing to a string cannot fail.
     let _ = match field {

@@ -57,6 +57,8 @@ const SINGLE_FROM: f64 = 1e-7;
 /// assert!(svd.residual < 1e-8 && svd.s.is_sorted_by(|a, b| a >= b));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "svds")]
+#[doc(alias = "TruncatedSVD")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct TruncatedSvd {
     k: usize,
