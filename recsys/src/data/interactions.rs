@@ -140,7 +140,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// As [`from_ratings`](Self::from_ratings) with another policy for repeats.
     ///
     /// # Errors
-    /// As there, and [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
+    /// [`Error::Empty`] without rows, [`Error::InvalidValue`] at the first NaN or infinite value, sums of repeats included, and
+    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn with_duplicates<R: Into<Rating<U, I>>>(
         rows: impl IntoIterator<Item = R>,
         policy: Duplicates,
@@ -164,7 +165,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// valid for the users and items they know.
     ///
     /// # Errors
-    /// As [`with_duplicates`](Self::with_duplicates); the log is then unchanged.
+    /// [`Error::Empty`], [`Error::InvalidValue`] and [`Error::DuplicateInteraction`] as for a new log; this one is then
+    /// unchanged.
     pub fn append<R: Into<Rating<U, I>>>(
         &mut self,
         rows: impl IntoIterator<Item = R>,

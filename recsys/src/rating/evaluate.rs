@@ -132,7 +132,7 @@ impl CrossValidationReport {
 /// shuffled and cut into parts whose sizes differ by one at most.
 ///
 /// # Errors
-/// As [`Interactions::k_folds`] and the model's.
+/// [`Error::Parameter`] for fewer than 2 folds or more folds than rows, and what training gives on a fold.
 ///
 /// ```
 /// use cairn_recsys::{Interactions, rating::{self, Baseline}};

@@ -191,7 +191,8 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
     /// As [`load_any`](Self::load_any), where the model may be one of `own` too.
     ///
     /// # Errors
-    /// As [`load_any`](Self::load_any).
+    /// [`Error::Io`]; [`Error::ModelFile`] for a file that is none, is damaged, has another version, holds a model of a format
+    /// that is not known, or ids of other types.
     pub fn load_any_of(path: impl AsRef<Path>, own: &[ModelFormat]) -> Result<Self> {
         read(path.as_ref(), |format, payload| {
             let all = || FORMATS.iter().chain(own);

@@ -155,7 +155,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The `k` best items for each of many users, in their order; scored in blocks and in parallel.
     ///
     /// # Errors
-    /// As [`recommend`](Self::recommend).
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
     pub fn recommend_many(
         &self,
         users: &[U],

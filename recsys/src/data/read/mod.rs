@@ -173,7 +173,8 @@ impl LogReader {
     /// Reads anything that can be read.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// [`Error::Io`]; [`Error::Parameter`] for a column that the header does not name; [`Error::Empty`] if no row is left;
+    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn from_reader<U: Id + FromStr, I: Id + FromStr>(
         &self,
         reader: impl Read,

@@ -184,7 +184,8 @@ impl TruncatedSvd {
     /// Decomposes a sparse matrix; entries not stored are zeros.
     ///
     /// # Errors
-    /// As [`fit_dense`](Self::fit_dense).
+    /// [`Error::Empty`], [`Error::Parameter`], [`Error::InvalidValue`] and [`Error::NotConverged`], each for what it stands for with
+    /// [`fit_dense`](Self::fit_dense).
     pub fn fit_sparse<R: Idx, C: Idx>(&self, a: &Csr<R, C>) -> Result<Svd> {
         self.check(a.n_rows(), a.n_cols())?;
         a.check_values("truncated SVD", "finite", f32::is_finite)?;
