@@ -1,4 +1,4 @@
-//! From a CSV of one's own to a saved model that serves: `user,item,value,time`, a row a line.
+//! From your own CSV to a saved model that serves: `user,item,value,time`, a row a line.
 //!
 //! `cargo run --release -p cairn-recsys --example own_data -- log.csv model.cairn USER`
 //! trains and saves if the model is not there yet, then loads it and recommends. Without arguments it runs on a small

@@ -26,7 +26,8 @@ pub trait Estimator: Send + Sync {
     /// Trains on a log. The result speaks the log's ids and knows what each user has seen.
     ///
     /// # Errors
-    /// As [`fit_matrix`](Self::fit_matrix), and [`Error::Empty`] for a log without rows.
+    /// [`Error::Empty`] for a log without rows, [`Error::Parameter`] for settings out of range, [`Error::InvalidValue`] for values
+    /// the model cannot take, and the model's own.
     fn fit<U: Id, I: Id>(&self, log: &Interactions<U, I>) -> Result<Fitted<Self::Model, U, I>> {
         if log.is_empty() {
             return Err(Error::Empty { what: "the training log" });
@@ -39,7 +40,7 @@ pub trait Estimator: Send + Sync {
     /// As [`fit`](Self::fit), with what there is to say about the training.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit).
+    /// Those of [`fit`](Self::fit).
     fn fit_reported<U: Id, I: Id>(&self, log: &Interactions<U, I>) -> Result<Reported<Self::Model, U, I>> {
         let start = Instant::now();
         let fitted = self.fit(log)?;

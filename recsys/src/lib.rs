@@ -39,7 +39,7 @@ pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 pub use recommender::Recommender;
 pub use serve::ann::{AnnIndex, AnnSettings};
-pub use serve::file::{AnyModel, ModelFormat, Saved};
+pub use serve::file::{AnyModel, ModelFile, ModelFormat, Saved, inspect};
 pub use serve::fitted::{Fitted, Scored};
 pub use serve::top_k::{ScoredItem, top_k};
 pub use tune::{GridSearch, SearchResult, Trial, random_candidates};

@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What may serve as a user or item id: `u32`, `u64`, `String`, `Arc<str>`, a UUID, an enum of one's own.
+/// What may serve as a user or item id: `u32`, `u64`, `String`, `Arc<str>`, a UUID, an enum of your own.
 ///
 /// Implemented for every type that qualifies.
 pub trait Id: Clone + Eq + Hash + Debug + Send + Sync + 'static {}
 impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Id for T {}
 
-/// A dense index: one of [`UserIdx`] and [`ItemIdx`].
+/// A dense index, `0..n`: one of [`UserIdx`] and [`ItemIdx`]. Surprise calls them inner ids.
+#[doc(alias = "Index")]
 pub trait Idx: Copy + Ord + Hash + Debug + Send + Sync + 'static {
     /// `user` or `item`, for messages.
     const KIND: &'static str;
@@ -54,6 +55,7 @@ macro_rules! index {
 }
 
 index!(
+    #[doc(alias = "inner_uid")]
     /// Row of a user: `0..n_users`. An item in its place does not compile:
     ///
     /// ```
@@ -72,6 +74,7 @@ index!(
     "user"
 );
 index!(
+    #[doc(alias = "inner_iid")]
     /// Column of an item: `0..n_items`.
     ItemIdx,
     "item"

@@ -100,6 +100,8 @@ impl<U: Id, I: Id> Catalog<U, I> {
     }
 }
 
+#[doc(alias = "Dataset")]
+#[doc(alias = "Trainset")]
 /// A log of interactions with its id maps. `U` and `I` are the caller's id types.
 ///
 /// ```
@@ -130,6 +132,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
     ///
     /// # Errors
     /// [`Error::Empty`] without rows, [`Error::InvalidValue`] at the first NaN or infinite value.
+    #[doc(alias = "load_from_df")]
     pub fn from_ratings<R: Into<Rating<U, I>>>(rows: impl IntoIterator<Item = R>) -> Result<Self> {
         Self::with_duplicates(rows, Duplicates::default())
     }
@@ -137,7 +140,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// As [`from_ratings`](Self::from_ratings) with another policy for repeats.
     ///
     /// # Errors
-    /// As there, and [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
+    /// [`Error::Empty`] without rows, [`Error::InvalidValue`] at the first NaN or infinite value, sums of repeats included, and
+    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn with_duplicates<R: Into<Rating<U, I>>>(
         rows: impl IntoIterator<Item = R>,
         policy: Duplicates,
@@ -161,7 +165,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// valid for the users and items they know.
     ///
     /// # Errors
-    /// As [`with_duplicates`](Self::with_duplicates); the log is then unchanged.
+    /// [`Error::Empty`], [`Error::InvalidValue`] and [`Error::DuplicateInteraction`] as for a new log; this one is then
+    /// unchanged.
     pub fn append<R: Into<Rating<U, I>>>(
         &mut self,
         rows: impl IntoIterator<Item = R>,
@@ -233,7 +238,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
         Ok(log)
     }
 
-    /// Leaves one row for each pair, where its surviving occurrence stood.
+    /// Leaves one row for each pair, where its surviving occurrence was.
     fn settle_duplicates(&mut self, policy: Duplicates) -> Result<()> {
         if u32::try_from(self.len()).is_err() {
             return Err(Error::TooMany { what: "interactions", count: self.len() });

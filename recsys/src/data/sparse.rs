@@ -15,6 +15,7 @@ pub type UserItems = Csr<UserIdx, ItemIdx>;
 /// Items in rows, users in columns.
 pub type ItemUsers = Csr<ItemIdx, UserIdx>;
 
+#[doc(alias = "csr_matrix")]
 /// A sparse matrix in compressed rows; `R` and `C` say what rows and columns are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Csr<R, C> {

@@ -45,11 +45,14 @@ pub enum Split {
 
 impl Split {
     /// One row held out for each user: the last.
+    #[doc(alias = "LeaveOneOut")]
+    #[doc(alias = "leave_last_k_out")]
     pub fn leave_last_out() -> Self {
         Self::LeaveLastOut { n: 1 }
     }
 
     /// A random share of all rows.
+    #[doc(alias = "ShuffleSplit")]
     pub fn random(fraction: f64, seed: u64) -> Self {
         Self::Random { fraction, seed }
     }
@@ -79,6 +82,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// assert_eq!(test.rating(0).item, 11);
     /// # Ok::<(), cairn_recsys::Error>(())
     /// ```
+    #[doc(alias = "train_test_split")]
     pub fn split(&self, split: Split) -> Result<(Self, Self)> {
         let test = match split {
             Split::LeaveLastOut { n: 0 } => return Err(Error::parameter("n", 0, "at least 1")),
@@ -122,6 +126,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than 2 folds or more folds than rows.
+    #[doc(alias = "KFold")]
     pub fn k_folds(
         &self,
         k: usize,
@@ -134,10 +139,13 @@ impl<U: Id, I: Id> Interactions<U, I> {
         rows.shuffle(&mut Pcg64::seed_from_u64(seed));
         let mut fold_of = vec![0; rows.len()];
         let (size, longer) = (rows.len() / k, rows.len() % k);
-        for (place, row) in rows.into_iter().enumerate() {
+        for (position, row) in rows.into_iter().enumerate() {
             let long_part = longer * (size + 1);
-            fold_of[row] =
-                if place < long_part { place / (size + 1) } else { longer + (place - long_part) / size };
+            fold_of[row] = if position < long_part {
+                position / (size + 1)
+            } else {
+                longer + (position - long_part) / size
+            };
         }
         Ok((0..k).map(move |fold| {
             (self.filter_rows(|row| fold_of[row] != fold), self.filter_rows(|row| fold_of[row] == fold))

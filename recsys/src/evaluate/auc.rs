@@ -1,7 +1,8 @@
 //! The area under the ROC curve of one user's scores.
 
+use cairn_tensor::kernel::vectorize;
+
 use crate::data::ids::{Idx, ItemIdx};
-use crate::linalg::vectorised::vectorised;
 
 /// Area under the ROC curve: the share of pairs of a relevant and another candidate that are in the right order, ties
 /// counting half. Relevant items that are no candidates count as last. 0.5 if there is nothing to compare.
@@ -27,7 +28,7 @@ pub(super) fn auc(scores: &[f32], relevant: &[ItemIdx]) -> f64 {
 /// Two for each of `others` below `score` and one for each equal to it.
 fn halves(others: &[f32], score: f32) -> u32 {
     let mut sum = 0;
-    vectorised(
+    vectorize(
         #[inline(always)]
         || others.iter().for_each(|&other| sum += u32::from(other < score) + u32::from(other <= score)),
     );

@@ -138,7 +138,8 @@ impl RankingEvaluator {
     /// their rows in `test`. Both logs must be over the model's catalogue, as [`Interactions::split_users`] makes them.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate); [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ.
+    /// [`Error::Unsupported`] if the model has no fold-in; [`Error::Shape`] if the catalogues differ; [`Error::Parameter`]
+    /// without cut-offs or for one of 0; [`Error::Empty`] if nobody has a relevant row.
     pub fn evaluate_fold_in<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,

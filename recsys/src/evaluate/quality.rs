@@ -15,7 +15,7 @@ pub struct ListQuality {
     /// Share of the catalogue that appears in any list.
     pub coverage: f64,
     /// Gini coefficient of how often items appear, over the whole catalogue: 0 if all appear equally often, near 1 if a
-    /// few take all places.
+    /// few take all ranks.
     pub gini: f64,
     /// Mean of -log2 of an item's share of users in training: how far from the charts the lists are. Items nobody met
     /// count as met by one.
@@ -29,10 +29,10 @@ impl ListQuality {
         let n_items = seen.n_cols();
         let mut counts = vec![0_u64; n_items];
         let mut surprise = 0.0;
-        let mut places = 0_u64;
+        let mut entries = 0_u64;
         for entry in lists.iter().flat_map(|list| list.iter().take(k)) {
             counts[entry.item.at()] += 1;
-            places += 1;
+            entries += 1;
             let share = audiences.row_len(entry.item).max(1) as f64 / seen.n_rows() as f64;
             surprise -= share.log2();
         }
@@ -45,7 +45,7 @@ impl ListQuality {
         Self {
             coverage: counts.iter().filter(|&&n| n > 0).count() as f64 / n_items as f64,
             gini: gini(&mut counts),
-            novelty: if places == 0 { 0.0 } else { surprise / places as f64 },
+            novelty: if entries == 0 { 0.0 } else { surprise / entries as f64 },
             diversity: spreads.iter().sum::<f64>() / lists.len().max(1) as f64,
         }
     }

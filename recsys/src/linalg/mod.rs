@@ -10,4 +10,3 @@ pub(crate) mod rows;
 pub(crate) mod sparse_product;
 pub(crate) mod spd_inverse;
 pub(crate) mod svd;
-pub(crate) mod vectorised;

@@ -2,12 +2,12 @@
 //!
 //! The dense side is kept row by row, so that each stored entry costs one contiguous multiply-add over the block's width
 //! instead of a gather for each column. Rows of the output are independent; tasks take fixed chunks of them. The loop over
-//! the width is compiled for each instruction set and chosen at run time (pulp). In double precision, and in single for
+//! the width is compiled for each instruction set and chosen at run time. In double precision, and in single for
 //! the part of a decomposition that is refined afterwards: what bounds the product is fetching the rows met, and these
 //! are half as long.
 
+use cairn_tensor::kernel::{Isa, Kernel, Vector, dispatch};
 use faer::{Mat, MatMut, MatRef};
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::data::ids::Idx;
@@ -39,7 +39,7 @@ pub(crate) fn sparse_mul<R: Idx, C: Idx>(a: &Csr<R, C>, x: MatRef<'_, f64>, out:
     let x = to_row_major(x, width);
     out.par_row_chunks_mut(ROWS).enumerate().for_each(|(chunk, mut out)| {
         let mut block = vec![0.0; out.nrows() * width];
-        Arch::new().dispatch(DoubleRows { a, x: &x, width, first: chunk * ROWS, out: &mut block });
+        dispatch(DoubleRows { a, x: &x, width, first: chunk * ROWS, out: &mut block });
         for j in 0..columns {
             for i in 0..out.nrows() {
                 out[(i, j)] = block[i * width + j];
@@ -57,22 +57,22 @@ struct DoubleRows<'a, R, C> {
     out: &'a mut [f64],
 }
 
-impl<R: Idx, C: Idx> WithSimd for DoubleRows<'_, R, C> {
+impl<R: Idx, C: Idx> Kernel for DoubleRows<'_, R, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let vectors = self.width / S::F64_LANES;
-        let ((x, _), (out, _)) = (S::as_simd_f64s(self.x), S::as_mut_simd_f64s(self.out));
+    fn run<S: Isa>(self) {
+        let vectors = self.width / S::F64::LANES;
+        let ((x, _), (out, _)) = (S::F64::chunks(self.x), S::F64::chunks_mut(self.out));
         for (row, out) in (self.first..).zip(out.chunks_exact_mut(vectors)) {
             let (columns, values) = self.a.row(R::from_u32(row as u32));
             let mut start = 0;
             while start < vectors {
                 let width = match vectors - start {
-                    8.. => tile::<S, C, 8>(simd, columns, values, x, vectors, start, out),
-                    4..8 => tile::<S, C, 4>(simd, columns, values, x, vectors, start, out),
-                    2..4 => tile::<S, C, 2>(simd, columns, values, x, vectors, start, out),
-                    _ => tile::<S, C, 1>(simd, columns, values, x, vectors, start, out),
+                    8.. => tile::<S, C, 8>(columns, values, x, vectors, start, out),
+                    4..8 => tile::<S, C, 4>(columns, values, x, vectors, start, out),
+                    2..4 => tile::<S, C, 2>(columns, values, x, vectors, start, out),
+                    _ => tile::<S, C, 1>(columns, values, x, vectors, start, out),
                 };
                 start += width;
             }
@@ -82,25 +82,26 @@ impl<R: Idx, C: Idx> WithSimd for DoubleRows<'_, R, C> {
 
 /// `out = sum of value * x[column]` over one sparse row, for N vectors from `start` on, which stay in registers.
 #[inline(always)]
-fn tile<S: Simd, C: Idx, const N: usize>(
-    simd: S,
+fn tile<S: Isa, C: Idx, const N: usize>(
     columns: &[C],
     values: &[f32],
-    x: &[S::f64s],
+    x: &[<S::F64 as Vector<f64>>::Array],
     vectors: usize,
     start: usize,
-    out: &mut [S::f64s],
+    out: &mut [<S::F64 as Vector<f64>>::Array],
 ) -> usize {
-    let mut sum = [simd.splat_f64s(0.0); N];
+    let mut sum = [S::F64::splat(0.0); N];
     for (column, &value) in columns.iter().zip(values) {
         let at = column.at() * vectors + start;
-        let row: &[S::f64s; N] = x[at..at + N].try_into().expect("a slice of length N");
-        let value = simd.splat_f64s(f64::from(value));
+        let row: &[_; N] = x[at..at + N].try_into().expect("a slice of length N");
+        let value = S::F64::splat(f64::from(value));
         for j in 0..N {
-            sum[j] = simd.mul_add_f64s(value, row[j], sum[j]);
+            sum[j] = value.mul_add(S::F64::load(&row[j]), sum[j]);
         }
     }
-    out[start..start + N].copy_from_slice(&sum);
+    for (sum, out) in sum.iter().zip(&mut out[start..start + N]) {
+        sum.store(out);
+    }
     N
 }
 
@@ -115,7 +116,7 @@ const RUN: usize = 512;
 pub(crate) fn sparse_mul_single<R: Idx, C: Idx>(a: &Csr<R, C>, x: &[f32], out: &mut [f32]) {
     debug_assert!(x.len() == a.n_cols() * SINGLE_WIDTH && out.len() == a.n_rows() * SINGLE_WIDTH);
     let tasks = out.par_chunks_mut(SINGLE_ROWS * SINGLE_WIDTH).enumerate();
-    tasks.for_each(|(chunk, out)| Arch::new().dispatch(SingleRows { a, x, first: chunk * SINGLE_ROWS, out }));
+    tasks.for_each(|(chunk, out)| dispatch(SingleRows { a, x, first: chunk * SINGLE_ROWS, out }));
 }
 
 struct SingleRows<'a, R, C> {
@@ -125,49 +126,52 @@ struct SingleRows<'a, R, C> {
     out: &'a mut [f32],
 }
 
-impl<R: Idx, C: Idx> WithSimd for SingleRows<'_, R, C> {
+impl<R: Idx, C: Idx> Kernel for SingleRows<'_, R, C> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.rows::<S, 1>(simd),
-            8 => self.rows::<S, 2>(simd),
-            4 => self.rows::<S, 4>(simd),
-            _ => self.rows::<S, SINGLE_WIDTH>(simd),
+    fn run<S: Isa>(self) {
+        match S::F32::LANES {
+            16 => self.rows::<S, 1>(),
+            8 => self.rows::<S, 2>(),
+            _ => self.rows::<S, 4>(),
         }
     }
 }
 
 impl<R: Idx, C: Idx> SingleRows<'_, R, C> {
-    /// With N vectors a row of x.
+    /// With N registers a row of x.
     #[inline(always)]
-    fn rows<S: Simd, const N: usize>(self, simd: S) {
-        let ((x, _), (out, _)) = (S::as_simd_f32s(self.x), S::as_mut_simd_f32s(self.out));
+    fn rows<S: Isa, const N: usize>(self) {
+        debug_assert_eq!(N * S::F32::LANES, SINGLE_WIDTH);
+        let ((x, _), (out, _)) = (S::F32::chunks(self.x), S::F32::chunks_mut(self.out));
         let ((x, _), (out, _)) = (x.as_chunks::<N>(), out.as_chunks_mut::<N>());
         for (row, out) in (self.first..).zip(out) {
             let (columns, values) = self.a.row(R::from_u32(row as u32));
-            *out = [simd.splat_f32s(0.0); N];
+            let mut sum = [S::F32::splat(0.0); N];
             for (columns, values) in columns.chunks(RUN).zip(values.chunks(RUN)) {
-                let mut even = [simd.splat_f32s(0.0); N];
+                let mut even = [S::F32::splat(0.0); N];
                 let mut odd = even;
                 let (columns2, columns1) = columns.as_chunks::<2>();
                 let (values2, values1) = values.as_chunks::<2>();
                 for (&[c, d], &[v, w]) in columns2.iter().zip(values2) {
                     let (p, q) = (&x[c.at()], &x[d.at()]);
                     for j in 0..N {
-                        even[j] = simd.mul_add_f32s(simd.splat_f32s(v), p[j], even[j]);
-                        odd[j] = simd.mul_add_f32s(simd.splat_f32s(w), q[j], odd[j]);
+                        even[j] = S::F32::splat(v).mul_add(S::F32::load(&p[j]), even[j]);
+                        odd[j] = S::F32::splat(w).mul_add(S::F32::load(&q[j]), odd[j]);
                     }
                 }
                 for (c, &v) in columns1.iter().zip(values1) {
                     for j in 0..N {
-                        even[j] = simd.mul_add_f32s(simd.splat_f32s(v), x[c.at()][j], even[j]);
+                        even[j] = S::F32::splat(v).mul_add(S::F32::load(&x[c.at()][j]), even[j]);
                     }
                 }
                 for j in 0..N {
-                    out[j] = simd.add_f32s(out[j], simd.add_f32s(even[j], odd[j]));
+                    sum[j] = sum[j].add(even[j].add(odd[j]));
                 }
+            }
+            for j in 0..N {
+                sum[j].store(&mut out[j]);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! For a user, an item they met and one they did not: a step of stochastic gradient ascent on ln σ(x·(y⁺ - y⁻)) + b⁺ - b⁻,
 //! with quadratic regularisation. One epoch takes every interaction once with a fresh negative.
 //!
-//! Parallel and yet repeatable: users are dealt to a fixed number of shards. In a round each shard runs plain sequential
+//! Parallel and yet repeatable: users are assigned to a fixed number of shards. In a round each shard runs plain sequential
 //! steps over its next users against its own copy of the item table; then each item moves by the mean of the changes of the
 //! shards that touched it. Which thread runs a shard does not matter. (Hogwild, as `implicit` has it, gives other bits each
 //! time.) Going user by user also keeps the user's vector in registers and makes the test "has the user met this item?" a
@@ -12,6 +12,7 @@
 //! Somebody new is folded in by the same steps with the items fixed. The steps of training stop on the way to the minimum of
 //! the user's objective and owe something to that; an exact solution would belong to another model.
 
+use cairn_tensor::kernel::vectorize;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -22,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
-use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
@@ -129,7 +129,7 @@ impl BprModel {
         for _ in 0..self.settings.epochs.min(MOST_PASSES) * items.len() {
             let (up, down) = pair(items, &met, n, &mut rng);
             let (up, down) = (vectors.get(up), vectors.get(down));
-            vectorised(
+            vectorize(
                 #[inline(always)]
                 || {
                     let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
@@ -164,7 +164,7 @@ struct Shard {
     touched: Vec<bool>,
     rng: Pcg64Mcg,
     order: Vec<usize>,
-    /// Place in `order`.
+    /// Position in `order`.
     next: usize,
     seen: Vec<bool>,
     /// Steps of this epoch that met a pair in the right order.
@@ -189,7 +189,7 @@ impl Estimator for Bpr {
         for vector in items.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
         }
-        let mut shards = self.deal(matrix, &users);
+        let mut shards = self.shards(matrix, &users);
         // Long enough to be worth copying the items, short enough that the copies stay close.
         let round = (2 * matrix.n_cols()).max(1024);
         let steps: usize =
@@ -231,7 +231,7 @@ impl Estimator for Bpr {
 
 impl Bpr {
     /// Users go to the shard that has the fewest interactions so far, so that rounds end together.
-    fn deal(&self, matrix: &UserItems, users: &Vectors) -> Vec<Shard> {
+    fn shards(&self, matrix: &UserItems, users: &Vectors) -> Vec<Shard> {
         let dim = users.dim();
         let mut shards: Vec<Shard> = (0..SHARDS)
             .map(|n| Shard {
@@ -295,7 +295,7 @@ impl Shard {
             let (head, tail) = self.items.split_at_mut(high * dim);
             let (low_row, high_row) = (&mut head[low * dim..(low + 1) * dim], &mut tail[..dim]);
             let (up, down) = if positive < negative { (low_row, high_row) } else { (high_row, low_row) };
-            let wrong = vectorised(
+            let wrong = vectorize(
                 #[inline(always)]
                 || step(user, up, down, settings.learning_rate, settings.regularization),
             );

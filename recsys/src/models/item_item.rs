@@ -3,12 +3,12 @@
 //! A user's scores are the sum of their items' rows of weights. So one type scores, folds in, explains and saves for all
 //! four; they differ in how the weights come about.
 
+use cairn_tensor::kernel::vectorize;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
-use crate::linalg::vectorised::vectorised;
 use crate::models::knn::check_history;
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
@@ -77,7 +77,7 @@ impl ItemItemModel {
                 }
                 Weights::Dense(weights) => {
                     let row = &weights[item.at() * self.n_items..(item.at() + 1) * self.n_items];
-                    vectorised(
+                    vectorize(
                         #[inline(always)]
                         || out.iter_mut().zip(row).for_each(|(out, &weight)| *out += strength * weight),
                     );

@@ -32,3 +32,16 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<SlopeOneModel>(),
     ModelFormat::of::<RatingKnnModel>(),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{FORMATS, ModelFormat};
+
+    #[test]
+    fn no_two_models_share_a_format() {
+        let names: HashSet<&str> = FORMATS.iter().map(ModelFormat::name).collect();
+        assert_eq!(names.len(), FORMATS.len(), "{FORMATS:?}");
+    }
+}

@@ -22,6 +22,7 @@ use crate::serve::file::Saved;
 /// assert_eq!(model.recommend(&"ann", 1, &Filter::unseen())?[0].id, "rusk");
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "PureSVD")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct PureSvd {
     svd: TruncatedSvd,

@@ -5,13 +5,13 @@
 //! negative, only items that occur together with the target more than l1 times can ever get a weight, which leaves few
 //! coordinates to visit.
 
+use cairn_tensor::kernel::vectorize;
 use rayon::prelude::*;
 
 use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::linalg::gram::{GramRow, from_rows};
-use crate::linalg::vectorised::vectorised;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::{Result, check, memory};
 
@@ -76,7 +76,7 @@ impl Slim {
                 if change != 0.0 {
                     weights[i] = next;
                     largest = largest.max(change.abs());
-                    vectorised(
+                    vectorize(
                         #[inline(always)]
                         || explained.iter_mut().zip(row).for_each(|(e, &g)| *e += change * g),
                     );

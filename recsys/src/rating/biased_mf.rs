@@ -1,10 +1,11 @@
 //! Biased matrix factorisation by gradient descent: r = mean + bᵤ + bᵢ + q·p (Koren, Bell & Volinsky, IEEE Computer 2009).
 //!
-//! What the Netflix prize called "SVD". Parallel and yet exactly sequential: users and items are dealt to [`GROUPS`] groups
+//! What the Netflix prize called "SVD". Parallel and yet exactly sequential: users and items are assigned to [`GROUPS`] groups
 //! each, and of the GROUPS x GROUPS blocks of ratings those that share neither users nor items run side by side (Gemulla,
 //! Haas, Nijkamp & Sismanis, KDD 2011). The result is that of one thread going through the blocks in order, whichever
 //! thread runs a block. Defaults are Surprise's.
 
+use cairn_tensor::kernel::vectorize;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
@@ -17,7 +18,6 @@ use crate::Result;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
-use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{FactorModel, Factors};
 use crate::serve::file::Saved;
 
@@ -45,7 +45,7 @@ struct Group {
     biases: Vec<f32>,
 }
 
-/// One rating of a block: places in the two groups, and the value.
+/// One rating of a block: positions in the two groups, and the value.
 #[derive(Clone, Copy)]
 struct Entry {
     user: u32,
@@ -53,13 +53,13 @@ struct Entry {
     rating: f32,
 }
 
-/// Users or items dealt to groups: for each its group and its place there.
-struct Deal {
-    places: Vec<(u32, u32)>,
+/// Users or items assigned to groups: for each its group and its position there.
+struct Assignment {
+    positions: Vec<(u32, u32)>,
     members: Vec<Vec<u32>>,
 }
 
-impl Deal {
+impl Assignment {
     /// Heavier ones first, each to the group with the least load so far.
     fn new(counts: &[usize]) -> Self {
         let mut order: Vec<u32> = (0..counts.len() as u32).collect();
@@ -72,14 +72,14 @@ impl Deal {
             group[n as usize] = least;
         }
         let mut members = vec![Vec::new(); GROUPS];
-        let places = (0..)
+        let positions = (0..)
             .zip(group)
             .map(|(n, g)| {
                 members[g].push(n);
                 (g as u32, members[g].len() as u32 - 1)
             })
             .collect();
-        Self { places, members }
+        Self { positions, members }
     }
 
     fn groups(&self, width: usize, vectors: &[f32]) -> Vec<Group> {
@@ -96,8 +96,8 @@ impl Deal {
 
     /// Back into the order of the indices.
     fn gather(&self, width: usize, groups: &[Group]) -> (Vec<f32>, Vec<f32>) {
-        let at = |&(g, place): &(u32, u32)| (&groups[g as usize], place as usize);
-        let rows = self.places.iter().map(at);
+        let at = |&(g, position): &(u32, u32)| (&groups[g as usize], position as usize);
+        let rows = self.positions.iter().map(at);
         let vectors = rows.clone().flat_map(|(g, n)| &g.vectors[n * width..(n + 1) * width]).copied();
         (vectors.collect(), rows.map(|(g, n)| g.biases[n]).collect())
     }
@@ -126,16 +126,16 @@ impl Estimator for BiasedMf {
         let user_counts: Vec<usize> = matrix.row_indices().map(|u| matrix.row_len(u)).collect();
         let item_counts: Vec<usize> =
             (0..matrix.n_cols()).map(|i| stats.ratings_of(ItemIdx(i as u32))).collect();
-        let (user_deal, item_deal) = (Deal::new(&user_counts), Deal::new(&item_counts));
-        let (mut users, mut items) = (user_deal.groups(width, &users), item_deal.groups(width, &items));
-        let blocks = blocks(matrix, &user_deal, &item_deal);
+        let (user_groups, item_groups) = (Assignment::new(&user_counts), Assignment::new(&item_counts));
+        let (mut users, mut items) = (user_groups.groups(width, &users), item_groups.groups(width, &items));
+        let blocks = blocks(matrix, &user_groups, &item_groups);
         let mut progress = Vec::with_capacity(self.epochs);
         for _ in 0..self.epochs {
             let squares = self.epoch(stats.mean(), &blocks, &mut users, &mut items);
             progress.push((squares / matrix.nnz() as f64).sqrt());
         }
-        let (users, user_biases) = user_deal.gather(width, &users);
-        let (items, item_biases) = item_deal.gather(width, &items);
+        let (users, user_biases) = user_groups.gather(width, &users);
+        let (items, item_biases) = item_groups.gather(width, &items);
         if [&users, &items, &user_biases, &item_biases].iter().any(|v| v.iter().any(|x| !x.is_finite())) {
             return Err(diverged("biased matrix factorisation"));
         }
@@ -151,10 +151,10 @@ impl Estimator for BiasedMf {
 }
 
 /// Ratings by (group of the user, group of the item), in each by user.
-fn blocks(matrix: &UserItems, users: &Deal, items: &Deal) -> Vec<Vec<Vec<Entry>>> {
+fn blocks(matrix: &UserItems, users: &Assignment, items: &Assignment) -> Vec<Vec<Vec<Entry>>> {
     let mut blocks = vec![vec![Vec::new(); GROUPS]; GROUPS];
     for (u, i, rating) in matrix.entries() {
-        let ((g, user), (h, item)) = (users.places[u.at()], items.places[i.at()]);
+        let ((g, user), (h, item)) = (users.positions[u.at()], items.positions[i.at()]);
         blocks[g as usize][h as usize].push(Entry { user, item, rating });
     }
     blocks
@@ -181,7 +181,7 @@ impl BiasedMf {
     fn steps(&self, mean: f32, entries: &[Entry], users: &mut Group, items: &mut Group) -> f64 {
         let width = self.factors.next_multiple_of(LANES);
         let (rate, reg) = (self.learning_rate, self.regularization);
-        vectorised(
+        vectorize(
             #[inline(always)]
             || {
                 let mut squares = 0.0;

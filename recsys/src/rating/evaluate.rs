@@ -39,11 +39,13 @@ impl RatingReport {
     }
 
     /// Root of the mean squared error.
+    #[doc(alias = "root_mean_squared_error")]
     pub fn rmse(&self) -> f64 {
         root_mean_square(&self.errors, 0..self.errors.len())
     }
 
     /// Mean absolute error.
+    #[doc(alias = "mean_absolute_error")]
     pub fn mae(&self) -> f64 {
         self.errors.iter().map(|e| f64::from(e.abs())).sum::<f64>() / self.errors.len() as f64
     }
@@ -130,7 +132,7 @@ impl CrossValidationReport {
 /// shuffled and cut into parts whose sizes differ by one at most.
 ///
 /// # Errors
-/// As [`Interactions::k_folds`] and the model's.
+/// [`Error::Parameter`] for fewer than 2 folds or more folds than rows, and what training gives on a fold.
 ///
 /// ```
 /// use cairn_recsys::{Interactions, rating::{self, Baseline}};

@@ -164,11 +164,10 @@ impl Estimator for RatingKnn {
             }
             _ => self.similarities(matrix, &across),
         };
-        let mean = stats.mean();
         let means = if self.item_based {
-            across.row_indices().map(|i| mean_or(across.row(i).1, mean)).collect()
+            across.row_indices().map(|i| stats.mean_of(across.row(i).1)).collect()
         } else {
-            matrix.row_indices().map(|u| mean_or(matrix.row(u).1, mean)).collect()
+            matrix.row_indices().map(|u| stats.mean_of(matrix.row(u).1)).collect()
         };
         Ok(RatingKnnModel {
             stats,
@@ -195,13 +194,6 @@ impl RatingKnn {
             self.similarity.matrix(users, items, self.min_support)
         }
     }
-}
-
-fn mean_or(values: &[f32], mean: f32) -> f32 {
-    if values.is_empty() {
-        return mean;
-    }
-    (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
 }
 
 /// Somebody to predict for: by index, or by a history with what follows from it.
@@ -248,12 +240,12 @@ impl RatingKnnModel {
         }
     }
 
-    /// Similar neighbours with a rating, unordered; with their place in the query's history where they are items.
+    /// Similar neighbours with a rating, unordered; with their position in the query's history where they are items.
     fn votes(&self, query: &Query<'_>, item: ItemIdx, out: &mut Vec<(Vote, usize)>) {
         out.clear();
         if let (Some(similar), Some(raters)) = (query.similar, &self.raters) {
             let (users, ratings) = raters.row(item);
-            for (place, (user, &rating)) in users.iter().zip(ratings).enumerate() {
+            for (position, (user, &rating)) in users.iter().zip(ratings).enumerate() {
                 let weight = similar[user.at()];
                 if weight > 0.0 {
                     let reference = match (self.centring, &self.biases) {
@@ -261,12 +253,12 @@ impl RatingKnnModel {
                         (Centring::Baseline, Some(biases)) => biases.of(Some(*user), Some(item)),
                         _ => 0.0,
                     };
-                    out.push(((weight, rating - reference), place));
+                    out.push(((weight, rating - reference), position));
                 }
             }
         } else {
             let similar = self.similar_to(item.at());
-            for (place, (other, &rating)) in query.items.iter().zip(query.values).enumerate() {
+            for (position, (other, &rating)) in query.items.iter().zip(query.values).enumerate() {
                 let weight = similar[other.at()];
                 if weight > 0.0 {
                     let reference = match (self.centring, &self.biases) {
@@ -276,7 +268,7 @@ impl RatingKnnModel {
                         }
                         _ => 0.0,
                     };
-                    out.push(((weight, rating - reference), place));
+                    out.push(((weight, rating - reference), position));
                 }
             }
         }
@@ -285,7 +277,7 @@ impl RatingKnnModel {
             let better = |a: &(Vote, usize), b: &(Vote, usize)| b.0.0.total_cmp(&a.0.0).then(a.1.cmp(&b.1));
             out.select_nth_unstable_by(self.neighbours - 1, better);
             out.truncate(self.neighbours);
-            out.sort_unstable_by_key(|&(_, place)| place);
+            out.sort_unstable_by_key(|&(_, position)| position);
         }
     }
 
@@ -369,7 +361,7 @@ impl Recommender for RatingKnnModel {
             items,
             values,
             similar: self.raters.is_some().then_some(&similar[..]),
-            mean: mean_or(values, self.stats.mean()),
+            mean: self.stats.mean_of(values),
             bias,
         };
         self.rate_all(&query, out);
@@ -400,7 +392,7 @@ impl Recommender for RatingKnnModel {
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
         let mut shares = vec![0.0; items.len()];
         if votes.len() >= self.min_neighbours {
-            votes.iter().for_each(|&((w, v), place)| shares[place] = w * v / weights);
+            votes.iter().for_each(|&((w, v), position)| shares[position] = w * v / weights);
         }
         Ok(shares)
     }

@@ -95,6 +95,14 @@ impl RatingStats {
         self.item_counts[item.at()] as usize
     }
 
+    /// Mean of some ratings; of none the mean of all.
+    fn mean_of(&self, values: &[f32]) -> f32 {
+        if values.is_empty() {
+            return self.mean;
+        }
+        (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
+    }
+
     fn clip(&self, rating: f32) -> f32 {
         rating.clamp(self.low, self.high)
     }

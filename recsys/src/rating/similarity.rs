@@ -1,6 +1,6 @@
 //! How alike two users or two items are, by the ratings they have in common.
 //!
-//! One pass over the ratings of whoever shares a rating with x gives all sums of one row; rows are independent tasks. Sums
+//! One pass over the ratings of all who share a rating with x gives all sums of one row; rows are independent tasks. Sums
 //! are in double precision and in the order of the matrix. Definitions are Surprise's.
 
 use rayon::prelude::*;

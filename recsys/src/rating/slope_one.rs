@@ -121,7 +121,7 @@ impl SlopeOneModel {
     }
 
     fn score_all(&self, items: &[ItemIdx], values: &[f32], out: &mut [f32]) {
-        let mean = self.mean_of(values);
+        let mean = self.stats.mean_of(values);
         for (item, out) in (0..).map(ItemIdx).zip(out) {
             *out = if self.stats.ratings_of(item) == 0 || items.is_empty() {
                 self.stats.mean()
@@ -129,13 +129,6 @@ impl SlopeOneModel {
                 self.score(items, mean, item)
             };
         }
-    }
-
-    fn mean_of(&self, values: &[f32]) -> f32 {
-        if values.is_empty() {
-            return self.stats.mean();
-        }
-        (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
     }
 }
 
@@ -179,7 +172,7 @@ impl RatingModel for SlopeOneModel {
     fn expected(&self, seen: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
         let (Some(user), Some(item)) = (user, item) else { return self.stats.mean() };
         let (items, values) = seen.row(user);
-        self.score(items, self.mean_of(values), item)
+        self.score(items, self.stats.mean_of(values), item)
     }
 }
 

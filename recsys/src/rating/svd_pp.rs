@@ -8,6 +8,7 @@
 //! Every user touches the y of many items, so users cannot go side by side without changing the result; training runs on
 //! one thread. Defaults are Surprise's.
 
+use cairn_tensor::kernel::vectorize;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,6 @@ use crate::Result;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
-use crate::linalg::vectorised::vectorised;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
 
@@ -66,7 +66,7 @@ impl Estimator for SvdPlusPlus {
         };
         let mut progress = Vec::with_capacity(self.epochs);
         for _ in 0..self.epochs {
-            let squares = vectorised(
+            let squares = vectorize(
                 #[inline(always)]
                 || parameters.epoch(matrix, self.learning_rate, self.regularization),
             );

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use cairn_tensor::kernel::vectorize;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, Par};
 use rayon::prelude::*;
@@ -88,7 +89,7 @@ fn block(
 }
 
 fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
-    pulp::Arch::new().dispatch(
+    vectorize(
         #[inline(always)]
         || {
             let (scores, rest) = scores.as_chunks::<16>();

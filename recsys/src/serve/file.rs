@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 /// Raised with every change of what is written before the model. Version 1 was in a container of its own, which is refused by
 /// that, and did not say of what types the ids are.
-const FORMAT: Format = Kind::Recommender.version(2);
+const FILE: Format = Kind::Recommender.version(2);
 
 /// A model that can be kept in a file.
 pub trait Saved: Recommender + Serialize + DeserializeOwned + 'static {
@@ -56,11 +56,14 @@ impl<M: Saved> AnyModel for M {
     }
 }
 
+/// Takes a model off the end of a payload.
+type Take = fn(&mut &[u8]) -> std::result::Result<Arc<dyn AnyModel>, String>;
+
 /// How the model of one format is read: an entry of the list that [`Fitted::load_any`] goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelFormat {
     name: &'static str,
-    take: fn(&mut &[u8]) -> std::result::Result<Arc<dyn AnyModel>, String>,
+    take: Take,
 }
 
 impl ModelFormat {
@@ -141,7 +144,7 @@ impl<M: AnyModel + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         container::append(&mut payload, &(self.model().format(), ids, users, items, self.seen()))
             .and_then(|()| self.model().encode(&mut payload))
             .map_err(|reason| Error::ModelFile { path: path.to_owned(), reason })?;
-        Ok(container::save_payload(path, FORMAT, &payload)?)
+        Ok(container::save_payload(path, FILE, &payload)?)
     }
 }
 
@@ -188,7 +191,8 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
     /// As [`load_any`](Self::load_any), where the model may be one of `own` too.
     ///
     /// # Errors
-    /// As [`load_any`](Self::load_any).
+    /// [`Error::Io`]; [`Error::ModelFile`] for a file that is none, is damaged, has another version, holds a model of a format
+    /// that is not known, or ids of other types.
     pub fn load_any_of(path: impl AsRef<Path>, own: &[ModelFormat]) -> Result<Self> {
         read(path.as_ref(), |format, payload| {
             let all = || FORMATS.iter().chain(own);
@@ -205,9 +209,41 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Fitted<dyn AnyModel, U,
     }
 }
 
+/// What a model file holds, see [`inspect`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFile {
+    /// The name of the model's format, see [`Saved::FORMAT`].
+    pub format: String,
+    /// The type of the user ids, such as `u32` or `String`.
+    pub user_ids: String,
+    /// The type of the item ids.
+    pub item_ids: String,
+}
+
+/// Which model a file holds, and of what types its ids are: what a program has to know to load a file of anybody's.
+///
+/// ```
+/// use cairn_recsys::{Estimator, TopPop, inspect, synthetic};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("films.rec");
+/// TopPop::new().fit(&synthetic::planted_groups(60, 40, 4, 8, 0.1, 0)?)?.save(&path)?;
+/// let file = inspect(&path)?;
+/// assert_eq!((file.format.as_str(), file.user_ids.as_str()), ("top-pop", "u32"));
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::ModelFile`] for a file that is none, is damaged or has another version.
+pub fn inspect(path: impl AsRef<Path>) -> Result<ModelFile> {
+    read(path.as_ref(), |format, payload| {
+        let (user_ids, item_ids) = container::take(payload)?;
+        Ok(ModelFile { format: format.to_owned(), user_ids, item_ids })
+    })
+}
+
 /// Reads a file by a function of its format's name and the rest of its payload.
 fn read<T>(path: &Path, f: impl FnOnce(&str, &mut &[u8]) -> std::result::Result<T, String>) -> Result<T> {
-    let bytes = container::load_payload(path, FORMAT)?;
+    let bytes = container::load_payload(path, FILE)?;
     let mut payload = &bytes[..];
     container::take::<String>(&mut payload)
         .and_then(|format| f(&format, &mut payload))

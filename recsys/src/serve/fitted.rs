@@ -32,7 +32,7 @@ pub struct Scored<T> {
     pub score: f32,
 }
 
-/// A model `M` with the caller's ids `U`, `I` and the training matrix. Cheap to share between threads behind an `Arc`;
+/// A model `M` with the caller's ids `U`, `I` and the training matrix. Cheap to clone and to share between threads;
 /// all methods take `&self`.
 ///
 /// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
@@ -155,7 +155,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The `k` best items for each of many users, in their order; scored in blocks and in parallel.
     ///
     /// # Errors
-    /// As [`recommend`](Self::recommend).
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
     pub fn recommend_many(
         &self,
         users: &[U],
@@ -242,6 +242,8 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// # Errors
     /// [`Error::UnknownItem`], [`Error::DuplicateId`] for an item named twice, [`Error::InvalidValue`] for a value that is
     /// not finite, [`Error::Empty`] for an empty list, and [`Error::Unsupported`] if the model has no fold-in.
+    #[doc(alias = "recalculate_user")]
+    #[doc(alias = "fold_in")]
     pub fn recommend_for(
         &self,
         history: &[(I, f32)],
@@ -292,6 +294,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     ///
     /// # Errors
     /// [`Error::UnknownItem`]; [`Error::Parameter`] for a `k` of 0.
+    #[doc(alias = "get_neighbors")]
     pub fn similar_items<P: Eq + Hash + Debug + ?Sized>(&self, item: &P, k: usize) -> Result<Vec<Scored<I>>>
     where
         I: Borrow<P>,

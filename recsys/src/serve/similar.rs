@@ -1,7 +1,7 @@
 //! How alike two users, or two items, are by the training log alone: the answer where a model has none of its own.
 //!
 //! Popularity, item-to-item weights or biases say nothing about two users; that they met the same items does. The measure is
-//! the cosine of their rows (of two items: of their columns), values counted, which needs no setting. Whoever has nothing
+//! the cosine of their rows (of two items: of their columns), values counted, which needs no setting. What has nothing
 //! in common is no candidate (NaN), so a list is not filled up with strangers.
 
 use rayon::prelude::*;

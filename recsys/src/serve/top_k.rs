@@ -51,32 +51,28 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
     }
     let Some(&Reverse(worst)) = heap.peek() else { return Vec::new() };
     let mut threshold = worst.score;
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut offer = |at: usize, threshold: &mut f32| {
-                // Later items have higher indices, so they must be strictly better to enter.
-                if scores[at] > *threshold && scores[at].is_finite() {
-                    let mut worst = heap.peek_mut().expect("the heap holds k items");
-                    *worst = Reverse(entry(at));
-                    drop(worst);
-                    *threshold = heap.peek().expect("the heap holds k items").0.score;
-                }
-            };
-            while at + LANES <= scores.len() {
-                let lanes: &[f32; LANES] = scores[at..at + LANES].try_into().expect("a slice of LANES");
-                let mut any = false;
-                for &score in lanes {
-                    any |= score > threshold;
-                }
-                if any {
-                    (at..at + LANES).for_each(|at| offer(at, &mut threshold));
-                }
-                at += LANES;
-            }
-            (at..scores.len()).for_each(|at| offer(at, &mut threshold));
-        },
-    );
+    // Not compiled for longer registers: with these, such loops of compares and branches were measured a third slower.
+    let mut offer = |at: usize, threshold: &mut f32| {
+        // Later items have higher indices, so they must be strictly better to enter.
+        if scores[at] > *threshold && scores[at].is_finite() {
+            let mut worst = heap.peek_mut().expect("the heap holds k items");
+            *worst = Reverse(entry(at));
+            drop(worst);
+            *threshold = heap.peek().expect("the heap holds k items").0.score;
+        }
+    };
+    while at + LANES <= scores.len() {
+        let lanes: &[f32; LANES] = scores[at..at + LANES].try_into().expect("a slice of LANES");
+        let mut any = false;
+        for &score in lanes {
+            any |= score > threshold;
+        }
+        if any {
+            (at..at + LANES).for_each(|at| offer(at, &mut threshold));
+        }
+        at += LANES;
+    }
+    (at..scores.len()).for_each(|at| offer(at, &mut threshold));
     let mut best: Vec<ScoredItem> = heap.into_iter().map(|Reverse(entry)| entry).collect();
     best.sort_unstable_by(|a, b| b.cmp(a));
     best

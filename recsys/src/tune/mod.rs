@@ -68,7 +68,7 @@ impl<U: Id, I: Id> GridSearch<U, I> {
     /// Takes the validation rows from the training log.
     ///
     /// # Errors
-    /// As [`Interactions::split`].
+    /// [`Error::Parameter`] for a share outside (0, 1); [`Error::Empty`] if a part would have no rows.
     pub fn new(train: &Interactions<U, I>, split: Split) -> Result<Self> {
         let (train, validation) = train.split(split)?;
         Ok(Self { train, validation })
@@ -100,7 +100,7 @@ impl<U: Id, I: Id> GridSearch<U, I> {
     /// Tries every candidate by the error of its predicted ratings; the score is -RMSE.
     ///
     /// # Errors
-    /// As [`by_ranking`](Self::by_ranking).
+    /// [`Error::Empty`] without candidates; the last candidate's error if all fail.
     #[doc(alias = "rmse")]
     pub fn by_rmse<S>(&self, candidates: impl IntoIterator<Item = S>) -> Result<SearchResult<S>>
     where
@@ -116,7 +116,7 @@ impl<U: Id, I: Id> GridSearch<U, I> {
     /// the second, and so on. `with_budget` gives a candidate its budget, such as a number of epochs.
     ///
     /// # Errors
-    /// As [`by_ranking`](Self::by_ranking); [`Error::Parameter`] without budgets.
+    /// [`Error::Empty`] without candidates; the last candidate's error if all fail; [`Error::Parameter`] without budgets.
     #[doc(alias = "HalvingGridSearchCV")]
     pub fn successive_halving<S: Estimator + Clone>(
         &self,
@@ -157,7 +157,7 @@ impl<U: Id, I: Id> GridSearch<U, I> {
     /// Tries every candidate by a score of your own; higher is better.
     ///
     /// # Errors
-    /// As [`by_ranking`](Self::by_ranking).
+    /// [`Error::Empty`] without candidates; the last candidate's error if all fail.
     pub fn by_score<S: Clone + Send + Sync>(
         &self,
         candidates: impl IntoIterator<Item = S>,

@@ -6,6 +6,7 @@ mod conformance;
 mod data;
 mod files;
 mod index;
+mod isa;
 mod models;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -132,7 +132,9 @@ fn movielens_in_each_layout() {
     let sets = [tabs, colons, csv];
     // The archive as published: the folder in a zip file.
     let archives = sets.each_ref().map(|set| archive(set));
-    for path in sets.into_iter().chain(archives) {
+    let names = ["u.data", "ratings.dat", "ratings.csv"];
+    let files: [PathBuf; 3] = std::array::from_fn(|n| sets[n].join(names[n]));
+    for path in sets.into_iter().chain(archives).chain(files) {
         let (log, report) = movielens::ratings(&path).unwrap();
         assert_eq!((rows(&log), report.rejections()), (expected.to_vec(), 0), "{}", path.display());
         let titles = movielens::titles(&path).unwrap();

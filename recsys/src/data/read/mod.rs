@@ -173,7 +173,8 @@ impl LogReader {
     /// Reads anything that can be read.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// [`Error::Io`]; [`Error::Parameter`] for a column that the header does not name; [`Error::Empty`] if no row is left;
+    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn from_reader<U: Id + FromStr, I: Id + FromStr>(
         &self,
         reader: impl Read,
@@ -196,26 +197,26 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let mut columns = Columns::<U, I>::default();
         let mut report = ReadReport::default();
-        let mut places = if self.header { None } else { Some(self.places(&[])?) };
-        let mut fault = None;
+        let mut positions = if self.header { None } else { Some(self.positions(&[])?) };
+        let mut failure = None;
         rows(&mut |line, fields| {
-            let Some(places) = &places else {
-                return match fields.and_then(|names| self.places(names).map_err(|e| e.to_string())) {
+            let Some(positions) = &positions else {
+                return match fields.and_then(|names| self.positions(names).map_err(|e| e.to_string())) {
                     Ok(found) => {
-                        places = Some(found);
+                        positions = Some(found);
                         true
                     }
                     Err(reason) => {
-                        fault = Some(Error::parameter("header", format!("line {line}"), reason));
+                        failure = Some(Error::parameter("header", format!("line {line}"), reason));
                         false
                     }
                 };
             };
-            match fields.and_then(|fields| self.row(fields, places)) {
+            match fields.and_then(|fields| self.row(fields, positions)) {
                 Ok(row) => match columns.push(row) {
                     Ok(()) => report.accept(),
                     Err(error) => {
-                        fault = Some(error);
+                        failure = Some(error);
                         return false;
                     }
                 },
@@ -223,7 +224,7 @@ impl LogReader {
             }
             true
         })?;
-        if let Some(error) = fault {
+        if let Some(error) = failure {
             return Err(error);
         }
         let catalog = Catalog { users: Arc::new(columns.user_ids), items: Arc::new(columns.item_ids) };
@@ -241,7 +242,7 @@ impl LogReader {
     }
 
     /// Positions of the columns, given the names in the header.
-    fn places(&self, names: &[&str]) -> Result<Places> {
+    fn positions(&self, names: &[&str]) -> Result<Positions> {
         let find = |column: &Column| match column {
             Column::At(at) => Ok(*at),
             Column::Named(name) => {
@@ -256,7 +257,7 @@ impl LogReader {
                 names.iter().position(|n| n.trim() == name).ok_or_else(missing)
             }
         };
-        Ok(Places {
+        Ok(Positions {
             user: find(&self.user)?,
             item: find(&self.item)?,
             value: self.value.as_ref().map(find).transpose()?,
@@ -264,8 +265,12 @@ impl LogReader {
         })
     }
 
-    fn row<U: FromStr, I: FromStr>(&self, fields: &[&str], places: &Places) -> Result<Row<U, I>, String> {
-        let value = match places.value {
+    fn row<U: FromStr, I: FromStr>(
+        &self,
+        fields: &[&str],
+        positions: &Positions,
+    ) -> Result<Row<U, I>, String> {
+        let value = match positions.value {
             None => 1.0,
             Some(at) => parse::<f32>(fields, at, "value")?,
         };
@@ -276,10 +281,10 @@ impl LogReader {
             return Err(format!("value {value} is not from {low} to {high}"));
         }
         Ok(Row {
-            user: parse(fields, places.user, "user")?,
-            item: parse(fields, places.item, "item")?,
+            user: parse(fields, positions.user, "user")?,
+            item: parse(fields, positions.item, "item")?,
             value,
-            time: places.time.map_or(Ok(0), |at| parse(fields, at, "time"))?,
+            time: positions.time.map_or(Ok(0), |at| parse(fields, at, "time"))?,
         })
     }
 }
@@ -295,7 +300,7 @@ fn parse<T: FromStr>(fields: &[&str], at: usize, name: &str) -> Result<T, String
 /// The fields of a row, or why there are none.
 type Fields<'a, 'b> = Result<&'a [&'b str], String>;
 
-struct Places {
+struct Positions {
     user: usize,
     item: usize,
     value: Option<usize>,

@@ -1,5 +1,8 @@
 //! The MovieLens data sets as GroupLens publishes them (Harper & Konstan 2015): the archive, under the feature `zip`, or the
-//! folder that it unpacks to. Archives are read as a stream; nothing is unpacked to the disk.
+//! folder that it unpacks to, or the file of ratings in that. Archives are read as a stream; nothing is unpacked to the disk.
+//!
+//! Where the sets are, and how they are downloaded, is the business of `cairn_datasets`, which hands on their paths; what is in
+//! them is read here alone.
 //!
 //! | folder | ratings | films |
 //! |---|---|---|
@@ -30,6 +33,10 @@ enum Layout {
     Csv,
 }
 
+/// The file of ratings in each layout.
+const RATINGS: [(&str, Layout); 3] =
+    [("u.data", Layout::Tabs), ("ratings.dat", Layout::Colons), ("ratings.csv", Layout::Csv)];
+
 /// The files of a set, in a folder or an archive.
 enum Source {
     Folder(PathBuf),
@@ -41,6 +48,9 @@ impl Source {
     fn open(path: &Path) -> Result<Self> {
         if !path.is_file() {
             return Ok(Self::Folder(path.to_owned()));
+        }
+        if RATINGS.iter().any(|(name, _)| path.file_name().is_some_and(|own| own == *name)) {
+            return Ok(Self::Folder(path.with_file_name("")));
         }
         #[cfg(feature = "zip")]
         {
@@ -62,9 +72,7 @@ impl Source {
 
     /// Which layout the set has.
     fn layout(&self) -> Result<Layout> {
-        let layouts =
-            [("u.data", Layout::Tabs), ("ratings.dat", Layout::Colons), ("ratings.csv", Layout::Csv)];
-        let found = layouts.into_iter().find(|(name, _)| self.has(name));
+        let found = RATINGS.into_iter().find(|(name, _)| self.has(name));
         let path = match self {
             Self::Folder(path) => path,
             #[cfg(feature = "zip")]
@@ -108,7 +116,8 @@ fn broken(path: &Path, error: zip::result::ZipError) -> Error {
     Error::Io { path: path.to_owned(), source: error.into() }
 }
 
-/// Reads the ratings of a set, whichever it is, from its folder or archive. Ids are the publisher's.
+/// Reads the ratings of a set, whichever it is, from its folder, its archive or its file of ratings. Ids are the publisher's.
+/// Rows that do not read are left out and reported.
 ///
 /// ```no_run
 /// let (log, report) = cairn_recsys::read::movielens::ratings("ml-1m.zip")?;
@@ -160,7 +169,7 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
         .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
     let csv = separator == ",";
     let mut titles = HashMap::new();
-    let mut fault = None;
+    let mut failure = None;
     super::rows::for_each(text.as_bytes(), separator, csv, &path, |line, fields| {
         if csv && line == 1 {
             return true;
@@ -179,12 +188,12 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
                 true
             }
             Err(reason) => {
-                fault = Some(Error::InvalidRow { path: path.clone(), line, reason });
+                failure = Some(Error::InvalidRow { path: path.clone(), line, reason });
                 false
             }
         }
     })?;
-    match fault {
+    match failure {
         Some(error) => Err(error),
         None if titles.is_empty() => Err(Error::Empty { what: "the list of titles" }),
         None => Ok(titles),

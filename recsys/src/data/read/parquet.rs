@@ -31,7 +31,8 @@ impl LogReader {
     /// ```
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`Error::Io`] too for a file that is not Parquet, or a damaged one.
+    /// [`Error::Io`], for a file that is not Parquet or a damaged one too; [`Error::Parameter`] for a column that the file does not
+    /// have; [`Error::Empty`] if no row is left; [`Error::DuplicateInteraction`] under [`Duplicates::Error`](crate::Duplicates::Error).
     pub fn read_parquet<U: Id + FromStr, I: Id + FromStr>(
         &self,
         path: impl AsRef<Path>,
@@ -83,7 +84,7 @@ impl LogReader {
     }
 }
 
-/// A field as it would stand in a text file; nothing for a missing one.
+/// A field as it would be in a text file; nothing for a missing one.
 fn write_text(field: &Field, text: &mut String) {
     // Writing to a string cannot fail.
     let _ = match field {

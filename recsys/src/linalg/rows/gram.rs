@@ -1,14 +1,14 @@
 //! Gram matrices: the normal equations of a least-squares problem, near the peak of the multiply-add units.
 
-use pulp::{Arch, Simd, WithSimd};
+use cairn_tensor::kernel::{Isa, Kernel, Vector, dispatch};
 
-use super::{PAD, chunk_rows};
+use super::{PAD, Register, chunk_rows};
 
 /// Normal equations: adds `Zᵀ Z` to the upper triangle of `h` (row-major, size x size) and `Zᵀ t` to `b`, for `z` with rows
 /// of `b.len()` floats, a multiple of [`PAD`]. Entries below the diagonal may be written too and mean nothing.
 pub(crate) fn add_gram(z: &[f32], targets: &[f32], h: &mut [f32], b: &mut [f32]) {
     debug_assert!(b.len().is_multiple_of(PAD) && h.len() == b.len() * b.len());
-    Arch::new().dispatch(Gram { z, targets, h, b });
+    dispatch(Gram { z, targets, h, b });
 }
 
 struct Gram<'a> {
@@ -18,17 +18,17 @@ struct Gram<'a> {
     b: &'a mut [f32],
 }
 
-impl WithSimd for Gram<'_> {
+impl Kernel for Gram<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Isa>(self) {
         let Self { z, targets, h, b } = self;
         let size = b.len();
         let rows = chunk_rows(size);
         for (z, targets) in z.chunks(rows * size).zip(targets.chunks(rows)) {
             let mut side = Some((targets, &mut *b));
-            gram_chunk(simd, z, size, 0, size, 1.0, h, size, &mut side);
+            gram_chunk::<S>(z, size, 0, size, 1.0, h, size, &mut side);
         }
     }
 }
@@ -41,8 +41,7 @@ type Side<'a> = Option<(&'a [f32], &'a mut [f32])>;
 /// In bands of [`PAD`] rows. What is right of the band's first vector goes in pairs of vectors; a last one by itself takes
 /// the whole band at once, which has as many sums under way.
 #[inline(always)]
-pub(super) fn gram_chunk<S: Simd>(
-    simd: S,
+pub(super) fn gram_chunk<S: Isa>(
     chunk: &[f32],
     width: usize,
     start: usize,
@@ -52,29 +51,29 @@ pub(super) fn gram_chunk<S: Simd>(
     stride: usize,
     side: &mut Side<'_>,
 ) {
-    let lanes = S::F32_LANES;
+    let lanes = Register::<S>::LANES;
     for band in (0..size).step_by(PAD) {
         let mut column = band;
-        let mut place = Place { width, start, row: band, column, sign, stride };
+        let mut tile = Tile { width, start, row: band, column, sign, stride };
         while column + 2 * lanes <= size {
-            place.column = column;
-            place.row = band;
+            tile.column = column;
+            tile.row = band;
             if band == 0 && side.is_some() {
-                gram_tile::<S, 8, 2, true>(simd, chunk, &place, h, side);
+                gram_tile::<S, 8, 2, true>(chunk, &tile, h, side);
             } else {
-                gram_tile::<S, 8, 2, false>(simd, chunk, &place, h, side);
+                gram_tile::<S, 8, 2, false>(chunk, &tile, h, side);
             }
-            place.row = band + 8;
-            gram_tile::<S, 8, 2, false>(simd, chunk, &place, h, side);
+            tile.row = band + 8;
+            gram_tile::<S, 8, 2, false>(chunk, &tile, h, side);
             column += 2 * lanes;
         }
-        place.row = band;
+        tile.row = band;
         while column < size {
-            place.column = column;
+            tile.column = column;
             if band == 0 && side.is_some() {
-                gram_tile::<S, PAD, 1, true>(simd, chunk, &place, h, side);
+                gram_tile::<S, PAD, 1, true>(chunk, &tile, h, side);
             } else {
-                gram_tile::<S, PAD, 1, false>(simd, chunk, &place, h, side);
+                gram_tile::<S, PAD, 1, false>(chunk, &tile, h, side);
             }
             column += lanes;
         }
@@ -82,7 +81,7 @@ pub(super) fn gram_chunk<S: Simd>(
 }
 
 /// Where a tile lies: rows of `width` floats in z, of `stride` in h.
-struct Place {
+struct Tile {
     width: usize,
     start: usize,
     row: usize,
@@ -93,16 +92,15 @@ struct Place {
 
 /// One tile of R rows x N vectors, kept in registers over the chunk; with SIDE also the right-hand side of its columns.
 #[inline(always)]
-fn gram_tile<S: Simd, const R: usize, const N: usize, const SIDE: bool>(
-    simd: S,
+fn gram_tile<S: Isa, const R: usize, const N: usize, const SIDE: bool>(
     chunk: &[f32],
-    place: &Place,
+    tile: &Tile,
     h: &mut [f32],
     side: &mut Side<'_>,
 ) {
-    let &Place { width, start, row, column, sign, stride } = place;
-    let lanes = S::F32_LANES;
-    let zero = simd.splat_f32s(0.0);
+    let &Tile { width, start, row, column, sign, stride } = tile;
+    let lanes = Register::<S>::LANES;
+    let zero = Register::<S>::splat(0.0);
     let (mut sum, mut side_sum) = ([[zero; N]; R], [zero; N]);
     let factors: &[f32] = match side {
         Some((factors, _)) if SIDE => &factors[..chunk.len() / width],
@@ -110,33 +108,36 @@ fn gram_tile<S: Simd, const R: usize, const N: usize, const SIDE: bool>(
     };
     for (n, z) in chunk.chunks_exact(width).enumerate() {
         let left: &[f32; R] = z[start + row..start + row + R].try_into().expect("a tile's rows");
-        let (right, _) = S::as_simd_f32s(&z[start + column..start + column + N * lanes]);
-        let right: &[S::f32s; N] = right.try_into().expect("a tile's columns");
+        let (columns, _) = Register::<S>::chunks(&z[start + column..start + column + N * lanes]);
+        let mut right = [zero; N];
+        for (right, column) in right.iter_mut().zip(columns) {
+            *right = Register::<S>::load(column);
+        }
         for i in 0..R {
-            let factor = simd.splat_f32s(left[i]);
+            let factor = Register::<S>::splat(left[i]);
             for j in 0..N {
-                sum[i][j] = simd.mul_add_f32s(factor, right[j], sum[i][j]);
+                sum[i][j] = factor.mul_add(right[j], sum[i][j]);
             }
         }
         if SIDE {
-            let factor = simd.splat_f32s(factors[n]);
+            let factor = Register::<S>::splat(factors[n]);
             for j in 0..N {
-                side_sum[j] = simd.mul_add_f32s(factor, right[j], side_sum[j]);
+                side_sum[j] = factor.mul_add(right[j], side_sum[j]);
             }
         }
     }
-    let sign = simd.splat_f32s(sign);
+    let sign = Register::<S>::splat(sign);
     for i in 0..R {
         let at = (row + i) * stride + column;
-        let (out, _) = S::as_mut_simd_f32s(&mut h[at..at + N * lanes]);
+        let (out, _) = Register::<S>::chunks_mut(&mut h[at..at + N * lanes]);
         for j in 0..N {
-            out[j] = simd.mul_add_f32s(sign, sum[i][j], out[j]);
+            sign.mul_add(sum[i][j], Register::<S>::load(&out[j])).store(&mut out[j]);
         }
     }
     if let (true, Some((_, out))) = (SIDE, side) {
-        let (out, _) = S::as_mut_simd_f32s(&mut out[column..column + N * lanes]);
+        let (out, _) = Register::<S>::chunks_mut(&mut out[column..column + N * lanes]);
         for j in 0..N {
-            out[j] = simd.add_f32s(out[j], side_sum[j]);
+            Register::<S>::load(&out[j]).add(side_sum[j]).store(&mut out[j]);
         }
     }
 }

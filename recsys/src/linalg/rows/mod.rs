@@ -1,8 +1,8 @@
 //! Single-precision kernels on short rows of floats: what the normal equations of ALS are made of, one of its rows at a time.
 //!
 //! Rows are as wide as a multiple of [`PAD`]. They are gathered into `z`, as many at a time as stay in the cache for what
-//! follows: the Gram matrix near the peak of the multiply-add units, products at the speed of the cache. Each kernel is written for any vector width and picked at run
-//! time (pulp).
+//! follows: the Gram matrix near the peak of the multiply-add units, products at the speed of the cache. Each kernel is
+//! written once for registers of any length and chosen at run time, by `cairn_tensor`'s toolkit.
 
 mod gather;
 mod gram;
@@ -13,6 +13,9 @@ pub(crate) use gather::{Scattered, add_gathered_products, gather};
 pub(crate) use gram::add_gram;
 pub(crate) use products::{add_row_products, add_rows, combine, dot, normal_product};
 pub(crate) use solve::solve_positive_definite;
+
+/// A register of single-precision floats.
+type Register<S> = <S as cairn_tensor::kernel::Isa>::F32;
 
 /// Vector widths are multiples of this many floats: a whole AVX-512 register.
 pub(crate) const PAD: usize = 16;

@@ -47,7 +47,7 @@ impl Looks {
 }
 
 impl Plan {
-    /// Whether another block has its place in a basis of `size` vectors.
+    /// Whether there is room for another block in a basis of `size` vectors.
     pub(super) fn has_room(&self, size: usize) -> bool {
         size + self.block <= self.capacity || (self.whole && size < self.capacity)
     }

@@ -57,6 +57,8 @@ const SINGLE_FROM: f64 = 1e-7;
 /// assert!(svd.residual < 1e-8 && svd.s.is_sorted_by(|a, b| a >= b));
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
+#[doc(alias = "svds")]
+#[doc(alias = "TruncatedSVD")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct TruncatedSvd {
     k: usize,
@@ -182,7 +184,8 @@ impl TruncatedSvd {
     /// Decomposes a sparse matrix; entries not stored are zeros.
     ///
     /// # Errors
-    /// As [`fit_dense`](Self::fit_dense).
+    /// [`Error::Empty`], [`Error::Parameter`], [`Error::InvalidValue`] and [`Error::NotConverged`], each for what it stands for with
+    /// [`fit_dense`](Self::fit_dense).
     pub fn fit_sparse<R: Idx, C: Idx>(&self, a: &Csr<R, C>) -> Result<Svd> {
         self.check(a.n_rows(), a.n_cols())?;
         a.check_values("truncated SVD", "finite", f32::is_finite)?;

@@ -67,7 +67,7 @@ pub(super) struct Side<'a, R, C> {
     matrix: &'a Csr<R, C>,
     /// √w of every interaction, in the order of the matrix.
     roots: Vec<f32>,
-    /// Where each of them stands in the order of the other side, for solvers that ask.
+    /// The position of each of them in the order of the other side, for solvers that ask.
     elsewhere: Option<Vec<u32>>,
 }
 

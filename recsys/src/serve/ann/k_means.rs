@@ -44,7 +44,7 @@ pub(super) fn k_means(
 /// The nearest centroid of every point; of equally near ones the first.
 fn assign(points: &[f32], centroids: &[f32], width: usize) -> Vec<u32> {
     let k = centroids.len() / width;
-    // (width + 1) x k: below each centroid c stands -|c|²/2.
+    // (width + 1) x k: below each centroid c is -|c|²/2.
     let mut table = Vec::with_capacity(k * (width + 1));
     for centroid in centroids.chunks_exact(width) {
         table.extend_from_slice(centroid);

@@ -1,7 +1,7 @@
 //! Lists from the cells of users.
 //!
 //! A task takes a block of users and visits, cell by cell, those of its users whose list the cell may better: one matrix
-//! product for all of them, or one pass over the cell for the few. The product is only a sieve. What it finds to come within
+//! product for all of them, or one pass over the cell for the few. The product only preselects. What it finds to come within
 //! rounding of a user's k-th best score is scored again by one fixed sum. So a list is exactly the best of the cells
 //! visited, and does not depend on who else is in the block, in which order cells are visited, or on the number of
 //! threads.
@@ -131,22 +131,22 @@ impl<'a> Block<'a> {
         self.users.into_iter().map(User::sorted).collect()
     }
 
-    /// Who visits which cell in the round of the cells that are `places` in the order of nearness.
-    fn visitors(&mut self, places: Range<usize>, only_short: bool) -> Visitors {
+    /// Who visits which cell in the round of the cells that are `positions` in the order of nearness.
+    fn visitors(&mut self, positions: Range<usize>, only_short: bool) -> Visitors {
         let mut starts = vec![0; self.cells.len() + 1];
         let mut visiting = Vec::new();
         for (n, user) in self.users.iter_mut().enumerate() {
             if !only_short || user.list.len() < self.k {
-                user.rank(places.clone());
+                user.rank(positions.clone());
                 visiting.push(n as u32);
-                user.ranked[places.clone()].iter().for_each(|&(_, cell)| starts[cell as usize + 1] += 1);
+                user.ranked[positions.clone()].iter().for_each(|&(_, cell)| starts[cell as usize + 1] += 1);
             }
         }
         (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
         let mut next = starts.clone();
-        let mut by_cell = vec![0; visiting.len() * places.len()];
+        let mut by_cell = vec![0; visiting.len() * positions.len()];
         for &n in &visiting {
-            for &(_, cell) in &self.users[n as usize].ranked[places.clone()] {
+            for &(_, cell) in &self.users[n as usize].ranked[positions.clone()] {
                 by_cell[next[cell as usize]] = n;
                 next[cell as usize] += 1;
             }
@@ -180,7 +180,7 @@ impl<'a> Block<'a> {
                 self.products.resize(own, 0.0);
                 let rows = &cells.vectors[start * width..][..own * width];
                 rows::add_row_products(rows, &self.vectors[n * width..][..width], &mut self.products);
-                self.sift(n, start, 0, own, slack(&self.users[n]));
+                self.rescore(n, start, 0, own, slack(&self.users[n]));
             }
             return;
         }
@@ -191,12 +191,12 @@ impl<'a> Block<'a> {
         let rows = &cells.vectors[start * width..][..reach * width];
         multiply(rows, &self.gathered, width, &mut self.products);
         for (at, (n, own)) in interested.into_iter().enumerate() {
-            self.sift(n, start, at * reach, own, slack(&self.users[n]));
+            self.rescore(n, start, at * reach, own, slack(&self.users[n]));
         }
     }
 
     /// Scores again, for user `n`, those of the `own` items from `start` whose products, from `from`, may be enough.
-    fn sift(&mut self, n: usize, start: usize, from: usize, own: usize, slack: f32) {
+    fn rescore(&mut self, n: usize, start: usize, from: usize, own: usize, slack: f32) {
         let Self { cells, k, allowed, users, vectors, products, .. } = self;
         let user = &mut users[n];
         let vector = &vectors[n * cells.width..][..cells.width];
@@ -214,25 +214,25 @@ impl<'a> Block<'a> {
 }
 
 impl User<'_> {
-    /// Brings the cells that are `places` in the order of nearness there, if those before them are; ties by number.
-    fn rank(&mut self, places: Range<usize>) {
-        if places.end < self.ranked.len() {
+    /// Brings the cells that are `positions` in the order of nearness there, if those before them are; ties by number.
+    fn rank(&mut self, positions: Range<usize>) {
+        if positions.end < self.ranked.len() {
             let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-            self.ranked[places.start..].select_nth_unstable_by(places.len() - 1, nearer);
+            self.ranked[positions.start..].select_nth_unstable_by(positions.len() - 1, nearer);
         }
     }
 
     fn offer(
         &mut self,
         cells: &Cells,
-        place: usize,
+        position: usize,
         vector: &[f32],
         k: usize,
         allowed: &(dyn Fn(ItemIdx) -> bool + Sync),
     ) {
         // Negative zero and zero compare equal to a caller but not to `total_cmp`.
-        let score = rows::dot(&cells.vectors[place * cells.width..][..cells.width], vector) + 0.0;
-        let entry = ScoredItem { item: cells.items[place], score };
+        let score = rows::dot(&cells.vectors[position * cells.width..][..cells.width], vector) + 0.0;
+        let entry = ScoredItem { item: cells.items[position], score };
         let full = self.list.len() == k;
         if !score.is_finite() || (full && self.list.peek().is_some_and(|worst| entry <= worst.0)) {
             return;

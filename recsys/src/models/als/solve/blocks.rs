@@ -20,16 +20,16 @@ use crate::models::factors::Vectors;
 /// Numbers moved by one task.
 const PART: usize = 1 << 14;
 
-/// Where each entry of `matrix` stands in its transpose; `None` for more entries than 32 bits can number.
+/// The position of each entry of `matrix` in its transpose; `None` for more entries than 32 bits can number.
 pub(super) fn positions<R: Idx, C: Idx>(matrix: &Csr<R, C>, transpose: &Csr<C, R>) -> Option<Vec<u32>> {
     u32::try_from(matrix.nnz()).ok()?;
     let mut next: Vec<u32> = transpose.offsets().iter().map(|&offset| offset as u32).collect();
-    let place = |column: &C| {
-        let place = next[column.at()];
+    let position = |column: &C| {
+        let position = next[column.at()];
         next[column.at()] += 1;
-        place
+        position
     };
-    Some(matrix.columns().iter().map(place).collect())
+    Some(matrix.columns().iter().map(position).collect())
 }
 
 /// Brings what is `missing` from the order of the other side, solved before, into that of this one. `false` where it has to
@@ -42,8 +42,8 @@ pub(super) fn carry<R, C>(side: &Side<'_, R, C>, missing: &mut Vec<f32>) -> bool
     };
     let mut here = vec![0.0; missing.len()];
     here.par_chunks_mut(PART).zip(elsewhere.par_chunks(PART)).for_each(|(here, elsewhere)| {
-        for (here, &place) in here.iter_mut().zip(elsewhere) {
-            *here = missing[place as usize];
+        for (here, &position) in here.iter_mut().zip(elsewhere) {
+            *here = missing[position as usize];
         }
     });
     *missing = here;
@@ -132,7 +132,7 @@ mod tests {
                     .collect(),
             ),
         ] {
-            assert_eq!(from, to, "every value stands there once");
+            assert_eq!(from, to, "every value is there once");
         }
     }
 }
