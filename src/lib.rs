@@ -17,14 +17,14 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (train, test) = mnist::load(&DataDir::default())?; // downloads once, verifies, caches
 //! let (train, test) = (train.flatten(), test.flatten());
-//! let mut model = Sequential::new([784])
+//! let model = Sequential::new([784])
 //!     .add(Dense::new(64).activation(Relu))
 //!     .add(Dense::new(64).activation(Relu))
 //!     .add(Dense::new(10))
 //!     .build(&mut rng(42))?; // shapes are checked here, layer by layer
 //! println!("{}", model.summary());
 //! let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
-//! let history = trainer.fit(&mut model, &train, Fit::epochs(5).validate(&test))?; // progress bar on a terminal
+//! let history = trainer.fit(&model, &train, Fit::epochs(5).validate(&test))?; // progress bar on a terminal
 //! println!("{history}");
 //! model.save("mnist.cairn")?; // architecture and weights in one file
 //! # Ok(())
