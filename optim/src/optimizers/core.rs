@@ -12,11 +12,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use cairn_autograd::{Gradients, Parameter};
 use cairn_nn::{Module, Part, Visitor};
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::group::{Group, Groups};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
-use crate::error::check;
 use crate::{Error, Result, StateDict};
 
 /// The settings and the state that every optimiser has.
@@ -95,8 +94,13 @@ impl Core {
 
     fn check(&self) -> Result<()> {
         let rate = self.rate;
-        check("the learning rate", rate, rate >= 0.0 && rate.is_finite(), "finite and not negative")?;
-        check("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "not negative")?;
+        Setting::check(
+            "the learning rate",
+            rate,
+            rate >= 0.0 && rate.is_finite(),
+            "finite and not negative",
+        )?;
+        Setting::check("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "not negative")?;
         self.groups.check()
     }
 
