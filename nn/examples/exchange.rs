@@ -52,15 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             let path = folder.join(format!("{name}_{library}"));
             let model = builder.clone().build(&mut rng(1))?;
             match what.as_str() {
-                "write" => write(model, framework, &path.with_extension("cairn.safetensors"))?,
-                _ => read(model, framework, &path.with_extension("theirs.safetensors"))?,
+                "write" => write(&model, framework, &path.with_extension("cairn.safetensors"))?,
+                _ => read(&model, framework, &path.with_extension("theirs.safetensors"))?,
             }
         }
     }
     Ok(())
 }
 
-fn write(model: Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
+fn write(model: &Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut state = model.state();
     for (i, (name, value)) in state.iter_mut().enumerate().filter(|(_, (_, value))| value.rank() == 1) {
         let low = if name.ends_with("running_var") { 0.5 } else { -0.5 };
@@ -69,24 +69,24 @@ fn write(model: Sequential, framework: Framework, path: &Path) -> Result<(), Box
     model.load_state(&state)?;
     let shape: Shape = [5].iter().chain(model.input_shape().iter()).copied().collect();
     let mut input = Tensor::<f32>::uniform(shape, 0.0, 1.0, &mut rng(2))?;
-    if takes_ids(&model) {
+    if takes_ids(model) {
         // As numbers in the file, which hold them exactly.
         input = input.scale(VOCABULARY as f32)?.floor()?;
     }
     let mut weights = model.weights(framework)?;
-    weights.tensors.insert("output".into(), output(&model, &input)?.into());
+    weights.tensors.insert("output".into(), output(model, &input)?.into());
     weights.tensors.insert("input".into(), there(&input, framework)?.into());
     Ok(weights.write_safetensors(path)?)
 }
 
-fn read(model: Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
+fn read(model: &Sequential, framework: Framework, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut weights = Weights::read_safetensors(path)?;
     let mut take = |name: &str| -> Result<Tensor, Box<dyn Error>> {
         Ok(weights.tensors.remove(name).ok_or(format!("no {name}"))?.try_into()?)
     };
     let (input, output) = (take("input")?, take("output")?);
     model.load_weights(&weights, framework, Strictness::Strict)?;
-    let ours = self::output(&model, &here(&input, framework)?)?;
+    let ours = self::output(model, &here(&input, framework)?)?;
     let apart = ours.sub(&output)?.abs()?.max(..)?.item()?;
     println!("{}: Cairn computes theirs, {apart:.1e} apart", path.display());
     if apart < 1e-5 { Ok(()) } else { Err("that is too far".into()) }

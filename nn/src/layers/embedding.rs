@@ -10,7 +10,8 @@ use super::{Layer, SequenceMask, Value};
 use crate::weights::{Flow, Framework, Permutation, Rule};
 use crate::{Context, Error, Init, Module, Result, Visitor};
 
-/// A row of a table for each id: ids `[…]` give `[…, dim]`.
+/// A row of a table for each id: ids `[…]` give `[…, dim]`. A padding id, other initial values and the masking of padding are
+/// set in the [description](crate::spec::Embedding), whose [`layer`](crate::spec::Embedding::layer) makes the same type.
 ///
 /// The table may be another layer's weight as well; a language model's output layer often is the table's transpose:
 ///

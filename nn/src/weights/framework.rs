@@ -99,9 +99,9 @@ impl Sequential {
     /// The model's values in another library's names and layout; the table is at [`Framework`].
     ///
     /// ```
-    /// use cairn_nn::weights::Framework;
     /// use cairn_nn::Sequential;
     /// use cairn_nn::spec::{BatchNorm, Conv2d, Dense, Flatten};
+    /// use cairn_nn::weights::Framework;
     /// use cairn_tensor::rng;
     /// let model = Sequential::new([8, 8, 3])
     ///     .add(Conv2d::new(16, 3))
@@ -131,9 +131,9 @@ impl Sequential {
         Ok(weights)
     }
 
-    /// Loads values in another library's names and layout, floats converted to `f32`. The report speaks of Cairn's names, and of shapes in Cairn's
-    /// layout, but for what is unexpected, and for values of a shape that cannot be permuted: both shapes are the library's
-    /// then.
+    /// Loads values in another library's names and layout, its floats converted to `f32`. The report speaks of Cairn's names,
+    /// and of shapes in Cairn's layout, but for what is unexpected, and for values of a shape that cannot be permuted: both
+    /// shapes are the library's then.
     ///
     /// # Errors
     /// As [`weights`](Self::weights), and [`Error::StateMismatch`] when `strictness` is strict and anything does not fit;
@@ -144,6 +144,9 @@ impl Sequential {
         framework: Framework,
         strictness: Strictness,
     ) -> Result<LoadReport> {
+        if framework == Framework::Cairn {
+            return weights.load_into(self, strictness);
+        }
         let own = Weights::of(self).tensors;
         let mut given = weights.clone();
         if framework == Framework::PyTorch {
@@ -180,7 +183,7 @@ impl Sequential {
                 _ => named.spec.rules(framework, &mut flow).map_err(at)?,
             };
             if rules.iter().map(|rule| &rule.own).ne(&values) {
-                return Err(at(no_rule(named.spec.kind(), "", "another library")));
+                return Err(at(no_rule(named.spec.kind(), "", &format!("{framework:?}"))));
             }
             all.extend(rules.into_iter().map(|rule| Rule {
                 own: format!("{}.{}", named.name, rule.own),

@@ -91,7 +91,8 @@ impl Weights {
     /// Loads the values into a model that calls them the same. What the report lists as missing keeps its value.
     ///
     /// # Errors
-    /// [`Error::StateMismatch`] when `strictness` is strict and anything does not fit; nothing has changed then.
+    /// [`Error::StateMismatch`] when `strictness` is strict and anything does not fit, and when two names of one tied value
+    /// are given different ones; nothing has changed then.
     pub fn load_into(&self, model: &(impl Module + ?Sized), strictness: Strictness) -> Result<LoadReport> {
         self.load_beside(model, strictness, Vec::new())
     }

@@ -245,3 +245,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn descriptions_are_saved_under_the_name_of_their_kind() {
+    use cairn_nn::spec::*;
+    let all: [(&str, LayerSpec); 20] = [
+        ("activation", Activation::LeakyRelu(0.5).into()),
+        ("adaptive_avg_pool2d", AdaptiveAvgPool2d::new(2).into()),
+        ("avg_pool1d", AvgPool1d::new(2).into()),
+        ("avg_pool2d", AvgPool2d::new(2).count_padding().into()),
+        ("batch_norm", BatchNorm::new().unbiased().into()),
+        ("conv1d", Conv1d::new(3, 2).causal().into()),
+        ("conv2d", Conv2d::new(3, [2, 4]).same().groups(3).into()),
+        ("conv_transpose2d", ConvTranspose2d::new(3, 2).output_padding(1).into()),
+        ("dense", Dense::new(3).activation(Relu).into()),
+        ("dropout", Dropout::new(0.5).into()),
+        ("dropout2d", Dropout2d::new(0.5).into()),
+        ("embedding", Embedding::new(3, 2).padding(1).masked().into()),
+        ("flatten", Flatten.into()),
+        ("global_avg_pool", GlobalAvgPool.into()),
+        ("group_norm", GroupNorm::new(2).into()),
+        ("max_pool1d", MaxPool1d::new(3).stride(2).into()),
+        ("max_pool2d", MaxPool2d::new(3).into()),
+        ("recurrent", Gru::new(3).layers(2).bidirectional().into()),
+        ("upsample", Upsample::new(2).bilinear().into()),
+        ("zero_pad2d", ZeroPad2d::sides(1, 2, 3, 4).into()),
+    ];
+    for (kind, spec) in all {
+        let text = serde_json::to_string(&spec).unwrap();
+        assert!(text.starts_with(&format!("[\"{kind}\",")), "{text}");
+        assert_eq!(serde_json::from_str::<LayerSpec>(&text).unwrap(), spec);
+    }
+    let unknown = serde_json::from_str::<LayerSpec>("[\"hyperdense\",{}]").unwrap_err();
+    assert!(unknown.to_string().contains("`hyperdense` is no kind of layer here"), "{unknown}");
+}
