@@ -29,7 +29,8 @@ impl<Y> Trainer<Y> {
     /// # Errors
     /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
     /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
-    /// model; those of callbacks; when a checkpoint cannot be written, or read and gone on from.
+    /// model; [`Error::OtherModel`] when the optimiser has state of another model, from an earlier run; those of callbacks;
+    /// when a checkpoint cannot be written, or read and gone on from.
     pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
     where
         M: Model<D::Input>,
