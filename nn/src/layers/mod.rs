@@ -1,7 +1,7 @@
 //! Layers, each in a file with its two faces: the module with parameters, under the plain name, and in `spec` the description
 //! that goes into a [`Sequential`](crate::Sequential), with sizes yet unknown, and builds the first.
 //!
-//! To add one: a file here with both, and its lines in this one. The file says all that is known about the layer: settings,
+//! To add one: a file here with both (a folder where it is long), and its lines in this one. The file says all that is known about the layer: settings,
 //! sizes, its forward pass, and how PyTorch and Keras name and lay out its values.
 
 mod activation;
