@@ -233,7 +233,7 @@ fn max_gradient<T: Float, S: Isa>(
 }
 
 /// For each pooled number the tap that it came from: the first that equals it, or is NaN.
-pub(crate) fn places<T: Float>(windows: &Windows, x: &[T], y: &[T], out: &mut [u8]) {
+pub(crate) fn positions<T: Float>(windows: &Windows, x: &[T], y: &[T], out: &mut [u8]) {
     let channels = windows.image[2];
     if out.is_empty() || channels == 0 {
         return;
@@ -299,7 +299,7 @@ impl<T: Float> Kernel for Places<'_, T> {
 }
 
 /// The gradient of images from that of their maxima and the taps these came from. No window may overlap another.
-pub(crate) fn spread<T: Float>(windows: &Windows, places: &[u8], gradient: &[T], out: &mut [T]) {
+pub(crate) fn spread<T: Float>(windows: &Windows, positions: &[u8], gradient: &[T], out: &mut [T]) {
     let (image_len, output_len) = (windows.image_len(), windows.output_len());
     if out.is_empty() || output_len == 0 {
         out.fill(T::ZERO);
@@ -307,7 +307,12 @@ pub(crate) fn spread<T: Float>(windows: &Windows, places: &[u8], gradient: &[T],
     }
     threads::split_units(out, image_len, image_len, |first, out| {
         let range = first * output_len..(first + out.len() / image_len) * output_len;
-        dispatch(SpreadPlaces { windows, places: &places[range.clone()], gradient: &gradient[range], out });
+        dispatch(SpreadPlaces {
+            windows,
+            positions: &positions[range.clone()],
+            gradient: &gradient[range],
+            out,
+        });
         false
     });
 }
@@ -315,7 +320,7 @@ pub(crate) fn spread<T: Float>(windows: &Windows, places: &[u8], gradient: &[T],
 /// Some whole images.
 struct SpreadPlaces<'a, T> {
     windows: &'a Windows,
-    places: &'a [u8],
+    positions: &'a [u8],
     gradient: &'a [T],
     out: &'a mut [T],
 }
@@ -324,19 +329,19 @@ impl<T: Float> Kernel for SpreadPlaces<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let SpreadPlaces { windows, places, gradient, out } = self;
+        let SpreadPlaces { windows, positions, gradient, out } = self;
         let (image_len, output_len) = (windows.image_len(), windows.output_len());
         let channels = windows.image[2];
-        let images = places.chunks_exact(output_len).zip(gradient.chunks_exact(output_len));
-        for (out, (places, gradient)) in out.chunks_exact_mut(image_len).zip(images) {
+        let images = positions.chunks_exact(output_len).zip(gradient.chunks_exact(output_len));
+        for (out, (positions, gradient)) in out.chunks_exact_mut(image_len).zip(images) {
             // Pixels that no window covers.
             out.fill(T::ZERO);
-            let each = places.chunks_exact(channels).zip(gradient.chunks_exact(channels));
-            for (window, (places, gradient)) in each.enumerate() {
+            let each = positions.chunks_exact(channels).zip(gradient.chunks_exact(channels));
+            for (window, (positions, gradient)) in each.enumerate() {
                 let mut number = 0u8;
                 windows.for_each_tap(window, |tap| {
                     let out = &mut out[tap..tap + channels];
-                    for ((o, &place), &g) in out.iter_mut().zip(places).zip(gradient) {
+                    for ((o, &place), &g) in out.iter_mut().zip(positions).zip(gradient) {
                         *o = if place == number { g } else { T::ZERO };
                     }
                     number = number.wrapping_add(1);

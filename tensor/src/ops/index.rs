@@ -63,8 +63,8 @@ impl<T: Element> Tensor<T> {
         let source = self.row_major()?;
         let data = &source[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.row_major()?;
-        Self::build(index.dims(), |out| index::gather(data, sizes, &places, out))
+        let positions = index.row_major()?;
+        Self::build(index.dims(), |out| index::gather(data, sizes, &positions, out))
     }
 }
 
@@ -91,8 +91,8 @@ impl<T: Number> Tensor<T> {
         let values = values.row_major()?;
         let data = &values[..];
         let sizes = (self.shape()[axis], index.shape()[axis], count(&self.shape()[axis + 1..]));
-        let places = index.row_major()?;
-        let overflow = index::scatter_add(self.as_mut_slice()?, sizes, &places, data);
+        let positions = index.row_major()?;
+        let overflow = index::scatter_add(self.as_mut_slice()?, sizes, &positions, data);
         if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -148,7 +148,7 @@ impl<T: Number> Tensor<T> {
         if row == 0 {
             return Ok(());
         }
-        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
+        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &rows.row_major()?);
         if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }
@@ -207,7 +207,7 @@ impl Tensor<bool> {
         let mask = &mask[..];
         let totals = mask::totals(mask);
         let rows = totals.last().copied().unwrap_or(0);
-        Tensor::build([rows, self.rank()], |out| mask::places(mask, self.shape(), &totals, out))
+        Tensor::build([rows, self.rank()], |out| mask::positions(mask, self.shape(), &totals, out))
     }
 }
 

@@ -8,14 +8,14 @@ use crate::shape::{Axis, axis_index};
 use crate::{Error, Number, Result, Tensor};
 
 impl<T: Number> Tensor<T> {
-    /// The elements along an axis in ascending order (`descending`: in descending order), and where each stood.
+    /// The elements along an axis in ascending order (`descending`: in descending order), and the index that each had.
     ///
     /// ```
     /// use cairn_tensor::Tensor;
     /// let x = Tensor::from_vec(vec![3.0f32, 1.0, 2.0], [3])?;
-    /// let (values, places) = x.sort(0, false)?;
+    /// let (values, indices) = x.sort(0, false)?;
     /// assert_eq!(values.to_vec(), [1.0, 2.0, 3.0]);
-    /// assert_eq!(places.to_vec(), [1, 2, 0]);
+    /// assert_eq!(indices.to_vec(), [1, 2, 0]);
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
     ///
@@ -33,13 +33,13 @@ impl<T: Number> Tensor<T> {
         Ok(self.ranked("argsort", axis, None, descending)?.1)
     }
 
-    /// The `k` largest elements along an axis in descending order, and where each stood; of equals the first.
+    /// The `k` largest elements along an axis in descending order, and the index that each had; of equals the first.
     ///
     /// ```
     /// use cairn_tensor::Tensor;
     /// let x = Tensor::from_vec(vec![3.0f32, 1.0, 2.0, 3.0], [4])?;
-    /// let (values, places) = x.topk(3, 0)?;
-    /// assert_eq!((values.to_vec(), places.to_vec()), (vec![3.0, 3.0, 2.0], vec![0, 3, 2]));
+    /// let (values, indices) = x.topk(3, 0)?;
+    /// assert_eq!((values.to_vec(), indices.to_vec()), (vec![3.0, 3.0, 2.0], vec![0, 3, 2]));
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
     ///
@@ -60,7 +60,7 @@ impl<T: Number> Tensor<T> {
         let axis = axis_index(op, axis, self.shape())?;
         let len = self.shape()[axis];
         if u32::try_from(len).is_err() && !self.is_empty() {
-            return Err(Error::bad_shape(op, self.shape(), "places are counted in 32 bits"));
+            return Err(Error::bad_shape(op, self.shape(), "positions are counted in 32 bits"));
         }
         let take = k.unwrap_or(len);
         if take > len {
@@ -71,11 +71,11 @@ impl<T: Number> Tensor<T> {
         let mut shape = last.dims().clone();
         let end = shape.rank() - 1;
         shape.set(end, take);
-        let places =
+        let positions =
             Tensor::<u32>::build(shape.clone(), |out| sort::rank(&data, len, take, descending, out))?;
-        let at = places.row_major()?;
+        let at = positions.row_major()?;
         let values = Self::build(shape, |out| sort::pick(&data, len, take, &at, out))?;
-        Ok((values.transpose(axis, -1)?.contiguous()?, places.transpose(axis, -1)?.contiguous()?))
+        Ok((values.transpose(axis, -1)?.contiguous()?, positions.transpose(axis, -1)?.contiguous()?))
     }
 
     /// The distinct elements in ascending order, and for each element of this tensor where its value stands among them.

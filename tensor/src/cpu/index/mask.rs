@@ -1,4 +1,4 @@
-//! Elements and places that a mask names.
+//! Elements and positions that a mask names.
 //!
 //! How many there are is counted block by block, which says where each block's belong in the result; then threads fill in
 //! blocks of their own. Within a block nothing branches: every element is written where the next one kept belongs, and only
@@ -67,8 +67,8 @@ fn keep<T>(items: impl Iterator<Item = T>, mask: &[bool], part: &mut [T; PART]) 
     count
 }
 
-/// The multi-indices, over `shape`, of the places where the mask is true, one row of `out` for each; `totals` are the mask's.
-pub(crate) fn places(mask: &[bool], shape: &[usize], totals: &[usize], out: &mut [i64]) {
+/// The multi-indices, over `shape`, of the positions where the mask is true, one row of `out` for each; `totals` are the mask's.
+pub(crate) fn positions(mask: &[bool], shape: &[usize], totals: &[usize], out: &mut [i64]) {
     let Some((&len, leading)) = shape.split_last() else { return };
     let ends: Vec<usize> = totals.iter().map(|total| total * shape.len()).collect();
     threads::split_at(out, &ends, |i, out| {

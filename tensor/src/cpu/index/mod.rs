@@ -1,7 +1,7 @@
-//! Elements and rows from and to places that indices name.
+//! Elements and rows from and to positions that indices name.
 //!
-//! Data is `[matrices, size, columns]`, and indices, already checked, name places along the middle axis. Reads are divided
-//! among threads by what is written. Additions to named places, which may repeat, are divided by matrices or by columns, so
+//! Data is `[matrices, size, columns]`, and indices, already checked, name positions along the middle axis. Reads are divided
+//! among threads by what is written. Additions to named positions, which may repeat, are divided by matrices or by columns, so
 //! that every sum is added up in the order of the indices, by one thread.
 
 pub(crate) mod mask;
@@ -87,26 +87,26 @@ pub(crate) fn gather<T: Element>(
     });
 }
 
-/// `out[m, i] = x[m, places(m)[i]]`, where `x` has runs of `size` elements and `out` of `len`.
+/// `out[m, i] = x[m, positions(m)[i]]`, where `x` has runs of `size` elements and `out` of `len`.
 fn pick_runs<'a, T: Element>(
     x: &[T],
     size: usize,
     len: usize,
-    places: impl Fn(usize) -> &'a [u32] + Sync,
+    positions: impl Fn(usize) -> &'a [u32] + Sync,
     out: &mut [T],
 ) {
-    let pick = |run: &[T], places: &[u32], out: &mut [T]| {
-        out.iter_mut().zip(places).for_each(|(o, &place)| *o = run[place as usize]);
+    let pick = |run: &[T], positions: &[u32], out: &mut [T]| {
+        out.iter_mut().zip(positions).for_each(|(o, &place)| *o = run[place as usize]);
     };
     // A single run is cut anywhere, others between runs.
     let unit = if len == out.len() { 1 } else { len };
     threads::split_units(out, unit, unit.saturating_mul(2), |first, out| {
         if unit < len {
-            pick(x, &places(0)[first..][..out.len()], out);
+            pick(x, &positions(0)[first..][..out.len()], out);
             return false;
         }
         for (m, out) in out.chunks_exact_mut(len).enumerate() {
-            pick(&x[(first + m) * size..][..size], places(first + m), out);
+            pick(&x[(first + m) * size..][..size], positions(first + m), out);
         }
         false
     });
@@ -142,8 +142,8 @@ pub(crate) fn scatter_add<T: Number>(
         let mut overflow = false;
         for row in 0..len {
             let start = matrix * after + row * columns + first;
-            let places = &index[start..][..out.width()];
-            for (column, (&place, &x)) in places.iter().zip(&values[start..]).enumerate() {
+            let positions = &index[start..][..out.width()];
+            for (column, (&place, &x)) in positions.iter().zip(&values[start..]).enumerate() {
                 let o = out.at(place as usize, column);
                 *o = o.add(x, &mut overflow);
             }

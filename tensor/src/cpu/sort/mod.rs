@@ -19,7 +19,7 @@ const PARALLEL: usize = 1 << 16;
 /// The most that are found by scanning.
 const FEW: usize = 128;
 
-/// For each run of `len`: the places of its first `take` elements in order.
+/// For each run of `len`: the positions of its first `take` elements in order.
 pub(crate) fn rank<T: Number>(x: &[T], len: usize, take: usize, descending: bool, out: &mut [u32]) {
     if descending && take <= FEW && take < len / 8 {
         return threads_over(out, take, len, |first, out| {
@@ -96,7 +96,7 @@ fn sort_first<K: Ord + Copy + Send>(keys: &mut Vec<K>, take: usize) {
     }
 }
 
-/// The places of the `take` largest of each run, in descending order.
+/// The positions of the `take` largest of each run, in descending order.
 struct Few<'a, T> {
     x: &'a [T],
     len: usize,
@@ -142,18 +142,20 @@ fn insert<K: Ord>(held: &mut Vec<(K, u32)>, key: K, place: usize) {
     held.insert(at, (key, place as u32));
 }
 
-/// `out` = the elements of each run of `len` at `take` places.
-pub(crate) fn pick<T: Element>(x: &[T], len: usize, take: usize, places: &[u32], out: &mut [T]) {
+/// `out` = the elements of each run of `len` at `take` positions.
+pub(crate) fn pick<T: Element>(x: &[T], len: usize, take: usize, positions: &[u32], out: &mut [T]) {
     let unit = if take == out.len() { 1 } else { take };
     threads_over(out, unit, unit.saturating_mul(2), |first, out| {
-        let places = &places[first * unit..][..out.len()];
+        let positions = &positions[first * unit..][..out.len()];
         if unit == take {
-            for (i, (out, places)) in out.chunks_exact_mut(take).zip(places.chunks_exact(take)).enumerate() {
+            for (i, (out, positions)) in
+                out.chunks_exact_mut(take).zip(positions.chunks_exact(take)).enumerate()
+            {
                 let run = &x[(first + i) * len..][..len];
-                out.iter_mut().zip(places).for_each(|(o, &place)| *o = run[place as usize]);
+                out.iter_mut().zip(positions).for_each(|(o, &place)| *o = run[place as usize]);
             }
         } else {
-            out.iter_mut().zip(places).for_each(|(o, &place)| *o = x[place as usize]);
+            out.iter_mut().zip(positions).for_each(|(o, &place)| *o = x[place as usize]);
         }
     });
 }

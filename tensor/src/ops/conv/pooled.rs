@@ -28,7 +28,7 @@ pub struct Pooled<T: Float> {
     /// `[batch, height, width, outputs]`, pooled.
     pub output: Tensor<T>,
     /// Like `output`: which tap of its window each number came from.
-    pub places: Tensor<u8>,
+    pub positions: Tensor<u8>,
 }
 
 /// The gradients of a convolution's images, filters and bias; `None` where not wanted.
@@ -140,20 +140,20 @@ impl<T: Float> Tensor<T> {
         let (x, filter) = (self.row_major()?, filter.row_major()?);
         let [image, convolved, pooled] = both.lens();
         let shape = pooled_shape(&output_shape(&both.geometry), &both.windows);
-        let mut places = Buffer::<u8>::unspecified(op, shape.count())?;
+        let mut positions = Buffer::<u8>::unspecified(op, shape.count())?;
         let output = Self::try_build(shape.clone(), |out| {
             let piece = both.images * pooled;
-            in_runs(out, &mut places, (piece, piece), both.runs(), |i, out, places| {
+            in_runs(out, &mut positions, (piece, piece), both.runs(), |i, out, positions| {
                 let (images, run) = both.run(i);
                 let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
                 let x = &x[images.start * image..images.end * image];
                 (T::kernels().convolve)(&run, x, &filter, bias, relu, &mut scratch)?;
                 (T::kernels().pool)(&both.windows, Reduce::Max, &scratch, out);
-                pool::places(&both.windows, &scratch, out, places);
+                pool::positions(&both.windows, &scratch, out, positions);
                 Ok(())
             })
         })?;
-        Ok(Pooled { output, places: Tensor::from_buffer(places, shape) })
+        Ok(Pooled { output, positions: Tensor::from_buffer(positions, shape) })
     }
 
     /// The gradients of [`conv2d_max_pool2d`](Self::conv2d_max_pool2d)'s images, filters and bias, as far as `wanted`, from
@@ -174,7 +174,7 @@ impl<T: Float> Tensor<T> {
         let op = "conv2d_max_pool2d_backward";
         let both = Both::new(op, self.shape(), filter.shape(), (window, groups, pool))?;
         let shape = pooled_shape(&output_shape(&both.geometry), &both.windows);
-        for given in [gradient.dims(), pooled.output.dims(), pooled.places.dims()] {
+        for given in [gradient.dims(), pooled.output.dims(), pooled.positions.dims()] {
             if *given != shape {
                 return Err(Error::mismatch(
                     op,
@@ -193,7 +193,7 @@ impl<T: Float> Tensor<T> {
             None
         };
         let (x, taps, g) = (self.row_major()?, filter.row_major()?, gradient.row_major()?);
-        let places = pooled.places.row_major()?;
+        let positions = pooled.positions.row_major()?;
         let [image, convolved, pooled] = both.lens();
         let sum_len = if wanted[1] { filter.len() } else { 0 };
         let mut dx = Buffer::<T>::unspecified(op, if wanted[0] { self.len() } else { 0 })?;
@@ -202,7 +202,7 @@ impl<T: Float> Tensor<T> {
             let (images, run) = both.run(i);
             let mut scratch = Buffer::<T>::unspecified(op, images.len() * convolved)?;
             let range = images.start * pooled..images.end * pooled;
-            pool::spread(&both.windows, &places[range.clone()], &g[range], &mut scratch);
+            pool::spread(&both.windows, &positions[range.clone()], &g[range], &mut scratch);
             if wanted[1] {
                 let x = &x[images.start * image..images.end * image];
                 (T::kernels().filter_gradient)(&run, x, &scratch, part)?;

@@ -164,7 +164,7 @@ reduction! {
 
 impl<T: Number> Tensor<T> {
     /// Where the largest element stands over axes, the first of equals; a NaN counts as the largest. Over several axes, or
-    /// all (`..`), places are counted in row-major order over these.
+    /// all (`..`), positions are counted in row-major order over these.
     ///
     /// ```
     /// use cairn_tensor::Tensor;
@@ -175,7 +175,7 @@ impl<T: Number> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`]; [`Error::BadShape`] for more places
+    /// [`Error::EmptyReduction`], [`Error::AxisOutOfRange`], [`Error::RepeatedAxis`]; [`Error::BadShape`] for more positions
     /// than 32 bits count.
     pub fn argmax(&self, axes: impl Into<Axes>) -> Result<Tensor<u32>> {
         self.arg_best("argmax", &axes.into(), false, Max)
@@ -216,7 +216,7 @@ impl<T: Number> Tensor<T> {
         reject_empty(op, self, axes)?;
         let runs = runs(op, self, axes, keepdim)?;
         if u32::try_from(runs.len).is_err() && !self.is_empty() {
-            return Err(Error::bad_shape(op, self.shape(), "places are counted in 32 bits"));
+            return Err(Error::bad_shape(op, self.shape(), "positions are counted in 32 bits"));
         }
         let data = &runs.data[..];
         Tensor::build(runs.shape, |out| reduce::arg_best(data, runs.len, out, fold))
