@@ -1,10 +1,11 @@
 //! Normalisation: by the statistics of a batch, by given ones, and within each item.
 
-use cairn_tensor::{BatchNorm, Float, Tensor};
+use cairn_tensor::norm::BatchNorm;
+use cairn_tensor::{Float, Tensor};
 
 use super::{sum_to_channels, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
-use crate::{Result, Var};
+use crate::{Gradient, Result, Var};
 
 operations! {
     /// Normalisation of `[batch, …, channels]`.
@@ -55,13 +56,10 @@ fn batch_norm<T: Float>(
     epsilon: f64,
     wanted: Wanted<'_>,
 ) -> Result<Ran<T>> {
-    wanted.ran(normal.output.clone(), |_, [of_x, of_scale, of_shift]| {
+    wanted.ran(normal.output.clone(), |_, wanted: [bool; 3]| {
         let (x, gamma) = (x.clone(), scale.clone());
         let (mean, variance) = (normal.mean.clone(), normal.variance.clone());
-        move |g| {
-            let [dx, dscale, dshift] = x.batch_norm_backward(g, &mean, &variance, &gamma, epsilon)?;
-            Ok([when(of_x, || Ok(dx))?, when(of_scale, || Ok(dscale))?, when(of_shift, || Ok(dshift))?])
-        }
+        move |g| Ok(chosen(x.batch_norm_backward(g, &mean, &variance, &gamma, epsilon)?, wanted))
     })
 }
 
@@ -99,41 +97,23 @@ fn group_norm<T: Float>(
     epsilon: f64,
     wanted: Wanted<'_>,
 ) -> Result<Ran<T>> {
-    let shape = x.dims().clone();
-    let bad = |why| cairn_tensor::Error::BadShape { op: "group_norm", shape: shape.clone(), why };
-    let (Some((&batch, _)), Some((&channels, _))) = (shape.split_first(), shape.split_last()) else {
-        return Err(bad("[batch, …, channels] is needed").into());
-    };
-    if shape.rank() < 2 || groups == 0 || channels % groups != 0 {
-        let why = "[batch, …, channels] is needed, with channels divisible by the number of groups";
-        return Err(bad(why).into());
-    }
-    let pixels = shape.count().checked_div(batch * channels).unwrap_or(0);
-    let grouped = [batch, pixels, groups, channels / groups];
-    let x = x.reshape(grouped)?;
-    let centred = x.sub(&x.mean_keepdim([1, 3])?)?;
-    let variance = centred.square()?.mean_keepdim([1, 3])?;
-    let inverse = variance.add(&Tensor::scalar(T::from_f64(epsilon)))?.rsqrt()?;
-    let normal = centred.mul(&inverse)?;
-    let flat = normal.reshape(&shape)?;
-    let value = flat.mul(scale)?.add(shift)?;
-    if value.shape() != &*shape {
-        return Err(bad("scale and shift must have one value for each channel").into());
-    }
-    wanted.ran(value, |_, [of_x, of_scale, of_shift]| {
-        let gamma = scale.clone();
+    let normal = x.group_norm(groups, scale, shift, epsilon)?;
+    wanted.ran(normal.output.clone(), |_, wanted: [bool; 3]| {
+        let (x, gamma) = (x.clone(), scale.clone());
         move |g| {
-            Ok([
-                when(of_x, || {
-                    let g = g.mul(&gamma)?.reshape(grouped)?;
-                    let along = normal.mul(&g.mul(&normal)?.mean_keepdim([1, 3])?)?;
-                    g.sub(&g.mean_keepdim([1, 3])?)?.sub(&along)?.mul(&inverse)?.reshape(&shape)
-                })?,
-                when(of_scale, || sum_to_channels(&g.mul(&flat)?))?,
-                when(of_shift, || sum_to_channels(g))?,
-            ])
+            let gradients = x.group_norm_backward(g, &normal.mean, &normal.variance, &gamma, epsilon)?;
+            Ok(chosen(gradients, wanted))
         }
     })
+}
+
+/// Those of the gradients that are wanted.
+fn chosen<T: Float, const N: usize>(
+    gradients: [Tensor<T>; N],
+    wanted: [bool; N],
+) -> [Option<Gradient<T>>; N] {
+    let mut wanted = wanted.into_iter();
+    gradients.map(|gradient| wanted.next().unwrap_or(false).then_some(Gradient::Dense(gradient)))
 }
 
 impl<T: Float> Var<T> {

@@ -1,7 +1,11 @@
-//! Normalisation: parts of a tensor brought to mean 0 and variance 1, then scaled and shifted by channel, the last axis.
+//! Normalisation: parts of a tensor brought to mean 0 and variance 1, then scaled and shifted by channel, the last axis. Each has
+//! its derivative, `…_backward`.
 //!
-//! Batch normalisation (Ioffe and Szegedy 2015) takes the statistics of each channel over all other axes; group
-//! normalisation (Wu and He 2018) those of each item of the batch and each group of neighbouring channels.
+//! | method of [`Tensor`] | mean and variance of |
+//! |---|---|
+//! | `batch_norm` | each channel over all other axes (Ioffe and Szegedy 2015) |
+//! | `normalize` | each channel, given |
+//! | `group_norm` | groups of neighbouring channels of each item of the batch (Wu and He 2018) |
 
 use crate::cpu::norm::{self, Groups};
 use crate::shape::count;

@@ -1,4 +1,4 @@
-//! The crate's front page names every operation, and nothing that does not exist.
+//! The crate's front page names every operation, or the module that does, and nothing that does not exist.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -67,8 +67,8 @@ fn named(front: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_on_the_front_page() {
-    let front = include_str!("../../src/lib.rs");
-    let named = named(front);
+    // The table of the crate, and those of the modules that it refers to.
+    let named: BTreeSet<String> = sources().iter().flat_map(|source| named(source)).collect();
     let methods: BTreeSet<String> = sources().iter().flat_map(|source| methods(source)).collect();
     assert!(methods.len() > 150, "the sources were not understood: {methods:?}");
     let missing: Vec<&String> = methods
