@@ -1,6 +1,6 @@
 //! Normalisation: by the statistics of a batch, by given ones, and within each item.
 
-use cairn_tensor::norm::BatchNorm;
+use cairn_tensor::norm::{BatchNorm, LayerNorm};
 use cairn_tensor::{Float, Tensor};
 
 use super::{sum_to_channels, when};
@@ -27,6 +27,11 @@ operations! {
             /// What is added to the variances.
             epsilon: f64,
         } = "group_norm",
+        /// Of each row; the operands are x, scale and shift.
+        Layer {
+            /// What is added to the variances.
+            epsilon: f64,
+        } = "layer_norm",
     }
 }
 
@@ -45,6 +50,7 @@ impl Rule for Norm {
             Norm::Group { groups, epsilon } => {
                 group_norm(x.float(0)?, groups, [x.float(1)?, x.float(2)?], epsilon, wanted)
             }
+            Norm::Layer { epsilon } => layer_norm(x.float(0)?, [x.float(1)?, x.float(2)?], epsilon, wanted),
         }
     }
 }
@@ -107,6 +113,19 @@ fn group_norm<T: Float>(
     })
 }
 
+fn layer_norm<T: Float>(
+    x: &Tensor<T>,
+    [scale, shift]: [&Tensor<T>; 2],
+    epsilon: f64,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    let LayerNorm { output, mean, inverse } = x.layer_norm(scale, shift, epsilon)?;
+    wanted.ran(output, |_, wanted: [bool; 3]| {
+        let (x, gamma) = (x.clone(), scale.clone());
+        move |g| Ok(chosen(x.layer_norm_backward(g, &mean, &inverse, &gamma)?, wanted))
+    })
+}
+
 /// Those of the gradients that are wanted.
 fn chosen<T: Float, const N: usize>(
     gradients: [Tensor<T>; N],
@@ -155,5 +174,14 @@ impl<T: Float> Var<T> {
     /// Unless this is `[batch, …, channels]` with channels divisible by `groups`, and scale and shift `[channels]`.
     pub fn group_norm(&self, groups: usize, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
         Var::apply(Norm::Group { groups, epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+
+    /// Layer normalisation (Ba, Kiros and Hinton 2016): each row of `[…, features]` is brought to mean 0 and variance 1, then each
+    /// feature scaled and shifted. See [`Tensor::layer_norm`].
+    ///
+    /// # Errors
+    /// Unless scale and shift are `[features]`; for no features.
+    pub fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
+        Var::apply(Norm::Layer { epsilon }, &[self.into(), scale.into(), shift.into()])
     }
 }

@@ -102,6 +102,12 @@ impl Export<'_> {
                 self.result("BatchNormalization", &operands, &[("epsilon", Attribute::Float(epsilon as f32))])
             }
             Norm::Group { groups, epsilon } => self.group_norm(node, operand, groups, epsilon)?,
+            Norm::Layer { epsilon } => {
+                let operands = self.operands(node)?;
+                let attributes =
+                    [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon as f32))];
+                return Ok(self.result("LayerNormalization", &operands, &attributes).into());
+            }
             // In training alone.
             Norm::Batch { .. } => return Err(self.unsupported(node)),
         };
