@@ -32,6 +32,11 @@ operations! {
             /// What is added to the variances.
             epsilon: f64,
         } = "layer_norm",
+        /// Of each row, by the root of the mean of its squares; the operands are x and scale.
+        Rms {
+            /// What is added to the mean of squares.
+            epsilon: f64,
+        } = "rms_norm",
     }
 }
 
@@ -51,6 +56,7 @@ impl Rule for Norm {
                 group_norm(x.float(0)?, groups, [x.float(1)?, x.float(2)?], epsilon, wanted)
             }
             Norm::Layer { epsilon } => layer_norm(x.float(0)?, [x.float(1)?, x.float(2)?], epsilon, wanted),
+            Norm::Rms { epsilon } => rms_norm(x.float(0)?, x.float(1)?, epsilon, wanted),
         }
     }
 }
@@ -126,6 +132,14 @@ fn layer_norm<T: Float>(
     })
 }
 
+fn rms_norm<T: Float>(x: &Tensor<T>, scale: &Tensor<T>, epsilon: f64, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    let (output, inverse) = x.rms_norm(scale, epsilon)?;
+    wanted.ran(output, |_, wanted: [bool; 2]| {
+        let (x, gamma) = (x.clone(), scale.clone());
+        move |g| Ok(chosen(x.rms_norm_backward(g, &inverse, &gamma)?, wanted))
+    })
+}
+
 /// Those of the gradients that are wanted.
 fn chosen<T: Float, const N: usize>(
     gradients: [Tensor<T>; N],
@@ -183,5 +197,14 @@ impl<T: Float> Var<T> {
     /// Unless scale and shift are `[features]`; for no features.
     pub fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
         Var::apply(Norm::Layer { epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+
+    /// Root mean square normalisation (Zhang and Sennrich 2019): each row of `[…, features]` divided by the root of the mean of its
+    /// squares, then each feature scaled. See [`Tensor::rms_norm`].
+    ///
+    /// # Errors
+    /// Unless scale is `[features]`; for no features.
+    pub fn rms_norm(&self, scale: &Self, epsilon: f64) -> Result<Self> {
+        Var::apply(Norm::Rms { epsilon }, &[self.into(), scale.into()])
     }
 }

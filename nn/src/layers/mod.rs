@@ -31,7 +31,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use mask::SequenceMask;
-pub use norm::{BatchNorm, GroupNorm, LayerNorm};
+pub use norm::{BatchNorm, GroupNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
@@ -46,7 +46,7 @@ config::layers! {
     embedding: Embedding;
     flatten: Flatten;
     linear: Dense;
-    norm: BatchNorm, GroupNorm, LayerNorm;
+    norm: BatchNorm, GroupNorm, LayerNorm, RmsNorm;
     pool: AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d;
     recurrent: Recurrent;
     spatial: Dropout2d, Upsample, ZeroPad2d;

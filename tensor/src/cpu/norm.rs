@@ -393,3 +393,90 @@ impl<T: Float> Kernel for LayerGradient<'_, T> {
         }
     }
 }
+
+/// Root mean square normalisation: each row of `x`, as long as `scale`, divided by the root of the mean of its squares, then
+/// multiplied by `scale`. 1 / sqrt(mean of squares + epsilon) of each row goes beside it.
+pub(crate) fn rms_normalize<T: Float>(x: &[T], scale: &[T], epsilon: f64, out: &mut [T], inverse: &mut [T]) {
+    let len = scale.len();
+    if out.is_empty() {
+        return;
+    }
+    let (rows, epsilon) = (run_of_rows(len), T::from_f64(epsilon));
+    let runs = (out.len() / len).div_ceil(rows);
+    threads::split_all([out, inverse], [rows * len, rows], runs, |i, [out, inverse]| {
+        dispatch(RmsRows { x: &x[i * rows * len..][..out.len()], scale, epsilon, out, inverse });
+    });
+}
+
+struct RmsRows<'a, T> {
+    x: &'a [T],
+    scale: &'a [T],
+    epsilon: T,
+    out: &'a mut [T],
+    inverse: &'a mut [T],
+}
+
+impl<T: Float> Kernel for RmsRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let rows = self.x.chunks_exact(len).zip(self.out.chunks_exact_mut(len));
+        for ((x, out), inverse) in rows.zip(self.inverse) {
+            let i = T::ONE / (sum(x, |x| x * x) * share + self.epsilon).sqrt();
+            for c in 0..len {
+                out[c] = x[c] * i * self.scale[c];
+            }
+            *inverse = i;
+        }
+    }
+}
+
+/// The gradient of [`rms_normalize`]'s input, and returned, that of scale.
+pub(crate) fn rms_gradient<T: Float>(x: &[T], g: &[T], [inverse, scale]: [&[T]; 2], out: &mut [T]) -> Vec<T> {
+    let len = scale.len();
+    let rows = run_of_rows(len);
+    let runs = (out.len() / len.max(1)).div_ceil(rows);
+    let mut parts = vec![T::ZERO; runs * len];
+    threads::split_two(out, &mut parts, (rows * len, len), runs, |i, out, of_scale| {
+        let elements = i * rows * len..i * rows * len + out.len();
+        let inverse = &inverse[i * rows..i * rows + out.len() / len];
+        dispatch(RmsGradient { x: &x[elements.clone()], g: &g[elements], inverse, scale, out, of_scale });
+    });
+    let mut totals = vec![0.0; len];
+    for part in parts.chunks_exact(len.max(1)) {
+        totals.iter_mut().zip(part).for_each(|(total, part)| *total += part.to_f64());
+    }
+    totals.into_iter().map(T::from_f64).collect()
+}
+
+struct RmsGradient<'a, T> {
+    x: &'a [T],
+    g: &'a [T],
+    inverse: &'a [T],
+    scale: &'a [T],
+    out: &'a mut [T],
+    of_scale: &'a mut [T],
+}
+
+impl<T: Float> Kernel for RmsGradient<'_, T> {
+    type Output = ();
+    /// With y = x i and h = g · scale, dL/dx = i (h - y mean(h y)).
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let rows = self.x.chunks_exact(len).zip(self.g.chunks_exact(len)).zip(self.out.chunks_exact_mut(len));
+        for (((x, g), out), &i) in rows.zip(self.inverse) {
+            // h y takes the place of the result before it is summed.
+            for c in 0..len {
+                out[c] = g[c] * self.scale[c] * (x[c] * i);
+            }
+            let b = sum(out, |hy| hy) * share;
+            for c in 0..len {
+                let y = x[c] * i;
+                self.of_scale[c] += g[c] * y;
+                out[c] = (g[c] * self.scale[c] - y * b) * i;
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! | `normalize` | each channel, given |
 //! | `group_norm` | groups of neighbouring channels of each item of the batch (Wu and He 2018) |
 //! | `layer_norm` | each row (Ba, Kiros and Hinton 2016) |
+//! | `rms_norm` | each row, the mean taken as 0 (Zhang and Sennrich 2019) |
 
 use crate::cpu::norm::{self, Groups};
 use crate::shape::count;
@@ -260,6 +261,47 @@ impl<T: Float> Tensor<T> {
         })?;
         let [scale, shift] = sums;
         Ok([input, Tensor::from_vec(scale, [features])?, Tensor::from_vec(shift, [features])?])
+    }
+
+    /// Root mean square normalisation of `[…, features]`: each row, along the last axis, divided by the root of the mean of its
+    /// squares, then each feature multiplied by `scale`. Beside the output, 1 / sqrt(mean of squares + epsilon) of each row,
+    /// `[rows]`.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 7.0, 30.0, -40.0], [2, 2])?;
+    /// let (output, inverse) = x.rms_norm(&Tensor::ones([2])?, 0.0)?;
+    /// assert_eq!(output.to_vec(), [0.2, 1.4, 0.848_528_15, -1.131_370_8]);
+    /// assert_eq!(inverse.get(&[0])?, 0.2);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for a scalar, [`Error::EmptyReduction`] for no features, [`Error::ShapeMismatch`] when `scale` has
+    /// not one value for each feature.
+    pub fn rms_norm(&self, scale: &Self, epsilon: f64) -> Result<(Self, Self)> {
+        let rows = self.rows("rms_norm", &[scale])?;
+        let (x, scale, mut inverse) = (self.row_major()?, scale.row_major()?, Self::zeros([rows])?);
+        let saved = inverse.as_mut_slice()?;
+        let output = Self::build(self.dims(), |out| norm::rms_normalize(&x, &scale, epsilon, out, saved))?;
+        Ok((output, inverse))
+    }
+
+    /// The gradients of [`rms_norm`](Self::rms_norm)'s input and scale, from that of its output and what it returned beside it.
+    ///
+    /// # Errors
+    /// As [`rms_norm`](Self::rms_norm), and [`Error::ShapeMismatch`] when `gradient` is not shaped like this, or `inverse` is not
+    /// `[rows]`.
+    pub fn rms_norm_backward(&self, gradient: &Self, inverse: &Self, scale: &Self) -> Result<[Self; 2]> {
+        let op = "rms_norm_backward";
+        let rows = self.rows(op, &[scale])?;
+        self.check_gradient(op, &[(gradient, self.shape()), (inverse, &[rows])])?;
+        let (x, g, features) = (self.row_major()?, gradient.row_major()?, scale.len());
+        let (inverse, scale, mut sums) = (inverse.row_major()?, scale.row_major()?, Vec::new());
+        let input = Self::build(self.dims(), |out| {
+            sums = norm::rms_gradient(&x, &g, [&inverse, &scale], out);
+        })?;
+        Ok([input, Tensor::from_vec(sums, [features])?])
     }
 
     /// An error unless the operands of a derivative have these shapes.
