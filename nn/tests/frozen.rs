@@ -185,7 +185,7 @@ fn ids_are_looked_up() {
     let error = inside.frozen().unwrap_err().to_string();
     assert_eq!(
         error,
-        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are numbers"
+        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are floats"
     );
 }
 

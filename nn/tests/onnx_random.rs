@@ -162,7 +162,7 @@ fn every_model_that_can_be_built_has_a_file_and_a_final_form() {
             assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{seed}: {names:?} {a} {b}");
         }
     }
-    assert_eq!(kinds.len(), 25, "every kind of layer has been drawn: {kinds:?}");
+    assert_eq!(kinds.len(), 27, "every kind of layer has been drawn: {kinds:?}");
 }
 
 #[test]

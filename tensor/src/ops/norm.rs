@@ -269,10 +269,10 @@ impl<T: Float> Tensor<T> {
     ///
     /// ```
     /// use cairn_tensor::Tensor;
-    /// let x = Tensor::from_vec(vec![1.0f32, 7.0, 30.0, -40.0], [2, 2])?;
+    /// let x = Tensor::from_vec(vec![1.0f32, 7.0, 20.0, -140.0], [2, 2])?;
     /// let (output, inverse) = x.rms_norm(&Tensor::ones([2])?, 0.0)?;
-    /// assert_eq!(output.to_vec(), [0.2, 1.4, 0.848_528_15, -1.131_370_8]);
-    /// assert_eq!(inverse.get(&[0])?, 0.2);
+    /// assert!(output.iter().zip([0.2, 1.4, 0.2, -1.4]).all(|(y, expected): (f32, f32)| (y - expected).abs() < 1e-6));
+    /// assert!((inverse.get(&[0])? - 0.2).abs() < 1e-6);
     /// # Ok::<(), cairn_tensor::Error>(())
     /// ```
     ///

@@ -67,8 +67,9 @@ fn named(front: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_on_the_front_page() {
-    // The table of the crate, and those of the modules that it refers to.
-    let named: BTreeSet<String> = sources().iter().flat_map(|source| named(source)).collect();
+    // The table of the crate, and that of the module that it refers to.
+    let pages = [include_str!("../../src/lib.rs"), include_str!("../../src/ops/norm.rs")];
+    let named: BTreeSet<String> = pages.into_iter().flat_map(named).collect();
     let methods: BTreeSet<String> = sources().iter().flat_map(|source| methods(source)).collect();
     assert!(methods.len() > 150, "the sources were not understood: {methods:?}");
     let missing: Vec<&String> = methods
