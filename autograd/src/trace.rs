@@ -63,6 +63,8 @@ pub struct RecordedIds {
     pub operand: Tensor<u32>,
     /// What it made. Who takes it shares its storage.
     pub result: Tensor<u32>,
+    /// The part of the model it belongs to: see [`scope`].
+    pub scope: Option<Arc<str>>,
 }
 
 /// What [`trace`] returns.
@@ -94,8 +96,8 @@ impl<T: Float> Origin<T> {
 /// Keeps an operation on ids, where a trace wants it.
 pub(crate) fn record_ids(op: IdsOp, operand: &Tensor<u32>, result: &Tensor<u32>) {
     if TRACING.get() {
-        let (operand, result) = (operand.clone(), result.clone());
-        IDS.with_borrow_mut(|all| all.push(RecordedIds { op, operand, result }));
+        let (operand, result, scope) = (operand.clone(), result.clone(), SCOPE.with_borrow(Clone::clone));
+        IDS.with_borrow_mut(|all| all.push(RecordedIds { op, operand, result, scope }));
     }
 }
 

@@ -31,7 +31,13 @@ pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What is wrong with them.
 pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String> {
-    container::decode(format(kind), bytes)
+    container::decode(format(kind), bytes).map_err(|why| match why.starts_with("format version 1;") {
+        true => format!(
+            "written by Cairn 0.1 before tensors had any element type ({why}); \
+             write the weights as safetensors with that Cairn, and read those here"
+        ),
+        false => why,
+    })
 }
 
 /// Writes a file in one step. Whatever goes wrong, the old file is still there and whole.

@@ -2,7 +2,8 @@
 
 use cairn_nn::Activation::{Gelu, LeakyRelu, Relu, Softmax, Tanh};
 use cairn_nn::spec::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, Lstm, Rnn,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerNorm, Lstm, RmsNorm,
+    Rnn,
 };
 use cairn_nn::{
     AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Context, Dropout, Dropout2d, Flatten, Frozen, GlobalAvgPool,
@@ -77,6 +78,10 @@ fn every_layer_answers_as_before() {
             .add(BatchNorm::new())
             .add(Relu)
             .add(MaxPool1d::new(2)),
+        Sequential::new([12, 3])
+            .add(LayerNorm::new())
+            .add(Dense::new(4).activation(Relu))
+            .add(RmsNorm::new()),
         Sequential::new([12, 3])
             .add(AvgPool1d::new(3))
             .add(GroupNorm::new(3))
@@ -180,7 +185,7 @@ fn ids_are_looked_up() {
     let error = inside.frozen().unwrap_err().to_string();
     assert_eq!(
         error,
-        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are numbers"
+        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are floats"
     );
 }
 

@@ -151,7 +151,7 @@ fn sequences_are_turned_around_each_recurrence() {
     let error = builder.build(&mut rng(0)).unwrap().to_onnx().unwrap_err().to_string();
     assert_eq!(
         error,
-        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are numbers"
+        "embedding: input of shape [2, 2] does not fit: an embedding looks up ids (`Tensor<u32>`), these are floats"
     );
 }
 

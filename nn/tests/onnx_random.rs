@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cairn_nn::spec::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerSpec, Lstm, Recurrent,
-    Rnn,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerNorm, LayerSpec, Lstm,
+    Recurrent, RmsNorm, Rnn,
 };
 use cairn_nn::weights::Weights;
 use cairn_nn::{
@@ -56,7 +56,7 @@ fn layer(draw: &mut Draw) -> LayerSpec {
         }
         layer.layers(draw.between(1, 2)).return_sequences(draw.yes())
     };
-    match draw.between(0, 27) {
+    match draw.between(0, 29) {
         0 => Dense::new(units).into(),
         1 => Dense::new(units).bias(false).activation(Activation::Tanh).into(),
         2 => Activation::Relu.into(),
@@ -84,6 +84,8 @@ fn layer(draw: &mut Draw) -> LayerSpec {
         }
         19 | 20 => BatchNorm::new().into(),
         21 => GroupNorm::new(a).into(),
+        28 => LayerNorm::new().into(),
+        29 => RmsNorm::new().into(),
         22 => ZeroPad2d::sides(a, b, c, 0).into(),
         23 => Upsample::new([a, b]).into(),
         24 => {
@@ -160,7 +162,7 @@ fn every_model_that_can_be_built_has_a_file_and_a_final_form() {
             assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{seed}: {names:?} {a} {b}");
         }
     }
-    assert_eq!(kinds.len(), 25, "every kind of layer has been drawn: {kinds:?}");
+    assert_eq!(kinds.len(), 27, "every kind of layer has been drawn: {kinds:?}");
 }
 
 #[test]

@@ -466,5 +466,7 @@ fn rarer(x: &Var) -> Result<Var> {
     let gathered = x.sum(0)?.sum(0)?.gather(0, &index)?;
     let outer = gathered.outer(&x.sum([0, 2])?)?; // [3, 3]
     let some = x.expm1()?.add(&x.square()?.log1p()?)?;
-    Ok(outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?)
+    let some = outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?; // [batch, 3, 4]
+    let (scale, shift) = (Var::constant(Tensor::full([4], 0.5)?), Var::constant(Tensor::full([4], 0.25)?));
+    Ok(some.layer_norm(&scale, &shift, 1e-5)?.rms_norm(&scale, 1e-6)?)
 }

@@ -65,14 +65,14 @@ impl Block {
 }
 
 #[derive(Module)]
-struct ResNet18 {
+pub(crate) struct ResNet18 {
     stem: ConvNorm,
     blocks: Vec<Block>,
     head: Linear,
 }
 
 impl ResNet18 {
-    fn new(classes: usize, rng: &mut Rng) -> Result<Self> {
+    pub(crate) fn new(classes: usize, rng: &mut Rng) -> Result<Self> {
         let stem = ConvNorm::new(3, 64, 3, 1, rng)?;
         let mut blocks = Vec::new();
         let mut channels = 64;

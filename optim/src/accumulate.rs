@@ -6,10 +6,10 @@
 
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
+use cairn_tensor::Setting;
 
 use crate::Result;
 use crate::clip::for_each_gradient;
-use crate::error::check;
 
 /// Adds up the gradients of batches, each weighted by its number of samples, so that the result is the gradient of the
 /// mean loss over all of them.
@@ -44,7 +44,7 @@ impl Accumulation {
     /// # Errors
     /// [`Error::BadSetting`](crate::Error::BadSetting) for no samples; when memory runs out.
     pub fn add(&mut self, model: &dyn Module, mut gradients: Gradients, samples: usize) -> Result<()> {
-        check("the number of samples", samples as f64, samples > 0, "at least 1")?;
+        Setting::check("the number of samples", samples, samples > 0, "at least 1")?;
         for_each_gradient(model, &mut gradients, |values| values.scale(samples as f32))?;
         self.sum.accumulate(gradients)?;
         self.samples += samples;

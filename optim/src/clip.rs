@@ -3,8 +3,9 @@
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
 
+use cairn_tensor::Setting;
+
 use crate::Result;
-use crate::error::check;
 
 /// The Euclidean norm of all gradients of a model's parameters as one vector, summed in the order of parameters.
 ///
@@ -32,7 +33,7 @@ pub fn global_norm(model: &dyn Module, gradients: &Gradients) -> Result<f32> {
 #[doc(alias = "clip_grad_norm_")]
 #[doc(alias = "global_clipnorm")]
 pub fn clip_by_global_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<f32> {
-    check("the limit of the norm", limit.into(), limit > 0.0, "above 0")?;
+    Setting::check("the limit of the norm", limit, limit > 0.0, "above 0")?;
     let norm = global_norm(model, gradients)?;
     if norm > limit {
         for_each_gradient(model, gradients, |values| values.scale(limit / norm))?;
@@ -47,7 +48,7 @@ pub fn clip_by_global_norm(model: &dyn Module, gradients: &mut Gradients, limit:
 /// [`Error::BadSetting`](crate::Error::BadSetting) for a limit that is not above 0.
 #[doc(alias = "clipnorm")]
 pub fn clip_by_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<()> {
-    check("the limit of the norm", limit.into(), limit > 0.0, "above 0")?;
+    Setting::check("the limit of the norm", limit, limit > 0.0, "above 0")?;
     for_each_gradient(model, gradients, |values| {
         let norm = values.norm(..)?.item()?;
         if norm > limit { values.scale(limit / norm) } else { Ok(values.clone()) }
@@ -61,7 +62,7 @@ pub fn clip_by_norm(model: &dyn Module, gradients: &mut Gradients, limit: f32) -
 #[doc(alias = "clip_grad_value_")]
 #[doc(alias = "clipvalue")]
 pub fn clip_by_value(model: &dyn Module, gradients: &mut Gradients, limit: f32) -> Result<()> {
-    check("the limit of gradients", limit.into(), limit > 0.0, "above 0")?;
+    Setting::check("the limit of gradients", limit, limit > 0.0, "above 0")?;
     for_each_gradient(model, gradients, |values| values.clamp(-limit, limit))
 }
 

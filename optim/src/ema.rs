@@ -2,9 +2,8 @@
 
 use cairn_autograd::Parameter;
 use cairn_nn::Module;
-use cairn_tensor::{AnyTensor, Isa, Rule, Tensor};
+use cairn_tensor::{AnyTensor, Isa, Rule, Setting, Tensor};
 
-use crate::error::check;
 use crate::{Error, Result, StateDict};
 
 /// The name in a saved state.
@@ -49,7 +48,7 @@ impl Ema {
     /// [`Error::BadSetting`] for a decay outside its range; [`Error::OtherModel`] when the parameters are not those of
     /// earlier updates.
     pub fn update(&mut self, model: &dyn Module) -> Result<()> {
-        check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
+        Setting::check("the decay", self.decay, (0.0..1.0).contains(&self.decay), "from 0 to below 1")?;
         if self.averages.is_empty() {
             for_each_float(model, &mut |path, _, value| self.averages.push((path.to_owned(), value)));
             return Ok(());

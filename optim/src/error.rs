@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cairn_tensor::Setting;
+
 /// The result of a training operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -60,15 +62,8 @@ pub enum Error {
         known: String,
     },
     /// A setting that makes no sense.
-    #[error("{what} is {value}, which must be {must}")]
-    BadSetting {
-        /// The setting.
-        what: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        must: &'static str,
-    },
+    #[error(transparent)]
+    BadSetting(#[from] Setting),
 }
 
 impl Error {
@@ -97,8 +92,4 @@ impl From<cairn_tensor::Error> for Error {
     fn from(error: cairn_tensor::Error) -> Self {
         Error::Model(error.into())
     }
-}
-
-pub(crate) fn check(what: &'static str, value: f64, ok: bool, must: &'static str) -> Result<()> {
-    if ok { Ok(()) } else { Err(Error::BadSetting { what, value, must }) }
 }

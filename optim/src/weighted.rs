@@ -2,10 +2,9 @@
 
 use cairn_datasets::Dataset;
 use cairn_nn::Weighted;
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use crate::Result;
-use crate::error::check;
 
 /// A data set with a weight for each sample: Keras's `sample_weight`.
 ///
@@ -39,10 +38,10 @@ impl<D: Dataset> WeightedSamples<D> {
     /// not finite.
     pub fn new(data: D, weights: Tensor) -> Result<Self> {
         let fits = weights.rank() == 1 && weights.len() == data.len();
-        check("the number of weights", weights.len() as f64, fits, "one for each sample, in one axis")?;
+        Setting::check("the number of weights", weights.len(), fits, "one for each sample, in one axis")?;
         for weight in weights.iter() {
             let possible = weight >= 0.0 && weight.is_finite();
-            check("a sample's weight", weight.into(), possible, "finite and not negative")?;
+            Setting::check("a sample's weight", weight, possible, "finite and not negative")?;
         }
         Ok(WeightedSamples { data, weights })
     }

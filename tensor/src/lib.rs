@@ -34,7 +34,8 @@
 //! | over rows | `softmax` `log_softmax` `cross_entropy`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `linear_row` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
-//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]) `batch_norm` `normalize` `group_norm`, with their gradients |
+//! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |
+//! | normalisation | those of [`norm`], with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
@@ -99,7 +100,7 @@ pub use ops::conv::window::Window;
 pub use ops::create::{Rng, rng};
 #[cfg(feature = "linalg")]
 pub use ops::linalg::Field;
-pub use ops::norm::{BatchNorm, GroupNorm};
+pub use ops::norm::{self, *};
 pub use ops::pool::Pool;
 pub use ops::recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,

@@ -1,10 +1,11 @@
 //! Normalisation: by the statistics of a batch, by given ones, and within each item.
 
-use cairn_tensor::{BatchNorm, Float, Tensor};
+use cairn_tensor::norm::{BatchNorm, LayerNorm};
+use cairn_tensor::{Float, Tensor};
 
 use super::{sum_to_channels, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
-use crate::{Result, Var};
+use crate::{Gradient, Result, Var};
 
 operations! {
     /// Normalisation of `[batch, …, channels]`.
@@ -26,6 +27,16 @@ operations! {
             /// What is added to the variances.
             epsilon: f64,
         } = "group_norm",
+        /// Of each row; the operands are x, scale and shift.
+        Layer {
+            /// What is added to the variances.
+            epsilon: f64,
+        } = "layer_norm",
+        /// Of each row, by the root of the mean of its squares; the operands are x and scale.
+        Rms {
+            /// What is added to the mean of squares.
+            epsilon: f64,
+        } = "rms_norm",
     }
 }
 
@@ -44,6 +55,8 @@ impl Rule for Norm {
             Norm::Group { groups, epsilon } => {
                 group_norm(x.float(0)?, groups, [x.float(1)?, x.float(2)?], epsilon, wanted)
             }
+            Norm::Layer { epsilon } => layer_norm(x.float(0)?, [x.float(1)?, x.float(2)?], epsilon, wanted),
+            Norm::Rms { epsilon } => rms_norm(x.float(0)?, x.float(1)?, epsilon, wanted),
         }
     }
 }
@@ -55,13 +68,10 @@ fn batch_norm<T: Float>(
     epsilon: f64,
     wanted: Wanted<'_>,
 ) -> Result<Ran<T>> {
-    wanted.ran(normal.output.clone(), |_, [of_x, of_scale, of_shift]| {
+    wanted.ran(normal.output.clone(), |_, wanted: [bool; 3]| {
         let (x, gamma) = (x.clone(), scale.clone());
         let (mean, variance) = (normal.mean.clone(), normal.variance.clone());
-        move |g| {
-            let [dx, dscale, dshift] = x.batch_norm_backward(g, &mean, &variance, &gamma, epsilon)?;
-            Ok([when(of_x, || Ok(dx))?, when(of_scale, || Ok(dscale))?, when(of_shift, || Ok(dshift))?])
-        }
+        move |g| Ok(chosen(x.batch_norm_backward(g, &mean, &variance, &gamma, epsilon)?, wanted))
     })
 }
 
@@ -99,41 +109,44 @@ fn group_norm<T: Float>(
     epsilon: f64,
     wanted: Wanted<'_>,
 ) -> Result<Ran<T>> {
-    let shape = x.dims().clone();
-    let bad = |why| cairn_tensor::Error::BadShape { op: "group_norm", shape: shape.clone(), why };
-    let (Some((&batch, _)), Some((&channels, _))) = (shape.split_first(), shape.split_last()) else {
-        return Err(bad("[batch, …, channels] is needed").into());
-    };
-    if shape.rank() < 2 || groups == 0 || channels % groups != 0 {
-        let why = "[batch, …, channels] is needed, with channels divisible by the number of groups";
-        return Err(bad(why).into());
-    }
-    let pixels = shape.count().checked_div(batch * channels).unwrap_or(0);
-    let grouped = [batch, pixels, groups, channels / groups];
-    let x = x.reshape(grouped)?;
-    let centred = x.sub(&x.mean_keepdim([1, 3])?)?;
-    let variance = centred.square()?.mean_keepdim([1, 3])?;
-    let inverse = variance.add(&Tensor::scalar(T::from_f64(epsilon)))?.rsqrt()?;
-    let normal = centred.mul(&inverse)?;
-    let flat = normal.reshape(&shape)?;
-    let value = flat.mul(scale)?.add(shift)?;
-    if value.shape() != &*shape {
-        return Err(bad("scale and shift must have one value for each channel").into());
-    }
-    wanted.ran(value, |_, [of_x, of_scale, of_shift]| {
-        let gamma = scale.clone();
+    let normal = x.group_norm(groups, scale, shift, epsilon)?;
+    wanted.ran(normal.output.clone(), |_, wanted: [bool; 3]| {
+        let (x, gamma) = (x.clone(), scale.clone());
         move |g| {
-            Ok([
-                when(of_x, || {
-                    let g = g.mul(&gamma)?.reshape(grouped)?;
-                    let along = normal.mul(&g.mul(&normal)?.mean_keepdim([1, 3])?)?;
-                    g.sub(&g.mean_keepdim([1, 3])?)?.sub(&along)?.mul(&inverse)?.reshape(&shape)
-                })?,
-                when(of_scale, || sum_to_channels(&g.mul(&flat)?))?,
-                when(of_shift, || sum_to_channels(g))?,
-            ])
+            let gradients = x.group_norm_backward(g, &normal.mean, &normal.variance, &gamma, epsilon)?;
+            Ok(chosen(gradients, wanted))
         }
     })
+}
+
+fn layer_norm<T: Float>(
+    x: &Tensor<T>,
+    [scale, shift]: [&Tensor<T>; 2],
+    epsilon: f64,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    let LayerNorm { output, mean, inverse } = x.layer_norm(scale, shift, epsilon)?;
+    wanted.ran(output, |_, wanted: [bool; 3]| {
+        let (x, gamma) = (x.clone(), scale.clone());
+        move |g| Ok(chosen(x.layer_norm_backward(g, &mean, &inverse, &gamma)?, wanted))
+    })
+}
+
+fn rms_norm<T: Float>(x: &Tensor<T>, scale: &Tensor<T>, epsilon: f64, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    let (output, inverse) = x.rms_norm(scale, epsilon)?;
+    wanted.ran(output, |_, wanted: [bool; 2]| {
+        let (x, gamma) = (x.clone(), scale.clone());
+        move |g| Ok(chosen(x.rms_norm_backward(g, &inverse, &gamma)?, wanted))
+    })
+}
+
+/// Those of the gradients that are wanted.
+fn chosen<T: Float, const N: usize>(
+    gradients: [Tensor<T>; N],
+    wanted: [bool; N],
+) -> [Option<Gradient<T>>; N] {
+    let mut wanted = wanted.into_iter();
+    gradients.map(|gradient| wanted.next().unwrap_or(false).then_some(Gradient::Dense(gradient)))
 }
 
 impl<T: Float> Var<T> {
@@ -175,5 +188,23 @@ impl<T: Float> Var<T> {
     /// Unless this is `[batch, …, channels]` with channels divisible by `groups`, and scale and shift `[channels]`.
     pub fn group_norm(&self, groups: usize, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
         Var::apply(Norm::Group { groups, epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+
+    /// Layer normalisation (Ba, Kiros and Hinton 2016): each row of `[…, features]` is brought to mean 0 and variance 1, then each
+    /// feature scaled and shifted. See [`Tensor::layer_norm`].
+    ///
+    /// # Errors
+    /// Unless scale and shift are `[features]`; for no features.
+    pub fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
+        Var::apply(Norm::Layer { epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+
+    /// Root mean square normalisation (Zhang and Sennrich 2019): each row of `[…, features]` divided by the root of the mean of its
+    /// squares, then each feature scaled. See [`Tensor::rms_norm`].
+    ///
+    /// # Errors
+    /// Unless scale is `[features]`; for no features.
+    pub fn rms_norm(&self, scale: &Self, epsilon: f64) -> Result<Self> {
+        Var::apply(Norm::Rms { epsilon }, &[self.into(), scale.into()])
     }
 }

@@ -95,6 +95,8 @@ const CASES: &[Case] = &[
         x[0].normalize(&mean, &variance, &x[1], &x[2], 1e-3)
     }),
     (&[&[2, 3, 4], &[4], &[4]], |x| x[0].group_norm(2, &x[1], &x[2], 1e-3)),
+    (&[&[2, 3, 4], &[4], &[4]], |x| x[0].layer_norm(&x[1], &x[2], 1e-3)),
+    (&[&[2, 3, 4], &[4]], |x| x[0].rms_norm(&x[1], 1e-3)),
     (&[&[2, 3, 2], &[2, 8], &[2, 8], &[8], &[2, 2], &[2, 2]], |x| {
         let vars = RecurrentVars {
             weight: &x[1],

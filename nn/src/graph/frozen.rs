@@ -18,7 +18,7 @@ use crate::{Error, Result, Sequential, Value};
 /// A model that only answers, made by [`Graph::frozen`] or [`Sequential::frozen`].
 ///
 /// ```
-/// use cairn_nn::{Activation::Relu, Dense, Sequential};
+/// use cairn_nn::{Activation::Relu, Sequential, spec::Dense};
 /// use cairn_tensor::{Tensor, rng};
 /// let model = Sequential::new([784]).add(Dense::new(64).activation(Relu)).add(Dense::new(10)).build(&mut rng(0))?;
 /// let frozen = model.frozen()?;
@@ -241,7 +241,8 @@ impl Frozen {
     /// As [`predict`](Self::predict), for a sample of ids.
     ///
     /// ```
-    /// use cairn_nn::{Dense, Embedding, Lstm, Sequential};
+    /// use cairn_nn::Sequential;
+    /// use cairn_nn::spec::{Dense, Embedding, Lstm};
     /// use cairn_tensor::rng;
     /// let builder = Sequential::new([4]).add(Embedding::new(100, 8)).add(Lstm::new(16)).add(Dense::new(2));
     /// let frozen = builder.build(&mut rng(0))?.frozen()?;

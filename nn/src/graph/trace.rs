@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use cairn_autograd::op::{IdsOp, Op, Reduce, Spans, View};
+use cairn_autograd::op::{Op, Reduce, Spans, View};
 use cairn_autograd::{self as autograd, RecordedIds, Source as Operand, Var};
 use cairn_tensor::{Shape, Tensor, rng};
 
@@ -308,10 +308,10 @@ impl Builder {
         let node = match self.origin_of(each) {
             Some(Origin::Input(input)) if self.graph.nodes[input].sizes == sizes => input,
             Some(Origin::Input(operand)) => self.push(Source::Reshaped { operand }, sizes, None, true),
-            Some(Origin::Made(op_on_ids, operand)) => {
+            Some(Origin::Made(record, operand)) => {
                 let operand = self.ids(&operand, op)?;
                 let depends = self.depends[operand];
-                self.push(Source::Ids { op: op_on_ids, operand }, sizes, None, depends)
+                self.push(Source::Ids { op: record.op, operand }, sizes, record.scope, depends)
             }
             None if each.iter().all(|ids| *ids == each[0]) => {
                 self.push(Source::Constant(Constant::Ids(each[0].clone())), sizes, None, false)
@@ -326,10 +326,13 @@ impl Builder {
     }
 
     fn origin_of(&self, each: &[Tensor<u32>]) -> Option<Origin> {
-        let of_input = |i: usize| {
+        // Two inputs may have the same elements: the storage says which it is, where it was not copied.
+        let of_input = |i: usize, copied: bool| {
             self.runs.iter().zip(each).all(|(run, ids)| match &run.inputs[i] {
-                Value::Ids(input) => input.len() == ids.len() && input.iter().eq(ids.iter()),
-                Value::Floats(_) => false,
+                Value::Ids(input) if input.len() == ids.len() => {
+                    (copied || input.shares_storage(ids)) && input.iter().eq(ids.iter())
+                }
+                Value::Ids(_) | Value::Floats(_) => false,
             })
         };
         let made = |i: usize| {
@@ -342,8 +345,9 @@ impl Builder {
             self.runs.iter().zip(each).map(record).collect::<Option<Vec<_>>>()
         };
         let from_ids = (0..self.runs[0].ids.len())
-            .find_map(|i| made(i).map(|operand| Origin::Made(self.runs[0].ids[i].op, operand)));
-        from_ids.or_else(|| (0..self.graph.inputs.len()).find(|&i| of_input(i)).map(Origin::Input))
+            .find_map(|i| made(i).map(|operand| Origin::Made(self.runs[0].ids[i].clone(), operand)));
+        let input = |copied: bool| (0..self.graph.inputs.len()).find(|&i| of_input(i, copied));
+        from_ids.or_else(|| input(false).or_else(|| input(true)).map(Origin::Input))
     }
 
     /// What of the operation's attributes depends on batch and time.
@@ -370,7 +374,8 @@ impl Builder {
 /// Where ids come from.
 enum Origin {
     Input(usize),
-    Made(IdsOp, Vec<Tensor<u32>>),
+    /// What an operation on ids made of these, which are what they were in the runs.
+    Made(RecordedIds, Vec<Tensor<u32>>),
 }
 
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {

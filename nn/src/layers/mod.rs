@@ -1,9 +1,9 @@
 //! Layers, each in a file with its two faces: the module with parameters, under the plain name, and in `spec` the description
 //! that goes into a [`Sequential`](crate::Sequential), with sizes yet unknown, and builds the first.
 //!
-//! To add one: a file here with both, and its lines in this one. The file says all that is known about the layer: settings,
-//! sizes, its forward pass, and how PyTorch and Keras name and lay out its values. What it computes, for freezing, export and the
-//! counting of FLOPs, is found by running its forward pass: see [`graph`](crate::graph).
+//! To add one: a file here with both (a folder where it is long), and its lines in this one. The file says all that is known about
+//! the layer: settings, sizes, its forward pass, and how PyTorch and Keras name and lay out its values. What it computes, for
+//! freezing, export and the counting of FLOPs, is found by running its forward pass: see [`graph`](crate::graph).
 
 mod activation;
 mod config;
@@ -31,7 +31,7 @@ pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use linear::Linear;
 pub use mask::SequenceMask;
-pub use norm::{BatchNorm, GroupNorm};
+pub use norm::{BatchNorm, GroupNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d};
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
@@ -46,7 +46,7 @@ config::layers! {
     embedding: Embedding;
     flatten: Flatten;
     linear: Dense;
-    norm: BatchNorm, GroupNorm;
+    norm: BatchNorm, GroupNorm, LayerNorm, RmsNorm;
     pool: AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d;
     recurrent: Recurrent;
     spatial: Dropout2d, Upsample, ZeroPad2d;

@@ -1,5 +1,5 @@
-//! Normalisation of channels, the last axis: over the batch (Ioffe and Szegedy 2015) and over groups within an item (Wu and
-//! He 2018).
+//! Normalisation of channels, the last axis: over the batch (Ioffe and Szegedy 2015), over groups within an item (Wu and He 2018),
+//! and of each row by itself (Ba, Kiros and Hinton 2016; Zhang and Sennrich 2019).
 //!
 //! Batch normalisation keeps running statistics, which training updates and inference reads. They are values of the model,
 //! saved with it, but no parameters: buffers.
@@ -182,6 +182,127 @@ impl Layer for GroupNorm {
     }
 }
 
+/// Layer normalisation of `[…, features]`: each row is brought to mean 0 and variance 1, then scaled and shifted by feature. The
+/// same in training and at inference, for each row whatever the others. Epsilon 1e-5 as in PyTorch, for which nearly all trained
+/// models are made (Keras: 1e-3).
+///
+/// ```
+/// use cairn_nn::LayerNorm;
+/// use cairn_tensor::{Tensor, rng};
+/// let norm = LayerNorm::new(64)?;
+/// let y = norm.forward(&Tensor::normal([8, 10, 64], 3.0, 2.0, &mut rng(0))?.into())?;
+/// assert!(y.value().mean(-1)?.iter().all(|mean: f32| mean.abs() < 1e-5));
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias("LayerNormalization"))]
+pub struct LayerNorm {
+    /// The scale, `[features]`.
+    pub weight: Parameter,
+    /// The shift, `[features]`.
+    pub bias: Parameter,
+    config: spec::LayerNorm,
+}
+
+impl LayerNorm {
+    /// For so many features.
+    ///
+    /// # Errors
+    /// When memory does not hold the values.
+    pub fn new(features: usize) -> Result<Self> {
+        spec::LayerNorm::new().layer(features)
+    }
+
+    /// With this added to the variance.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] unless it is positive and finite.
+    pub fn epsilon(mut self, epsilon: f32) -> Result<Self> {
+        check_epsilon(epsilon)?;
+        self.config = self.config.epsilon(epsilon);
+        Ok(self)
+    }
+
+    /// The output for `[…, features]`.
+    ///
+    /// # Errors
+    /// When the features do not fit.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(x.layer_norm(&self.weight.var(), &self.bias.var(), self.config.epsilon.into())?)
+    }
+}
+
+impl Module for LayerNorm {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.field("weight", &self.weight);
+        visitor.field("bias", &self.bias);
+    }
+}
+
+impl Layer for LayerNorm {
+    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
+        LayerNorm::forward(self, &input.floats()?)
+    }
+}
+
+/// Root mean square normalisation of `[…, features]`: each row is divided by the root of the mean of its squares, then scaled by
+/// feature. Epsilon 1e-6 as in Llama and Keras.
+///
+/// ```
+/// use cairn_nn::RmsNorm;
+/// use cairn_tensor::Tensor;
+/// let y = RmsNorm::new(2)?.forward(&Tensor::from_vec(vec![1.0f32, 7.0], [1, 2])?.into())?;
+/// assert!((y.value().get(&[0, 1])? - 1.4).abs() < 1e-6);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias("RMSNorm", "RMSNormalization"))]
+pub struct RmsNorm {
+    /// The scale, `[features]`.
+    pub weight: Parameter,
+    config: spec::RmsNorm,
+}
+
+impl RmsNorm {
+    /// For so many features.
+    ///
+    /// # Errors
+    /// When memory does not hold the values.
+    pub fn new(features: usize) -> Result<Self> {
+        spec::RmsNorm::new().layer(features)
+    }
+
+    /// With this added to the mean of squares.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] unless it is positive and finite.
+    pub fn epsilon(mut self, epsilon: f32) -> Result<Self> {
+        check_epsilon(epsilon)?;
+        self.config = self.config.epsilon(epsilon);
+        Ok(self)
+    }
+
+    /// The output for `[…, features]`.
+    ///
+    /// # Errors
+    /// When the features do not fit.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(x.rms_norm(&self.weight.var(), self.config.epsilon.into())?)
+    }
+}
+
+impl Module for RmsNorm {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.field("weight", &self.weight);
+    }
+}
+
+impl Layer for RmsNorm {
+    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
+        RmsNorm::forward(self, &input.floats()?)
+    }
+}
+
 pub(super) mod spec {
     use super::*;
 
@@ -356,6 +477,133 @@ pub(super) mod spec {
                 Rule::new("bias", bias, Permutation::Same),
             ])
         }
+    }
+
+    /// Description of [`LayerNorm`](crate::LayerNorm), with its defaults.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct LayerNorm {
+        pub(in super::super) epsilon: f32,
+    }
+
+    impl Default for LayerNorm {
+        fn default() -> Self {
+            LayerNorm { epsilon: 1e-5 }
+        }
+    }
+
+    impl LayerNorm {
+        /// With PyTorch's defaults.
+        pub fn new() -> Self {
+            LayerNorm::default()
+        }
+
+        /// With this added to the variance, which must be positive.
+        #[must_use]
+        #[doc(alias = "eps")]
+        pub fn epsilon(self, epsilon: f32) -> Self {
+            LayerNorm { epsilon }
+        }
+
+        /// The layer for so many features.
+        ///
+        /// # Errors
+        /// [`Error::BadSetting`] for an epsilon out of range; when memory does not hold the values.
+        pub fn layer(&self, features: usize) -> Result<super::LayerNorm> {
+            check_epsilon(self.epsilon)?;
+            Ok(super::LayerNorm {
+                weight: Parameter::new(Tensor::ones([features])?),
+                bias: Parameter::new(Tensor::zeros([features])?),
+                config: self.clone(),
+            })
+        }
+    }
+
+    impl LayerConfig for LayerNorm {
+        const KIND: &'static str = "layer_norm";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            check_epsilon(self.epsilon)?;
+            Ok(Plan { output: input.clone(), values: channels(input)?.saturating_mul(2) })
+        }
+
+        fn build(&self, input: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(channels(input)?)?))
+        }
+
+        fn keeps_steps(&self) -> bool {
+            true
+        }
+
+        fn rules(&self, framework: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
+            rows_rules(framework, flow, &[("weight", "/gamma"), ("bias", "/beta")])
+        }
+    }
+
+    /// Description of [`RmsNorm`](crate::RmsNorm), with its defaults.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct RmsNorm {
+        pub(in super::super) epsilon: f32,
+    }
+
+    impl Default for RmsNorm {
+        fn default() -> Self {
+            RmsNorm { epsilon: 1e-6 }
+        }
+    }
+
+    impl RmsNorm {
+        /// With Keras's defaults, which are Llama's.
+        pub fn new() -> Self {
+            RmsNorm::default()
+        }
+
+        /// With this added to the mean of squares, which must be positive.
+        #[must_use]
+        #[doc(alias = "eps")]
+        pub fn epsilon(self, epsilon: f32) -> Self {
+            RmsNorm { epsilon }
+        }
+
+        /// The layer for so many features.
+        ///
+        /// # Errors
+        /// [`Error::BadSetting`] for an epsilon out of range; when memory does not hold the values.
+        pub fn layer(&self, features: usize) -> Result<super::RmsNorm> {
+            check_epsilon(self.epsilon)?;
+            Ok(super::RmsNorm { weight: Parameter::new(Tensor::ones([features])?), config: self.clone() })
+        }
+    }
+
+    impl LayerConfig for RmsNorm {
+        const KIND: &'static str = "rms_norm";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            check_epsilon(self.epsilon)?;
+            Ok(Plan { output: input.clone(), values: channels(input)? })
+        }
+
+        fn build(&self, input: &Shape, _: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(channels(input)?)?))
+        }
+
+        fn keeps_steps(&self) -> bool {
+            true
+        }
+
+        fn rules(&self, framework: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
+            rows_rules(framework, flow, &[("weight", "/scale")])
+        }
+    }
+
+    /// Names of a normalisation of rows: our own, and Keras's; PyTorch's are ours.
+    fn rows_rules(framework: Framework, flow: &mut Flow, names: &[(&str, &str)]) -> Result<Vec<Rule>> {
+        flow.steps_first = false;
+        let rule = |&(own, keras): &(&str, &str)| match (framework, flow.flattened) {
+            (Framework::Keras, _) => Rule::new(own, keras, Permutation::Same),
+            (_, Some(image)) => Rule::new(own, format!(".{own}"), Permutation::Features(image)),
+            (_, None) => Rule::new(own, format!(".{own}"), Permutation::Same),
+        };
+        Ok(names.iter().map(rule).collect())
     }
 }
 

@@ -102,6 +102,13 @@ impl Export<'_> {
                 self.result("BatchNormalization", &operands, &[("epsilon", Attribute::Float(epsilon as f32))])
             }
             Norm::Group { groups, epsilon } => self.group_norm(node, operand, groups, epsilon)?,
+            Norm::Layer { epsilon } => {
+                let operands = self.operands(node)?;
+                let attributes =
+                    [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon as f32))];
+                return Ok(self.result("LayerNormalization", &operands, &attributes).into());
+            }
+            Norm::Rms { epsilon } => return Ok(self.rms_norm(node, epsilon)?.into()),
             // In training alone.
             Norm::Batch { .. } => return Err(self.unsupported(node)),
         };
@@ -129,6 +136,18 @@ impl Export<'_> {
         let (scale, shift) = (self.floats("scale", &scale), self.floats("shift", &shift));
         let scaled = self.result("Mul", &[normal, scale], &[]);
         Ok(self.result("Add", &[scaled, shift], &[]))
+    }
+
+    /// x / sqrt(mean(x²) + epsilon) · scale; the operator `RMSNormalization` came with opset 23.
+    fn rms_norm(&mut self, node: usize, epsilon: f64) -> Result<String> {
+        let (x, scale) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let square = self.result("Mul", &[x.clone(), x.clone()], &[]);
+        let mean = self.result("ReduceMean", &[square], &[("axes", Attribute::Ints(vec![-1]))]);
+        let epsilon = self.scalar(epsilon);
+        let more = self.result("Add", &[mean, epsilon], &[]);
+        let root = self.result("Sqrt", &[more], &[]);
+        let normal = self.result("Div", &[x, root], &[]);
+        Ok(self.result("Mul", &[normal, scale], &[]))
     }
 
     pub(super) fn resizing(&mut self, node: usize, op: &Resizing) -> Result<Made> {

@@ -108,12 +108,13 @@ impl Sequential {
 ///
 /// impl Block {
 ///     fn forward(&self, x: &Var) -> Result<Var> {
-///         Ok(x.add(&self.down.forward(&self.up.forward_with(x, Gelu)?)?)?)
+///         Ok(x.add(&self.down.forward(&self.up.forward(x)?)?)?)
 ///     }
 /// }
 ///
 /// let mut rng = rng(0);
-/// let block = Block { up: Linear::new(8, 32, &mut rng)?, down: Linear::new(32, 8, &mut rng)? };
+/// let up = Linear::new(8, 32, &mut rng)?.activation(Gelu);
+/// let block = Block { up, down: Linear::new(32, 8, &mut rng)? };
 /// onnx::trace([8], |x| block.forward(x))?.write(&path)?;
 /// # Ok::<(), cairn_nn::Error>(())
 /// ```
@@ -130,7 +131,7 @@ pub fn trace(item: impl Into<Shape>, forward: impl Fn(&Var) -> Result<Var>) -> R
 /// use cairn_nn::{Context, Embedding, Gru, onnx};
 /// use cairn_tensor::rng;
 /// let mut rng = rng(0);
-/// let (embedding, gru) = (Embedding::new(100, 8).layer(&mut rng)?, Gru::new(16).layer(8, &mut rng)?);
+/// let (embedding, gru) = (Embedding::new(100, 8, &mut rng)?, Gru::new(8, 16, &mut rng)?);
 /// let file = onnx::trace_ids([12], 100, |ids| {
 ///     let steps = embedding.forward(ids)?;
 ///     Ok(gru.forward(&steps, &mut Context::eval())?.tanh()?)

@@ -249,7 +249,7 @@ proptest! {
 #[test]
 fn descriptions_are_saved_under_the_name_of_their_kind() {
     use cairn_nn::spec::*;
-    let all: [(&str, LayerSpec); 20] = [
+    let all: [(&str, LayerSpec); 22] = [
         ("activation", Activation::LeakyRelu(0.5).into()),
         ("adaptive_avg_pool2d", AdaptiveAvgPool2d::new(2).into()),
         ("avg_pool1d", AvgPool1d::new(2).into()),
@@ -265,9 +265,11 @@ fn descriptions_are_saved_under_the_name_of_their_kind() {
         ("flatten", Flatten.into()),
         ("global_avg_pool", GlobalAvgPool.into()),
         ("group_norm", GroupNorm::new(2).into()),
+        ("layer_norm", LayerNorm::new().epsilon(1e-6).into()),
         ("max_pool1d", MaxPool1d::new(3).stride(2).into()),
         ("max_pool2d", MaxPool2d::new(3).into()),
         ("recurrent", Gru::new(3).layers(2).bidirectional().into()),
+        ("rms_norm", RmsNorm::new().into()),
         ("upsample", Upsample::new(2).bilinear().into()),
         ("zero_pad2d", ZeroPad2d::sides(1, 2, 3, 4).into()),
     ];

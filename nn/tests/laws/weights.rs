@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cairn_nn::Activation::{Relu, Tanh};
 use cairn_nn::spec::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, Lstm, Rnn,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerNorm, Lstm, RmsNorm,
+    Rnn,
 };
 use cairn_nn::weights::{Framework, LoadReport, Strictness, Weights, diff};
 use cairn_nn::{
@@ -248,6 +249,22 @@ fn models_of_keras_compute_the_same_here() {
         .add(Flatten)
         .add(Dense::new(3));
     check("keras_cnn.safetensors", Framework::Keras, cnn);
+}
+
+#[test]
+fn normalisation_of_rows_is_pytorchs() {
+    let builder = Sequential::new([6])
+        .add(Dense::new(5))
+        .add(LayerNorm::new())
+        .add(Relu)
+        .add(Dense::new(4))
+        .add(RmsNorm::new());
+    check("torch_rows.safetensors", Framework::PyTorch, builder.clone());
+    let names = builder.build(&mut rng(0)).unwrap().weights(Framework::Keras).unwrap();
+    let names: Vec<&str> = names.tensors.keys().map(String::as_str).collect();
+    assert!(
+        ["layer_norm/gamma", "layer_norm/beta", "rms_norm/scale"].iter().all(|name| names.contains(name))
+    );
 }
 
 #[test]

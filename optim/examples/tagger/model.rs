@@ -49,14 +49,11 @@ impl Model<Batch> for Tagger {
         let spelled = self.spelling.forward(&self.letters.forward(&batch.letters)?, cx)?;
         let words = self.words.forward(&batch.words)?; // [rows, time, width]
         let (rows, time) = (words.shape()[0], words.shape()[1]);
-        // What is at padding is never looked at.
-        let mut row_of = vec![0; rows * time];
-        (0u32..).zip(&batch.positions).for_each(|(row, &position)| row_of[position as usize] = row);
-        let spelled = spelled.index_select(0, &row_of)?.reshape([rows, time, 2 * LETTER_UNITS])?;
+        let spelled = spelled.lookup(&batch.word_at)?; // [rows, time, 2 units]
         let x = Dropout::new(DROPOUT).forward(&Var::cat(&[&words, &spelled], -1)?, cx)?;
         cx.set_mask(Some(SequenceMask::of_lengths(&batch.lengths)));
         let h = self.context.forward(&x, cx)?;
-        let h = h.reshape([rows * time, 2 * UNITS])?.index_select(0, &batch.positions)?;
+        let h = h.reshape([rows * time, 2 * UNITS])?.lookup(&batch.positions)?;
         self.head.forward(&Dropout::new(DROPOUT).forward(&h, cx)?)
     }
 }
@@ -80,12 +77,18 @@ impl Vocabularies {
 
 /// A batch of sentences: words padded to the longest sentence; the letters of the words that there are, one word a row.
 pub(crate) struct Batch {
-    words: Tensor<u32>,
-    lengths: Tensor<u32>,
-    letters: Tensor<u32>,
-    letter_lengths: Tensor<u32>,
-    /// The position of each word in `words`, row-major.
-    positions: Vec<u32>,
+    /// `[rows, time]`
+    pub(crate) words: Tensor<u32>,
+    /// `[rows]`
+    pub(crate) lengths: Tensor<u32>,
+    /// `[words, letters]`
+    pub(crate) letters: Tensor<u32>,
+    /// `[words]`
+    pub(crate) letter_lengths: Tensor<u32>,
+    /// Which of the words of `letters` is at each position of `words`, any where there is padding: `[rows, time]`.
+    pub(crate) word_at: Tensor<u32>,
+    /// The position of each word in `words`, row-major: `[words]`.
+    pub(crate) positions: Tensor<u32>,
 }
 
 /// Sentences as ids.
@@ -142,15 +145,19 @@ impl Dataset for Tagged {
             Tensor::from_vec(lengths.iter().map(|&n| n as u32).collect(), [lengths.len()])
         };
         let rows = words.lengths.iter().enumerate();
-        let positions = rows.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
+        let positions: Vec<u32> =
+            rows.flat_map(|(row, &n)| (row * time..row * time + n).map(|at| at as u32)).collect();
+        let mut word_at = vec![0; words.ids.len()];
+        (0u32..).zip(&positions).for_each(|(word, &position)| word_at[position as usize] = word);
         let tags: Vec<u32> = picked.iter().flat_map(|s| s.tags.iter().copied()).collect();
         let count = tags.len();
         let batch = Batch {
             lengths: list(&words.lengths)?,
+            word_at: Tensor::from_vec(word_at, words.ids.dims().clone())?,
             words: words.ids,
             letter_lengths: list(&letters.lengths)?,
             letters: letters.ids,
-            positions,
+            positions: Tensor::from_vec(positions, [count])?,
         };
         Ok((batch, Tensor::from_vec(tags, [count])?))
     }

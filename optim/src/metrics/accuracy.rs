@@ -1,10 +1,9 @@
 //! How often the label has the largest score, or one of the largest.
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
-use crate::error::check;
 use crate::{Result, StateDict};
 
 /// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`.
@@ -114,7 +113,7 @@ struct Among {
 
 impl Accumulator<Tensor<u32>> for Among {
     fn update(&mut self, prediction: &Tensor, target: &Tensor<u32>) -> Result<()> {
-        check("k", self.k as f64, self.k > 0, "at least 1")?;
+        Setting::check("k", self.k, self.k > 0, "at least 1")?;
         let classes = check_labels("top_k", prediction, target)?;
         let scores = prediction.to_vec();
         for (row, label) in scores.chunks_exact(classes).zip(target.iter()) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::{Accumulator, Metric, check_class, check_labels};
 use crate::{Error, Result, StateDict};
@@ -39,13 +39,8 @@ impl ConfusionMatrix {
     /// When labels and rows differ in shape, a label is no class, or the number of classes is another.
     pub fn update(&mut self, scores: &Tensor, labels: &Tensor<u32>) -> Result<()> {
         let classes = check_labels("confusion_matrix", scores, labels)?;
-        if classes != self.classes {
-            return Err(Error::BadSetting {
-                what: "the number of scores in a row",
-                value: classes as f64,
-                must: "the number of classes",
-            });
-        }
+        let fits = classes == self.classes;
+        Setting::check("the number of scores in a row", classes, fits, "the number of classes")?;
         for (label, predicted) in labels.iter().zip(scores.argmax(-1)?.iter()) {
             self.counts[check_class(label, classes)? * classes + predicted as usize] += 1;
         }

@@ -103,7 +103,7 @@ fn of_probability(p: f32) -> f64 {
     -f64::from(p).max(epsilon).min(1.0 - epsilon).ln()
 }
 
-/// ln Σ exp(x) - x[label], with the largest taken off first so that nothing overflows.
+/// `ln Σ exp(x) - x[label]`, with the largest taken off first so that nothing overflows.
 fn of_logits(row: &[f32], label: usize) -> f64 {
     let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = row.iter().map(|&x| (f64::from(x) - largest).exp()).sum();

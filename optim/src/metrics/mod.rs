@@ -61,9 +61,8 @@ pub use ranking::{AveragePrecision, RocAuc};
 pub use regression::{MeanAbsoluteError, MeanSquaredError, R2};
 pub use unweighted::Unweighted;
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
-use crate::error::check;
 use crate::{Result, StateDict};
 
 /// A measure of predictions against targets of type `Y`.
@@ -126,6 +125,6 @@ fn mismatch<T: cairn_tensor::Element>(
 /// An error unless a label is one of the classes.
 fn check_class(label: u32, classes: usize) -> Result<usize> {
     let index = label as usize;
-    check("a label", label.into(), index < classes, "below the number of scores in a row")?;
+    Setting::check("a label", label, index < classes, "below the number of scores in a row")?;
     Ok(index)
 }

@@ -3,10 +3,9 @@
 //! They take scores `[n]` or `[n, 1]` with targets of 0 and 1 of the same shape, or scores `[n, 2]` of two classes with
 //! labels `[n]`. All scores are saved until the end of the pass: eight bytes a sample.
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::{Accumulator, Metric, check_labels, mismatch};
-use crate::error::check;
 use crate::{Error, Result, StateDict};
 
 /// The area under the receiver operating characteristic: how probable it is that a sample of yes has a higher score than a
@@ -54,7 +53,7 @@ struct Ranked {
 
 impl Ranked {
     fn push(&mut self, score: f32, yes: bool) -> Result<()> {
-        check("a score", score.into(), !score.is_nan(), "a number")?;
+        Setting::check("a score", score, !score.is_nan(), "a number")?;
         self.samples.push((score, yes));
         Ok(())
     }
@@ -87,7 +86,7 @@ impl Accumulator<Tensor> for Ranked {
             return Err(mismatch("ranking", prediction, target, "one score for each target"));
         }
         for (score, target) in prediction.iter().zip(target.iter()) {
-            check("a target", target.into(), target == 0.0 || target == 1.0, "0 or 1")?;
+            Setting::check("a target", target, target == 0.0 || target == 1.0, "0 or 1")?;
             self.push(score, target == 1.0)?;
         }
         Ok(())
@@ -109,9 +108,9 @@ impl Accumulator<Tensor> for Ranked {
 impl Accumulator<Tensor<u32>> for Ranked {
     fn update(&mut self, prediction: &Tensor, target: &Tensor<u32>) -> Result<()> {
         let classes = check_labels("ranking", prediction, target)?;
-        check("the number of classes", classes as f64, classes == 2, "2 for a yes-or-no question")?;
+        Setting::check("the number of classes", classes, classes == 2, "2 for a yes-or-no question")?;
         for (row, label) in prediction.to_vec().chunks_exact(2).zip(target.iter()) {
-            check("a label", label.into(), label <= 1, "0 or 1")?;
+            Setting::check("a label", label, label <= 1, "0 or 1")?;
             self.push(row[1] - row[0], label == 1)?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Errors of predicted values.
 
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::mean::Mean;
 use super::{Accumulator, Metric, mismatch};
@@ -111,10 +111,8 @@ impl Accumulator<Tensor> for Columns {
         if self.columns.is_empty() {
             self.columns.resize(columns, Column::default());
         }
-        if columns != self.columns.len() {
-            let (value, must) = (columns as f64, "that of earlier batches");
-            return Err(Error::BadSetting { what: "the number of columns", value, must });
-        }
+        let fits = columns == self.columns.len();
+        Setting::check("the number of columns", columns, fits, "that of earlier batches")?;
         let (p, t) = (prediction.to_vec(), target.to_vec());
         for (p, t) in p.chunks_exact(columns.max(1)).zip(t.chunks_exact(columns.max(1))) {
             self.rows += 1;

@@ -1,11 +1,10 @@
 //! Adadelta.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
-use crate::error::check;
 
 /// Steps by the gradient times the ratio of two running roots of mean squares, of past steps and of gradients (Zeiler
 /// 2012): v ← ρ v + (1 - ρ) g², d = sqrt(u + ε) / sqrt(v + ε) · g, u ← ρ u + (1 - ρ) d², p ← p - rate · d.
@@ -58,8 +57,8 @@ impl UpdateRule for AdadeltaRule {
     }
 
     fn check(&self) -> Result<()> {
-        check("rho", self.rho, (0.0..1.0).contains(&self.rho), "from 0 to below 1")?;
-        check("epsilon", self.epsilon, self.epsilon > 0.0, "above 0")
+        Setting::check("rho", self.rho, (0.0..1.0).contains(&self.rho), "from 0 to below 1")?;
+        Ok(Setting::check("epsilon", self.epsilon, self.epsilon > 0.0, "above 0")?)
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

@@ -1,11 +1,10 @@
 //! Adagrad.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
-use crate::error::check;
 
 /// Steps by the gradient over the root of the sum of its squares so far (Duchi et al. 2011):
 /// s ← s + g², p ← p - rate / (1 + (t - 1) · rate decay) · g / (sqrt(s) + ε).
@@ -69,9 +68,9 @@ impl UpdateRule for AdagradRule {
 
     fn check(&self) -> Result<()> {
         let initial = self.initial_accumulator;
-        check("the rate decay", self.rate_decay, self.rate_decay >= 0.0, "not negative")?;
-        check("the initial accumulator", initial, initial >= 0.0, "not negative")?;
-        check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")
+        Setting::check("the rate decay", self.rate_decay, self.rate_decay >= 0.0, "not negative")?;
+        Setting::check("the initial accumulator", initial, initial >= 0.0, "not negative")?;
+        Ok(Setting::check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")?)
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

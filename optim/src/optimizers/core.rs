@@ -2,8 +2,8 @@
 //! values.
 //!
 //! A parameter is a cell with an identity, and its running values belong to it: the optimiser holds the cell beside them, so a
-//! parameter that stands in several places of a model, or in a clone of it, is stepped once. In a saved state, which other
-//! programs read, running values are known by the parameter's path.
+//! parameter that several layers of a model share is stepped once. In a saved state, which another process reads, running
+//! values are known by the parameter's path.
 //!
 //! The core and the [`UpdateRule`] are two fields of an optimiser, so a step borrows both. The code here is compiled once,
 //! whatever the rule.
@@ -12,11 +12,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use cairn_autograd::{Gradients, Parameter};
 use cairn_nn::{Module, Part, Visitor};
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use super::group::{Group, Groups};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
-use crate::error::check;
 use crate::{Error, Result, StateDict};
 
 /// The settings and the state that every optimiser has.
@@ -38,7 +37,7 @@ pub(super) struct Core {
 #[derive(Debug, Clone)]
 struct Slot {
     parameter: Parameter,
-    /// All paths that it stands under, in the model's order.
+    /// All its paths in the model, the first of which is its name in a saved state.
     paths: Vec<String>,
     values: Vec<Tensor>,
 }
@@ -95,8 +94,13 @@ impl Core {
 
     fn check(&self) -> Result<()> {
         let rate = self.rate;
-        check("the learning rate", rate, rate >= 0.0 && rate.is_finite(), "finite and not negative")?;
-        check("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "not negative")?;
+        Setting::check(
+            "the learning rate",
+            rate,
+            rate >= 0.0 && rate.is_finite(),
+            "finite and not negative",
+        )?;
+        Setting::check("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "not negative")?;
         self.groups.check()
     }
 
@@ -132,16 +136,25 @@ impl Core {
                 continue;
             }
             self.replace(&parameter, &paths[0])?;
-            let values = paths.iter().find_map(|path| self.loaded.remove(path)).unwrap_or_default();
-            if let Some(value) = values.iter().find(|value| value.shape() != &*parameter.shape()) {
-                return Err(other_model(&paths[0], value, &parameter));
-            }
+            let values = self.loaded_for(&parameter, &paths)?;
             self.slots.push(Slot { parameter, paths, values });
         }
         Ok(())
     }
 
-    /// Makes room for a new parameter at a path: running values of another one that stood there must not get lost unnoticed.
+    /// Takes the running values that were loaded for a parameter, if there are any.
+    fn loaded_for(&mut self, parameter: &Parameter, paths: &[String]) -> Result<Vec<Tensor>> {
+        let Some(path) = paths.iter().find(|path| self.loaded.contains_key(*path)) else {
+            return Ok(Vec::new());
+        };
+        match self.loaded[path].iter().find(|value| value.shape() != &*parameter.shape()) {
+            Some(value) => Err(other_model(path, value, parameter)),
+            None => Ok(self.loaded.remove(path).unwrap_or_default()),
+        }
+    }
+
+    /// Makes room for a new parameter at a path: running values of another one under that path must not get
+    /// lost unnoticed.
     fn replace(&mut self, parameter: &Parameter, path: &str) -> Result<()> {
         match self.slots.iter().position(|slot| slot.paths[0] == path) {
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! Groups: some parameters, by the pattern of their paths, with other settings than the rest.
 
-use crate::error::check;
+use cairn_tensor::Setting;
+
 use crate::{Error, Result};
 
 /// Settings of the parameters of one group, where they differ from the optimiser's.
@@ -60,9 +61,14 @@ impl Groups {
     pub(super) fn check(&self) -> Result<()> {
         for (_, group) in &self.0 {
             let factor = group.rate_factor.unwrap_or(1.0);
-            check("a group's rate factor", factor, factor >= 0.0 && factor.is_finite(), "not negative")?;
+            Setting::check(
+                "a group's rate factor",
+                factor,
+                factor >= 0.0 && factor.is_finite(),
+                "not negative",
+            )?;
             let decay = group.weight_decay.unwrap_or(0.0);
-            check("a group's weight decay", decay, decay >= 0.0, "not negative")?;
+            Setting::check("a group's weight decay", decay, decay >= 0.0, "not negative")?;
         }
         Ok(())
     }

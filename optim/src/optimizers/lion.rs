@@ -1,11 +1,10 @@
 //! Lion.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
-use crate::error::check;
 
 /// Steps by the sign of an average of gradients (Chen et al. 2023): every element moves by the rate, up or down.
 /// p ← p - rate · (sign(β₁ m + (1 - β₁) g) + decay · p), m ← β₂ m + (1 - β₂) g. One running value instead of Adam's two.
@@ -51,8 +50,8 @@ impl UpdateRule for LionRule {
 
     fn check(&self) -> Result<()> {
         let (a, b) = self.betas;
-        check("the first beta", a, (0.0..1.0).contains(&a), "from 0 to below 1")?;
-        check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")
+        Setting::check("the first beta", a, (0.0..1.0).contains(&a), "from 0 to below 1")?;
+        Ok(Setting::check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")?)
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The settings of the family of Adam: the decay rates of two running averages, and ε.
 
+use cairn_tensor::Setting;
+
 use crate::Result;
-use crate::error::check;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moments {
@@ -19,9 +20,9 @@ impl Default for Moments {
 impl Moments {
     pub(super) fn check(&self) -> Result<()> {
         let (a, b) = self.betas;
-        check("the first beta", a, (0.0..1.0).contains(&a), "from 0 to below 1")?;
-        check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")?;
-        check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")
+        Setting::check("the first beta", a, (0.0..1.0).contains(&a), "from 0 to below 1")?;
+        Setting::check("the second beta", b, (0.0..1.0).contains(&b), "from 0 to below 1")?;
+        Ok(Setting::check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")?)
     }
 
     /// What the averages must be divided by, for having started at 0: 1 - βᵗ of each.

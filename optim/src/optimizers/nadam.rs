@@ -1,11 +1,10 @@
 //! NAdam.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::moments::{Averages, Moments, moments};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
-use crate::error::check;
 use crate::{Result, StateDict};
 
 /// The name of the product in a saved state.
@@ -67,7 +66,12 @@ impl UpdateRule for NAdamRule {
     }
 
     fn check(&self) -> Result<()> {
-        check("the momentum decay", self.momentum_decay, self.momentum_decay >= 0.0, "not negative")?;
+        Setting::check(
+            "the momentum decay",
+            self.momentum_decay,
+            self.momentum_decay >= 0.0,
+            "not negative",
+        )?;
         self.moments.check()
     }
 

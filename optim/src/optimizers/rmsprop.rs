@@ -1,11 +1,10 @@
 //! RMSprop.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
-use crate::error::check;
 
 /// Steps by the gradient over the root of its running mean square (Hinton 2012):
 /// v ← α v + (1 - α) g², p ← p - rate · g / (sqrt(v) + ε).
@@ -76,9 +75,14 @@ impl UpdateRule for RmsPropRule {
     }
 
     fn check(&self) -> Result<()> {
-        check("alpha", self.alpha, (0.0..1.0).contains(&self.alpha), "from 0 to below 1")?;
-        check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")?;
-        check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")
+        Setting::check("alpha", self.alpha, (0.0..1.0).contains(&self.alpha), "from 0 to below 1")?;
+        Setting::check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")?;
+        Ok(Setting::check(
+            "the momentum",
+            self.momentum,
+            (0.0..1.0).contains(&self.momentum),
+            "from 0 to below 1",
+        )?)
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

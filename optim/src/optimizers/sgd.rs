@@ -1,11 +1,10 @@
 //! Stochastic gradient descent, with momentum.
 
-use cairn_tensor::{Isa, Rule};
+use cairn_tensor::{Isa, Rule, Setting};
 
 use super::core::{Core, optimizer};
 use super::rule::{ParameterUpdate, StepContext, UpdateRule};
 use crate::Result;
-use crate::error::check;
 
 /// Gradient descent: p ← p - rate · g; with momentum μ (Polyak 1964) the steps add up in a velocity,
 /// v ← μ v + g, p ← p - rate · v, and Nesterov's variant steps by g + μ v. Formulas and defaults are PyTorch's.
@@ -74,9 +73,14 @@ impl UpdateRule for SgdRule {
     }
 
     fn check(&self) -> Result<()> {
-        check("the momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1")?;
+        Setting::check(
+            "the momentum",
+            self.momentum,
+            (0.0..1.0).contains(&self.momentum),
+            "from 0 to below 1",
+        )?;
         let possible = !self.nesterov || self.momentum > 0.0;
-        check("the momentum", self.momentum, possible, "above 0 for Nesterov's variant")
+        Ok(Setting::check("the momentum", self.momentum, possible, "above 0 for Nesterov's variant")?)
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

@@ -7,8 +7,9 @@ use cairn_datasets::Dataset;
 
 use super::Callback;
 use super::checkpoint::Checkpoint;
+use cairn_tensor::Setting;
+
 use crate::Result;
-use crate::error::check;
 use crate::schedules::Schedule;
 
 /// How to fit: number of epochs, batches, validation, the learning rate, and what else happens. The arguments of Keras's `fit`.
@@ -196,14 +197,29 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        check("the number of epochs", self.epochs as f64, self.epochs > 0, "at least 1")?;
-        check("the number of batches in a step", self.accumulate as f64, self.accumulate > 0, "at least 1")?;
+        Setting::check("the number of epochs", self.epochs, self.epochs > 0, "at least 1")?;
+        Setting::check(
+            "the number of batches in a step",
+            self.accumulate,
+            self.accumulate > 0,
+            "at least 1",
+        )?;
         if let Some(share) = self.validation_split {
-            check("the share of validation", share, share > 0.0 && share < 1.0, "above 0 and below 1")?;
+            Setting::check(
+                "the share of validation",
+                share,
+                share > 0.0 && share < 1.0,
+                "above 0 and below 1",
+            )?;
         }
         let steps = self.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.steps);
-        check("the number of steps between checkpoints", steps as f64, steps > 0, "at least 1")?;
+        Setting::check("the number of steps between checkpoints", steps, steps > 0, "at least 1")?;
         let possible = !self.resume || self.checkpoint.is_some();
-        check("the number of checkpoints to resume from", 0.0, possible, "one: say which with `checkpoint`")
+        Ok(Setting::check(
+            "the number of checkpoints to resume from",
+            0,
+            possible,
+            "one: say which with `checkpoint`",
+        )?)
     }
 }

@@ -13,9 +13,10 @@ use super::evaluation::{Running, evaluate};
 use super::fit::{Clip, Fit, Unit};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
-use super::step::{Batches, Pending};
+use super::step::{Batches, Pending, Taken};
 use super::{Epoch, History, Trainer};
-use crate::error::check;
+use cairn_tensor::Setting;
+
 use crate::metrics::Metric;
 use crate::{AnyOptimizer, Error, Result, StateDict, clip_by_global_norm, clip_by_norm, clip_by_value};
 
@@ -28,7 +29,8 @@ impl<Y> Trainer<Y> {
     /// # Errors
     /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
     /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
-    /// model; those of callbacks; when a checkpoint cannot be written, or read and gone on from.
+    /// model; [`Error::OtherModel`] when the optimiser has state of another model, from an earlier run; those of callbacks;
+    /// when a checkpoint cannot be written, or read and gone on from.
     pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
     where
         M: Model<D::Input>,
@@ -120,7 +122,12 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         self.fit.check()?;
         // A gradient that was clipped is not that of the loss, which such an optimiser goes by.
         let limits = if self.asks_again() { self.fit.clip.len() } else { 0 };
-        check("the number of limits on gradients", limits as f64, limits == 0, "0 for L-BFGS and its like")?;
+        Setting::check(
+            "the number of limits on gradients",
+            limits,
+            limits == 0,
+            "0 for L-BFGS and its like",
+        )?;
         let result = match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
             Some(share) => {
@@ -248,7 +255,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
         batch: usize,
     ) -> Result<()> {
-        let (loss, mut gradients, batches) = pending.take(model)?;
+        let Taken { loss, mut gradients, batches } = pending.take(model)?;
         self.clip(model, &mut gradients)?;
         self.optimizer.set_learning_rate(self.rate * self.factor());
         let (cx, position) = (self.context(), (self.position.epoch, batch));

@@ -69,13 +69,23 @@ impl<X, Y> Pending<X, Y> {
         self.batches.push((samples, input, target));
     }
 
-    /// The mean loss over all samples, its gradients, and the saved batches; starts anew.
-    pub(super) fn take(&mut self, model: &dyn Module) -> Result<(f64, Gradients, Vec<Batch<X, Y>>)> {
+    /// What was taken in; starts anew.
+    pub(super) fn take(&mut self, model: &dyn Module) -> Result<Taken<X, Y>> {
         let done = std::mem::replace(self, Pending::new(self.single));
         let Pending { single, gradients, mut accumulation, loss, samples, batches, .. } = done;
         let gradients = if single { gradients } else { accumulation.take(model)? };
-        Ok((loss / samples as f64, gradients, batches))
+        Ok(Taken { loss: loss / samples as f64, gradients, batches })
     }
+}
+
+/// The batches of a step that is made now.
+pub(super) struct Taken<X, Y> {
+    /// The mean over all samples.
+    pub(super) loss: f64,
+    /// Those of the mean loss.
+    pub(super) gradients: Gradients,
+    /// The batches themselves, where they were saved.
+    pub(super) batches: Vec<Batch<X, Y>>,
 }
 
 /// The loss of a step's batches.

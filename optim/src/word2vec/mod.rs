@@ -23,10 +23,9 @@ mod files;
 mod vectors;
 
 use cairn_datasets::text::Tokenizer;
-use cairn_tensor::Tensor;
 use cairn_tensor::kernel::{NegativeSampling, SamplingPlan};
+use cairn_tensor::{Setting, Tensor};
 
-use crate::error::check;
 use crate::{Error, Result};
 use corpus::{Builder, Corpus};
 
@@ -233,9 +232,9 @@ impl Word2Vec {
 
     fn check(&self) -> Result<()> {
         let rate = |x: f64| x >= 0.0 && x.is_finite();
-        check("the vector size", self.vector_size as f64, self.vector_size > 0, "at least 1")?;
-        check("alpha", self.alpha, rate(self.alpha), "finite and not negative")?;
-        check("min_alpha", self.min_alpha, rate(self.min_alpha), "finite and not negative")?;
+        Setting::check("the vector size", self.vector_size, self.vector_size > 0, "at least 1")?;
+        Setting::check("alpha", self.alpha, rate(self.alpha), "finite and not negative")?;
+        Setting::check("min_alpha", self.min_alpha, rate(self.min_alpha), "finite and not negative")?;
         match self.workers {
             Some(threads) if !(1..=1024).contains(&threads) => Err(workers(threads)),
             _ => Ok(()),
@@ -245,5 +244,5 @@ impl Word2Vec {
 
 fn workers(threads: usize) -> Error {
     let must = "from 1 to 1024, and a number of threads that the system grants";
-    Error::BadSetting { what: "the number of workers", value: threads as f64, must }
+    Setting { what: "the number of workers", value: threads.to_string(), must }.into()
 }

@@ -7,6 +7,7 @@
 mod callbacks;
 mod child;
 mod examples;
+mod graphs;
 mod metrics;
 mod optimizers;
 mod resume;

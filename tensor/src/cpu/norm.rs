@@ -1,13 +1,14 @@
 //! Normalisation of columns: statistics over all rows, and the maps that use them.
 //!
 //! A column is a channel; rows are all pixels of all images in batch normalisation, those of one item of the batch in group
-//! normalisation, which combines the sums of a group's channels and does an item at a time, while it is in the cache. Sums are taken over chunks of fixed size, each in the element
-//! type, and the chunks' sums are added in order in f64, so that long columns lose nothing and the threads do not matter.
+//! normalisation, which combines the sums of a group's channels and does an item at a time, while it is in the cache. Sums are
+//! taken over chunks of fixed size, each in the element type, and the chunks' sums are added in order in f64, so that long
+//! columns lose nothing and the threads do not matter.
 //! The variance is the mean of squared differences from the mean, in a second pass: the difference of two large sums would
 //! cancel.
 
 use crate::Float;
-use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::cpu::{Isa, Kernel, dispatch, lanes, threads};
 
 /// Rows that are summed in one go, in the element type.
 const CHUNK: usize = 256;
@@ -261,6 +262,220 @@ impl<T: Float, F: Fn(T, T, usize) -> T> Kernel for Columns<'_, T, F> {
         for (out, (x, g)) in self.out.chunks_exact_mut(columns).zip(rows) {
             for c in 0..columns {
                 out[c] = (self.f)(x[c], g[c], c);
+            }
+        }
+    }
+}
+
+/// Elements of a run of rows that one task normalises.
+const RUN: usize = 1 << 14;
+
+/// Rows that one task normalises: a function of their length alone, so that sums over them do not depend on the threads.
+fn run_of_rows(len: usize) -> usize {
+    (RUN / len.max(1)).max(1)
+}
+
+/// The sum of a row in a fixed order.
+#[inline(always)]
+fn sum<T: Float>(row: &[T], load: impl Fn(T) -> T) -> T {
+    lanes::fold(row, T::ZERO, load, |a, b| a + b)
+}
+
+/// Layer normalisation: each row of `x`, as long as `scale`, brought to mean 0 and variance 1, then `out = x · scale + shift`.
+/// The mean and 1 / sqrt(variance + epsilon) of each row go beside it. Two passes over a row, which stays in the cache.
+pub(crate) fn layer_normalize<T: Float>(
+    x: &[T],
+    [scale, shift]: [&[T]; 2],
+    epsilon: f64,
+    out: &mut [T],
+    [mean, inverse]: [&mut [T]; 2],
+) {
+    let len = scale.len();
+    if out.is_empty() {
+        return;
+    }
+    let (rows, epsilon) = (run_of_rows(len), T::from_f64(epsilon));
+    let runs = (out.len() / len).div_ceil(rows);
+    threads::split_all([out, mean, inverse], [rows * len, rows, rows], runs, |i, [out, mean, inverse]| {
+        let x = &x[i * rows * len..][..out.len()];
+        dispatch(LayerRows { x, scale, shift, epsilon, out, mean, inverse });
+    });
+}
+
+struct LayerRows<'a, T> {
+    x: &'a [T],
+    scale: &'a [T],
+    shift: &'a [T],
+    epsilon: T,
+    out: &'a mut [T],
+    mean: &'a mut [T],
+    inverse: &'a mut [T],
+}
+
+impl<T: Float> Kernel for LayerRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let rows = self.x.chunks_exact(len).zip(self.out.chunks_exact_mut(len));
+        for ((x, out), (mean, inverse)) in rows.zip(self.mean.iter_mut().zip(self.inverse)) {
+            let m = sum(x, |x| x) * share;
+            let variance = sum(x, |x| (x - m) * (x - m)) * share;
+            let i = T::ONE / (variance + self.epsilon).sqrt();
+            for c in 0..len {
+                out[c] = (x[c] - m) * i * self.scale[c] + self.shift[c];
+            }
+            (*mean, *inverse) = (m, i);
+        }
+    }
+}
+
+/// The gradient of [`layer_normalize`]'s input, and returned, those of scale and shift.
+pub(crate) fn layer_gradient<T: Float>(
+    x: &[T],
+    g: &[T],
+    [mean, inverse, scale]: [&[T]; 3],
+    out: &mut [T],
+) -> [Vec<T>; 2] {
+    let len = scale.len();
+    let rows = run_of_rows(len);
+    let runs = (out.len() / len.max(1)).div_ceil(rows);
+    // The sums for scale and shift of each run of rows, added in order.
+    let mut parts = vec![T::ZERO; runs * 2 * len];
+    threads::split_two(out, &mut parts, (rows * len, 2 * len), runs, |i, out, parts| {
+        let elements = i * rows * len..i * rows * len + out.len();
+        let statistics = i * rows..i * rows + out.len() / len;
+        let (x, g, mean) = (&x[elements.clone()], &g[elements], &mean[statistics.clone()]);
+        dispatch(LayerGradient { x, g, mean, inverse: &inverse[statistics], scale, out, parts });
+    });
+    let mut totals = vec![0.0; 2 * len];
+    for part in parts.chunks_exact((2 * len).max(1)) {
+        totals.iter_mut().zip(part).for_each(|(total, part)| *total += part.to_f64());
+    }
+    let narrow = |sums: &[f64]| sums.iter().map(|&sum| T::from_f64(sum)).collect();
+    [narrow(&totals[..len]), narrow(&totals[len..])]
+}
+
+struct LayerGradient<'a, T> {
+    x: &'a [T],
+    g: &'a [T],
+    mean: &'a [T],
+    inverse: &'a [T],
+    scale: &'a [T],
+    out: &'a mut [T],
+    parts: &'a mut [T],
+}
+
+impl<T: Float> Kernel for LayerGradient<'_, T> {
+    type Output = ();
+    /// With y = (x - m) i and h = g · scale, dL/dx = i (h - mean(h) - y mean(h y)).
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let (of_scale, of_shift) = self.parts.split_at_mut(len);
+        let rows = self.x.chunks_exact(len).zip(self.g.chunks_exact(len)).zip(self.out.chunks_exact_mut(len));
+        for (((x, g), out), (&m, &i)) in rows.zip(self.mean.iter().zip(self.inverse)) {
+            // First h, and then h y, take the place of the result.
+            for c in 0..len {
+                out[c] = g[c] * self.scale[c];
+            }
+            let a = sum(out, |h| h) * share;
+            for c in 0..len {
+                out[c] *= (x[c] - m) * i;
+            }
+            let b = sum(out, |hy| hy) * share;
+            for c in 0..len {
+                let y = (x[c] - m) * i;
+                of_scale[c] += g[c] * y;
+                of_shift[c] += g[c];
+                out[c] = (g[c] * self.scale[c] - a - y * b) * i;
+            }
+        }
+    }
+}
+
+/// Root mean square normalisation: each row of `x`, as long as `scale`, divided by the root of the mean of its squares, then
+/// multiplied by `scale`. 1 / sqrt(mean of squares + epsilon) of each row goes beside it.
+pub(crate) fn rms_normalize<T: Float>(x: &[T], scale: &[T], epsilon: f64, out: &mut [T], inverse: &mut [T]) {
+    let len = scale.len();
+    if out.is_empty() {
+        return;
+    }
+    let (rows, epsilon) = (run_of_rows(len), T::from_f64(epsilon));
+    let runs = (out.len() / len).div_ceil(rows);
+    threads::split_all([out, inverse], [rows * len, rows], runs, |i, [out, inverse]| {
+        dispatch(RmsRows { x: &x[i * rows * len..][..out.len()], scale, epsilon, out, inverse });
+    });
+}
+
+struct RmsRows<'a, T> {
+    x: &'a [T],
+    scale: &'a [T],
+    epsilon: T,
+    out: &'a mut [T],
+    inverse: &'a mut [T],
+}
+
+impl<T: Float> Kernel for RmsRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let rows = self.x.chunks_exact(len).zip(self.out.chunks_exact_mut(len));
+        for ((x, out), inverse) in rows.zip(self.inverse) {
+            let i = T::ONE / (sum(x, |x| x * x) * share + self.epsilon).sqrt();
+            for c in 0..len {
+                out[c] = x[c] * i * self.scale[c];
+            }
+            *inverse = i;
+        }
+    }
+}
+
+/// The gradient of [`rms_normalize`]'s input, and returned, that of scale.
+pub(crate) fn rms_gradient<T: Float>(x: &[T], g: &[T], [inverse, scale]: [&[T]; 2], out: &mut [T]) -> Vec<T> {
+    let len = scale.len();
+    let rows = run_of_rows(len);
+    let runs = (out.len() / len.max(1)).div_ceil(rows);
+    let mut parts = vec![T::ZERO; runs * len];
+    threads::split_two(out, &mut parts, (rows * len, len), runs, |i, out, of_scale| {
+        let elements = i * rows * len..i * rows * len + out.len();
+        let inverse = &inverse[i * rows..i * rows + out.len() / len];
+        dispatch(RmsGradient { x: &x[elements.clone()], g: &g[elements], inverse, scale, out, of_scale });
+    });
+    let mut totals = vec![0.0; len];
+    for part in parts.chunks_exact(len.max(1)) {
+        totals.iter_mut().zip(part).for_each(|(total, part)| *total += part.to_f64());
+    }
+    totals.into_iter().map(T::from_f64).collect()
+}
+
+struct RmsGradient<'a, T> {
+    x: &'a [T],
+    g: &'a [T],
+    inverse: &'a [T],
+    scale: &'a [T],
+    out: &'a mut [T],
+    of_scale: &'a mut [T],
+}
+
+impl<T: Float> Kernel for RmsGradient<'_, T> {
+    type Output = ();
+    /// With y = x i and h = g · scale, dL/dx = i (h - y mean(h y)).
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let rows = self.x.chunks_exact(len).zip(self.g.chunks_exact(len)).zip(self.out.chunks_exact_mut(len));
+        for (((x, g), out), &i) in rows.zip(self.inverse) {
+            // h y takes the place of the result before it is summed.
+            for c in 0..len {
+                out[c] = g[c] * self.scale[c] * (x[c] * i);
+            }
+            let b = sum(out, |hy| hy) * share;
+            for c in 0..len {
+                let y = x[c] * i;
+                self.of_scale[c] += g[c] * y;
+                out[c] = (g[c] * self.scale[c] - y * b) * i;
             }
         }
     }

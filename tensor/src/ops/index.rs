@@ -148,7 +148,7 @@ impl<T: Number> Tensor<T> {
         if row == 0 {
             return Ok(());
         }
-        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &*rows.row_major()?);
+        let overflow = index::add_rows(self.as_mut_slice()?, row, indices, &rows.row_major()?);
         if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
     }
 }

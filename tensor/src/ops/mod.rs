@@ -27,7 +27,7 @@ mod join;
 pub(crate) mod linalg;
 mod linear;
 mod matmul;
-pub(crate) mod norm;
+pub mod norm;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;

@@ -1,7 +1,13 @@
-//! Normalisation: parts of a tensor brought to mean 0 and variance 1, then scaled and shifted by channel, the last axis.
+//! Normalisation: parts of a tensor brought to mean 0 and variance 1, then scaled and shifted by channel, the last axis. Each has
+//! its derivative, `…_backward`.
 //!
-//! Batch normalisation (Ioffe and Szegedy 2015) takes the statistics of each channel over all other axes; group
-//! normalisation (Wu and He 2018) those of each item of the batch and each group of neighbouring channels.
+//! | method of [`Tensor`] | mean and variance of |
+//! |---|---|
+//! | `batch_norm` | each channel over all other axes (Ioffe and Szegedy 2015) |
+//! | `normalize` | each channel, given |
+//! | `group_norm` | groups of neighbouring channels of each item of the batch (Wu and He 2018) |
+//! | `layer_norm` | each row (Ba, Kiros and Hinton 2016) |
+//! | `rms_norm` | each row, the mean taken as 0 (Zhang and Sennrich 2019) |
 
 use crate::cpu::norm::{self, Groups};
 use crate::shape::count;
@@ -27,6 +33,17 @@ pub struct GroupNorm<T: Float> {
     pub mean: Tensor<T>,
     /// The biased variance of each group of each item, `[batch, groups]`.
     pub variance: Tensor<T>,
+}
+
+/// What [`Tensor::layer_norm`] returns.
+#[derive(Debug, Clone)]
+pub struct LayerNorm<T: Float> {
+    /// Shaped like the input.
+    pub output: Tensor<T>,
+    /// The mean of each row, `[rows]`.
+    pub mean: Tensor<T>,
+    /// 1 / sqrt(variance + epsilon) of each row, `[rows]`.
+    pub inverse: Tensor<T>,
 }
 
 impl<T: Float> Tensor<T> {
@@ -192,6 +209,118 @@ impl<T: Float> Tensor<T> {
         })?;
         let [scale, shift] = sums;
         Ok([input, Tensor::from_vec(scale, [channels])?, Tensor::from_vec(shift, [channels])?])
+    }
+
+    /// Layer normalisation of `[…, features]`: each row, along the last axis, is brought to mean 0 and variance 1, then each
+    /// feature multiplied by `scale` and moved by `shift`.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 3.0, 10.0, 30.0], [2, 2])?;
+    /// let normal = x.layer_norm(&Tensor::ones([2])?, &Tensor::zeros([2])?, 0.0)?;
+    /// assert_eq!(normal.output.to_vec(), [-1.0, 1.0, -1.0, 1.0]);
+    /// assert_eq!(normal.mean.to_vec(), [2.0, 20.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for a scalar, [`Error::EmptyReduction`] for no features, [`Error::ShapeMismatch`] when `scale` or
+    /// `shift` has not one value for each feature.
+    pub fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<LayerNorm<T>> {
+        let rows = self.rows("layer_norm", &[scale, shift])?;
+        let (x, scale, shift) = (self.row_major()?, scale.row_major()?, shift.row_major()?);
+        let (mut mean, mut inverse) = (Self::zeros([rows])?, Self::zeros([rows])?);
+        let saved = [mean.as_mut_slice()?, inverse.as_mut_slice()?];
+        let output = Self::build(self.dims(), |out| {
+            norm::layer_normalize(&x, [&scale, &shift], epsilon, out, saved);
+        })?;
+        Ok(LayerNorm { output, mean, inverse })
+    }
+
+    /// The gradients of [`layer_norm`](Self::layer_norm)'s input, scale and shift, from that of its output and what it returned
+    /// beside it.
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm), and [`Error::ShapeMismatch`] when `gradient` is not shaped like this, or `mean` and
+    /// `inverse` are not `[rows]`.
+    pub fn layer_norm_backward(
+        &self,
+        gradient: &Self,
+        mean: &Self,
+        inverse: &Self,
+        scale: &Self,
+    ) -> Result<[Self; 3]> {
+        let op = "layer_norm_backward";
+        let rows = self.rows(op, &[scale])?;
+        self.check_gradient(op, &[(gradient, self.shape()), (mean, &[rows]), (inverse, &[rows])])?;
+        let (x, g, features) = (self.row_major()?, gradient.row_major()?, scale.len());
+        let (mean, inverse, scale) = (mean.row_major()?, inverse.row_major()?, scale.row_major()?);
+        let mut sums = Default::default();
+        let input = Self::build(self.dims(), |out| {
+            sums = norm::layer_gradient(&x, &g, [&mean, &inverse, &scale], out);
+        })?;
+        let [scale, shift] = sums;
+        Ok([input, Tensor::from_vec(scale, [features])?, Tensor::from_vec(shift, [features])?])
+    }
+
+    /// Root mean square normalisation of `[…, features]`: each row, along the last axis, divided by the root of the mean of its
+    /// squares, then each feature multiplied by `scale`. Beside the output, 1 / sqrt(mean of squares + epsilon) of each row,
+    /// `[rows]`.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 7.0, 20.0, -140.0], [2, 2])?;
+    /// let (output, inverse) = x.rms_norm(&Tensor::ones([2])?, 0.0)?;
+    /// assert!(output.iter().zip([0.2, 1.4, 0.2, -1.4]).all(|(y, expected): (f32, f32)| (y - expected).abs() < 1e-6));
+    /// assert!((inverse.get(&[0])? - 0.2).abs() < 1e-6);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for a scalar, [`Error::EmptyReduction`] for no features, [`Error::ShapeMismatch`] when `scale` has
+    /// not one value for each feature.
+    pub fn rms_norm(&self, scale: &Self, epsilon: f64) -> Result<(Self, Self)> {
+        let rows = self.rows("rms_norm", &[scale])?;
+        let (x, scale, mut inverse) = (self.row_major()?, scale.row_major()?, Self::zeros([rows])?);
+        let saved = inverse.as_mut_slice()?;
+        let output = Self::build(self.dims(), |out| norm::rms_normalize(&x, &scale, epsilon, out, saved))?;
+        Ok((output, inverse))
+    }
+
+    /// The gradients of [`rms_norm`](Self::rms_norm)'s input and scale, from that of its output and what it returned beside it.
+    ///
+    /// # Errors
+    /// As [`rms_norm`](Self::rms_norm), and [`Error::ShapeMismatch`] when `gradient` is not shaped like this, or `inverse` is not
+    /// `[rows]`.
+    pub fn rms_norm_backward(&self, gradient: &Self, inverse: &Self, scale: &Self) -> Result<[Self; 2]> {
+        let op = "rms_norm_backward";
+        let rows = self.rows(op, &[scale])?;
+        self.check_gradient(op, &[(gradient, self.shape()), (inverse, &[rows])])?;
+        let (x, g, features) = (self.row_major()?, gradient.row_major()?, scale.len());
+        let (inverse, scale, mut sums) = (inverse.row_major()?, scale.row_major()?, Vec::new());
+        let input = Self::build(self.dims(), |out| {
+            sums = norm::rms_gradient(&x, &g, [&inverse, &scale], out);
+        })?;
+        Ok([input, Tensor::from_vec(sums, [features])?])
+    }
+
+    /// An error unless the operands of a derivative have these shapes.
+    fn check_gradient(&self, op: &'static str, operands: &[(&Self, &[usize])]) -> Result<()> {
+        match operands.iter().find(|(tensor, shape)| tensor.shape() != *shape) {
+            Some((tensor, _)) => {
+                let why = "the gradient must be shaped like the output, statistics one for each row";
+                Err(Error::mismatch(op, self.shape(), tensor.shape(), why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The number of rows along the last axis, which all of `columns` must have as their only one.
+    fn rows(&self, op: &'static str, columns: &[&Self]) -> Result<usize> {
+        match self.channels(op, columns)? {
+            0 => Err(Error::EmptyReduction { op, shape: self.dims().clone() }),
+            features => Ok(self.len() / features),
+        }
     }
 
     /// This tensor's sizes as group normalisation sees them.

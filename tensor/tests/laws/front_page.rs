@@ -1,4 +1,4 @@
-//! The crate's front page names every operation, and nothing that does not exist.
+//! The crate's front page names every operation, or the module that does, and nothing that does not exist.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -67,8 +67,9 @@ fn named(front: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_on_the_front_page() {
-    let front = include_str!("../../src/lib.rs");
-    let named = named(front);
+    // The table of the crate, and that of the module that it refers to.
+    let pages = [include_str!("../../src/lib.rs"), include_str!("../../src/ops/norm.rs")];
+    let named: BTreeSet<String> = pages.into_iter().flat_map(named).collect();
     let methods: BTreeSet<String> = sources().iter().flat_map(|source| methods(source)).collect();
     assert!(methods.len() > 150, "the sources were not understood: {methods:?}");
     let missing: Vec<&String> = methods

@@ -101,3 +101,72 @@ fn groups_that_do_not_fit_are_refused() {
     let none = Tensor::<f32>::zeros([0, 5, 6]).unwrap().group_norm(3, &six, &six, 1e-5).unwrap();
     assert_eq!((none.output.shape(), none.mean.shape()), (&[0, 5, 6][..], &[0, 3][..]));
 }
+
+proptest! {
+    #[test]
+    fn rows_have_the_moments_asked_for(rows in 1..90usize, features in 1..300usize, seed: u64) {
+        let shape = [rows, features];
+        let (x, nx) = view(&shape, seed, real);
+        let (g, ng) = view(&shape, seed ^ 1, real);
+        let (scale, ns) = view(&[features], seed ^ 2, real);
+        let (shift, nt) = view(&[features], seed ^ 3, real);
+        let normal = x.layer_norm(&scale, &shift, 1e-3).unwrap();
+        let of_layer = x.layer_norm_backward(&g, &normal.mean, &normal.inverse, &scale).unwrap();
+        let (output, inverse) = x.rms_norm(&scale, 1e-3).unwrap();
+        let of_rms = x.rms_norm_backward(&g, &inverse, &scale).unwrap();
+        let near = |got: f64, want: f64| (got - want).abs() < 1e-8 * want.abs().max(1.0);
+        let mut sums = [(); 3].map(|()| vec![0.0; features]);
+        for r in 0..rows {
+            let mean_of = |f: &dyn Fn(usize) -> f64| (0..features).map(f).sum::<f64>() / features as f64;
+            for centred in [true, false] {
+                let mean = if centred { mean_of(&|c| nx.at(&[r, c])) } else { 0.0 };
+                let root = (mean_of(&|c| (nx.at(&[r, c]) - mean).powi(2)) + 1e-3).sqrt();
+                let unit = |c: usize| (nx.at(&[r, c]) - mean) / root;
+                let along = |c: usize| ng.at(&[r, c]) * ns.at(&[c]);
+                let plain = if centred { mean_of(&along) } else { 0.0 };
+                let tilted = mean_of(&|c| along(c) * unit(c));
+                let (y, dx, saved) = match centred {
+                    true => (&normal.output, &of_layer[0], &normal.inverse),
+                    false => (&output, &of_rms[0], &inverse),
+                };
+                prop_assert!(near(saved.get(&[r]).unwrap(), 1.0 / root));
+                for c in 0..features {
+                    let shift = if centred { nt.at(&[c]) } else { 0.0 };
+                    prop_assert!(near(y.get(&[r, c]).unwrap(), unit(c) * ns.at(&[c]) + shift));
+                    prop_assert!(near(dx.get(&[r, c]).unwrap(), (along(c) - plain - unit(c) * tilted) / root));
+                    sums[if centred { 0 } else { 2 }][c] += ng.at(&[r, c]) * unit(c);
+                    sums[1][c] += if centred { ng.at(&[r, c]) } else { 0.0 };
+                }
+            }
+        }
+        let got = [&of_layer[1], &of_layer[2], &of_rms[1]];
+        for (got, want) in got.iter().zip(&sums) {
+            prop_assert!(got.iter().zip(want).all(|(got, &want)| near(got, want)));
+        }
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let x = Tensor::<f32>::zeros([2, 5, 6]).unwrap();
+    let (six, five) = (Tensor::ones([6]).unwrap(), Tensor::ones([5]).unwrap());
+    assert!(matches!(x.layer_norm(&six, &five, 1e-5), Err(Error::ShapeMismatch { op: "layer_norm", .. })));
+    assert!(matches!(x.rms_norm(&five, 1e-5), Err(Error::ShapeMismatch { op: "rms_norm", .. })));
+    let nothing = Tensor::<f32>::zeros([3, 0]).unwrap();
+    let none = Tensor::zeros([0]).unwrap();
+    assert!(matches!(nothing.layer_norm(&none, &none, 1e-5), Err(Error::EmptyReduction { .. })));
+    assert!(matches!(nothing.rms_norm(&none, 1e-5), Err(Error::EmptyReduction { .. })));
+    let normal = x.layer_norm(&six, &six, 1e-5).unwrap();
+    let back = |g: &Tensor, mean: &Tensor| x.layer_norm_backward(g, mean, &normal.inverse, &six);
+    assert!(back(&x, &normal.mean).is_ok());
+    assert!(matches!(back(&six, &normal.mean), Err(Error::ShapeMismatch { op: "layer_norm_backward", .. })));
+    assert!(matches!(back(&x, &six), Err(Error::ShapeMismatch { op: "layer_norm_backward", .. })));
+    assert!(matches!(
+        x.rms_norm_backward(&x, &six, &six),
+        Err(Error::ShapeMismatch { op: "rms_norm_backward", .. })
+    ));
+    let empty = Tensor::<f32>::zeros([0, 6]).unwrap();
+    let normal = empty.layer_norm(&six, &six, 1e-5).unwrap();
+    let [dx, dscale, _] = empty.layer_norm_backward(&empty, &normal.mean, &normal.inverse, &six).unwrap();
+    assert_eq!((dx.shape(), dscale.to_vec()), (&[0, 6][..], vec![0.0; 6]));
+}

@@ -5,12 +5,11 @@ mod wolfe;
 
 use cairn_autograd::{Gradient, Parameter};
 use cairn_nn::Module;
-use cairn_tensor::Tensor;
+use cairn_tensor::{Setting, Tensor};
 
 use self::curvature::{Curvature, Last, dot};
 use self::wolfe::Point;
 use super::closure::{ClosureOptimizer, Objective};
-use crate::error::check;
 use crate::{Error, Result, StateDict};
 
 /// The name in a saved state.
@@ -158,9 +157,14 @@ impl Lbfgs {
 
     fn check(&self) -> Result<()> {
         let rate = self.rate;
-        check("the learning rate", rate, rate > 0.0 && rate.is_finite(), "finite and above 0")?;
-        check("the history", self.history_size as f64, self.history_size > 0, "at least 1")?;
-        check("the number of iterations", self.max_iterations as f64, self.max_iterations > 0, "at least 1")
+        Setting::check("the learning rate", rate, rate > 0.0 && rate.is_finite(), "finite and above 0")?;
+        Setting::check("the history", self.history_size, self.history_size > 0, "at least 1")?;
+        Ok(Setting::check(
+            "the number of iterations",
+            self.max_iterations,
+            self.max_iterations > 0,
+            "at least 1",
+        )?)
     }
 
     fn check_size(&self, now: usize) -> Result<()> {

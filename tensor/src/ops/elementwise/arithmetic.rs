@@ -26,7 +26,7 @@ fn zip<A: Element, O: Element, F: Binary<A, O>>(
         let shape = broadcast_shapes(op, a.shape(), b.shape())?;
         let (la, lb) = (a.layout().broadcast_to(op, &shape)?, b.layout().broadcast_to(op, &shape)?);
         Tensor::build(shape, |out| {
-            overflow = elementwise::zip((a.storage(), &la), (b.storage(), &lb), out, f)
+            overflow = elementwise::zip((a.storage(), &la), (b.storage(), &lb), out, f);
         })?
     };
     if overflow { Err(Error::IntegerOverflow { op, dtype: A::DTYPE }) } else { Ok(out) }
