@@ -344,8 +344,9 @@ impl Builder {
             };
             self.runs.iter().zip(each).map(record).collect::<Option<Vec<_>>>()
         };
-        let from_ids = (0..self.runs[0].ids.len())
-            .find_map(|i| made(i).map(|operand| Origin::Made(self.runs[0].ids[i].clone(), operand)));
+        let from_ids = (0..self.runs[0].ids.len()).find_map(|i| {
+            made(i).map(|operand| Origin::Made(Box::new(self.runs[0].ids[i].clone()), operand))
+        });
         let input = |copied: bool| (0..self.graph.inputs.len()).find(|&i| of_input(i, copied));
         from_ids.or_else(|| input(false).or_else(|| input(true)).map(Origin::Input))
     }
@@ -375,7 +376,7 @@ impl Builder {
 enum Origin {
     Input(usize),
     /// What an operation on ids made of these, which are what they were in the runs.
-    Made(RecordedIds, Vec<Tensor<u32>>),
+    Made(Box<RecordedIds>, Vec<Tensor<u32>>),
 }
 
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {
