@@ -93,7 +93,7 @@ fn a_tagger_of_words_and_their_letters() {
         deprel: "_".into(),
     };
     let sentence = Sentence { words: ["ab", "ab", "cab", "cab"].map(word).into() };
-    let vocabularies = tagger::Vocabularies::of(&[sentence.clone()]).unwrap();
+    let vocabularies = tagger::Vocabularies::of(std::slice::from_ref(&sentence)).unwrap();
     let model = tagger::Tagger::new(&vocabularies, &mut rng(0)).unwrap();
     let (rows, time, words, letters) =
         (Dim::Open("rows"), Dim::TIME, Dim::Open("words"), Dim::Open("letters"));
