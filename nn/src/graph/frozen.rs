@@ -1,7 +1,7 @@
 //! A model in its final form, for answering.
 //!
 //! Training needs variables, generators, running statistics that move; inference needs none of that. Freezing takes the model's
-//! [graph](super), joins what can be joined ([`fuse`](super::fuse)) and plans which value is dropped after which operation. What
+//! [graph](super), joins what can be joined and plans which value is dropped after which operation. What
 //! is left never changes, so any number of threads may use it at once; copies share the weights.
 //!
 //! A model of dense layers answers a single sample in memory that is kept from one answer to the next ([`Scratch`]).
