@@ -35,7 +35,7 @@ macro_rules! any_tensor {
         #[derive(Clone, PartialEq)]
         #[non_exhaustive]
         pub enum AnyTensor {
-            $(#[doc = concat!("Of [`", stringify!($t), "`].")] $variant(Tensor<$t>),)*
+            $(#[doc = concat!("Of `", stringify!($t), "`.")] $variant(Tensor<$t>),)*
         }
 
         /// An expression of the tensor, whatever its type.

@@ -2,7 +2,7 @@
 //!
 //! A forward pass is written once, in a struct's `forward` or as a [`Sequential`](crate::Sequential). [`Graph::trace`] runs it on
 //! made-up inputs of several sizes and compares what was recorded: where the runs agree is the model, a size that grows with the
-//! batch is the batch, one that grows with the length of sequences is time ([`Graph::trace`]). From the graph follow the frozen form
+//! batch is the batch, one that grows with the length of sequences is time. From the graph follow the frozen form
 //! ([`Frozen`], after fusion), the count of FLOPs, and export ([`onnx`](crate::onnx)).
 //!
 //! The operations are autograd's own ([`Op`]): what they compute, their FLOPs and their names are said there.
