@@ -134,11 +134,7 @@ impl MultiHeadAttention {
     pub fn forward_cached(&self, x: &Var, cache: &mut KeyValueCache, layer: usize) -> Result<Var> {
         let [q, k, v] = self.projected(x)?;
         let (keys, values) = cache.extended(layer, k.value(), v.value())?;
-        let options = AttentionOptions::new(AttentionRules {
-            causal: Some(Causal::BottomRight),
-            dropout: None,
-            ..self.config.rules(self.heads)
-        });
+        let options = AttentionOptions::new(self.config.rules(self.heads)).causal(Causal::BottomRight);
         let options = options.key_lengths(cache.key_lengths()).query_lengths(cache.new_lengths());
         let y = q.attention(&Var::constant(keys), &Var::constant(values), None, &options)?;
         self.joined(&y)
@@ -215,7 +211,7 @@ impl SequenceMask {
     fn hiding_bias(&self, time: usize) -> Result<Var> {
         let valid = self.weights(time)?.sign()?;
         let batch = valid.shape()[0];
-        Ok(valid.ln()?.reshape([batch, 1, 1, time])?)
+        Ok(valid.log()?.reshape([batch, 1, 1, time])?)
     }
 }
 
@@ -459,13 +455,15 @@ pub(super) mod spec {
 
     /// PyTorch's names of an attention layer's values: queries, keys and values are in one matrix there, too.
     pub(in super::super) fn pytorch(own: &str, foreign: &str, bias: bool) -> Vec<Rule> {
-        let weights = [("projection", "in_proj_weight"), ("output", "out_proj.weight")].map(|(name, there)| {
-            Rule::new(format!("{own}{name}.weight"), format!("{foreign}{there}"), Permutation::Transposed)
+        let values = [("projection", "in_proj_weight", "in_proj_bias"), ("output", "out_proj.weight", "out_proj.bias")];
+        let rules = values.into_iter().flat_map(|(name, weight, values)| {
+            [("weight", weight, Permutation::Transposed), ("bias", values, Permutation::Same)].map(
+                |(value, there, permutation)| {
+                    Rule::new(format!("{own}{name}.{value}"), format!("{foreign}{there}"), permutation)
+                },
+            )
         });
-        let biases = [("projection", "in_proj_bias"), ("output", "out_proj.bias")].map(|(name, there)| {
-            Rule::new(format!("{own}{name}.bias"), format!("{foreign}{there}"), Permutation::Same)
-        });
-        weights.into_iter().chain(biases.into_iter().filter(|_| bias)).collect()
+        rules.filter(|rule| bias || rule.permutation != Permutation::Same).collect()
     }
 
     /// Time and features of an input of sequences.
