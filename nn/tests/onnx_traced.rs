@@ -18,7 +18,7 @@ use cairn_nn::weights::Weights;
 use cairn_nn::{
     Activation::Relu, Context, Linear, Model, Module, Parameter, Recurrent, Result, Sequential, State,
 };
-use cairn_tensor::{Pool, Resize, Shape, Tensor, rng, s};
+use cairn_tensor::{AttentionOptions, Causal, Gate, Pairs, Pool, Resize, Rotary, Shape, Tensor, rng, s};
 
 fn scattered(shape: &Shape, low: f32, width: f32) -> Tensor {
     let at = |i: usize| low + width * ((i * 389 + 97) % 1000) as f32 / 1000.0;
@@ -418,6 +418,7 @@ fn frozen_layers_and_weights_made_of_weights_are_constants() {
 const REASONS: &[(&str, &str)] = &[
     ("batch_norm", "in training only"),
     ("cross_entropy", "a loss is no part of a model at inference"),
+    ("linear_cross_entropy", "a loss is no part of a model at inference"),
     ("var", "no operator in this set; mean and square have one"),
     ("std", "no operator in this set; mean and square have one"),
     ("sum_to", "its axes follow from the operand: `sum` says them"),
@@ -468,5 +469,11 @@ fn rarer(x: &Var) -> Result<Var> {
     let some = x.expm1()?.add(&x.square()?.log1p()?)?;
     let some = outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?; // [batch, 3, 4]
     let (scale, shift) = (Var::constant(Tensor::full([4], 0.5)?), Var::constant(Tensor::full([4], 0.25)?));
+    let some =
+        some.gated(Gate::Silu, &some)?.add(&Var::cat(&[&some, &some], -1)?.gated_halves(Gate::GeluTanh)?)?;
+    let tables = Rotary::new(2).tables(6)?;
+    let heads = some.reshape([x.shape()[0], 3, 2, 2])?.rotary(&tables, Pairs::Neighbours, 1)?;
+    let causal = AttentionOptions::default().causal(Causal::TopLeft);
+    let some = heads.attention(&heads, &heads, None, &causal)?.flatten(2)?;
     Ok(some.layer_norm(&scale, &shift, 1e-5)?.rms_norm(&scale, 1e-6)?)
 }
