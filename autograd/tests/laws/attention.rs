@@ -34,7 +34,7 @@ const OPTIONS: &[Choice] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
     fn every_option_has_its_derivative(

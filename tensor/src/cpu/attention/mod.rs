@@ -34,7 +34,7 @@ pub(crate) use bias::bias_gradient;
 pub(crate) use forward::forward;
 
 /// Keys of a block: a multiple of all registers, and of the heights of all tiles.
-const KEYS: usize = 96;
+const KEYS: usize = 192;
 /// Rows of queries that are done at a time.
 const QUERIES: usize = 48;
 /// Heads are padded to a multiple of this many elements in blocks, the widest register.
