@@ -36,7 +36,7 @@
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |
 //! | normalisation | those of [`norm`], with their gradients |
-//! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), `attention` ([`AttentionOptions`]), `rotary` ([`Rotary`]), with their gradients |
+//! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), `attention` ([`AttentionOptions`]), `rotary` `rotary_at` `rotary_back` `rotary_at_back` ([`Rotary`]), with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |

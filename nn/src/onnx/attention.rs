@@ -167,22 +167,19 @@ impl Export<'_> {
         let ([_, time, ..], &[_, count]) = (&sizes[..], table.shape()) else {
             return Err(self.unsupported(node));
         };
-        let Some(size) = sizes[3].as_fixed() else { return Err(self.unsupported(node)) };
-        // The tables' rows as [batch or 1, time, 1, pairs].
+        // Positions that are given are of each batch: ids that no file can hold.
+        let Some(size) = sizes[3].as_fixed().filter(|_| !given) else { return Err(self.unsupported(node)) };
+        // The tables' rows as [1, time, 1, pairs].
         let mut rows = Vec::new();
         for operand in [1, 2] {
             let table = self.operand(node, operand)?;
-            let some = if given {
-                let positions = self.operand(node, 3)?;
-                self.result("Gather", &[table, positions], &[])
-            } else {
-                let (first, len) = (self.integers("start", &[start as i64]), self.size(time));
-                let end = self.result("Add", &[first.clone(), len], &[]);
-                let axis = self.integers("axes", &[0]);
-                self.result("Slice", &[table, first, end, axis], &[])
-            };
-            let batch = if given { sizes[0].clone() } else { Size::fixed(1) };
-            rows.push(self.reshape(some, &[batch, time.clone(), Size::fixed(1), Size::fixed(count)]));
+            let (first, len) = (self.integers("start", &[start as i64]), self.size(time));
+            let end = self.result("Add", &[first.clone(), len], &[]);
+            let axis = self.integers("axes", &[0]);
+            let some = self.result("Slice", &[table, first, end, axis], &[]);
+            rows.push(
+                self.reshape(some, &[Size::fixed(1), time.clone(), Size::fixed(1), Size::fixed(count)]),
+            );
         }
         let [cos, sin] = [rows.remove(0), rows.remove(0)];
         let x = self.operand(node, 0)?;

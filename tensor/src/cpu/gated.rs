@@ -58,7 +58,9 @@ fn unless_lowest<T: Float>(x: T, value: T) -> T {
 
 activations! {
     Relu: <S, T>|x| if x < T::ZERO { T::ZERO } else { x }, {
-        [if x < T::ZERO { T::ZERO } else { x }, if x > T::ZERO { T::ONE } else { T::ZERO * x }]
+        // Not a number stays so.
+        let slope = if x > T::ZERO { T::ONE } else if x <= T::ZERO { T::ZERO } else { x };
+        [if x < T::ZERO { T::ZERO } else { x }, slope]
     };
     Sigmoid: <S, T>|x| x.sigmoid::<S>(), {
         let s = x.sigmoid::<S>();
