@@ -109,7 +109,9 @@ impl<T: Float> Part<T> {
     /// If the operation takes one.
     fn of(op: &Op, gradient: &Tensor<T>) -> Result<Option<Self>> {
         Ok(match *op {
-            Op::View(View::Narrow { axis, start, .. }) => Some(Part { axis, start, gradient: gradient.clone() }),
+            Op::View(View::Narrow { axis, start, .. }) => {
+                Some(Part { axis, start, gradient: gradient.clone() })
+            }
             Op::View(View::Index { axis, index }) => {
                 Some(Part { axis, start: index, gradient: gradient.unsqueeze(axis)? })
             }

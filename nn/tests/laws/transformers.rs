@@ -7,7 +7,7 @@ use cairn_nn::Activation::{Gelu, Relu};
 use cairn_nn::spec::{self, MultiHeadAttention};
 use cairn_nn::weights::{Framework, Strictness, Weights};
 use cairn_nn::{
-    Activation, Context, Error, FeedForward, Model, Module, Sequential, SequenceMask, TransformerDecoder,
+    Activation, Context, Error, FeedForward, Model, Module, SequenceMask, Sequential, TransformerDecoder,
     TransformerEncoder,
 };
 use cairn_tensor::{AnyTensor, Tensor, rng};
@@ -73,7 +73,8 @@ impl Case {
             other => (other, 0..usize::MAX),
         };
         let value = self.floats(&format!("{prefix}{layer}.{name}"));
-        let value = if rows.end == usize::MAX { value } else { value.narrow(0, rows.start, rows.len()).unwrap() };
+        let value =
+            if rows.end == usize::MAX { value } else { value.narrow(0, rows.start, rows.len()).unwrap() };
         if value.rank() == 2 { value.t().unwrap() } else { value }
     }
 
@@ -139,7 +140,10 @@ fn decoder_blocks_are_pytorch_s() {
         case.check(&block, |x, memory, cx| block.forward(x, memory.unwrap(), mask.as_ref(), cx));
     };
     check("decoder", spec::TransformerDecoderLayer::new(2, 12));
-    check("decoder_first_padded", spec::TransformerDecoderLayer::new(2, 12).norm_first(true).activation(Gelu));
+    check(
+        "decoder_first_padded",
+        spec::TransformerDecoderLayer::new(2, 12).norm_first(true).activation(Gelu),
+    );
 }
 
 #[test]
@@ -160,11 +164,15 @@ fn a_sequential_of_blocks_takes_and_gives_pytorch_s_weights() {
     let file = tempfile::NamedTempFile::new().unwrap();
     model.save(file.path()).unwrap();
     let again = Sequential::load(file.path()).unwrap();
-    assert_eq!(again.predict_batch(&case.floats("x")).unwrap(), model.predict_batch(&case.floats("x")).unwrap());
+    assert_eq!(
+        again.predict_batch(&case.floats("x")).unwrap(),
+        model.predict_batch(&case.floats("x")).unwrap()
+    );
 }
 
 fn decoder_only(seed: u64, attention: MultiHeadAttention, norm_first: bool) -> TransformerEncoder {
-    let block = spec::TransformerEncoderLayer::new(4, 24).attention(attention.causal(true)).norm_first(norm_first);
+    let block =
+        spec::TransformerEncoderLayer::new(4, 24).attention(attention.causal(true)).norm_first(norm_first);
     TransformerEncoder::new(2, &block, 16, &mut rng(seed)).unwrap()
 }
 
@@ -241,14 +249,18 @@ fn a_decoder_with_a_cache_writes_the_same_bits() {
     let decoder = TransformerDecoder::new(2, &block, 8, &mut rng(0)).unwrap();
     let (x, source) = (normal(&[2, 5, 8], 1), normal(&[2, 7, 8], 2));
     let mask = SequenceMask::of_lengths(&lengths(&[7, 4]));
-    let whole = decoder.forward(&x.clone().into(), &source.clone().into(), Some(&mask), &mut Context::eval()).unwrap();
+    let whole = decoder
+        .forward(&x.clone().into(), &source.clone().into(), Some(&mask), &mut Context::eval())
+        .unwrap();
     let mut memory = decoder.memory(&source.into(), Some(&mask), 5).unwrap();
     // The rows change places on the way.
     let swapped = |x: &Tensor| x.index_select(0, &[1, 0]).unwrap();
     for t in 0..5 {
         let token = x.narrow(1, t, 1).unwrap();
         memory.cache.begin(&[1, 1]).unwrap();
-        let y = decoder.forward_cached(&if t >= 2 { swapped(&token) } else { token }.into(), &mut memory).unwrap();
+        let y = decoder
+            .forward_cached(&if t >= 2 { swapped(&token) } else { token }.into(), &mut memory)
+            .unwrap();
         memory.cache.end();
         let y = if t >= 2 { swapped(y.value()) } else { y.value().clone() };
         assert_eq!(y, whole.value().narrow(1, t, 1).unwrap());
@@ -319,12 +331,17 @@ fn what_does_not_fit_is_said() {
     assert!(cairn_nn::sinusoids(4, 3).is_err());
 
     let mut cache = attention.cache(1, 2, 4).unwrap();
-    assert!(cache.begin(&[1]).is_err() && cache.begin(&[1, 5]).is_err() && cache.begin(&[1, usize::MAX]).is_err());
+    assert!(
+        cache.begin(&[1]).is_err() && cache.begin(&[1, 5]).is_err() && cache.begin(&[1, usize::MAX]).is_err()
+    );
     assert!(cache.pick(&[2]).is_err());
     cache.begin(&[1, 3]).unwrap();
     let step = normal(&[2, 3, 8], 0).into();
     assert!(attention.forward_cached(&step, &mut cache, 1).is_err(), "one layer only");
-    assert!(attention.forward_cached(&normal(&[2, 2, 8], 0).into(), &mut cache, 0).is_err(), "three were begun");
+    assert!(
+        attention.forward_cached(&normal(&[2, 2, 8], 0).into(), &mut cache, 0).is_err(),
+        "three were begun"
+    );
     attention.forward_cached(&step, &mut cache, 0).unwrap();
     cache.end();
     assert_eq!(cache.lengths(), [1, 3]);

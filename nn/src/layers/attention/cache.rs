@@ -34,7 +34,13 @@ struct Pair {
 }
 
 impl KeyValueCache {
-    pub(super) fn new(layers: usize, rows: usize, capacity: usize, heads: usize, size: usize) -> Result<Self> {
+    pub(super) fn new(
+        layers: usize,
+        rows: usize,
+        capacity: usize,
+        heads: usize,
+        size: usize,
+    ) -> Result<Self> {
         let room = || Tensor::zeros([rows, capacity, heads, size]);
         let pairs = (0..layers).map(|_| Ok(Pair { keys: room()?, values: room()? }));
         Ok(KeyValueCache {
@@ -76,7 +82,9 @@ impl KeyValueCache {
         if new.len() != self.rows() {
             return bad("the number of rows of tokens", new.len(), "that of the cache");
         }
-        if let Some(over) = self.lengths.iter().zip(new).map(|(a, b)| a.saturating_add(*b)).find(|&n| n > self.capacity) {
+        if let Some(over) =
+            self.lengths.iter().zip(new).map(|(a, b)| a.saturating_add(*b)).find(|&n| n > self.capacity)
+        {
             return bad("the length of a text", over, "at most the capacity of the cache");
         }
         self.new = new.to_vec();
@@ -125,7 +133,12 @@ impl KeyValueCache {
     }
 
     /// Adds a layer's new keys and values, `[rows, time, key heads, size]`, and gives all of them, up to the longest row.
-    pub(super) fn extended(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub(super) fn extended(
+        &mut self,
+        layer: usize,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
         let Some(pair) = self.layers.get_mut(layer) else {
             let (what, must) = ("the place of a layer", "below the number of layers of the cache");
             return Err(Error::BadSetting { what, value: layer as f64, must });
@@ -158,5 +171,8 @@ fn write(all: &mut Tensor, new: &Tensor, places: impl Iterator<Item = (usize, us
 }
 
 fn misfit(new: &Tensor) -> Error {
-    Error::BadInput { input: new.dims().clone(), why: "the keys do not fit the cache or the step begun".into() }
+    Error::BadInput {
+        input: new.dims().clone(),
+        why: "the keys do not fit the cache or the step begun".into(),
+    }
 }

@@ -103,7 +103,9 @@ impl MultiHeadAttention {
     /// As [`attend`](Self::attend).
     pub fn keys_values(&self, memory: &Var) -> Result<(Var, Var)> {
         let Some(projection) = &self.memory else {
-            return Err(Error::Unsupported { what: "attention to another sequence by a layer for its own".into() });
+            return Err(Error::Unsupported {
+                what: "attention to another sequence by a layer for its own".into(),
+            });
         };
         let both = self.by_head(&projection.forward(memory)?, 2 * self.heads.keys)?;
         let of = |first| both.narrow(2, first, self.heads.keys);
@@ -428,8 +430,8 @@ pub(super) mod spec {
             let dense = |inputs: usize, outputs: usize| {
                 inputs.saturating_add(self.bias.into()).saturating_mul(outputs)
             };
-            let values = dense(features, (queries + 2 * keys) * size)
-                .saturating_add(dense(queries * size, features));
+            let values =
+                dense(features, (queries + 2 * keys) * size).saturating_add(dense(queries * size, features));
             Ok(Plan { output: input.clone(), values })
         }
 
@@ -455,7 +457,10 @@ pub(super) mod spec {
 
     /// PyTorch's names of an attention layer's values: queries, keys and values are in one matrix there, too.
     pub(in super::super) fn pytorch(own: &str, foreign: &str, bias: bool) -> Vec<Rule> {
-        let values = [("projection", "in_proj_weight", "in_proj_bias"), ("output", "out_proj.weight", "out_proj.bias")];
+        let values = [
+            ("projection", "in_proj_weight", "in_proj_bias"),
+            ("output", "out_proj.weight", "out_proj.bias"),
+        ];
         let rules = values.into_iter().flat_map(|(name, weight, values)| {
             [("weight", weight, Permutation::Transposed), ("bias", values, Permutation::Same)].map(
                 |(value, there, permutation)| {

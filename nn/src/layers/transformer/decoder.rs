@@ -3,9 +3,7 @@
 use cairn_autograd::Var;
 use cairn_tensor::Rng;
 
-use super::super::{
-    Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask,
-};
+use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
 use super::{FeedForward, residual};
 use crate::{Context, Module, Result};
 
@@ -57,10 +55,17 @@ impl TransformerDecoderLayer {
         self.run(x, cx, own, |x, cx| self.cross_attention.attend(x, memory, mask, cx))
     }
 
-    fn forward_cached(&self, x: &Var, (keys, values): &(Var, Var), memory: &mut Memory, layer: usize) -> Result<Var> {
+    fn forward_cached(
+        &self,
+        x: &Var,
+        (keys, values): &(Var, Var),
+        memory: &mut Memory,
+        layer: usize,
+    ) -> Result<Var> {
         let Memory { cache, mask, .. } = memory;
         let own = |x: &Var, _: &mut Context| self.attention.forward_cached(x, cache, layer);
-        let cross = |x: &Var, cx: &mut Context| self.cross_attention.attend_to(x, keys, values, mask.as_ref(), cx);
+        let cross =
+            |x: &Var, cx: &mut Context| self.cross_attention.attend_to(x, keys, values, mask.as_ref(), cx);
         self.run(x, &mut Context::eval(), own, cross)
     }
 
@@ -251,7 +256,8 @@ pub(in super::super) mod spec {
                 attention_norm: self.norm(features)?,
                 cross_attention: attention.cross_layer(features, features, rng)?,
                 cross_attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?.dropout(self.dropout),
+                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
+                    .dropout(self.dropout),
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,

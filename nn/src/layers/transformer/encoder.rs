@@ -63,7 +63,8 @@ impl TransformerEncoderLayer {
         attend: impl FnOnce(&MultiHeadAttention, &Var, &mut Context) -> Result<Var>,
     ) -> Result<Var> {
         let (first, dropout) = (self.norm_first, &self.dropout);
-        let x = residual(x, &self.attention_norm, first, dropout, cx, |x, cx| attend(&self.attention, x, cx))?;
+        let x =
+            residual(x, &self.attention_norm, first, dropout, cx, |x, cx| attend(&self.attention, x, cx))?;
         residual(&x, &self.feed_forward_norm, first, dropout, cx, |x, cx| self.feed_forward.forward(x, cx))
     }
 }
@@ -214,7 +215,8 @@ pub(in super::super) mod spec {
             Ok(super::TransformerEncoderLayer {
                 attention: self.attention.clone().dropout(self.dropout).layer(features, rng)?,
                 attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?.dropout(self.dropout),
+                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
+                    .dropout(self.dropout),
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,
@@ -256,7 +258,8 @@ pub(in super::super) mod spec {
             self.attention.rules(framework, flow)?;
             let value = |own: &str, foreign: &str, permutation| Rule::new(own, foreign, permutation);
             let dense = |own: &str, foreign: &str| {
-                let weight = value(&format!("{own}.weight"), &format!("{foreign}.weight"), Permutation::Transposed);
+                let weight =
+                    value(&format!("{own}.weight"), &format!("{foreign}.weight"), Permutation::Transposed);
                 [weight, value(&format!("{own}.bias"), &format!("{foreign}.bias"), Permutation::Same)]
             };
             let norm = |own: &str, foreign: &str| {
