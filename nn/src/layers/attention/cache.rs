@@ -4,6 +4,7 @@
 //! a text that is too long is an error, not a slow one. Rows (texts) have lengths of their own, so that texts of a batch need not be
 //! padded. A step is begun for all layers at once, since each has to add its keys at the same places.
 
+use cairn_autograd::Var;
 use cairn_tensor::Tensor;
 
 use super::lengths;
@@ -11,8 +12,8 @@ use crate::{Error, Result};
 
 /// Keys and values of all attention layers of a decoder, for several texts (rows). The one type of cache there is.
 ///
-/// A model that reads new tokens says [`begin`](Self::begin), runs its layers ([`MultiHeadAttention::forward_cached`]
-/// (crate::MultiHeadAttention::forward_cached)), and says [`end`](Self::end).
+/// A model that reads new tokens says [`read`](Self::read), runs its layers
+/// ([`MultiHeadAttention::forward_cached`](crate::MultiHeadAttention::forward_cached)), and says [`last`](Self::last).
 #[derive(Debug, Clone)]
 #[doc(alias("KvCache", "past_key_values", "DynamicCache", "StaticCache"))]
 pub struct KeyValueCache {
@@ -96,6 +97,46 @@ impl KeyValueCache {
     /// Ends a step: its tokens are in.
     pub fn end(&mut self) {
         self.lengths.iter_mut().zip(&mut self.new).for_each(|(length, new)| *length += std::mem::take(new));
+    }
+
+    /// Begins a step with the tokens that follow in each row, at least one each: their ids, and the position of each in its text, both
+    /// `[rows, time]`, where shorter rows are filled up with id and position 0.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); [`Error::BadSetting`] for a row without a token.
+    pub fn read(&mut self, tokens: &[&[u32]]) -> Result<(Tensor<u32>, Tensor<u32>)> {
+        let new: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
+        if new.contains(&0) {
+            return Err(Error::BadSetting {
+                what: "the number of tokens of a row",
+                value: 0.0,
+                must: "at least 1",
+            });
+        }
+        self.begin(&new)?;
+        let time = new.iter().copied().max().unwrap_or(0);
+        let padded = |row: Vec<u32>| row.into_iter().chain(std::iter::repeat(0)).take(time);
+        let ids: Vec<u32> = tokens.iter().flat_map(|row| padded(row.to_vec())).collect();
+        let positions = self.lengths.iter().zip(&new);
+        let positions =
+            positions.flat_map(|(&start, new)| padded((start..start + new).map(|n| n as u32).collect()));
+        let shape = [tokens.len(), time];
+        Ok((Tensor::from_vec(ids, shape)?, Tensor::from_vec(positions.collect(), shape)?))
+    }
+
+    /// Ends a step, whose result is `y` `[rows, time, features]`: that of each row's last token, `[rows, features]`.
+    ///
+    /// # Errors
+    /// When the result has fewer rows or steps than were read.
+    pub fn last(&mut self, y: &Var) -> Result<Var> {
+        let &[rows, time, features] = y.shape() else { return Err(misfit(y.value())) };
+        if rows != self.rows() || self.new.iter().any(|&new| new == 0 || new > time) {
+            return Err(misfit(y.value()));
+        }
+        let last: Vec<u32> =
+            self.new.iter().enumerate().map(|(row, new)| (row * time + new - 1) as u32).collect();
+        self.end();
+        Ok(y.reshape([rows * time, features])?.index_select(0, &last)?)
     }
 
     /// Makes row `i` what row `rows[i]` was; see [`Decoder::pick`](crate::generate::Decoder::pick).
