@@ -44,7 +44,7 @@ impl TransformerEncoderLayer {
     /// # Errors
     /// When the input does not fit.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        self.run(x, cx, |attention, x, cx| attention.forward(x, cx))
+        self.run(x, cx, MultiHeadAttention::forward)
     }
 
     /// The output for new steps after those in a cache, of which this is layer `layer`: see
