@@ -34,7 +34,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// Of the loss on the last tenth.
-const BARS: Bars = Bars { full: 1.88, quick: 2.60, stand_in: 0.60, stand_in_quick: 1.90 };
+const BARS: Bars = Bars { full: 1.88, quick: 2.75, stand_in: 0.60, stand_in_quick: 1.90 };
 const STEPS: u64 = 2000;
 const QUICK_STEPS: u64 = 200;
 const CONTEXT: usize = 64;
