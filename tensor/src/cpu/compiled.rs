@@ -29,6 +29,7 @@ pub struct Kernels<T: 'static> {
         fn(&Job<'_, T>, attention::Returned<'_, T>, attention::Gradients<'_, T>) -> Result<()>,
     pub(crate) attend_bias: fn(&Job<'_, T>, attention::Returned<'_, T>, [usize; 4], &mut [T]) -> Result<()>,
     pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
+    pub(crate) quick_row: fn(&[T], Mat<'_, T>, &mut [T], bool),
 }
 
 type Back<T> =
@@ -48,6 +49,7 @@ impl<T: Float> Kernels<T> {
             attend_backward: attention::backward,
             attend_bias: attention::bias_gradient,
             gemm: matmul::gemm,
+            quick_row: matmul::quick_row,
         }
     }
 }
