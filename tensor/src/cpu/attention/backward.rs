@@ -159,7 +159,6 @@ impl<T: Float> Unit<'_, T> {
     }
 
     /// The row of a gradient that is like the keys or values.
-    #[expect(clippy::mut_from_ref)] // rows are disjoint
     fn key_row<'a>(&self, out: &Pieces<'a, T>, key: usize, size: usize) -> &'a mut [T] {
         let sizes = self.job.sizes;
         let at = (self.sequence * sizes.keys + key) * sizes.key_heads + self.key_head;

@@ -64,7 +64,7 @@ impl AttentionRules {
 pub struct AttentionOptions {
     /// What is done with the scores.
     pub rules: AttentionRules,
-    /// Which scores there are: see [`visible`](Self::visible).
+    /// Which scores there are: `true` where a query may attend to a key.
     pub visible: Option<Tensor<bool>>,
     /// The keys of each sequence.
     pub key_lengths: Option<Tensor<u32>>,
