@@ -53,14 +53,6 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
-    /// A sequence without a token.
-    #[error("sequence {sequence} is all padding (id {padding})")]
-    AllPadding {
-        /// Its position in the batch.
-        sequence: usize,
-        /// The id of padding.
-        padding: u32,
-    },
     /// A parameter was to be trained whose value is stored in another element type.
     #[error("a parameter stored as {stored} cannot be trained: convert it to {trained} first")]
     NotTrainable {

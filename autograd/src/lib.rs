@@ -62,6 +62,7 @@ mod backward;
 mod error;
 mod gradcheck;
 mod gradient;
+mod logits;
 pub mod op;
 mod ops;
 mod parameter;

@@ -31,6 +31,7 @@ mod norm;
 mod pool;
 mod reduce;
 mod resize;
+mod rounding;
 mod scan;
 mod slice;
 mod softmax;
