@@ -149,8 +149,9 @@ fn passes(op: &Op, (from, to): (&[usize], &[usize]), axis: Option<usize>) -> Opt
             let own = (axis + from.len()).checked_sub(to.len())?;
             (own > 0).then_some(own)
         }),
-        Op::Slicing(Slicing::Diagonal { .. })
-        | Op::Index(Index::Gather { .. } | Index::MaskedSelect) => axis.is_none().then_some(None),
+        Op::Slicing(Slicing::Diagonal { .. }) | Op::Index(Index::Gather { .. } | Index::MaskedSelect) => {
+            axis.is_none().then_some(None)
+        }
         &Op::Elementwise(Elementwise::Clamp { low, high }) => (low < high).then_some(axis),
         &Op::Elementwise(Elementwise::Scale { factor: one } | Elementwise::Powf { exponent: one }) => {
             (one == 1.0).then_some(axis)

@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// );
 /// # Ok::<(), cairn_tensor::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Two operands whose shapes do not go together.
@@ -214,6 +214,13 @@ pub enum Error {
         /// Their type.
         dtype: DType,
     },
+}
+
+/// The text of [`Display`](std::fmt::Display): it is what `fn main() -> Result` prints.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -29,7 +29,7 @@ fn a_softmax_is_known_through_views_and_identities() {
         ("relu", |p| p.squeeze(1)?.relu()),
         ("transposed twice", |p| p.squeeze(1)?.t()?.t()),
         ("joined", |p| Var::cat(&[&p.narrow(0, 0, 1)?, &p.narrow(0, 1, 1)?], 0)?.squeeze(1)),
-        ("picked", |p| p.squeeze(1)?.index_select(0, &label(&[0, 1]))),
+        ("picked", |p| p.squeeze(1)?.index_select(0, &[0, 1])),
         ("reversed twice", |p| p.squeeze(1)?.flip(-1)?.flip(-1)),
         ("stretched", |p| p.squeeze(1)?.broadcast_to([1, 2, 3])?.squeeze(0)),
     ];

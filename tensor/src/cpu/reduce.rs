@@ -72,6 +72,24 @@ impl<T: Float> Fold<T> for AddSquares<T> {
     }
 }
 
+/// Sum of the differences of elements from themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct AddNothing;
+impl<T: Float> Fold<T> for AddNothing {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn load<S: Isa>(self, x: T) -> T {
+        x - x
+    }
+}
+
 /// Sum of differences from a centre.
 #[derive(Clone, Copy)]
 struct AddDifferences<T>(T);

@@ -1,6 +1,6 @@
 //! Spread and length over axes, and truth values folded over axes.
 
-use crate::cpu::reduce::{self, Add, AddSquares, All, Any};
+use crate::cpu::reduce::{self, Add, AddNothing, AddSquares, All, Any};
 use crate::ops::reduce::{arrange, fold};
 use crate::shape::{Axes, count};
 use crate::{DType, Float, Result, Shape, Tensor};
@@ -89,6 +89,16 @@ impl<T: Float> Tensor<T> {
     /// As [`var`](Self::var).
     pub fn norm_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
         self.length(&axes.into(), true)
+    }
+
+    /// Whether no element is NaN or infinite.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    #[doc(alias = "isfinite")]
+    pub fn all_finite(&self) -> Result<bool> {
+        // The difference of what is not finite from itself is NaN, of anything else 0.
+        Ok(fold("all_finite", self, &Axes::from(..), false, AddNothing)?.item()? == T::ZERO)
     }
 
     fn length(&self, axes: &Axes, keepdim: bool) -> Result<Self> {
