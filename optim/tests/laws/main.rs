@@ -15,6 +15,7 @@ mod not_finite;
 mod optimizers;
 mod resume;
 mod schedules;
+mod settings;
 mod stopped;
 mod training;
 mod weighted;
