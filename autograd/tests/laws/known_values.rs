@@ -23,7 +23,7 @@ fn a_softmax_is_known_through_views_and_identities() {
         ("reshape", |p| p.reshape([2, 3])),
         ("squeeze", |p| p.squeeze(1)),
         ("index", |p| p.index(1, 0)),
-        ("slice", |p| p.slice(&[Slice::from(..), Slice::from(0)])),
+        ("slice", |p| p.slice([Slice::from(..), Slice::from(0)])),
         ("clamp", |p| p.squeeze(1)?.clamp(1e-7, 1.0 - 1e-7)),
         ("scale", |p| p.squeeze(1)?.scale(1.0)),
         ("relu", |p| p.squeeze(1)?.relu()),

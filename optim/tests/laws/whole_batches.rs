@@ -78,7 +78,7 @@ fn accumulated_batches_are_one_loss() {
     let run = |fit: Fit<'_, Tensor, Tensor<u32>>| {
         let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
         let mut trainer = Trainer::new(
-            Lbfgs::default().strong_wolfe(true).max_iterations(3),
+            Lbfgs::default().strong_wolfe(true).max_iterations(1),
             SparseCategoricalCrossentropy,
         );
         trainer.fit(&model, &digits(), fit.shuffle(false).quiet()).unwrap();
@@ -88,8 +88,8 @@ fn accumulated_batches_are_one_loss() {
     for (a, b) in one.values().zip(three.values()) {
         let (a, b) = (a.as_f32().unwrap(), b.as_f32().unwrap());
         let gap = a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // What differs is the order of sums, which iterations magnify.
-        assert!(gap < 2e-3, "{gap}");
+        // What differs is the order of sums, which further iterations would magnify.
+        assert!(gap < 1e-4, "{gap}");
     }
 }
 

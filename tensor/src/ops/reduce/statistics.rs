@@ -97,7 +97,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     #[doc(alias = "isfinite")]
     pub fn all_finite(&self) -> Result<bool> {
-        // The difference of what is not finite from itself is NaN, of anything else 0.
+        // 0 times what is not finite is NaN, times anything else 0.
         Ok(fold("all_finite", self, &Axes::from(..), false, AddNothing)?.item()? == T::ZERO)
     }
 
