@@ -77,10 +77,7 @@ fn the_closure_by_hand_and_the_trainer_are_the_same() {
 fn accumulated_batches_are_one_loss() {
     let run = |fit: Fit<'_, Tensor, Tensor<u32>>| {
         let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
-        let mut trainer = Trainer::new(
-            Lbfgs::default().strong_wolfe(true).max_iterations(1),
-            SparseCategoricalCrossentropy,
-        );
+        let mut trainer = Trainer::new(Lbfgs::default().max_iterations(2), SparseCategoricalCrossentropy);
         trainer.fit(&model, &digits(), fit.shuffle(false).quiet()).unwrap();
         model.state()
     };
@@ -88,8 +85,8 @@ fn accumulated_batches_are_one_loss() {
     for (a, b) in one.values().zip(three.values()) {
         let (a, b) = (a.as_f32().unwrap(), b.as_f32().unwrap());
         let gap = a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // What differs is the order of sums, which further iterations would magnify.
-        assert!(gap < 1e-4, "{gap}");
+        // What differs is the order of sums; a line search, and further iterations, would magnify it.
+        assert!(gap < 1e-3, "{gap}");
     }
 }
 
