@@ -6,7 +6,7 @@ use cairn_tensor::{DType, Shape};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation on variables, or a backward pass, could not be done.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The tensors underneath did not fit; the message says which operation and shapes.
@@ -53,14 +53,6 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
-    /// A sequence without a token.
-    #[error("sequence {sequence} is all padding (id {padding})")]
-    AllPadding {
-        /// Its position in the batch.
-        sequence: usize,
-        /// The id of padding.
-        padding: u32,
-    },
     /// A parameter was to be trained whose value is stored in another element type.
     #[error("a parameter stored as {stored} cannot be trained: convert it to {trained} first")]
     NotTrainable {
@@ -83,4 +75,11 @@ pub enum Error {
         /// What central differences give.
         numeric: f64,
     },
+}
+
+/// The text of [`Display`](std::fmt::Display): it is what `fn main() -> Result` prints.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

@@ -63,6 +63,7 @@ mod compiled;
 mod error;
 mod gradcheck;
 mod gradient;
+mod logits;
 pub mod op;
 mod ops;
 mod parameter;

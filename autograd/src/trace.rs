@@ -43,6 +43,26 @@ impl<T: Float> From<&Argument<'_, T>> for Source<T> {
     }
 }
 
+impl<T: Float> Source<T> {
+    /// The variable, if it is one.
+    pub(crate) fn var(self) -> Option<Var<T>> {
+        match self {
+            Source::Var(var) => Some(var),
+            Source::Ids(_) | Source::Mask(_) => None,
+        }
+    }
+}
+
+impl<'a, T: Float> From<&'a Source<T>> for Argument<'a, T> {
+    fn from(source: &'a Source<T>) -> Self {
+        match source {
+            Source::Var(var) => Argument::Var(var),
+            Source::Ids(ids) => Argument::Ids(ids),
+            Source::Mask(mask) => Argument::Mask(mask),
+        }
+    }
+}
+
 /// One operation of a traced graph.
 #[derive(Debug, Clone)]
 pub struct Recorded<T: Float = f32> {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cairn_tensor::{Float, Shape, Tensor};
 use smallvec::SmallVec;
 
+use crate::logits::{Activated, Logits};
 use crate::op::{Backward, Op, Operand, Ran, Wanted};
 use crate::trace::{Origin, Source, is_tracing};
 use crate::{Gradient, Result};
@@ -43,19 +44,10 @@ pub(crate) struct Node<T: Float> {
     history: Mutex<Option<History<T>>>,
     /// The operation, `None` for parameters and constants.
     pub(crate) op: Option<Op>,
-    /// The logits that this node's probabilities were made of, so that a loss can start from there.
-    logits: Option<(Activated, Var<T>)>,
+    /// The logits that this node's probabilities were made of, if it is one of probabilities.
+    pub(crate) logits: Option<Logits<T>>,
     /// All operands; kept in [`trace`](crate::trace()) alone.
     pub(crate) origin: Option<Box<Origin<T>>>,
-}
-
-/// How probabilities were made of logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Activated {
-    /// Softmax along the last axis: one distribution for each row.
-    Softmax,
-    /// The logistic function: one probability for each element.
-    Sigmoid,
 }
 
 /// What an operation leaves behind for the backward pass.
@@ -137,7 +129,7 @@ pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
 impl<T: Float> Var<T> {
     /// The leaf of the parameter with this identity, or a constant if it is not tracked.
     pub(crate) fn leaf(id: u64, value: Tensor<T>, tracked: bool) -> Self {
-        Self::node(id, value, tracked, None, None, None)
+        Self::node(id, value, tracked, None, None, None, None)
     }
 
     fn node(
@@ -146,9 +138,10 @@ impl<T: Float> Var<T> {
         tracked: bool,
         op: Option<Op>,
         history: Option<History<T>>,
+        logits: Option<Logits<T>>,
         origin: Option<Box<Origin<T>>>,
     ) -> Self {
-        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits: None, origin }))
+        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits, origin }))
     }
 
     /// The value of a leaf, if nobody else holds the node.
@@ -169,7 +162,8 @@ impl<T: Float> Var<T> {
 
     /// A constant with this variable's value: gradients stop here.
     pub fn detach(&self) -> Self {
-        Self::constant(self.value().clone())
+        let logits = self.0.logits.is_some().then(|| Logits::Detached(self.clone()));
+        Self::node(next_id(), self.value().clone(), false, None, None, logits, None)
     }
 
     /// Records an operation of your own: its output, what it was computed from, and how a gradient of the output becomes
@@ -242,32 +236,17 @@ impl<T: Float> Var<T> {
         let history =
             backward.map(|backward| History { parents: vars(arguments).cloned().collect(), backward });
         let origin = if is_tracing() { Origin::of(arguments) } else { None };
-        Self::node(next_id(), value, tracked, Some(op), history, origin)
+        let logits = Logits::through(&op, arguments);
+        Self::node(next_id(), value, tracked, Some(op), history, logits, origin)
     }
 
     /// Remembers the logits that these probabilities were made of.
     pub(crate) fn with_logits(self, activated: Activated, logits: &Var<T>) -> Self {
         let mut this = self;
         if let Some(node) = Arc::get_mut(&mut this.0) {
-            node.logits = Some((activated, logits.clone()));
+            node.logits = Some(Logits::Of(activated, logits.clone()));
         }
         this
-    }
-
-    /// If this variable is the output of a softmax along the last axis, what it was taken of. A loss on probabilities
-    /// computes from there, which is exact where the logarithm of a rounded probability is not.
-    pub fn softmax_logits(&self) -> Option<&Var<T>> {
-        self.logits_of(Activated::Softmax)
-    }
-
-    /// If this variable is the output of a sigmoid, what it was taken of; for losses, as
-    /// [`softmax_logits`](Self::softmax_logits).
-    pub fn sigmoid_logits(&self) -> Option<&Var<T>> {
-        self.logits_of(Activated::Sigmoid)
-    }
-
-    fn logits_of(&self, wanted: Activated) -> Option<&Var<T>> {
-        self.0.logits.as_ref().filter(|(activated, _)| *activated == wanted).map(|(_, logits)| logits)
     }
 
     /// The value.
@@ -325,7 +304,7 @@ impl<T: Float> Node<T> {
         if let Some(history) = self.history.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             list.extend(history.parents);
         }
-        list.extend(self.logits.take().map(|(_, logits)| logits));
+        list.extend(self.logits.take().into_iter().flat_map(Logits::into_vars));
         if let Some(origin) = self.origin.take() {
             list.extend(origin.operands.into_iter().filter_map(|operand| match operand {
                 Source::Var(var) => Some(var),

@@ -24,12 +24,17 @@ pub trait Transform: Debug + Send + Sync {
     /// Writes every value of `to`, an image of the [`output_size`](Self::output_size), row-major (height, width, channels).
     /// Everything random has to come from `rng`.
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng);
+
+    /// As [`apply`](Self::apply), for an image that a model is evaluated on: what is drawn at random there is in the middle of what
+    /// could have been drawn, and what is not is done as ever.
+    fn apply_to_evaluate(&self, from: &[f32], size: [usize; 3], to: &mut [f32]);
 }
 
 /// A data set of images, varied anew in each epoch. Transformations are applied in the order in which they were added.
 ///
 /// [`Loader`](crate::Loader) and training loops pass the epoch on by [`Dataset::batch_in_epoch`]; [`Dataset::batch`] gives
-/// epoch 0. For testing wrap the images a second time with what is not random, usually [`Normalize`] alone.
+/// epoch 0, and [`Dataset::batch_to_evaluate`], which validation and evaluation take, images that are not varied but go
+/// through the rest, [`Normalize`] say.
 ///
 /// ```
 /// use cairn_datasets::augment::{Normalize, RandomCrop, RandomHorizontalFlip};
@@ -86,16 +91,51 @@ impl<D> Augmented<D> {
         Ok(sizes)
     }
 
-    /// Takes one image through all transformations, to and fro between two buffers.
-    fn apply(&self, from: &[f32], sizes: &[[usize; 3]], buffers: &mut [Vec<f32>; 2], rng: &mut Rng) {
+    /// Takes one image through all transformations, to and fro between two buffers; not varied without a generator.
+    fn apply(
+        &self,
+        from: &[f32],
+        sizes: &[[usize; 3]],
+        buffers: &mut [Vec<f32>; 2],
+        mut rng: Option<&mut Rng>,
+    ) {
         let [now, next] = buffers;
         now.clear();
         now.extend_from_slice(from);
         for (transform, size) in self.transforms.iter().zip(sizes.windows(2)) {
             next.resize(values(size[1]), 0.0);
-            transform.apply(now, size[0], next, rng);
+            match &mut rng {
+                Some(rng) => transform.apply(now, size[0], next, rng),
+                None => transform.apply_to_evaluate(now, size[0], next),
+            }
             std::mem::swap(now, next);
         }
+    }
+
+    /// The images at these indices, transformed; varied as in an epoch, if one is given.
+    fn transformed(
+        &self,
+        images: &Tensor<f32>,
+        indices: &[usize],
+        epoch: Option<u64>,
+    ) -> Result<Tensor<f32>> {
+        let sizes = self.sizes(images.shape())?;
+        let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
+        let images = images.contiguous()?;
+        let from = images.as_slice().unwrap_or_default();
+        let key = epoch.map(|epoch| random::key(self.seed, epoch));
+        let mut buffers = [Vec::new(), Vec::new()];
+        Ok(Tensor::build([indices.len(), last[0], last[1], last[2]], |out| {
+            if values(first) == 0 || values(last) == 0 {
+                return;
+            }
+            let images = from.chunks_exact(values(first)).zip(out.chunks_exact_mut(values(last)));
+            for ((from, to), &index) in images.zip(indices) {
+                let mut rng = key.map(|key| random::stream(key, index as u64));
+                self.apply(from, &sizes, &mut buffers, rng.as_mut());
+                to.copy_from_slice(&buffers[0]);
+            }
+        })?)
     }
 }
 
@@ -117,23 +157,12 @@ impl<D: Dataset<Input = Tensor<f32>>> Dataset for Augmented<D> {
 
     fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Tensor<f32>, D::Target)> {
         let (images, targets) = self.data.batch_in_epoch(epoch, indices)?;
-        let sizes = self.sizes(images.shape())?;
-        let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
-        let images = images.contiguous()?;
-        let from = images.as_slice().unwrap_or_default();
-        let key = random::key(self.seed, epoch);
-        let mut buffers = [Vec::new(), Vec::new()];
-        let varied = Tensor::build([indices.len(), last[0], last[1], last[2]], |out| {
-            if values(first) == 0 || values(last) == 0 {
-                return;
-            }
-            let images = from.chunks_exact(values(first)).zip(out.chunks_exact_mut(values(last)));
-            for ((from, to), &index) in images.zip(indices) {
-                self.apply(from, &sizes, &mut buffers, &mut random::stream(key, index as u64));
-                to.copy_from_slice(&buffers[0]);
-            }
-        })?;
-        Ok((varied, targets))
+        Ok((self.transformed(&images, indices, Some(epoch))?, targets))
+    }
+
+    fn batch_to_evaluate(&self, indices: &[usize]) -> Result<(Tensor<f32>, D::Target)> {
+        let (images, targets) = self.data.batch_to_evaluate(indices)?;
+        Ok((self.transformed(&images, indices, None)?, targets))
     }
 }
 
@@ -170,6 +199,10 @@ impl Transform for RandomHorizontalFlip {
                 row.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
             }
         }
+    }
+
+    fn apply_to_evaluate(&self, from: &[f32], _: [usize; 3], to: &mut [f32]) {
+        to.copy_from_slice(from);
     }
 }
 
@@ -215,6 +248,14 @@ impl Transform for RandomCrop {
         let offset = [start(0), start(1)];
         copy_window(from, size, to, self.size, offset);
     }
+
+    /// The middle.
+    fn apply_to_evaluate(&self, from: &[f32], size: [usize; 3], to: &mut [f32]) {
+        let start = |axis: usize| {
+            (size[axis] + 2 * self.padding - self.size[axis]) as isize / 2 - self.padding as isize
+        };
+        copy_window(from, size, to, self.size, [start(0), start(1)]);
+    }
 }
 
 /// Moves the image by whole pixels up or down and left or right, each distance equally likely; what is uncovered becomes
@@ -247,6 +288,10 @@ impl Transform for RandomTranslation {
         let offset = [shift(0), shift(1)];
         copy_window(from, size, to, [size[0], size[1]], offset);
     }
+
+    fn apply_to_evaluate(&self, from: &[f32], _: [usize; 3], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
 }
 
 /// Turns the image about its centre, bilinear, by an angle drawn evenly; what is uncovered becomes zero.
@@ -270,6 +315,10 @@ impl Transform for RandomRotation {
 
     fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], rng: &mut Rng) {
         rotate(from, size, to, random::between(rng, -self.degrees, self.degrees));
+    }
+
+    fn apply_to_evaluate(&self, from: &[f32], _: [usize; 3], to: &mut [f32]) {
+        to.copy_from_slice(from);
     }
 }
 
@@ -318,7 +367,11 @@ impl Transform for Normalize {
         Ok(size)
     }
 
-    fn apply(&self, from: &[f32], [_, _, channels]: [usize; 3], to: &mut [f32], _: &mut Rng) {
+    fn apply(&self, from: &[f32], size: [usize; 3], to: &mut [f32], _: &mut Rng) {
+        self.apply_to_evaluate(from, size, to);
+    }
+
+    fn apply_to_evaluate(&self, from: &[f32], [_, _, channels]: [usize; 3], to: &mut [f32]) {
         for (to, from) in to.chunks_exact_mut(channels).zip(from.chunks_exact(channels)) {
             for c in 0..channels {
                 to[c] = (from[c] - self.mean[c]) / self.std[c];

@@ -77,6 +77,15 @@ pub trait Dataset {
         self.batch(indices)
     }
 
+    /// The samples at these indices as they are evaluated, without what is varied at random while training. Training loops
+    /// validate, evaluate and predict by it.
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch).
+    fn batch_to_evaluate(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        self.batch(indices)
+    }
+
     /// The samples at these indices as a data set of their own.
     ///
     /// # Errors
@@ -178,6 +187,10 @@ impl<D: Dataset + ?Sized> Dataset for &D {
     fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
         (**self).batch_in_epoch(epoch, indices)
     }
+
+    fn batch_to_evaluate(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        (**self).batch_to_evaluate(indices)
+    }
 }
 
 /// Some samples of another data set, in an order of their own. Made by [`Dataset::subset`] and [`Dataset::split`].
@@ -218,6 +231,10 @@ impl<D: Dataset> Dataset for Subset<D> {
 
     fn batch_in_epoch(&self, epoch: u64, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
         self.data.batch_in_epoch(epoch, &self.numbers_in_whole(indices)?)
+    }
+
+    fn batch_to_evaluate(&self, indices: &[usize]) -> Result<(Self::Input, Self::Target)> {
+        self.data.batch_to_evaluate(&self.numbers_in_whole(indices)?)
     }
 }
 

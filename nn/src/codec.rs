@@ -31,12 +31,24 @@ pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What is wrong with them.
 pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String> {
-    container::decode(format(kind), bytes).map_err(|why| match why.starts_with("format version 1;") {
-        true => format!(
-            "written by Cairn 0.1 before tensors had any element type ({why}); \
-             write the weights as safetensors with that Cairn, and read those here"
-        ),
-        false => why,
+    container::decode(format(kind), bytes).map_err(|why| {
+        if why.starts_with("format version 1;") {
+            return format!(
+                "written by Cairn 0.1 before tensors had any element type ({why}); \
+                 write the weights as safetensors with that Cairn, and read those here"
+            );
+        }
+        match Kind::ALL
+            .into_iter()
+            .find(|held| *held != kind && why.contains(&format!("holds {},", held.name())))
+        {
+            Some(Kind::Sequential) => format!("{why}: read it with `Sequential::load`"),
+            Some(Kind::Weights) => {
+                format!("{why}: make the model first, and read them into it with `load_weights`")
+            }
+            Some(Kind::Training) => format!("{why}: go on with it by `Fit::checkpoint` and `Fit::resume`"),
+            _ => why,
+        }
     })
 }
 

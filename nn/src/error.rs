@@ -8,16 +8,16 @@ use cairn_tensor::Shape;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a model could not be built, run, saved or loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An error within a part of the model, with the path to it: `encoder.dense_1: linear: …`.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     At {
         /// Dotted path of the part.
         path: String,
-        /// What went wrong there.
-        source: Box<Error>,
+        /// What went wrong there. It is in the text, and so not told again as a source.
+        error: Box<Error>,
     },
     /// An operation on variables failed.
     #[error(transparent)]
@@ -62,12 +62,12 @@ pub enum Error {
         what: String,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; in the text as above.
+        error: std::io::Error,
     },
     /// A file that is no Cairn model, is damaged, or of another version.
     #[error("{}: {why}", path.display())]
@@ -79,10 +79,17 @@ pub enum Error {
     },
 }
 
+/// The text of [`Display`](std::fmt::Display): it is what `fn main() -> Result` prints.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 impl From<cairn_files::Error> for Error {
     fn from(error: cairn_files::Error) -> Self {
         match error {
-            cairn_files::Error::Io { path, source, .. } => Error::File { path, source },
+            cairn_files::Error::Io { path, source, .. } => Error::File { path, error: source },
             cairn_files::Error::Contents { path, message } => Error::BadFile { path, why: message },
         }
     }
@@ -99,12 +106,12 @@ impl Error {
     #[must_use]
     pub fn at(self, name: &str) -> Self {
         match self {
-            Error::At { path, source } => Error::At { path: format!("{name}.{path}"), source },
-            other => Error::At { path: name.to_owned(), source: Box::new(other) },
+            Error::At { path, error } => Error::At { path: format!("{name}.{path}"), error },
+            other => Error::At { path: name.to_owned(), error: Box::new(other) },
         }
     }
 
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Error::File { path: path.to_owned(), source }
+        move |error| Error::File { path: path.to_owned(), error }
     }
 }

@@ -84,7 +84,8 @@ pub fn grad_cam(model: &Sequential, layer: &str, input: &Tensor, classes: &[u32]
 
 /// The sum over items of each one's score for its class.
 fn score(output: &Var, classes: &[u32]) -> Result<Var> {
-    let output = output.softmax_logits().unwrap_or(output);
+    let known = output.softmax_logits();
+    let output = known.as_ref().unwrap_or(output);
     let &[items, count] = output.shape() else {
         let why = "the model must give [batch, classes]".into();
         return Err(Error::BadInput { input: output.dims().clone(), why });

@@ -89,15 +89,20 @@ pub fn save_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
     codec::write_atomically(path, &bytes)
 }
 
-/// Reads values that [`save_weights`] wrote into a module of the same parts. Nothing changes unless all of them fit.
+/// Reads values that [`save_weights`], a `ModelCheckpoint` or [`Sequential::save`] wrote into a module of the same parts. Nothing
+/// changes unless all of them fit.
 ///
 /// # Errors
 /// [`Error::File`] when the file cannot be read, [`Error::BadFile`] when it is none, damaged, or of another module.
 pub fn load_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(Error::file(path))?;
-    let state: BTreeMap<String, AnyTensor> =
-        codec::decode(Kind::Weights, &bytes).map_err(|why| bad(path, why))?;
+    let state: BTreeMap<String, AnyTensor> = codec::decode(Kind::Weights, &bytes).or_else(|why| {
+        match codec::decode(Kind::Sequential, &bytes) {
+            Ok(Saved { state, .. }) => Ok(state),
+            Err(_) => Err(bad(path, why)),
+        }
+    })?;
     model.adopt_state(&state).map_err(|error| bad(path, error.to_string()))
 }
 

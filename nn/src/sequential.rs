@@ -86,8 +86,27 @@ impl Sequential {
         if value.shape().split_first().map(|(_, sample)| sample) == Some(&*self.input) {
             return Ok(());
         }
-        let why = format!("the model takes batches of {}", self.input);
+        let hint = self.hint(value.shape());
+        let why = format!("the model takes batches of {}{hint}", self.input);
         Err(Error::BadInput { input: value.shape().into(), why })
+    }
+
+    /// What is wrong with an input, where it is one of the usual things.
+    fn hint(&self, given: &[usize]) -> &'static str {
+        if *given == *self.input {
+            return "; this is one without the batch axis: `unsqueeze(0)` adds it";
+        }
+        let Some((_, sample)) = given.split_first() else { return "" };
+        match (sample, &self.input[..]) {
+            (&[channels, height, width], wanted) if wanted == [height, width, channels] => {
+                "; these have their channels first: `permute([0, 2, 3, 1])` puts them last"
+            }
+            (sample, &[wanted]) if sample.len() > 1 && sample.iter().product::<usize>() == wanted => {
+                "; `flatten(1)`, or a `Flatten` in the model, makes one axis of these"
+            }
+            (sample, wanted) if sample.iter().chain(&[1]).eq(wanted) => "; `unsqueeze(-1)` adds the channel",
+            _ => "",
+        }
     }
 
     /// Runs some of the layers. The mask that the context came with is that of the input, and is what it leaves with.

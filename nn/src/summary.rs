@@ -9,7 +9,7 @@ use std::fmt;
 
 use cairn_tensor::AnyTensor;
 
-use crate::{Layer, Module as _, Part, Sequential, Visitor};
+use crate::{Layer, Module, Part, Sequential, Visitor};
 
 /// A model's layers with their output shapes and numbers of parameters; print it with `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +87,55 @@ impl Sequential {
 /// `3x3x32x64, 64`
 fn weights(layer: &dyn Layer) -> String {
     let mut shapes = Vec::new();
-    layer.visit(&mut Visitor::new(&mut |_, part| {
-        let shape = match part {
-            Part::Parameter(parameter) => parameter.shape(),
-            Part::Buffer(buffer) => buffer.shape(),
-        };
-        shapes.push(shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"));
-    }));
+    layer.visit(&mut Visitor::new(&mut |_, part| shapes.push(shape(part))));
     shapes.join(", ")
+}
+
+fn shape(part: Part<'_>) -> String {
+    let shape = match part {
+        Part::Parameter(parameter) => parameter.shape(),
+        Part::Buffer(buffer) => buffer.shape(),
+    };
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}
+
+impl Summary {
+    /// The table of any module's parts that have values, by the path of each; tied values under their first. What a part puts out, and
+    /// what it costs, depends on how the module uses it, and is not known: see [`Graph::flops`](crate::graph::Graph::flops).
+    pub(crate) fn of(module: &(impl Module + ?Sized)) -> Self {
+        let mut layers: Vec<LayerSummary> = Vec::new();
+        module.visit(&mut Visitor::new(&mut |path, part| {
+            let layer = path.rsplit_once('.').map_or("", |(layer, _)| layer);
+            if layers.last().is_none_or(|last| last.layer != layer) {
+                layers.push(LayerSummary {
+                    layer: layer.to_owned(),
+                    output: String::new(),
+                    weights: String::new(),
+                    parameters: 0,
+                    bytes: 0,
+                    flops: None,
+                });
+            }
+            let Some(last) = layers.last_mut() else { return };
+            let (parameters, value) = match part {
+                Part::Parameter(parameter) => (parameter.len(), parameter.any()),
+                Part::Buffer(buffer) => (0, buffer.any()),
+            };
+            last.parameters += parameters;
+            last.bytes += value.byte_count();
+            if !last.weights.is_empty() {
+                last.weights += ", ";
+            }
+            last.weights += &shape(part);
+        }));
+        Summary {
+            parameters: module.parameter_count(),
+            trainable: module.trainable_count(),
+            bytes: layers.iter().map(|layer| layer.bytes).sum(),
+            flops: None,
+            layers,
+        }
+    }
 }
 
 impl fmt::Display for Summary {

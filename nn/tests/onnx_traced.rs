@@ -458,7 +458,7 @@ const REASONS: &[(&str, &str)] = &[
     ("cumprod", "no operator in this set"),
     ("sort", "the order of equal elements is not promised there"),
     ("topk", "the order of equal elements is not promised there"),
-    ("shares", "starts and ends of padded sequences are found by a loop over ids"),
+    ("valid", "starts and ends of padded sequences are found by a loop over ids"),
 ];
 
 #[test]

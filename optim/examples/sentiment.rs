@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .add(Dense::new(2))
         .build(&mut rng(0))?;
     println!("{}", model.summary());
-    let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+    let mut trainer =
+        Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
     let held_out = encode(&test)?;
     let fit = Fit::epochs(2).validate(&held_out);
     println!("{}", trainer.fit(&model, &encode(&train)?, fit)?);

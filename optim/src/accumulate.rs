@@ -1,8 +1,8 @@
 //! Gradients of several batches as one: steps for more samples than memory holds at a time.
 //!
 //! There is no scaling of the loss. It is for gradients in half precision, which vanish below 6e-8; here half precision is
-//! for storage, losses and gradients are always `f32`, which reaches down to 1e-38. Sums of batches are weighted by their
-//! samples, so a loss need not be divided by the number of batches either, as it has to be in a loop around PyTorch.
+//! for storage, losses and gradients are always `f32`, which reaches down to 1e-38. Sums of batches are weighted by what their
+//! means were taken over, so a loss need not be divided by the number of batches either, as it has to be in a loop around PyTorch.
 
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
@@ -11,8 +11,8 @@ use cairn_tensor::Setting;
 use crate::Result;
 use crate::clip::for_each_gradient;
 
-/// Adds up the gradients of batches, each weighted by its number of samples, so that the result is the gradient of the
-/// mean loss over all of them.
+/// Adds up the gradients of batches, each weighted by its number of samples, or the sum of their weights, so that the result is
+/// the gradient of the mean loss over all of them.
 ///
 /// ```
 /// use cairn_nn::{Linear, mse};
@@ -35,7 +35,7 @@ use crate::clip::for_each_gradient;
 pub struct Accumulation {
     /// The gradient of the summed loss so far.
     sum: Gradients,
-    samples: usize,
+    weight: f64,
 }
 
 impl Accumulation {
@@ -43,11 +43,24 @@ impl Accumulation {
     ///
     /// # Errors
     /// [`Error::BadSetting`](crate::Error::BadSetting) for no samples; when memory runs out.
-    pub fn add(&mut self, model: &dyn Module, mut gradients: Gradients, samples: usize) -> Result<()> {
+    pub fn add(&mut self, model: &dyn Module, gradients: Gradients, samples: usize) -> Result<()> {
         Setting::check("the number of samples", samples, samples > 0, "at least 1")?;
-        for_each_gradient(model, &mut gradients, |values| values.scale(samples as f32))?;
-        self.sum.accumulate(gradients)?;
-        self.samples += samples;
+        self.add_weighted(model, gradients, samples as f64)
+    }
+
+    /// Takes in the gradients of a mean loss whose weights have this sum: what [`Loss::weight`](cairn_nn::Loss::weight) says. Where
+    /// that is 0 nothing counts.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`](crate::Error::BadSetting) for a weight that is negative or not finite; when memory runs out.
+    pub fn add_weighted(&mut self, model: &dyn Module, mut gradients: Gradients, weight: f64) -> Result<()> {
+        let possible = weight >= 0.0 && weight.is_finite();
+        Setting::check("the sum of weights", weight, possible, "finite and not negative")?;
+        if weight > 0.0 {
+            for_each_gradient(model, &mut gradients, |values| values.scale(weight as f32))?;
+            self.sum.accumulate(gradients)?;
+            self.weight += weight;
+        }
         Ok(())
     }
 
@@ -56,8 +69,10 @@ impl Accumulation {
     /// # Errors
     /// When memory runs out.
     pub fn take(&mut self, model: &dyn Module) -> Result<Gradients> {
-        let Accumulation { mut sum, samples } = std::mem::take(self);
-        for_each_gradient(model, &mut sum, |values| values.scale(1.0 / samples.max(1) as f32))?;
+        let Accumulation { mut sum, weight } = std::mem::take(self);
+        if weight > 0.0 {
+            for_each_gradient(model, &mut sum, |values| values.scale((1.0 / weight) as f32))?;
+        }
         Ok(sum)
     }
 }

@@ -83,6 +83,11 @@ impl Ema {
         Ok(())
     }
 
+    /// Forgets the averages.
+    pub(crate) fn forget(&mut self) {
+        self.averages.clear();
+    }
+
     /// The averages, to be saved.
     pub fn state(&self) -> StateDict {
         let averages = self.averages.iter().map(|(path, average)| (path.clone(), average.clone().into()));

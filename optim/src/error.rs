@@ -8,7 +8,7 @@ use cairn_tensor::Setting;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why training could not go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The model failed; the message names the layer.
@@ -28,6 +28,26 @@ pub enum Error {
         loss: f32,
         /// What usually helps.
         hint: &'static str,
+    },
+    /// A gradient, or a loss outside a run, is NaN or infinite, so that a step would destroy the model. Nothing was changed.
+    #[error(
+        "{what} is {value}; the model is as before this step. Look for NaN in the data, a root or logarithm at 0, or lower the learning rate"
+    )]
+    NonFinite {
+        /// What it is, with the parameter's path: `the gradient of dense.weight`.
+        what: String,
+        /// The first such value.
+        value: f64,
+    },
+    /// A step of a run could not be made.
+    #[error("epoch {epoch}, step {step}: {error}")]
+    InStep {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step within the epoch, from 1.
+        step: usize,
+        /// Why. It is in the text, and so not told again as a source.
+        error: Box<Error>,
     },
     /// Parameters that the loss does not depend on.
     #[error("no gradient for {}: the loss does not depend on them; use them, or freeze them", paths.join(", "))]
@@ -66,9 +86,16 @@ pub enum Error {
     BadSetting(#[from] Setting),
 }
 
+/// The text of [`Display`](std::fmt::Display): it is what `fn main() -> Result` prints.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error {
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Error::Model(cairn_nn::Error::File { path: path.to_owned(), source })
+        move |error| Error::Model(cairn_nn::Error::File { path: path.to_owned(), error })
     }
 
     pub(crate) fn bad_file(path: &Path, why: String) -> Self {

@@ -96,7 +96,7 @@ pub use optimizers::{
 };
 pub use state_dict::StateDict;
 pub use trainer::{
-    Batch, Callback, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal, History,
-    ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,
+    Batch, Callback, Computed, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal,
+    History, ModelCheckpoint, ReduceOnPlateau, TensorBoard, Trainer,
 };
 pub use weighted::WeightedSamples;

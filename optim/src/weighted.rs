@@ -74,4 +74,9 @@ impl<D: Dataset> Dataset for WeightedSamples<D> {
         let (input, target) = self.data.batch_in_epoch(epoch, indices)?;
         Ok((input, self.weigh(indices, target)?))
     }
+
+    fn batch_to_evaluate(&self, indices: &[usize]) -> cairn_datasets::Result<(D::Input, Self::Target)> {
+        let (input, target) = self.data.batch_to_evaluate(indices)?;
+        Ok((input, self.weigh(indices, target)?))
+    }
 }

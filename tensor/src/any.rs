@@ -144,7 +144,8 @@ impl AnyTensor {
     /// The elements converted to another type, as [`Tensor::cast`] converts them; of the same type, the tensor itself.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when memory cannot hold the result.
+    /// [`Error::DoesNotFit`] for a value that an integer type does not hold; [`Error::OutOfMemory`] when memory cannot hold the
+    /// result.
     #[doc(alias("to", "astype", "type_as"))]
     pub fn cast(&self, dtype: DType) -> Result<Self> {
         match (self, dtype) {
@@ -168,8 +169,8 @@ impl AnyTensor {
             for (i, out) in out.chunks_mut(PART).enumerate() {
                 let (start, end) = (i * PART, i * PART + out.len());
                 match with_tensor!(&x, x => Wide::of(&x.row_major()?[start..end])) {
-                    Wide::Whole(x) => out.iter_mut().zip(x).for_each(|(out, x)| *out = T::from_i64(x)),
-                    Wide::Float(x) => out.iter_mut().zip(x).for_each(|(out, x)| *out = T::from_f64(x)),
+                    Wide::Whole(x) => fill(out, &x, T::from_i64, T::holds_i64)?,
+                    Wide::Float(x) => fill(out, &x, T::from_f64, T::holds_f64)?,
                 }
             }
             Ok(())
@@ -260,6 +261,20 @@ pub(crate) fn npy_name(dtype: DType) -> Option<&'static str> {
 /// A function of a type that makes a tensor of it.
 pub(crate) trait ReadTyped<E> {
     fn read<T: Element>(self) -> Result<Tensor<T>, E>;
+}
+
+/// Converts some elements, each of which `T` must hold.
+fn fill<W: Copy + std::fmt::Display, T: Element>(
+    out: &mut [T],
+    x: &[W],
+    convert: impl Fn(W) -> T,
+    holds: impl Fn(W) -> bool,
+) -> Result<()> {
+    if let Some(x) = x.iter().find(|x| !holds(**x)) {
+        return Err(Error::DoesNotFit { op: "cast", value: x.to_string(), dtype: T::DTYPE });
+    }
+    out.iter_mut().zip(x).for_each(|(out, &x)| *out = convert(x));
+    Ok(())
 }
 
 /// Elements of any type in one that holds all of them: integers as `i64`, floats as `f64`.

@@ -7,7 +7,8 @@
 //! # Integer arithmetic
 //! Integers neither wrap nor saturate: an operation whose result does not fit, or that divides by zero, returns
 //! [`Error::IntegerOverflow`](crate::Error::IntegerOverflow). The check is a flag carried along the loop, so it costs
-//! little and does not stop vectorisation.
+//! little and does not stop vectorisation. A conversion into an integer type that does not hold the value is an error too:
+//! [`Error::DoesNotFit`](crate::Error::DoesNotFit).
 
 use std::fmt::{Debug, Display};
 
@@ -52,6 +53,20 @@ pub trait Element:
     /// The value nearest to `x`, held within the type's range.
     #[doc(hidden)]
     fn from_i64(x: i64) -> Self;
+    /// Whether `x`, truncated towards zero, is a value of the type; floats hold everything, if only as the nearest or infinity.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn holds_f64(x: f64) -> bool {
+        let _ = x;
+        true
+    }
+    /// Whether `x` is a value of the type, if it is one of integers.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn holds_i64(x: i64) -> bool {
+        let _ = x;
+        true
+    }
     /// The type's name in `.npy` headers, without the byte order.
     #[doc(hidden)]
     const NPY: Option<&'static str>;
@@ -87,6 +102,15 @@ pub trait Element:
             (None, None) => O::from_f64(self.to_f64()),
         }
     }
+    /// Whether [`cast`](Self::cast) gives this value, truncated where the other type has no fractions.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn fits<O: Element>(self) -> bool {
+        match self.whole() {
+            Some(x) => O::holds_i64(x),
+            None => O::holds_f64(self.to_f64()),
+        }
+    }
 }
 
 /// The byte order of a type with `to_le_bytes` and the like.
@@ -103,10 +127,28 @@ macro_rules! bytes {
     };
 }
 
+/// What values an integer type holds. Both bounds are exact in `f64`: the least value, and the one after the largest.
+macro_rules! bounded {
+    () => {
+        #[inline(always)]
+        fn holds_f64(x: f64) -> bool {
+            let (least, after) = (Self::MIN as f64, (Self::MAX / 2 + 1) as f64 * 2.0);
+            // Not by `trunc`, for which old instruction sets have no instruction: what is above least - 1 truncates into the range.
+            // False for NaN.
+            (x >= least || x > least - 1.0) && x < after
+        }
+        #[inline(always)]
+        fn holds_i64(x: i64) -> bool {
+            Self::from_i64(x).whole() == Some(x)
+        }
+    };
+}
+
 macro_rules! element {
-    ($($t:ty => $dtype:ident, $npy:literal, $from_f64:expr, $from_i64:expr, $whole:expr, $single:expr;)*) => {$(
+    ($($t:ty => $dtype:ident, $npy:literal, $from_f64:expr, $from_i64:expr, $whole:expr, $single:expr $(, $integer:ident)?;)*) => {$(
         impl Element for $t {
             bytes!(Some($npy));
+            $($integer!();)?
             const DTYPE: DType = DType::$dtype;
             const ANY_BITS: bool = true;
             fn into_any(tensor: Tensor<Self>) -> AnyTensor {
@@ -138,12 +180,12 @@ macro_rules! element {
 element! {
     f32 => F32, "f4", |x| x as f32, |x| x as f32, |_| None, Some;
     f64 => F64, "f8", |x| x, |x| x as f64, |_| None, |_| None;
-    i8 => I8, "i1", |x| x as i8, |x: i64| x.clamp(i8::MIN.into(), i8::MAX.into()) as i8, |x| Some(i64::from(x)), |_| None;
-    i16 => I16, "i2", |x| x as i16, |x: i64| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16, |x| Some(i64::from(x)), |_| None;
-    i32 => I32, "i4", |x| x as i32, |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into()) as i32, |x| Some(i64::from(x)), |_| None;
-    i64 => I64, "i8", math64::to_i64, |x| x, Some, |_| None;
-    u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x)), |_| None;
-    u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x)), |_| None;
+    i8 => I8, "i1", |x| x as i8, |x: i64| x.clamp(i8::MIN.into(), i8::MAX.into()) as i8, |x| Some(i64::from(x)), |_| None, bounded;
+    i16 => I16, "i2", |x| x as i16, |x: i64| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16, |x| Some(i64::from(x)), |_| None, bounded;
+    i32 => I32, "i4", |x| x as i32, |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into()) as i32, |x| Some(i64::from(x)), |_| None, bounded;
+    i64 => I64, "i8", math64::to_i64, |x| x, Some, |_| None, bounded;
+    u32 => U32, "u4", math64::to_u32, |x: i64| x.clamp(0, u32::MAX.into()) as u32, |x| Some(i64::from(x)), |_| None, bounded;
+    u8 => U8, "u1", math64::to_u8, |x: i64| x.clamp(0, u8::MAX.into()) as u8, |x| Some(i64::from(x)), |_| None, bounded;
 }
 
 /// Half-precision types: stored, moved and converted, but not calculated with. Half of the memory of `f32` for weights
@@ -267,6 +309,13 @@ pub trait Number: Element {
     fn low_key(self) -> Self::Key;
     #[doc(hidden)]
     fn from_key(key: Self::Key) -> Self;
+    /// The type that running sums and products are kept in: a wider one than `f32`.
+    #[doc(hidden)]
+    type Running: Number;
+    #[doc(hidden)]
+    fn widen(self) -> Self::Running;
+    #[doc(hidden)]
+    fn narrow(running: Self::Running) -> Self;
 }
 
 macro_rules! integer {
@@ -346,6 +395,15 @@ macro_rules! integer {
             fn from_key(key: $t) -> Self {
                 key
             }
+            type Running = $t;
+            #[inline(always)]
+            fn widen(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn narrow(running: $t) -> Self {
+                running
+            }
         }
     )*};
 }
@@ -365,7 +423,7 @@ integer! {
 }
 
 macro_rules! float_number {
-    ($($t:ty, $bits:ty, $unsigned:ty;)*) => {$(
+    ($($t:ty, $bits:ty, $unsigned:ty, $running:ty;)*) => {$(
         impl Number for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -427,12 +485,21 @@ macro_rules! float_number {
                 let bits = key ^ ((key >> (<$bits>::BITS - 1)) as $unsigned >> 1) as $bits;
                 <$t>::from_bits(bits as $unsigned)
             }
+            type Running = $running;
+            #[inline(always)]
+            fn widen(self) -> $running {
+                self.into()
+            }
+            #[inline(always)]
+            fn narrow(running: $running) -> Self {
+                running as $t
+            }
         }
     )*};
 }
 float_number! {
-    f32, i32, u32;
-    f64, i64, u64;
+    f32, i32, u32, f64;
+    f64, i64, u64, f64;
 }
 
 /// `f32` or `f64`: what models are computed in.

@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// );
 /// # Ok::<(), cairn_tensor::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Two operands whose shapes do not go together.
@@ -90,8 +90,8 @@ pub enum Error {
         /// Length of the indexed axis.
         size: usize,
     },
-    /// The length of a sequence is none, or beyond the steps there are.
-    #[error("{op}: sequence {sequence} has length {length}, which must be from 1 to {steps}")]
+    /// The length of a sequence is beyond the steps there are.
+    #[error("{op}: sequence {sequence} has length {length}, which must be at most {steps}")]
     BadLength {
         /// The operation.
         op: &'static str,
@@ -102,8 +102,8 @@ pub enum Error {
         /// The steps of the batch.
         steps: usize,
     },
-    /// A sequence that begins where it has ended already.
-    #[error("{op}: sequence {sequence} begins at step {start}, which must be below its length {length}")]
+    /// A sequence that begins after it has ended.
+    #[error("{op}: sequence {sequence} begins at step {start}, which must not be beyond its length {length}")]
     BadStart {
         /// The operation.
         op: &'static str,
@@ -152,6 +152,16 @@ pub enum Error {
         /// The operation.
         op: &'static str,
         /// Element type of the operands.
+        dtype: DType,
+    },
+    /// A value that the type it was to be converted into does not hold.
+    #[error("{op}: {value} does not fit into {dtype}; `clamp` it first, or replace it")]
+    DoesNotFit {
+        /// The operation.
+        op: &'static str,
+        /// The first such value.
+        value: String,
+        /// The type.
         dtype: DType,
     },
     /// An argument that makes no sense.
@@ -204,6 +214,13 @@ pub enum Error {
         /// Their type.
         dtype: DType,
     },
+}
+
+/// The text of [`Display`](std::fmt::Display): it is what `fn main() -> Result` prints.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -29,9 +29,9 @@
 //! | functions | `neg` `abs` `sign` `square` `exp` `expm1` `log` `log1p` `sqrt` `rsqrt` `recip` `sin` `cos` `tanh` `erf` `floor` `round` `clamp` `map` |
 //! | activations | `relu` `leaky_relu` `elu` `selu` `sigmoid` `softplus` `silu` `gelu` `gelu_tanh`; `gated` `gated_halves` ([`Gate`]: SwiGLU, GeGLU) |
 //! | derivatives | `…_backward` of the functions and activations |
-//! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `argmax` `argmin` `logsumexp` (all with `_keepdim`) `count_true` `sum_to` |
+//! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `argmax` `argmin` `logsumexp` (all with `_keepdim`) `count_true` `all_finite` `sum_to` |
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
-//! | over rows | `softmax` `log_softmax` `cross_entropy`, with their gradients |
+//! | over rows | `softmax` `log_softmax` `cross_entropy` `cross_entropy_ignoring`, with their gradients |
 //! | matrices | `matmul` `add_matmul` `linear` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |

@@ -58,10 +58,11 @@ impl Rule for Arithmetic {
             Arithmetic::Div => wanted.ran(a.div(b)?, |y, [left, right]| {
                 let (a, b, y) = (a.clone(), b.clone(), y.clone());
                 move |g| {
+                    // d(a/b)/db = -(a/b)/b; divided first, since g · y may overflow where the result does not.
+                    let of_left = g.div(&b)?;
                     Ok([
-                        when(left, || g.div(&b)?.sum_to(a.dims()))?,
-                        // d(a/b)/db = -(a/b)/b
-                        when(right, || g.mul(&y)?.div(&b)?.neg()?.sum_to(b.dims()))?,
+                        when(left, || of_left.sum_to(a.dims()))?,
+                        when(right, || of_left.mul(&y)?.neg()?.sum_to(b.dims()))?,
                     ])
                 }
             }),
@@ -84,8 +85,10 @@ fn pow<T: Float>(a: &Tensor<T>, b: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran
                     g.mul(&slope)?.sum_to(a.dims())
                 })?,
                 when(right, || {
-                    let log = a.eq(&zero)?.select(&zero, &a.log()?)?;
-                    g.mul(&y)?.mul(&log)?.sum_to(b.dims())
+                    // At 0 it is 0 for exponents from 0 up, where ∞ · 0 would be NaN, and -∞ below.
+                    let slope = y.mul(&a.log()?)?;
+                    let slope = a.eq(&zero)?.and(&b.ge(&zero)?)?.select(&zero, &slope)?;
+                    g.mul(&slope)?.sum_to(b.dims())
                 })?,
             ])
         }
@@ -160,7 +163,7 @@ impl<T: Float> Var<T> {
     }
 
     /// `self` to the power `rhs`, element by element, with broadcasting. Where `self` is 0 the derivative by the exponent
-    /// is taken as 0.
+    /// is 0 for exponents from 0 up, and -∞ below.
     ///
     /// # Errors
     /// When the shapes do not broadcast to one.
@@ -248,6 +251,28 @@ macro_rules! operator {
         }
     )*};
 }
+/// A number on the left.
+macro_rules! number_on_the_left {
+    ($t:ty: $($trait:ident, $name:ident;)*) => {$(
+        impl ops::$trait<&Var<$t>> for $t {
+            type Output = Var<$t>;
+            #[track_caller]
+            fn $name(self, rhs: &Var<$t>) -> Var<$t> {
+                or_panic(Var::$name(&Var::constant(Tensor::scalar(self)), rhs))
+            }
+        }
+        impl ops::$trait<Var<$t>> for $t {
+            type Output = Var<$t>;
+            #[track_caller]
+            fn $name(self, rhs: Var<$t>) -> Var<$t> {
+                ops::$trait::$name(self, &rhs)
+            }
+        }
+    )*};
+}
+number_on_the_left! { f32: Add, add; Sub, sub; Mul, mul; Div, div; }
+number_on_the_left! { f64: Add, add; Sub, sub; Mul, mul; Div, div; }
+
 operator! {
     Add, add;
     Sub, sub;

@@ -2,8 +2,8 @@
 
 use cairn_tensor::{Float, Tensor};
 
+use crate::logits::Activated;
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
-use crate::var::Activated;
 use crate::{Result, Var};
 
 /// One line a function: the variant with its attributes, the method, and the derivative, a method of the function's input or of

@@ -206,9 +206,12 @@ impl<T: Float> Call<'_, T> {
     fn log_sum_exp(&self, value: Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
         let kept = self.kept()?;
         wanted.ran_one(value, |y| {
-            let (x, y) = (self.x.clone(), y.clone());
-            // exp(x - y), the softmax over these axes
-            move |g| x.sub(&y.reshape(&kept)?)?.exp()?.mul(&g.reshape(&kept)?)
+            let (x, y, axes) = (self.x.clone(), y.clone(), self.axes.clone());
+            move |g| {
+                // exp(x - y) is the softmax over these axes but for the rounding of y, which their sum takes out.
+                let shares = x.sub(&y.reshape(&kept)?)?.exp()?;
+                shares.mul(&g.reshape(&kept)?.div(&shares.sum_keepdim(&axes)?)?)
+            }
         })
     }
 

@@ -3,8 +3,8 @@
 use cairn_tensor::{Axis, Float, Tensor};
 
 use super::{from_front, when};
+use crate::logits::Activated;
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
-use crate::var::Activated;
 use crate::{Result, Var};
 
 operations! {
@@ -21,7 +21,10 @@ operations! {
             axis: usize,
         } = "log_softmax",
         /// The losses of logits, the first operand, for labels, the second.
-        CrossEntropy = "cross_entropy",
+        CrossEntropy {
+            /// The label whose rows have no loss, if there is one.
+            ignored: Option<u32>,
+        } = "cross_entropy",
     }
 }
 
@@ -41,12 +44,15 @@ impl Rule for Softmax {
                 // g - softmax · Σ g
                 move |g| g.sub(&y.exp()?.mul(&g.sum_keepdim(axis)?)?)
             }),
-            Softmax::CrossEntropy => {
+            Softmax::CrossEntropy { ignored } => {
                 let labels = x.ids(1)?;
-                let (losses, probabilities) = x.float(0)?.cross_entropy(labels)?;
+                let (losses, probabilities) = x.float(0)?.cross_entropy_ignoring(labels, ignored)?;
                 wanted.ran(losses, |_, [of_logits]| {
                     let labels = labels.clone();
-                    move |g| Ok([when(of_logits, || probabilities.cross_entropy_backward(&labels, g))?])
+                    let of = move |g: &Tensor<T>| {
+                        probabilities.cross_entropy_ignoring_backward(&labels, ignored, g)
+                    };
+                    move |g| Ok([when(of_logits, || of(g))?])
                 })
             }
         }
@@ -54,7 +60,7 @@ impl Rule for Softmax {
 }
 
 impl<T: Float> Var<T> {
-    /// exp(x) / Σ exp(x) along an axis. Along the last axis the result remembers its input (see
+    /// exp(x) / Σ exp(x) along an axis. The result remembers its input (see
     /// [`softmax_logits`](Self::softmax_logits)).
     ///
     /// # Errors
@@ -62,8 +68,7 @@ impl<T: Float> Var<T> {
     pub fn softmax(&self, axis: impl Axis) -> Result<Self> {
         let axis = self.axis("softmax", axis)?;
         let y = Var::apply(Softmax::Softmax { axis }, &[self.into()])?;
-        let last = axis + 1 == self.shape().len();
-        Ok(if last { y.with_logits(Activated::Softmax, self) } else { y })
+        Ok(y.with_logits(Activated::Softmax { axis }, self))
     }
 
     /// ln(softmax(x)) along an axis.
@@ -94,8 +99,19 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// When labels and rows differ in shape, or a label is no class.
     pub fn cross_entropy(&self, labels: &Tensor<u32>) -> Result<Self> {
-        let logits = self.softmax_logits().unwrap_or(self);
-        Var::apply(Softmax::CrossEntropy, &[logits.into(), labels.into()])
+        self.cross_entropy_ignoring(labels, None)
+    }
+
+    /// As [`cross_entropy`](Self::cross_entropy), where rows whose label is `ignored` have a loss of 0 and no gradient. That label need
+    /// not be a class.
+    ///
+    /// # Errors
+    /// When labels and rows differ in shape, or a label is neither a class nor the ignored one.
+    #[doc(alias = "ignore_index")]
+    pub fn cross_entropy_ignoring(&self, labels: &Tensor<u32>, ignored: Option<u32>) -> Result<Self> {
+        let logits = self.softmax_logits();
+        let logits = logits.as_ref().unwrap_or(self);
+        Var::apply(Softmax::CrossEntropy { ignored }, &[logits.into(), labels.into()])
     }
 
     /// An axis of this variable counted from the front.

@@ -12,12 +12,12 @@ use crate::{Result, Var};
 /// An operation from ids to ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdsOp {
-    /// The first step of each sequence `[batch, time]` that is not padding: `[batch]`.
+    /// The first step of each sequence `[batch, time]` that is not padding: `[batch]`. 0 where all is padding.
     Starts {
         /// The id of padding.
         padding: u32,
     },
-    /// The step after the last of each sequence that is not padding: `[batch]`.
+    /// The step after the last of each sequence that is not padding: `[batch]`. 0 where all is padding.
     Ends {
         /// The id of padding.
         padding: u32,
@@ -28,7 +28,7 @@ impl IdsOp {
     /// The result for these ids.
     ///
     /// # Errors
-    /// Unless ids are `[batch, time]`, and for a sequence of nothing but padding, naming it.
+    /// Unless ids are `[batch, time]`.
     pub fn evaluate(&self, ids: &Tensor<u32>) -> Result<Tensor<u32>> {
         let &(IdsOp::Starts { padding } | IdsOp::Ends { padding }) = self;
         let &[batch, time] = ids.shape() else {
@@ -37,13 +37,14 @@ impl IdsOp {
         };
         let list = ids.to_vec();
         let mut found = Vec::with_capacity(batch);
-        for (sequence, row) in list.chunks_exact(time.max(1)).enumerate() {
+        for sequence in 0..batch {
+            let row = &list[sequence * time..][..time];
             let is_token = |&id: &u32| id != padding;
             let at = match self {
                 IdsOp::Starts { .. } => row.iter().position(is_token),
                 IdsOp::Ends { .. } => row.iter().rposition(is_token).map(|last| last + 1),
             };
-            found.push(at.ok_or(crate::Error::AllPadding { sequence, padding })? as u32);
+            found.push(at.unwrap_or(0) as u32);
         }
         Ok(Tensor::from_vec(found, [batch])?)
     }
@@ -62,40 +63,40 @@ impl IdsOp {
 operations! {
     /// What follows from where sequences begin and end.
     Spans {
-        /// What each step counts for in the mean over its sequence, `[batch, time, 1]`: 0 in the padding. The operands are the
-        /// ends and, if there are any, the starts.
-        Shares {
+        /// Which steps are of their sequence, `[batch, time, 1]`: 1 for those, 0 in the padding. The operands are the ends and, if
+        /// there are any, the starts.
+        Valid {
             /// The number of steps.
             time: usize,
-        } = "shares",
+        } = "valid",
     }
 }
 
 impl Rule for Spans {
     fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
-        let &Spans::Shares { time } = self;
+        let &Spans::Valid { time } = self;
         let (ends, starts) = (x.ids(0)?, x.ids(1).ok());
-        let mut shares = vec![T::ZERO; ends.len() * time];
-        for (sequence, row) in shares.chunks_exact_mut(time.max(1)).enumerate() {
+        let mut valid = vec![T::ZERO; ends.len() * time];
+        for (sequence, row) in valid.chunks_exact_mut(time.max(1)).enumerate() {
             let start = starts.map_or(Ok(0), |starts| starts.get(&[sequence]))? as usize;
             let end = ends.get(&[sequence])? as usize;
             if let Some(steps) = row.get_mut(start..end) {
-                steps.fill(T::from_f64(1.0 / steps.len() as f64));
+                steps.fill(T::ONE);
             }
         }
         debug_assert!(!wanted.any(), "ids have no gradient");
-        Ok(Ran { value: Tensor::from_vec(shares, [ends.len(), time, 1])?, backward: None })
+        Ok(Ran { value: Tensor::from_vec(valid, [ends.len(), time, 1])?, backward: None })
     }
 }
 
 impl<T: Float> Var<T> {
-    /// What each of `time` steps counts for in the mean over its sequence: 1 / length from its start (0 where none are given) to
-    /// its end, 0 in the padding. `[batch, time, 1]`, a constant.
+    /// Which of `time` steps are of their sequence: 1 from its start (0 where none are given) to its end, 0 in the padding.
+    /// `[batch, time, 1]`, a constant.
     ///
     /// # Errors
     /// Unless starts and ends are vectors of one length.
-    pub fn step_shares(starts: Option<&Tensor<u32>>, ends: &Tensor<u32>, time: usize) -> Result<Self> {
-        let op = Spans::Shares { time };
+    pub fn valid_steps(starts: Option<&Tensor<u32>>, ends: &Tensor<u32>, time: usize) -> Result<Self> {
+        let op = Spans::Valid { time };
         match starts {
             Some(starts) => Var::apply(op, &[ends.into(), starts.into()]),
             None => Var::apply(op, &[ends.into()]),

@@ -7,6 +7,7 @@ mod golden;
 mod gradients;
 mod graph;
 mod images;
+mod known_values;
 #[cfg(feature = "linalg")]
 mod linalg;
 mod operations;

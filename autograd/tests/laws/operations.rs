@@ -170,7 +170,7 @@ const CASES: &[Case] = &[
         let ids = ids(&[0, 5, 7, 3, 0, 0], &[2, 3]);
         let (starts, ends) =
             (IdsOp::Starts { padding: 0 }.apply(&ids)?, IdsOp::Ends { padding: 0 }.apply(&ids)?);
-        x[0].mul(&Var::step_shares(Some(&starts), &ends, 3)?)?.sum(1)
+        x[0].mul(&Var::valid_steps(Some(&starts), &ends, 3)?)?.sum(1)
     }),
     #[cfg(feature = "linalg")]
     (&[&[2, 3, 3], &[2, 3, 1]], |x| {

@@ -34,7 +34,7 @@ fn case(kind: Recurrence, sizes: [usize; 4], padded: bool, masked: bool, seed: u
     }
     let mask = masked.then(|| draw(&[batch, units]));
     let lengths = padded.then(|| {
-        let drawn = Tensor::<f64>::uniform([batch], 1.0, steps as f64 + 0.999, &mut rng).unwrap();
+        let drawn = Tensor::<f64>::uniform([batch], 0.0, steps as f64 + 0.999, &mut rng).unwrap();
         Tensor::from_vec(drawn.iter().map(|x| (x as u32).min(steps as u32)).collect(), [batch]).unwrap()
     });
     // Of every other sequence the first steps are padding, too.
@@ -236,8 +236,7 @@ fn bad_input_is_an_error_that_says_what() {
         case.options.lengths = Some(Tensor::from_vec(list, [n]).unwrap());
         layer(&case, &vars).unwrap_err().to_string()
     };
-    assert!(lengths(vec![1, 0, 2]).contains("sequence 1 has length 0, which must be from 1 to 4"));
-    assert!(lengths(vec![1, 2, 5]).contains("sequence 2 has length 5"));
+    assert!(lengths(vec![1, 0, 5]).contains("sequence 2 has length 5, which must be at most 4"));
     assert!(lengths(vec![1, 2]).contains("one length for each sequence"));
     let starts = |list: Vec<u32>| {
         let mut case = case.clone();
@@ -246,7 +245,9 @@ fn bad_input_is_an_error_that_says_what() {
         case.options.starts = Some(Tensor::from_vec(list, [n]).unwrap());
         layer(&case, &vars).unwrap_err().to_string()
     };
-    assert!(starts(vec![0, 3, 0]).contains("sequence 1 begins at step 3, which must be below its length 3"));
+    assert!(
+        starts(vec![0, 4, 0]).contains("sequence 1 begins at step 4, which must not be beyond its length 3")
+    );
     assert!(starts(vec![0]).contains("one start for each sequence"));
     let mut wrong = vars.clone();
     wrong[1] = Var::constant(Tensor::zeros([2, 11]).unwrap());

@@ -400,7 +400,7 @@ pub(super) fn with_sizes(op: &Op, sizes: &Shape, start: usize) -> Op {
         Op::View(View::Reshape { .. }) => View::Reshape { shape: sizes.clone() }.into(),
         Op::View(View::Broadcast { .. }) => View::Broadcast { shape: sizes.clone() }.into(),
         Op::Reduce(Reduce::SumTo { .. }) => Reduce::SumTo { shape: sizes.clone() }.into(),
-        Op::Spans(Spans::Shares { .. }) => Spans::Shares { time: size(1) }.into(),
+        Op::Spans(Spans::Valid { .. }) => Spans::Valid { time: size(1) }.into(),
         Op::View(View::Narrow { axis, .. }) => View::Narrow { axis: *axis, start, len: size(*axis) }.into(),
         Op::View(View::Index { axis, .. }) => View::Index { axis: *axis, index: start }.into(),
         other => other.clone(),

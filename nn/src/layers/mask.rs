@@ -30,14 +30,15 @@ impl SequenceMask {
     /// Of ids `[batch, time]` with this one around them as padding. Within a sequence it is an id like others.
     ///
     /// # Errors
-    /// For ids of another rank, and for a sequence of nothing but padding, naming it.
+    /// For ids of another rank. A sequence of nothing but padding has no valid steps: recurrent layers end it with the state it
+    /// began with, global pooling with 0.
     pub fn of_ids(ids: &Tensor<u32>, padding: u32) -> Result<Self> {
         let starts = IdsOp::Starts { padding }.apply(ids)?;
         Ok(SequenceMask { starts: Some(starts), ends: IdsOp::Ends { padding }.apply(ids)? })
     }
 
-    /// The weight of each step in the mean over its sequence: `[batch, time, 1]`, zeros in the padding.
-    pub(crate) fn weights(&self, time: usize) -> Result<Var> {
-        Ok(Var::step_shares(self.starts.as_ref(), &self.ends, time)?)
+    /// Which steps are valid: `[batch, time, 1]`, ones, and zeros in the padding.
+    pub(crate) fn valid(&self, time: usize) -> Result<Var> {
+        Ok(Var::valid_steps(self.starts.as_ref(), &self.ends, time)?)
     }
 }

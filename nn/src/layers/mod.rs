@@ -140,6 +140,10 @@ impl From<&Tensor<u32>> for Value {
 }
 
 /// A layer of a [`Sequential`](crate::Sequential), ready to run.
+///
+/// What a `Sequential` is made of is the closed list of [`spec`], since its file says by name what to build. A layer of your own
+/// goes into a struct with `#[derive(Module)]` and a [`Model`](crate::Model), which trains, saves and freezes just as well and may
+/// hold a `Sequential` for the rest.
 pub trait Layer: Module + Debug + Send + Sync {
     /// The layer's output for a batch.
     ///

@@ -1,7 +1,7 @@
 //! Pooling of images and sequences: maximum and mean over windows, or over everything.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Pool, Rng, Shape};
+use cairn_tensor::{Pool, Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::config::{LayerConfig, Plan};
@@ -219,13 +219,19 @@ impl GlobalAvgPool {
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let Some(mask) = cx.mask() else { return Ok(positions(x)?.mean(1)?) };
         match x.shape() {
-            &[_, time, _] => Ok(x.mul(&mask.weights(time)?)?.sum(1)?),
+            &[_, time, _] => {
+                let valid = mask.valid(time)?;
+                // The mean of no steps is 0.
+                let steps = valid.sum(1)?.clamp(1.0, f32::MAX)?;
+                Ok(x.mul(&valid)?.sum(1)?.div(&steps)?)
+            }
             other => Err(no_positions(other)),
         }
     }
 }
 
-/// The maximum of each channel over all positions of an image or sequence. Layer and description in one.
+/// The maximum of each channel over all positions of an image or sequence; where the context has a
+/// [mask](crate::SequenceMask), over the valid steps, 0 where there are none. Layer and description in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[doc(alias("GlobalMaxPooling1D", "GlobalMaxPooling2D"))]
 pub struct GlobalMaxPool;
@@ -234,9 +240,18 @@ impl GlobalMaxPool {
     /// `[batch, channels]` of `[batch, …, channels]`.
     ///
     /// # Errors
-    /// When there is nothing between batch and channels.
-    pub fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(positions(x)?.max(1)?)
+    /// When there is nothing between batch and channels, or a mask for what are no sequences.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        let Some(mask) = cx.mask() else { return Ok(positions(x)?.max(1)?) };
+        match x.shape() {
+            &[_, time, _] => {
+                let valid = mask.valid(time)?;
+                // What is far below any value in the padding, and nothing elsewhere.
+                let below = valid.sub(&Var::constant(Tensor::scalar(1.0)))?.scale(3e38)?;
+                Ok(x.mul(&valid)?.add(&below)?.max(1)?.mul(&valid.max(1)?)?)
+            }
+            other => Err(no_positions(other)),
+        }
     }
 }
 
@@ -247,8 +262,8 @@ impl Layer for GlobalAvgPool {
 }
 
 impl Layer for GlobalMaxPool {
-    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        GlobalMaxPool::forward(self, &input.floats()?)
+    fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
+        GlobalMaxPool::forward(self, &input.floats()?, cx)
     }
 }
 

@@ -22,12 +22,25 @@ pub use weighted::{CrossEntropy, Weighted};
 use crate::{Error, Result};
 
 /// A loss for predictions against targets of type `Y`: the mean over the batch, a variable of rank 0.
+///
+/// Over several batches a loss is the sum of all losses over the sum of all weights, never a mean of means, so that it does not
+/// depend on how the data were cut into batches. For that it says what its mean is taken over.
 pub trait Loss<Y> {
-    /// The loss of a batch.
+    /// The loss of a batch: the weighted sum over the sum of weights, 0 where those are all 0.
     ///
     /// # Errors
     /// When predictions and targets do not fit together.
     fn loss(&self, prediction: &Var, target: &Y) -> Result<Var>;
+
+    /// What the mean was taken over: the number of elements or labels, or the sum of their weights. `None`, as unless written and for
+    /// closures, stands for the number of samples.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    fn weight(&self, prediction: &Var, target: &Y) -> Result<Option<f64>> {
+        let _ = (prediction, target);
+        Ok(None)
+    }
 }
 
 /// A closure is a loss.
@@ -49,6 +62,12 @@ fn same_shape(op: &'static str, prediction: &Var, target: &Tensor) -> Result<()>
         .into());
     }
     reject_empty(prediction)
+}
+
+/// The mean of weighted losses, given the sum of weights; of nothing it is 0.
+fn mean_over(losses: &Var, total: f64) -> Result<Var> {
+    let sum = losses.sum(..)?;
+    if total > 0.0 { Ok(sum.div(&Var::constant(Tensor::scalar(total as f32)))?) } else { Ok(sum.scale(0.0)?) }
 }
 
 fn reject_empty(prediction: &Var) -> Result<()> {

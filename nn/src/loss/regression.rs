@@ -15,6 +15,10 @@ impl Loss<Tensor> for MeanSquaredError {
     fn loss(&self, prediction: &Var, target: &Tensor) -> Result<Var> {
         mse(prediction, target)
     }
+
+    fn weight(&self, _: &Var, target: &Tensor) -> Result<Option<f64>> {
+        Ok(Some(target.len() as f64))
+    }
 }
 
 /// Mean of (prediction - target)².
@@ -34,6 +38,10 @@ pub struct MeanAbsoluteError;
 impl Loss<Tensor> for MeanAbsoluteError {
     fn loss(&self, prediction: &Var, target: &Tensor) -> Result<Var> {
         mae(prediction, target)
+    }
+
+    fn weight(&self, _: &Var, target: &Tensor) -> Result<Option<f64>> {
+        Ok(Some(target.len() as f64))
     }
 }
 
@@ -63,6 +71,10 @@ impl Default for Huber {
 impl Loss<Tensor> for Huber {
     fn loss(&self, prediction: &Var, target: &Tensor) -> Result<Var> {
         huber(prediction, target, self.delta)
+    }
+
+    fn weight(&self, _: &Var, target: &Tensor) -> Result<Option<f64>> {
+        Ok(Some(target.len() as f64))
     }
 }
 

@@ -80,6 +80,27 @@ pub trait Module {
         count
     }
 
+    /// The table of the parts with values, by path: shapes, numbers of parameters, memory. That of a
+    /// [`Sequential`](crate::Sequential) knows its layers' outputs and costs too.
+    ///
+    /// ```
+    /// use cairn_nn::{Linear, Module};
+    /// use cairn_tensor::rng;
+    /// #[derive(Module)]
+    /// struct Classifier {
+    ///     hidden: Linear,
+    ///     head: Linear,
+    /// }
+    /// let mut rng = rng(0);
+    /// let model = Classifier { hidden: Linear::new(4, 8, &mut rng)?, head: Linear::new(8, 2, &mut rng)? };
+    /// let text = model.summary().to_string();
+    /// assert!(text.contains("hidden") && text.contains("4x8, 8") && text.contains("58 parameters"));
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    fn summary(&self) -> crate::Summary {
+        crate::Summary::of(self)
+    }
+
     /// Stops training of all parameters: no gradients are computed for them.
     #[doc(alias = "requires_grad_")]
     fn freeze(&self) {

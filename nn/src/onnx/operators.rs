@@ -44,7 +44,7 @@ impl Export<'_> {
                 let (x, axis) = (self.operand(node, 0)?, self.integers("axis", &[*axis as i64]));
                 self.result("CumSum", &[x, axis], &[]).into()
             }
-            // The operators of a running product, of ranking, of shares of padded steps, of linear algebra, of a user's own: none.
+            // The operators of a running product, of ranking, of the padding of sequences, of linear algebra, of a user's own: none.
             Op::Scan(Scan::CumProd { .. }) | Op::Sort(_) | Op::Spans(_) | Op::Linalg(_) | Op::Custom(_) => {
                 return Err(self.unsupported(node));
             }
@@ -208,7 +208,7 @@ impl Export<'_> {
             Softmax::Softmax { axis } => ("Softmax", *axis),
             Softmax::LogSoftmax { axis } => ("LogSoftmax", *axis),
             // A loss is no part of a model at inference.
-            Softmax::CrossEntropy => return Err(self.unsupported(node)),
+            Softmax::CrossEntropy { .. } => return Err(self.unsupported(node)),
         };
         let x = self.operand(node, 0)?;
         Ok(self.result(operator, &[x], &along(axis)))

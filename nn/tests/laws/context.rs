@@ -88,7 +88,7 @@ fn a_model_leaves_the_context_with_the_mask_it_came_with() {
     masked().forward(&ids, cx).unwrap();
     assert!(cx.mask().is_some());
     // After an error too.
-    let wrong = Tensor::from_vec(vec![0; 10], [2, 5]).unwrap();
+    let wrong = Tensor::from_vec(vec![999; 10], [2, 5]).unwrap();
     masked().forward(&wrong, cx).unwrap_err();
     assert!(cx.mask().is_some());
 }

@@ -2,8 +2,8 @@
 
 use cairn_autograd::{Var, gradcheck};
 use cairn_nn::{
-    Huber, Init, Loss, MeanAbsoluteError, binary_cross_entropy, cross_entropy, huber, mae, mse,
-    soft_cross_entropy,
+    Activation, Context, CrossEntropy, Flatten, Huber, Init, Loss, MeanAbsoluteError, Module, Sequential,
+    binary_cross_entropy, cross_entropy, huber, mae, mse, soft_cross_entropy, spec,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ fn losses_refuse_what_would_broadcast_or_be_empty() {
     assert!(huber(&prediction, prediction.value(), 0.0).unwrap_err().to_string().contains("delta"));
     let labels = Tensor::from_vec(vec![0, 1], [2]).unwrap();
     assert!(
-        cross_entropy(&prediction, &labels).unwrap_err().to_string().contains("index 1"),
+        cross_entropy(&prediction, &labels).unwrap_err().to_string().contains("label 1 is none of 1"),
         "a label that is no class"
     );
     assert_eq!(Huber::default().delta, 1.0);
@@ -147,4 +147,79 @@ fn the_operations_underneath_have_right_derivatives() {
     .unwrap();
     gradcheck(&[logits], |x| x[0].log_softmax(-1)?.mul(&target.clone().into())?.sum(-1)?.mean(..)?.neg())
         .unwrap();
+}
+
+#[test]
+fn losses_take_probabilities_through_views_for_what_they_are() {
+    let x = Var::parameter(Tensor::from_vec(vec![4.0f32], [1, 1]).unwrap());
+    let one = Tensor::ones([1]).unwrap();
+    let p = x.sigmoid().unwrap();
+    for p in [p.squeeze(1), p.reshape([1]), p.flatten(0), p.index(1, 0)] {
+        let loss = binary_cross_entropy(&p.unwrap(), &one).unwrap().item().unwrap();
+        assert!((loss - 0.018_149_9).abs() < 1e-6, "{loss}");
+    }
+    let model = Sequential::new([4])
+        .add(spec::Dense::new(3).activation(Activation::Softmax))
+        .add(Flatten)
+        .build(&mut cairn_tensor::rng(0))
+        .unwrap();
+    model.parameters()[0].1.set(Tensor::zeros([4, 3]).unwrap());
+    model.parameters()[1].1.set(Tensor::from_vec(vec![0.0, 0.0, 4.0], [3]).unwrap());
+    let output = model.forward(Tensor::<f32>::ones([1, 4]).unwrap(), &mut Context::eval()).unwrap();
+    let label = Tensor::from_vec(vec![2], [1]).unwrap();
+    let hard = cross_entropy(&output, &label).unwrap().item().unwrap();
+    assert!((hard - 0.035_976_2).abs() < 1e-6, "{hard}");
+    let soft = soft_cross_entropy(&output, &Tensor::from_vec(vec![0.0, 0.0, 1.0], [1, 3]).unwrap());
+    assert!((soft.unwrap().item().unwrap() - hard).abs() < 1e-7);
+}
+
+#[test]
+fn small_losses_and_large_logits_keep_their_digits() {
+    let binary = |x: f32, t: f32| {
+        let x = Var::parameter(Tensor::from_vec(vec![x], [1]).unwrap());
+        let loss = binary_cross_entropy(&x, &Tensor::from_vec(vec![t], [1]).unwrap()).unwrap();
+        (loss.item().unwrap(), loss.backward().unwrap().of(&x).unwrap().item().unwrap())
+    };
+    for (x, t, loss, slope) in [
+        (10.0, 1.0, 4.539_89e-5, -4.539_79e-5),
+        (-10.0, 0.0, 4.539_89e-5, 4.539_79e-5),
+        (12.0, 1.0, 6.144_19e-6, -6.144_17e-6),
+        (20.0, 1.0, 2.061_15e-9, -2.061_15e-9),
+        (0.0, 1.0, std::f32::consts::LN_2, -0.5),
+        (f32::NEG_INFINITY, 0.0, 0.0, 0.0),
+        (f32::INFINITY, 1.0, 0.0, 0.0),
+    ] {
+        let (value, gradient): (f32, f32) = binary(x, t);
+        assert!(
+            (value - loss).abs() <= 1e-4 * loss && (gradient - slope).abs() <= 1e-4 * slope.abs(),
+            "{x}: {value} {gradient}"
+        );
+    }
+    let far = Var::parameter(Tensor::full([1, 2], 1e8f32).unwrap());
+    let target = Tensor::from_vec(vec![1.0, 0.0], [1, 2]).unwrap();
+    let loss = soft_cross_entropy(&far, &target).unwrap();
+    assert!((loss.item().unwrap() - 2f32.ln()).abs() < 1e-6);
+    let gradient = loss.backward().unwrap().of(&far).unwrap().to_vec();
+    assert!((gradient[0] + 0.5).abs() < 1e-6 && (gradient[1] - 0.5).abs() < 1e-6, "{gradient:?}");
+    let label = Tensor::zeros([1]).unwrap();
+    let smooth = CrossEntropy::new().label_smoothing(0.1).loss(&far, &label).unwrap();
+    let gradient = smooth.backward().unwrap().of(&far).unwrap().to_vec();
+    assert!((gradient[0] + 0.45).abs() < 1e-6 && (gradient[1] - 0.45).abs() < 1e-6, "{gradient:?}");
+    let masked = Var::parameter(Tensor::from_vec(vec![0.0f32, f32::NEG_INFINITY], [1, 2]).unwrap());
+    let loss = soft_cross_entropy(&masked, &target).unwrap();
+    assert_eq!(loss.item().unwrap(), 0.0);
+    assert!(loss.backward().unwrap().of(&masked).unwrap().iter().all(f32::is_finite));
+}
+
+#[test]
+fn wrong_labels_and_missing_layers_are_told_in_the_words_of_a_classifier() {
+    let labels = Tensor::from_vec(vec![1, 4], [2]).unwrap();
+    let text = |shape: &[usize]| {
+        let logits = Var::constant(Tensor::zeros(shape).unwrap());
+        let plain = cross_entropy(&logits, &labels).unwrap_err().to_string();
+        assert_eq!(CrossEntropy::new().loss(&logits, &labels).unwrap_err().to_string(), plain);
+        plain
+    };
+    assert!(text(&[2, 3]).contains("label 4 is none of 3 classes, which count from 0"));
+    assert!(text(&[2, 5, 5, 3]).contains("is a Flatten or GlobalAvgPool missing"));
 }

@@ -287,3 +287,24 @@ fn a_stack_learns_to_remember() {
     let hits = predicted.iter().zip(targets.iter()).filter(|(a, b)| a == b).count();
     assert!(hits >= 500, "{hits} of 512");
 }
+
+#[test]
+fn more_layers_than_memory_holds_are_an_error() {
+    let layers = usize::try_from(1u64 << 57).unwrap_or(usize::MAX);
+    for layers in [layers, usize::MAX] {
+        let spec = cairn_nn::spec::Lstm::new(1).layers(layers);
+        assert!(spec.layer(1, &mut rng(0)).unwrap_err().to_string().contains("the number of layers"));
+    }
+}
+
+#[test]
+fn the_maximum_of_a_padded_sequence_is_that_of_its_steps() {
+    let x = Var::constant(Tensor::from_vec(vec![-1.0f32, -2.0, 5.0, -3.0, 7.0, 8.0], [2, 3, 1]).unwrap());
+    let lengths = Tensor::from_vec(vec![2, 0], [2]).unwrap();
+    let mut cx = Context::eval().with_lengths(&lengths);
+    assert_eq!(cairn_nn::GlobalMaxPool.forward(&x, &mut cx).unwrap().value().to_vec(), [-1.0, 0.0]);
+    assert_eq!(cairn_nn::GlobalAvgPool.forward(&x, &mut cx).unwrap().value().to_vec(), [-1.5, 0.0]);
+    let ones = Var::constant(Tensor::ones([1, 41, 2]).unwrap());
+    let mut cx = Context::eval().with_lengths(&Tensor::from_vec(vec![41], [1]).unwrap());
+    assert_eq!(cairn_nn::GlobalAvgPool.forward(&ones, &mut cx).unwrap().value().to_vec(), [1.0; 2]);
+}

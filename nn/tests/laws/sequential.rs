@@ -7,7 +7,7 @@ use cairn_nn::Activation::{Relu, Sigmoid, Softmax, Tanh};
 use cairn_nn::spec::{BatchNorm, Conv2d, ConvTranspose2d, Dense};
 use cairn_nn::{
     Context, Dropout, Error, Flatten, Init, Model, Module, Sequential, SequentialBuilder,
-    binary_cross_entropy, cross_entropy,
+    binary_cross_entropy, cross_entropy, load_weights, save_weights,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -280,4 +280,37 @@ fn descriptions_are_saved_under_the_name_of_their_kind() {
     }
     let unknown = serde_json::from_str::<LayerSpec>("[\"hyperdense\",{}]").unwrap_err();
     assert!(unknown.to_string().contains("`hyperdense` is no kind of layer here"), "{unknown}");
+}
+
+#[test]
+fn inputs_that_are_laid_out_otherwise_are_told_how_to_be() {
+    let of = |input: &[usize], given: &[usize]| {
+        let model = Sequential::new(input).add(Flatten).add(Dense::new(2)).build(&mut rng(0)).unwrap();
+        model.predict_batch(&Tensor::<f32>::zeros(given).unwrap()).unwrap_err().to_string()
+    };
+    assert!(of(&[784], &[32, 28, 28, 1]).contains("`flatten(1)`"));
+    assert!(of(&[28, 20, 3], &[32, 3, 28, 20]).contains("channels first"));
+    assert!(of(&[28, 20, 1], &[32, 28, 20]).contains("`unsqueeze(-1)`"));
+    assert!(of(&[28, 20, 3], &[28, 20, 3]).contains("`unsqueeze(0)`"));
+    assert!(of(&[784], &[32, 783]).ends_with("the model takes batches of [784]"));
+}
+
+#[test]
+fn a_file_of_another_kind_says_how_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.cairn");
+    let model = |seed| Sequential::new([4]).add(Dense::new(2)).build(&mut rng(seed)).unwrap();
+    let (saved, other) = (model(1), model(2));
+    saved.save(&path).unwrap();
+    load_weights(&other, &path).unwrap();
+    assert_eq!(other.state(), saved.state(), "the weights of a whole model");
+    save_weights(&saved, &path).unwrap();
+    let error = Sequential::load(&path).unwrap_err();
+    assert!(
+        error.to_string().contains("weights of a network") && error.to_string().contains("`load_weights`"),
+        "{error}"
+    );
+    // As `fn main() -> Result` prints it: the text, once.
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert!(std::error::Error::source(&error).is_none());
 }

@@ -1,8 +1,8 @@
 //! Cross-entropy with smoothing and weights against PyTorch's.
 
 use cairn_autograd::Var;
-use cairn_nn::{CrossEntropy, Loss, Weighted};
-use cairn_tensor::Tensor;
+use cairn_nn::{CrossEntropy, Loss, SparseCategoricalCrossentropy, Weighted};
+use cairn_tensor::{Tensor, rng};
 use serde_json::Value;
 
 fn floats(value: &Value) -> Vec<f32> {
@@ -52,8 +52,56 @@ fn bad_weights_are_refused() {
         CrossEntropy::new().label_smoothing(1.5),
         CrossEntropy::new().class_weights([1.0, 2.0]),
         CrossEntropy::new().class_weights([1.0, -2.0, 1.0]),
-        CrossEntropy::new().class_weights([1.0, 0.0, 1.0]),
     ] {
         assert!(bad.loss(&logits, &labels).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn the_loss_of_nothing_is_zero_and_has_no_gradient() {
+    let x = Var::parameter(Tensor::from_vec(vec![f32::NEG_INFINITY, 0.0, f32::NAN, 2.0], [2, 2]).unwrap());
+    let labels = Tensor::from_vec(vec![255, 255], [2]).unwrap();
+    let none = Weighted { target: Tensor::zeros([2]).unwrap(), weights: Tensor::zeros([2]).unwrap() };
+    for smoothing in [0.0, 0.1] {
+        let loss = CrossEntropy::new().label_smoothing(smoothing);
+        let all_ignored = loss.clone().ignore(255).loss(&x, &labels).unwrap();
+        let no_weight = loss.loss(&x, &none).unwrap();
+        for value in [all_ignored, no_weight] {
+            assert_eq!(value.item().unwrap(), 0.0);
+            assert_eq!(value.backward().unwrap().of(&x).unwrap().to_vec(), [0.0; 4]);
+        }
+    }
+    let excluded = CrossEntropy::new().class_weights([0.0, 1.0]);
+    assert_eq!(excluded.loss(&x, &Tensor::zeros([2]).unwrap()).unwrap().item().unwrap(), 0.0);
+}
+
+#[test]
+fn an_ignored_label_leaves_the_loss_of_the_rest() {
+    let x = Var::parameter(Tensor::from_vec(vec![0.0f32, 0.0, 0.0, 2.0], [2, 2]).unwrap());
+    for ignored in [255, 7] {
+        let labels = Tensor::from_vec(vec![ignored, 1], [2]).unwrap();
+        for loss in [SparseCategoricalCrossentropy.ignore(ignored), CrossEntropy::new().ignore(ignored)] {
+            let value = loss.loss(&x, &labels).unwrap();
+            assert!((value.item().unwrap() - 0.126_928).abs() < 1e-6);
+            assert_eq!(loss.weight(&x, &labels).unwrap(), Some(1.0));
+            assert_eq!(value.backward().unwrap().of(&x).unwrap().to_vec()[..2], [0.0; 2]);
+        }
+        let smooth = CrossEntropy::new().label_smoothing(0.1).ignore(ignored);
+        let rest = smooth.loss(&x.narrow(0, 1, 1).unwrap(), &labels.narrow(0, 1, 1).unwrap()).unwrap();
+        assert_eq!(smooth.loss(&x, &labels).unwrap().item().unwrap(), rest.item().unwrap());
+        assert!(CrossEntropy::new().loss(&x, &labels).is_err(), "no class, if nobody says so");
+    }
+}
+
+#[test]
+fn a_sample_of_several_labels_has_one_weight() {
+    let x = Var::constant(Tensor::normal([2, 3, 4], 0.0, 1.0, &mut rng(1)).unwrap());
+    let labels = Tensor::from_vec(vec![0, 1, 2, 3, 0, 1], [2, 3]).unwrap();
+    let of = |weights: &[f32], shape: &[usize]| {
+        let target =
+            Weighted { target: labels.clone(), weights: Tensor::from_slice(weights, shape).unwrap() };
+        CrossEntropy::new().loss(&x, &target).map(|loss| loss.item().unwrap())
+    };
+    assert_eq!(of(&[1.0, 3.0], &[2]).unwrap(), of(&[1.0, 1.0, 1.0, 3.0, 3.0, 3.0], &[2, 3]).unwrap());
+    assert!(of(&[1.0, 3.0, 1.0], &[3]).is_err());
 }

@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tagged, held_out) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
 
     let model = Tagger::new(&vocabularies, &mut rng(0))?;
-    let mut trainer = Trainer::new(Adam::new(2e-3), SparseCategoricalCrossentropy).metric(Accuracy);
+    let mut trainer =
+        Trainer::new(Adam::new(2e-3).lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
     let fit = Fit::epochs(epochs)
         .schedule_epochs(move |epoch: u64| 1.0 - epoch as f64 / epochs as f64) // down to nothing in a straight line
         .clip_norm(5.0)

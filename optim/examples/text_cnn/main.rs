@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vocabulary = Vocabulary::builder().min_count(2).texts(texts, &WhitespaceTokenizer).build()?;
 
     let model = TextCnn::new(vocabulary.len(), &mut rng(0))?;
-    let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+    let mut trainer =
+        Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
     let (training, held_out) = (encode(train, &vocabulary)?, encode(test, &vocabulary)?);
     // With more passes the sentences are learnt by heart.
     let fit = Fit::epochs(4).batch_size(50).validate(&held_out);

@@ -6,7 +6,8 @@ use super::mean::Mean;
 use super::{Accumulator, Metric, check_class, check_labels};
 use crate::{Result, StateDict};
 
-/// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`.
+/// The share of predictions whose largest score is at the label: scores `[…, classes]`, labels `[…]`. A row with a score that is NaN
+/// predicts nothing and is not right; a label that is no class is an error.
 #[doc(alias = "SparseCategoricalAccuracy")]
 #[doc(alias = "accuracy_score")]
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,12 +54,15 @@ struct Hits {
 
 impl Accumulator<Tensor<u32>> for Hits {
     fn update(&mut self, prediction: &Tensor, target: &Tensor<u32>) -> Result<()> {
-        check_labels("accuracy", prediction, target)?;
+        let classes = check_labels("accuracy", prediction, target)?;
         let predicted = prediction.argmax(-1)?;
+        // The largest score is NaN if any is: a prediction of nothing.
+        let largest = prediction.max(-1)?;
         let (mut hits, mut count) = (0u64, 0);
-        for (label, predicted) in target.iter().zip(predicted.iter()) {
+        for ((label, predicted), score) in target.iter().zip(predicted.iter()).zip(largest.iter()) {
             if Some(label) != self.ignored {
-                hits += u64::from(label == predicted);
+                check_class(label, classes)?;
+                hits += u64::from(label == predicted && !score.is_nan());
                 count += 1;
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use cairn_tensor::{Setting, Tensor};
 
-use super::{Accumulator, Metric, check_class, check_labels};
+use super::{Accumulator, Metric, check_labels, predictions};
 use crate::{Error, Result, StateDict};
 
 /// How often each label was taken for each class: rows are labels, columns predictions.
@@ -24,25 +24,34 @@ use crate::{Error, Result, StateDict};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
+    /// Row by row; none before the first batch.
     counts: Vec<u64>,
 }
 
 impl ConfusionMatrix {
     /// Of nothing yet.
     pub fn new(classes: usize) -> Self {
-        ConfusionMatrix { classes, counts: vec![0; classes.saturating_mul(classes)] }
+        ConfusionMatrix { classes, counts: Vec::new() }
     }
 
     /// Takes in a batch: scores `[…, classes]`, labels `[…]`.
     ///
     /// # Errors
-    /// When labels and rows differ in shape, a label is no class, or the number of classes is another.
+    /// When labels and rows differ in shape, a label is no class, a score is NaN, or the number of classes is another; nothing is
+    /// taken in then.
     pub fn update(&mut self, scores: &Tensor, labels: &Tensor<u32>) -> Result<()> {
         let classes = check_labels("confusion_matrix", scores, labels)?;
         let fits = classes == self.classes;
         Setting::check("the number of scores in a row", classes, fits, "the number of classes")?;
-        for (label, predicted) in labels.iter().zip(scores.argmax(-1)?.iter()) {
-            self.counts[check_class(label, classes)? * classes + predicted as usize] += 1;
+        let predicted = predictions("confusion_matrix", scores, labels)?;
+        if self.counts.is_empty() {
+            let cells = classes.saturating_mul(classes);
+            let held = self.counts.try_reserve_exact(cells).is_ok();
+            Setting::check("the number of classes", classes, held, "one whose square memory holds")?;
+            self.counts.resize(cells, 0);
+        }
+        for (label, predicted) in labels.iter().zip(predicted.iter()) {
+            self.counts[label as usize * classes + predicted as usize] += 1;
         }
         Ok(())
     }
@@ -52,8 +61,11 @@ impl ConfusionMatrix {
     /// # Errors
     /// When memory runs out.
     pub fn to_tensor(&self) -> Result<Tensor<i64>> {
-        let counts = self.counts.iter().map(|&count| count as i64).collect();
-        Ok(Tensor::from_vec(counts, [self.classes, self.classes])?)
+        let shape = [self.classes, self.classes];
+        if self.counts.is_empty() {
+            return Ok(Tensor::zeros(shape)?);
+        }
+        Ok(Tensor::from_vec(self.counts.iter().map(|&count| count as i64).collect(), shape)?)
     }
 
     /// The matrix of these counts, `[classes, classes]`.
@@ -76,7 +88,7 @@ impl ConfusionMatrix {
 
     /// How often `label` was taken for `predicted`; 0 for what are no classes.
     pub fn count(&self, label: usize, predicted: usize) -> u64 {
-        let inside = label < self.classes && predicted < self.classes;
+        let inside = label < self.classes && predicted < self.classes && !self.counts.is_empty();
         if inside { self.counts[label * self.classes + predicted] } else { 0 }
     }
 
@@ -135,15 +147,24 @@ fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// A table: a row for each label, a column for each prediction, both headed by the class.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.counts.iter().max().unwrap_or(&0).to_string().len();
-        for (i, row) in self.counts.chunks(self.classes.max(1)).enumerate() {
-            if i > 0 {
-                writeln!(f)?;
+        let digits = |number: u64| number.to_string().len();
+        let last = self.classes.saturating_sub(1) as u64;
+        let width = digits(*self.counts.iter().max().unwrap_or(&0)).max(digits(last));
+        let head = "label";
+        let side = head.len().max(digits(last));
+        write!(f, "{head:>side$} |")?;
+        for class in 0..self.classes {
+            write!(f, " {class:>width$}")?;
+        }
+        write!(f, "  predicted")?;
+        for label in 0..self.classes {
+            write!(f, "\n{label:>side$} |")?;
+            for predicted in 0..self.classes {
+                write!(f, " {:>width$}", self.count(label, predicted))?;
             }
-            let cells: Vec<String> = row.iter().map(|count| format!("{count:>width$}")).collect();
-            write!(f, "{}", cells.join(" "))?;
         }
         Ok(())
     }
@@ -159,7 +180,7 @@ pub enum Average {
     Micro,
     /// The mean over classes, weighted by their number of samples.
     Weighted,
-    /// That of one class alone.
+    /// That of one class alone, which must be one.
     Class(usize),
 }
 
@@ -196,6 +217,9 @@ struct ByClass {
 impl Accumulator<Tensor<u32>> for ByClass {
     fn update(&mut self, prediction: &Tensor, target: &Tensor<u32>) -> Result<()> {
         let classes = check_labels("confusion_matrix", prediction, target)?;
+        if let Average::Class(class) = self.average {
+            Setting::check("the class", class, class < classes, "below the number of scores in a row")?;
+        }
         self.matrix.get_or_insert_with(|| ConfusionMatrix::new(classes)).update(prediction, target)
     }
 

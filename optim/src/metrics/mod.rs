@@ -128,3 +128,15 @@ fn check_class(label: u32, classes: usize) -> Result<usize> {
     Setting::check("a label", label, index < classes, "below the number of scores in a row")?;
     Ok(index)
 }
+
+/// The class of the largest score in each row, where all labels are classes and all scores numbers.
+fn predictions(op: &'static str, scores: &Tensor, labels: &Tensor<u32>) -> Result<Tensor<u32>> {
+    let classes = check_labels(op, scores, labels)?;
+    for label in labels.iter() {
+        check_class(label, classes)?;
+    }
+    // NaN if any is.
+    let nan = scores.max(-1)?.iter().any(f32::is_nan);
+    Setting::check("a score", f32::NAN, !nan, "a number")?;
+    Ok(scores.argmax(-1)?)
+}

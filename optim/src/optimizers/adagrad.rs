@@ -9,7 +9,7 @@ use crate::Result;
 /// Steps by the gradient over the root of the sum of its squares so far (Duchi et al. 2011):
 /// s ← s + g², p ← p - rate / (1 + (t - 1) · rate decay) · g / (sqrt(s) + ε).
 ///
-/// What was seen rarely keeps a large step, so it suits sparse features; and its lazy rule is exact without weight decay.
+/// What was seen rarely keeps a large step, so it suits sparse features: without weight decay rows that were not looked up stay as they are.
 /// Defaults as in PyTorch: rate 0.01, no rate decay, sums that start at 0, ε 1e-10.
 #[derive(Debug, Clone)]
 pub struct Adagrad {
@@ -71,6 +71,10 @@ impl UpdateRule for AdagradRule {
         Setting::check("the rate decay", self.rate_decay, self.rate_decay >= 0.0, "not negative")?;
         Setting::check("the initial accumulator", initial, initial >= 0.0, "not negative")?;
         Ok(Setting::check("epsilon", self.epsilon, self.epsilon >= 0.0, "not negative")?)
+    }
+
+    fn leaves_at_zero(&self, weight_decay: f64) -> bool {
+        weight_decay == 0.0
     }
 
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {

@@ -15,6 +15,9 @@ use crate::Result;
 ///
 /// Defaults as in PyTorch: rate 0.001, β 0.9 and 0.999, ε 1e-8 (Keras's ε is 1e-7).
 ///
+/// All rows of an embedding move in every step, by their moments, as in PyTorch and Keras; with [`lazy(true)`](Self::lazy) just
+/// those that were looked up, which is much faster for a large table.
+///
 /// ```
 /// use cairn_nn::{Linear, cross_entropy};
 /// use cairn_optim::{Adam, Optimizer};

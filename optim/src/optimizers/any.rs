@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use cairn_nn::Module;
+
 use super::{ClosureOptimizer, Lbfgs, Optimizer};
 use crate::{Result, StateDict};
 
@@ -63,6 +65,30 @@ impl AnyOptimizer {
         match self {
             AnyOptimizer::Gradient(optimizer) => optimizer.load_state(state),
             AnyOptimizer::Closure(optimizer) => optimizer.load_state(state),
+        }
+    }
+
+    /// Its settings as text, to tell whether a run is gone on with under others.
+    pub(crate) fn settings(&self) -> String {
+        match self {
+            AnyOptimizer::Gradient(optimizer) => optimizer.settings(),
+            AnyOptimizer::Closure(optimizer) => optimizer.settings(),
+        }
+    }
+
+    /// Whether its running values, if it has any, are those of this model.
+    pub fn is_of(&self, model: &dyn Module) -> bool {
+        match self {
+            AnyOptimizer::Gradient(optimizer) => optimizer.is_of(model),
+            AnyOptimizer::Closure(optimizer) => optimizer.is_of(model),
+        }
+    }
+
+    /// Begins anew: forgets running values and counts. Settings and the learning rate stay.
+    pub fn reset(&mut self) {
+        match self {
+            AnyOptimizer::Gradient(optimizer) => optimizer.reset(),
+            AnyOptimizer::Closure(optimizer) => optimizer.reset(),
         }
     }
 }

@@ -13,7 +13,8 @@ pub trait ClosureOptimizer {
     /// One step, from the parameters as they are; returns the loss before it.
     ///
     /// # Errors
-    /// Those of the loss, after which the model is as before;
+    /// Those of the loss, after which the model is as before; [`Error::NonFinite`](crate::Error::NonFinite) when it or a gradient is
+    /// NaN or infinite, likewise;
     /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on;
     /// [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps.
@@ -48,6 +49,20 @@ pub trait ClosureOptimizer {
     /// [`Error::BadState`](crate::Error::BadState) for the state of another kind, or one that lacks something.
     #[doc(alias = "load_state_dict")]
     fn load_state(&mut self, state: StateDict) -> Result<()>;
+
+    /// Its settings as text, to tell whether a run is gone on with under others. Nothing unless written.
+    fn settings(&self) -> String {
+        String::new()
+    }
+
+    /// Whether its running values, if it has any, are those of this model. Always, unless written.
+    fn is_of(&self, model: &dyn Module) -> bool {
+        let _ = model;
+        true
+    }
+
+    /// Begins anew: forgets running values and counts. Settings and the learning rate stay. Nothing unless written.
+    fn reset(&mut self) {}
 }
 
 /// What a [`ClosureOptimizer`] lowers: a model and its loss, which may be asked for again after the parameters were changed.

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cairn_autograd::{Gradients, Parameter};
+use cairn_autograd::{Gradient, Gradients, Parameter};
 use cairn_nn::{Module, Part, Visitor};
 use cairn_tensor::{Setting, Tensor};
 
@@ -47,7 +47,7 @@ impl Core {
         Core {
             rate,
             weight_decay: 0.0,
-            lazy: true,
+            lazy: false,
             groups: Groups::default(),
             steps: 0,
             slots: Vec::new(),
@@ -74,6 +74,7 @@ impl Core {
             self.find(model);
         }
         self.check_gradients(gradients)?;
+        self.check_finite(gradients)?;
         let number = self.steps + 1;
         let Core { slots, order, groups, lazy, .. } = self;
         for &at in &*order {
@@ -83,7 +84,9 @@ impl Core {
             };
             let (rate, weight_decay) = groups.settings(paths, self.rate, self.weight_decay);
             parameter.update(|value| {
-                let parameter = ParameterUpdate { value, gradient, states: values, lazy: *lazy };
+                // Where the rest would stay as it is anyway, a pass over it is saved.
+                let lazy = *lazy || rule.leaves_at_zero(weight_decay);
+                let parameter = ParameterUpdate { value, gradient, states: values, lazy };
                 rule.apply(parameter, StepContext { rate, weight_decay, number })
             })?;
         }
@@ -178,6 +181,40 @@ impl Core {
         if paths.is_empty() { Ok(()) } else { Err(Error::NoGradient { paths }) }
     }
 
+    /// One NaN would make all of a parameter NaN, or of a running value, and leave no way back.
+    fn check_finite(&self, gradients: &Gradients) -> Result<()> {
+        for &at in &self.order {
+            let Slot { parameter, paths, .. } = &self.slots[at];
+            let Some(gradient) = gradients.get(parameter).filter(|_| parameter.is_trainable()) else {
+                continue;
+            };
+            check_finite(&paths[0], gradient)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the running values are a model's, as far as there are any.
+    pub(super) fn is_of(&self, model: &dyn Module) -> bool {
+        let mut known = self.slots.is_empty();
+        model.for_each_parameter(&mut |_, parameter| {
+            known |= self.slots.iter().any(|slot| slot.parameter.same(parameter));
+        });
+        known
+    }
+
+    pub(super) fn reset(&mut self, rule: &mut dyn UpdateRule) {
+        self.slots.clear();
+        self.loaded.clear();
+        self.steps = 0;
+        rule.reset();
+    }
+
+    pub(super) fn settings(&self, rule: &dyn UpdateRule) -> String {
+        let Core { weight_decay, lazy, groups, .. } = self;
+        let (kind, rule) = (rule.kind(), rule.settings());
+        format!("`{kind}` with {rule}, weight decay {weight_decay}, lazy {lazy}, {groups:?}")
+    }
+
     pub(super) fn state(&self, rule: &dyn UpdateRule) -> StateDict {
         let mut state =
             StateDict::new(rule.kind()).with("learning_rate", self.rate).with("steps", self.steps as f64);
@@ -206,6 +243,16 @@ impl Core {
         self.slots.clear();
         Ok(())
     }
+}
+
+/// An error for a gradient that is NaN or infinite somewhere.
+pub(super) fn check_finite(path: &str, gradient: &Gradient) -> Result<()> {
+    let values = gradient.values();
+    if values.all_finite()? {
+        return Ok(());
+    }
+    let value = values.iter().find(|x| !x.is_finite()).map_or(f64::NAN, f64::from);
+    Err(Error::NonFinite { what: format!("the gradient of {path}"), value })
 }
 
 /// The parameters of a model in order, each with all its paths.
@@ -253,8 +300,9 @@ macro_rules! optimizer {
                 self
             }
 
-            /// Whether a gradient for some rows changes those rows only, as is the default, or everything that a dense
-            /// gradient with zeros elsewhere would change, which takes a pass over the whole parameter.
+            /// Whether a gradient for some rows, that of an embedding, changes those rows only. By default it does what a dense gradient with
+            /// zeros elsewhere does, as in PyTorch and Keras: running values decay in all rows and move them on, which takes a pass over
+            /// the whole table. `lazy(true)` is much faster for large tables, and another formula: PyTorch's `SparseAdam`.
             #[doc(alias = "SparseAdam")]
             #[must_use]
             pub fn lazy(mut self, lazy: bool) -> Self {
@@ -286,6 +334,18 @@ macro_rules! optimizer {
 
             fn load_state(&mut self, state: $crate::StateDict) -> $crate::Result<()> {
                 self.core.load_state(&mut self.rule, &state)
+            }
+
+            fn settings(&self) -> String {
+                self.core.settings(&self.rule)
+            }
+
+            fn is_of(&self, model: &dyn ::cairn_nn::Module) -> bool {
+                self.core.is_of(model)
+            }
+
+            fn reset(&mut self) {
+                self.core.reset(&mut self.rule);
             }
         }
     };

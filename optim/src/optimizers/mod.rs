@@ -4,11 +4,13 @@
 //! what all of them share (the walk over the parameters, running values, groups, sparse gradients) is in `core`.
 //!
 //! # Sparse gradients
-//! For a parameter whose gradient has some rows only (an embedding), just those rows and their running values are updated:
-//! the *lazy* rule, also that of PyTorch's `SparseAdam`. Rows that were not looked up keep their moments; momentum and
-//! weight decay act on a row when it is touched. For `Sgd` without momentum and for `Adagrad`, both without weight decay,
-//! that is exactly what the dense gradient would do, since a gradient of zero changes nothing there. For the others
-//! `.lazy(false)` gives the dense result, at the price of a pass over the whole table.
+//! The gradient of an embedding holds the rows that were looked up. By default a step does with it what it would do with the
+//! dense gradient, zeros elsewhere, as optimisers of PyTorch and Keras do: in rows that were not looked up moments decay and go on
+//! moving the values, and weight decay acts. That takes a pass over the whole table, but for `Sgd` without momentum and
+//! `Adagrad`, both without weight decay, which change nothing where the gradient is 0.
+//!
+//! With `.lazy(true)` only the rows that were looked up and their running values are updated: the *lazy* rule, that of PyTorch's
+//! `SparseAdam`. For a table of which a batch looks up little it is many times as fast; the results are others.
 
 mod adadelta;
 mod adagrad;
@@ -53,8 +55,8 @@ pub trait Optimizer {
     /// One step: every parameter that is not frozen, in one pass over memory. One that several layers share is stepped once.
     ///
     /// # Errors
-    /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on (nothing is
-    /// changed then); [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
+    /// [`Error::NoGradient`](crate::Error::NoGradient) naming parameters that the loss does not depend on and
+    /// [`Error::NonFinite`](crate::Error::NonFinite) one whose gradient is NaN or infinite (nothing is changed then); [`Error::BadSetting`](crate::Error::BadSetting) for a setting out of its range;
     /// [`Error::OtherModel`](crate::Error::OtherModel) when the model is not the one of earlier steps;
     /// [`Error::NoSuchParameter`](crate::Error::NoSuchParameter) for a group that no parameter belongs to.
     #[doc(alias = "apply_gradients")]
@@ -78,4 +80,18 @@ pub trait Optimizer {
     /// [`Error::BadState`](crate::Error::BadState) for the state of another kind, or one that lacks something.
     #[doc(alias = "load_state_dict")]
     fn load_state(&mut self, state: StateDict) -> Result<()>;
+
+    /// Its settings as text, to tell whether a run is gone on with under others. Nothing unless written.
+    fn settings(&self) -> String {
+        String::new()
+    }
+
+    /// Whether its running values, if it has any, are those of this model. Always, unless written.
+    fn is_of(&self, model: &dyn Module) -> bool {
+        let _ = model;
+        true
+    }
+
+    /// Begins anew: forgets running values and counts. Settings and the learning rate stay. Nothing unless written.
+    fn reset(&mut self) {}
 }

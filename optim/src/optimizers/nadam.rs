@@ -92,6 +92,15 @@ impl UpdateRule for NAdamRule {
         self.momentum_product *= self.momentum(step);
     }
 
+    fn reset(&mut self) {
+        self.momentum_product = 1.0;
+    }
+
+    fn settings(&self) -> String {
+        // The product is none.
+        format!("{:?}", NAdamRule { momentum_product: 1.0, ..self.clone() })
+    }
+
     fn save(&self, state: &mut StateDict) {
         state.numbers.insert(PRODUCT.to_owned(), self.momentum_product);
     }

@@ -10,7 +10,7 @@ use cairn_tensor::{Rule, Tensor};
 use crate::{Error, Result, StateDict};
 
 /// The part of an optimiser that is its own: its formula and its settings.
-pub(super) trait UpdateRule {
+pub(super) trait UpdateRule: std::fmt::Debug {
     /// The name in a saved state.
     fn kind(&self) -> &'static str;
 
@@ -20,9 +20,23 @@ pub(super) trait UpdateRule {
     /// Updates one parameter.
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()>;
 
+    /// Whether a parameter and its running values stay as they are where the gradient is 0.
+    fn leaves_at_zero(&self, weight_decay: f64) -> bool {
+        let _ = weight_decay;
+        false
+    }
+
     /// Brings state that the rule keeps for all parameters together up to date, after step number `step`.
     fn advance(&mut self, step: u64) {
         let _ = step;
+    }
+
+    /// Begins that state anew.
+    fn reset(&mut self) {}
+
+    /// The settings as text.
+    fn settings(&self) -> String {
+        format!("{self:?}")
     }
 
     /// Adds that state to a saved one.

@@ -83,6 +83,10 @@ impl UpdateRule for SgdRule {
         Ok(Setting::check("the momentum", self.momentum, possible, "above 0 for Nesterov's variant")?)
     }
 
+    fn leaves_at_zero(&self, weight_decay: f64) -> bool {
+        self.momentum == 0.0 && weight_decay == 0.0
+    }
+
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
         let plain = Plain { rate: step.rate as f32, decay: step.weight_decay as f32 };
         if self.momentum == 0.0 {

@@ -41,7 +41,7 @@ impl<F: Fn(u64) -> f64> Schedule for F {
     }
 }
 
-/// How far a step is on the way to `total`, from 0 to 1.
+/// How far a step is on the way to `total`, from 0 to 1. A way of no steps is over before it begins.
 fn progress(step: u64, total: u64) -> f64 {
-    step.min(total) as f64 / total.max(1) as f64
+    if step >= total { 1.0 } else { step as f64 / total as f64 }
 }

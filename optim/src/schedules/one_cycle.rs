@@ -42,7 +42,11 @@ impl OneCycle {
 
 impl Schedule for OneCycle {
     fn factor(&self, step: u64) -> f64 {
-        let (top, last) = (self.upwards * self.total as f64 - 1.0, self.total as f64 - 1.0);
+        // However few the steps, one is at the top.
+        let (top, last) = ((self.upwards * self.total as f64 - 1.0).max(0.0), self.total as f64 - 1.0);
+        if last < 0.0 {
+            return self.start * self.end;
+        }
         let step = (step as f64).min(last);
         if step <= top {
             return half_wave(if top > 0.0 { step / top } else { 1.0 }, self.start, 1.0);

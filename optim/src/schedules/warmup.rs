@@ -26,7 +26,9 @@ impl Linear {
 
 impl Schedule for Linear {
     fn factor(&self, step: u64) -> f64 {
-        self.start + (self.end - self.start) * progress(step, self.steps)
+        // Exact at both ends.
+        let share = progress(step, self.steps);
+        self.start * (1.0 - share) + self.end * share
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{Result, StateDict};
 /// }
 /// ```
 pub trait Callback {
+    /// Forgets what an earlier run left, before anything else: a callback that was passed by reference may have been in one.
+    fn reset(&mut self) {}
+
     /// Before the first batch; `history` has the epochs of the run that is resumed, if one is.
     ///
     /// # Errors
@@ -50,7 +53,7 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After the last epoch, also when training was stopped early. Not after an error.
+    /// After the last epoch or batch, also when training was stopped early. Not after an error.
     ///
     /// # Errors
     /// Whatever went wrong.
@@ -76,6 +79,9 @@ pub trait Callback {
 
 /// A borrowed callback, to be looked at after training.
 impl<C: Callback + ?Sized> Callback for &mut C {
+    fn reset(&mut self) {
+        (**self).reset();
+    }
     fn on_start(&mut self, history: &History, control: &mut Control<'_>) -> Result<()> {
         (**self).on_start(history, control)
     }
@@ -146,7 +152,8 @@ impl<'a> Control<'a> {
         *self.rate = rate;
     }
 
-    /// Ends training after this batch or epoch.
+    /// Ends training after this epoch, or after the step that this batch is a part of. An epoch that is not over then is not in the
+    /// history, and its validation does not take place; a run that is resumed goes on with the rest of it.
     pub fn stop(&mut self) {
         *self.stop = true;
     }

@@ -23,14 +23,34 @@ pub(super) struct Checkpoint {
     pub(super) steps: u64,
 }
 
-/// The settings that fix the order of samples: a run resumed under others would be another one.
+/// The settings that a run depends on: resumed under others it would be another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
-    pub(super) samples: usize,
-    pub(super) batch_size: usize,
-    pub(super) shuffle: bool,
-    pub(super) seed: u64,
-    pub(super) accumulate: usize,
+    /// Name and value.
+    pub(super) settings: Vec<(String, String)>,
+    /// What the schedule counts, and some of its factors.
+    pub(super) rates: Option<(String, Vec<f64>)>,
+    /// The base learning rate at the start.
+    pub(super) rate: f64,
+    /// The epochs that were asked for. More or fewer of them, and a schedule made for their number, make no other run.
+    pub(super) epochs: usize,
+}
+
+impl Plan {
+    /// What differs in a run that is to go on with one of this plan, whose base learning rate is `rate` now.
+    fn differences(&self, now: &Plan, rate: f64) -> Vec<String> {
+        let settings = self.settings.iter().zip(&now.settings).filter(|(was, is)| was != is);
+        let mut all: Vec<String> =
+            settings.map(|((name, was), (_, is))| format!("{name}: {was} there, {is} here")).collect();
+        // Callbacks may have changed the rate, and a trainer keeps that.
+        if now.rate != self.rate && now.rate != rate {
+            all.push(format!("learning rate: {} there, {} here", self.rate, now.rate));
+        }
+        if now.epochs == self.epochs && now.rates != self.rates {
+            all.push("the schedule".to_owned());
+        }
+        all
+    }
 }
 
 /// How far a run has come.
@@ -49,7 +69,7 @@ pub(super) struct Position {
 pub(super) struct Saved {
     pub(super) plan: Plan,
     pub(super) position: Position,
-    /// Whether a callback has ended the run.
+    /// Whether a callback has ended the run after an epoch.
     pub(super) stopped: bool,
     /// The base learning rate, of which the schedule gives a factor.
     pub(super) rate: f64,
@@ -76,8 +96,12 @@ impl Checkpoint {
         };
         let bad = |why| Error::bad_file(&self.path, why);
         let saved: Saved = codec::decode(Kind::Training, &bytes).map_err(bad)?;
-        if saved.plan != *plan {
-            return Err(bad(format!("it is of a run with {:?}, this one has {plan:?}", saved.plan)));
+        let differences = saved.plan.differences(plan, saved.rate);
+        if !differences.is_empty() {
+            let differences = differences.join("; ");
+            return Err(bad(format!(
+                "it is of a run with other settings ({differences}): give this one the same, or begin anew with another file"
+            )));
         }
         Ok(Some(saved))
     }

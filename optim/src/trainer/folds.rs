@@ -12,7 +12,8 @@ impl<Y> Trainer<Y> {
     /// Trains a fresh model on all but one of `folds` parts of the data and evaluates it on that one, for each part in turn.
     /// The seed divides the samples; `make` gets the number of the fold, from 0, and gives the model and how to
     /// fit it.
-    /// Each run starts from the optimiser as it is, and leaves it so.
+    /// Each run starts with the optimiser's settings and no running values, and the optimiser is left as it was. Where samples are
+    /// varied at random in training, the part for the evaluation is not.
     ///
     /// The part is for the evaluation alone: callbacks that stop or choose by validation should have their own share of the
     /// training samples, by [`validation_split`](Fit::validation_split).
@@ -52,16 +53,18 @@ impl<Y> Trainer<Y> {
         D::Input: Send + 'f,
         Y: Send + 'f,
     {
-        let fresh = self.optimizer.state();
-        let mut results = Vec::with_capacity(folds);
+        let (before, rate) = (self.optimizer.state(), self.optimizer.learning_rate());
+        let mut results = Vec::new();
         for (fold, (train, test)) in data.folds(folds, seed)?.iter().enumerate() {
             let mut run = |trainer: &mut Self| {
+                trainer.optimizer.reset();
+                trainer.optimizer.set_learning_rate(rate);
                 let (model, fit) = make(fold)?;
                 trainer.fit(&model, train, fit)?;
                 trainer.evaluate(&model, test)
             };
             let result = run(self);
-            self.optimizer.load_state(fresh.clone())?;
+            self.optimizer.load_state(before.clone())?;
             results.push(result?);
         }
         Ok(CrossValidation { folds: results })
@@ -81,16 +84,27 @@ impl CrossValidation {
         self.folds.iter().filter_map(|fold| fold.get(name)).collect()
     }
 
-    /// The mean over folds.
+    /// The mean over folds, each by its size: of the loss by its sum of weights, of a metric by its samples. So the loss is that over all
+    /// samples, each evaluated once.
     pub fn mean(&self, name: &str) -> Option<f64> {
-        let values = self.values(name);
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        let weight = |fold: &Evaluation| if name == "loss" { fold.weight } else { fold.samples as f64 };
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for fold in &self.folds {
+            if let Some(value) = fold.get(name) {
+                (sum, weights) = (sum + value * weight(fold), weights + weight(fold));
+            }
+        }
+        (weights > 0.0).then(|| sum / weights)
     }
 
     /// The standard deviation between folds, that of a sample: the sum of squares is divided by one less than the number of
-    /// folds.
+    /// folds, which count alike here.
     pub fn std(&self, name: &str) -> Option<f64> {
-        let (values, mean) = (self.values(name), self.mean(name)?);
+        let values = self.values(name);
+        if values.is_empty() {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Some((squares / (values.len() as f64 - 1.0)).sqrt())
     }

@@ -10,12 +10,13 @@ mod history;
 mod plot;
 mod progress;
 mod read_ahead;
+mod resume;
 mod run;
 mod step;
 
 use std::fmt;
 
-use cairn_datasets::{Dataset, Loader};
+use cairn_datasets::Dataset;
 use cairn_nn::{Loss, Model};
 use cairn_tensor::Tensor;
 
@@ -25,8 +26,9 @@ pub use evaluation::Evaluation;
 pub use fit::Fit;
 pub use folds::CrossValidation;
 pub use history::{Epoch, History};
+pub use step::Computed;
 
-use self::evaluation::EVALUATION_BATCH;
+use self::evaluation::batches_to_evaluate;
 use crate::metrics::Metric;
 use crate::{AnyOptimizer, Result};
 
@@ -53,6 +55,8 @@ pub struct Trainer<Y> {
     optimizer: AnyOptimizer,
     loss: Box<dyn Loss<Y>>,
     metrics: Vec<Box<dyn Metric<Y>>>,
+    /// The base learning rates at the start and the end of the last run, which callbacks may have lowered.
+    rates: Option<(f64, f64)>,
 }
 
 impl<Y> fmt::Debug for Trainer<Y> {
@@ -69,7 +73,7 @@ impl<Y> fmt::Debug for Trainer<Y> {
 impl<Y> Trainer<Y> {
     /// A trainer that lowers `loss` with `optimizer`.
     pub fn new(optimizer: impl Into<AnyOptimizer>, loss: impl Loss<Y> + 'static) -> Self {
-        Trainer { optimizer: optimizer.into(), loss: Box::new(loss), metrics: Vec::new() }
+        Trainer { optimizer: optimizer.into(), loss: Box::new(loss), metrics: Vec::new(), rates: None }
     }
 
     /// Also reports a metric.
@@ -84,7 +88,7 @@ impl<Y> Trainer<Y> {
         &mut self.optimizer
     }
 
-    /// Loss and metrics on a data set, in evaluation mode.
+    /// Loss and metrics on a data set, in evaluation mode; samples that are varied at random in training are not here.
     ///
     /// # Errors
     /// When the data is empty or cannot be read, or does not fit the model.
@@ -106,8 +110,8 @@ impl<Y> Trainer<Y> {
         D: Dataset + ?Sized,
     {
         let mut outputs = Vec::new();
-        for batch in Loader::new(data).batch_size(EVALUATION_BATCH).epoch(0)? {
-            outputs.push(model.predict_batch(&batch?.0)?);
+        for indices in batches_to_evaluate(data.len())? {
+            outputs.push(model.predict_batch(&data.batch_to_evaluate(&indices)?.0)?);
         }
         Ok(Tensor::cat(&outputs.iter().collect::<Vec<_>>(), 0)?)
     }

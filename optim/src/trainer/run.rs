@@ -3,22 +3,21 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use cairn_autograd::{Gradients, Var};
+use cairn_autograd::Gradients;
 use cairn_datasets::{Dataset, Loader};
-use cairn_nn::{Context, Loss, Model, Module};
+use cairn_nn::{Buffer, Context, Loss, Model, Module, Part, Visitor};
+use cairn_tensor::{AnyTensor, Setting};
 
 use super::callback::{Batch, Control};
-use super::checkpoint::{Plan, Position, Saved};
+use super::checkpoint::Position;
 use super::evaluation::{Running, evaluate};
 use super::fit::{Clip, Fit, Unit};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
-use super::step::{Batches, Pending, Taken};
+use super::step::{Batches, Computed, Pending, Taken};
 use super::{Epoch, History, Trainer};
-use cairn_tensor::Setting;
-
 use crate::metrics::Metric;
-use crate::{AnyOptimizer, Error, Result, StateDict, clip_by_global_norm, clip_by_norm, clip_by_value};
+use crate::{AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -26,11 +25,15 @@ impl<Y> Trainer<Y> {
     /// Batches are assembled on another thread while the model computes, where there is more than one.
     /// Progress is a bar on a terminal and a line for each epoch elsewhere, on standard error.
     ///
+    /// The loss of a step, an epoch or an evaluation is the sum of weighted losses over the sum of weights, whatever the batches. A
+    /// step whose weights are all 0 is not made. With a model that has nothing of the last one's the optimiser begins anew; with the
+    /// same model it goes on.
+    ///
     /// # Errors
-    /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, naming the step, with the model as before it;
-    /// [`Error::BadSetting`] for no epochs or an empty batch; when the data is empty, cannot be read, or does not fit the
-    /// model; [`Error::OtherModel`] when the optimiser has state of another model, from an earlier run; those of callbacks;
-    /// when a checkpoint cannot be written, or read and gone on from.
+    /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, and [`Error::InStep`] with [`Error::NonFinite`] as soon as a
+    /// gradient is, naming the step, with the model as before it; [`Error::BadSetting`] for no epochs or an empty batch, and when
+    /// all weights of an epoch are 0; when the data is empty, cannot be read, or does not fit the model; those of callbacks; when a
+    /// checkpoint cannot be written, or read and gone on from.
     pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
     where
         M: Model<D::Input>,
@@ -38,16 +41,33 @@ impl<Y> Trainer<Y> {
         D::Input: Send,
         Y: Send,
     {
-        let Trainer { optimizer, loss, metrics } = self;
+        self.begin(model);
+        let Trainer { optimizer, loss, metrics, rates } = self;
         let step = |model: &M, input: &D::Input, target: &Y, cx: &mut Context| {
             let output = model.forward(input, cx)?;
-            Ok((loss.loss(&output, target)?, output))
+            let weight = loss.weight(&output, target)?;
+            Ok(Computed { loss: loss.loss(&output, target)?, output, weight })
         };
-        Run::new(optimizer, &**loss, metrics, fit).start(model, data, step)
+        Run::new(optimizer, &**loss, metrics, fit).start(model, data, rates, step)
+    }
+
+    /// Readies the optimiser for a model: for one that has nothing of the last it begins anew, at the rate that the run with that
+    /// one began at, unless another was set since.
+    fn begin(&mut self, model: &dyn Module) {
+        if self.optimizer.is_of(model) {
+            return;
+        }
+        self.optimizer.reset();
+        if let Some((start, end)) = self.rates.take()
+            && self.optimizer.learning_rate() == end
+        {
+            self.optimizer.set_learning_rate(start);
+        }
     }
 
     /// As [`fit`](Self::fit), with a training step of your own: given model, inputs and targets, the loss to be lowered
-    /// and the output that metrics are taken of. Say for a penalty on weights or outputs, mixed samples, or several outputs.
+    /// and the output that metrics are taken of. Say for a penalty on weights or outputs, mixed samples, or several outputs. The
+    /// loss is the mean over the batch's samples; where it is one over weights, their sum is the third of a triple.
     ///
     /// ```
     /// use cairn_datasets::synthetic;
@@ -67,34 +87,45 @@ impl<Y> Trainer<Y> {
     ///
     /// # Errors
     /// Those of the step, and all of [`fit`](Self::fit).
-    pub fn fit_with<M, D>(
+    pub fn fit_with<M, D, S>(
         &mut self,
         model: &M,
         data: &D,
         fit: Fit<'_, D::Input, Y>,
-        step: impl FnMut(&M, &D::Input, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        mut step: impl FnMut(&M, &D::Input, &Y, &mut Context) -> cairn_nn::Result<S>,
     ) -> Result<History>
     where
+        S: Into<Computed>,
         M: Model<D::Input>,
         D: Dataset<Target = Y> + Sync,
         D::Input: Send,
         Y: Send,
     {
-        Run::new(&mut self.optimizer, &*self.loss, &self.metrics, fit).start(model, data, step)
+        self.begin(model);
+        let step = |model: &M, input: &D::Input, target: &Y, cx: &mut Context| {
+            step(model, input, target, cx).map(Into::into)
+        };
+        let run = Run::new(&mut self.optimizer, &*self.loss, &self.metrics, fit);
+        run.start(model, data, &mut self.rates, step)
     }
 }
 
 /// A run, and how far it has come.
-struct Run<'r, 'f, X, Y> {
-    optimizer: &'r mut AnyOptimizer,
+pub(super) struct Run<'r, 'f, X, Y> {
+    pub(super) optimizer: &'r mut AnyOptimizer,
     loss: &'r dyn Loss<Y>,
     metrics: &'r [Box<dyn Metric<Y>>],
-    fit: Fit<'f, X, Y>,
-    position: Position,
-    /// The base learning rate, of which the schedule gives a factor.
-    rate: f64,
-    stop: bool,
-    history: History,
+    pub(super) fit: Fit<'f, X, Y>,
+    pub(super) position: Position,
+    /// The base learning rate, of which the schedule gives a factor, and the one that the run began with.
+    pub(super) rate: f64,
+    pub(super) start_rate: f64,
+    /// Whether a callback wants the run to end, and whether it did so after an epoch, for good.
+    pub(super) stop: bool,
+    pub(super) over: bool,
+    pub(super) history: History,
+    /// What a forward pass changes beside gradients: running means of normalisation.
+    buffers: Vec<Buffer>,
 }
 
 impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
@@ -106,14 +137,27 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
     ) -> Self {
         let rate = optimizer.learning_rate();
         let position = Position { epoch: 1, batches: 0, steps: 0 };
-        Run { optimizer, loss, metrics, fit, position, rate, stop: false, history: History::default() }
+        Run {
+            optimizer,
+            loss,
+            metrics,
+            fit,
+            position,
+            rate,
+            start_rate: rate,
+            stop: false,
+            over: false,
+            history: History::default(),
+            buffers: Vec::new(),
+        }
     }
 
     fn start<M, D>(
         mut self,
         model: &M,
         data: &D,
-        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        rates: &mut Option<(f64, f64)>,
+        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
     ) -> Result<History>
     where
         M: Model<X>,
@@ -128,6 +172,11 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             limits == 0,
             "0 for L-BFGS and its like",
         )?;
+        model.visit(&mut Visitor::new(&mut |_, part| {
+            if let Part::Buffer(buffer) = part {
+                self.buffers.push(buffer.clone());
+            }
+        }));
         let result = match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
             Some(share) => {
@@ -140,6 +189,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         };
         // A schedule's factor is for this run only.
         self.optimizer.set_learning_rate(self.rate);
+        *rates = Some((self.start_rate, self.rate));
         result.map(|()| self.history)
     }
 
@@ -148,7 +198,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         model: &M,
         data: &D,
         validation: Option<&dyn Dataset<Input = X, Target = Y>>,
-        mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
     ) -> Result<()>
     where
         M: Model<X>,
@@ -158,7 +208,9 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         if self.fit.shuffle {
             loader = loader.shuffle(self.fit.seed);
         }
+        self.fit.callbacks.iter_mut().for_each(|callback| callback.reset());
         let mut resumed = self.resume(model, data.len())?;
+        let batches = data.len().div_ceil(self.fit.batch_size.max(1));
         for i in 0..self.fit.callbacks.len() {
             let mut control = Control::new(model, &mut self.rate, &mut self.stop);
             self.fit.callbacks[i].on_start(&self.history, &mut control)?;
@@ -169,8 +221,13 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             let mut running = Running::start(self.metrics);
             running.load_state(&std::mem::take(&mut resumed))?;
             self.epoch(model, &loader, &mut running, &progress, &mut step)?;
+            if self.position.batches < batches {
+                // Stopped in its middle: the rest is for the run that goes on with this one.
+                self.save(model, data.len(), Some(&running))?;
+                break;
+            }
             let training_seconds = began.elapsed().as_secs_f64();
-            let mut values = running.finish().values;
+            let mut values = running.finish(data.len())?.values;
             if let Some(validation) = validation {
                 let result = evaluate(self.loss, self.metrics, model, validation)?;
                 values.extend(result.values.into_iter().map(|(name, value)| (format!("val_{name}"), value)));
@@ -178,9 +235,11 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             let seconds = began.elapsed().as_secs_f64();
             let epoch = Epoch { epoch: number, values, samples: data.len(), training_seconds, seconds };
             progress.finish(&epoch);
+            let stopped = self.stop;
             for callback in &mut self.fit.callbacks {
                 callback.on_epoch(&epoch, &mut Control::new(model, &mut self.rate, &mut self.stop))?;
             }
+            self.over = self.stop && !stopped;
             self.history.push(epoch);
             (self.position.epoch, self.position.batches) = (number + 1, 0);
             self.save(model, data.len(), None)?;
@@ -198,7 +257,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         loader: &Loader<&D>,
         running: &mut Running<Y>,
         progress: &Progress,
-        mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
     ) -> Result<()>
     where
         M: Model<X>,
@@ -213,26 +272,35 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             rest.chunks(size).map(|indices| (indices.len(), data.batch_in_epoch(epoch as u64, indices)));
         let last = order.len().div_ceil(size);
         let mut pending = Pending::new(self.fit.accumulate == 1);
+        let mut before: Vec<AnyTensor> = Vec::new();
         read_ahead(batches, |_, (samples, batch)| {
             let (input, target) = batch?;
             let mut cx = self.context().micro_batch(pending.count() as u64);
-            let (loss, output) = step(model, &input, &target, &mut cx)?;
+            if pending.count() == 0 {
+                before = self.buffers.iter().map(Buffer::any).collect();
+            }
+            let Computed { loss, output, weight } = step(model, &input, &target, &mut cx)?;
+            let weight = weight.unwrap_or(samples as f64);
             let value = loss.item()?;
             let number = self.position.batches + 1;
             if !value.is_finite() {
+                self.put_back(&before);
                 let hint = "Look for NaN in the data, or lower the learning rate.";
                 return Err(Error::NonFiniteLoss { epoch, step: number, loss: value, hint });
             }
-            pending.add(model, value, loss.backward()?, samples)?;
-            running.add(f64::from(value), samples, output.value(), &target)?;
+            pending.add(model, value, loss.backward()?, weight)?;
+            running.add(f64::from(value), weight, output.value(), &target)?;
             // The graph is used up; what is left of it holds values that the step is to change in place.
             drop((loss, output));
             if self.asks_again() {
                 pending.save(samples, input, target);
             }
-            let stepped = number == last || number.is_multiple_of(self.fit.accumulate);
-            if stepped {
-                self.step(model, &mut pending, &mut step, number)?;
+            let complete = number == last || number.is_multiple_of(self.fit.accumulate);
+            let mut stepped = false;
+            if complete {
+                stepped = self
+                    .step(model, &mut pending, &mut step, number)
+                    .inspect_err(|_| self.put_back(&before))?;
             }
             self.position.batches = number;
             progress.advance(samples, running.mean_loss());
@@ -240,34 +308,47 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             let due =
                 self.fit.checkpoint.as_ref().is_some_and(|at| self.position.steps.is_multiple_of(at.steps));
             // After the last batch the epoch's own checkpoint follows.
-            if due && stepped && number < last && !self.stop {
+            if due && complete && number < last && !self.stop {
                 self.save(model, data.len(), Some(running))?;
             }
-            Ok(if self.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            // Gradients that were taken in are for a step that is still made.
+            Ok(if self.stop && complete { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
     }
 
-    /// One step of the optimiser by the batches that were taken in, the last of which is number `batch` of its epoch.
+    /// Puts buffers back that a step was not made for.
+    fn put_back(&self, values: &[AnyTensor]) {
+        self.buffers.iter().zip(values).for_each(|(buffer, value)| buffer.set(value.clone()));
+    }
+
+    /// One step of the optimiser by the batches that were taken in, the last of which is number `batch` of its epoch. None is made
+    /// where all of them weigh nothing; says whether one was.
     fn step<M: Model<X>>(
         &mut self,
         model: &M,
         pending: &mut Pending<X, Y>,
-        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
         batch: usize,
-    ) -> Result<()> {
-        let Taken { loss, mut gradients, batches } = pending.take(model)?;
+    ) -> Result<bool> {
+        let Some(Taken { loss, mut gradients, batches }) = pending.take(model)? else { return Ok(false) };
         self.clip(model, &mut gradients)?;
         self.optimizer.set_learning_rate(self.rate * self.factor());
         let (cx, position) = (self.context(), (self.position.epoch, batch));
-        match &mut *self.optimizer {
-            AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients)?,
+        let result = match &mut *self.optimizer {
+            AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients),
             AnyOptimizer::Closure(optimizer) => {
                 let first = Some((loss, gradients));
-                optimizer.step(&mut Batches { model, batches, step, cx, first, position })?;
+                optimizer.step(&mut Batches { model, batches, step, cx, first, position }).map(|_| ())
             }
-        }
+        };
+        result.map_err(|error| match error {
+            Error::NonFinite { .. } => {
+                Error::InStep { epoch: position.0, step: batch, error: Box::new(error) }
+            }
+            other => other,
+        })?;
         self.position.steps += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// What is random in the step that is to come.
@@ -308,45 +389,5 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             callback.on_batch(&batch, &mut Control::new(model, &mut self.rate, &mut self.stop))?;
         }
         Ok(())
-    }
-
-    fn plan(&self, samples: usize) -> Plan {
-        let Fit { batch_size, shuffle, seed, accumulate, .. } = self.fit;
-        Plan { samples, batch_size, shuffle, seed, accumulate }
-    }
-
-    fn save<M: Model<X>>(&mut self, model: &M, samples: usize, running: Option<&Running<Y>>) -> Result<()> {
-        let Some(checkpoint) = &self.fit.checkpoint else { return Ok(()) };
-        checkpoint.write(&Saved {
-            plan: self.plan(samples),
-            position: self.position,
-            stopped: self.stop,
-            rate: self.rate,
-            model: model.state(),
-            optimizer: self.optimizer.state(),
-            running: running.map_or(Ok(Vec::new()), Running::state)?,
-            callbacks: self.fit.callbacks.iter().map(|callback| callback.state()).collect(),
-            history: self.history.clone(),
-        })
-    }
-
-    /// Takes over what the checkpoint holds, if there is one; returns the state of the epoch that has begun.
-    fn resume<M: Model<X>>(&mut self, model: &M, samples: usize) -> Result<Vec<StateDict>> {
-        let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
-            return Ok(Vec::new());
-        };
-        let Some(saved) = checkpoint.read(&self.plan(samples))? else { return Ok(Vec::new()) };
-        let (found, needed) = (saved.callbacks.len(), self.fit.callbacks.len());
-        if found != needed {
-            return Err(Error::BadState(format!("of {found} callbacks, the run has {needed}")));
-        }
-        model.load_state(&saved.model)?;
-        self.optimizer.load_state(saved.optimizer)?;
-        for (callback, state) in self.fit.callbacks.iter_mut().zip(&saved.callbacks) {
-            callback.load_state(state, model)?;
-        }
-        (self.position, self.stop, self.rate) = (saved.position, saved.stopped, saved.rate);
-        self.history = saved.history;
-        Ok(saved.running)
     }
 }

@@ -9,6 +9,32 @@ use cairn_nn::{Context, Model, Module};
 
 use crate::{Accumulation, Error, Objective, Result};
 
+/// What a training step computes of a batch: the mean loss, the output that metrics are taken of, and the sum of weights that the
+/// mean was taken over. A pair of loss and output becomes one, whose samples count alike; a triple has the weight too.
+///
+/// Over several batches losses are the sum of all over the sum of weights.
+#[derive(Debug, Clone)]
+pub struct Computed {
+    /// The mean loss.
+    pub loss: Var,
+    /// The output.
+    pub output: Var,
+    /// The sum of weights; the number of samples where there is none.
+    pub weight: Option<f64>,
+}
+
+impl From<(Var, Var)> for Computed {
+    fn from((loss, output): (Var, Var)) -> Self {
+        Computed { loss, output, weight: None }
+    }
+}
+
+impl From<(Var, Var, f64)> for Computed {
+    fn from((loss, output, weight): (Var, Var, f64)) -> Self {
+        Computed { loss, output, weight: Some(weight) }
+    }
+}
+
 /// A batch: its number of samples, inputs, and targets.
 pub(super) type Batch<X, Y> = (usize, X, Y);
 
@@ -19,9 +45,9 @@ pub(super) struct Pending<X, Y> {
     /// Of the single batch.
     gradients: Gradients,
     accumulation: Accumulation,
-    /// The sum over samples.
+    /// The weighted sum.
     loss: f64,
-    samples: usize,
+    weight: f64,
     count: usize,
     /// For an optimiser that asks for their loss again.
     batches: Vec<Batch<X, Y>>,
@@ -34,7 +60,7 @@ impl<X, Y> Pending<X, Y> {
             gradients: Gradients::default(),
             accumulation: Accumulation::default(),
             loss: 0.0,
-            samples: 0,
+            weight: 0.0,
             count: 0,
             batches: Vec::new(),
         }
@@ -45,21 +71,21 @@ impl<X, Y> Pending<X, Y> {
         self.count
     }
 
-    /// Takes in a batch by its mean loss and the gradients of that.
+    /// Takes in a batch by its mean loss, the gradients of that, and the sum of its weights.
     pub(super) fn add(
         &mut self,
         model: &dyn Module,
         loss: f32,
         gradients: Gradients,
-        samples: usize,
+        weight: f64,
     ) -> Result<()> {
         if self.single {
             self.gradients = gradients;
         } else {
-            self.accumulation.add(model, gradients, samples)?;
+            self.accumulation.add_weighted(model, gradients, weight)?;
         }
-        self.loss += f64::from(loss) * samples as f64;
-        self.samples += samples;
+        self.loss += f64::from(loss) * weight;
+        self.weight += weight;
         self.count += 1;
         Ok(())
     }
@@ -69,18 +95,21 @@ impl<X, Y> Pending<X, Y> {
         self.batches.push((samples, input, target));
     }
 
-    /// What was taken in; starts anew.
-    pub(super) fn take(&mut self, model: &dyn Module) -> Result<Taken<X, Y>> {
+    /// What was taken in, unless all of it weighs nothing; starts anew.
+    pub(super) fn take(&mut self, model: &dyn Module) -> Result<Option<Taken<X, Y>>> {
         let done = std::mem::replace(self, Pending::new(self.single));
-        let Pending { single, gradients, mut accumulation, loss, samples, batches, .. } = done;
+        let Pending { single, gradients, mut accumulation, loss, weight, batches, .. } = done;
+        if weight <= 0.0 {
+            return Ok(None);
+        }
         let gradients = if single { gradients } else { accumulation.take(model)? };
-        Ok(Taken { loss: loss / samples as f64, gradients, batches })
+        Ok(Some(Taken { loss: loss / weight, gradients, batches }))
     }
 }
 
 /// The batches of a step that is made now.
 pub(super) struct Taken<X, Y> {
-    /// The mean over all samples.
+    /// The mean over all batches.
     pub(super) loss: f64,
     /// Those of the mean loss.
     pub(super) gradients: Gradients,
@@ -104,7 +133,7 @@ pub(super) struct Batches<'a, M, X, Y, F> {
 impl<M, X, Y, F> Objective for Batches<'_, M, X, Y, F>
 where
     M: Model<X>,
-    F: FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<(Var, Var)>,
+    F: FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
 {
     fn model(&self) -> &dyn Module {
         self.model
@@ -114,19 +143,20 @@ where
         if let Some(first) = self.first.take() {
             return Ok(first);
         }
-        let (mut sum, mut total, mut accumulation) = (0.0, 0, Accumulation::default());
+        let (mut sum, mut total, mut accumulation) = (0.0, 0.0, Accumulation::default());
         for (i, (samples, input, target)) in self.batches.iter().enumerate() {
             let mut cx = self.cx.clone().micro_batch(i as u64);
-            let (loss, _) = (self.step)(self.model, input, target, &mut cx)?;
+            let Computed { loss, weight, .. } = (self.step)(self.model, input, target, &mut cx)?;
+            let weight = weight.unwrap_or(*samples as f64);
             let value = loss.item()?;
             if !value.is_finite() {
                 let (epoch, step) = self.position;
                 let hint = "The step went too far: search along the direction, or lower the learning rate.";
                 return Err(Error::NonFiniteLoss { epoch, step, loss: value, hint });
             }
-            accumulation.add(self.model, loss.backward()?, *samples)?;
-            (sum, total) = (sum + f64::from(value) * *samples as f64, total + samples);
+            accumulation.add_weighted(self.model, loss.backward()?, weight)?;
+            (sum, total) = (sum + f64::from(value) * weight, total + weight);
         }
-        Ok((sum / total as f64, accumulation.take(self.model)?))
+        Ok((sum / total, accumulation.take(self.model)?))
     }
 }

@@ -4,14 +4,19 @@
 //! One program and not one for each file, so that the crates below are linked once. What needs a process to itself, to be
 //! killed or to count its memory, is this program started again: see [`child`].
 
+mod anew;
 mod callbacks;
 mod child;
 mod examples;
 mod graphs;
+mod means;
 mod metrics;
+mod not_finite;
 mod optimizers;
 mod resume;
 mod schedules;
+mod settings;
+mod stopped;
 mod training;
 mod weighted;
 mod whole_batches;

@@ -111,7 +111,7 @@ fn confusion_is_counted_by_label_and_prediction() {
     let expected: Vec<u64> =
         golden["confusion"].as_array().unwrap().iter().map(|x| x.as_u64().unwrap()).collect();
     assert_eq!(counts, expected);
-    assert_eq!(matrix.to_string().lines().count(), 4);
+    assert_eq!(matrix.to_string().lines().count(), 5);
     assert_eq!((matrix.precision(3), matrix.recall(3), matrix.f1(3)), (0.0, 0.0, 0.0));
     assert_eq!(matrix.count(4, 0), 0);
     assert!(matrix.update(&Tensor::zeros([1, 3]).unwrap(), &Tensor::zeros([1]).unwrap()).is_err());
@@ -211,4 +211,39 @@ fn what_does_not_fit_is_refused() {
     assert!(ranked.start().update(&scores, &Tensor::ones([1]).unwrap()).is_err());
     assert!(spearman(&[1.0], &[1.0, 2.0]).is_nan());
     assert!(spearman(&[f64::NAN, 1.0], &[1.0, 2.0]).is_nan());
+}
+
+#[test]
+fn what_is_no_class_or_no_number_is_not_counted() {
+    let labels = |values: &[u32]| Tensor::from_slice(values, [values.len()]).unwrap();
+    let all_first = Tensor::from_vec([1.0f32, 0.0, 0.0].repeat(3), [3, 3]).unwrap();
+    let right = labels(&[0, 0, 1]);
+    let one = |metric: &dyn Metric<Tensor<u32>>, scores: &Tensor, labels: &Tensor<u32>| {
+        let mut accumulator = metric.start();
+        accumulator.update(scores, labels).map(|()| accumulator.value())
+    };
+    let seventh = Average::Class(7);
+    for metric in [&F1(seventh) as &dyn Metric<_>, &Precision(seventh), &Recall(seventh)] {
+        let error = one(metric, &all_first, &right).unwrap_err().to_string();
+        assert!(error.contains("the class is 7"), "{error}");
+    }
+    let error = one(&Accuracy, &all_first, &labels(&[0, 9, 1])).unwrap_err().to_string();
+    assert!(error.contains("a label is 9"), "{error}");
+    assert_eq!(one(&Accuracy.ignore(9), &all_first, &labels(&[0, 9, 1])).unwrap(), 0.5);
+    let broken = Tensor::full([3, 3], f32::NAN).unwrap();
+    let zeros = labels(&[0, 0, 0]);
+    assert_eq!(one(&Accuracy, &broken, &zeros).unwrap(), 0.0);
+    assert!(one(&F1::default(), &broken, &zeros).is_err());
+    let mut matrix = ConfusionMatrix::new(3);
+    assert!(matrix.update(&broken, &zeros).is_err());
+    assert!(matrix.update(&all_first, &labels(&[0, 0, 9])).is_err());
+    assert_eq!(matrix, ConfusionMatrix::new(3), "nothing was taken in");
+}
+
+#[test]
+fn a_confusion_matrix_prints_with_its_classes() {
+    let mut matrix = ConfusionMatrix::new(2);
+    let scores = Tensor::from_vec(vec![0.9f32, 0.1, 0.2, 0.8, 0.7, 0.3], [3, 2]).unwrap();
+    matrix.update(&scores, &Tensor::from_vec(vec![0, 1, 1], [3]).unwrap()).unwrap();
+    assert_eq!(matrix.to_string(), "label | 0 1  predicted\n    0 | 1 0\n    1 | 1 1");
 }

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use cairn_datasets::TensorDataset;
+use cairn_nn::{MeanSquaredError, Module, Sequential, spec::Dense};
 use cairn_optim::schedules::{
     Chained, Constant, Cosine, CosineRestarts, Exponential, InverseSqrt, Linear, MultiStep, OneCycle,
     Polynomial, Schedule, Sequence, Step,
 };
+use cairn_optim::{Fit, Sgd, Trainer};
+use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 
 #[test]
@@ -63,5 +67,37 @@ proptest! {
                 prop_assert!((0.0..=1.0 + 1e-12).contains(&factor), "schedule {}: {} at {}", i, factor, step);
             }
         }
+    }
+}
+
+#[test]
+fn a_way_of_no_steps_is_over_before_it_begins() {
+    assert_eq!(Linear::warm_up(0).factor(0), 1.0);
+    for step in [0, 1, 5] {
+        assert_eq!(Linear::new(1.0, 0.1, 0).factor(step), 0.1);
+        assert_eq!(Cosine::new(0).factor(step), 0.0);
+        assert_eq!(Cosine::new(0).floor(0.2).factor(step), 0.2);
+        assert_eq!(Polynomial::new(0).factor(step), 0.0);
+    }
+    for total in 1..20 {
+        let factors: Vec<f64> = (0..total).map(|step| OneCycle::new(total).factor(step)).collect();
+        assert!(factors.iter().all(|factor| (0.0..=1.0).contains(factor)), "{total}: {factors:?}");
+        if total <= 3 {
+            assert_eq!(factors[0], 1.0, "one step is at the top");
+        }
+    }
+    assert!(OneCycle::new(0).factor(0).is_finite());
+}
+
+#[test]
+fn a_warm_up_of_no_steps_trains_at_the_whole_rate() {
+    let one = Tensor::<f32>::ones([1, 1]).unwrap();
+    let data = TensorDataset::new(one.clone(), one).unwrap();
+    let model = Sequential::new([1]).add(Dense::new(1)).build(&mut rng(0)).unwrap();
+    model.for_each_parameter(&mut |_, parameter| parameter.set(Tensor::zeros(parameter.shape()).unwrap()));
+    let mut trainer = Trainer::new(Sgd::new(0.1), MeanSquaredError);
+    trainer.fit(&model, &data, Fit::epochs(1).schedule(Linear::warm_up(0)).quiet()).unwrap();
+    for value in model.state().values() {
+        assert!((value.as_f32().unwrap().item().unwrap() - 0.2).abs() < 1e-6);
     }
 }

@@ -77,7 +77,7 @@ fn the_closure_by_hand_and_the_trainer_are_the_same() {
 fn accumulated_batches_are_one_loss() {
     let run = |fit: Fit<'_, Tensor, Tensor<u32>>| {
         let model = Sequential::new([784]).add(Dense::new(10)).build(&mut rng(0)).unwrap();
-        let mut trainer = Trainer::new(Lbfgs::default().strong_wolfe(true), SparseCategoricalCrossentropy);
+        let mut trainer = Trainer::new(Lbfgs::default().max_iterations(2), SparseCategoricalCrossentropy);
         trainer.fit(&model, &digits(), fit.shuffle(false).quiet()).unwrap();
         model.state()
     };
@@ -85,8 +85,8 @@ fn accumulated_batches_are_one_loss() {
     for (a, b) in one.values().zip(three.values()) {
         let (a, b) = (a.as_f32().unwrap(), b.as_f32().unwrap());
         let gap = a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // What differs is the order of sums, which twenty iterations magnify.
-        assert!(gap < 0.02, "{gap}");
+        // What differs is the order of sums; a line search, and further iterations, would magnify it.
+        assert!(gap < 1e-3, "{gap}");
     }
 }
 
@@ -204,7 +204,7 @@ fn folds_are_trained_afresh_and_give_the_same_for_a_seed() {
     assert_eq!(result.folds.len(), 4);
     let values = result.values("accuracy");
     let mean = values.iter().sum::<f64>() / 4.0;
-    assert_eq!(result.mean("accuracy"), Some(mean));
+    assert!((result.mean("accuracy").unwrap() - mean).abs() < 1e-12);
     assert!(mean > 0.4, "{result}");
     let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / 3.0;
     assert!((result.std("accuracy").unwrap() - variance.sqrt()).abs() < 1e-12);

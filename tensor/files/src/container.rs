@@ -34,8 +34,16 @@ const MAGIC: [u8; 8] = *b"CAIRN\r\n\0";
 const RECOMMENDER_1: [u8; 8] = *b"CAIRNREC";
 /// Bytes before the payload.
 const HEADER: usize = 32;
-/// The largest payload that is decoded: 64 GiB.
-const LIMIT: usize = 1 << 36;
+/// The largest payload that is decoded: 64 GiB, or what addresses reach.
+const LIMIT: usize = limit(36);
+
+/// 2 to the power of `bits`, or what addresses reach.
+const fn limit(bits: u32) -> usize {
+    match 1usize.checked_shl(bits) {
+        Some(limit) => limit,
+        None => usize::MAX,
+    }
+}
 
 /// What a file holds. All kinds of all crates are here, so that none is used twice and a program can ask any file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -382,7 +390,7 @@ fn decode_within_limit<T: DeserializeOwned>(
     macro_rules! within {
         ($($bits:literal),*) => {
             $(if payload.len() <= 1 << ($bits - 4) {
-                let config = bincode::config::standard().with_limit::<{ 1 << $bits }>();
+                let config = bincode::config::standard().with_limit::<{ limit($bits) }>();
                 return bincode::serde::decode_from_slice(payload, config);
             })*
         };

@@ -64,11 +64,20 @@ impl<T: Field> Lu<T> {
         Ok(())
     }
 
+    /// The product of the pivots. As soon as one is 0 so is the determinant, whatever the factorisation made of the rest, which it
+    /// divided by that pivot. The product may leave the range of numbers on the way and come back, so its exponent is apart.
     pub(crate) fn det(&self) -> T {
-        let product = (0..self.factors.nrows())
-            .map(|i| self.factors[(i, i)])
-            .fold(T::ONE, |product, pivot| product * pivot);
-        if self.swaps.is_multiple_of(2) { product } else { -product }
+        let (mut product, mut exponent) = (1.0f64, 0i32);
+        for i in 0..self.factors.nrows() {
+            let pivot = self.factors[(i, i)];
+            if pivot == T::ZERO {
+                return T::ZERO;
+            }
+            let (mantissa, power) = libm::frexp(product * pivot.to_f64());
+            (product, exponent) = (mantissa, exponent.saturating_add(power));
+        }
+        let det = T::from_f64(libm::ldexp(product, exponent));
+        if self.swaps.is_multiple_of(2) { det } else { -det }
     }
 }
 

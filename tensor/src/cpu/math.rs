@@ -208,7 +208,9 @@ pub(crate) fn normal_cdf<S: Isa>(x: f32) -> f32 {
     q = z.fma::<S>(q, 2.879_467_4e-2);
     q = z.fma::<S>(q, 2.522_381e-1);
     q = z.fma::<S>(q, 1.0);
+    // Rounding takes it below 0 near the end.
     let inside = x.fma::<S>(p / q, 0.5);
+    let inside = if inside < 0.0 { 0.0 } else { inside };
     let result = if x > END { 1.0 } else { inside };
     if x < -END { 0.0 } else { result }
 }

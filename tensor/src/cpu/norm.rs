@@ -13,31 +13,31 @@ use crate::cpu::{Isa, Kernel, dispatch, lanes, threads};
 /// Rows that are summed in one go, in the element type.
 const CHUNK: usize = 256;
 
-/// For each column the sum over rows of `a` and of `b`, which are functions of an element of each operand and the column.
-fn sums<T: Float>(
+/// For each column the sums over rows of `N` functions of an element of each operand and the column. `add` adds those of a row to
+/// what it is given, the columns of each function one after the other.
+fn sums<T: Float, const N: usize>(
     x: &[T],
     g: &[T],
     columns: usize,
-    add: impl Fn(&[T], &[T], &mut [T], &mut [T]) + Sync,
-) -> [Vec<f64>; 2] {
-    let mut totals = [vec![0.0; columns], vec![0.0; columns]];
+    add: impl Fn(&[T], &[T], &mut [T]) + Sync,
+) -> [Vec<f64>; N] {
+    let mut totals = [const { Vec::new() }; N];
+    totals.iter_mut().for_each(|total| total.resize(columns, 0.0));
     if columns == 0 || x.is_empty() {
         return totals;
     }
     let chunk = CHUNK * columns;
-    let mut parts = vec![T::ZERO; x.len().div_ceil(chunk) * 2 * columns];
-    threads::split_units(&mut parts, 2 * columns, 2 * chunk, |first, parts| {
-        for (i, part) in parts.chunks_exact_mut(2 * columns).enumerate() {
+    let mut parts = vec![T::ZERO; x.len().div_ceil(chunk) * N * columns];
+    threads::split_units(&mut parts, N * columns, N * chunk, |first, parts| {
+        for (i, part) in parts.chunks_exact_mut(N * columns).enumerate() {
             let start = (first + i) * chunk;
             let end = x.len().min(start + chunk);
-            let (a, b) = part.split_at_mut(columns);
-            dispatch(Rows { x: &x[start..end], g: &g[start..end], a, b, add: &add });
+            dispatch(Rows { x: &x[start..end], g: &g[start..end], columns, sums: part, add: &add });
         }
         false
     });
-    for part in parts.chunks_exact(2 * columns) {
-        let (a, b) = part.split_at(columns);
-        for (total, part) in totals.iter_mut().zip([a, b]) {
+    for part in parts.chunks_exact(N * columns) {
+        for (total, part) in totals.iter_mut().zip(part.chunks_exact(columns)) {
             total.iter_mut().zip(part).for_each(|(t, p)| *t += p.to_f64());
         }
     }
@@ -47,26 +47,32 @@ fn sums<T: Float>(
 struct Rows<'a, T, F> {
     x: &'a [T],
     g: &'a [T],
-    a: &'a mut [T],
-    b: &'a mut [T],
+    columns: usize,
+    sums: &'a mut [T],
     add: &'a F,
 }
 
-impl<T: Float, F: Fn(&[T], &[T], &mut [T], &mut [T])> Kernel for Rows<'_, T, F> {
+impl<T: Float, F: Fn(&[T], &[T], &mut [T])> Kernel for Rows<'_, T, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let columns = self.a.len();
+        let columns = self.columns;
         for (x, g) in self.x.chunks_exact(columns).zip(self.g.chunks_exact(columns)) {
-            (self.add)(x, g, self.a, self.b);
+            (self.add)(x, g, self.sums);
         }
     }
+}
+
+/// The sum of each column.
+fn column_sums<T: Float>(x: &[T], columns: usize) -> Vec<f64> {
+    let [sum] = sums(x, x, columns, |x, _, sum| sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x));
+    sum
 }
 
 /// Mean and (biased) variance of each column.
 pub(crate) fn moments<T: Float>(x: &[T], columns: usize) -> [Vec<T>; 2] {
     let rows = (x.len() / columns.max(1)).max(1) as f64;
-    let [sum, _] = sums(x, x, columns, |x, _, sum, _| sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x));
+    let sum = column_sums(x, columns);
     let mean: Vec<T> = sum.iter().map(|s| T::from_f64(s / rows)).collect();
     let [squares, left] = deviations(x, &mean);
     let variance = squares.iter().zip(&left).map(|(&s, &l)| corrected_variance(s, l, rows));
@@ -76,7 +82,8 @@ pub(crate) fn moments<T: Float>(x: &[T], columns: usize) -> [Vec<T>; 2] {
 
 /// For each column the sum of squared differences from a mean, and of the differences.
 fn deviations<T: Float>(x: &[T], mean: &[T]) -> [Vec<f64>; 2] {
-    sums(x, x, mean.len(), |x, _, squares, left| {
+    sums(x, x, mean.len(), |x, _, sums| {
+        let (squares, left) = sums.split_at_mut(x.len());
         for c in 0..squares.len() {
             let d = x[c] - mean[c];
             squares[c] += d * d;
@@ -90,14 +97,29 @@ fn corrected_variance<T: Float>(squares: f64, left: f64, count: f64) -> T {
     T::from_f64((squares - left * left / count).max(0.0) / count)
 }
 
-/// For each column the sum of `g`, and of `g · (x - mean)`.
-pub(crate) fn gradient_sums<T: Float>(x: &[T], g: &[T], mean: &[T]) -> [Vec<f64>; 2] {
-    sums(x, g, mean.len(), |x, g, sum, product| {
+/// For each column the sum of `g`, of `g · (x - mean)`, and of `x - mean`, which is not 0 where the mean was rounded.
+fn gradient_sums<T: Float>(x: &[T], g: &[T], mean: &[T]) -> [Vec<f64>; 3] {
+    sums(x, g, mean.len(), |x, g, sums| {
+        let (sum, rest) = sums.split_at_mut(x.len());
+        let (product, left) = rest.split_at_mut(x.len());
         for c in 0..sum.len() {
+            let d = x[c] - mean[c];
             sum[c] += g[c];
-            product[c] += g[c] * (x[c] - mean[c]);
+            product[c] += g[c] * d;
+            left[c] += d;
         }
     })
+}
+
+/// For each column the sum of `g`, and of `g · (x - mean)`, as if the mean had not been rounded: by what is left of the sum of
+/// differences.
+pub(crate) fn column_gradient_sums<T: Float>(x: &[T], g: &[T], mean: &[T]) -> [Vec<f64>; 2] {
+    let [sum, mut product, left] = gradient_sums(x, g, mean);
+    let rows = (x.len() / mean.len().max(1)).max(1) as f64;
+    for (product, (sum, left)) in product.iter_mut().zip(sum.iter().zip(left)) {
+        *product -= sum * left / rows;
+    }
+    [sum, product]
 }
 
 /// `out = (x - mean) · scale + shift`, column by column.
@@ -178,8 +200,7 @@ pub(crate) fn group_normalize<T: Float>(
         x.len() / item,
         |i, [out, mean, variance]| {
             let x = &x[i * item..][..item];
-            let [sum, _] =
-                sums(x, x, channels, |x, _, sum, _| sum.iter_mut().zip(x).for_each(|(s, &x)| *s += x));
+            let sum = column_sums(x, channels);
             mean.iter_mut()
                 .zip(sizes.sum(&sum))
                 .for_each(|(mean, sum)| *mean = T::from_f64(sum / sizes.count()));
@@ -218,7 +239,13 @@ pub(crate) fn group_gradient<T: Float>(
             let mean = sizes.spread(&mean[statistics.clone()]);
             let inverse = variance[statistics].iter().map(|v| 1.0 / (v.to_f64() + epsilon).sqrt());
             let inverse = sizes.spread(&inverse.collect::<Vec<f64>>());
-            let [sum, product] = gradient_sums(x, g, &mean);
+            let [sum, mut product, left] = gradient_sums(x, g, &mean);
+            // As in `column_gradient_sums`; a group has one mean.
+            let left = sizes.spread(&sizes.sum(&left).map(|left| left / sizes.count()).collect::<Vec<f64>>());
+            product
+                .iter_mut()
+                .zip(sum.iter().zip(left))
+                .for_each(|(product, (sum, left))| *product -= sum * left);
             // dL/dx = (γ g - mean(γ g) - (x - m) / s² · mean(γ g (x - m))) / s, s² = variance + epsilon
             let weighted = |sums: &[f64]| -> Vec<f64> {
                 let weighted: Vec<f64> = sums.iter().zip(scale).map(|(s, w)| s * w.to_f64()).collect();
@@ -316,11 +343,12 @@ impl<T: Float> Kernel for LayerRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let (len, share) = (self.scale.len(), T::from_f64(1.0 / self.scale.len() as f64));
+        let (len, count) = (self.scale.len(), T::from_f64(self.scale.len() as f64));
         let rows = self.x.chunks_exact(len).zip(self.out.chunks_exact_mut(len));
         for ((x, out), (mean, inverse)) in rows.zip(self.mean.iter_mut().zip(self.inverse)) {
-            let m = sum(x, |x| x) * share;
-            let variance = sum(x, |x| (x - m) * (x - m)) * share;
+            // Divided: the mean of equal numbers is that number.
+            let m = sum(x, |x| x) / count;
+            let variance = sum(x, |x| (x - m) * (x - m)) / count;
             let i = T::ONE / (variance + self.epsilon).sqrt();
             for c in 0..len {
                 out[c] = (x[c] - m) * i * self.scale[c] + self.shift[c];

@@ -63,7 +63,7 @@ impl Windows {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reduce<'a, T> {
     Max,
-    /// The sum times one factor for each window.
+    /// The sum over one number of pixels for each window.
     Mean(&'a [T]),
 }
 
@@ -117,12 +117,13 @@ impl<T: Float> Kernel for Pool<'_, T> {
                         }
                     });
                 }
-                Reduce::Mean(factors) => {
+                Reduce::Mean(counts) => {
                     out.fill(T::ZERO);
                     windows.for_each_tap(window, |tap| {
                         out.iter_mut().zip(&x[tap..tap + channels]).for_each(|(o, &x)| *o += x);
                     });
-                    out.iter_mut().for_each(|o| *o *= factors[window]);
+                    // Divided: the mean of equal numbers is that number.
+                    out.iter_mut().for_each(|o| *o = *o / counts[window]);
                 }
             }
         }
@@ -134,7 +135,7 @@ impl<T: Float> Kernel for Pool<'_, T> {
 pub(crate) enum Spread<'a, T> {
     /// Input and output.
     Max(&'a [T], &'a [T]),
-    /// One factor for each window.
+    /// One number of pixels for each window.
     Mean(&'a [T]),
 }
 
@@ -183,10 +184,12 @@ impl<T: Float> Kernel for Gradient<'_, T> {
                         let (x, y) = (&x[image * image_len..][..image_len], &y[at..at + channels]);
                         max_gradient::<T, S>(windows, window, (x, y, g), out);
                     }
-                    Spread::Mean(factors) => windows.for_each_tap(window, |tap| {
-                        let factor = factors[window];
-                        out[tap..tap + channels].iter_mut().zip(g).for_each(|(o, &g)| *o += g * factor);
-                    }),
+                    Spread::Mean(counts) => {
+                        let factor = T::ONE / counts[window];
+                        windows.for_each_tap(window, |tap| {
+                            out[tap..tap + channels].iter_mut().zip(g).for_each(|(o, &g)| *o += g * factor);
+                        });
+                    }
                 }
             }
         }

@@ -72,6 +72,42 @@ impl<T: Float> Fold<T> for AddSquares<T> {
     }
 }
 
+/// Sum of the elements times 0.
+#[derive(Clone, Copy)]
+pub(crate) struct AddNothing;
+impl<T: Float> Fold<T> for AddNothing {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn load<S: Isa>(self, x: T) -> T {
+        x * T::ZERO
+    }
+}
+
+/// Sum of differences from a centre.
+#[derive(Clone, Copy)]
+struct AddDifferences<T>(T);
+impl<T: Float> Fold<T> for AddDifferences<T> {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn join<S: Isa>(self, a: T, b: T, _: &mut bool) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn load<S: Isa>(self, x: T) -> T {
+        x - self.0
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Mul;
 impl<T: Number> Fold<T> for Mul {
@@ -372,6 +408,15 @@ impl<T: Element, F: Fold<T>> Kernel for Stripe<'_, T, F> {
     }
 }
 
+/// The sum of squared distances from the mean, given that from the rounded mean, and the sum of distances, which would be 0 had
+/// the mean not been rounded.
+#[inline(always)]
+fn spread<T: Float>(squares: T, left: T, count: T) -> T {
+    let corrected = squares - left * left / count;
+    // NaN stays.
+    if corrected < T::ZERO { T::ZERO } else { corrected }
+}
+
 /// Mean squared distance from the mean of each run, with `correction` subtracted from the number of values.
 pub(crate) fn variance<T: Float>(x: &[T], len: usize, correction: f64, out: &mut [T]) {
     let (count, divisor) = (T::from_f64(len as f64), T::from_f64((len as f64 - correction).max(0.0)));
@@ -381,8 +426,10 @@ pub(crate) fn variance<T: Float>(x: &[T], len: usize, correction: f64, out: &mut
             let mut sum = [T::ZERO];
             runs(x, len, &mut sum, Add);
             let mean = sum[0] / count;
+            runs(x, len, &mut sum, AddDifferences(mean));
+            let left = sum[0];
             runs(x, len, &mut sum, AddSquares(mean));
-            *o = sum[0] / divisor;
+            *o = spread(sum[0], left, count) / divisor;
         }
         return;
     }
@@ -400,7 +447,9 @@ pub(crate) fn variance<T: Float>(x: &[T], len: usize, correction: f64, out: &mut
             for (i, o) in self.out.iter_mut().enumerate() {
                 let x = &self.x[i * self.len..][..self.len];
                 let mean = Fold::run::<S>(Add, x, &mut false) / self.count;
-                *o = Fold::run::<S>(AddSquares(mean), x, &mut false) / self.divisor;
+                let left = Fold::run::<S>(AddDifferences(mean), x, &mut false);
+                let squares = Fold::run::<S>(AddSquares(mean), x, &mut false);
+                *o = spread(squares, left, self.count) / self.divisor;
             }
         }
     }

@@ -2,24 +2,26 @@
 //!
 //! A running sum is a chain in which each step waits for the one before. Along the last axis several rows are therefore
 //! done in step, which keeps as many chains going; along other axes whole rows are added to each other, which vectorises.
+//!
+//! What runs along is of a wider type than `f32`: a million roundings one after the other would show.
 
+use crate::Number;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
-use crate::{Element, Number};
 
 /// Rows done in step.
 const ROWS: usize = 4;
 
 /// What is done from one element to the next.
-pub(crate) trait Step<T: Element>: Copy + Send + Sync {
-    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T;
+pub(crate) trait Step<T: Number>: Copy + Send + Sync {
+    fn next(self, so_far: T::Running, x: T, overflow: &mut bool) -> T::Running;
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct Sum;
 impl<T: Number> Step<T> for Sum {
     #[inline(always)]
-    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T {
-        so_far.add(x, overflow)
+    fn next(self, so_far: T::Running, x: T, overflow: &mut bool) -> T::Running {
+        so_far.add(x.widen(), overflow)
     }
 }
 
@@ -27,8 +29,8 @@ impl<T: Number> Step<T> for Sum {
 pub(crate) struct Product;
 impl<T: Number> Step<T> for Product {
     #[inline(always)]
-    fn next(self, so_far: T, x: T, overflow: &mut bool) -> T {
-        so_far.mul(x, overflow)
+    fn next(self, so_far: T::Running, x: T, overflow: &mut bool) -> T::Running {
+        so_far.mul(x.widen(), overflow)
     }
 }
 
@@ -68,22 +70,22 @@ impl<T: Number, F: Step<T>> Kernel for Along<'_, T, F> {
         let whole = x.len() / (ROWS * len) * ROWS * len;
         for (x, out) in x[..whole].chunks_exact(ROWS * len).zip(out[..whole].chunks_exact_mut(ROWS * len)) {
             let ([a, b, c, d], [p, q, r, s]) = (quarters(x, len), quarters_mut(out, len));
-            let mut so_far = [a[0], b[0], c[0], d[0]];
-            [p[0], q[0], r[0], s[0]] = so_far;
+            [p[0], q[0], r[0], s[0]] = [a[0], b[0], c[0], d[0]];
+            let mut so_far = [a[0], b[0], c[0], d[0]].map(T::widen);
             for i in 1..len {
                 let x = [a[i], b[i], c[i], d[i]];
                 for row in 0..ROWS {
                     so_far[row] = step.next(so_far[row], x[row], &mut overflow);
                 }
-                [p[i], q[i], r[i], s[i]] = so_far;
+                [p[i], q[i], r[i], s[i]] = so_far.map(T::narrow);
             }
         }
         for (x, out) in x[whole..].chunks_exact(len).zip(out[whole..].chunks_exact_mut(len)) {
-            let mut so_far = x[0];
-            out[0] = so_far;
+            let mut so_far = x[0].widen();
+            out[0] = x[0];
             for (o, &x) in out[1..].iter_mut().zip(&x[1..]) {
                 so_far = step.next(so_far, x, &mut overflow);
-                *o = so_far;
+                *o = T::narrow(so_far);
             }
         }
         overflow
@@ -117,13 +119,15 @@ impl<T: Number, F: Step<T>> Kernel for Across<'_, T, F> {
     fn run<S: Isa>(self) -> bool {
         let Across { x, matrix, columns, out, step } = self;
         let mut overflow = false;
+        let mut so_far = vec![T::ZERO.widen(); columns];
         for (x, out) in x.chunks_exact(matrix).zip(out.chunks_exact_mut(matrix)) {
             out[..columns].copy_from_slice(&x[..columns]);
-            for start in (columns..matrix).step_by(columns) {
-                let (before, here) = out.split_at_mut(start);
-                let before = &before[start - columns..];
-                for ((o, &b), &x) in here[..columns].iter_mut().zip(before).zip(&x[start..][..columns]) {
-                    *o = step.next(b, x, &mut overflow);
+            so_far.iter_mut().zip(x).for_each(|(so_far, x)| *so_far = x.widen());
+            let rows = x.chunks_exact(columns).zip(out.chunks_exact_mut(columns));
+            for (x, out) in rows.skip(1) {
+                for ((o, so_far), &x) in out.iter_mut().zip(&mut so_far).zip(x) {
+                    *so_far = step.next(*so_far, x, &mut overflow);
+                    *o = T::narrow(*so_far);
                 }
             }
         }

@@ -67,16 +67,16 @@ impl<T: Float> RowMap<T> for Softmax {
     }
 }
 
-/// out = x - ln Σ exp(x).
+/// out = x - ln Σ exp(x), as (x - max) - ln Σ exp(x - max): what all logits have in common is gone before anything is rounded.
 #[derive(Clone, Copy)]
 pub(crate) struct LogSoftmax;
 impl<T: Float> RowMap<T> for LogSoftmax {
     #[inline(always)]
     fn row<S: Isa>(self, x: &[T], out: &mut [T]) {
         let shift = shift_of::<S, T>(x);
-        let log_sum = sum_exp::<S, T>(x, shift).ln::<S>() + shift;
+        let log_sum = sum_exp::<S, T>(x, shift).ln::<S>();
         for (o, &x) in out.iter_mut().zip(x) {
-            *o = x - log_sum;
+            *o = (x - shift) - log_sum;
         }
     }
 }
@@ -164,11 +164,12 @@ impl<T: Float> Kernel for SoftmaxBackward<'_, T> {
 }
 
 /// For each row of `classes` logits and its label: the loss `-ln softmax(x)[label]`, and the softmax itself for the
-/// backward pass. Labels are known to be in range.
+/// backward pass. Labels are known to be in range, or the `ignored` one, whose rows have a loss of 0 and no probabilities.
 pub(crate) fn cross_entropy<T: Float>(
     logits: &[T],
     classes: usize,
     labels: &[u32],
+    ignored: Option<u32>,
     probabilities: &mut [T],
     losses: &mut [T],
 ) {
@@ -176,6 +177,7 @@ pub(crate) fn cross_entropy<T: Float>(
         logits: &'a [T],
         classes: usize,
         labels: &'a [u32],
+        ignored: Option<u32>,
         probabilities: &'a mut [T],
         losses: &'a mut [T],
     }
@@ -186,12 +188,17 @@ pub(crate) fn cross_entropy<T: Float>(
             let rows =
                 self.logits.chunks_exact(self.classes).zip(self.probabilities.chunks_exact_mut(self.classes));
             for (((x, p), &label), loss) in rows.zip(self.labels).zip(self.losses) {
+                if Some(label) == self.ignored {
+                    p.fill(T::ZERO);
+                    *loss = T::ZERO;
+                    continue;
+                }
                 let shift = shift_of::<S, T>(x);
                 for (p, &x) in p.iter_mut().zip(x) {
                     *p = (x - shift).exp_nonpositive::<S>();
                 }
                 let sum = sum_of(p);
-                *loss = sum.ln::<S>() + shift - x[label as usize];
+                *loss = sum.ln::<S>() - (x[label as usize] - shift);
                 let scale = T::ONE / sum;
                 for p in p {
                     *p *= scale;
@@ -204,15 +211,17 @@ pub(crate) fn cross_entropy<T: Float>(
     threads::split_together(losses, [probabilities], (rows, rows * classes), |i, losses, [probabilities]| {
         let first = i * rows;
         let logits = &logits[first * classes..][..probabilities.len()];
-        dispatch(Rows { logits, classes, labels: &labels[first..][..losses.len()], probabilities, losses });
+        let labels = &labels[first..][..losses.len()];
+        dispatch(Rows { logits, classes, labels, ignored, probabilities, losses });
     });
 }
 
-/// `out` = gradient of the losses: (softmax(x) - onehot(label)) · g, with one factor `g` for each row.
+/// `out` = gradient of the losses: (softmax(x) - onehot(label)) · g, with one factor `g` for each row; 0 for the `ignored` label.
 pub(crate) fn cross_entropy_backward<T: Float>(
     probabilities: &[T],
     classes: usize,
     labels: &[u32],
+    ignored: Option<u32>,
     g: &[T],
     out: &mut [T],
 ) {
@@ -221,6 +230,10 @@ pub(crate) fn cross_entropy_backward<T: Float>(
         for (((out, p), &label), &g) in
             out.chunks_exact_mut(classes).zip(rows).zip(&labels[first..]).zip(&g[first..])
         {
+            if Some(label) == ignored {
+                out.fill(T::ZERO);
+                continue;
+            }
             for (o, &p) in out.iter_mut().zip(p) {
                 *o = p * g;
             }

@@ -156,7 +156,13 @@ impl<T: Number> Tensor<T> {
         if by == 0.0 || !count.is_finite() {
             return Err(Error::bad_setting("arange", "step", by, "a finite number other than 0"));
         }
-        Self::filled(count.max(0.0) as usize, |i| T::from_f64(from + i as f64 * by))
+        // Rounded to the type, the last may reach the end, and a quotient that was rounded may be one too many.
+        let at = |i: usize| T::from_f64(from + i as f64 * by);
+        let mut count = count.max(0.0) as usize;
+        while count > 0 && if by > 0.0 { at(count - 1) >= end } else { at(count - 1) <= end } {
+            count -= 1;
+        }
+        Self::filled(count, at)
     }
 
     /// [`arange`](Self::arange) of integers, exact over the whole range.

@@ -124,7 +124,7 @@ impl<T: Float> Tensor<T> {
         let rows = (self.len() / channels.max(1)).max(1) as f64;
         let (x, g, mean) = (self.row_major()?, gradient.row_major()?, mean.row_major()?);
         let (x, g, mean) = (&x[..], &g[..], &mean[..]);
-        let [sum, product] = norm::gradient_sums(x, g, mean);
+        let [sum, product] = norm::column_gradient_sums(x, g, mean);
         let inverse: Vec<f64> = variance.iter().map(|v| 1.0 / (v.to_f64() + epsilon).sqrt()).collect();
         let narrow = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<T>>();
         // dL/dx = scale / s · (g - mean(g) - (x - m) / s² · mean(g (x - m))), s² = variance + epsilon

@@ -138,8 +138,8 @@ impl Pool {
         }
     }
 
-    /// 1 / the number of pixels that count, for each window.
-    fn factors<T: Float>(&self, windows: &Windows) -> Vec<T> {
+    /// The number of pixels that count, for each window.
+    fn counts<T: Float>(&self, windows: &Windows) -> Vec<T> {
         let len = |span: &Span| (span.end - span.start).div_ceil(span.step);
         let all = |rows: usize, columns: usize| match self.kind {
             Kind::Sliding { size, count_padding: true, .. } => size[0] * size[1],
@@ -147,7 +147,7 @@ impl Pool {
         };
         let rows = windows.rows.iter().map(len);
         rows.flat_map(|row| windows.columns.iter().map(move |column| (row, len(column))))
-            .map(|(row, column)| T::from_f64(1.0 / all(row, column) as f64))
+            .map(|(row, column)| T::from_f64(all(row, column) as f64))
             .collect()
     }
 }
@@ -191,9 +191,9 @@ impl<T: Float> Tensor<T> {
     #[doc(alias = "average_pooling")]
     pub fn avg_pool2d(&self, pool: &Pool) -> Result<Self> {
         let windows = self.windows("avg_pool2d", pool)?;
-        let (x, factors) = (self.row_major()?, pool.factors(&windows));
+        let (x, counts) = (self.row_major()?, pool.counts(&windows));
         Self::build(self.pooled_shape(&windows), |out| {
-            (T::kernels().pool)(&windows, Reduce::Mean(&factors), &x, out);
+            (T::kernels().pool)(&windows, Reduce::Mean(&counts), &x, out);
         })
     }
 
@@ -205,9 +205,9 @@ impl<T: Float> Tensor<T> {
         let (op, input) = ("avg_pool2d_backward", input.into());
         let windows = windows(op, &input, pool)?;
         same_shape(op, self, &pooled_shape(&input, &windows))?;
-        let (g, factors) = (self.row_major()?, pool.factors(&windows));
+        let (g, counts) = (self.row_major()?, pool.counts(&windows));
         Self::build(input, |out| {
-            (T::kernels().pool_gradient)(&windows, Spread::Mean(&factors), &g, out);
+            (T::kernels().pool_gradient)(&windows, Spread::Mean(&counts), &g, out);
         })
     }
 

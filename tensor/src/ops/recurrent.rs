@@ -120,7 +120,8 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::BadShape`] and [`Error::ShapeMismatch`] when the sizes do not fit together, [`Error::BadLength`] for a length
-    /// that is 0 or beyond the steps and [`Error::BadStart`] for a start beyond the length, naming the sequence.
+    /// beyond the steps and [`Error::BadStart`] for a start beyond the length, naming the sequence. A sequence without steps,
+    /// whose length is its start, keeps the state that it begins with.
     pub fn recurrent(
         &self,
         kind: Recurrence,
@@ -144,7 +145,7 @@ impl<T: Float> Tensor<T> {
         };
         let shape: Shape = match options.returns {
             Returns::Last => [g.batch, g.units].into(),
-            _ => [g.batch, g.output() / g.units.max(1), g.units].into(),
+            _ => [g.batch, g.rows_of_output(), g.units].into(),
         };
         let out = Tensor::try_build(shape, |out| (T::kernels().recur)(kind, g, &job.operands(), views, out))?;
         Ok((out, saved))
@@ -292,7 +293,7 @@ impl<'a, T: Float> Job<'a, T> {
     }
 }
 
-/// One length for each sequence, each from 1 to the number of steps.
+/// One length for each sequence, each at most the number of steps.
 fn check_lengths(
     lengths: Option<&Tensor<u32>>,
     batch: usize,
@@ -307,7 +308,7 @@ fn check_lengths(
             "one length for each sequence of the batch",
         ));
     }
-    let bad = lengths.iter().position(|length| length == 0 || length as usize > steps);
+    let bad = lengths.iter().position(|length| length as usize > steps);
     if let Some(sequence) = bad {
         let length = lengths.get(&[sequence])? as usize;
         return Err(Error::BadLength { op: OP, sequence, length, steps });
@@ -315,7 +316,7 @@ fn check_lengths(
     Ok(Some(lengths.row_major()?))
 }
 
-/// One start for each sequence, each below its length.
+/// One start for each sequence, none beyond its length.
 fn check_starts<'a>(
     starts: Option<&'a Tensor<u32>>,
     lengths: Option<&[u32]>,
@@ -332,7 +333,7 @@ fn check_starts<'a>(
             Some(lengths) => lengths[sequence] as usize,
             None => steps,
         };
-        if start as usize >= length {
+        if start as usize > length {
             return Err(Error::BadStart { op: OP, sequence, start: start as usize, length });
         }
     }

@@ -32,6 +32,10 @@ impl<T: Float> Tensor<T> {
     #[doc(alias("interpolate", "upsample"))]
     pub fn resize2d(&self, size: [usize; 2], kind: Resize) -> Result<Self> {
         let [batch, height, width, channels] = sides("resize2d", self.shape(), size)?;
+        // Nothing to be made of nothing, whatever the size.
+        if batch == 0 || channels == 0 {
+            return Self::zeros([batch, size[0], size[1], channels]);
+        }
         let x = self.row_major()?;
         let sizes = Sizes { old: [height, width], new: size, channels };
         Self::build([batch, size[0], size[1], channels], |out| resize::resize(&x, sizes, kind, out))
@@ -51,6 +55,9 @@ impl<T: Float> Tensor<T> {
         };
         if (batch, channels) != (images, depth) || new_height * new_width == 0 {
             return Err(Error::mismatch(op, self.shape(), &input, "batch and channels must be equal"));
+        }
+        if self.is_empty() {
+            return Self::zeros(input);
         }
         let g = self.row_major()?;
         let sizes = Sizes { old: [height, width], new: [new_height, new_width], channels };

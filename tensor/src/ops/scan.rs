@@ -5,7 +5,7 @@ use crate::shape::{Axis, axis_index, count};
 use crate::{Error, Float, Number, Result, Tensor};
 
 impl<T: Number> Tensor<T> {
-    /// Running sum along an axis: each element is the sum of those up to and including it.
+    /// Running sum along an axis: each element is the sum of those up to and including it; of `f32`, summed in `f64`.
     ///
     /// ```
     /// use cairn_tensor::Tensor;

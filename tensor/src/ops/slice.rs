@@ -198,8 +198,18 @@ impl<T: Element> Tensor<T> {
             return Err(Error::bad_setting(op, what, 0, must));
         }
         let (each, longer) = (self.shape()[axis] / count, self.shape()[axis] % count);
-        let sizes: Vec<usize> = (0..count).map(|i| each + usize::from(i < longer)).collect();
-        self.split(axis, &sizes)
+        let mut parts = Vec::new();
+        if parts.try_reserve_exact(count).is_err() {
+            let (what, must) = ("the number of parts", "one that memory holds");
+            return Err(Error::bad_setting(op, what, count, must));
+        }
+        let mut start = 0;
+        for i in 0..count {
+            let size = each + usize::from(i < longer);
+            parts.push(self.view(self.layout().slice(axis, start, size, 1)));
+            start += size;
+        }
+        Ok(parts)
     }
 
     /// The diagonal of each matrix over the last two axes, as a last axis, without a copy. `offset` above 0 is a diagonal

@@ -15,7 +15,8 @@ impl<T: Float> Tensor<T> {
         self.row_map("softmax", axis, Softmax)
     }
 
-    /// ln(softmax(x)) along an axis, without the loss of digits of taking them one after the other.
+    /// ln(softmax(x)) along an axis, without the loss of digits of taking them one after the other, whatever the logits have in
+    /// common: `(x - max) - ln Σ exp(x - max)`.
     ///
     /// # Errors
     /// [`Error::AxisOutOfRange`].
@@ -98,6 +99,16 @@ impl<T: Float> Tensor<T> {
     /// [`Error::ShapeMismatch`] unless the labels have the logits' shape without its last axis;
     /// [`Error::IndexOutOfRange`] for a label that is no class.
     pub fn cross_entropy(&self, labels: &Tensor<u32>) -> Result<(Self, Self)> {
+        self.cross_entropy_ignoring(labels, None)
+    }
+
+    /// As [`cross_entropy`](Self::cross_entropy), where a row whose label is `ignored` has a loss of 0, whatever its logits are, and
+    /// zeros in place of probabilities. That label need not be a class: the number of padding, 255 for pixels without a class.
+    ///
+    /// # Errors
+    /// As [`cross_entropy`](Self::cross_entropy), for the labels that are not ignored.
+    #[doc(alias = "ignore_index")]
+    pub fn cross_entropy_ignoring(&self, labels: &Tensor<u32>, ignored: Option<u32>) -> Result<(Self, Self)> {
         let op = "cross_entropy";
         let Some((&classes, rows)) = self.shape().split_last() else {
             return Err(Error::bad_shape(op, self.shape(), "logits need an axis of classes"));
@@ -112,14 +123,14 @@ impl<T: Float> Tensor<T> {
         }
         let labels = labels.row_major()?;
         let label_data = &labels[..];
-        check_indices(op, label_data, classes)?;
+        check_labels(op, label_data, classes, ignored)?;
         let logits = self.row_major()?;
         let data = &logits[..];
         let mut losses = Self::zeros(Shape::from(rows))?;
         let out = losses.as_mut_slice()?;
         let probabilities = Self::build(self.dims(), |probabilities| {
             if !probabilities.is_empty() {
-                softmax::cross_entropy(data, classes, label_data, probabilities, out);
+                softmax::cross_entropy(data, classes, label_data, ignored, probabilities, out);
             }
         })?;
         Ok((losses, probabilities))
@@ -131,6 +142,20 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`cross_entropy`](Self::cross_entropy).
     pub fn cross_entropy_backward(&self, labels: &Tensor<u32>, gradient: &Self) -> Result<Self> {
+        self.cross_entropy_ignoring_backward(labels, None, gradient)
+    }
+
+    /// As [`cross_entropy_backward`](Self::cross_entropy_backward), for
+    /// [`cross_entropy_ignoring`](Self::cross_entropy_ignoring): no gradient for rows whose label is ignored.
+    ///
+    /// # Errors
+    /// As [`cross_entropy_ignoring`](Self::cross_entropy_ignoring).
+    pub fn cross_entropy_ignoring_backward(
+        &self,
+        labels: &Tensor<u32>,
+        ignored: Option<u32>,
+        gradient: &Self,
+    ) -> Result<Self> {
         let op = "cross_entropy_backward";
         let Some((&classes, rows)) = self.shape().split_last() else {
             return Err(Error::bad_shape(op, self.shape(), "probabilities need an axis of classes"));
@@ -145,8 +170,19 @@ impl<T: Float> Tensor<T> {
         }
         let (p, labels, g) = (self.row_major()?, labels.row_major()?, gradient.row_major()?);
         let labels = &labels[..];
-        check_indices(op, labels, classes)?;
+        check_labels(op, labels, classes, ignored)?;
         let (p, g) = (&p[..], &g[..]);
-        Self::build(self.dims(), |out| softmax::cross_entropy_backward(p, classes, labels, g, out))
+        Self::build(self.dims(), |out| softmax::cross_entropy_backward(p, classes, labels, ignored, g, out))
+    }
+}
+
+/// An error unless each label is a class or the ignored one.
+fn check_labels(op: &'static str, labels: &[u32], classes: usize, ignored: Option<u32>) -> Result<()> {
+    let Some(ignored) = ignored else { return check_indices(op, labels, classes) };
+    match labels.iter().position(|&label| label != ignored && label as usize >= classes) {
+        None => Ok(()),
+        Some(position) => {
+            Err(Error::IndexOutOfRange { op, index: labels[position] as usize, position, size: classes })
+        }
     }
 }

@@ -35,6 +35,7 @@ mod pool;
 mod reduce;
 mod resize;
 mod rotary;
+mod rounding;
 mod scan;
 mod slice;
 mod softmax;

@@ -25,7 +25,8 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     // The embedding below is trained, so the input's product has a gradient.
     let work = Work::default().layer(2 * STEPS as u64 * (128 + 64) * 256, true).layer(2 * 64 * 10, true);
     training::measure(recorder, "nlp", work, &data, || {
-        let trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+        let trainer =
+            Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
         Ok((models::nlp(STEPS, 10, &mut random)?, trainer))
     })
 }

@@ -56,7 +56,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let (train_data, test_data) = (data(&train)?, data(&test)?);
     let seed = ctx.seed();
     let model = models::nlp(WORDS, 2, &mut rng(seed))?;
-    let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+    let mut trainer =
+        Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
     let epochs = if ctx.quick() { 1 } else { EPOCHS };
     let fit = Fit::epochs(epochs).seed(seed).validate(&test_data).quiet();
     let history = trainer.fit(&model, &train_data, fit)?;

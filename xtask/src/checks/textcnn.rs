@@ -68,7 +68,8 @@ struct Trained {
 
 fn train(division: &Division, seed: u64) -> anyhow::Result<Trained> {
     let model = TextCnn::new(division.words, &mut rng(seed))?;
-    let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+    let mut trainer =
+        Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
     let fit = Fit::epochs(EPOCHS).batch_size(50).seed(seed).validate(&division.test).quiet();
     let history = trainer.fit(&model, &division.train, fit)?;
     Ok(Trained { model, history, trainer })

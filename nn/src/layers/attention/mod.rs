@@ -211,7 +211,7 @@ impl Layer for MultiHeadAttention {
 impl SequenceMask {
     /// What is added to scores so that steps outside the sequences get no weight, `[batch, 1, 1, time]`: 0 or -∞.
     fn hiding_bias(&self, time: usize) -> Result<Var> {
-        let valid = self.weights(time)?.sign()?;
+        let valid = self.valid(time)?;
         let batch = valid.shape()[0];
         Ok(valid.log()?.reshape([batch, 1, 1, time])?)
     }

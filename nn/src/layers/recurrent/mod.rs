@@ -29,10 +29,10 @@ pub struct Direction {
 
 impl Direction {
     fn new(kind: Recurrence, inputs: usize, units: usize, rng: &mut Rng) -> Result<Self> {
-        let width = kind.gates() * units;
+        let width = kind.gates().saturating_mul(units);
         let weight = Init::GlorotUniform.tensor([inputs, width], rng)?;
         let recurrent = Init::Orthogonal(1.0).tensor([units, width], rng)?;
-        let mut bias = Tensor::zeros([kind.biases() * units])?;
+        let mut bias = Tensor::zeros([kind.biases().saturating_mul(units)])?;
         if kind == Recurrence::Lstm {
             // Remember at first (Gers et al. 2000; Jozefowicz et al. 2015).
             bias.as_mut_slice()?[units..2 * units].fill(1.0);

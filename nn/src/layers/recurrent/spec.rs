@@ -165,9 +165,13 @@ impl Recurrent {
     /// hold the weights.
     pub fn layer(&self, inputs: usize, rng: &mut Rng) -> Result<super::Recurrent> {
         self.check()?;
-        let mut layers = Vec::with_capacity(self.layers);
+        let mut layers = Vec::new();
+        if layers.try_reserve_exact(self.layers).is_err() {
+            let (what, value) = ("the number of layers", self.layers as f64);
+            return Err(Error::BadSetting { what, value, must: "one that memory holds" });
+        }
         for i in 0..self.layers {
-            let inputs = if i == 0 { inputs } else { self.units * self.directions() };
+            let inputs = if i == 0 { inputs } else { self.units.saturating_mul(self.directions()) };
             let mut direction = || Direction::new(self.kind, inputs, self.units, rng);
             let forward = direction()?;
             layers.push(Level { forward, backward: self.bidirectional.then(direction).transpose()? });

@@ -3,13 +3,14 @@
 mod curvature;
 mod wolfe;
 
-use cairn_autograd::{Gradient, Parameter};
+use cairn_autograd::Parameter;
 use cairn_nn::Module;
 use cairn_tensor::{Setting, Tensor};
 
 use self::curvature::{Curvature, Last, dot};
 use self::wolfe::Point;
 use super::closure::{ClosureOptimizer, Objective};
+use super::core::check_finite;
 use crate::{Error, Result, StateDict};
 
 /// The name in a saved state.
@@ -62,6 +63,8 @@ pub struct Lbfgs {
     tolerance_change: f64,
     strong_wolfe: bool,
     curvature: Curvature,
+    /// The parameters that the curvature is of, where that is known.
+    parameters: Vec<u64>,
 }
 
 impl Default for Lbfgs {
@@ -81,6 +84,7 @@ impl Lbfgs {
             tolerance_change: 1e-9,
             strong_wolfe: false,
             curvature: Curvature::default(),
+            parameters: Vec::new(),
         }
     }
 
@@ -148,7 +152,7 @@ impl Lbfgs {
             let moved = largest(&direction) * size;
             self.curvature.last = Some(Last::new(before.1, direction, size)?);
             let still = moved <= self.tolerance_change || (value - before.0).abs() < self.tolerance_change;
-            if evaluations >= self.max_iterations * 5 / 4 || still {
+            if evaluations >= self.max_iterations.saturating_mul(5) / 4 || still {
                 break;
             }
         }
@@ -167,6 +171,17 @@ impl Lbfgs {
         )?)
     }
 
+    /// The curvature of one model says nothing about another, if it is of the same size.
+    fn check_model(&mut self, model: &dyn Module) -> Result<()> {
+        let now = parameters(model);
+        if self.curvature.last.is_some() && !self.parameters.is_empty() && self.parameters != now {
+            let other = "its curvature is of other parameters; take a new optimiser, or `reset`";
+            return Err(Error::OtherModel(other.into()));
+        }
+        self.parameters = now;
+        Ok(())
+    }
+
     fn check_size(&self, now: usize) -> Result<()> {
         match &self.curvature.last {
             Some(Last { gradient: was, .. }) if was.len() != now => {
@@ -180,6 +195,7 @@ impl Lbfgs {
 impl ClosureOptimizer for Lbfgs {
     fn step(&mut self, objective: &mut dyn Objective) -> Result<f64> {
         self.check()?;
+        self.check_model(objective.model())?;
         let (first, gradient) = evaluate(objective)?;
         self.check_size(gradient.len())?;
         let origin = values(objective.model());
@@ -206,21 +222,54 @@ impl ClosureOptimizer for Lbfgs {
     fn load_state(&mut self, state: StateDict) -> Result<()> {
         state.require(KIND)?;
         (self.rate, self.curvature) = (state.number("learning_rate")?, Curvature::read(&state)?);
+        self.parameters.clear();
         Ok(())
     }
+
+    fn settings(&self) -> String {
+        let Lbfgs {
+            max_iterations, history_size, tolerance_gradient, tolerance_change, strong_wolfe, ..
+        } = self;
+        format!(
+            "`{KIND}` with {max_iterations} iterations, history {history_size}, tolerances {tolerance_gradient} and \
+             {tolerance_change}, strong Wolfe {strong_wolfe}"
+        )
+    }
+
+    fn is_of(&self, model: &dyn Module) -> bool {
+        self.parameters.is_empty() || self.parameters == parameters(model)
+    }
+
+    fn reset(&mut self) {
+        self.curvature = Curvature::default();
+        self.parameters.clear();
+    }
+}
+
+/// The identities of what is trained, in order.
+fn parameters(model: &dyn Module) -> Vec<u64> {
+    let mut ids = Vec::new();
+    for_each_trained(model, &mut |_, parameter| ids.push(parameter.id()));
+    ids
 }
 
 /// Loss and gradient, all trained values in a row.
 fn evaluate(objective: &mut dyn Objective) -> Result<(f64, Vec<f32>)> {
     let (value, gradients) = objective.evaluate()?;
+    if !value.is_finite() {
+        return Err(Error::NonFinite { what: "the loss".into(), value });
+    }
     let (mut flat, mut paths, mut result) = (Vec::new(), Vec::new(), Ok(()));
-    for_each_trained(objective.model(), &mut |path, parameter| match gradients
-        .get(parameter)
-        .map(Gradient::to_dense)
-    {
-        Some(Ok(gradient)) => flat.extend(gradient.iter()),
-        Some(Err(error)) => result = Err(error),
+    for_each_trained(objective.model(), &mut |path, parameter| match gradients.get(parameter) {
         None => paths.push(path.to_owned()),
+        Some(gradient) => {
+            let dense = check_finite(path, gradient).and_then(|()| Ok(gradient.to_dense()?));
+            match dense {
+                Ok(gradient) => flat.extend(gradient.iter()),
+                Err(error) if result.is_ok() => result = Err(error),
+                Err(_) => {}
+            }
+        }
     });
     result?;
     if paths.is_empty() { Ok((value, flat)) } else { Err(Error::NoGradient { paths }) }

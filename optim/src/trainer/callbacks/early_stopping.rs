@@ -42,6 +42,11 @@ impl EarlyStopping {
 }
 
 impl Callback for EarlyStopping {
+    fn reset(&mut self) {
+        (self.best, self.waited) = (f64::INFINITY, 0);
+        self.weights.clear();
+    }
+
     fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
         let value = self.goal.of(epoch)?;
         if value < self.best - self.min_delta {
@@ -74,6 +79,10 @@ impl Callback for EarlyStopping {
         state.require("early_stopping")?;
         (self.best, self.waited) = (state.number("best")?, state.number("waited")? as usize);
         self.weights = state.tensors.clone();
+        // A run that was ended by this and goes on all the same is waited for anew.
+        if self.waited >= self.patience {
+            self.waited = 0;
+        }
         Ok(())
     }
 }

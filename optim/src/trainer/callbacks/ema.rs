@@ -7,6 +7,10 @@ use crate::{Ema, Result, StateDict};
 
 /// As a callback it takes in the parameters after each step and leaves the averages in the model at the end.
 impl Callback for Ema {
+    fn reset(&mut self) {
+        self.forget();
+    }
+
     fn on_batch(&mut self, batch: &Batch, control: &mut Control<'_>) -> Result<()> {
         if batch.stepped { self.update(control.model()) } else { Ok(()) }
     }

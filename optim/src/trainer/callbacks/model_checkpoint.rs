@@ -35,6 +35,12 @@ impl ModelCheckpoint {
 }
 
 impl Callback for ModelCheckpoint {
+    fn reset(&mut self) {
+        if let When::Best { best, .. } = &mut self.when {
+            *best = f64::INFINITY;
+        }
+    }
+
     fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
         match &mut self.when {
             When::Best { goal, best } => {

@@ -70,10 +70,15 @@ impl ReduceOnPlateau {
 }
 
 impl Callback for ReduceOnPlateau {
+    fn reset(&mut self) {
+        (self.best, self.waited, self.cooling) = (f64::INFINITY, 0, 0);
+    }
+
     fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
         let value = self.goal.of(epoch)?;
-        // By a share of the size, whichever sign the value has; anything improves on no value.
-        if self.best.is_infinite() || value < self.best - self.threshold * self.best.abs() {
+        // By a share of the size, whichever sign the value has; any number improves on no value, NaN on nothing.
+        let margin = if self.best.is_finite() { self.threshold * self.best.abs() } else { 0.0 };
+        if value < self.best - margin {
             (self.best, self.waited) = (value, 0);
         } else {
             self.waited += 1;

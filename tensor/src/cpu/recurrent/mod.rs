@@ -63,9 +63,14 @@ impl Geometry {
         self.batch.div_ceil(self.rows())
     }
 
+    /// Rows of units in the output for one sequence.
+    pub(crate) fn rows_of_output(&self) -> usize {
+        if self.every_step { self.steps } else { 0 }.saturating_add(self.states)
+    }
+
     /// Numbers of the output for one sequence.
     pub(crate) fn output(&self) -> usize {
-        (if self.every_step { self.steps } else { 0 } + self.states) * self.units
+        self.rows_of_output() * self.units
     }
 
     /// Where h of a step stands in a sequence's output.

@@ -94,6 +94,19 @@ fn density<S: Isa, T: Float>(x: T) -> T {
     c::<T>(0.398_942_280_401_432_7) * (c::<T>(-0.5) * x * x).exp::<S>()
 }
 
+/// `x` held within ±`limit`; NaN stays.
+#[inline(always)]
+fn hold<T: Float>(x: T, limit: T) -> T {
+    let below = if x > limit { limit } else { x };
+    if below < -limit { -limit } else { below }
+}
+
+/// An infinite value made a large finite one.
+#[inline(always)]
+fn finite<T: Float>(x: T) -> T {
+    hold(x, c::<T>(1e30))
+}
+
 functions! {
     /// Negative of each element.
     neg(), Neg: Number, cost 1, <S>|x, overflow| x.neg(overflow);
@@ -108,7 +121,7 @@ functions! {
     };
     /// Each element times itself.
     square(), Square: Number, cost 1, <S>|x, overflow| x.mul(x, overflow),
-    square_backward from input, cost 1, |x, g| c::<T>(2.0) * x * g;
+    square_backward from input, cost 1, |x, g| c::<T>(2.0) * (x * g);
     /// max(x, 0); NaN stays.
     relu(), Relu: Number, cost 1, <S>|x| if x < T::ZERO { T::ZERO } else { x },
     relu_backward from output, cost 1, |y, g| if y > T::ZERO { g } else { T::ZERO };
@@ -163,7 +176,9 @@ functions! {
     },
     silu_backward from input, cost 8, |x, g| {
         let s = x.sigmoid::<S>();
-        g * s * (T::ONE + x * (T::ONE - s))
+        // At the ends, where ∞ · 0 would be NaN, the slope is that of max(x, 0).
+        let slope = s * (T::ONE + finite(x) * (T::ONE - s));
+        g * slope
     };
     /// Gaussian error linear unit, x Φ(x), exact (Hendrycks and Gimpel 2016).
     gelu(), Gelu: Float, cost 10, <S>|x| {
@@ -172,7 +187,8 @@ functions! {
         if x == T::NEG_INFINITY { T::ZERO } else { result }
     },
     gelu_backward from input, cost 24, |x, g| {
-        g * (x.normal_cdf::<S>() + x * density::<S, T>(x))
+        // As in `silu`.
+        g * (x.normal_cdf::<S>() + finite(x) * density::<S, T>(x))
     };
     /// Gaussian error linear unit by its tanh approximation.
     gelu_tanh(), GeluTanh: Float, cost 10, <S>|x| {
@@ -182,6 +198,8 @@ functions! {
         if x == T::NEG_INFINITY { T::ZERO } else { result }
     },
     gelu_tanh_backward from input, cost 12, |x, g| {
+        // Beyond ±100 the slope is 0 or 1 to the last digit, and cubes do not overflow up to there.
+        let x = hold(x, c::<T>(100.0));
         let k = c::<T>((2.0 / std::f64::consts::PI).sqrt());
         let t = (k * (x + c::<T>(0.044_715) * x * x * x)).tanh::<S>();
         let slope = k * (T::ONE + c::<T>(3.0 * 0.044_715) * x * x);

@@ -127,14 +127,29 @@ impl<A: Element> Tensor<A> {
         map("map", self, Closure(&f))
     }
 
-    /// The elements converted to another type: floats to integers truncate towards zero and hold at the ends of the
-    /// range, NaN becomes 0, anything other than 0 is `true`.
+    /// The elements converted to another type: floats to integers truncate towards zero, anything other than 0 is `true`, and what
+    /// a float type has no number for becomes the nearest, or infinite.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let labels = Tensor::from_vec(vec![-100i64, 1], [2])?;
+    /// assert_eq!(labels.cast::<u32>().unwrap_err().to_string(), "cast: -100 does not fit into u32; `clamp` it first, or replace it");
+    /// assert_eq!(labels.clamp(0, 1)?.cast::<u32>()?.to_vec(), [0, 1]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::DoesNotFit`] for a value that an integer type does not hold, NaN among them; [`Error::OutOfMemory`].
     #[doc(alias("astype", "to"))]
     pub fn cast<O: Element>(&self) -> Result<Tensor<O>> {
-        map("cast", self, Cast)
+        match map("cast", self, Cast) {
+            Err(Error::IntegerOverflow { op, .. }) => {
+                let value = self.to_vec().into_iter().find(|x| !x.fits::<O>());
+                let value = value.map_or_else(String::new, |x| x.to_string());
+                Err(Error::DoesNotFit { op, value, dtype: O::DTYPE })
+            }
+            result => result,
+        }
     }
 }
 
@@ -142,7 +157,8 @@ impl<A: Element> Tensor<A> {
 struct Cast;
 impl<A: Element, O: Element> Unary<A, O> for Cast {
     #[inline(always)]
-    fn at<S: Isa>(self, x: A, _: &mut bool) -> O {
+    fn at<S: Isa>(self, x: A, does_not_fit: &mut bool) -> O {
+        *does_not_fit |= !x.fits::<O>();
         x.cast()
     }
 }

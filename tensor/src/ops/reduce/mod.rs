@@ -148,7 +148,8 @@ reduction! {
     mean, mean_keepdim: Float, |x, axes, keep| {
         let mask = axes.mask("mean", x.shape())?;
         let count = count(&(0..x.rank()).filter(|&i| mask[i]).map(|i| x.shape()[i]).collect::<Shape>());
-        fold("mean", x, &axes, keep, Add)?.scale(T::ONE / T::from_f64(count as f64))
+        // Divided and not multiplied by 1 / count, which is rounded: the mean of equal numbers is that number.
+        fold("mean", x, &axes, keep, Add)?.div(&Self::scalar(T::from_f64(count as f64)))
     };
     /// Largest element over axes; NaN if one is among them. No elements are an [`Error::EmptyReduction`].
     max, max_keepdim: Number, |x, axes, keep| {

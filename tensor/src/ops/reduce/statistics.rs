@@ -1,9 +1,9 @@
 //! Spread and length over axes, and truth values folded over axes.
 
-use crate::cpu::reduce::{self, Add, AddSquares, All, Any};
+use crate::cpu::reduce::{self, Add, AddNothing, AddSquares, All, Any};
 use crate::ops::reduce::{arrange, fold};
 use crate::shape::{Axes, count};
-use crate::{Float, Result, Shape, Tensor};
+use crate::{DType, Float, Result, Shape, Tensor};
 
 /// The number of elements folded into one.
 fn folded(op: &'static str, shape: &[usize], axes: &Axes) -> Result<usize> {
@@ -65,18 +65,22 @@ impl<T: Float> Tensor<T> {
         }
         // Rows are folded whole: the centred values are laid down once.
         let len = folded(op, self.shape(), axes)?;
-        let centred = self.sub(&fold(op, self, axes, true, Add)?.scale(T::ONE / T::from_f64(len as f64))?)?;
+        let count = Self::scalar(T::from_f64(len as f64));
+        let centred = self.sub(&fold(op, self, axes, true, Add)?.div(&count)?)?;
         let squares = fold(op, &centred, axes, keepdim, AddSquares(T::ZERO))?;
+        // The mean was rounded; what is left of the sum of differences corrects for it.
+        let left = fold(op, &centred, axes, keepdim, Add)?.square()?.div(&count)?;
+        let squares = squares.sub(&left)?.relu()?;
         let divisor = T::from_f64((len as f64 - correction as f64).max(0.0));
         squares.div(&Self::scalar(divisor))?.reshape(shape)
     }
 
-    /// Euclidean norm over axes: the square root of the sum of squares.
+    /// Euclidean norm over axes: the square root of the sum of squares, also where the squares leave the range of numbers.
     ///
     /// # Errors
     /// As [`var`](Self::var).
     pub fn norm(&self, axes: impl Into<Axes>) -> Result<Self> {
-        fold("norm", self, &axes.into(), false, AddSquares(T::ZERO))?.sqrt()
+        self.length(&axes.into(), false)
     }
 
     /// As [`norm`](Self::norm), leaving the reduced axes with size 1.
@@ -84,7 +88,35 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`var`](Self::var).
     pub fn norm_keepdim(&self, axes: impl Into<Axes>) -> Result<Self> {
-        fold("norm", self, &axes.into(), true, AddSquares(T::ZERO))?.sqrt()
+        self.length(&axes.into(), true)
+    }
+
+    /// Whether no element is NaN or infinite.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    #[doc(alias = "isfinite")]
+    pub fn all_finite(&self) -> Result<bool> {
+        // 0 times what is not finite is NaN, times anything else 0.
+        Ok(fold("all_finite", self, &Axes::from(..), false, AddNothing)?.item()? == T::ZERO)
+    }
+
+    fn length(&self, axes: &Axes, keepdim: bool) -> Result<Self> {
+        let op = "norm";
+        let length = fold(op, self, axes, keepdim, AddSquares(T::ZERO))?.sqrt()?;
+        // Squares of what is below lose digits, or all of it.
+        let small = T::from_f64(if T::DTYPE == DType::F32 { 1e-15 } else { 1e-145 });
+        let lost = |length: T| length < small || length == T::INFINITY;
+        if self.is_empty() || !length.iter().any(lost) {
+            return Ok(length);
+        }
+        // Of each result the largest element is taken out before, and put back after.
+        let largest = self.abs()?.max_keepdim(axes.clone())?;
+        let unit = |x: T| if x > T::ZERO && x < T::INFINITY { x } else { T::ONE };
+        let largest = largest.map(unit)?;
+        let length = fold(op, &self.div(&largest)?, axes, keepdim, AddSquares(T::ZERO))?.sqrt()?;
+        let largest = largest.reshape(length.dims())?;
+        length.mul(&largest)
     }
 }
 
