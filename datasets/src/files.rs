@@ -26,7 +26,7 @@ pub(crate) fn latin1(path: &Path, limit: u64) -> Result<String> {
 
 /// All that a reader gives, at most `limit` bytes in UTF-8; `path` is for messages.
 pub(crate) fn text_from(reader: impl Read, path: &Path, limit: u64) -> Result<String> {
-    utf8(unpack::read_limited(reader, limit).map_err(error(path))?, path)
+    utf8(cairn_files::read_limited(reader, limit).map_err(error(path))?, path)
 }
 
 /// A file of an archive.

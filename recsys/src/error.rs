@@ -141,6 +141,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A text of which no row reads.
+    #[error("{path}: none of {rows} rows reads; line {line}: {reason}", path = path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+        /// How many rows there are.
+        rows: usize,
+        /// The line of the first, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}", path = path.display())]
     Io {

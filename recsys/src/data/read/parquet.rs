@@ -10,6 +10,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use cairn_files::Budget;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
@@ -39,7 +40,7 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let path = path.as_ref();
         let named = self.clone().header(true);
-        named.collect(|each| {
+        named.collect(path, Budget::of_file(path)?, |each| {
             // The library answers damaged files with errors as far as its authors know of them.
             let read = AssertUnwindSafe(|| named.rows_of_parquet(path, each));
             catch_unwind(read).unwrap_or_else(|_| Err(damaged(path, "the file is damaged")))
@@ -47,7 +48,11 @@ impl LogReader {
     }
 
     /// The names of the columns, then each row.
-    fn rows_of_parquet(&self, path: &Path, each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<()> {
+    fn rows_of_parquet(
+        &self,
+        path: &Path,
+        each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
+    ) -> Result<bool> {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
         let schema = reader.metadata().file_metadata().schema();
@@ -55,7 +60,7 @@ impl LogReader {
             schema.get_fields().iter().filter(|field| self.reads(field.name())).cloned().collect();
         let names: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
         if !each(0, Ok(&names.iter().map(String::as_str).collect::<Vec<_>>())) {
-            return Ok(());
+            return Ok(true);
         }
         let wanted = Type::group_type_builder(schema.name()).with_fields(columns).build();
         let wanted = wanted.map_err(|error| damaged(path, error))?;
@@ -71,7 +76,7 @@ impl LogReader {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a column is needed: all are as soon as one is given by position.
