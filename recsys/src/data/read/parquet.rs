@@ -11,13 +11,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cairn_files::Budget;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
 use super::{Column, Fields, LogReader, ReadReport};
 use crate::data::ids::Id;
-use crate::{Error, Interactions, Result};
+use crate::{Error, Interactions, Result, memory};
 
 impl LogReader {
     /// Reads a Parquet file, under the feature `parquet`: columns by name or by position, whole numbers, decimals or text;
@@ -55,6 +56,7 @@ impl LogReader {
     ) -> Result<bool> {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
+        self.check_size(reader.metadata(), Budget::of_file(path)?)?;
         let schema = reader.metadata().file_metadata().schema();
         let columns: Vec<Arc<Type>> =
             schema.get_fields().iter().filter(|field| self.reads(field.name())).cloned().collect();
@@ -77,6 +79,17 @@ impl LogReader {
             }
         }
         Ok(true)
+    }
+
+    /// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
+    /// there is any number in few bytes.
+    fn check_size(&self, metadata: &ParquetMetaData, budget: Budget) -> Result<()> {
+        let limit = self.memory_limit.unwrap_or(budget.left());
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+        let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+        let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
+        let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
+        memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
     }
 
     /// Whether a column is needed: all are as soon as one is given by position.
