@@ -17,7 +17,7 @@ pub use crate::ops::{
     Arithmetic, Conv, Elementwise, IdsOp, Index, Join, Linalg, Linear, Matmul, Norm, Pooling, Present,
     Recurrent, Reduce, Reduced, Reduction, Resizing, Scan, Slicing, Softmax, Sort, Spans, View,
 };
-use crate::{Error, Gradient, Result};
+use crate::{Error, Gradient, Result, compiled};
 
 /// The identity of an operation, with its attributes.
 ///
@@ -153,6 +153,11 @@ impl Op {
     }
 
     pub(crate) fn run<T: Float>(&self, operands: &[Operand<'_, T>], wanted: Wanted<'_>) -> Result<Ran<T>> {
+        compiled::run()(self, operands, wanted)
+    }
+
+    /// [`run`](Self::run) itself; called by [`compiled`] alone, so that it is compiled in this crate alone.
+    pub(crate) fn run_as<T: Float>(&self, operands: &[Operand<'_, T>], wanted: Wanted<'_>) -> Result<Ran<T>> {
         let x = Operands { op: self.name(), list: operands };
         by_stem!(self, op => op.run(x, wanted), custom name => Err(Error::NoEvaluation { op: name }))
     }

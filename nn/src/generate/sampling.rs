@@ -1,15 +1,20 @@
 //! Drawing the next token of a language model from its scores.
 //!
-//! Likelier tokens may be made likelier still (temperature), and unlikely ones ruled out: all but the `k` best (Fan et al.
-//! 2018), or all beyond the smallest set of best ones that holds a share `p` of the probability (nucleus; Holtzman et al.
-//! 2020). In this order, as everywhere else.
+//! What was written already may be made less likely (repetition penalty; Keskar et al. 2019) or, where it would repeat a run of
+//! n tokens, be ruled out (Paulus et al. 2018). Likelier tokens may be made likelier still (temperature), and unlikely ones ruled
+//! out: all but the `k` best (Fan et al. 2018), all beyond the smallest set of best ones that holds a share `p` of the probability
+//! (nucleus; Holtzman et al. 2020), all below a share of the best one's (min-p; Nguyen et al. 2024). In this order, which is
+//! that of Hugging Face's transformers; llama.cpp takes the temperature last, so that the same settings mean another thing there.
+
+use std::collections::BTreeSet;
 
 use cairn_tensor::{Rng, Tensor};
 use rand::RngExt;
 
 use crate::{Error, Result};
 
-/// How to draw tokens from logits: by temperature, top-k and top-p (nucleus) sampling, or greedily.
+/// How to draw tokens from logits: by temperature, top-k, top-p (nucleus) and min-p sampling, or greedily; with penalties for
+/// what was written already.
 ///
 /// ```
 /// use cairn_nn::generate::Sampling;
@@ -26,6 +31,9 @@ pub struct Sampling {
     temperature: f64,
     top_k: usize,
     top_p: f64,
+    min_p: f64,
+    repetition_penalty: f64,
+    no_repeat_ngram: usize,
 }
 
 impl Default for Sampling {
@@ -37,7 +45,14 @@ impl Default for Sampling {
 impl Sampling {
     /// From the model's own distribution.
     pub fn new() -> Self {
-        Sampling { temperature: 1.0, top_k: usize::MAX, top_p: 1.0 }
+        Sampling {
+            temperature: 1.0,
+            top_k: usize::MAX,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            no_repeat_ngram: 0,
+        }
     }
 
     /// Always the likeliest token; of equals the first.
@@ -69,12 +84,43 @@ impl Sampling {
         self
     }
 
+    /// Only tokens at least this share as likely as the likeliest one, 0 to 1.
+    #[must_use]
+    pub fn min_p(mut self, p: f64) -> Self {
+        self.min_p = p;
+        self
+    }
+
+    /// Makes tokens that were written already less likely: positive logits are divided by this, negative ones multiplied. 1,
+    /// the default, changes nothing.
+    #[must_use]
+    pub fn repetition_penalty(mut self, penalty: f64) -> Self {
+        self.repetition_penalty = penalty;
+        self
+    }
+
+    /// Rules out tokens with which a run of `n` tokens would stand in the text a second time; 0, the default, none.
+    #[doc(alias = "no_repeat_ngram_size")]
+    #[must_use]
+    pub fn no_repeat_ngram(mut self, n: usize) -> Self {
+        self.no_repeat_ngram = n;
+        self
+    }
+
     /// Draws a token from logits `[vocabulary]`. A logit of -∞ rules its token out.
     ///
     /// # Errors
     /// [`Error::BadSetting`] for a setting outside its range, for no logits, and for logits that are NaN, +∞ or all -∞.
     pub fn draw(&self, logits: &Tensor, rng: &mut Rng) -> Result<u32> {
-        let weights = self.weights(logits)?;
+        self.draw_after(&[], logits, rng)
+    }
+
+    /// As [`draw`](Self::draw), after these tokens, which the penalties look at: the prompt and what was written.
+    ///
+    /// # Errors
+    /// As for [`draw`](Self::draw), and when what was written leaves no token to draw.
+    pub fn draw_after(&self, written: &[u32], logits: &Tensor, rng: &mut Rng) -> Result<u32> {
+        let weights = self.weights(written, logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
         let mut left = rng.random::<f64>() * total;
         let mut last = weights[0].0;
@@ -94,27 +140,29 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadSetting`], as for [`draw`](Self::draw).
     pub fn probabilities(&self, logits: &Tensor) -> Result<Vec<(u32, f64)>> {
-        let mut weights = self.weights(logits)?;
+        self.probabilities_after(&[], logits)
+    }
+
+    /// As [`probabilities`](Self::probabilities), after these tokens.
+    ///
+    /// # Errors
+    /// As for [`draw_after`](Self::draw_after).
+    pub fn probabilities_after(&self, written: &[u32], logits: &Tensor) -> Result<Vec<(u32, f64)>> {
+        let mut weights = self.weights(written, logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
         weights.iter_mut().for_each(|(_, w)| *w /= total);
         Ok(weights)
     }
 
     /// As [`probabilities`](Self::probabilities), but for a common factor; never empty.
-    fn weights(&self, logits: &Tensor) -> Result<Vec<(u32, f64)>> {
+    fn weights(&self, written: &[u32], logits: &Tensor) -> Result<Vec<(u32, f64)>> {
+        self.check(logits)?;
         let t = self.temperature;
-        check("the temperature", t, t >= 0.0 && t.is_finite(), "finite and not negative")?;
-        check("top_k", self.top_k as f64, self.top_k > 0, "at least 1")?;
-        check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 and at most 1")?;
-        check("the rank of the logits", logits.rank() as f64, logits.rank() == 1, "1: [vocabulary]")?;
-        let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
-        let fault = logits.iter().find(bad).map_or(0.0, f64::from);
-        check("a logit", fault, fault == 0.0, "a number below infinity")?;
-
-        let mut order: Vec<(u32, f32)> =
-            (0..).zip(logits.iter()).filter(|(_, x)| *x > f32::NEG_INFINITY).collect();
+        let mut order: Vec<(u32, f64)> = (0..).zip(logits.iter().map(f64::from)).collect();
+        self.penalise(written, &mut order);
+        order.retain(|&(_, x)| x > f64::NEG_INFINITY);
         check("the number of possible tokens", order.len() as f64, !order.is_empty(), "at least 1")?;
-        let better = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let better = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let kept = if t == 0.0 { 1 } else { self.top_k.min(order.len()) };
         if kept < order.len() {
             order.select_nth_unstable_by(kept, better);
@@ -122,10 +170,46 @@ impl Sampling {
         }
         order.sort_unstable_by(better);
         let most = order[0].1;
-        let weight = |x: f32| if t == 0.0 { 1.0 } else { (f64::from(x - most) / t).exp() };
+        let weight = |x: f64| if t == 0.0 { 1.0 } else { ((x - most) / t).exp() };
         let mut weights: Vec<(u32, f64)> = order.iter().map(|&(id, x)| (id, weight(x))).collect();
         weights.truncate(nucleus(&weights, self.top_p));
+        // The first has weight 1.
+        weights.truncate(weights.partition_point(|&(_, w)| w >= self.min_p));
         Ok(weights)
+    }
+
+    fn check(&self, logits: &Tensor) -> Result<()> {
+        let (t, penalty) = (self.temperature, self.repetition_penalty);
+        check("the temperature", t, t >= 0.0 && t.is_finite(), "finite and not negative")?;
+        check("top_k", self.top_k as f64, self.top_k > 0, "at least 1")?;
+        check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 and at most 1")?;
+        check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1")?;
+        check("the repetition penalty", penalty, penalty > 0.0 && penalty.is_finite(), "finite and above 0")?;
+        check("the rank of the logits", logits.rank() as f64, logits.rank() == 1, "1: [vocabulary]")?;
+        let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
+        let fault = logits.iter().find(bad).map_or(0.0, f64::from);
+        check("a logit", fault, fault == 0.0, "a number below infinity")
+    }
+
+    /// Changes the scores of what was written already. Tokens beyond the vocabulary are passed over.
+    fn penalise(&self, written: &[u32], scores: &mut [(u32, f64)]) {
+        if self.repetition_penalty != 1.0 {
+            for token in written.iter().copied().collect::<BTreeSet<u32>>() {
+                if let Some((_, score)) = scores.get_mut(token as usize) {
+                    *score *=
+                        if *score < 0.0 { self.repetition_penalty } else { 1.0 / self.repetition_penalty };
+                }
+            }
+        }
+        if self.no_repeat_ngram > 0 && written.len() >= self.no_repeat_ngram {
+            let end = &written[written.len() + 1 - self.no_repeat_ngram..];
+            for run in written.windows(self.no_repeat_ngram) {
+                let (begin, last) = run.split_at(end.len());
+                if let Some((_, score)) = scores.get_mut(last[0] as usize).filter(|_| begin == end) {
+                    *score = f64::NEG_INFINITY;
+                }
+            }
+        }
     }
 }
 

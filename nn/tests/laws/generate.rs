@@ -99,3 +99,35 @@ proptest! {
         prop_assert!(id == 1 || id == 3);
     }
 }
+
+#[test]
+fn what_was_written_is_made_less_likely_or_ruled_out() {
+    let scores = logits(&[2.0, -1.0, 0.5, 0.0]);
+    let of = |sampling: Sampling, written: &[u32]| sampling.probabilities_after(written, &scores).unwrap();
+    // By hand: 2 / 2 = 1, -1 * 2 = -2; tokens that stand there twice count once, unknown ones not at all.
+    let plain = Sampling::new().probabilities(&logits(&[1.0, -2.0, 0.5, 0.0])).unwrap();
+    close(&of(Sampling::new().repetition_penalty(2.0), &[0, 1, 0, 99]), &plain);
+    // 3 0 was written, and now 3 again: no 0.
+    let left = of(Sampling::new().no_repeat_ngram(2), &[3, 0, 2, 3]);
+    assert_eq!(left.iter().map(|&(id, _)| id).collect::<Vec<_>>(), [2, 3, 1]);
+    // Runs of one: nothing twice. Runs longer than the text: all is open.
+    assert_eq!(of(Sampling::new().no_repeat_ngram(1), &[0, 3, 2])[0].0, 1);
+    assert_eq!(of(Sampling::new().no_repeat_ngram(5), &[0, 3, 2]).len(), 4);
+    let none = Sampling::new().no_repeat_ngram(1).draw_after(&[0, 1, 2, 3], &scores, &mut rng(0));
+    assert!(matches!(none, Err(Error::BadSetting { .. })));
+}
+
+#[test]
+fn min_p_is_a_share_of_the_likeliest() {
+    let of = |sampling: Sampling| sampling.probabilities(&shares()).unwrap();
+    close(&of(Sampling::new().min_p(0.5 - 1e-6)), &[(1, 2.0 / 3.0), (3, 1.0 / 3.0)]);
+    close(&of(Sampling::new().min_p(1.0)), &[(1, 1.0)]);
+    // After the temperature: at a half, shares relative to the best are squared: 1, 0.25, 0.09, 0.04.
+    close(&of(Sampling::new().temperature(0.5).min_p(0.2)), &[(1, 0.8), (3, 0.2)]);
+    for p in [-0.1, 1.1, f64::NAN] {
+        assert!(Sampling::new().min_p(p).draw(&shares(), &mut rng(0)).is_err());
+    }
+    for penalty in [0.0, -1.0, f64::INFINITY] {
+        assert!(Sampling::new().repetition_penalty(penalty).draw(&shares(), &mut rng(0)).is_err());
+    }
+}

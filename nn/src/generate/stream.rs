@@ -1,0 +1,172 @@
+//! Sampling texts: one as an iterator over its tokens, or many at a time.
+//!
+//! What is drawn at a position is a function of the seed and the position alone, so that a text does not depend on which others
+//! are written beside it, nor on when the caller asks for the next token. The texts of a batch share the seed; equal prompts
+//! give equal texts.
+
+use cairn_tensor::Rng;
+
+use super::{Decoder, Sampling, row};
+use crate::{Context, Error, Result};
+
+/// How a text is continued: how tokens are drawn, and when it ends.
+#[derive(Debug, Clone)]
+pub struct Generate {
+    sampling: Sampling,
+    most: usize,
+    stop: Vec<u32>,
+    seed: u64,
+}
+
+impl Generate {
+    /// At most this many new tokens, drawn from the model's own distribution, seed 0.
+    #[doc(alias("max_new_tokens", "max_tokens"))]
+    pub fn new(most: usize) -> Self {
+        Generate { sampling: Sampling::new(), most, stop: Vec::new(), seed: 0 }
+    }
+
+    /// Draws by these settings.
+    #[must_use]
+    pub fn sampling(self, sampling: Sampling) -> Self {
+        Generate { sampling, ..self }
+    }
+
+    /// Ends a text before any of these tokens, which are not part of it.
+    #[doc(alias = "eos_token_id")]
+    #[must_use]
+    pub fn stop_at(self, tokens: impl Into<Vec<u32>>) -> Self {
+        Generate { stop: tokens.into(), ..self }
+    }
+
+    /// Other draws.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Generate { seed, ..self }
+    }
+
+    /// Continues one text, `prompt`, from a state of one row; each step of the iterator computes a token. It ends after an error.
+    pub fn stream<'a, D: Decoder>(&self, model: &'a D, state: D::State, prompt: &[u32]) -> Tokens<'a, D> {
+        Tokens {
+            generate: self.clone(),
+            model,
+            state,
+            text: prompt.to_vec(),
+            read: 0,
+            prompt: prompt.len(),
+            done: false,
+        }
+    }
+
+    /// Continues several texts from a state with a row for each; what is new of each, in their order.
+    ///
+    /// ```
+    /// # use cairn_nn::generate::{Decoder, Generate};
+    /// # fn continued<D: Decoder>(model: &D, state: D::State) -> cairn_nn::Result<()> {
+    /// let texts: Vec<Vec<u32>> = Generate::new(20).batch(model, state, &[&[5, 3], &[7]])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The model's, and those of [`Sampling::draw_after`]; [`Error::BadSetting`] for a prompt without a token.
+    pub fn batch<D: Decoder>(
+        &self,
+        model: &D,
+        mut state: D::State,
+        prompts: &[&[u32]],
+    ) -> Result<Vec<Vec<u32>>> {
+        let mut texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.to_vec()).collect();
+        texts.iter().try_for_each(|text| has_token(text))?;
+        // The texts that the state's rows belong to, and how much of each the model has read.
+        let mut rows: Vec<usize> = (0..texts.len()).collect();
+        let mut read = vec![0; texts.len()];
+        for _ in 0..self.most {
+            if rows.is_empty() {
+                break;
+            }
+            let unread: Vec<&[u32]> = rows.iter().map(|&text| &texts[text][read[text]..]).collect();
+            let scores = model.next(&unread, &mut state)?;
+            let mut going = Vec::with_capacity(rows.len());
+            for (at, &text) in rows.iter().enumerate() {
+                read[text] = texts[text].len();
+                let drawn = texts[text].len() - prompts[text].len();
+                let token =
+                    self.sampling.draw_after(&texts[text], &row(&scores, at)?, &mut self.rng(drawn))?;
+                if !self.stop.contains(&token) {
+                    texts[text].push(token);
+                    going.push(at);
+                }
+            }
+            if going.len() < rows.len() {
+                model.pick(&mut state, &going)?;
+                rows = going.into_iter().map(|at| rows[at]).collect();
+            }
+        }
+        Ok(texts.into_iter().zip(prompts).map(|(text, prompt)| text[prompt.len()..].to_vec()).collect())
+    }
+
+    /// What the new token at this position is drawn by.
+    fn rng(&self, position: usize) -> Rng {
+        Context::train(self.seed).at_step(position as u64).draw()
+    }
+}
+
+fn has_token(prompt: &[u32]) -> Result<()> {
+    match prompt {
+        [] => Err(Error::BadSetting {
+            what: "the number of tokens of a prompt",
+            value: 0.0,
+            must: "at least 1",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The tokens of a text as they are generated: see [`Generate::stream`].
+#[derive(Debug)]
+pub struct Tokens<'a, D: Decoder> {
+    generate: Generate,
+    model: &'a D,
+    state: D::State,
+    /// The prompt, then what is new.
+    text: Vec<u32>,
+    /// How much of it the model has read.
+    read: usize,
+    prompt: usize,
+    done: bool,
+}
+
+impl<D: Decoder> Tokens<'_, D> {
+    /// The prompt and the tokens so far.
+    pub fn text(&self) -> &[u32] {
+        &self.text
+    }
+
+    fn draw(&mut self) -> Result<u32> {
+        has_token(&self.text)?;
+        let scores = self.model.next(&[&self.text[self.read..]], &mut self.state)?;
+        self.read = self.text.len();
+        let mut rng = self.generate.rng(self.text.len() - self.prompt);
+        self.generate.sampling.draw_after(&self.text, &row(&scores, 0)?, &mut rng)
+    }
+}
+
+impl<D: Decoder> Iterator for Tokens<'_, D> {
+    type Item = Result<u32>;
+
+    fn next(&mut self) -> Option<Result<u32>> {
+        if self.done || self.text.len() - self.prompt >= self.generate.most {
+            return None;
+        }
+        let token = self.draw();
+        match token {
+            Ok(token) if self.generate.stop.contains(&token) => {
+                self.done = true;
+                return None;
+            }
+            Ok(token) => self.text.push(token),
+            Err(_) => self.done = true,
+        }
+        Some(token)
+    }
+}
