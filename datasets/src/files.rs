@@ -28,15 +28,17 @@ pub(crate) fn text(path: &Path, limit: u64) -> Result<(String, Budget)> {
 
 /// As [`text`] in ISO-8859-1, in which every byte is the character of that number.
 pub(crate) fn latin1(path: &Path, limit: u64) -> Result<(String, Budget)> {
-    let (bytes, budget) = bytes(path, limit)?;
+    let (bytes, mut budget) = bytes(path, limit)?;
+    budget.take(bytes.len() as u64).map_err(error(path))?;
     Ok((bytes.into_iter().map(char::from).collect(), budget))
 }
 
 fn bytes(path: &Path, limit: u64) -> Result<(Vec<u8>, Budget)> {
     let mut budget = Budget::of_file(path)?;
-    // Twice: a vector that grows has room to spare, and other encodings are turned into UTF-8.
-    let bytes = unpack::read(path, limit.min(budget.left() / 2))?;
-    budget.take(2 * bytes.len() as u64).map_err(error(path))?;
+    // A vector that grows has room to spare, and is there twice for a moment.
+    let mut bytes = unpack::read(path, limit.min(budget.left() / 3))?;
+    bytes.shrink_to_fit();
+    budget.take(bytes.len() as u64).map_err(error(path))?;
     Ok((bytes, budget))
 }
 

@@ -134,7 +134,7 @@ fn parse_within(text: &str, path: &Path, mut budget: Budget) -> Result<Vec<Sente
                 first_line = number;
             }
             // Sentences are cut to their length, so that words have no room to grow.
-            let bytes = size_of::<Word>() + 6 * 16 + line.len();
+            let bytes = size_of::<Word>() + 6 * 8 + line.len();
             budget.take(bytes as u64).map_err(files::error(path))?;
             word(line, &mut sentence).map_err(|message| Error::line(path, number, message))?;
         } else if !sentence.words.is_empty() {

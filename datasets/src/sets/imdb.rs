@@ -84,8 +84,8 @@ struct Parts {
 
 impl Parts {
     fn read_archive(&mut self, path: &Path) -> Result<()> {
-        // Reviews are in memory once, with their own size, and what a list needs to grow.
-        let limit = MAX_BYTES.min(Budget::of_file(path)?.left() / 4);
+        // Reviews are in memory once, beside what their lists need to grow; a member takes a kilobyte of the archive at least.
+        let limit = MAX_BYTES.min(Budget::of_file(path)?.left() / 2);
         files::each_member(path, limit, |name, full, member| {
             let parts: Vec<&str> = name.split('/').collect();
             match parts[..] {

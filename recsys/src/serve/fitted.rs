@@ -309,6 +309,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                     at: format!("item {id:?}"),
                     value: f64::from(*value),
                     expected: "finite",
+                    entry: None,
                 });
             }
             rows.push((self.catalog.item(id)?, *value));

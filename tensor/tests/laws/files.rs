@@ -138,7 +138,7 @@ fn headers_of_older_writers_and_other_programs_are_read() {
     let path = dir.path().join("x.npy");
     std::fs::write(&path, &bytes).unwrap();
     let any = cairn_tensor::AnyTensor::read_npy(&path).unwrap().cast(cairn_tensor::DType::I64).unwrap();
-    assert_eq!(any.as_i64().unwrap().to_vec(), [-1, 0, 7]);
+    assert_eq!(any.downcast_ref::<i64>().unwrap().to_vec(), [-1, 0, 7]);
     for header in
         ["", "{", "{'descr'", "{'descr': '<f4' 'shape': (1,)}", "{'descr': <f4}", "{'more': '<f4'}", "[]"]
     {
