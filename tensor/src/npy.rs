@@ -478,42 +478,54 @@ mod archive {
         archive: ZipWriter<Sink>,
     }
 
-    /// The file behind an archive. After it has refused something, which was said, it takes all: the archive tries to finish itself
-    /// when it is dropped, and would print that it cannot.
+    /// The file behind an archive. After it has refused something, which was said, it takes all and only counts: the archive tries
+    /// to finish itself when it is dropped, and would print that it cannot.
     #[derive(Debug)]
     struct Sink {
         file: AtomicFile,
         refused: bool,
+        position: u64,
+        end: u64,
     }
 
     impl Sink {
-        fn watch<R>(
-            &mut self,
-            instead: R,
-            act: impl FnOnce(&mut AtomicFile) -> io::Result<R>,
-        ) -> io::Result<R> {
+        fn new(file: AtomicFile) -> Self {
+            Sink { file, refused: false, position: 0, end: 0 }
+        }
+
+        /// What the file answers, or, once it has refused something, what it would.
+        fn ask<R>(&mut self, would: R, act: impl FnOnce(&mut AtomicFile) -> io::Result<R>) -> io::Result<R> {
             if self.refused {
-                return Ok(instead);
+                return Ok(would);
             }
-            let done = act(&mut self.file);
-            self.refused = done.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
-            done
+            let answer = act(&mut self.file);
+            self.refused = answer.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
+            answer
         }
     }
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.watch(bytes.len(), |file| file.write(bytes))
+            let written = self.ask(bytes.len(), |file| file.write(bytes))?;
+            self.position += written as u64;
+            self.end = self.end.max(self.position);
+            Ok(written)
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            self.watch((), Write::flush)
+            self.ask((), Write::flush)
         }
     }
 
     impl Seek for Sink {
         fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-            self.watch(0, |file| file.seek(to))
+            let would = match to {
+                SeekFrom::Start(position) => position,
+                SeekFrom::Current(by) => self.position.saturating_add_signed(by),
+                SeekFrom::End(by) => self.end.saturating_add_signed(by),
+            };
+            self.position = self.ask(would, |file| file.seek(to))?;
+            Ok(self.position)
         }
     }
 
@@ -526,7 +538,7 @@ mod archive {
             let path = path.as_ref().to_owned();
             match AtomicFile::create(&path) {
                 Ok(file) => {
-                    let archive = ZipWriter::new(Sink { file, refused: false });
+                    let archive = ZipWriter::new(Sink::new(file));
                     Ok(NpzWriter { path, archive })
                 }
                 Err(error) => Err(Problem::from(error).at("create_npz", &path)),
