@@ -472,7 +472,8 @@ fn an_index_of_several_files_reads_them_all() {
     put("model-00002-of-00002.safetensors", &named(&[("b", 3.0)]));
     let index = folder.path().join("model.safetensors.index.json");
     let write = |map: &str| {
-        std::fs::write(&index, format!("{{\"metadata\":{{\"total_size\":8}},\"weight_map\":{map}}}")).unwrap()
+        std::fs::write(&index, format!("{{\"metadata\":{{\"total_size\":8}},\"weight_map\":{map}}}"))
+            .unwrap();
     };
     write("{\"a\":\"model-00001-of-00002.safetensors\",\"b\":\"model-00002-of-00002.safetensors\"}");
     let all = Weights::read_safetensors(&index).unwrap();
