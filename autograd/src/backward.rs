@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use cairn_tensor::{Float, Tensor};
 
+use crate::op::{Op, View};
 use crate::{Error, Gradient, Gradients, Result, Var};
 
 /// A node ordered by its number.
@@ -71,7 +72,16 @@ impl<T: Float> Var<T> {
                 continue;
             };
             let history = var.take_history().ok_or(Error::AlreadyUsed { op: op.name() })?;
-            let gradients = (history.backward)(&gradient.to_dense()?)?;
+            let gradient = gradient.to_dense()?;
+            if let (Some(part), [whole]) = (Part::of(op, &gradient)?, &history.parents[..]) {
+                let sum = collected.remove(&whole.0.id);
+                if sum.is_none() {
+                    pending.push(Pending(whole.clone()));
+                }
+                collected.insert(whole.0.id, part.added_to(sum, whole)?);
+                continue;
+            }
+            let gradients = (history.backward)(&gradient)?;
             for (parent, gradient) in history.parents.into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };
                 match collected.get_mut(&parent.0.id) {
@@ -84,5 +94,38 @@ impl<T: Float> Var<T> {
             }
         }
         Ok(found)
+    }
+}
+
+/// The gradient of a part of a variable along an axis. It is added in place: a projection that is divided into queries, keys and
+/// values would else get three gradients of its own size, two thirds of them zeros.
+struct Part<T: Float> {
+    axis: usize,
+    start: usize,
+    gradient: Tensor<T>,
+}
+
+impl<T: Float> Part<T> {
+    /// If the operation takes one.
+    fn of(op: &Op, gradient: &Tensor<T>) -> Result<Option<Self>> {
+        Ok(match *op {
+            Op::View(View::Narrow { axis, start, .. }) => {
+                Some(Part { axis, start, gradient: gradient.clone() })
+            }
+            Op::View(View::Index { axis, index }) => {
+                Some(Part { axis, start: index, gradient: gradient.unsqueeze(axis)? })
+            }
+            _ => None,
+        })
+    }
+
+    /// The gradient of the whole: its sum so far, if there is one, and this.
+    fn added_to(&self, sum: Option<Gradient<T>>, whole: &Var<T>) -> Result<Gradient<T>> {
+        let mut sum = match sum {
+            Some(sum) => sum.into_dense()?,
+            None => Tensor::zeros(whole.dims())?,
+        };
+        sum.narrow_add(self.axis, self.start, &self.gradient)?;
+        Ok(Gradient::Dense(sum))
     }
 }

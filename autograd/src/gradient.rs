@@ -109,6 +109,14 @@ impl<T: Float> Gradient<T> {
         }
     }
 
+    /// As [`to_dense`](Self::to_dense), without keeping this one.
+    pub(crate) fn into_dense(self) -> Result<Tensor<T>> {
+        match self {
+            Gradient::Dense(gradient) => Ok(gradient),
+            Gradient::Rows(rows) => rows.to_dense(),
+        }
+    }
+
     /// The shape of the whole gradient.
     pub fn shape(&self) -> &[usize] {
         match self {

@@ -14,8 +14,9 @@ use cairn_tensor::{Float, Tensor};
 #[cfg(feature = "linalg")]
 pub use crate::ops::Factor;
 pub use crate::ops::{
-    Arithmetic, Conv, Elementwise, IdsOp, Index, Join, Linalg, Linear, Matmul, Norm, Pooling, Present,
-    Recurrent, Reduce, Reduced, Reduction, Resizing, Scan, Slicing, Softmax, Sort, Spans, View,
+    Arithmetic, Attend, Attention, Conv, Elementwise, Gated, IdsOp, Index, Join, Linalg, Linear, Matmul,
+    Norm, Pooling, Present, Recurrent, Reduce, Reduced, Reduction, Resizing, Rotary, Scan, Slicing, Softmax,
+    Sort, Spans, View, Weighted,
 };
 use crate::{Error, Gradient, Result, compiled};
 
@@ -57,6 +58,12 @@ pub enum Op {
     Resizing(Resizing),
     /// Recurrent layers.
     Recurrent(Recurrent),
+    /// Attention.
+    Attention(Attention),
+    /// Rotary positions.
+    Rotary(Rotary),
+    /// Gated activations.
+    Gated(Gated),
     /// Picking by index or mask.
     Index(Index),
     /// Parts, repetitions and triangles.
@@ -92,6 +99,9 @@ macro_rules! by_stem {
             Op::Norm($inner) => $call,
             Op::Resizing($inner) => $call,
             Op::Recurrent($inner) => $call,
+            Op::Attention($inner) => $call,
+            Op::Rotary($inner) => $call,
+            Op::Gated($inner) => $call,
             Op::Index($inner) => $call,
             Op::Slicing($inner) => $call,
             Op::View($inner) => $call,
@@ -125,6 +135,9 @@ impl Op {
             Norm::NAMES,
             Resizing::NAMES,
             Recurrent::NAMES,
+            Attention::NAMES,
+            Rotary::NAMES,
+            Gated::NAMES,
             Index::NAMES,
             Slicing::NAMES,
             View::NAMES,

@@ -18,7 +18,7 @@ use cairn_nn::weights::Weights;
 use cairn_nn::{
     Activation::Relu, Context, Linear, Model, Module, Parameter, Recurrent, Result, Sequential, State,
 };
-use cairn_tensor::{Pool, Resize, Shape, Tensor, rng, s};
+use cairn_tensor::{AttentionOptions, Causal, Gate, Pairs, Pool, Resize, Rotary, Shape, Tensor, rng, s};
 
 fn scattered(shape: &Shape, low: f32, width: f32) -> Tensor {
     let at = |i: usize| low + width * ((i * 389 + 97) % 1000) as f32 / 1000.0;
@@ -274,6 +274,33 @@ fn operations(x: &Var) -> Result<Var> {
     Ok(Var::cat(&flat.iter().collect::<Vec<_>>(), 1)?)
 }
 
+/// What transformers are made of, with every option that has a form in ONNX, on `[batch, 6, 16]`.
+fn transformer(x: &Var) -> Result<Var> {
+    let batch = x.shape()[0];
+    let halves = Rotary::new(4).base(20.0).tables(10)?;
+    let (q, k) = (x.reshape([batch, 6, 4, 4])?, x.narrow(2, 4, 8)?.reshape([batch, 6, 2, 4])?);
+    let (q, k) = (q.rotary(&halves, Pairs::Halves, 3)?, k.rotary(&halves, Pairs::Neighbours, 0)?);
+    let part = Rotary::new(2).tables(10)?;
+    let v = x.narrow(2, 0, 10)?.reshape([batch, 6, 2, 5])?.rotary(&part, Pairs::Halves, 1)?;
+    let bias = Var::constant(scattered(&[4, 1, 6].into(), -1.0, 2.0));
+    let visible = Tensor::from_vec(vec![true, false, true, true, true, true], [6])?;
+    let plain = AttentionOptions::default();
+    let (last, keys) = (q.narrow(1, 2, 4)?, Causal::BottomRight);
+    let values = [
+        q.attention(&k, &v, None, &plain.clone().scale(0.3))?,
+        q.attention(&k, &v, Some(&bias), &plain.clone().causal(Causal::TopLeft).visible(&visible))?,
+        last.attention(&k, &v, None, &plain.clone().causal(keys).window(3).soft_cap(0.7))?,
+        // The first queries attend to nothing.
+        q.attention(&k.narrow(1, 0, 3)?, &v.narrow(1, 0, 3)?, None, &plain.clone().causal(keys).alibi(4))?,
+        q.attention(&k, &v, None, &plain.window(2))?,
+    ];
+    let mut all: Vec<Var> = values.iter().map(|value| value.flatten(1)).collect::<Result<_, _>>()?;
+    for gate in [Gate::Relu, Gate::Sigmoid, Gate::Silu, Gate::Gelu, Gate::GeluTanh] {
+        all.push(x.gated_halves(gate)?.gated(gate, &x.narrow(2, 3, 8)?)?.flatten(1)?);
+    }
+    Ok(Var::cat(&all.iter().collect::<Vec<_>>(), 1)?)
+}
+
 /// A file, an input of five items (ids as numbers), and Cairn's output.
 type Case = (&'static str, Onnx, Tensor, Tensor);
 
@@ -298,6 +325,7 @@ fn cases() -> Vec<Case> {
         numbers("decoder", [4, 2], |x| decoder.forward(x)),
         numbers("images", [6, 5, 2], |x| images.forward(x)),
         numbers("operations", [3, 4], operations),
+        numbers("transformer", [6, 16], transformer),
         numbers("flat", [2, 3], |x| flat.forward(x.value(), &mut Context::eval())),
     ]
 }
@@ -418,6 +446,7 @@ fn frozen_layers_and_weights_made_of_weights_are_constants() {
 const REASONS: &[(&str, &str)] = &[
     ("batch_norm", "in training only"),
     ("cross_entropy", "a loss is no part of a model at inference"),
+    ("linear_cross_entropy", "a loss is no part of a model at inference"),
     ("var", "no operator in this set; mean and square have one"),
     ("std", "no operator in this set; mean and square have one"),
     ("sum_to", "its axes follow from the operand: `sum` says them"),
@@ -437,12 +466,13 @@ fn every_operation_has_a_form_or_a_reason() {
     let (residual, decoder, images, tagger) = (Residual::new(), Decoder::new(), Images::new(), Tagger::new());
     let input = |shape: &[usize]| Var::constant(scattered(&shape.into(), -1.0, 2.0));
     let ids = scattered(&[2, 6].into(), 0.0, 11.0).floor().unwrap().cast().unwrap();
-    let passes: [&dyn Fn() -> Result<Var>; 6] = [
+    let passes: [&dyn Fn() -> Result<Var>; 7] = [
         &|| residual.forward(&input(&[2, 6, 5, 2]), &mut Context::eval()),
         &|| decoder.forward(&input(&[2, 4, 2])),
         &|| images.forward(&input(&[2, 6, 5, 2])),
         &|| tagger.forward(&ids),
         &|| operations(&input(&[2, 3, 4])),
+        &|| transformer(&input(&[2, 6, 16])),
         &|| rarer(&input(&[2, 3, 4])),
     ];
     let mut seen = BTreeSet::new();

@@ -27,16 +27,16 @@
 //! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign`, operators |
 //! | comparison | `eq` `ne` `lt` `le` `gt` `ge`; of truth values `and` `or` `xor` `not` `select` |
 //! | functions | `neg` `abs` `sign` `square` `exp` `expm1` `log` `log1p` `sqrt` `rsqrt` `recip` `sin` `cos` `tanh` `erf` `floor` `round` `clamp` `map` |
-//! | activations | `relu` `leaky_relu` `elu` `selu` `sigmoid` `softplus` `silu` `gelu` `gelu_tanh` |
+//! | activations | `relu` `leaky_relu` `elu` `selu` `sigmoid` `softplus` `silu` `gelu` `gelu_tanh`; `gated` `gated_halves` ([`Gate`]: SwiGLU, GeGLU) |
 //! | derivatives | `…_backward` of the functions and activations |
 //! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `argmax` `argmin` `logsumexp` (all with `_keepdim`) `count_true` `sum_to` |
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `cross_entropy`, with their gradients |
-//! | matrices | `matmul` `add_matmul` `linear` `linear_row` `dot` `outer` `einsum` `tril` `triu` |
+//! | matrices | `matmul` `add_matmul` `linear` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |
 //! | normalisation | those of [`norm`], with their gradients |
-//! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), with its gradients |
+//! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), `attention` ([`AttentionOptions`]), `rotary` `rotary_at` `rotary_back` `rotary_at_back` ([`Rotary`]), with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
@@ -95,17 +95,21 @@ pub use error::{Error, Result};
 pub use half::{bf16, f16};
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
+pub use ops::attention::{AttentionOptions, AttentionRules, Causal};
 pub use ops::conv::pooled::{ConvGradients, Pooled};
 pub use ops::conv::window::Window;
 pub use ops::create::{Rng, rng};
+pub use ops::gated::Gate;
 #[cfg(feature = "linalg")]
 pub use ops::linalg::Field;
+pub use ops::linear_cross_entropy::{LinearCrossEntropy, LinearCrossEntropyOptions};
 pub use ops::norm::{self, *};
 pub use ops::pool::Pool;
 pub use ops::recurrent::{
     Recurrence, RecurrentGradients, RecurrentOperands, RecurrentOptions, RecurrentSaved, Returns,
 };
 pub use ops::resize::Resize;
+pub use ops::rotary::{Pairs, Rotary, RotaryScaling, RotaryTables};
 pub use ops::slice::Slice;
 pub use ops::update::{Rule, SummingRule};
 pub use row_major::RowMajor;

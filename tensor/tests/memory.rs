@@ -1,7 +1,14 @@
 //! Memory is recycled: a steady loop takes no large block from the system. (A process of its own, since the counters
 //! are the whole process's.)
 
-use cairn_tensor::{Isa, Rule, Tensor, memory, rng, trim_memory};
+use std::sync::{Mutex, PoisonError};
+
+use cairn_tensor::{
+    AttentionOptions, Isa, LinearCrossEntropyOptions, Rule, Tensor, memory, rng, trim_memory,
+};
+
+/// The counters are one test's at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 #[derive(Clone, Copy)]
 struct Descent(f32);
@@ -26,6 +33,7 @@ fn step(x: &Tensor<f32>, labels: &Tensor<u32>, w: &mut Tensor<f32>, b: &mut Tens
 
 #[test]
 fn a_steady_loop_takes_nothing_new_and_what_is_freed_is_counted() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let rng = &mut rng(1);
     let x = Tensor::<f32>::normal([256, 100], 0.0, 1.0, rng).unwrap();
     let labels = x.narrow(1, 0, 10).unwrap().argmax(1).unwrap();
@@ -62,4 +70,29 @@ fn a_steady_loop_takes_nothing_new_and_what_is_freed_is_counted() {
     // Recycled memory that was numbers is never seen as truth values that are neither.
     drop(Tensor::full([100_000], u8::MAX).unwrap());
     assert!(Tensor::<bool>::build([100_000], |_| {}).unwrap().iter().all(|b| !b));
+}
+
+#[test]
+fn neither_scores_nor_logits_are_ever_there_as_a_whole() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // 64 MiB of scores, 128 MiB of logits.
+    let x = Tensor::<f32>::normal([1, 1 << 12, 1, 4], 0.0, 1.0, &mut rng(1)).unwrap();
+    let grown = |f: &dyn Fn()| {
+        let before = memory().live_bytes;
+        f();
+        memory().peak_bytes - before
+    };
+    let attention = grown(&|| {
+        let options = AttentionOptions::default();
+        let (y, sums) = x.attention(&x, &x, None, &options).unwrap();
+        x.attention_backward(&x, &x, None, &options, [&y, &sums, &y], [true, true, true, false]).unwrap();
+    });
+    assert!(attention < 8 << 20, "{attention} bytes for attention");
+    let (rows, table) = (x.reshape([1 << 12, 4]).unwrap(), Tensor::ones([1 << 13, 4]).unwrap());
+    let labels = Tensor::full([1 << 12], 5u32).unwrap();
+    let loss = grown(&|| {
+        let options = LinearCrossEntropyOptions::default();
+        rows.linear_cross_entropy(&table, None, &labels, &options, [true; 3]).unwrap();
+    });
+    assert!(loss < 80 << 20, "{loss} bytes for the loss");
 }

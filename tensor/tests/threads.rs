@@ -1,7 +1,10 @@
 //! The same bits from any number of threads, for everything that runs in parallel. (A process of its own: there is one pool
 //! of helpers, which other tests would keep busy.)
 
-use cairn_tensor::{Isa, Pool, Resize, Rule, SummingRule, Tensor, Window, rng};
+use cairn_tensor::{
+    AttentionOptions, Causal, Gate, Isa, LinearCrossEntropyOptions, Pairs, Pool, Resize, Rotary, Rule,
+    SummingRule, Tensor, Window, rng,
+};
 
 /// Runs `f` in pools of 1, 2 and 3 threads; what it returns must not differ in a bit.
 #[track_caller]
@@ -53,6 +56,43 @@ fn elementwise_and_copies() {
         z.add_assign(&y).unwrap();
         bits(&z)
     });
+}
+
+#[test]
+fn attention() {
+    let (q, k) = (normal([2, 300, 4, 32], 1), normal([2, 300, 2, 32], 2));
+    let (v, g) = (normal([2, 300, 2, 48], 3), normal([2, 300, 4, 48], 4));
+    let bias = normal([1, 4, 1, 300], 5);
+    for options in
+        [AttentionOptions::default(), AttentionOptions::default().causal(Causal::TopLeft).dropout(0.1, 3)]
+    {
+        same_bits("attention", || bits(&q.attention(&k, &v, Some(&bias), &options).unwrap().0));
+        let (y, sums) = q.attention(&k, &v, Some(&bias), &options).unwrap();
+        same_bits("attention_backward", || {
+            let results = [&y, &sums, &g];
+            let gradients = q.attention_backward(&k, &v, Some(&bias), &options, results, [true; 4]).unwrap();
+            gradients.iter().flatten().flat_map(bits).collect()
+        });
+    }
+}
+
+#[test]
+fn losses_over_a_vocabulary_and_what_goes_with_attention() {
+    let (x, table, bias) = (normal([700, 40], 1), normal([3000, 40], 2), normal([3000], 3));
+    let labels = Tensor::from_vec((0..700).map(|i| i * 4 % 3000).collect(), [700]).unwrap();
+    let options = LinearCrossEntropyOptions::default().smoothing(0.1).ignored(8);
+    same_bits("linear_cross_entropy", || {
+        let result = x.linear_cross_entropy(&table, Some(&bias), &labels, &options, [true; 3]).unwrap();
+        let gradients = result.gradients.iter().flatten().flat_map(bits);
+        gradients.chain([result.loss.to_bits(), result.weight.to_bits()]).collect()
+    });
+    let tables = Rotary::new(32).tables(300).unwrap();
+    let heads = normal([2, 300, 4, 40], 4);
+    same_bits("rotary", || bits(&heads.rotary(&tables, Pairs::Halves, 0).unwrap()));
+    let both = normal([601, 1000], 5);
+    same_bits("gated_halves", || bits(&both.gated_halves(Gate::Silu).unwrap()));
+    let g = normal([601, 500], 6);
+    same_bits("gated_halves_backward", || bits(&both.gated_halves_backward(Gate::Gelu, &g).unwrap()));
 }
 
 #[test]

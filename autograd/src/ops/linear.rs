@@ -2,6 +2,7 @@
 
 use cairn_tensor::{Float, Tensor};
 
+use super::linear_cross_entropy::{self, Weighted};
 use super::{multiply_adds, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Result, Var};
@@ -14,12 +15,27 @@ operations! {
             /// Whether max(·, 0) follows.
             relu: bool,
         } = "linear",
+        /// The summed cross-entropy of the logits `x tableᵀ + bias`; the operands are x, the table, the labels, and those of
+        /// `present`, in order.
+        CrossEntropy {
+            /// A label whose rows have no part in it.
+            ignored: Option<u32>,
+            /// The share of each target that is spread over all classes.
+            smoothing: f64,
+            /// Which further operands there are.
+            present: Weighted,
+        } = "linear_cross_entropy",
     }
 }
 
 impl Rule for Linear {
     fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
-        let &Linear::Linear { relu } = self;
+        let relu = match *self {
+            Linear::Linear { relu } => relu,
+            Linear::CrossEntropy { ignored, smoothing, present } => {
+                return linear_cross_entropy::run(x, (ignored, smoothing, present), wanted);
+            }
+        };
         let (x, weight, bias) = (x.float(0)?, x.float(1)?, x.optional(2)?);
         wanted.ran(x.linear(weight, bias, relu)?, |y, [of_x, of_weight, of_bias]| {
             let (x, w, y) = (x.clone(), weight.clone(), relu.then(|| y.clone()));
@@ -39,7 +55,15 @@ impl Rule for Linear {
     }
 
     fn flops(&self, operands: &[&[usize]], output: &[usize]) -> u64 {
-        multiply_adds(output.iter().chain(operands.first().and_then(|x| x.last())))
+        match self {
+            Linear::Linear { .. } => {
+                multiply_adds(output.iter().chain(operands.first().and_then(|x| x.last())))
+            }
+            Linear::CrossEntropy { .. } => match operands {
+                [_, table, labels, ..] => multiply_adds(table.iter().chain(*labels)),
+                _ => 0,
+            },
+        }
     }
 }
 

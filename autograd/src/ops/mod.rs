@@ -5,20 +5,24 @@
 //! operation and what must be saved for it. In the comments `g` is the gradient of the output.
 
 mod arithmetic;
+mod attention;
 mod conv;
 mod einsum;
 mod elementwise;
+mod gated;
 mod index;
 mod join;
 #[cfg_attr(not(feature = "linalg"), path = "no_linalg.rs")]
 mod linalg;
 mod linear;
+mod linear_cross_entropy;
 mod matmul;
 mod norm;
 mod pool;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod scan;
 mod slice;
 mod softmax;
@@ -29,20 +33,24 @@ mod view;
 use cairn_tensor::{Float, Tensor};
 
 pub use arithmetic::Arithmetic;
+pub use attention::{Attend, Attention};
 pub use conv::Conv;
 pub use elementwise::Elementwise;
+pub use gated::Gated;
 pub use index::Index;
 pub use join::Join;
 #[cfg(feature = "linalg")]
 pub use linalg::Factor;
 pub use linalg::Linalg;
 pub use linear::Linear;
+pub use linear_cross_entropy::Weighted;
 pub use matmul::Matmul;
 pub use norm::Norm;
 pub use pool::Pooling;
 pub use recurrent::{Present, Recurrent, RecurrentVars};
 pub use reduce::{Reduce, Reduced, Reduction};
 pub use resize::Resizing;
+pub use rotary::Rotary;
 pub use scan::Scan;
 pub use slice::Slicing;
 pub use softmax::Softmax;

@@ -1,16 +1,18 @@
-//! Values and gradients against PyTorch's. `tests/golden/images.py` made them and says how.
+//! Values and gradients against PyTorch's. `tests/golden/images.py` and its neighbours made them and say how.
 
 use std::path::Path;
 
 use cairn_autograd::{Result, Var};
-use cairn_tensor::{NpzReader, Pool, Resize, Tensor, Window};
+use cairn_tensor::{
+    AttentionOptions, Causal, LinearCrossEntropyOptions, NpzReader, Pool, Resize, Tensor, Window,
+};
 
 /// The arrays of the file, by the names of their cases.
 struct Golden(NpzReader);
 
 impl Golden {
-    fn open() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images.npz");
+    fn open(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
         Golden(NpzReader::open(path).unwrap())
     }
 
@@ -29,6 +31,10 @@ impl Golden {
 
     fn how(&mut self, case: &str) -> Vec<usize> {
         self.0.read::<i64>(&format!("{case}/how")).unwrap().iter().map(|n| n as usize).collect()
+    }
+
+    fn has(&self, case: &str, name: &str) -> bool {
+        self.0.names().contains(&format!("{case}/{name}"))
     }
 
     fn array(&mut self, case: &str, name: &str) -> Tensor<f32> {
@@ -59,8 +65,46 @@ fn close(got: &Tensor<f32>, want: &Tensor<f32>, what: &str) {
 }
 
 #[test]
+fn attention() {
+    let mut golden = Golden::open("attention.npz");
+    for case in golden.cases("attention") {
+        let mut options = AttentionOptions::default();
+        if golden.how(&case) == [1] {
+            options = options.causal(Causal::TopLeft);
+        }
+        if golden.has(&case, "mask") {
+            options = options.visible(&golden.0.read(&format!("{case}/mask")).unwrap());
+        }
+        let inputs = if golden.has(&case, "bias") { &["q", "k", "v", "bias"][..] } else { &["q", "k", "v"] };
+        golden.check(&case, inputs, |x| x[0].attention(&x[1], &x[2], x.get(3), &options));
+    }
+}
+
+#[test]
+fn losses_over_a_vocabulary() {
+    let mut golden = Golden::open("linear_cross_entropy.npz");
+    for case in golden.cases("linear_cross_entropy") {
+        let smoothing = golden.how(&case)[0] as f64 / 100.0;
+        let labels = golden.0.read::<i64>(&format!("{case}/labels")).unwrap();
+        let labels = Tensor::from_vec(labels.iter().map(|label| label as u32).collect(), [2, 5]).unwrap();
+        // The label -1 of PyTorch.
+        let mut options = LinearCrossEntropyOptions::default().smoothing(smoothing).ignored(u32::MAX);
+        if golden.has(&case, "weights") {
+            options = options.class_weights(&golden.array(&case, "weights"));
+        }
+        let mean = std::cell::Cell::new(0.0);
+        golden.check(&case, &["x", "w", "b"], |x| {
+            let (sum, weight) = x[0].linear_cross_entropy(&x[1], Some(&x[2]), &labels, &options)?;
+            mean.set(sum.item()? / weight);
+            Ok(sum)
+        });
+        close(&Tensor::scalar(mean.get()), &golden.array(&case, "mean"), &format!("{case}: mean"));
+    }
+}
+
+#[test]
 fn convolutions() {
-    let mut golden = Golden::open();
+    let mut golden = Golden::open("images.npz");
     for case in golden.cases("conv") {
         let how = golden.how(&case);
         let window =
@@ -71,7 +115,7 @@ fn convolutions() {
 
 #[test]
 fn transposed_convolutions() {
-    let mut golden = Golden::open();
+    let mut golden = Golden::open("images.npz");
     for case in golden.cases("transposed") {
         let how = golden.how(&case);
         let window =
@@ -85,7 +129,7 @@ fn transposed_convolutions() {
 
 #[test]
 fn pooling() {
-    let mut golden = Golden::open();
+    let mut golden = Golden::open("images.npz");
     for case in golden.cases("pool") {
         let how = golden.how(&case);
         if case.contains("adaptive") {
@@ -104,7 +148,7 @@ fn pooling() {
 
 #[test]
 fn resizing() {
-    let mut golden = Golden::open();
+    let mut golden = Golden::open("images.npz");
     for case in golden.cases("resize") {
         let how = golden.how(&case);
         let kind = if case.contains("nearest") { Resize::Nearest } else { Resize::Bilinear };
@@ -114,7 +158,7 @@ fn resizing() {
 
 #[test]
 fn normalisation() {
-    let mut golden = Golden::open();
+    let mut golden = Golden::open("images.npz");
     for case in golden.cases("batch_norm") {
         golden.check(&case, &["x", "w", "b"], |x| Ok(x[0].batch_norm(&x[1], &x[2], 1e-5)?.0));
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use cairn_autograd::op::{IdsOp, Op};
 use cairn_autograd::{RecurrentVars, Result, Source, Var, gradcheck, trace};
-use cairn_tensor::{Pool, Recurrence, RecurrentOptions, Resize, Returns, Tensor, Window, rng, s};
+use cairn_tensor::{
+    AttentionOptions, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, Recurrence, RecurrentOptions,
+    Resize, Returns, Rotary, Tensor, Window, rng, s,
+};
 
 /// Shapes of the inputs, drawn from 0.6 to 1.4, where no operation here has a kink, and what is computed from them.
 type Case = (&'static [&'static [usize]], fn(&[Var<f64>]) -> Result<Var<f64>>);
@@ -77,6 +80,12 @@ const CASES: &[Case] = &[
     (&[&[2, 3], &[3, 4], &[4]], |x| Var::einsum("ij,jk,k->ik", &[&x[0], &x[1], &x[2]])),
     (&[&[2, 3], &[3, 4], &[4]], |x| x[0].linear(&x[1], Some(&x[2]), true)),
     (&[&[2, 2, 3], &[3, 4]], |x| x[0].linear(&x[1], None, false)),
+    (&[&[2, 2, 3], &[4, 3], &[4]], |x| {
+        let options = LinearCrossEntropyOptions::default().ignored(9).smoothing(0.1);
+        let options =
+            options.class_weights(&Tensor::linspace(0.5, 1.5, 4)?).row_weights(&Tensor::full([2, 2], 0.7)?);
+        Ok(x[0].linear_cross_entropy(&x[1], Some(&x[2]), &ids(&[2, 0, 9, 3], &[2, 2]), &options)?.0)
+    }),
     (&[&[1, 4, 5, 2], &[3, 2, 1, 4], &[4]], |x| {
         x[0].conv2d(&x[1], Some(&x[2]), true, &Window::default().padding([1, 0]), 2)
     }),
@@ -120,6 +129,18 @@ const CASES: &[Case] = &[
         };
         x[0].recurrent(Recurrence::Gru, vars, &options)
     }),
+    (&[&[1, 3, 4, 2], &[1, 5, 2, 2], &[1, 5, 2, 3], &[4, 1, 5]], |x| {
+        let visible = Tensor::from_slice(&[true, true, false, true, true], [5])?;
+        let options = AttentionOptions::default().causal(Causal::BottomRight).visible(&visible);
+        x[0].attention(&x[1], &x[2], Some(&x[3]), &options)
+    }),
+    (&[&[2, 3, 2, 5]], |x| x[0].rotary(&Rotary::new(4).base(10.0).tables(8)?, Pairs::Halves, 4)),
+    (&[&[2, 3, 2, 4]], |x| {
+        let positions = ids(&[0, 1, 2, 0, 0, 7], &[2, 3]);
+        x[0].rotary_at(&Rotary::new(4).base(10.0).tables(8)?, Pairs::Neighbours, &positions)
+    }),
+    (&[&[2, 3], &[2, 3]], |x| x[0].gated(Gate::Silu, &x[1])),
+    (&[&[2, 6]], |x| x[0].gated_halves(Gate::Gelu)),
     (MATRIX, |x| x[0].index_select(1, &[2, 0, 2])),
     (&[&[3, 2], &[4, 2]], |x| x[0].index_add(&[2, 0, 2, 1], &x[1])),
     (MATRIX, |x| x[0].gather(1, &ids(&[2, 0, 1, 1], &[2, 2]))),
@@ -210,9 +231,10 @@ fn every_operation_has_its_derivative_its_evaluation_and_its_flops() {
                 })
                 .collect();
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-            let products =
-                matches!(record.op, Op::Matmul(_) | Op::Linear(_) | Op::Conv(_) | Op::Recurrent(_))
-                    && last != "outer";
+            let products = matches!(
+                record.op,
+                Op::Matmul(_) | Op::Linear(_) | Op::Conv(_) | Op::Recurrent(_) | Op::Attention(_)
+            ) && last != "outer";
             assert_eq!(record.op.flops(&shapes, var.shape()) > 0, products, "{last}");
         }
         gradcheck(&inputs, function).unwrap_or_else(|error| panic!("case {number}, {last}: {error}"));
@@ -243,4 +265,11 @@ fn flops_are_those_of_pytorch() {
         2 * (2 * 3 * 3 * 4) * (2 * 2 * 5)
     );
     assert_eq!(count(&[&[4, 2, 3], &[4, 3, 5]], |x| x[0].matmul(&x[1])), 2 * 4 * 2 * 3 * 5);
+    // scaled_dot_product_attention, causal or not.
+    assert_eq!(
+        count(&[&[2, 3, 4, 8], &[2, 5, 2, 8], &[2, 5, 2, 6]], |x| {
+            x[0].attention(&x[1], &x[2], None, &AttentionOptions::default())
+        }),
+        2 * (2 * 4 * 3 * 5) * (8 + 6)
+    );
 }

@@ -42,6 +42,10 @@ proptest! {
                 parts[0].square()?.sum(..)?.add(&parts[1].exp()?.sum(..)?)
             }),
             ("chunk", &|x| Var::cat(&x.chunk(1, 2)?.iter().rev().collect::<Vec<_>>(), 1)?.square()),
+            ("parts that overlap, and the whole", &|x| {
+                let parts = x.narrow(2, 0, columns)?.mul(&x.index(2, columns - 1)?.unsqueeze(2)?)?;
+                x.narrow(1, rows - 1, 1)?.square()?.add(&parts)?.mul(x)
+            }),
             ("pad", &|x| x.pad(&[(0, 1), (2, 0), (1, 1)], 0.5)?.square()),
             ("tile", &|x| x.tile(&[2, 1, 3])?.square()),
             ("tile with a new axis", &|x| x.tile(&[2, 1, 2, 1])),

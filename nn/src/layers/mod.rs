@@ -6,6 +6,7 @@
 //! freezing, export and the counting of FLOPs, is found by running its forward pass: see [`graph`](crate::graph).
 
 mod activation;
+mod attention;
 mod config;
 mod conv;
 mod dropout;
@@ -18,6 +19,7 @@ mod pool;
 mod recurrent;
 mod size;
 mod spatial;
+mod transformer;
 
 use std::fmt::Debug;
 
@@ -25,6 +27,7 @@ use cairn_autograd::{Parameter, Var};
 use cairn_tensor::Tensor;
 
 pub use activation::Activation;
+pub use attention::{KeyValueCache, MultiHeadAttention};
 pub use conv::{Conv1d, Conv2d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
@@ -36,11 +39,16 @@ pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMax
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
+pub use transformer::{
+    FeedForward, Memory, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+    TransformerEncoderLayer, sinusoids,
+};
 
 use crate::{Context, Error, Module, Result};
 
 config::layers! {
     activation: Activation;
+    attention: MultiHeadAttention;
     conv: Conv1d, Conv2d, ConvTranspose2d;
     dropout: Dropout;
     embedding: Embedding;
@@ -50,6 +58,7 @@ config::layers! {
     pool: AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d;
     recurrent: Recurrent;
     spatial: Dropout2d, Upsample, ZeroPad2d;
+    transformer: TransformerEncoderLayer;
 }
 
 /// What goes into a layer or model: floats, or ids to be looked up.

@@ -25,6 +25,7 @@
 //! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again,
 //! `tests/onnx_random.rs` for models drawn at random.
 
+mod attention;
 mod export;
 mod gates;
 mod images;

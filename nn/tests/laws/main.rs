@@ -13,5 +13,6 @@ mod modules;
 mod recurrent;
 mod sequential;
 mod tied;
+mod transformers;
 mod weighted_losses;
 mod weights;

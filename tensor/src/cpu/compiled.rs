@@ -4,13 +4,14 @@
 //! register tile and kind of cell, that is most of what there is to compile, again and again, and with the options of those
 //! crates. A table of pointers in a `static` belongs to this crate, and so does what it points to.
 
+use super::attention::{self, Job};
 use super::conv::{self, Geometry};
 use super::matmul::{self, Mat};
 use super::pool::{self, Reduce, Spread, Windows};
 use super::recurrent::{self, Gradients, Operands, Saved};
 use crate::{Float, Recurrence, Result};
 
-/// The kernels of one element type: functions of [`conv`], [`pool`], [`recurrent`] and [`gemm`], as `new` says.
+/// The kernels of one element type: functions of [`conv`], [`pool`], [`recurrent`], [`attention`] and [`gemm`], as `new` says.
 #[doc(hidden)]
 #[derive(Debug)]
 #[expect(clippy::type_complexity)] // the functions' own signatures, which a name for each would only hide
@@ -23,7 +24,12 @@ pub struct Kernels<T: 'static> {
     pub(crate) recur:
         fn(Recurrence, &recurrent::Geometry, &Operands<'_, T>, Saved<'_, T>, &mut [T]) -> Result<()>,
     pub(crate) recur_backward: Back<T>,
+    pub(crate) attend: fn(&Job<'_, T>, &mut [T], &mut [T]) -> Result<()>,
+    pub(crate) attend_backward:
+        fn(&Job<'_, T>, attention::Returned<'_, T>, attention::Gradients<'_, T>) -> Result<()>,
+    pub(crate) attend_bias: fn(&Job<'_, T>, attention::Returned<'_, T>, [usize; 4], &mut [T]) -> Result<()>,
     pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
+    pub(crate) quick_row: fn(&[T], Mat<'_, T>, &mut [T], bool),
 }
 
 type Back<T> =
@@ -39,7 +45,11 @@ impl<T: Float> Kernels<T> {
             pool_gradient: pool::pool_gradient,
             recur: recurrent::forward,
             recur_backward: recurrent::backward,
+            attend: attention::forward,
+            attend_backward: attention::backward,
+            attend_bias: attention::bias_gradient,
             gemm: matmul::gemm,
+            quick_row: matmul::quick_row,
         }
     }
 }

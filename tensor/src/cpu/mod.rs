@@ -33,16 +33,19 @@
 //! | [`scan`] | running sums and products |
 //! | [`sort`] | ranking by integer keys |
 //! | [`matmul`] | the one entry for matrix products, and products of one row and of one column |
-//! | [`linear`] | what a linear layer does besides its product |
+//! | [`linear`], [`linear_cross_entropy`] | what a linear layer does besides its product; its loss |
 //! | `linalg`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`conv`] | convolutions and their gradients |
 //! | [`pool`] | maximum and mean over windows |
 //! | [`resize`] | interpolation between pixels |
 //! | [`norm`] | normalisation of channels and of groups of them |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
+//! | [`attention`] | attention by blocks, and back |
+//! | [`rotary`], [`gated`] | rotary positions; gated activations |
 //! | [`update`] | an optimiser's formula over parameter, gradient and state |
 //! | [`negative_sampling`] | word vectors by negative sampling |
 
+pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod bytes;
 pub(crate) mod compiled;
@@ -51,6 +54,7 @@ pub(crate) mod copy;
 pub(crate) mod elementwise;
 #[cfg(feature = "faer")]
 pub(crate) mod faer_view;
+pub(crate) mod gated;
 pub(crate) mod halves;
 pub(crate) mod index;
 mod isa;
@@ -59,6 +63,7 @@ pub(crate) mod lanes;
 #[cfg(feature = "linalg")]
 pub(crate) mod linalg;
 pub(crate) mod linear;
+pub(crate) mod linear_cross_entropy;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod matmul;
@@ -69,6 +74,7 @@ pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
+pub(crate) mod rotary;
 pub(crate) mod scan;
 mod simd;
 pub(crate) mod slice;

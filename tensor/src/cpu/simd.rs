@@ -84,6 +84,11 @@ pub trait Vector<T: Copy>: Copy + Send + Sync + Sealed {
     #[must_use]
     fn relu(self) -> Self;
 
+    /// The greater of each lane; that of `other` where one of the two is NaN.
+    #[doc(hidden)]
+    #[must_use]
+    fn greater(self, other: Self) -> Self;
+
     /// The sum of all lanes: the upper half is added to the lower until one is left.
     #[must_use]
     fn sum(self) -> T;
@@ -218,6 +223,10 @@ macro_rules! portable {
                 Portable(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
             }
             #[inline(always)]
+            fn greater(self, other: Self) -> Self {
+                Portable(std::array::from_fn(|i| if self.0[i] > other.0[i] { self.0[i] } else { other.0[i] }))
+            }
+            #[inline(always)]
             fn split_where_equal(self, other: Self, values: Self) -> [Self; 2] {
                 let mut parts = [[0.0; $lanes]; 2];
                 for i in 0..$lanes {
@@ -248,7 +257,7 @@ mod baseline {
     use super::{Sealed, Vector};
 
     macro_rules! register {
-        ($name:ident, $register:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident, $equal:ident, $negative:ident, $choose:ident) => {
+        ($name:ident, $register:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident, $equal:ident, $negative:ident, $choose:ident, $above:ident) => {
             #[derive(Debug, Clone, Copy)]
             pub(crate) struct $name($register);
 
@@ -299,6 +308,12 @@ mod baseline {
                     Self(unsafe { $choose($negative(self.0), $set1(0.0), self.0) })
                 }
                 #[inline(always)]
+                fn greater(self, other: Self) -> Self {
+                    // The maximum would be NaN where one of the two is.
+                    // SAFETY: the target has the instructions.
+                    Self(unsafe { $choose($above(self.0, other.0), self.0, other.0) })
+                }
+                #[inline(always)]
                 fn split_where_equal(self, other: Self, values: Self) -> [Self; 2] {
                     // SAFETY: the target has the instructions.
                     unsafe {
@@ -326,7 +341,8 @@ mod baseline {
         vmulq_f32,
         vceqq_f32,
         vcltzq_f32,
-        vbslq_f32
+        vbslq_f32,
+        vcgtq_f32
     );
     register!(
         F64,
@@ -342,7 +358,8 @@ mod baseline {
         vmulq_f64,
         vceqq_f64,
         vcltzq_f64,
-        vbslq_f64
+        vbslq_f64,
+        vcgtq_f64
     );
 }
 pub(crate) use baseline::{F32 as BaselineF32, F64 as BaselineF64};
@@ -405,6 +422,11 @@ pub(crate) mod x86 {
                     // `max` gives its second operand where one is NaN.
                     // SAFETY: the processor has the instruction, see above.
                     Self(unsafe { $max($zero(), self.0) })
+                }
+                #[inline(always)]
+                fn greater(self, other: Self) -> Self {
+                    // SAFETY: the processor has the instruction, see above.
+                    Self(unsafe { $max(self.0, other.0) })
                 }
                 #[inline(always)]
                 fn split_where_equal(self, other: Self, values: Self) -> [Self; 2] {

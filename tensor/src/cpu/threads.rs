@@ -9,8 +9,10 @@
 //! of simple operations below which splitting did not pay when measured.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use crate::cpu::workers;
+use crate::{Error, Result};
 
 /// Simple element operations per task; work below two tasks is not split.
 pub(crate) const GRAIN: usize = 1 << 15;
@@ -25,8 +27,25 @@ pub fn num_threads() -> usize {
     rayon::current_num_threads()
 }
 
+/// The first error that any task of a job met.
+#[derive(Default)]
+pub(crate) struct Failure(Mutex<Option<Error>>);
+
+impl Failure {
+    /// Keeps an error, if it is one.
+    pub(crate) fn note(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<()> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
 /// A slice whose pieces are handed to different threads.
-struct Pieces<'a, T> {
+pub(crate) struct Pieces<'a, T> {
     start: *mut T,
     len: usize,
     size: usize,
@@ -36,7 +55,7 @@ struct Pieces<'a, T> {
 unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
-    fn new(slice: &'a mut [T], size: usize) -> Self {
+    pub(crate) fn new(slice: &'a mut [T], size: usize) -> Self {
         Pieces { start: slice.as_mut_ptr(), len: slice.len(), size, slice: std::marker::PhantomData }
     }
 
@@ -60,7 +79,7 @@ impl<'a, T> Pieces<'a, T> {
     /// # Safety
     /// Nobody else holds any of them.
     #[allow(clippy::mut_from_ref)] // as above
-    unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(start <= self.len && len <= self.len - start, "a piece lies outside its slice");
         // SAFETY: within the slice, as just checked, and nobody else's.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }

@@ -65,7 +65,8 @@ impl<T: Float> Tensor<T> {
         })
     }
 
-    /// One row of [`linear`](Self::linear), with this as the weight, into memory that is there: a single answer takes none.
+    /// One row of [`linear`](Self::linear), with this as the weight, into memory that is there: a single answer takes none. Sums are
+    /// in the quickest order, so that the last digits may differ from `linear`'s.
     ///
     /// ```
     /// use cairn_tensor::Tensor;
@@ -94,11 +95,10 @@ impl<T: Float> Tensor<T> {
                 None => out.iter_mut().zip(bias.iter()).for_each(|(out, bias)| *out = bias),
             }
         }
-        let a = Mat { data: x, offset: 0, row_step: x.len() as isize, column_step: 1 };
         let strides = self.strides();
         let (data, offset) = (self.storage(), self.layout().offset);
         let b = Mat { data, offset, row_step: strides[0], column_step: strides[1] };
-        (T::kernels().gemm)((1, x.len(), out.len()), a, b, out, bias.is_some());
+        (T::kernels().quick_row)(x, b, out, bias.is_some());
         if relu {
             relu_in_place(out);
         }

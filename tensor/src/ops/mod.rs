@@ -12,26 +12,32 @@
 //! | `scan`, `sort` | running sums; ranking and searching |
 //! | `softmax` | softmax and cross-entropy |
 //! | `matmul`, `linear`, `einsum` | products |
+//! | `linear_cross_entropy` | a linear layer over a vocabulary with its loss |
 //! | `linalg` | factorisations of matrices (feature `linalg`) |
 //! | `conv/`, `pool`, `resize`, `norm` | images |
-//! | `recurrent` | recurrences over sequences |
+//! | `recurrent`, `attention/`, `rotary` | sequences |
+//! | `gated` | gated activations |
 //! | `update` | the step of an optimiser |
 
+pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod create;
 mod einsum;
 pub(crate) mod elementwise;
+pub(crate) mod gated;
 pub(crate) mod index;
 mod join;
 #[cfg(feature = "linalg")]
 pub(crate) mod linalg;
 mod linear;
+pub(crate) mod linear_cross_entropy;
 mod matmul;
 pub mod norm;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
+pub(crate) mod rotary;
 mod scan;
 pub(crate) mod slice;
 mod softmax;

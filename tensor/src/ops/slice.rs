@@ -3,10 +3,10 @@
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use crate::cpu::nest::Nest;
-use crate::cpu::slice;
+use crate::cpu::{slice, threads};
 use crate::layout::Layout;
 use crate::shape::{Axes, Axis, axis_index, count};
-use crate::{Element, Error, Result, Tensor};
+use crate::{Element, Error, Float, Result, Tensor};
 
 /// What is taken of one axis: an index, which drops the axis, or a range with a step. Made by [`s!`](crate::s).
 ///
@@ -271,6 +271,47 @@ fn sliced(op: &'static str, layout: &Layout, slices: &[Slice]) -> Result<Layout>
         axis += 1;
     }
     Ok(layout)
+}
+
+impl<T: Float> Tensor<T> {
+    /// Adds `values` to the entries along an axis from `start` on: those that [`narrow`](Self::narrow) would give, whose gradient
+    /// comes back like this.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let mut x = Tensor::<f32>::ones([2, 3])?;
+    /// x.narrow_add(1, 1, &Tensor::from_vec(vec![1.0, 2.0, 3.0, 4.0], [2, 2])?)?;
+    /// assert_eq!(x.to_vec(), [1.0, 2.0, 3.0, 1.0, 4.0, 5.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::AxisOutOfRange`]; [`Error::ShapeMismatch`] when the values are not shaped like such a part, or go beyond the axis.
+    pub fn narrow_add(&mut self, axis: impl Axis, start: usize, values: &Self) -> Result<()> {
+        let op = "narrow_add";
+        let axis = axis_index(op, axis, self.shape())?;
+        let size = self.shape()[axis];
+        let len = values.shape().get(axis).copied().unwrap_or(0);
+        let mut part = self.dims().clone();
+        part.set(axis, len);
+        if values.dims() != &part || start.checked_add(len).is_none_or(|end| end > size) {
+            let why = "values must be shaped like the tensor but for the axis, and end within it";
+            return Err(Error::mismatch(op, self.shape(), values.shape(), why));
+        }
+        let inner: usize = part[axis + 1..].iter().product();
+        let (row, from, len) = (size * inner, start * inner, len * inner);
+        let values = values.row_major()?;
+        if len == 0 {
+            return Ok(());
+        }
+        threads::split_units(self.as_mut_slice()?, row, len, |first, out| {
+            for (out, values) in out.chunks_exact_mut(row).zip(values[first * len..].chunks_exact(len)) {
+                out[from..from + len].iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
+            }
+            false
+        });
+        Ok(())
+    }
 }
 
 /// The layout of a diagonal of each matrix over the last two axes.

@@ -6,6 +6,7 @@
 //! each.
 
 mod any_type;
+mod attention;
 mod conv;
 mod create;
 mod display;
@@ -14,6 +15,7 @@ mod elementwise;
 mod errors;
 mod files;
 mod front_page;
+mod gated;
 mod index;
 #[cfg(all(feature = "ndarray", feature = "faer"))]
 mod interchange;
@@ -24,6 +26,7 @@ mod layout;
 #[cfg(feature = "linalg")]
 mod linalg;
 mod linear;
+mod linear_cross_entropy;
 mod matmul;
 mod naive;
 mod negative_sampling;
@@ -31,6 +34,7 @@ mod norm;
 mod pool;
 mod reduce;
 mod resize;
+mod rotary;
 mod scan;
 mod slice;
 mod softmax;

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use cairn_tensor::{Float, Tensor};
+use cairn_tensor::{Float, Tensor, rng};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, broadcasting, close, real, view};
@@ -136,4 +136,44 @@ fn products_of_reversed_matrices() {
     let (ra, rb) = (a.flip(1).unwrap(), b.flip(0).unwrap());
     assert_eq!(ra.matmul(&rb).unwrap(), plain, "reversing the inner axis of both changes nothing");
     assert_eq!(a.flip(0).unwrap().matmul(&b.flip(1).unwrap()).unwrap(), plain.flip([0, 1]).unwrap());
+}
+
+/// What a text generated alone and in a batch is equal by.
+#[test]
+fn a_row_has_the_same_bits_beside_any_others() {
+    if cairn_tensor::instruction_set() == "baseline" && std::env::var_os("CAIRN_ISA").is_some() {
+        return; // The engine does not know of the variable, and fuses multiply-adds all the same.
+    }
+    let sizes = [
+        (3, 3),
+        (16, 2),
+        (17, 65),
+        (64, 10),
+        (96, 48),
+        (384, 300),
+        (512, 33),
+        (513, 70),
+        (514, 64),
+        (1100, 129),
+    ];
+    for (case, (k, n)) in sizes.into_iter().enumerate() {
+        for transposed in [false, true] {
+            let x = Tensor::<f32>::normal([130, k], 0.0, 1.0, &mut rng(case as u64)).unwrap();
+            let weight =
+                Tensor::normal(if transposed { [n, k] } else { [k, n] }, 0.0, 1.0, &mut rng(9)).unwrap();
+            let weight = if transposed { weight.t().unwrap() } else { weight };
+            let bias = Tensor::normal([n], 0.0, 1.0, &mut rng(8)).unwrap();
+            for bias in [None, Some(&bias)] {
+                let all = x.linear(&weight, bias, false).unwrap();
+                for (start, len) in [(0, 1), (129, 1), (5, 2), (40, 3), (7, 8), (0, 65), (1, 129)] {
+                    let part = x.narrow(0, start, len).unwrap().linear(&weight, bias, false).unwrap();
+                    assert_eq!(
+                        part,
+                        all.narrow(0, start, len).unwrap(),
+                        "{k} x {n}, {transposed}, {start}, {len}"
+                    );
+                }
+            }
+        }
+    }
 }

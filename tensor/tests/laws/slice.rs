@@ -145,6 +145,22 @@ proptest! {
     }
 
     #[test]
+    fn adding_to_a_part_changes_that_part_alone((shape, axis) in shape_and_axis(), seed: u64, start in 0..4usize, len in 0..4usize) {
+        let float = |shape: &[usize], seed| view(shape, seed, small).0.cast::<f64>().unwrap();
+        let x = float(&shape, seed);
+        let start = start.min(shape[axis]);
+        let len = len.min(shape[axis] - start);
+        let mut y = x.clone();
+        let part = x.narrow(axis, start, len).unwrap();
+        let values = float(part.shape(), seed ^ 1);
+        y.narrow_add(axis, start, &values).unwrap();
+        let mut expected = x.clone();
+        let slices: Vec<Slice> = (0..axis).map(|_| Slice::from(..)).chain([Slice::from(start as isize..(start + len) as isize)]).collect();
+        expected.slice_assign(&slices, &part.add(&values).unwrap()).unwrap();
+        prop_assert_eq!(y, expected);
+    }
+
+    #[test]
     fn writing_a_diagonal_changes_it_alone(batch in 1..3usize, rows in 0..5usize, columns in 0..5usize, offset in -6..7isize) {
         let mut x = Tensor::<f64>::zeros([batch, rows, columns]).unwrap();
         x.diagonal_assign(offset, &Tensor::scalar(1.0)).unwrap();
@@ -162,6 +178,11 @@ fn what_cannot_be_written_is_said() {
     assert!(matches!(x.slice_assign(s![5], &v), Err(Error::IndexOutOfRange { op: "slice_assign", .. })));
     assert!(matches!(x.slice_assign(s![0], &v), Err(Error::ShapeMismatch { op: "slice_assign", .. })));
     assert!(matches!(x.slice_assign(s![..;0], &v), Err(Error::BadSetting { op: "slice_assign", .. })));
+    for (axis, start, values) in [(0, 0, &v), (0, 2, &x.clone()), (1, usize::MAX, &x.clone())] {
+        let error = x.narrow_add(axis, start, values).unwrap_err();
+        assert!(matches!(error, Error::ShapeMismatch { op: "narrow_add", .. }), "{error}");
+    }
+    assert!(matches!(x.narrow_add(2, 0, &v), Err(Error::AxisOutOfRange { op: "narrow_add", .. })));
     assert!(matches!(x.diagonal_assign(0, &v), Err(Error::ShapeMismatch { op: "diagonal_assign", .. })));
     assert!(matches!(v.clone().diagonal_assign(0, &v), Err(Error::BadShape { op: "diagonal_assign", .. })));
     assert!(matches!(x.cumprod_backward(&v, 0), Err(Error::ShapeMismatch { op: "cumprod_backward", .. })));

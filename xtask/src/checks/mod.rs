@@ -9,6 +9,7 @@ mod classified;
 mod cnn;
 mod digits;
 mod films;
+mod gpt;
 mod ml1m;
 mod ml20m;
 mod mlp;
@@ -29,6 +30,7 @@ pub const ALL: &[&Check] = &[
     &nlp::CHECK,
     &textcnn::CHECK,
     &charlm::CHECK,
+    &gpt::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,

@@ -3,7 +3,7 @@
 //! Shapes in the names are those of other libraries' times, channels first: `batch x channels x height x width`.
 
 use cairn_autograd::{Gradient, RecurrentVars, Result, Var};
-use cairn_tensor::{Pool, Recurrence, RecurrentOptions, Tensor, Window, rng};
+use cairn_tensor::{AttentionOptions, Causal, Pool, Recurrence, RecurrentOptions, Tensor, Window, rng};
 
 use crate::{Bound, Operation, Run};
 
@@ -110,6 +110,19 @@ pub fn layers() -> Vec<Operation> {
             };
             x[0].recurrent(kind, vars, &RecurrentOptions::default())
         });
+    }
+    for [batch, heads, steps, size] in [[8, 8, 128, 32], [4, 8, 512, 64], [1, 12, 2048, 64]] {
+        for causal in [false, true] {
+            let name =
+                format!("attention/{batch}x{heads}x{steps}x{size}{}", if causal { " causal" } else { "" });
+            let flops = 4 * batch * heads * steps * steps * size / if causal { 2 } else { 1 };
+            let inputs = move || vec![normal([batch, steps, heads, size]); 3];
+            rows(&mut table, &name, flops, true, inputs, move |x| {
+                let options = AttentionOptions::default();
+                let options = if causal { options.causal(Causal::TopLeft) } else { options };
+                x[0].attention(&x[1], &x[2], None, &options)
+            });
+        }
     }
     table
 }

@@ -3,11 +3,17 @@
 //! The engine is the `gemm` crate, faer's own, with its AVX-512 kernels: it takes any strides, so transposed operands
 //! are not copied, and packs panels for the cache. Another engine (lower precision, a matrix unit, a second device)
 //! would be chosen in this file. What is bound by reading a matrix once packs nothing: products of a single column go to
-//! [`column`], small ones of a single row with a matrix that is stored in order to [`row`].
+//! [`column`], those of a single row with a matrix that is stored in order to [`row`].
 //!
 //! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
 //! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
 //! dimension. `tests/threads.rs` holds both to that.
+//!
+//! Nor does a row of the result depend on the rows beside it: a text that is generated alone, in a batch, token by token or
+//! all at once has the same bits. Each element is the sum of one chain of fused multiply-adds for each [`DEPTH`] terms, in order. The
+//! engine does so for inner dimensions of 3 to `DEPTH`, so longer ones are given to it in parts; its short cuts for few rows or
+//! elements, which sum otherwise, are kept from being taken. (Products of one column are dot products, row by row, and those of
+//! an inner dimension of 1 or 2 are left to the engine.)
 
 mod column;
 mod row;
@@ -19,6 +25,11 @@ use crate::cpu::threads;
 const PIECE: usize = 1 << 19;
 /// Products of more are divided among threads by the engine, which shares packed panels between them.
 const LARGE: usize = 1 << 28;
+
+/// Terms of a sum that are added in one chain. The engine's own blocks are no smaller on any processor, so that cutting here costs nothing.
+const DEPTH: usize = 512;
+/// The engine computes results of at most so many elements by dot products, where both operands lie in order for them.
+const BY_DOTS: usize = 256;
 
 /// A matrix somewhere in a slice.
 #[derive(Clone, Copy)]
@@ -69,19 +80,106 @@ pub(crate) fn gemm<T: Float>(
         return;
     }
     assert!(a.fits(m, k) && b.fits(k, n), "operands of a matrix product lie outside their storage");
-    let work = m.saturating_mul(k).saturating_mul(n);
-    let pieces = (work / PIECE).min(8);
-    if as_dots((m, k, n), &a, &b, out, accumulate) {
+    if n == 1 && column_as_dots((m, k), &a, &b, out, accumulate) {
         return;
     }
-    // Larger ones wait for memory, on any engine.
-    if pieces < 2 && is_one_row(m, &a, &b) {
-        let (x, weight) = (&a.data[a.offset..a.offset + k], &b.data[b.offset..]);
-        return row::gemv(x, weight, b.row_step.unsigned_abs(), out, accumulate);
+    if m == 1 && n > 1 {
+        return one_row((k, n), a, b, out, accumulate);
     }
+    in_parts((m, k, n), a, b, out, accumulate);
+}
+
+/// A product in which no sum is longer than [`DEPTH`].
+fn in_parts<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    out: &mut [T],
+    accumulate: bool,
+) {
+    for (start, len) in depths(k) {
+        let part = |mat: Mat<'_, T>, step: isize| mat.offset.wrapping_add_signed(start as isize * step);
+        let a = Mat { offset: part(a, a.column_step), ..a };
+        let b = Mat { offset: part(b, b.row_step), ..b };
+        product((m, len, n), a, b, out, accumulate || start > 0);
+    }
+}
+
+/// The parts of an inner dimension, as `(start, length)`. A rest of one or two terms, which the engine would sum otherwise, goes
+/// with part of the terms before.
+fn depths(k: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = k - start;
+        let len = if (DEPTH + 1..=DEPTH + 2).contains(&left) { DEPTH / 2 } else { left.min(DEPTH) };
+        let part = (len > 0).then_some((start, len));
+        start += len;
+        part
+    })
+}
+
+/// One row times a matrix, in the order of sums of any other product.
+fn one_row<T: Float>((k, n): (usize, usize), a: Mat<'_, T>, b: Mat<'_, T>, out: &mut [T], accumulate: bool) {
+    if !is_in_rows(&b) {
+        // Twice the same, so that the engine takes no short cut.
+        let a = Mat { row_step: 0, ..a };
+        let mut both = out.repeat(2);
+        in_parts((2, k, n), a, b, &mut both, accumulate);
+        return out.copy_from_slice(&both[..n]);
+    }
+    let at = |i: usize| a.data[a.offset.wrapping_add_signed(i as isize * a.column_step)];
+    let gathered: Vec<T>;
+    let x = if a.column_step == 1 {
+        &a.data[a.offset..a.offset + k]
+    } else {
+        gathered = (0..k).map(at).collect();
+        &gathered
+    };
+    let step = b.row_step.unsigned_abs();
+    let pieces = (k.saturating_mul(n) / PIECE).clamp(1, 8);
+    // Whole registers in each piece.
+    let size = n.div_ceil(pieces).next_multiple_of(64);
+    threads::split_units(out, size, size.saturating_mul(k) / 32, |first, out| {
+        for (piece, out) in out.chunks_mut(size).enumerate() {
+            let weight = &b.data[b.offset + (first + piece) * size..];
+            for (start, len) in depths(k) {
+                let weight = &weight[start * step..];
+                row::gemv(&x[start..start + len], weight, step, out, accumulate || start > 0);
+            }
+        }
+        false
+    });
+}
+
+/// [`one_row`] by the quickest order of sums, for an answer that is not compared with others: two chains of additions in place of one.
+pub(crate) fn quick_row<T: Float>(x: &[T], b: Mat<'_, T>, out: &mut [T], accumulate: bool) {
+    let (k, n) = (x.len(), out.len());
+    if k > 0 && n > 1 && is_in_rows(&b) && k.saturating_mul(n) < 2 * PIECE {
+        assert!(b.fits(k, n), "the matrix of a product lies outside its storage");
+        return row::quick(x, &b.data[b.offset..], b.row_step.unsigned_abs(), out, accumulate);
+    }
+    let a = Mat { data: x, offset: 0, row_step: k as isize, column_step: 1 };
+    gemm((1, k, n), a, b, out, accumulate);
+}
+
+/// A product of any size, of which each sum is one chain.
+fn product<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    out: &mut [T],
+    accumulate: bool,
+) {
+    if m * n <= BY_DOTS && a.column_step == 1 && b.row_step == 1 && b.column_step != 1 {
+        let rows = in_order(b, (k, n));
+        let b = Mat { data: &rows, offset: 0, row_step: n as isize, column_step: 1 };
+        return product((m, k, n), a, b, out, accumulate);
+    }
+    let work = m.saturating_mul(k).saturating_mul(n);
+    let pieces = (work / PIECE).min(8);
     let out = Out { start: out.as_mut_ptr(), row_step: n };
     if work >= LARGE && threads::num_threads() > 1 {
-        // SAFETY: the operands have been checked, and `out` is all of a slice of m x n.
+        // SAFETY: `gemm` has checked the operands, and `out` is all of a slice of m x n.
         unsafe { engine((m, k, n), a, b, out, accumulate, gemm::Parallelism::Rayon(0)) };
     } else if pieces < 2 {
         // SAFETY: as above.
@@ -90,8 +188,11 @@ pub(crate) fn gemm<T: Float>(
         // Whole register tiles in each piece, along the longer side.
         let long = m.max(n);
         let size = long.div_ceil(pieces).next_multiple_of(48);
-        threads::each(long.div_ceil(size), |i| {
-            let (start, len) = (i * size, size.min(long - i * size));
+        // One row or column alone would be summed otherwise: it goes to the piece before.
+        let count = long.div_ceil(size) - usize::from(long > size && long % size == 1);
+        threads::each(count, |i| {
+            let start = i * size;
+            let len = if i + 1 == count { long - start } else { size };
             let shift = |mat: Mat<'_, T>, step: isize| mat.offset.wrapping_add_signed(start as isize * step);
             if m >= n {
                 let a = Mat { offset: shift(a, a.row_step), ..a };
@@ -106,36 +207,36 @@ pub(crate) fn gemm<T: Float>(
     }
 }
 
-/// A product of one column, or of one row with columns that lie in order, as dot products; false if it is neither.
-fn as_dots<T: Float>(
-    (m, k, n): (usize, usize, usize),
+/// A product of one column with rows that lie in order, as dot products; false if they do not.
+fn column_as_dots<T: Float>(
+    (m, k): (usize, usize),
     a: &Mat<'_, T>,
     b: &Mat<'_, T>,
     out: &mut [T],
     accumulate: bool,
 ) -> bool {
-    // The matrix whose rows are read in order, how far apart they are, and the other operand's elements.
-    let (matrix, row_step, other, step) = if n == 1 && a.column_step == 1 {
-        (a, if m == 1 { 0 } else { a.row_step }, b, b.row_step)
-    } else if m == 1 && b.row_step == 1 && n > 1 {
-        (b, b.column_step, a, a.column_step)
+    let row_step = if m == 1 { 0 } else { a.row_step };
+    let (1, Ok(row_step)) = (a.column_step, usize::try_from(row_step)) else { return false };
+    let rows = &a.data[a.offset..];
+    if b.row_step == 1 || k == 1 {
+        column::dots(rows, row_step, &b.data[b.offset..][..k], out, accumulate);
     } else {
-        return false;
-    };
-    let Ok(row_step) = usize::try_from(row_step) else { return false };
-    let rows = &matrix.data[matrix.offset..];
-    if step == 1 || k == 1 {
-        column::dots(rows, row_step, &other.data[other.offset..][..k], out, accumulate);
-    } else {
-        let at = |i: usize| other.data[other.offset.wrapping_add_signed(i as isize * step)];
+        let at = |i: usize| b.data[b.offset.wrapping_add_signed(i as isize * b.row_step)];
         column::dots(rows, row_step, &(0..k).map(at).collect::<Vec<T>>(), out, accumulate);
     }
     true
 }
 
-/// Whether a product is of one row, with rows of `b` that are not scattered.
-fn is_one_row<T>(m: usize, a: &Mat<'_, T>, b: &Mat<'_, T>) -> bool {
-    m == 1 && a.column_step == 1 && b.column_step == 1 && b.row_step >= 0
+/// The elements of a matrix, row by row.
+fn in_order<T: Copy>(b: Mat<'_, T>, (rows, columns): (usize, usize)) -> Vec<T> {
+    let at = |i: usize, j: usize| i as isize * b.row_step + j as isize * b.column_step;
+    let places = (0..rows).flat_map(|i| (0..columns).map(move |j| at(i, j)));
+    places.map(|place| b.data[b.offset.wrapping_add_signed(place)]).collect()
+}
+
+/// Whether the rows of a matrix are not scattered.
+fn is_in_rows<T>(b: &Mat<'_, T>) -> bool {
+    b.column_step == 1 && b.row_step >= 0
 }
 
 /// Where a product is written: row-major, rows `row_step` apart.

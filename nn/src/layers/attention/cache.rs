@@ -1,0 +1,219 @@
+//! The keys and values of the tokens so far, which every later token attends to.
+//!
+//! Room for a fixed number of tokens is taken at once: what a text costs is known before it begins, nothing is copied as it grows, and
+//! a text that is too long is an error, not a slow one. Rows (texts) have lengths of their own, so that texts of a batch need not be
+//! padded. A step is begun for all layers at once, since each has to add its keys at the same places.
+
+use cairn_autograd::Var;
+use cairn_tensor::Tensor;
+
+use super::lengths;
+use crate::{Error, Result};
+
+/// Keys and values of all attention layers of a decoder, for several texts (rows). The one type of cache there is.
+///
+/// A model that reads new tokens says [`read`](Self::read), runs its layers
+/// ([`MultiHeadAttention::forward_cached`](crate::MultiHeadAttention::forward_cached)), and says [`last`](Self::last).
+#[derive(Debug, Clone)]
+#[doc(alias("KvCache", "past_key_values", "DynamicCache", "StaticCache"))]
+pub struct KeyValueCache {
+    layers: Vec<Pair>,
+    capacity: usize,
+    /// Tokens of each row that are in.
+    lengths: Vec<usize>,
+    /// Tokens of each row in the step under way, and what the kernels are told of them.
+    new: Vec<usize>,
+    new_lengths: Tensor<u32>,
+    key_lengths: Tensor<u32>,
+}
+
+/// Keys and values of a layer, each `[rows, capacity, key heads, size]`.
+#[derive(Debug, Clone)]
+struct Pair {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl KeyValueCache {
+    pub(super) fn new(
+        layers: usize,
+        rows: usize,
+        capacity: usize,
+        heads: usize,
+        size: usize,
+    ) -> Result<Self> {
+        let room = || Tensor::zeros([rows, capacity, heads, size]);
+        let pairs = (0..layers).map(|_| Ok(Pair { keys: room()?, values: room()? }));
+        Ok(KeyValueCache {
+            layers: pairs.collect::<Result<_>>()?,
+            capacity,
+            lengths: vec![0; rows],
+            new: vec![0; rows],
+            new_lengths: Tensor::zeros([rows])?,
+            key_lengths: Tensor::zeros([rows])?,
+        })
+    }
+
+    /// Of a decoder without attention.
+    pub(in super::super) fn without_layers(rows: usize, capacity: usize) -> Result<Self> {
+        Self::new(0, rows, capacity, 1, 1)
+    }
+
+    /// The number of texts.
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// How many tokens a text can have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many tokens each text has: the position of its next.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Begins a step with so many new tokens in each row.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for another number of rows, and for a row that has no room for its tokens.
+    pub fn begin(&mut self, new: &[usize]) -> Result<()> {
+        let bad = |what, value: usize, must| Err(Error::BadSetting { what, value: value as f64, must });
+        if new.len() != self.rows() {
+            return bad("the number of rows of tokens", new.len(), "that of the cache");
+        }
+        if let Some(over) =
+            self.lengths.iter().zip(new).map(|(a, b)| a.saturating_add(*b)).find(|&n| n > self.capacity)
+        {
+            return bad("the length of a text", over, "at most the capacity of the cache");
+        }
+        self.new = new.to_vec();
+        self.new_lengths = lengths(new.iter().copied())?;
+        self.key_lengths = lengths(self.lengths.iter().zip(new).map(|(a, b)| a + b))?;
+        Ok(())
+    }
+
+    /// Ends a step: its tokens are in.
+    pub fn end(&mut self) {
+        self.lengths.iter_mut().zip(&mut self.new).for_each(|(length, new)| *length += std::mem::take(new));
+    }
+
+    /// Begins a step with the tokens that follow in each row, at least one each: their ids, and the position of each in its text, both
+    /// `[rows, time]`, where shorter rows are filled up with id and position 0.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); [`Error::BadSetting`] for a row without a token.
+    pub fn read(&mut self, tokens: &[&[u32]]) -> Result<(Tensor<u32>, Tensor<u32>)> {
+        let new: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
+        if new.contains(&0) {
+            return Err(Error::BadSetting {
+                what: "the number of tokens of a row",
+                value: 0.0,
+                must: "at least 1",
+            });
+        }
+        self.begin(&new)?;
+        let time = new.iter().copied().max().unwrap_or(0);
+        let padded = |row: Vec<u32>| row.into_iter().chain(std::iter::repeat(0)).take(time);
+        let ids: Vec<u32> = tokens.iter().flat_map(|row| padded(row.to_vec())).collect();
+        let positions = self.lengths.iter().zip(&new);
+        let positions =
+            positions.flat_map(|(&start, new)| padded((start..start + new).map(|n| n as u32).collect()));
+        let shape = [tokens.len(), time];
+        Ok((Tensor::from_vec(ids, shape)?, Tensor::from_vec(positions.collect(), shape)?))
+    }
+
+    /// Ends a step, whose result is `y` `[rows, time, features]`: that of each row's last token, `[rows, features]`.
+    ///
+    /// # Errors
+    /// When the result has fewer rows or steps than were read.
+    pub fn last(&mut self, y: &Var) -> Result<Var> {
+        let &[rows, time, features] = y.shape() else { return Err(misfit(y.value())) };
+        if rows != self.rows() || self.new.iter().any(|&new| new == 0 || new > time) {
+            return Err(misfit(y.value()));
+        }
+        let last: Vec<u32> =
+            self.new.iter().enumerate().map(|(row, new)| (row * time + new - 1) as u32).collect();
+        self.end();
+        Ok(y.reshape([rows * time, features])?.index_select(0, &last)?)
+    }
+
+    /// Makes row `i` what row `rows[i]` was; see [`Decoder::pick`](crate::generate::Decoder::pick).
+    ///
+    /// # Errors
+    /// For a row that is not there; when memory does not hold the rows.
+    pub fn pick(&mut self, rows: &[usize]) -> Result<()> {
+        if rows.iter().copied().eq(0..self.rows()) {
+            return Ok(());
+        }
+        if let Some(&bad) = rows.iter().find(|&&row| row >= self.rows()) {
+            return Err(Error::BadSetting {
+                what: "a row",
+                value: bad as f64,
+                must: "below the number of rows of the cache",
+            });
+        }
+        let picked: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        for Pair { keys, values } in &mut self.layers {
+            for tensor in [keys, values] {
+                *tensor = tensor.index_select(0, &picked)?;
+            }
+        }
+        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
+        self.new = vec![0; rows.len()];
+        Ok(())
+    }
+
+    pub(super) fn new_lengths(&self) -> &Tensor<u32> {
+        &self.new_lengths
+    }
+
+    pub(super) fn key_lengths(&self) -> &Tensor<u32> {
+        &self.key_lengths
+    }
+
+    /// Adds a layer's new keys and values, `[rows, time, key heads, size]`, and gives all of them, up to the longest row.
+    pub(super) fn extended(
+        &mut self,
+        layer: usize,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let Some(pair) = self.layers.get_mut(layer) else {
+            let (what, must) = ("the place of a layer", "below the number of layers of the cache");
+            return Err(Error::BadSetting { what, value: layer as f64, must });
+        };
+        let places = || self.lengths.iter().copied().zip(self.new.iter().copied());
+        write(&mut pair.keys, keys, places())?;
+        write(&mut pair.values, values, places())?;
+        let most = places().map(|(length, new)| length + new).max().unwrap_or(0);
+        Ok((pair.keys.narrow(1, 0, most)?, pair.values.narrow(1, 0, most)?))
+    }
+}
+
+/// Writes the first `count` of each row of `new` to the row of `all`, from `start` on, for each row's `(start, count)`.
+fn write(all: &mut Tensor, new: &Tensor, places: impl Iterator<Item = (usize, usize)> + Clone) -> Result<()> {
+    let (&[rows, capacity, heads, size], &[new_rows, time, new_heads, new_size]) = (all.shape(), new.shape())
+    else {
+        return Err(misfit(new));
+    };
+    let fits = [rows, heads, size] == [new_rows, new_heads, new_size];
+    if !fits || places.clone().any(|(_, count)| count > time) {
+        return Err(misfit(new));
+    }
+    let (one, new) = (heads * size, new.row_major()?);
+    let all = all.as_mut_slice()?;
+    for (row, (start, count)) in places.enumerate() {
+        let (to, from) = ((row * capacity + start) * one, row * time * one);
+        all[to..to + count * one].copy_from_slice(&new[from..from + count * one]);
+    }
+    Ok(())
+}
+
+fn misfit(new: &Tensor) -> Error {
+    Error::BadInput {
+        input: new.dims().clone(),
+        why: "the keys do not fit the cache or the step begun".into(),
+    }
+}

@@ -1,0 +1,278 @@
+//! The encoder block, and a stack of them.
+
+use cairn_autograd::Var;
+use cairn_tensor::{Rng, Shape};
+use serde::{Deserialize, Serialize};
+
+use super::super::attention::spec::{pytorch, sequence};
+use super::super::config::{LayerConfig, Plan};
+use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
+use super::{FeedForward, residual};
+use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
+use crate::{Context, Module, Result};
+
+/// A block of self-attention and a feed-forward part, for sequences `[batch, time, features]`. Causal, it is the block of a GPT.
+///
+/// ```
+/// use cairn_nn::{Context, spec};
+/// use cairn_tensor::{Tensor, rng};
+/// let block = spec::TransformerEncoderLayer::new(8, 2048).layer(512, &mut rng(0))?;
+/// let x = Tensor::normal([2, 10, 512], 0.0, 1.0, &mut rng(1))?;
+/// assert_eq!(block.forward(&x.into(), &mut Context::eval())?.shape(), [2, 10, 512]);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone, Module)]
+#[doc(alias("TransformerBlock", "GPT block"))]
+pub struct TransformerEncoderLayer {
+    /// Attention of the sequence to itself.
+    pub attention: MultiHeadAttention,
+    /// The normalisation that goes with it.
+    pub attention_norm: LayerNorm,
+    /// The feed-forward part.
+    pub feed_forward: FeedForward,
+    /// The normalisation that goes with it.
+    pub feed_forward_norm: LayerNorm,
+    #[module(skip)]
+    dropout: Dropout,
+    #[module(skip)]
+    norm_first: bool,
+}
+
+impl TransformerEncoderLayer {
+    /// The block's output, of the same shape. The context's mask says which steps are valid.
+    ///
+    /// # Errors
+    /// When the input does not fit.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        self.run(x, cx, MultiHeadAttention::forward)
+    }
+
+    /// The output for new steps after those in a cache, of which this is layer `layer`: see
+    /// [`MultiHeadAttention::forward_cached`].
+    ///
+    /// # Errors
+    /// When the input does not fit the cache.
+    pub fn forward_cached(&self, x: &Var, cache: &mut KeyValueCache, layer: usize) -> Result<Var> {
+        self.run(x, &mut Context::eval(), |attention, x, _| attention.forward_cached(x, cache, layer))
+    }
+
+    fn run(
+        &self,
+        x: &Var,
+        cx: &mut Context,
+        attend: impl FnOnce(&MultiHeadAttention, &Var, &mut Context) -> Result<Var>,
+    ) -> Result<Var> {
+        let (first, dropout) = (self.norm_first, &self.dropout);
+        let x =
+            residual(x, &self.attention_norm, first, dropout, cx, |x, cx| attend(&self.attention, x, cx))?;
+        residual(&x, &self.feed_forward_norm, first, dropout, cx, |x, cx| self.feed_forward.forward(x, cx))
+    }
+}
+
+impl Layer for TransformerEncoderLayer {
+    fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
+        TransformerEncoderLayer::forward(self, &input.floats()?, cx)
+    }
+}
+
+/// Blocks one after the other, and a last normalisation if there is one.
+#[derive(Debug, Clone, Module)]
+pub struct TransformerEncoder {
+    /// The blocks.
+    pub layers: Vec<TransformerEncoderLayer>,
+    /// What ends a stack of blocks that normalise first.
+    pub norm: Option<LayerNorm>,
+}
+
+impl TransformerEncoder {
+    /// So many blocks of this description. A last normalisation is added where blocks normalise first, whose sum is else never
+    /// normalised.
+    ///
+    /// # Errors
+    /// As [`spec::TransformerEncoderLayer::layer`](crate::spec::TransformerEncoderLayer::layer).
+    pub fn new(
+        blocks: usize,
+        block: &spec::TransformerEncoderLayer,
+        features: usize,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        Ok(TransformerEncoder {
+            layers: (0..blocks).map(|_| block.layer(features, rng)).collect::<Result<_>>()?,
+            norm: block.last_norm(features)?,
+        })
+    }
+
+    /// The output for `[batch, time, features]`, of the same shape.
+    ///
+    /// # Errors
+    /// When the input does not fit.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        let x = self.layers.iter().try_fold(x.clone(), |x, block| block.forward(&x, cx))?;
+        self.normalised(x)
+    }
+
+    /// The output for new steps after those in a cache, whose first layers are this stack's.
+    ///
+    /// # Errors
+    /// When the input does not fit the cache.
+    pub fn forward_cached(&self, x: &Var, cache: &mut KeyValueCache) -> Result<Var> {
+        let mut blocks = self.layers.iter().enumerate();
+        let x = blocks.try_fold(x.clone(), |x, (layer, block)| block.forward_cached(&x, cache, layer))?;
+        self.normalised(x)
+    }
+
+    /// An empty cache for the stack, with `rows` rows of `capacity` tokens.
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn cache(&self, rows: usize, capacity: usize) -> Result<KeyValueCache> {
+        match self.layers.first() {
+            Some(block) => block.attention.cache(self.layers.len(), rows, capacity),
+            None => KeyValueCache::without_layers(rows, capacity),
+        }
+    }
+
+    fn normalised(&self, x: Var) -> Result<Var> {
+        match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => Ok(x),
+        }
+    }
+}
+
+pub(in super::super) mod spec {
+    use super::*;
+
+    /// Description of a [`TransformerEncoderLayer`](crate::TransformerEncoderLayer), with PyTorch's defaults: dropout 0.1, ReLU,
+    /// normalisation last with ε = 1e-5, not causal.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct TransformerEncoderLayer {
+        attention: super::super::super::attention::spec::MultiHeadAttention,
+        hidden: usize,
+        dropout: f32,
+        activation: Activation,
+        norm_first: bool,
+        epsilon: f32,
+    }
+
+    impl TransformerEncoderLayer {
+        /// With so many heads, and a feed-forward part that is `hidden` wide.
+        #[doc(alias("nhead", "dim_feedforward"))]
+        pub fn new(heads: usize, hidden: usize) -> Self {
+            TransformerEncoderLayer {
+                attention: crate::spec::MultiHeadAttention::new(heads),
+                hidden,
+                dropout: 0.1,
+                activation: Activation::Relu,
+                norm_first: false,
+                epsilon: 1e-5,
+            }
+        }
+
+        /// With other settings of attention: grouped queries, a window, ALiBi. Its dropout is the block's.
+        #[must_use]
+        pub fn attention(self, attention: crate::spec::MultiHeadAttention) -> Self {
+            TransformerEncoderLayer { attention, ..self }
+        }
+
+        /// Whether a step attends to none after it.
+        #[must_use]
+        #[doc(alias = "is_causal")]
+        pub fn causal(self, causal: bool) -> Self {
+            TransformerEncoderLayer { attention: self.attention.causal(causal), ..self }
+        }
+
+        /// Drops attention weights, hidden values and the parts' outputs in training with this probability.
+        #[must_use]
+        pub fn dropout(self, dropout: f32) -> Self {
+            TransformerEncoderLayer { dropout, ..self }
+        }
+
+        /// With another activation in the feed-forward part.
+        #[must_use]
+        pub fn activation(self, activation: Activation) -> Self {
+            TransformerEncoderLayer { activation, ..self }
+        }
+
+        /// Whether normalisation comes before each part, or after the sum.
+        #[must_use]
+        pub fn norm_first(self, norm_first: bool) -> Self {
+            TransformerEncoderLayer { norm_first, ..self }
+        }
+
+        /// With this ε in the normalisations.
+        #[must_use]
+        #[doc(alias = "layer_norm_eps")]
+        pub fn epsilon(self, epsilon: f32) -> Self {
+            TransformerEncoderLayer { epsilon, ..self }
+        }
+
+        /// The block for so many features.
+        ///
+        /// # Errors
+        /// As [`MultiHeadAttention::layer`](crate::spec::MultiHeadAttention::layer).
+        pub fn layer(&self, features: usize, rng: &mut Rng) -> Result<super::TransformerEncoderLayer> {
+            Ok(super::TransformerEncoderLayer {
+                attention: self.attention.clone().dropout(self.dropout).layer(features, rng)?,
+                attention_norm: self.norm(features)?,
+                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
+                    .dropout(self.dropout),
+                feed_forward_norm: self.norm(features)?,
+                dropout: Dropout::new(self.dropout),
+                norm_first: self.norm_first,
+            })
+        }
+
+        pub(in super::super) fn last_norm(&self, features: usize) -> Result<Option<LayerNorm>> {
+            self.norm_first.then(|| self.norm(features)).transpose()
+        }
+
+        fn norm(&self, features: usize) -> Result<LayerNorm> {
+            crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
+        }
+    }
+
+    impl LayerConfig for TransformerEncoderLayer {
+        const KIND: &'static str = "transformer_encoder_layer";
+
+        fn plan(&self, input: &Shape) -> Result<Plan> {
+            let [_, features] = sequence(input, "a transformer block")?;
+            let attention = self.attention.clone().dropout(self.dropout).plan(input)?.values;
+            let feed_forward = features.saturating_mul(2).saturating_add(1).saturating_mul(self.hidden);
+            let values = attention.saturating_add(feed_forward).saturating_add(features.saturating_mul(5));
+            Ok(Plan { output: input.clone(), values })
+        }
+
+        fn build(&self, input: &Shape, rng: &mut Rng) -> Result<Box<dyn Layer>> {
+            Ok(Box::new(self.layer(input[1], rng)?))
+        }
+
+        fn keeps_steps(&self) -> bool {
+            true
+        }
+
+        fn rules(&self, framework: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
+            if framework != Framework::PyTorch {
+                return Err(no_rule("transformer encoder", "", "Keras"));
+            }
+            self.attention.rules(framework, flow)?;
+            let value = |own: &str, foreign: &str, permutation| Rule::new(own, foreign, permutation);
+            let dense = |own: &str, foreign: &str| {
+                let weight =
+                    value(&format!("{own}.weight"), &format!("{foreign}.weight"), Permutation::Transposed);
+                [weight, value(&format!("{own}.bias"), &format!("{foreign}.bias"), Permutation::Same)]
+            };
+            let norm = |own: &str, foreign: &str| {
+                ["weight", "bias"].map(|name| {
+                    value(&format!("{own}.{name}"), &format!("{foreign}.{name}"), Permutation::Same)
+                })
+            };
+            let mut rules = pytorch("attention.", ".self_attn.", self.attention.has_bias());
+            rules.extend(norm("attention_norm", ".norm1"));
+            rules.extend(dense("feed_forward.up", ".linear1"));
+            rules.extend(dense("feed_forward.down", ".linear2"));
+            rules.extend(norm("feed_forward_norm", ".norm2"));
+            Ok(rules)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Transformer blocks and stacks of them (Vaswani et al. 2017): attention and a feed-forward part, each with normalisation, dropout and
+//! the input added.
+//!
+//! The blocks are PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer`, with its options and defaults. A causal encoder
+//! block is the block of a GPT. Normalisation is after each part, as first published, or before it (`norm_first`), which trains
+//! without warm-up (Xiong et al. 2020). Masks come by the context, and, of another sequence, beside it: see
+//! [`SequenceMask`](crate::SequenceMask).
+
+mod decoder;
+mod encoder;
+mod feed_forward;
+mod positions;
+
+pub use decoder::{Memory, TransformerDecoder, TransformerDecoderLayer};
+pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
+pub use feed_forward::FeedForward;
+pub use positions::sinusoids;
+
+use cairn_autograd::Var;
+
+use super::{Dropout, LayerNorm};
+use crate::{Context, Result};
+
+/// `x` and a part of the block applied to it, with normalisation before the part or after the sum.
+fn residual(
+    x: &Var,
+    norm: &LayerNorm,
+    norm_first: bool,
+    dropout: &Dropout,
+    cx: &mut Context,
+    part: impl FnOnce(&Var, &mut Context) -> Result<Var>,
+) -> Result<Var> {
+    let y = if norm_first { part(&norm.forward(x)?, cx)? } else { part(x, cx)? };
+    let sum = x.add(&dropout.forward(&y, cx)?)?;
+    if norm_first { Ok(sum) } else { norm.forward(&sum) }
+}
+
+pub(super) mod spec {
+    pub use super::decoder::spec::*;
+    pub use super::encoder::spec::*;
+}

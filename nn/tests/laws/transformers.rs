@@ -1,0 +1,348 @@
+//! Attention layers, transformer blocks and their cache: against PyTorch, against themselves, and with what does not fit.
+
+use std::path::Path;
+
+use cairn_autograd::Var;
+use cairn_nn::Activation::{Gelu, Relu};
+use cairn_nn::spec::{self, MultiHeadAttention};
+use cairn_nn::weights::{Framework, Strictness, Weights};
+use cairn_nn::{
+    Activation, Context, Error, FeedForward, Model, Module, SequenceMask, Sequential, TransformerDecoder,
+    TransformerEncoder,
+};
+use cairn_tensor::{AnyTensor, Tensor, rng};
+use proptest::prelude::*;
+
+fn normal(shape: &[usize], seed: u64) -> Tensor {
+    Tensor::normal(shape, 0.0, 1.0, &mut rng(seed)).unwrap()
+}
+
+fn apart(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.shape(), b.shape());
+    a.sub(b).unwrap().abs().unwrap().max(..).unwrap().item().unwrap()
+}
+
+fn lengths(of: &[u32]) -> Tensor<u32> {
+    Tensor::from_slice(of, [of.len()]).unwrap()
+}
+
+/// A case of PyTorch's values.
+struct Case(Weights, &'static str);
+
+impl Case {
+    fn open(name: &'static str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch_transformers.safetensors");
+        Case(Weights::read_safetensors(path).unwrap(), name)
+    }
+
+    fn get(&self, name: &str) -> Option<AnyTensor> {
+        self.0.tensors.get(&format!("{}/{name}", self.1)).cloned()
+    }
+
+    fn floats(&self, name: &str) -> Tensor {
+        self.get(name).unwrap_or_else(|| panic!("{name}")).try_into().unwrap()
+    }
+
+    fn lengths(&self, name: &str) -> Option<Tensor<u32>> {
+        self.get(name).map(|tensor| tensor.try_into().unwrap())
+    }
+
+    /// PyTorch's value or gradient that is this one of ours, in our layout.
+    fn foreign(&self, own: &str, prefix: &str) -> Tensor {
+        let layers = [
+            ("cross_attention_norm", if self.1.starts_with("decoder") { "norm2" } else { "" }),
+            ("feed_forward_norm", if self.1.starts_with("decoder") { "norm3" } else { "norm2" }),
+            ("attention_norm", "norm1"),
+            ("cross_attention", "multihead_attn"),
+            ("attention", "self_attn"),
+            ("feed_forward.up", "linear1"),
+            ("feed_forward.down", "linear2"),
+        ];
+        let (layer, rest) = layers
+            .iter()
+            .find_map(|(ours, theirs)| Some((*theirs, own.strip_prefix(ours)?.strip_prefix('.')?)))
+            .unwrap();
+        let cross = layer == "multihead_attn";
+        let (name, rows) = match rest {
+            "projection.weight" => ("in_proj_weight", if cross { 0..8 } else { 0..24 }),
+            "projection.bias" => ("in_proj_bias", if cross { 0..8 } else { 0..24 }),
+            "memory.weight" => ("in_proj_weight", 8..24),
+            "memory.bias" => ("in_proj_bias", 8..24),
+            "output.weight" => ("out_proj.weight", 0..8),
+            "output.bias" => ("out_proj.bias", 0..8),
+            other => (other, 0..usize::MAX),
+        };
+        let value = self.floats(&format!("{prefix}{layer}.{name}"));
+        let value =
+            if rows.end == usize::MAX { value } else { value.narrow(0, rows.start, rows.len()).unwrap() };
+        if value.rank() == 2 { value.t().unwrap() } else { value }
+    }
+
+    fn check(
+        &self,
+        model: &impl Module,
+        run: impl Fn(&Var, Option<&Var>, &mut Context) -> cairn_nn::Result<Var>,
+    ) {
+        for (name, parameter) in model.parameters() {
+            parameter.set(self.foreign(&name, ""));
+        }
+        let x = Var::parameter(self.floats("x"));
+        let memory = self.get("memory").map(|memory| Var::parameter(memory.try_into().unwrap()));
+        let mut cx = Context::train(0);
+        if let Some(lengths) = self.lengths("lengths") {
+            cx = cx.with_lengths(&lengths);
+        }
+        let mut y = run(&x, memory.as_ref(), &mut cx).unwrap();
+        if let Some(mask) = self.lengths("lengths") {
+            // Normalisation and biases fill the padding again; PyTorch's script zeroes it likewise.
+            let valid: Vec<f32> = mask
+                .iter()
+                .flat_map(|n| (0..x.shape()[1] as u32).map(move |t| f32::from(u8::from(t < n))))
+                .collect();
+            let valid = Tensor::from_vec(valid, [x.shape()[0], x.shape()[1], 1]).unwrap();
+            y = y.mul(&Var::constant(valid)).unwrap();
+        }
+        assert!(apart(y.value(), &self.floats("y")) < 1e-5, "{}", self.1);
+        let gradients = y.mul(&Var::constant(self.floats("g"))).unwrap().sum(..).unwrap().backward().unwrap();
+        let close = |ours: &Tensor, theirs: &Tensor, name: &str| {
+            assert!(apart(ours, theirs) < 1e-4, "{}: gradient of {name}: {}", self.1, apart(ours, theirs));
+        };
+        close(&gradients.of(&x).unwrap(), &self.floats("grad/x"), "x");
+        if let Some(memory) = memory {
+            close(&gradients.of(&memory).unwrap(), &self.floats("grad/memory"), "memory");
+        }
+        for (name, parameter) in model.parameters() {
+            close(&gradients.of(&parameter).unwrap(), &self.foreign(&name, "grad/"), &name);
+        }
+    }
+}
+
+#[test]
+fn encoder_blocks_are_pytorch_s() {
+    let check = |case, block: spec::TransformerEncoderLayer| {
+        let block = block.dropout(0.0).layer(8, &mut rng(0)).unwrap();
+        Case::open(case).check(&block, |x, _, cx| block.forward(x, cx));
+    };
+    let block = || spec::TransformerEncoderLayer::new(2, 12);
+    check("encoder", block());
+    check("encoder_first_gelu", block().norm_first(true).activation(Gelu));
+    check("encoder_padded", block());
+    check("encoder_causal", block().causal(true).norm_first(true));
+    check("encoder_causal_padded", block().causal(true));
+}
+
+#[test]
+fn decoder_blocks_are_pytorch_s() {
+    let check = |name, block: spec::TransformerDecoderLayer| {
+        let block = block.dropout(0.0).layer(8, &mut rng(0)).unwrap();
+        let case = Case::open(name);
+        let mask = case.lengths("memory_lengths").map(|lengths| SequenceMask::of_lengths(&lengths));
+        case.check(&block, |x, memory, cx| block.forward(x, memory.unwrap(), mask.as_ref(), cx));
+    };
+    check("decoder", spec::TransformerDecoderLayer::new(2, 12));
+    check(
+        "decoder_first_padded",
+        spec::TransformerDecoderLayer::new(2, 12).norm_first(true).activation(Gelu),
+    );
+}
+
+#[test]
+fn a_sequential_of_blocks_takes_and_gives_pytorch_s_weights() {
+    let case = Case::open("encoder");
+    let block = spec::TransformerEncoderLayer::new(2, 12);
+    let model = Sequential::new([5, 8]).add_named("block", block).build(&mut rng(0)).unwrap();
+    let theirs = case.0.tensors.iter().filter_map(|(name, tensor)| {
+        let name = name.strip_prefix("encoder/")?;
+        let weight = name.contains('.') && !name.starts_with("grad/");
+        weight.then(|| (format!("block.{name}"), tensor.clone()))
+    });
+    let theirs = Weights { tensors: theirs.collect(), ..Weights::default() };
+    let report = model.load_weights(&theirs, Framework::PyTorch, Strictness::Strict).unwrap();
+    assert_eq!(report.loaded.len(), 12);
+    assert!(apart(&model.predict_batch(&case.floats("x")).unwrap(), &case.floats("y")) < 1e-5);
+    assert_eq!(model.weights(Framework::PyTorch).unwrap().tensors, theirs.tensors);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    model.save(file.path()).unwrap();
+    let again = Sequential::load(file.path()).unwrap();
+    assert_eq!(
+        again.predict_batch(&case.floats("x")).unwrap(),
+        model.predict_batch(&case.floats("x")).unwrap()
+    );
+}
+
+fn decoder_only(seed: u64, attention: MultiHeadAttention, norm_first: bool) -> TransformerEncoder {
+    let block =
+        spec::TransformerEncoderLayer::new(4, 24).attention(attention.causal(true)).norm_first(norm_first);
+    TransformerEncoder::new(2, &block, 16, &mut rng(seed)).unwrap()
+}
+
+fn kinds() -> [MultiHeadAttention; 4] {
+    let of = MultiHeadAttention::new;
+    [of(4), of(4).key_value_heads(2).head_size(6).bias(false), of(4).window(3).soft_cap(5.0), of(4).alibi()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_causal_stack_does_not_see_the_future(seed: u64, kind in 0..4usize, first: bool, cut in 1..9usize) {
+        let stack = decoder_only(seed, kinds()[kind].clone(), first);
+        let x = normal(&[2, 9, 16], seed);
+        let whole = stack.forward(&x.clone().into(), &mut Context::eval()).unwrap();
+        let part = stack.forward(&x.narrow(1, 0, cut).unwrap().into(), &mut Context::eval()).unwrap();
+        prop_assert_eq!(&whole.value().narrow(1, 0, cut).unwrap(), part.value());
+    }
+
+    /// Rows of other lengths, each read in pieces of other sizes.
+    #[test]
+    fn with_a_cache_the_bits_are_the_same(seed: u64, kind in 0..4usize, first: bool, pieces in prop::collection::vec((0..4usize, 1..4usize), 1..5)) {
+        let stack = decoder_only(seed, kinds()[kind].clone(), first);
+        let totals = [pieces.iter().map(|p| p.0).sum::<usize>(), pieces.iter().map(|p| p.1).sum()];
+        let x = normal(&[2, totals[0].max(totals[1]), 16], seed);
+        let row = |row: usize, start: usize, len: usize| x.narrow(0, row, 1).unwrap().narrow(1, start, len).unwrap();
+        let mut cache = stack.cache(2, 16).unwrap();
+        let mut done = [0, 0];
+        let mut got = [Vec::new(), Vec::new()];
+        for &(a, b) in &pieces {
+            let new = [a, b];
+            let most = a.max(b);
+            let padded: Vec<Tensor> = (0..2).map(|i| row(i, done[i], new[i]).pad(&[(0, 0), (0, most - new[i]), (0, 0)], 9.0).unwrap()).collect();
+            cache.begin(&new).unwrap();
+            let y = stack.forward_cached(&Tensor::cat(&[&padded[0], &padded[1]], 0).unwrap().into(), &mut cache).unwrap();
+            cache.end();
+            for i in 0..2 {
+                got[i].extend(y.value().narrow(0, i, 1).unwrap().narrow(1, 0, new[i]).unwrap().to_vec());
+                done[i] += new[i];
+            }
+        }
+        for i in 0..2 {
+            let alone = stack.forward(&row(i, 0, totals[i]).into(), &mut Context::eval()).unwrap();
+            prop_assert_eq!(alone.value().to_vec(), got[i].clone());
+        }
+    }
+
+    #[test]
+    fn a_padded_batch_gives_what_single_sequences_do(seed: u64, a in 1u32..6, b in 1u32..6, first: bool, before: bool) {
+        let block = spec::TransformerEncoderLayer::new(2, 12).norm_first(first);
+        let stack = TransformerEncoder::new(2, &block, 8, &mut rng(seed)).unwrap();
+        let x = normal(&[2, 6, 8], seed);
+        let mut cx = Context::eval();
+        let start = |length: u32| if before { 6 - length as usize } else { 0 };
+        if before {
+            let ids: Vec<u32> = [a, b].iter().flat_map(|&n| (0..6).map(move |t| u32::from(t >= 6 - n))).collect();
+            cx.set_mask(Some(SequenceMask::of_ids(&Tensor::from_vec(ids, [2, 6]).unwrap(), 0).unwrap()));
+        } else {
+            cx = cx.with_lengths(&lengths(&[a, b]));
+        }
+        let together = stack.forward(&x.clone().into(), &mut cx).unwrap();
+        for (i, length) in [a, b].into_iter().enumerate() {
+            let part = |x: &Tensor| x.narrow(0, i, 1).unwrap().narrow(1, start(length), length as usize).unwrap();
+            let alone = stack.forward(&part(&x).into(), &mut Context::eval()).unwrap();
+            prop_assert!(apart(alone.value(), &part(together.value())) < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_decoder_with_a_cache_writes_the_same_bits() {
+    let block = spec::TransformerDecoderLayer::new(2, 12).norm_first(true);
+    let decoder = TransformerDecoder::new(2, &block, 8, &mut rng(0)).unwrap();
+    let (x, source) = (normal(&[2, 5, 8], 1), normal(&[2, 7, 8], 2));
+    let mask = SequenceMask::of_lengths(&lengths(&[7, 4]));
+    let whole = decoder
+        .forward(&x.clone().into(), &source.clone().into(), Some(&mask), &mut Context::eval())
+        .unwrap();
+    let mut memory = decoder.memory(&source.into(), Some(&mask), 5).unwrap();
+    // The rows change places on the way.
+    let swapped = |x: &Tensor| x.index_select(0, &[1, 0]).unwrap();
+    for t in 0..5 {
+        let token = x.narrow(1, t, 1).unwrap();
+        memory.cache.begin(&[1, 1]).unwrap();
+        let y = decoder
+            .forward_cached(&if t >= 2 { swapped(&token) } else { token }.into(), &mut memory)
+            .unwrap();
+        memory.cache.end();
+        let y = if t >= 2 { swapped(y.value()) } else { y.value().clone() };
+        assert_eq!(y, whole.value().narrow(1, t, 1).unwrap());
+        if t == 1 {
+            memory.pick(&[1, 0]).unwrap();
+        }
+    }
+    assert_eq!(memory.cache.lengths(), [5, 5]);
+    let full = memory.cache.begin(&[0, 1]).unwrap_err();
+    assert!(full.to_string().contains("capacity"), "{full}");
+}
+
+#[test]
+fn dropout_is_of_the_seed_and_of_training() {
+    let block = spec::TransformerEncoderLayer::new(2, 12).dropout(0.5).layer(8, &mut rng(0)).unwrap();
+    let x: Var = normal(&[2, 5, 8], 1).into();
+    let run = |mut cx: Context| block.forward(&x, &mut cx).unwrap().value().clone();
+    assert_eq!(run(Context::train(3)), run(Context::train(3)));
+    assert_ne!(run(Context::train(3)), run(Context::train(4)));
+    assert_ne!(run(Context::train(3)), run(Context::eval()));
+}
+
+#[test]
+fn gated_parts_multiply() {
+    let layer = FeedForward::gated(2, 3, Activation::Silu, &mut rng(0)).unwrap();
+    assert_eq!(layer.parameter_count(), 2 * 6 + 3 * 2);
+    let x = normal(&[4, 2], 1);
+    let (up, down) = (layer.up.weight.value(), layer.down.weight.value());
+    let both = x.matmul(&up).unwrap();
+    let (gate, value) = (both.narrow(1, 0, 3).unwrap(), both.narrow(1, 3, 3).unwrap());
+    let gate = gate.mul(&gate.sigmoid().unwrap()).unwrap();
+    let expected = gate.mul(&value).unwrap().matmul(&down).unwrap();
+    let got = layer.forward(&x.into(), &mut Context::eval()).unwrap();
+    assert!(apart(got.value(), &expected) < 1e-6);
+    let relu = FeedForward::new(2, 3, Relu, &mut rng(0)).unwrap();
+    assert_eq!(relu.parameter_count(), 2 * 3 + 3 + 3 * 2 + 2);
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let layer = |attention: MultiHeadAttention| attention.layer(8, &mut rng(0));
+    let bad_setting = |attention| {
+        let error = layer(attention).unwrap_err();
+        assert!(matches!(error, Error::BadSetting { .. }), "{error}");
+    };
+    bad_setting(MultiHeadAttention::new(3));
+    bad_setting(MultiHeadAttention::new(0));
+    bad_setting(MultiHeadAttention::new(4).key_value_heads(3));
+    bad_setting(MultiHeadAttention::new(4).key_value_heads(0));
+    bad_setting(MultiHeadAttention::new(4).head_size(0));
+    bad_setting(MultiHeadAttention::new(4).head_size(usize::MAX / 4));
+    bad_setting(MultiHeadAttention::new(4).dropout(1.0));
+    let attention = layer(MultiHeadAttention::new(2)).unwrap();
+    let run = |shape: &[usize], cx: &mut Context| attention.forward(&normal(shape, 0).into(), cx);
+    assert!(run(&[2, 3, 7], &mut Context::eval()).is_err());
+    assert!(matches!(run(&[3, 8], &mut Context::eval()), Err(Error::BadInput { .. })));
+    let error = run(&[2, 3, 8], &mut Context::eval().with_lengths(&lengths(&[3, 4]))).unwrap_err();
+    assert!(error.to_string().contains("sequence 1"), "{error}");
+    assert!(run(&[2, 3, 8], &mut Context::eval().with_lengths(&lengths(&[3]))).is_err());
+    let empty = run(&[2, 3, 8], &mut Context::eval().with_lengths(&lengths(&[3, 0]))).unwrap();
+    assert!(empty.value().iter().all(f32::is_finite), "a sequence of no steps attends to nothing");
+    let (x, memory): (Var, Var) = (normal(&[2, 3, 8], 0).into(), normal(&[2, 4, 5], 0).into());
+    assert!(matches!(attention.attend(&x, &x, None, &mut Context::eval()), Err(Error::Unsupported { .. })));
+    let cross = MultiHeadAttention::new(2).cross_layer(8, 5, &mut rng(0)).unwrap();
+    assert_eq!(cross.attend(&x, &memory, None, &mut Context::eval()).unwrap().shape(), [2, 3, 8]);
+    assert!(matches!(cross.forward(&x, &mut Context::eval()), Err(Error::Unsupported { .. })));
+    assert!(cross.attend(&x, &x, None, &mut Context::eval()).is_err());
+    assert!(cairn_nn::sinusoids(4, 3).is_err());
+
+    let mut cache = attention.cache(1, 2, 4).unwrap();
+    assert!(
+        cache.begin(&[1]).is_err() && cache.begin(&[1, 5]).is_err() && cache.begin(&[1, usize::MAX]).is_err()
+    );
+    assert!(cache.pick(&[2]).is_err());
+    cache.begin(&[1, 3]).unwrap();
+    let step = normal(&[2, 3, 8], 0).into();
+    assert!(attention.forward_cached(&step, &mut cache, 1).is_err(), "one layer only");
+    assert!(
+        attention.forward_cached(&normal(&[2, 2, 8], 0).into(), &mut cache, 0).is_err(),
+        "three were begun"
+    );
+    attention.forward_cached(&step, &mut cache, 0).unwrap();
+    cache.end();
+    assert_eq!(cache.lengths(), [1, 3]);
+}

@@ -1,0 +1,233 @@
+//! The forward pass: weighted values with a running softmax (Milakov and Gimelshein 2018), a block of keys at a time.
+
+use std::ops::Range;
+
+use super::pack::{self, Place, Queries, carve, padded};
+use super::scores::{Block, Row, Weigh, weigh};
+use super::seen::{blocks, common, within};
+use super::tile::{self, Left, Right, Sums, height, product};
+use super::{Job, KEYS, PAD, QUERIES};
+use crate::cpu::buffer::Buffer;
+use crate::cpu::threads::{self, Failure, Pieces};
+use crate::cpu::{Isa, Kernel, dispatch};
+use crate::{Float, Result};
+
+/// Queries of a head that are one unit of work: enough that packing the keys for them does not count.
+const MOST_QUERIES: usize = 16 * QUERIES;
+/// Units for each thread that even out what causal masks make uneven.
+const UNITS: usize = 8;
+
+/// Attention's result `[batch, queries, heads, value size]`, and the logarithm of each row's sum of exponentials, `[batch, heads,
+/// queries]`, -∞ for a row that attends to nothing.
+pub(crate) fn forward<T: Float>(job: &Job<'_, T>, out: &mut [T], log_sums: &mut [T]) -> Result<()> {
+    let sizes = job.sizes;
+    let heads = sizes.batch * sizes.key_heads;
+    if out.is_empty() || heads == 0 {
+        return Ok(());
+    }
+    // A row's result does not depend on the rows beside it, so the number of threads may decide how many there are.
+    let even = (heads * sizes.queries).div_ceil(UNITS * threads::num_threads());
+    let queries = even.next_multiple_of(QUERIES).min(MOST_QUERIES);
+    let parts = sizes.queries.div_ceil(queries);
+    let (out, log_sums) = (Pieces::new(out, 1), Pieces::new(log_sums, 1));
+    let failure = Failure::default();
+    threads::each(heads * parts, |unit| {
+        let (head, part) = (unit / parts, unit % parts);
+        let first = part * queries;
+        let unit = Unit {
+            job,
+            sequence: head / sizes.key_heads,
+            key_head: head % sizes.key_heads,
+            queries: first..(first + queries).min(sizes.queries),
+        };
+        failure.note(unit.run(&out, &log_sums));
+    });
+    failure.into_result()
+}
+
+/// Some queries of the heads that share a head of keys.
+struct Unit<'a, T> {
+    job: &'a Job<'a, T>,
+    sequence: usize,
+    key_head: usize,
+    queries: Range<usize>,
+}
+
+impl<T: Float> Unit<'_, T> {
+    /// The rows that there is something to compute for: head by head, without padding.
+    fn rows(&self) -> Vec<Row> {
+        let (job, group) = (self.job, self.job.sizes.group());
+        let end = self.queries.end.min(job.query_length(self.sequence));
+        let heads = self.key_head * group..(self.key_head + 1) * group;
+        heads
+            .flat_map(|head| (self.queries.start..end).map(move |query| (head, query)))
+            .map(|(head, query)| Row { head, query, seen: job.keys_seen(self.sequence, query) })
+            .collect()
+    }
+
+    fn run(&self, out: &Pieces<'_, T>, log_sums: &Pieces<'_, T>) -> Result<()> {
+        let (job, sizes) = (self.job, self.job.sizes);
+        let rows = self.rows();
+        let (d, e) = (padded(sizes.size), padded(sizes.value_size));
+        let lengths = [rows.len() * d, rows.len() * e, rows.len(), rows.len()];
+        let blocks_of_keys = [KEYS * d, KEYS * d, KEYS * e, QUERIES * KEYS];
+        let total = lengths.iter().chain(&blocks_of_keys).map(|len| len + PAD).sum();
+        let mut buffer = Buffer::unspecified("attention", total)?;
+        let rest = &mut &mut buffer[..];
+        let [q, sums, greatest, totals] = lengths.map(|len| carve(rest, len));
+        let [keys, keys_across, values, scores] = blocks_of_keys.map(|len| carve(rest, len));
+        dispatch(Queries { job, sequence: self.sequence, rows: &rows, out: &mut *q });
+        sums.fill(T::ZERO);
+        totals.fill(T::ZERO);
+        greatest.fill(T::NEG_INFINITY);
+        let seen: Vec<Range<usize>> = rows.iter().map(|row| row.seen.clone()).collect();
+        for block in blocks(&seen) {
+            let place = Place { sequence: self.sequence, head: self.key_head, block };
+            pack::block(job, &job.k, sizes.size, &place, keys);
+            pack::transposed(keys, d, keys_across);
+            pack::block(job, &job.v, sizes.value_size, &place, values);
+            let width = place.count(job).next_multiple_of(PAD);
+            for first in (0..rows.len()).step_by(QUERIES) {
+                let some = first..(first + QUERIES).min(rows.len());
+                let spans: Vec<Range<usize>> =
+                    seen[some.clone()].iter().map(|seen| within(seen, block)).collect();
+                if spans.iter().all(Range::is_empty) {
+                    continue;
+                }
+                products(&spans, width, sizes.size, &q[first * d..], d, keys_across, scores);
+                let out = &mut sums[first * e..some.end * e];
+                weigh(Weigh {
+                    block: Block {
+                        job,
+                        sequence: self.sequence,
+                        rows: &rows[some.clone()],
+                        block,
+                        width,
+                        scores,
+                    },
+                    greatest: &mut greatest[some.clone()],
+                    sums: &mut totals[some],
+                    out,
+                    row: e,
+                });
+                weighted_values(&spans, scores, values, e, out);
+            }
+        }
+        dispatch(Write { unit: self, rows: &rows, greatest, totals, sums, out, log_sums });
+        self.pad(out, log_sums);
+        Ok(())
+    }
+
+    /// Zeros for the queries beyond the sequence's length.
+    fn pad(&self, out: &Pieces<'_, T>, log_sums: &Pieces<'_, T>) {
+        let sizes = self.job.sizes;
+        let first = self.job.query_length(self.sequence).clamp(self.queries.start, self.queries.end);
+        let width = sizes.group() * sizes.value_size;
+        for query in first..self.queries.end {
+            let at = (self.sequence * sizes.queries + query) * sizes.heads * sizes.value_size;
+            // SAFETY: the heads of a group stand side by side, and these rows are asked for nowhere else.
+            unsafe { out.part(at + self.key_head * width, width) }.fill(T::ZERO);
+            for head in self.key_head * sizes.group()..(self.key_head + 1) * sizes.group() {
+                let at = (self.sequence * sizes.heads + head) * sizes.queries + query;
+                // SAFETY: as above.
+                unsafe { log_sums.part(at, 1) }.fill(T::NEG_INFINITY);
+            }
+        }
+    }
+}
+
+/// Divides the weighted values of rows by their sums of weights, and writes both.
+struct Write<'a, 'o, T> {
+    unit: &'a Unit<'a, T>,
+    rows: &'a [Row],
+    greatest: &'a [T],
+    totals: &'a [T],
+    sums: &'a [T],
+    out: &'a Pieces<'o, T>,
+    log_sums: &'a Pieces<'o, T>,
+}
+
+impl<T: Float> Kernel for Write<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (sizes, sequence) = (self.unit.job.sizes, self.unit.sequence);
+        let sums = self.sums.chunks_exact(padded(sizes.value_size));
+        for ((row, sums), (&most, &total)) in
+            self.rows.iter().zip(sums).zip(self.greatest.iter().zip(self.totals))
+        {
+            let at = (sequence * sizes.queries + row.query) * sizes.heads + row.head;
+            // SAFETY: a row of queries and its heads belong to one unit, and each is asked for once.
+            let out = unsafe { self.out.part(at * sizes.value_size, sizes.value_size) };
+            let factor = if total == T::ZERO { T::ZERO } else { T::ONE / total };
+            pack::scaled::<S, T>(&sums[..sizes.value_size], factor, out);
+            let at = (sequence * sizes.heads + row.head) * sizes.queries + row.query;
+            // SAFETY: as above.
+            let log_sum = unsafe { self.log_sums.part(at, 1) };
+            log_sum[0] = most + total.ln::<S>();
+        }
+    }
+}
+
+/// The products of rows of queries, `step` elements apart, with a block of keys, `[size, KEYS]`; only those tiles that any row looks
+/// into. With gradients of the output and values they are the gradients of the weights.
+pub(super) fn products<T: Float>(
+    spans: &[Range<usize>],
+    width: usize,
+    size: usize,
+    rows: &[T],
+    step: usize,
+    across: &[T],
+    out: &mut [T],
+) {
+    const PANEL: usize = KEYS / 2;
+    if spans.iter().all(|span| span.start == 0 && span.end + PAD > width) {
+        let sums = Sums { data: out, row: KEYS, accumulate: false };
+        let (left, right) = (Left { data: rows, row: step, step: 1 }, Right { data: across, row: KEYS });
+        return product([spans.len(), width, size], left, right, sums);
+    }
+    let tall = tile::height::<T>(PANEL);
+    for first in (0..spans.len()).step_by(tall) {
+        let spans = &spans[first..(first + tall).min(spans.len())];
+        for start in (0..width).step_by(PANEL) {
+            let end = (start + PANEL).min(width);
+            if spans.iter().any(|span| span.start < end && span.end > start && !span.is_empty()) {
+                let left = Left { data: &rows[first * step..], row: step, step: 1 };
+                let right = Right { data: &across[start..], row: KEYS };
+                let sums = Sums { data: &mut out[first * KEYS + start..], row: KEYS, accumulate: false };
+                product([spans.len(), end - start, size], left, right, sums);
+            }
+        }
+    }
+}
+
+/// Adds to each row of `out` the values that it attends to, times their weights, in the order of the keys. What a row does not
+/// attend to has a weight of 0, but is not touched: it may not be a number.
+fn weighted_values<T: Float>(
+    spans: &[Range<usize>],
+    weights: &[T],
+    values: &[T],
+    width: usize,
+    out: &mut [T],
+) {
+    let tall = height::<T>(width);
+    let mut add = |rows: Range<usize>, keys: Range<usize>| {
+        if !keys.is_empty() {
+            let left = Left { data: &weights[rows.start * KEYS + keys.start..], row: KEYS, step: 1 };
+            let right = Right { data: &values[keys.start * width..], row: width };
+            let sums = Sums { data: &mut out[rows.start * width..], row: width, accumulate: true };
+            product([rows.len(), width, keys.len()], left, right, sums);
+        }
+    };
+    for first in (0..spans.len()).step_by(tall) {
+        let rows = first..(first + tall).min(spans.len());
+        let all = common(&spans[rows.clone()]);
+        if all.is_empty() {
+            rows.for_each(|r| add(r..r + 1, spans[r].clone()));
+            continue;
+        }
+        rows.clone().for_each(|r| add(r..r + 1, spans[r].start..all.start));
+        add(rows.clone(), all.clone());
+        rows.for_each(|r| add(r..r + 1, all.end..spans[r].end));
+    }
+}

@@ -1,0 +1,160 @@
+//! Rows of heads, wherever they lie, gathered into blocks that are aligned, padded to whole registers, and in the case of keys
+//! transposed, so that a register holds the same element of neighbouring keys.
+
+use super::scores::Row;
+use super::{Job, KEYS, PAD, Strided};
+use crate::Float;
+use crate::cpu::transpose::{self, TILE};
+use crate::cpu::{Isa, Kernel, Vector, dispatch};
+
+/// Elements of a row in a block.
+pub(super) fn padded(size: usize) -> usize {
+    size.next_multiple_of(PAD)
+}
+
+/// Cuts the next `len` elements off a scratch buffer; what follows begins at a cache line again.
+pub(super) fn carve<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (part, after) = std::mem::take(rest).split_at_mut(padded(len));
+    *rest = after;
+    &mut part[..len]
+}
+
+/// One row of `size` elements from the first on, times `factor`, and zeros up to the end of `out`.
+#[inline(always)]
+pub(super) fn row<S: Isa, T: Float>(
+    from: &Strided<'_, T>,
+    index: [usize; 4],
+    size: usize,
+    factor: T,
+    out: &mut [T],
+) {
+    let (start, step) = (from.at(index), from.strides[3]);
+    let (out, rest) = out.split_at_mut(size);
+    if step == 1 {
+        fetch(from.data, start + size, size);
+        let from = &from.data[start..][..size];
+        scaled::<S, T>(from, factor, out);
+    } else {
+        for (d, out) in out.iter_mut().enumerate() {
+            *out = from.data[start.wrapping_add_signed(d as isize * step)] * factor;
+        }
+    }
+    rest.fill(T::ZERO);
+}
+
+/// `out = from · factor`; rows are too short for what a call of the platform's copy costs.
+#[inline(always)]
+pub(super) fn scaled<S: Isa, T: Float>(from: &[T], factor: T, out: &mut [T]) {
+    let by = T::Vector::<S>::splat(factor);
+    let ((from, from_rest), (out, out_rest)) =
+        (T::Vector::<S>::chunks(from), T::Vector::<S>::chunks_mut(out));
+    for (from, out) in from.iter().zip(out) {
+        T::Vector::<S>::load(from).mul(by).store(out);
+    }
+    for (&from, out) in from_rest.iter().zip(out_rest) {
+        *out = from * factor;
+    }
+}
+
+/// Calls for `len` elements that will be read soon: the same row of the next head, which mostly is the next unit of work. Only
+/// a hint.
+#[inline(always)]
+fn fetch<T>(from: &[T], start: usize, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..len).step_by(64 / size_of::<T>().max(1)) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        let at = from.as_ptr().wrapping_add(start + line);
+        // SAFETY: an address that is only hinted at may be any.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, start, len);
+}
+
+/// The rows of some queries, scaled and padded.
+pub(super) struct Queries<'a, T> {
+    pub(super) job: &'a Job<'a, T>,
+    pub(super) sequence: usize,
+    pub(super) rows: &'a [Row],
+    pub(super) out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Queries<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let (job, size) = (self.job, self.job.sizes.size);
+        let scale = T::from_f64(job.rules.scale);
+        for (of, out) in self.rows.iter().zip(self.out.chunks_exact_mut(padded(size))) {
+            row::<S, T>(&job.q, [self.sequence, of.query, of.head, 0], size, scale, out);
+        }
+    }
+}
+
+/// A block of keys or values of one sequence and head.
+pub(super) struct Place {
+    pub(super) sequence: usize,
+    pub(super) head: usize,
+    pub(super) block: usize,
+}
+
+impl Place {
+    /// The block's first key.
+    pub(super) fn first(&self) -> usize {
+        self.block * KEYS
+    }
+
+    /// How many keys of the sequence are in the block.
+    pub(super) fn count<T>(&self, job: &Job<'_, T>) -> usize {
+        job.key_length(self.sequence).saturating_sub(self.first()).min(KEYS)
+    }
+}
+
+/// The rows of a block, padded, and zeros for keys that there are not: `[KEYS, padded(size)]`.
+pub(super) fn block<T: Float>(
+    job: &Job<'_, T>,
+    from: &Strided<'_, T>,
+    size: usize,
+    place: &Place,
+    out: &mut [T],
+) {
+    struct Rows<'a, T> {
+        from: &'a Strided<'a, T>,
+        size: usize,
+        place: &'a Place,
+        out: &'a mut [T],
+    }
+    impl<T: Float> Kernel for Rows<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            let Place { sequence, head, .. } = *self.place;
+            for (i, out) in self.out.chunks_exact_mut(padded(self.size)).enumerate() {
+                let index = [sequence, self.place.first() + i, head, 0];
+                row::<S, T>(self.from, index, self.size, T::ONE, out);
+            }
+        }
+    }
+    let (rows, rest) = out.split_at_mut(place.count(job) * padded(size));
+    dispatch(Rows { from, size, place, out: rows });
+    rest.fill(T::ZERO);
+}
+
+/// A block of rows `[KEYS, width]` as `[width, KEYS]`.
+pub(super) fn transposed<T: Float>(rows: &[T], width: usize, out: &mut [T]) {
+    struct Transposed<'a, T>(&'a [T], usize, &'a mut [T]);
+    impl<T: Float> Kernel for Transposed<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            let Transposed(rows, width, out) = self;
+            for d in (0..width).step_by(TILE) {
+                for key in (0..KEYS).step_by(TILE) {
+                    let out = &mut out[d * KEYS + key..];
+                    transpose::tile::<S, T>(rows, key * width + d, width as isize, out, KEYS);
+                }
+            }
+        }
+    }
+    dispatch(Transposed(rows, width, out));
+}
