@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use cairn_files::Budget;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
@@ -56,7 +56,7 @@ impl LogReader {
     ) -> Result<bool> {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
-        self.check_size(reader.metadata(), Budget::of_file(path)?)?;
+        self.check_size(reader.metadata(), &Budget::of_file(path)?)?;
         let schema = reader.metadata().file_metadata().schema();
         let columns: Vec<Arc<Type>> =
             schema.get_fields().iter().filter(|field| self.reads(field.name())).cloned().collect();
@@ -83,10 +83,10 @@ impl LogReader {
 
     /// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
     /// there is any number in few bytes.
-    fn check_size(&self, metadata: &ParquetMetaData, budget: Budget) -> Result<()> {
+    fn check_size(&self, metadata: &ParquetMetaData, budget: &Budget) -> Result<()> {
         let limit = self.memory_limit.unwrap_or(budget.left());
         let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-        let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+        let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
         let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
         let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
         memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
