@@ -1,7 +1,8 @@
 //! What can go wrong, in one enum.
 //!
 //! Every message says what was being done and to which file or address, because the person who reads it has a program, a
-//! disk and a network to choose between.
+//! disk and a network to choose between. The system's own words are part of the message, and so no source besides: a report of the
+//! whole chain would say them twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A data set is not in the data folder and may not be downloaded.
     #[error("{set} is not in {}: looked for {looked_for}; {hint}", dir.display())]
@@ -63,6 +64,14 @@ pub enum Error {
         /// Bytes of the file received by then.
         received: u64,
     },
+    /// A server of this name is not known, as where there is no network.
+    #[error("{url}: no such host, or no network ({message})")]
+    UnknownHost {
+        /// The address asked.
+        url: String,
+        /// What the network said.
+        message: String,
+    },
     /// A server offers a file of another length than the publisher's, or one above the limit.
     #[error("{url}: {got} bytes where {expected} were expected")]
     WrongLength {
@@ -84,7 +93,7 @@ pub enum Error {
         got: String,
     },
     /// No mirror gave the file.
-    #[error("cannot download {}: {}", path.display(), join(attempts))]
+    #[error("cannot download {}:{}", path.display(), join(attempts))]
     Download {
         /// Where the file would have gone.
         path: PathBuf,
@@ -160,7 +169,7 @@ fn line_suffix(line: Option<usize>) -> String {
 
 fn join(attempts: &[Error]) -> String {
     if attempts.is_empty() {
-        return "no address to get it from is known".to_owned();
+        return " no address to get it from is known".to_owned();
     }
-    attempts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    attempts.iter().map(|attempt| format!("\n  {attempt}")).collect()
 }

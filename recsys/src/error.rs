@@ -18,16 +18,18 @@ pub enum Error {
         what: &'static str,
     },
     /// A value that the computation cannot take: NaN, infinite, or negative where counts are wanted.
-    #[error("{what}: value {value} at {at} must be {expected}")]
+    #[error("{what}: value {} at {at} must be {expected}", number(*value))]
     InvalidValue {
         /// Where it was met: an operation or a model.
         what: &'static str,
-        /// Row of the log, or `(row, column)` of the matrix.
+        /// Row of the log with its ids; `(row, column)` of a matrix that was given without ids.
         at: String,
         /// The offending value.
         value: f64,
         /// What is accepted.
         expected: &'static str,
+        /// User, unless it is of a history, and item by index, where it is of a matrix.
+        entry: Option<(Option<u32>, u32)>,
     },
     /// The same user met the same item twice under [`Duplicates::Error`](crate::Duplicates::Error).
     #[error("user {user} and item {item} occur together more than once (rows {first} and {second})")]
@@ -114,13 +116,13 @@ pub enum Error {
         operation: &'static str,
     },
     /// The computation would need more memory than the stated limit. Nothing has been allocated yet.
-    #[error("{what} needs {needed} bytes, more than the limit of {limit}")]
+    #[error("{what} needs {needed} bytes, more than {}", memory_limit(*limit))]
     Memory {
         /// What needs the memory.
         what: String,
         /// Bytes needed.
         needed: u64,
-        /// The limit in bytes.
+        /// The limit in bytes; 0 where it is what the system has left.
         limit: u64,
     },
     /// A model file that is not one, is damaged, or was written by another version.
@@ -141,17 +143,73 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A text of which no row reads.
+    #[error("{path}: none of {rows} rows reads; line {line}: {reason}", path = path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+        /// How many rows there are.
+        rows: usize,
+        /// The line of the first, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
+        /// The system's error. Part of the message, and so no source besides, which a report of the whole chain would say again.
+        r#source: std::io::Error,
     },
 }
 
+fn memory_limit(limit: u64) -> String {
+    if limit == 0 { "the system has".to_owned() } else { format!("the limit of {limit}") }
+}
+
+/// A number in as few digits as say it: `-3e38`, not its 39 digits. One that was an `f32` is told like one.
+pub(crate) fn number(value: f64) -> String {
+    let narrow = value as f32;
+    let exact = f64::from(narrow) == value;
+    let plain = value == 0.0 || (1e-5..1e16).contains(&value.abs()) || !value.is_finite();
+    match (exact, plain) {
+        (true, true) => narrow.to_string(),
+        (true, false) => format!("{narrow:e}"),
+        (false, true) => value.to_string(),
+        (false, false) => format!("{value:e}"),
+    }
+}
+
 impl Error {
+    /// With the caller's ids in place of indices, as far as `user` and `item` know them.
+    pub(crate) fn named(
+        self,
+        user: impl Fn(u32) -> Option<String>,
+        item: impl Fn(u32) -> Option<String>,
+    ) -> Self {
+        let Self::InvalidValue { what, value, expected, entry: Some((row, column)), .. } = self else {
+            return self;
+        };
+        let user = row.map(|row| user(row).unwrap_or_else(|| row.to_string()));
+        let item = item(column).unwrap_or_else(|| column.to_string());
+        let at = user.map_or_else(|| format!("item {item}"), |user| format!("user {user}, item {item}"));
+        Self::InvalidValue { what, at, value, expected, entry: Some((row, column)) }
+    }
+
+    /// A value of a matrix, or of a history, by index.
+    pub(crate) fn invalid_entry(
+        what: &'static str,
+        user: Option<u32>,
+        item: u32,
+        value: f32,
+        expected: &'static str,
+    ) -> Self {
+        let at = user.map_or_else(|| format!("item {item}"), |user| format!("({user}, {item})"));
+        Self::InvalidValue { what, at, value: f64::from(value), expected, entry: Some((user, item)) }
+    }
+
     pub(crate) fn parameter(
         name: &'static str,
         value: impl std::fmt::Display,

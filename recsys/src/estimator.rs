@@ -33,7 +33,10 @@ pub trait Estimator: Send + Sync {
             return Err(Error::Empty { what: "the training log" });
         }
         let matrix = log.user_items();
-        let model = self.fit_matrix(&matrix)?;
+        let catalog = log.catalog();
+        let user = |row: u32| catalog.users.ids().get(row as usize).map(|id| format!("{id:?}"));
+        let item = |column: u32| catalog.items.ids().get(column as usize).map(|id| format!("{id:?}"));
+        let model = self.fit_matrix(&matrix).map_err(|error| error.named(user, item))?;
         Fitted::new(model, log.catalog().clone(), matrix)
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The format (NumPy Enhancement Proposal 1): a magic number, a version, the length of a header, the header (a Python
 //! dictionary with element type, order and shape), and the bare elements. Written in version 1.0, little-endian, row-major;
-//! read in versions 1 to 3, either byte order, either storage order. Lengths in a header are not believed: no more memory
-//! is taken than the file has bytes.
+//! read in versions 1 to 3, either byte order, either storage order, and as older writers and other programs spell the header
+//! (`3L`, double quotes, blanks). Lengths in a header are not believed: no more memory is taken than the file has bytes, and of an
+//! archive no more than a multiple of its own.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Write};
@@ -66,14 +67,18 @@ impl<T: Element> Tensor<T> {
     /// [`Error::File`] when the file cannot be read, is no such file, is cut short, or holds another type.
     pub fn read_npy(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let read = || decode(&mut BufReader::new(File::open(path)?), u64::MAX);
+        let read = || -> Result<Parts<T>, Problem> {
+            let (mut file, length) = open(path)?;
+            decode(&mut file, Limit { most: u64::MAX, held: length })
+        };
         match read() {
             Ok(parts) => parts.tensor(),
             Err(problem) => Err(problem.at("read_npy", path)),
         }
     }
 
-    /// Writes a `.npy` file, in one step: an old file is replaced only once the new one is complete.
+    /// Writes a `.npy` file, in one step: an old file is replaced only once the new one is complete. A link is replaced by the file,
+    /// not followed.
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be written, or NumPy has no such element type.
@@ -90,8 +95,27 @@ impl<T: Element> Tensor<T> {
 
 /// Reads a file whose elements are of any type.
 pub(crate) fn read_any(path: &Path) -> Result<AnyTensor> {
-    let read = || decode_any(&mut BufReader::new(File::open(path)?), u64::MAX);
+    let read = || -> Result<AnyTensor, Problem> {
+        let (mut file, length) = open(path)?;
+        decode_any(&mut file, Limit { most: u64::MAX, held: length })
+    };
     read().map_err(|problem| problem.at("read_npy", path))
+}
+
+/// A file and its length.
+fn open(path: &Path) -> Result<(BufReader<File>, u64), Problem> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((BufReader::new(file), length))
+}
+
+/// How many bytes of elements are read.
+#[derive(Clone, Copy)]
+struct Limit {
+    /// More are refused.
+    most: u64,
+    /// So many the file can hold: memory is taken for these before they are read.
+    held: u64,
 }
 
 /// The contents of a file.
@@ -178,21 +202,87 @@ fn decode_header(input: &mut impl Read) -> Result<Header, Problem> {
     }
     let mut header = vec![0; len];
     input.read_exact(&mut header)?;
-    let header = String::from_utf8_lossy(&header);
-    let found = |key: &str| {
-        let value = header.split_once(&format!("'{key}':")).map(|(_, rest)| rest.trim_start());
-        value.ok_or_else(|| Problem::new(format!("the header has no {key}")))
-    };
-    let described = found("descr")?.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
-    let described = described.map(|(name, _)| name).ok_or_else(|| Problem::new("structured elements"))?;
-    let (order, name) = described.split_at_checked(1).unwrap_or_default();
-    let column_major = found("fortran_order")?.starts_with("True");
-    let sizes = found("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-    let (sizes, _) = sizes.ok_or_else(|| Problem::new("the header's shape cannot be read"))?;
-    let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
-    let shape: Result<Vec<usize>, _> = sizes.map(str::parse).collect();
-    let shape = shape.map_err(|_| Problem::new("the header's shape cannot be read"))?;
-    Ok(Header { order: order.to_owned(), name: name.to_owned(), column_major, shape })
+    Literal(&String::from_utf8_lossy(&header)).header()
+}
+
+/// What is left of a header, which is a Python dictionary.
+struct Literal<'a>(&'a str);
+
+impl<'a> Literal<'a> {
+    fn header(mut self) -> Result<Header, Problem> {
+        let (mut descr, mut column_major, mut shape) = (None, None, None);
+        self.expect('{')?;
+        while !self.eat('}') {
+            let key = self.text()?;
+            self.expect(':')?;
+            match key {
+                "descr" if self.starts_with('[') => return Err(Problem::new("structured elements")),
+                "descr" => descr = Some(self.text()?),
+                "fortran_order" => column_major = Some(self.truth()?),
+                "shape" => shape = Some(self.sizes()?),
+                _ => return Err(Problem::new(format!("the header has an unknown key `{key}`"))),
+            }
+            if !self.eat(',') && !self.starts_with('}') {
+                return Err(Problem::new("the header cannot be read"));
+            }
+        }
+        let missing = |key: &str| Problem::new(format!("the header has no {key}"));
+        let (order, name) = descr.ok_or_else(|| missing("descr"))?.split_at_checked(1).unwrap_or_default();
+        let (order, name) = (order.to_owned(), name.to_owned());
+        let column_major = column_major.ok_or_else(|| missing("fortran_order"))?;
+        Ok(Header { order, name, column_major, shape: shape.ok_or_else(|| missing("shape"))? })
+    }
+
+    fn starts_with(&mut self, sign: char) -> bool {
+        self.0 = self.0.trim_start();
+        self.0.starts_with(sign)
+    }
+
+    fn eat(&mut self, sign: char) -> bool {
+        let found = self.starts_with(sign);
+        if found {
+            self.0 = &self.0[sign.len_utf8()..];
+        }
+        found
+    }
+
+    fn expect(&mut self, sign: char) -> Result<(), Problem> {
+        if self.eat(sign) {
+            Ok(())
+        } else {
+            Err(Problem::new(format!("the header cannot be read: no `{sign}`")))
+        }
+    }
+
+    /// A text between quotes of either kind.
+    fn text(&mut self) -> Result<&'a str, Problem> {
+        let wrong = || Problem::new("the header cannot be read: no text between quotes");
+        let quote = ['\'', '"'].into_iter().find(|&quote| self.eat(quote)).ok_or_else(wrong)?;
+        let (text, rest) = self.0.split_once(quote).ok_or_else(wrong)?;
+        self.0 = rest;
+        Ok(text)
+    }
+
+    fn truth(&mut self) -> Result<bool, Problem> {
+        self.0 = self.0.trim_start();
+        for (word, value) in [("True", true), ("False", false)] {
+            if let Some(rest) = self.0.strip_prefix(word) {
+                self.0 = rest;
+                return Ok(value);
+            }
+        }
+        Err(Problem::new("the header's fortran_order is neither True nor False"))
+    }
+
+    /// A tuple of whole numbers, which Python 2 wrote with an `L` behind them.
+    fn sizes(&mut self) -> Result<Vec<usize>, Problem> {
+        let wrong = || Problem::new("the header's shape cannot be read");
+        self.expect('(')?;
+        let (sizes, rest) = self.0.split_once(')').ok_or_else(wrong)?;
+        self.0 = rest;
+        let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
+        sizes.map(|size| size.trim_end_matches('L').parse().map_err(|_| wrong())).collect()
+    }
 }
 
 impl Header {
@@ -202,14 +292,14 @@ impl Header {
     }
 }
 
-/// Reads a tensor of the given type, of at most `limit` bytes.
-fn decode<T: Element>(input: &mut impl Read, limit: u64) -> Result<Parts<T>, Problem> {
+/// Reads a tensor of the given type.
+fn decode<T: Element>(input: &mut impl Read, limit: Limit) -> Result<Parts<T>, Problem> {
     decode_elements(decode_header(input)?, input, limit)
 }
 
-/// Reads a tensor of the type that the file names, of at most `limit` bytes.
-fn decode_any(input: &mut impl Read, limit: u64) -> Result<AnyTensor, Problem> {
-    struct Elements<'a, R>(Header, &'a mut R, u64);
+/// Reads a tensor of the type that the file names.
+fn decode_any(input: &mut impl Read, limit: Limit) -> Result<AnyTensor, Problem> {
+    struct Elements<'a, R>(Header, &'a mut R, Limit);
     impl<R: Read> ReadTyped<Problem> for Elements<'_, R> {
         fn read<T: Element>(self) -> Result<Tensor<T>, Problem> {
             let parts = decode_elements::<T>(self.0, self.1, self.2)?;
@@ -227,27 +317,42 @@ fn decode_any(input: &mut impl Read, limit: u64) -> Result<AnyTensor, Problem> {
 fn decode_elements<T: Element>(
     header: Header,
     input: &mut impl Read,
-    limit: u64,
+    limit: Limit,
 ) -> Result<Parts<T>, Problem> {
+    /// Elements turned at a time.
+    const PIECE: usize = 1 << 14;
     let Header { order, name, column_major, shape } = header;
     if name != type_name::<T>()? || !["<", ">", "|", "="].contains(&order.as_str()) {
-        return Err(Problem::new(format!("the elements are {order}{name}, not {}", T::DTYPE)));
+        let (dtype, cure) = (T::DTYPE, "`AnyTensor::read_npy` reads any type, and its `cast` turns it");
+        return Err(Problem::new(format!("the elements are {order}{name}, not {dtype}; {cure}")));
     }
     let count = Shape::from(&shape).count();
     let bytes = count.checked_mul(size_of::<T>()).ok_or_else(|| Problem::new("the shape is too large"))?;
-    if bytes as u64 > limit {
-        return Err(Problem::new(format!("{bytes} bytes of elements; no more than {limit} are read")));
+    if bytes as u64 > limit.most {
+        let most = limit.most;
+        return Err(Problem::new(format!("{bytes} bytes of elements; no more than {most} are read")));
     }
-    // `take` and a growing buffer: what the header promises is not allocated before it has been read.
     let mut data = Vec::new();
-    input.take(bytes as u64).read_to_end(&mut data)?;
-    if data.len() < bytes {
-        let why = format!("cut short: {} of {bytes} bytes of elements", data.len());
-        return Err(Problem { kind: ErrorKind::UnexpectedEof, why });
+    // What the file cannot hold is not taken memory for before it has been read.
+    let held = usize::try_from(limit.held).unwrap_or(usize::MAX) / size_of::<T>();
+    let full =
+        |_| Problem { kind: ErrorKind::OutOfMemory, why: format!("no memory for {bytes} bytes of elements") };
+    data.try_reserve_exact(count.min(held)).map_err(full)?;
+    let mut piece = Vec::new();
+    while data.len() < count {
+        let wanted = PIECE.min(count - data.len()) * size_of::<T>();
+        piece.clear();
+        input.by_ref().take(wanted as u64).read_to_end(&mut piece)?;
+        if piece.len() < wanted {
+            let read = data.len() * size_of::<T>() + piece.len();
+            let why = format!("cut short: {read} of {bytes} bytes of elements");
+            return Err(Problem { kind: ErrorKind::UnexpectedEof, why });
+        }
+        for element in piece.chunks_exact(size_of::<T>()) {
+            let element = T::from_bytes(element, order == ">");
+            data.push(element.ok_or_else(|| Problem::new("a truth value that is neither 0 nor 1"))?);
+        }
     }
-    let element = |bytes| T::from_bytes(bytes, order == ">");
-    let data: Option<Vec<T>> = data.chunks_exact(size_of::<T>()).map(element).collect();
-    let data = data.ok_or_else(|| Problem::new("a truth value that is neither 0 nor 1"))?;
     Ok(Parts { shape, column_major, data })
 }
 
@@ -257,14 +362,16 @@ pub use archive::{NpzReader, NpzWriter};
 /// `.npz`: a zip archive of `.npy` files.
 #[cfg(feature = "npz")]
 mod archive {
+    use std::io::{self, Seek, SeekFrom, Write};
     use std::path::PathBuf;
 
+    use cairn_files::Budget;
     use zip::write::SimpleFileOptions;
     use zip::{ZipArchive, ZipWriter};
 
     use super::{
-        AnyTensor, AtomicFile, BufReader, DType, Element, File, Path, Problem, Read, Result, Tensor, decode,
-        decode_any, decode_header, encode,
+        AnyTensor, AtomicFile, BufReader, DType, Element, File, Limit, Path, Problem, Read, Result, Tensor,
+        decode, decode_any, decode_header, encode,
     };
 
     /// Reads tensors by name from a `.npz` archive.
@@ -290,23 +397,26 @@ mod archive {
     }
 
     impl NpzReader {
-        /// Opens an archive.
+        /// Opens an archive. A tensor of it may have twenty times the bytes of the whole archive and 56 MiB, unless
+        /// [`limit`](Self::limit) says otherwise.
         ///
         /// # Errors
         /// [`Error::File`](crate::Error::File) when it cannot be read or is no archive.
         pub fn open(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref().to_owned();
             let open = || -> Result<_, Problem> {
-                ZipArchive::new(BufReader::new(File::open(&path)?)).map_err(|e| Problem::new(e.to_string()))
+                let (file, length) = super::open(&path)?;
+                let archive = ZipArchive::new(file).map_err(|e| Problem::new(e.to_string()))?;
+                Ok((archive, Budget::of_length(length).left()))
             };
             match open() {
-                Ok(archive) => Ok(NpzReader { path, archive, limit: u64::MAX }),
+                Ok((archive, limit)) => Ok(NpzReader { path, archive, limit }),
                 Err(problem) => Err(problem.at("open_npz", &path)),
             }
         }
 
         /// With at most `bytes` of elements in a tensor: larger ones are refused before they are unpacked. A
-        /// compressed archive may hold a thousand times its own size.
+        /// compressed archive may hold a thousand times its own size; one of zeros that can be trusted does.
         #[must_use]
         pub fn limit(self, bytes: u64) -> Self {
             NpzReader { limit: bytes, ..self }
@@ -348,10 +458,11 @@ mod archive {
         fn entry<R>(
             &mut self,
             name: &str,
-            read: impl FnOnce(&mut dyn Read, u64) -> Result<R, Problem>,
+            read: impl FnOnce(&mut dyn Read, Limit) -> Result<R, Problem>,
         ) -> Result<R> {
             let file = self.archive.by_name(&format!("{name}.npy")).map_err(|e| Problem::new(e.to_string()));
-            let read = file.and_then(|mut file| read(&mut file, self.limit));
+            let limit = Limit { most: self.limit, held: self.limit };
+            let read = file.and_then(|mut file| read(&mut file, limit));
             read.map_err(|problem| {
                 let problem = Problem { why: format!("{name}: {}", problem.why), ..problem };
                 problem.at("read_npz", &self.path)
@@ -364,7 +475,58 @@ mod archive {
     #[derive(Debug)]
     pub struct NpzWriter {
         path: PathBuf,
-        archive: ZipWriter<AtomicFile>,
+        archive: ZipWriter<Sink>,
+    }
+
+    /// The file behind an archive. After it has refused something, which was said, it takes all and only counts: the archive tries
+    /// to finish itself when it is dropped, and would print that it cannot.
+    #[derive(Debug)]
+    struct Sink {
+        file: AtomicFile,
+        refused: bool,
+        position: u64,
+        end: u64,
+    }
+
+    impl Sink {
+        fn new(file: AtomicFile) -> Self {
+            Sink { file, refused: false, position: 0, end: 0 }
+        }
+
+        /// What the file answers, or, once it has refused something, what it would.
+        fn ask<R>(&mut self, would: R, act: impl FnOnce(&mut AtomicFile) -> io::Result<R>) -> io::Result<R> {
+            if self.refused {
+                return Ok(would);
+            }
+            let answer = act(&mut self.file);
+            self.refused = answer.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
+            answer
+        }
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let written = self.ask(bytes.len(), |file| file.write(bytes))?;
+            self.position += written as u64;
+            self.end = self.end.max(self.position);
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.ask((), Write::flush)
+        }
+    }
+
+    impl Seek for Sink {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let would = match to {
+                SeekFrom::Start(position) => position,
+                SeekFrom::Current(by) => self.position.saturating_add_signed(by),
+                SeekFrom::End(by) => self.end.saturating_add_signed(by),
+            };
+            self.position = self.ask(would, |file| file.seek(to))?;
+            Ok(self.position)
+        }
     }
 
     impl NpzWriter {
@@ -375,7 +537,10 @@ mod archive {
         pub fn create(path: impl AsRef<Path>) -> Result<Self> {
             let path = path.as_ref().to_owned();
             match AtomicFile::create(&path) {
-                Ok(file) => Ok(NpzWriter { path, archive: ZipWriter::new(file) }),
+                Ok(file) => {
+                    let archive = ZipWriter::new(Sink::new(file));
+                    Ok(NpzWriter { path, archive })
+                }
                 Err(error) => Err(Problem::from(error).at("create_npz", &path)),
             }
         }
@@ -409,8 +574,11 @@ mod archive {
         pub fn finish(self) -> Result<()> {
             let path = self.path;
             let finish = || -> Result<(), Problem> {
-                let file = self.archive.finish().map_err(|e| Problem::new(e.to_string()))?;
-                Ok(file.commit()?)
+                let sink = self.archive.finish().map_err(|e| Problem::new(e.to_string()))?;
+                if sink.refused {
+                    return Err(Problem::new("what came before could not be written"));
+                }
+                Ok(sink.file.commit()?)
             };
             finish().map_err(|problem| problem.at("write_npz", &path))
         }

@@ -165,7 +165,7 @@ impl<'a> Context<'a> {
         self.figures.push(Section::figure(caption, block));
     }
 
-    /// Loads the published data set `set` with `read`; where it is not in the data folder and cannot be downloaded,
+    /// Loads the published data set `set` with `read`; where it is not in the data folder and cannot be brought there,
     /// `stand_in` makes data of the same shape, and whatever is printed and recorded from here on is marked so.
     ///
     /// # Errors
@@ -184,7 +184,8 @@ impl<'a> Context<'a> {
         }
         match read(dir) {
             Ok(data) => Ok(data),
-            Err(e @ (DataError::Missing { .. } | DataError::Download { .. })) => {
+            // Missing, not to be had, or a folder that cannot be written to.
+            Err(e) if !dir.has(set) => {
                 self.source = Source::StandIn;
                 self.say(format!("{} is not at hand, generated data stands in for it ({e})", set.name));
                 stand_in()

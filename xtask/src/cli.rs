@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use cairn_datasets::DataDir;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -79,8 +80,19 @@ struct DataArgs {
 }
 
 impl DataArgs {
-    fn resolve(&self) -> DataDir {
-        DataDir::resolve(self.data_dir.as_deref())
+    fn resolve(&self) -> anyhow::Result<DataDir> {
+        if let Some(file) = self.data_dir.as_deref().filter(|folder| folder.is_file()) {
+            bail!("--data-dir {} is a file, not a folder", file.display());
+        }
+        Ok(DataDir::resolve(self.data_dir.as_deref()))
+    }
+
+    /// As [`resolve`](Self::resolve), where data is looked for: a folder that was mistyped would be one without any.
+    fn existing(&self) -> anyhow::Result<DataDir> {
+        if let Some(folder) = self.data_dir.as_deref().filter(|folder| !folder.exists()) {
+            bail!("--data-dir {}: there is no such folder", folder.display());
+        }
+        self.resolve()
     }
 }
 
@@ -92,7 +104,9 @@ pub fn main() -> ExitCode {
     let outcome = match task {
         Task::E2e(args) => run_e2e(&args, out),
         Task::Bench(args) => run_bench(&args, out),
-        Task::Download(args) => download::run(&args.names, &args.data.resolve(), out).map(|()| true),
+        Task::Download(args) => {
+            args.data.resolve().and_then(|dir| download::run(&args.names, &dir, out)).map(|()| true)
+        }
         Task::Ci => ci::run(&workspace(), out).map(|()| true),
     };
     match outcome {
@@ -106,7 +120,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run_e2e(args: &E2e, out: &mut dyn Write) -> anyhow::Result<bool> {
-    let data = args.data.resolve();
+    let data = args.data.existing()?;
     let data = if args.offline { data.offline() } else { data };
     let settings = Settings { data, quick: args.quick, seed: SEED };
     let folder = args.out.clone().unwrap_or_else(|| target().join("e2e"));

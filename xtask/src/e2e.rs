@@ -32,9 +32,12 @@ pub fn run(
     let started = Instant::now();
     let note = note(settings);
     let mut sections = Vec::with_capacity(checks.len());
-    for &check in checks {
+    let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
+    // Before the first, too: a page of an earlier run would pass for this one's.
+    write_files(folder, &sections, &names, &note)?;
+    for (n, &check) in checks.iter().enumerate() {
         sections.push(run_one(check, settings, out));
-        write_files(folder, &sections, &note)?;
+        write_files(folder, &sections, &names[n + 1..], &note)?;
     }
     writeln!(out, "\n{}", table(&sections))?;
     if sections.iter().any(Section::stands_in) {
@@ -68,10 +71,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
-fn write_files(folder: &Path, sections: &[Section], note: &str) -> anyhow::Result<()> {
+/// What was found so far, and the names of the checks to come.
+fn write_files(folder: &Path, sections: &[Section], to_come: &[&str], note: &str) -> anyhow::Result<()> {
     let records: Vec<Record> = sections.iter().flat_map(|s| s.records.iter().cloned()).collect();
     cairn_files::write(folder.join("results.json"), to_json(&records)?.as_bytes())?;
-    Ok(cairn_files::write(folder.join("report.html"), page(sections, note).as_bytes())?)
+    Ok(cairn_files::write(folder.join("report.html"), page(sections, to_come, note).as_bytes())?)
 }
 
 /// One line on where and when this ran.

@@ -1,6 +1,8 @@
 //! Numbers and durations as people read them, the same on the terminal and in the report; and the terminal's tables.
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use std::io::{self, IsTerminal as _};
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 /// `1234567` as `1,234,567`.
 pub fn count(n: u64) -> String {
@@ -53,10 +55,19 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// The width of a terminal that does not say how wide it is.
+const NARROW: u16 = 80;
+
 /// An empty table for the terminal, with these headings; `numbers` are the columns that stand to the right.
 pub fn terminal_table<const N: usize>(headings: [&str; N], numbers: &[usize]) -> Table {
     let rule = LineStyle::none().fill('─').junction('─');
     let mut table = Table::new();
+    // On a terminal, cells are broken rather than lines; what goes into a file stays one line a row.
+    if io::stdout().is_terminal() {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(columns.unwrap_or(NARROW));
+    }
     table.load_style(TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule));
     table.set_header(headings);
     for &i in numbers {

@@ -4,12 +4,14 @@
 //! take in pixels and memory is limited before it is decoded, and so is the whole.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageReader, Limits, imageops::FilterType};
 
 use crate::error::{Error, Result};
-use crate::images::ImageDataset;
+use crate::files;
+use crate::images::{ImageDataset, jpeg};
 
 /// Labelled images on disk: `root/CLASS/FILE.png`, `.jpg` or `.jpeg`, as torchvision's `ImageFolder` has them.
 ///
@@ -135,16 +137,25 @@ impl ImageFolder {
     }
 
     fn decode(&self, path: &Path) -> Result<DynamicImage> {
-        let mut reader = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(Error::io("open", path))?;
+        let file = fs::File::open(path).map_err(Error::io("open", path))?;
+        let bytes = cairn_files::read_limited(file, self.max_bytes).map_err(files::error(path))?;
+        if jpeg::is_jpeg(&bytes) && !jpeg::is_whole(&bytes) {
+            return Err(Error::format(path, "not a readable image: the file ends too early (truncated?)"));
+        }
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+        let mut reader = reader.map_err(Error::io("read", path))?;
         let mut limits = Limits::default();
         limits.max_image_width = Some(self.max_side);
         limits.max_image_height = Some(self.max_side);
         limits.max_alloc = Some(self.max_bytes.min(512 << 20));
         reader.limits(limits);
-        reader.decode().map_err(|e| Error::format(path, format!("not a readable image: {e}")))
+        reader.decode().map_err(|e| Error::format(path, format!("not a readable image: {}", one_line(&e))))
     }
+}
+
+/// A decoder's message, which may have line ends, at its end too.
+fn one_line(error: &image::ImageError) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What is in a folder, by name, without what is hidden.

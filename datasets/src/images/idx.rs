@@ -36,7 +36,8 @@ pub struct Idx {
 /// [`Error::Format`] naming the file for a wrong magic number, sizes beyond [`MAX_VALUES`], a file that ends early, goes on
 /// after its last value or is damaged; [`Error::Io`] when it cannot be read.
 pub fn read(path: &Path, axes: usize) -> Result<Idx> {
-    read_from(files::open(path, MAX_VALUES + MAX_HEADER)?, path, axes)
+    // A data set has a copy of its own.
+    read_from(files::open(path, MAX_VALUES + MAX_HEADER, 3)?, path, axes)
 }
 
 /// As [`read`], from any reader of uncompressed bytes; `path` is for messages.

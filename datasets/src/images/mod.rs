@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 #[cfg(feature = "image-folder")]
 mod folder;
 pub mod idx;
+#[cfg(feature = "image-folder")]
+mod jpeg;
 
 #[cfg(feature = "image-folder")]
 pub use folder::ImageFolder;

@@ -1,9 +1,9 @@
 //! AG News (Zhang, Zhao and LeCun 2015): comma-separated class (from 1), title and description.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use csv::ReaderBuilder;
+use cairn_files::{Budget, RowFormat, Rows};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -56,7 +56,7 @@ pub fn load(dir: &DataDir) -> Result<(Vec<LabelledText>, Vec<LabelledText>)> {
 /// [`Error::Format`] with file and line for a row that does not have three columns, a class from 1 to 4, UTF-8 and some
 /// text; [`Error::Empty`] for an empty file.
 pub fn read(path: &Path) -> Result<Vec<LabelledText>> {
-    read_from(files::open(path, MAX_BYTES)?, path)
+    parse(files::open(path, MAX_BYTES, 1)?, path, Budget::of_file(path)?)
 }
 
 /// As [`read`], from any reader; `path` is for messages.
@@ -65,17 +65,20 @@ pub fn read(path: &Path) -> Result<Vec<LabelledText>> {
 /// [`Error::Format`] with file and line for a row that does not have three columns, a class from 1 to 4, UTF-8 and some
 /// text; [`Error::Empty`] when there are no rows.
 pub fn read_from(reader: impl Read, path: &Path) -> Result<Vec<LabelledText>> {
+    parse(BufReader::new(reader), path, Budget::of_bytes(MAX_BYTES))
+}
+
+fn parse(reader: impl BufRead, path: &Path, mut budget: Budget) -> Result<Vec<LabelledText>> {
     let mut news = Vec::new();
-    for row in ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader).records() {
-        let row = row.map_err(|e| csv_error(path, e))?;
-        let line = row.position().map_or(0, csv::Position::line) as usize;
-        let fault = |message: String| Error::line(path, line, message);
-        let (Some(class), Some(title), Some(description), 3) =
-            (row.get(0), row.get(1), row.get(2), row.len())
-        else {
-            return Err(fault(format!("{} columns, not 3", row.len())));
+    let mut rows = Rows::new(reader, RowFormat::separated_by(","));
+    while let Some(row) = rows.next_row().map_err(files::error(path))? {
+        let fault = |message: String| Error::line(path, row.line() as usize, message);
+        let fields = row.fields().map_err(|why| fault(why.to_owned()))?;
+        let [class, title, description] = fields[..] else {
+            return Err(fault(format!("{} columns, not 3", fields.len())));
         };
-        let class: usize = class.parse().map_err(|_| fault(format!("class `{class}` is not a number")))?;
+        let class: usize =
+            class.trim().parse().map_err(|_| fault(format!("class `{class}` is not a number")))?;
         if !(1..=CLASSES.len()).contains(&class) {
             return Err(fault(format!("class {class} is not from 1 to {}", CLASSES.len())));
         }
@@ -83,16 +86,8 @@ pub fn read_from(reader: impl Read, path: &Path) -> Result<Vec<LabelledText>> {
         if text.trim().is_empty() {
             return Err(fault("no text".to_owned()));
         }
+        files::count::<LabelledText>(&mut budget, path, 1, text.len())?;
         news.push(LabelledText { text, label: class as u32 - 1 });
     }
     if news.is_empty() { Err(Error::Empty { what: "ag_news" }) } else { Ok(news) }
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> Error {
-    let line = error.position().map(|p| p.line() as usize);
-    let message = error.to_string();
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => files::error(path)(source),
-        _ => Error::Format { path: path.to_owned(), line, message },
-    }
 }

@@ -7,6 +7,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use cairn_files::Budget;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::images::ImageDataset;
@@ -47,6 +49,8 @@ const RECORD: usize = 1 + 3 * PLANE;
 const MAX_IMAGES: usize = 100_000;
 /// Of the archive, unpacked, and of a file.
 const MAX_BYTES: u64 = 4 << 30;
+/// How often an image is in memory while parts are joined, with room to grow.
+const COPIES: u64 = 4;
 
 /// Names of the files in the archive: five to train on, one to test on.
 const FILES: [&str; 6] = [
@@ -110,12 +114,13 @@ impl Images {
 }
 
 fn read_file(path: &Path) -> Result<Images> {
-    read_records(&mut files::open(path, MAX_BYTES)?, path)
+    read_records(&mut files::open(path, MAX_BYTES, COPIES)?, path)
 }
 
 fn read_archive(path: &Path) -> Result<Vec<Images>> {
     let mut found: [Option<Images>; FILES.len()] = Default::default();
-    files::each_member(path, MAX_BYTES, |name, full, member| {
+    let limit = MAX_BYTES.min(Budget::of_file(path)?.left() / COPIES);
+    files::each_member(path, limit, |name, full, member| {
         let file = name.strip_prefix("cifar-10-batches-bin/");
         let Some(i) = file.and_then(|file| FILES.iter().position(|known| *known == file)) else {
             return Ok(());

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use cairn_files::Budget;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::registry::{RemoteFile, Resource};
@@ -60,7 +62,7 @@ pub struct Word {
     pub form: String,
     /// As in a dictionary.
     pub lemma: String,
-    /// The universal part of speech.
+    /// The universal part of speech, one of [`UPOS`]; `_` for none, and in files of other tag sets whatever these have.
     pub upos: String,
     /// The treebank's own part of speech.
     pub xpos: String,
@@ -102,10 +104,11 @@ pub fn load_english_ewt(dir: &DataDir) -> Result<Treebank> {
 /// Reads a CoNLL-U file, compressed or not.
 ///
 /// # Errors
-/// [`Error::Format`] with file and line for a row without ten columns, IDs out of order, an unknown part of speech, an
-/// empty form, a head outside the sentence, or text that is not UTF-8; [`Error::Empty`] for a file without sentences.
+/// [`Error::Format`] with file and line for a row without ten columns, IDs out of order, an empty part of speech or
+/// form, a head outside the sentence, or text that is not UTF-8; [`Error::Empty`] for a file without sentences.
 pub fn read(path: &Path) -> Result<Vec<Sentence>> {
-    parse(&files::text(path, MAX_BYTES)?, path)
+    let (text, budget) = files::text(path, MAX_BYTES)?;
+    parse_within(&text, path, budget)
 }
 
 /// Reads CoNLL-U text; `path` is for messages.
@@ -113,6 +116,10 @@ pub fn read(path: &Path) -> Result<Vec<Sentence>> {
 /// # Errors
 /// [`Error::Format`] with file and line for what [`read`] refuses; [`Error::Empty`] for text without sentences.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Sentence>> {
+    parse_within(text, path, Budget::of_length(text.len() as u64))
+}
+
+fn parse_within(text: &str, path: &Path, mut budget: Budget) -> Result<Vec<Sentence>> {
     let mut sentences = Vec::new();
     let mut sentence = Sentence::default();
     let mut first_line = 0;
@@ -126,6 +133,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Sentence>> {
             if sentence.words.is_empty() {
                 first_line = number;
             }
+            // Sentences are cut to their length, so that words have no room to grow.
+            let bytes = size_of::<Word>() + 6 * 8 + line.len();
+            budget.take(bytes as u64).map_err(files::error(path))?;
             word(line, &mut sentence).map_err(|message| Error::line(path, number, message))?;
         } else if !sentence.words.is_empty() {
             check_heads(&sentence).map_err(|(word, message)| {
@@ -136,6 +146,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Sentence>> {
                 };
                 Error::line(path, first_line, place + &message)
             })?;
+            files::count::<Sentence>(&mut budget, path, 1, 0)?;
+            sentence.words.shrink_to_fit();
             sentences.push(std::mem::take(&mut sentence));
         }
     }
@@ -144,9 +156,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Sentence>> {
 
 /// Reads one row.
 fn word(line: &str, sentence: &mut Sentence) -> Result<(), String> {
-    let columns: Vec<&str> = line.split('\t').collect();
+    let columns: Vec<&str> = line.split('\t').take(11).collect();
     let [id, form, lemma, upos, xpos, feats, head, deprel, _deps, _misc] = columns[..] else {
-        return Err(format!("{} columns, not 10", columns.len()));
+        return Err(format!("{} columns, not 10", line.split('\t').count()));
     };
     let expected = sentence.words.len() + 1;
     if let Some((a, b)) = id.split_once(['-', '.']) {
@@ -159,8 +171,8 @@ fn word(line: &str, sentence: &mut Sentence) -> Result<(), String> {
     if form.is_empty() {
         return Err("the form is empty".to_owned());
     }
-    if !UPOS.contains(&upos) {
-        return Err(format!("`{upos}` is not a universal part of speech"));
+    if upos.is_empty() {
+        return Err("the part of speech is empty; `_` says that there is none".to_owned());
     }
     let head = match head {
         "_" => None,

@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use cairn_files::Budget;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::registry::{RemoteFile, Resource};
@@ -82,7 +84,9 @@ struct Parts {
 
 impl Parts {
     fn read_archive(&mut self, path: &Path) -> Result<()> {
-        files::each_member(path, MAX_BYTES, |name, full, member| {
+        // Reviews are in memory once, beside what their lists need to grow; a member takes a kilobyte of the archive at least.
+        let limit = MAX_BYTES.min(Budget::of_file(path)?.left() / 2);
+        files::each_member(path, limit, |name, full, member| {
             let parts: Vec<&str> = name.split('/').collect();
             match parts[..] {
                 ["aclImdb", part, class, file] if member.header().entry_type().is_file() => {

@@ -57,10 +57,14 @@ pub fn load(dir: &DataDir) -> Result<Vec<LabelledText>> {
 /// [`Error::Format`] with file and line for an empty line, [`Error::Empty`] for an empty file; [`Error::Io`] when it cannot be
 /// read.
 pub fn read(path: &Path, label: u32) -> Result<Vec<LabelledText>> {
-    let text = files::latin1(path, MAX_BYTES)?;
+    let (text, mut budget) = files::latin1(path, MAX_BYTES)?;
     let sentences = text.lines().enumerate().map(|(i, line)| match line.trim() {
         "" => Err(Error::line(path, i + 1, "the sentence is empty")),
-        line => Ok(LabelledText { text: line.to_owned(), label }),
+        line => {
+            // In a list of its own and in that of both classes.
+            files::count::<[LabelledText; 2]>(&mut budget, path, 1, line.len())?;
+            Ok(LabelledText { text: line.to_owned(), label })
+        }
     });
     let sentences = sentences.collect::<Result<Vec<_>>>()?;
     if sentences.is_empty() { Err(Error::Empty { what: "mr_polarity" }) } else { Ok(sentences) }

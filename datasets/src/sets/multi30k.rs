@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cairn_files::Budget;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::registry::{RemoteFile, Resource};
@@ -106,7 +108,7 @@ pub fn load(dir: &DataDir) -> Result<Multi30k> {
 /// not UTF-8; [`Error::Empty`] for empty files.
 pub fn read_pairs(source: &Path, target: &Path) -> Result<Vec<Pair>> {
     let (from, to) = (files::text(source, MAX_BYTES)?, files::text(target, MAX_BYTES)?);
-    let (from, to) = (sentences(&from, source)?, sentences(&to, target)?);
+    let (from, to) = (sentences(from, source)?, sentences(to, target)?);
     if from.len() != to.len() {
         let message = format!("{} lines, but {} has {}", to.len(), source.display(), from.len());
         return Err(Error::format(target, message));
@@ -117,10 +119,14 @@ pub fn read_pairs(source: &Path, target: &Path) -> Result<Vec<Pair>> {
     Ok(from.into_iter().zip(to).map(|(source, target)| Pair { source, target }).collect())
 }
 
-fn sentences(text: &str, path: &Path) -> Result<Vec<String>> {
+fn sentences((text, mut budget): (String, Budget), path: &Path) -> Result<Vec<String>> {
     let each = text.lines().enumerate().map(|(i, line)| match line.trim() {
         "" => Err(Error::line(path, i + 1, "the sentence is empty")),
-        line => Ok(line.to_owned()),
+        line => {
+            // In a list of its own and in one of pairs.
+            files::count::<[String; 2]>(&mut budget, path, 1, line.len())?;
+            Ok(line.to_owned())
+        }
     });
     each.collect()
 }

@@ -60,6 +60,6 @@ pub struct PennTreebank {
 /// and not to be had; [`Error::Format`](crate::Error::Format) with file and line for text that is not UTF-8.
 pub fn load(dir: &DataDir) -> Result<PennTreebank> {
     let [train, valid, test] = dir.paths(&PENN_TREEBANK)?;
-    let text = |path: &Path| files::text(path, MAX_BYTES);
+    let text = |path: &Path| -> Result<String> { Ok(files::text(path, MAX_BYTES)?.0) };
     Ok(PennTreebank { train: text(&train)?, valid: text(&valid)?, test: text(&test)? })
 }

@@ -42,6 +42,6 @@ pub fn load(dir: &DataDir) -> Result<String> {
 /// [`Error::Format`] with file and line for text that is not UTF-8, [`Error::Empty`] for no text; [`Error::Io`] when the
 /// file cannot be read.
 pub fn read_text(path: &Path) -> Result<String> {
-    let text = files::text(path, MAX_BYTES)?;
+    let (text, _) = files::text(path, MAX_BYTES)?;
     if text.is_empty() { Err(Error::Empty { what: "text" }) } else { Ok(text) }
 }

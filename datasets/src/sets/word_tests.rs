@@ -73,9 +73,10 @@ pub fn load(dir: &DataDir) -> Result<(Vec<WordPair>, Vec<Analogies>)> {
 /// # Errors
 /// [`Error::Format`] with file and line for anything else, or text that is not UTF-8; [`Error::Empty`] for none.
 pub fn read_pairs(path: &Path) -> Result<Vec<WordPair>> {
-    let text = files::text(path, MAX_BYTES)?;
+    let (text, mut budget) = files::text(path, MAX_BYTES)?;
     let pair = |(i, line): (usize, &str)| {
-        let parts: Vec<&str> = line.split_whitespace().collect();
+        files::count::<WordPair>(&mut budget, path, 2, line.len())?;
+        let parts: Vec<&str> = line.split_whitespace().take(4).collect();
         let score = |text: &str| text.parse::<f64>().ok().filter(|score| score.is_finite());
         match parts.as_slice() {
             [a, b, number] if score(number).is_some() => Ok(WordPair {
@@ -96,14 +97,15 @@ pub fn read_pairs(path: &Path) -> Result<Vec<WordPair>> {
 /// [`Error::Format`] with file and line for a line that is not four words, a question before the first heading, or text that
 /// is not UTF-8; [`Error::Empty`] for none.
 pub fn read_analogies(path: &Path) -> Result<Vec<Analogies>> {
-    let text = files::text(path, MAX_BYTES)?;
+    let (text, mut budget) = files::text(path, MAX_BYTES)?;
     let mut sections: Vec<Analogies> = Vec::new();
     for (i, line) in text.lines().enumerate() {
+        files::count::<[String; 4]>(&mut budget, path, 4, line.len())?;
         if let Some(heading) = line.strip_prefix(':') {
             sections.push(Analogies { heading: heading.trim().to_owned(), questions: Vec::new() });
             continue;
         }
-        let words: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
+        let words: Vec<String> = line.split_whitespace().take(5).map(str::to_lowercase).collect();
         let words = <[String; 4]>::try_from(words).map_err(|_| Error::line(path, i + 1, "not four words"))?;
         let section =
             sections.last_mut().ok_or_else(|| Error::line(path, i + 1, "a question before a heading"))?;

@@ -221,7 +221,11 @@ impl DataDir {
     fn missing(&self, set: &Resource<'_>, file: &RemoteFile<'_>) -> Error {
         let mut names = vec![file.path];
         names.extend(file.unpacked);
-        let hint = if cfg!(feature = "download") {
+        let hint = if self.root.is_file() {
+            "that is a file, not a folder"
+        } else if !self.root.exists() {
+            "the folder itself does not exist"
+        } else if cfg!(feature = "download") {
             "offline mode forbids the download"
         } else {
             "put it there, or build with the feature `download`"
@@ -312,5 +316,10 @@ mod tests {
         assert!(matches!(error, Error::Missing { .. }));
         assert!(text.contains("mnist") && text.contains("train-images-idx3-ubyte.gz"), "{text}");
         assert!(text.contains(&root.path().display().to_string()), "{text}");
+        let hint = |dir: &Path| DataDir::new(dir).offline().obtain::<4>(&MNIST).unwrap_err().to_string();
+        assert!(hint(root.path()).contains("forbids the download"));
+        assert!(hint(&root.path().join("typo")).contains("the folder itself does not exist"));
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(hint(&root.path().join("file")).contains("a file, not a folder"));
     }
 }

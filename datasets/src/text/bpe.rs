@@ -5,8 +5,11 @@
 //! is the shape that vocabularies have here: the same names for limits and special tokens, the same ids for padding
 //! and unknown, and errors of this crate.
 
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Once;
 
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -20,6 +23,8 @@ use crate::files;
 
 /// Largest file to load.
 const MAX_BYTES: u64 = 1 << 30;
+/// Most tokens to learn; the library takes memory for as many as are asked for.
+const MAX_TOKENS: usize = 1 << 22;
 /// Bytes, each of which is a token.
 const ALPHABET: usize = 256;
 
@@ -107,7 +112,8 @@ impl Bpe {
         self.inner.decode(ids, true).map_err(|e| Error::argument("Bpe", e.to_string()))
     }
 
-    /// Writes the encoding to a file, as the JSON of the `tokenizers` library, in one step.
+    /// Writes the encoding to a file, as the JSON of the `tokenizers` library, in one step. A link in its place is replaced, not
+    /// followed.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
@@ -121,8 +127,8 @@ impl Bpe {
     /// # Errors
     /// [`Error::Format`] for what does not read or is of another kind; [`Error::Io`] when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = files::text(path, MAX_BYTES)?;
-        let mut inner = Inner::from_str(&text).map_err(|e| Error::format(path, e.to_string()))?;
+        let (text, _) = files::text(path, MAX_BYTES)?;
+        let mut inner = parse(&text).map_err(|message| Error::format(path, message))?;
         if !matches!(inner.get_model(), ModelWrapper::BPE(_)) {
             return Err(Error::format(path, "the tokens are not of byte-pair encoding"));
         }
@@ -130,6 +136,34 @@ impl Bpe {
         inner.set_encode_special_tokens(true);
         Ok(Bpe { inner })
     }
+}
+
+/// Reads the library's JSON. It panics on parts that are cut or of another shape; that is an error like any other here.
+fn parse(text: &str) -> std::result::Result<Inner, String> {
+    // What is no JSON at all, such as a file that was cut, is told so with the place, and never reaches the parts that panic.
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| e.to_string())?;
+    match quietly(|| Inner::from_str(text)) {
+        Some(parsed) => parsed.map_err(|e| e.to_string()),
+        None => Err("a part of it is not what it should be".to_owned()),
+    }
+}
+
+/// What a function gives, or `None` where it panics, which is not reported on standard error.
+fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    QUIET.set(false);
+    result.ok()
 }
 
 /// The pieces as text, bytes written as in GPT-2, for a [`Vocabulary`](super::Vocabulary) that should leave out rare ones. A
@@ -182,12 +216,19 @@ impl BpeBuilder {
     /// Learns the pieces of these texts. The same texts give the same pieces.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a special token is named twice, or the limit leaves no room for them and the bytes.
+    /// [`Error::Argument`] when a special token is named twice, or the limit leaves no room for them and the bytes or is above four
+    /// million.
     pub fn train<T: AsRef<str> + Send>(
         self,
         texts: impl IntoIterator<Item = T, IntoIter: Send>,
     ) -> Result<Bpe> {
         let BpeBuilder { max_size, min_count, special } = self;
+        if max_size > MAX_TOKENS {
+            return Err(Error::argument(
+                "Bpe",
+                format!("max_size is {max_size}, which must be at most {MAX_TOKENS}"),
+            ));
+        }
         let names = special.names("Bpe", max_size, ALPHABET)?;
         let SpecialTokens { padding, unknown, .. } = special;
         let failed = |e: tokenizers::Error| Error::argument("Bpe", e.to_string());

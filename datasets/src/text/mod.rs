@@ -15,6 +15,7 @@
 
 #[cfg(feature = "bpe")]
 mod bpe;
+mod labelled;
 mod padding;
 mod sequences;
 mod special_tokens;
@@ -24,6 +25,7 @@ mod windows;
 
 #[cfg(feature = "bpe")]
 pub use bpe::{Bpe, BpeBuilder};
+pub use labelled::LabelledReader;
 pub use padding::{Padded, Padding, Side, pad};
 pub use sequences::SequenceDataset;
 pub use special_tokens::{PADDING, UNKNOWN};

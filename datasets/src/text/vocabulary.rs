@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cairn_files::Budget;
+
 use super::Tokenizer;
 use super::special_tokens::{self, SpecialTokens};
 use crate::error::{Error, Result};
@@ -123,7 +125,7 @@ impl Vocabulary {
         each.collect()
     }
 
-    /// Writes the vocabulary to a file, as text with one token a line, in one step.
+    /// Writes the vocabulary to a file, as text with one token a line, in one step. A link in its place is replaced, not followed.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
@@ -136,7 +138,8 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Format`] with the line of what does not read; [`Error::Io`] when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::from_text(&files::text(path, MAX_BYTES)?, path)
+        let (text, budget) = files::text(path, MAX_BYTES)?;
+        Self::parse(&text, path, budget)
     }
 
     /// The contents of a saved vocabulary: a heading, the ids of the padding and unknown tokens (`-` for none), then
@@ -157,6 +160,10 @@ impl Vocabulary {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_text(text: &str, path: &Path) -> Result<Self> {
+        Self::parse(text, path, Budget::of_length(text.len() as u64))
+    }
+
+    fn parse(text: &str, path: &Path, mut budget: Budget) -> Result<Self> {
         let mut lines = text.split_terminator('\n').enumerate();
         let mut next =
             |what: &str| lines.next().ok_or_else(|| Error::format(path, format!("{what} is missing")));
@@ -169,6 +176,8 @@ impl Vocabulary {
             let fault = |message: &str| Error::line(path, i + 1, message);
             let (count, token) =
                 line.split_once('\t').ok_or_else(|| fault("not a count, a tab and a token"))?;
+            // The token twice, in the list and in the table of ids.
+            files::count::<(u64, String, String, u32, u32)>(&mut budget, path, 2, 2 * token.len())?;
             counts.push(count.parse().map_err(|_| fault("the count is not a number"))?);
             tokens.push(unescape(token).ok_or_else(|| fault("a backslash begins nothing known"))?);
         }

@@ -98,6 +98,50 @@ fn saved_encodings_are_read_again() {
     assert!(matches!(bpe.save(Path::new("/nowhere/bpe.json")), Err(Error::Io { .. })));
 }
 
+/// The library panics on some parts of another shape; here they are errors, and nothing is printed.
+#[test]
+fn damaged_files_are_errors_and_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bpe.json");
+    trained(280).save(&path).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    let load = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Bpe::load(&path)
+    };
+    for end in (0..whole.len()).filter(|&end| whole.is_char_boundary(end)).step_by(7) {
+        assert!(load(&whole[..end]).is_err(), "cut at {end}");
+    }
+    let parts =
+        ["normalizer", "pre_tokenizer", "post_processor", "decoder", "model", "padding", "added_tokens"];
+    let shapes = [
+        "3",
+        "[]",
+        "{}",
+        "\"x\"",
+        "[1]",
+        "{\"type\":\"ByteLevel\"}",
+        "{\"type\":\"Nothing\"}",
+        "{\"type\":3}",
+        "{\"type\":\"Sequence\",\"decoders\":[3]}",
+        "{\"type\":\"BPE\"}",
+        "{\"decoders\":[{}]}",
+    ];
+    for part in parts {
+        for shape in shapes {
+            // The later of two equal keys counts.
+            let text = format!("{},\"{part}\":{shape}}}", whole.trim_end().strip_suffix('}').unwrap());
+            if let Ok(bpe) = load(&text) {
+                let _ = bpe.encode("the newest ☂").and_then(|ids| bpe.decode(&ids));
+            }
+            let text = whole.replacen(&format!("\"{part}\":"), &format!("\"{part}\":{shape},\"rest\":"), 1);
+            let _ = load(&text);
+        }
+    }
+    let error = Bpe::builder().max_size(usize::MAX).train(["low lower"]).unwrap_err();
+    assert!(error.to_string().contains("max_size"), "{error}");
+}
+
 /// `golden/bpe.json` and the numbers here are of the library in Python: see `golden/bpe.py`.
 #[test]
 fn files_of_other_programs_are_read() {

@@ -146,7 +146,7 @@ fn corrupt_bytes_are_thrown_away() {
         other => panic!("{other}"),
     }
     assert_eq!(asked, [None; 4], "each attempt from the start");
-    assert_eq!(part.unwrap(), b"");
+    assert_eq!(part, None);
     let Outcome { result: file, .. } = fetch(vec![Answer::Corrupt, Answer::Whole], &expected());
     assert_eq!(file.unwrap(), body());
 }
@@ -174,7 +174,7 @@ fn lies_about_the_length() {
             other => panic!("{len}: {other}"),
         }
         assert_eq!(asked.len(), 1, "the same server would only say the same again");
-        assert!(part.unwrap().is_empty());
+        assert_eq!(part, None);
     }
 }
 
@@ -262,6 +262,10 @@ fn redirects_are_followed_but_not_in_circles() {
     let asked: Vec<_> = good.requests().iter().map(|r| (r.path.clone(), r.from)).collect();
     assert_eq!(asked, [("/moved".to_owned(), None), ("/moved".to_owned(), Some(60_000))]);
 
+    let Outcome { result: file, .. } =
+        fetch(vec![Answer::Redirect("file:///etc/passwd".to_owned())], &expected());
+    let text = only(file.unwrap_err()).to_string();
+    assert!(text.contains("not of the web"), "{text}");
     let Outcome { result: file, .. } = fetch(vec![Answer::Redirect("/file.bin".to_owned())], &expected());
     assert!(matches!(only(file.unwrap_err()), Error::Network { .. } | Error::Status { .. }));
 }
@@ -310,24 +314,92 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(matches!(&error, Error::Io { action: "create", path, .. } if path.ends_with("a/b")), "{error}");
 }
 
-/// `/dev/full` is a disk without room.
+/// A limit on the size of files makes the operating system refuse in the middle, as a full disk does. The shell sets it for a
+/// process of its own, in which the test runs again, and turns off the signal that would end it.
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn a_full_disk_is_named_and_no_other_mirror_asked() {
-    let server = Server::start(&body(), vec![Answer::Whole]);
-    let (_dir, path) = place();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", path.with_file_name("file.bin.part")).unwrap();
-    let error = quick().fetch(&[server.url("1"), server.url("2")], &path, &expected()).unwrap_err();
-    match &error {
-        Error::Io { action: "write", path, source } => {
-            assert!(path.ends_with("file.bin.part"));
-            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
-        }
-        other => panic!("{other}"),
+    const VARIABLE: &str = "CAIRN_DOWNLOAD_TOO_MUCH";
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let server = Server::start(&body(), vec![Answer::Whole]);
+        let error = quick().fetch(&[server.url("1"), server.url("2")], &PathBuf::from(path), &expected());
+        let Err(Error::Io { action: "write", path, .. }) = error else { panic!("{error:?}") };
+        print!("refused: {}, {} request", path.ends_with("file.bin.part"), server.requests().len());
+        return;
     }
-    assert_eq!(server.requests().len(), 1);
+    let (_dir, path) = place();
+    let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --nocapture --exact \"$1\"";
+    let test = "download::a_full_disk_is_named_and_no_other_mirror_asked";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited]).arg(std::env::current_exe().unwrap()).arg(test).env(VARIABLE, &path);
+    let printed = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    assert!(printed.contains("refused: true, 1 request"), "{printed}");
     assert!(!path.exists());
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    let server = Server::start(&body(), vec![Answer::Slow(1, Duration::from_millis(50))]);
+    let (_dir, path) = place();
+    let start = Instant::now();
+    let impatient = quick().read_timeout(Duration::from_millis(500)).least_rate(1000).attempts(2);
+    let error = only(impatient.fetch(&[server.url("f")], &path, &expected()).unwrap_err());
+    assert!(error.to_string().contains("bytes a second, less than 1000"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // Any rate is allowed, but not any time.
+    let error = quick().least_rate(0).total_timeout(Duration::from_secs(1));
+    let error = only(error.fetch(&[server.url("f")], &path, &expected()).unwrap_err());
+    assert!(error.to_string().contains("the time for the whole download is over"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_in_place_of_the_partial_file_is_not_written_through() {
+    let (dir, path) = place();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&victim, path.with_file_name("file.bin.part")).unwrap();
+    let server = Server::start(&body(), vec![Answer::Whole]);
+    let error = quick().fetch(&[server.url("f")], &path, &expected()).unwrap_err();
+    assert!(error.to_string().contains("is a link"), "{error}");
+    assert_eq!((fs::read_to_string(&victim).unwrap().as_str(), path.exists()), ("precious", false));
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_download_that_brings_nothing_leaves_nothing() {
+    let (dir, path) = place();
+    quick().fetch(&["http://127.0.0.1:1/f"], &path, &expected()).unwrap_err();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    // What was there before stays.
+    fs::create_dir(dir.path().join("a")).unwrap();
+    quick().fetch(&["http://127.0.0.1:1/f"], &path, &expected()).unwrap_err();
+    assert!(dir.path().join("a").is_dir() && !dir.path().join("a/b").exists());
+}
+
+#[test]
+fn a_host_that_nobody_knows_is_asked_once_and_each_mirror_has_a_line() {
+    let (_dir, path) = place();
+    let start = Instant::now();
+    let urls = ["http://no-such-host.invalid/f", "http://127.0.0.1:1/f"];
+    let patient = quick().backoff(Duration::from_secs(30));
+    let error = patient.attempts(1).fetch(&urls, &path, &expected()).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+    assert_eq!(error.to_string().lines().count(), 3, "{error}");
+    let error = quick().backoff(Duration::from_secs(30)).fetch(&urls[..1], &path, &expected()).unwrap_err();
+    assert!(matches!(only(error), Error::UnknownHost { .. } | Error::Network { .. }));
+    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
+}
+
+/// `{error:#}` of programs that show the whole chain has the system's words once.
+#[test]
+fn what_the_system_says_is_said_once() {
+    let error = quick().fetch(&["http://127.0.0.1:1/f"], "/proc/none/f".as_ref(), &expected()).unwrap_err();
+    assert!(error.to_string().contains("os error"), "{error}");
+    assert!(std::error::Error::source(&error).is_none());
 }
 
 #[test]

@@ -66,6 +66,24 @@ fn bad_files_are_named() {
         fs::write(&path, &whole[..cut]).unwrap();
         fault(&folder, "a/1.png");
     }
+    // A decoder would fill in what is missing of a JPEG file. A preview within it has an end of its own.
+    let preview: &[u8] = b"\xff\xe1\x00\x08\xff\xd8\xff\xd9\x00\x00";
+    fs::remove_file(&path).unwrap();
+    let (from, to) = (dir.path().join("a/noise.jpg"), dir.path().join("a/cut.jpg"));
+    RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 97 + y * 31) as u8, (x * y) as u8, (y * 53) as u8]))
+        .save(&from)
+        .unwrap();
+    let picture = fs::read(&from).unwrap();
+    fs::remove_file(&from).unwrap();
+    let picture = [&picture[..2], preview, &picture[2..]].concat();
+    fs::write(&to, &picture).unwrap();
+    assert_eq!(folder.load().unwrap().0.len(), 1);
+    for cut in 0..picture.len() - 1 {
+        fs::write(&to, &picture[..cut]).unwrap();
+        let message = fault(&folder, "a/cut.jpg");
+        assert!(!message.contains('\n') && !message.ends_with(char::is_whitespace), "{message:?}");
+    }
+    fs::remove_file(&to).unwrap();
     // A header that announces 2^31 - 1 pixels each way: refused, not allocated.
     let mut huge = whole;
     huge[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);

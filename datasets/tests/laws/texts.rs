@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cairn_datasets::conllu::{self, Sentence};
+use cairn_datasets::text::{LabelledReader, LabelledText};
 use cairn_datasets::{
     DataDir, Error, ag_news, imdb, mr_polarity, multi30k, penn_treebank, tiny_shakespeare, word_tests,
 };
@@ -227,13 +228,65 @@ fn trees_are_read() {
 }
 
 #[test]
+fn parts_of_speech_may_be_missing_or_of_another_tag_set() {
+    let sentences = parse("1\tdog\t_\t_\t_\t_\t0\troot\t_\t_\n").unwrap();
+    assert_eq!((sentences[0].words.len(), sentences[0].words[0].upos.as_str()), (1, "_"));
+    let sentences = parse("1\tder\tder\tART\tART\t_\t_\t_\t_\t_\n").unwrap();
+    assert_eq!(sentences[0].words[0].upos, "ART");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path(), "x", format!("\u{feff}{TREE}").as_bytes());
+    assert_eq!(conllu::read(&path).unwrap(), parse(TREE).unwrap());
+    let wide: Vec<u8> = "\u{feff}a\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let path = put(dir.path(), "x", &wide);
+    assert!(fault(conllu::read(&path), "x").1.contains("UTF-16"));
+}
+
+/// Names with backslashes, as some programs on Windows write, and names in members of their own, as pax has them.
+#[test]
+fn archives_of_other_programs_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    for (i, (name, bytes)) in REVIEWS.iter().enumerate() {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        let name = format!("aclImdb/{name}");
+        if i % 2 == 0 {
+            builder.append_pax_extensions([("path", name.as_bytes()), ("mtime", b"1.5")]).unwrap();
+            builder.append_data(&mut header, "short", *bytes).unwrap();
+        } else {
+            let field = &mut header.as_old_mut().name;
+            let windows = name.replace('/', "\\");
+            field[..windows.len()].copy_from_slice(windows.as_bytes());
+            header.set_cksum();
+            builder.append(&header, *bytes).unwrap();
+        }
+    }
+    let archive = gzip(&builder.into_inner().unwrap());
+    put(dir.path(), "text/imdb/aclImdb_v1.tar.gz", &archive);
+    let (train, test) = imdb::load(&offline(dir.path())).unwrap();
+    assert_eq!((train.len(), test.len()), (3, 2));
+}
+
+#[test]
+fn news_are_counted_by_line_whatever_ends_lines() {
+    let read = |text: &str| ag_news::read_from(text.as_bytes(), Path::new("train.csv"));
+    assert_eq!(fault(read("1,a,b\r\n\r\n2,only\r\n"), "train.csv").0, Some(3));
+    assert!(fault(read("1,a,b\n2,\"open,b\n"), "train.csv").1.contains("never closed"));
+}
+
+#[test]
 fn malformed_trees_are_named_by_line() {
     for (from, to, line, what) in [
         ("\tNumber=Plur", "", 2, "9 columns"),
         ("1\tDogs", "2\tDogs", 2, "ID `2` where 1"),
         ("4\t.", "5\t.", 7, "ID `5` where 4"),
         ("2-3", "2-x", 3, "not an ID"),
-        ("NOUN", "NOUNS", 2, "`NOUNS`"),
+        ("NOUN", "", 2, "part of speech"),
         ("1\tDogs", "1\t", 2, "form"),
         ("2\tnsubj", "x\tnsubj", 2, "head `x`"),
         ("2\tnsubj", "5\tnsubj", 2, "head 5 is outside a sentence of 4"),
@@ -358,4 +411,37 @@ fn damaged_word_tests_are_named_by_line() {
     fs::write(&path, "").unwrap();
     assert!(matches!(word_tests::read_pairs(&path), Err(Error::Empty { .. })));
     assert!(matches!(word_tests::read_analogies(&path), Err(Error::Empty { .. })));
+}
+
+#[test]
+fn labelled_lines_read_as_people_keep_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let facts = |(texts, classes): (Vec<LabelledText>, Vec<String>)| {
+        (texts.into_iter().map(|t| (t.text, t.label)).collect::<Vec<_>>(), classes)
+    };
+    let csv = LabelledReader::csv();
+    let path = put(
+        dir.path(),
+        "x.csv.gz",
+        &gzip("\u{feff}label,text\r\npos,\"good, and\r\nlong\"\r\n\r\nneg, bad, very\r\n".as_bytes()),
+    );
+    let expected = vec![("good, and\nlong".to_owned(), 1), ("bad, very".to_owned(), 0)];
+    assert_eq!(facts(csv.read(&path).unwrap()), (expected, vec!["neg".to_owned(), "pos".to_owned()]));
+    // Text first, as in SST-2, and numbers in their order.
+    let path = put(dir.path(), "x.tsv", b"sentence\tlabel\na \"b\t10\nc\t9\n");
+    let (texts, classes) =
+        facts(LabelledReader::tsv().header(true).columns(1, 0).quotes(false).read(&path).unwrap());
+    assert_eq!(
+        (texts, classes),
+        (vec![("a \"b".to_owned(), 1), ("c".to_owned(), 0)], vec!["9".to_owned(), "10".to_owned()])
+    );
+    let path = put(dir.path(), "latin", b"x,caf\xe9\n");
+    let latin = csv.clone().header(false);
+    assert_eq!(fault(latin.read(&path), "latin").0, Some(1));
+    assert_eq!(latin.clone().latin1().read(&path).unwrap().0[0].text, "café");
+    for (text, line) in [("a,b\n,b\n", 2), ("a,b\na,\n", 2), ("a,b\n\na\n", 3)] {
+        let path = put(dir.path(), "bad", text.as_bytes());
+        assert_eq!(fault(latin.read(&path), "bad").0, Some(line), "{text:?}");
+    }
+    assert!(matches!(csv.from_reader(&b"label,text\n"[..]), Err(Error::Empty { .. })));
 }

@@ -111,30 +111,37 @@ impl Weights {
         Ok(report)
     }
 
-    /// With other names for layers: each name that starts with `from` and a separator (`.` or `/`) starts with `to` instead.
+    /// With other names for layers: each name that starts with `from` and a separator (`.` or `/`) starts with `to` instead, as the
+    /// first pair has it that fits. An empty `to` takes a prefix off (`("module", "")`), an empty `from` puts one in front of all. A
+    /// separator at the end of either is no part of it.
     ///
     /// ```
     /// # use cairn_nn::weights::Weights;
     /// # use cairn_tensor::Tensor;
     /// let mut weights = Weights::default();
-    /// weights.tensors.insert("features.0.weight".into(), Tensor::<f32>::zeros([3])?.into());
-    /// let weights = weights.rename(&[("features.0", "conv2d")]);
+    /// weights.tensors.insert("module.features.0.weight".into(), Tensor::<f32>::zeros([3])?.into());
+    /// let weights = weights.rename(&[("module", "")])?.rename(&[("features.0", "conv2d")])?;
     /// assert!(weights.tensors.contains_key("conv2d.weight"));
     /// # Ok::<(), cairn_nn::Error>(())
     /// ```
-    #[must_use]
-    pub fn rename(self, names: &[(&str, &str)]) -> Self {
-        let renamed = |name: String| {
-            let split = names.iter().find_map(|&(from, to)| {
-                let rest = name.strip_prefix(from)?;
-                rest.starts_with(['.', '/']).then(|| format!("{to}{rest}"))
-            });
-            split.unwrap_or(name)
-        };
-        Weights {
-            tensors: self.tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect(),
-            ..self
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] for two values that would get one name, and for one that would have none.
+    pub fn rename(self, names: &[(&str, &str)]) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in self.tensors {
+            let renamed = renamed(&name, names);
+            if renamed.is_empty() {
+                return Err(Error::StateMismatch(format!("{name} would have no name")));
+            }
+            if tensors.contains_key(&renamed) {
+                return Err(Error::StateMismatch(format!(
+                    "{name} and another value would both be called {renamed}"
+                )));
+            }
+            tensors.insert(renamed, tensor);
         }
+        Ok(Weights { tensors, ..self })
     }
 
     /// With the layer names of a model in place of numbers, as `torch.nn.Sequential` gives them (`0.weight`, `2.weight`):
@@ -162,8 +169,34 @@ impl Weights {
             return Err(Error::StateMismatch(why));
         }
         let pairs: Vec<(&str, &str)> = numbers.values().map(String::as_str).zip(named).collect();
-        Ok(self.clone().rename(&pairs))
+        self.clone().rename(&pairs)
     }
+}
+
+/// A name under the first of the pairs that fits.
+fn renamed(name: &str, names: &[(&str, &str)]) -> String {
+    let bare = |name: &'_ str| name.trim_end_matches(['.', '/']).to_owned();
+    let fitting = names.iter().find_map(|&(from, to)| {
+        let (from, to) = (bare(from), bare(to));
+        let rest = if from.is_empty() { name } else { name.strip_prefix(from.as_str())? };
+        let separator = match rest.chars().next() {
+            _ if from.is_empty() => {
+                if name.contains('/') {
+                    "/"
+                } else {
+                    "."
+                }
+            }
+            Some('.') => ".",
+            Some('/') => "/",
+            Some(_) => return None,
+            None => "",
+        };
+        let rest = if from.is_empty() { rest } else { &rest[separator.len()..] };
+        let separator = if to.is_empty() || rest.is_empty() { "" } else { separator };
+        Some(format!("{to}{separator}{rest}"))
+    });
+    fitting.unwrap_or_else(|| name.to_owned())
 }
 
 impl From<BTreeMap<String, AnyTensor>> for Weights {

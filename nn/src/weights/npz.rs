@@ -48,7 +48,8 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Writes an archive, in one step: an old file is replaced only once the new one is complete. Metadata is not kept.
+    /// Writes an archive, in one step: an old file is replaced only once the new one is complete. A link is replaced by the file, not
+    /// followed. Metadata is not kept.
     ///
     /// # Errors
     /// [`Error::BadFile`] when it cannot be written, or a type is one that NumPy has not (bf16).

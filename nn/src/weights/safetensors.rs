@@ -1,6 +1,10 @@
 //! The safetensors format: a header of names, types, shapes and offsets, then the bare elements. The `safetensors` crate
 //! checks that offsets are in order, without gaps, and end with the file; what is read here never outgrows it.
+//!
+//! Large models come in several files and an index beside them (`model.safetensors.index.json`), which says what lies where; reading
+//! the index reads them all.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -11,17 +15,23 @@ use super::{Weights, bad};
 use crate::{Error, Result, codec};
 
 impl Weights {
-    /// Reads a safetensors file, every tensor in its own type; types that Cairn has not are left out.
+    /// Reads a safetensors file, or the index of several, every tensor in its own type; types that Cairn has not are left out.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is no such file or damaged.
+    /// [`Error::File`] when it, or a file that the index names, cannot be read, [`Error::BadFile`] when it is no such file or
+    /// damaged, and when a file lacks what the index says is in it.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(Error::file(path))?;
+        // A safetensors file begins with a length, which as text would be more bytes than there are.
+        if bytes.first() == Some(&b'{') {
+            return read_all(path, &bytes);
+        }
         decode(&bytes).map_err(bad(path))
     }
 
-    /// Writes a safetensors file, in one step: an old file is replaced only once the new one is safe.
+    /// Writes a safetensors file, in one step: an old file is replaced only once the new one is safe. A link is replaced by the file,
+    /// not followed.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be written.
@@ -30,6 +40,36 @@ impl Weights {
         let bytes = encode(self).map_err(bad(path))?;
         codec::write_atomically(path, &bytes)
     }
+}
+
+/// Reads the files that an index names, in its folder.
+fn read_all(path: &Path, index: &[u8]) -> Result<Weights> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let Index { weight_map } = serde_json::from_slice(index)
+        .map_err(|error| bad(path)(format!("neither safetensors nor an index of such files: {error}")))?;
+    let mut all = Weights::default();
+    for file in weight_map.values().collect::<BTreeSet<_>>() {
+        // An index from elsewhere names no files elsewhere.
+        if Path::new(file).file_name() != Some(file.as_ref()) {
+            return Err(bad(path)(format!("the index names `{file}`, which is no file beside it")));
+        }
+        let part = path.with_file_name(file);
+        let bytes = fs::read(&part).map_err(Error::file(&part))?;
+        let Weights { mut tensors, metadata, left_out } = decode(&bytes).map_err(bad(&part))?;
+        for name in weight_map.iter().filter(|(_, own)| *own == file).map(|(name, _)| name) {
+            match tensors.remove(name) {
+                Some(tensor) => drop(all.tensors.insert(name.clone(), tensor)),
+                None if left_out.contains(name) => all.left_out.push(name.clone()),
+                None => return Err(bad(&part)(format!("{name} is not in it, though the index says so"))),
+            }
+        }
+        all.metadata.extend(metadata);
+    }
+    all.left_out.sort();
+    Ok(all)
 }
 
 /// The format's types for ours.

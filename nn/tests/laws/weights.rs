@@ -360,8 +360,11 @@ fn reports_name_what_does_not_fit() {
 #[test]
 fn numbered_layers_take_the_models_names() {
     let model = mlp().build(&mut rng(0)).unwrap();
-    let numbered =
-        model.weights(Framework::PyTorch).unwrap().rename(&[("dense", "net.2"), ("dense_1", "net.10")]);
+    let numbered = model
+        .weights(Framework::PyTorch)
+        .unwrap()
+        .rename(&[("dense", "net.2"), ("dense_1", "net.10")])
+        .unwrap();
     assert!(numbered.tensors.contains_key("net.10.weight"));
     let named = numbered.clone().name_numbered(&model).unwrap();
     assert_eq!(named, model.weights(Framework::PyTorch).unwrap());
@@ -423,4 +426,66 @@ fn archives_give_back_what_was_written() {
     assert_eq!(weights.tensors["half"].downcast_ref::<f16>().unwrap().to_vec(), [f16::from_f32(0.5)]);
     assert_eq!(weights.tensors["steps"].downcast_ref::<i64>().unwrap().to_vec(), [7]);
     assert!(matches!(Weights::read_npz(folder.path().join("none")), Err(Error::File { .. })));
+}
+
+fn named(names: &[(&str, f32)]) -> Weights {
+    let tensor = |&(name, value): &(&str, f32)| (name.to_owned(), Tensor::scalar(value).into());
+    Weights::from(names.iter().map(tensor).collect::<std::collections::BTreeMap<_, _>>())
+}
+
+fn names(weights: &Weights) -> Vec<&str> {
+    weights.tensors.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn prefixes_are_taken_off_and_put_in_front() {
+    let given = || named(&[("module.fc.weight", 1.0), ("module.fc.bias", 2.0)]);
+    for from in ["module", "module."] {
+        let bare = given().rename(&[(from, "")]).unwrap();
+        assert_eq!(names(&bare), ["fc.bias", "fc.weight"], "{from}");
+        assert_eq!(names(&bare.rename(&[("", from)]).unwrap()), ["module.fc.bias", "module.fc.weight"]);
+    }
+    let keras = named(&[("model/dense/kernel", 1.0)]);
+    assert_eq!(names(&keras.clone().rename(&[("model", "")]).unwrap()), ["dense/kernel"]);
+    assert_eq!(names(&keras.rename(&[("", "outer")]).unwrap()), ["outer/model/dense/kernel"]);
+    // A whole name is renamed, the beginning of another word is not.
+    let whole = named(&[("scale", 1.0), ("scaled.weight", 2.0)]);
+    assert_eq!(names(&whole.rename(&[("scale", "gain")]).unwrap()), ["gain", "scaled.weight"]);
+}
+
+#[test]
+fn two_values_never_become_one_in_silence() {
+    let both = named(&[("a.w", 1.0), ("b.w", 2.0)]);
+    let error = both.rename(&[("a", "b")]).unwrap_err().to_string();
+    assert!(error.contains("b.w") && error.contains("a.w") | error.contains("both"), "{error}");
+    assert!(named(&[("module", 1.0)]).rename(&[("module", "")]).is_err());
+    let swapped = named(&[("a.w", 1.0), ("b.w", 2.0)]).rename(&[("a", "b"), ("b", "a")]).unwrap();
+    assert_eq!(swapped.tensors["b.w"].as_f32().unwrap().item().unwrap(), 1.0);
+}
+
+#[test]
+fn an_index_of_several_files_reads_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, weights: &Weights| weights.write_safetensors(folder.path().join(name)).unwrap();
+    put("model-00001-of-00002.safetensors", &named(&[("a", 1.0), ("unused", 9.0)]));
+    put("model-00002-of-00002.safetensors", &named(&[("b", 3.0)]));
+    let index = folder.path().join("model.safetensors.index.json");
+    let write = |map: &str| {
+        std::fs::write(&index, format!("{{\"metadata\":{{\"total_size\":8}},\"weight_map\":{map}}}"))
+            .unwrap();
+    };
+    write("{\"a\":\"model-00001-of-00002.safetensors\",\"b\":\"model-00002-of-00002.safetensors\"}");
+    let all = Weights::read_safetensors(&index).unwrap();
+    assert_eq!(names(&all), ["a", "b"]);
+    assert_eq!(all.tensors["b"].as_f32().unwrap().item().unwrap(), 3.0);
+    for (map, what) in [
+        ("{\"c\":\"model-00002-of-00002.safetensors\"}", "c is not in it"),
+        ("{\"a\":\"../elsewhere.safetensors\"}", "no file beside it"),
+        ("{\"a\":\"missing.safetensors\"}", "missing.safetensors"),
+        ("3", "index"),
+    ] {
+        write(map);
+        let error = Weights::read_safetensors(&index).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
 }

@@ -1,14 +1,16 @@
 //! Word vectors in the formats of word2vec's own code, which gensim and others read and write.
 //!
-//! Both begin with a line `words size`. As text each further line is a word and its numbers, apart by spaces; in binary a
-//! word and a space are followed by its values as little-endian `f32`, and maybe a line end.
+//! Both begin with a line `words size`, which text may lack, as GloVe's has none. As text each further line is a word and its
+//! numbers, apart by spaces or tabs; a word may hold spaces, since the numbers are counted from the end. In binary a word and a
+//! space are followed by its values as little-endian `f32`, and maybe a line end.
 //!
 //! A heading is a claim: memory is taken for what the file can hold at its length, not for what it says.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use cairn_files::{AtomicFile, Budget};
 use cairn_tensor::Tensor;
 
 use super::WordVectors;
@@ -16,9 +18,11 @@ use crate::{Error, Result};
 
 /// A longer word is a sign of another kind of file.
 const MAX_WORD: u64 = 1 << 16;
+/// A longer line, too, where no heading says how long they are.
+const MAX_LINE: u64 = 1 << 20;
 
 impl WordVectors {
-    /// Writes the vectors as text, in one step.
+    /// Writes the vectors as text, in one step. A link is replaced by the file, not followed.
     ///
     /// # Errors
     /// [`Error::WordVectors`] for words that are empty or hold white space, which the format cannot; [`Error::Data`] when
@@ -31,7 +35,7 @@ impl WordVectors {
         })
     }
 
-    /// Writes the vectors in binary, in one step. A quarter of the size of the text, and exact too.
+    /// Writes the vectors in binary, in one step, a link in its place replaced, not followed. A quarter of the size of the text, and exact too.
     ///
     /// # Errors
     /// [`Error::WordVectors`] for words that are empty or hold white space; [`Error::Data`] when the file cannot be written.
@@ -46,7 +50,7 @@ impl WordVectors {
     fn save(
         &self,
         path: &Path,
-        line: impl Fn(&mut BufWriter<File>, &str, &[f32]) -> std::io::Result<()>,
+        line: impl Fn(&mut AtomicFile, &str, &[f32]) -> std::io::Result<()>,
     ) -> Result<()> {
         let bad = |word: &&String| word.is_empty() || word.contains(char::is_whitespace);
         if let Some(word) = self.words().iter().find(bad) {
@@ -55,49 +59,64 @@ impl WordVectors {
                 word.escape_debug()
             )));
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let write = || {
-            let mut file = BufWriter::new(File::create(&temporary)?);
+        let mut file = AtomicFile::create(path).map_err(cairn_datasets::Error::from)?;
+        let write = |file: &mut AtomicFile| {
             writeln!(file, "{} {}", self.len(), self.size())?;
             let values = self.vectors().as_slice().unwrap_or_default();
-            for (word, row) in self.words().iter().zip(values.chunks_exact(self.size().max(1))) {
-                line(&mut file, word, row)?;
-            }
-            file.into_inner()?.sync_all()
+            let mut rows = self.words().iter().zip(values.chunks_exact(self.size().max(1)));
+            rows.try_for_each(|(word, row)| line(file, word, row))
         };
-        write().map_err(io("write", &temporary))?;
-        fs::rename(&temporary, path).map_err(io("move into place", path))
+        write(&mut file).map_err(io("write", path))?;
+        Ok(file.commit().map_err(cairn_datasets::Error::from)?)
     }
 
-    /// Reads vectors from text.
+    /// Reads vectors from text, with a heading or, as GloVe's, without: a first line of two numbers is one.
     ///
     /// # Errors
-    /// [`Error::Data`] with the line of what does not read, or when the file cannot be read; as [`new`](Self::new).
+    /// [`Error::Data`] with the line of what does not read, when there are not as many vectors as the heading says, or the file
+    /// cannot be read; as [`new`](Self::new).
+    #[doc(alias("load_word2vec_format", "glove"))]
     pub fn load_text(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut reader = Reader::open(path)?;
+        let first = reader.line(1)?.ok_or_else(|| fault(path, Some(1), "the file is empty"))?;
         // A component takes a space and a digit at least.
-        let (count, size) = reader.heading(2)?;
-        let (mut words, mut values) = (Vec::new(), Vec::new());
-        for line in 2..count + 2 {
-            let fault = |message: &str| fault(path, Some(line), message);
-            let text = reader.line(line)?.ok_or_else(|| fault("the file ends too early (truncated?)"))?;
-            let mut parts = text.trim_end().split(' ');
-            let word = parts.next().filter(|word| !word.is_empty()).ok_or_else(|| fault("no word"))?;
-            words.push(word.to_owned());
-            for part in parts {
-                values.push(part.parse::<f32>().map_err(|_| fault("a component is not a number"))?);
-            }
-            if values.len() != words.len() * size {
-                return Err(fault("another number of components than the heading says"));
-            }
+        let heading = if is_heading(&first) { Some(reader.heading(&first, 2)?) } else { None };
+        let mut table = Table::new(path, heading.map(|(_, size)| size), reader.len);
+        if heading.is_none() {
+            table.add(1, &first)?;
         }
-        if reader.line(count + 2)?.is_some_and(|line| !line.trim().is_empty()) {
-            return Err(fault(path, Some(count + 2), "more vectors than the heading says"));
+        let mut number = 2;
+        while let Some(line) = reader.line(number)? {
+            let blank = line.trim().is_empty();
+            let full = heading.is_some_and(|(count, _)| table.words.len() == count);
+            if full && !blank {
+                return Err(fault(path, Some(number), "more vectors than the heading says"));
+            }
+            if !blank {
+                table.add(number, &line)?;
+            }
+            number += 1;
         }
-        Self::new(words, &Tensor::from_vec(values, [count, size])?)
+        if let Some((count, _)) = heading
+            && table.words.len() < count
+        {
+            let message = format!(
+                "the file ends too early: {} of the {count} vectors that the heading says (truncated?); \
+                 without the heading what is there reads",
+                table.words.len()
+            );
+            return Err(fault(path, Some(number), &message));
+        }
+        if heading.is_some() && reader.unfinished {
+            return Err(fault(
+                path,
+                Some(number - 1),
+                "the line has no end, so its last number may be cut; add a line end if it is whole",
+            ));
+        }
+        let shape = [table.words.len(), table.size.unwrap_or(0)];
+        Self::new(table.words, &Tensor::from_vec(table.values, shape)?)
     }
 
     /// Reads vectors from binary.
@@ -107,7 +126,8 @@ impl WordVectors {
     pub fn load_binary(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut reader = Reader::open(path)?;
-        let (count, size) = reader.heading(4)?;
+        let first = reader.line(1)?.ok_or_else(|| fault(path, Some(1), "the file is empty"))?;
+        let (count, size) = reader.heading(&first, 4)?;
         let (mut words, mut values) = (Vec::new(), Vec::new());
         let mut row = vec![0; size * 4];
         for _ in 0..count {
@@ -125,25 +145,87 @@ impl WordVectors {
     }
 }
 
+/// Whether a first line is two numbers.
+fn is_heading(line: &str) -> bool {
+    line.split_whitespace().count() == 2 && line.split_whitespace().all(|field| field.parse::<f64>().is_ok())
+}
+
+/// Words and vectors of the lines of a text.
+struct Table<'a> {
+    path: &'a Path,
+    /// Components of a vector: what the heading says, or the first line has.
+    size: Option<usize>,
+    words: Vec<String>,
+    values: Vec<f32>,
+    budget: Budget,
+}
+
+impl<'a> Table<'a> {
+    fn new(path: &'a Path, size: Option<usize>, length: u64) -> Self {
+        Table { path, size, words: Vec::new(), values: Vec::new(), budget: Budget::of_length(length) }
+    }
+
+    /// Adds a line: the last fields are the components, what is before them is the word.
+    fn add(&mut self, number: usize, line: &str) -> Result<()> {
+        let fault = |message: &str| fault(self.path, Some(number), message);
+        let line = line.trim_end_matches([' ', '\t', '\n', '\r']);
+        let mut rest = line;
+        let mut row = Vec::new();
+        while self.size.is_none_or(|size| row.len() < size) {
+            let field = rest.rsplit([' ', '\t']).next().unwrap_or_default();
+            let Ok(component) = field.parse::<f32>() else { break };
+            let before = rest[..rest.len() - field.len()].trim_end_matches([' ', '\t']);
+            if before.is_empty() {
+                break;
+            }
+            row.push(component);
+            rest = before;
+        }
+        let size = *self.size.get_or_insert(row.len());
+        if size == 0 {
+            return Err(fault("neither the numbers of words and components nor a word and its vector"));
+        }
+        if row.len() < size {
+            let missing = rest.contains([' ', '\t']);
+            return Err(if missing {
+                fault(&format!("a component of the {size} is not a number"))
+            } else {
+                fault(&format!("{} components, not {size}", row.len()))
+            });
+        }
+        if rest.starts_with([' ', '\t']) {
+            return Err(fault("no word"));
+        }
+        // The word twice, a place in the list and in the table; the components as they come and at length 1, with room to grow.
+        let bytes = 200 + 2 * rest.len() + 16 * size;
+        self.budget.take(bytes as u64).map_err(|e| fault(&e.to_string()))?;
+        self.words.push(rest.to_owned());
+        self.values.extend(row.into_iter().rev());
+        Ok(())
+    }
+}
+
 struct Reader<'a> {
     path: &'a Path,
     inner: BufReader<File>,
     len: u64,
     /// The longest line that is read.
     limit: u64,
+    /// Whether the last line read has no end.
+    unfinished: bool,
 }
 
 impl<'a> Reader<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let file = File::open(path).map_err(io("open", path))?;
         let len = file.metadata().map_err(io("open", path))?.len();
-        Ok(Reader { path, inner: BufReader::new(file), len, limit: MAX_WORD })
+        // Without a heading a line may be long.
+        Ok(Reader { path, inner: BufReader::new(file), len, limit: MAX_LINE, unfinished: false })
     }
 
     /// Numbers of words and components, which the file is long enough for if a component takes `least` bytes.
-    fn heading(&mut self, least: u64) -> Result<(usize, usize)> {
+    fn heading(&mut self, line: &str, least: u64) -> Result<(usize, usize)> {
         let wrong = || fault(self.path, Some(1), "not the numbers of words and components");
-        let line = self.line(1)?.ok_or_else(|| fault(self.path, Some(1), "the file is empty"))?;
         let numbers: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
         let &[count, size] = numbers.as_slice() else { return Err(wrong()) };
         if line.split_whitespace().count() != 2 || size == 0 {
@@ -170,6 +252,10 @@ impl<'a> Reader<'a> {
         }
         if bytes.is_empty() {
             return Ok(None);
+        }
+        self.unfinished = bytes.last() != Some(&b'\n');
+        if number == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
         }
         let text = String::from_utf8(bytes);
         text.map(Some).map_err(|_| fault(self.path, Some(number), "not UTF-8"))

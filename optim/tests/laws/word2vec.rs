@@ -234,7 +234,6 @@ fn damaged_files() {
     for heading in [
         "x",
         "1",
-        "1 2 3",
         "-1 2",
         "1 0",
         "99999999999999 2",
@@ -246,7 +245,8 @@ fn damaged_files() {
     assert!(text("2 2\na 1 2\nb 1 x\n").contains("line 3"));
     assert!(text("2 2\na 1 2\nb 1\n").contains("line 3"));
     assert!(text("1 2\na 1 2\nb 1 2\n").contains("line 3"));
-    assert!(text("2 2\na 1 2\n     ").contains("line 3"));
+    assert!(text("2 2\na 1 2\n     \n").contains("1 of the 2 vectors"));
+    assert!(text("2 2\na 1 2\nb 1 2").contains("line 3"), "the last number may be cut");
     assert!(text("2 2\na 1 2\na 1 2\n").contains("twice"));
     assert!(text("1 2\na 1 NaN\n").contains("not finite"));
     assert!(text(&format!("1 2\n{} 1 2\n", "a".repeat(1 << 17))).contains("line 2"));
@@ -260,6 +260,60 @@ fn damaged_files() {
     assert!(binary(b"1 1\n 123456").contains("empty"));
     assert!(binary(b"1 1\naaaaaaaaaaaa").contains("truncated"));
     assert!(binary(b"4000000000 4000000000\na").contains("line 1"));
+}
+
+#[test]
+fn texts_read_as_glove_and_others_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vectors.txt");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let vectors = WordVectors::load_text(&path).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        (vectors.words().to_vec(), vectors.vectors().to_vec())
+    };
+    let two = (vec!["the".to_owned(), "at".to_owned()], vec![0.1, 0.2, 0.3, 0.4]);
+    for text in [
+        "the 0.1 0.2\nat 0.3 0.4\n",
+        "2 2\nthe 0.1 0.2\nat 0.3 0.4\n",
+        "2 2\r\nthe 0.1 0.2\r\nat 0.3 0.4\r\n",
+        "the  0.1  0.2\nat\t0.3\t0.4 \n",
+        "\u{feff}the 0.1 0.2\n\nat 0.3 0.4",
+    ] {
+        assert_eq!(read(text), two, "{text:?}");
+    }
+    for text in
+        ["2 2\n. . . 0.1 0.2\nat name@domain.com 0.3 0.4\n", ". . . 0.1 0.2\nat name@domain.com 0.3 0.4\n"]
+    {
+        assert_eq!(read(text).0, [". . .", "at name@domain.com"], "{text:?}");
+    }
+    assert_eq!(read("2 2\nroute 66 0.1 0.2\n1 1 2\n").0, ["route 66", "1"]);
+    assert_eq!(read("1 2 3\nnan 1 2\n"), (vec!["1".to_owned(), "nan".to_owned()], vec![2.0, 3.0, 1.0, 2.0]));
+}
+
+/// The shell limits the size of files for a process of its own, in which this test runs again, as a full disk would.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_leaves_the_old_vectors_and_nothing_else() {
+    const VARIABLE: &str = "CAIRN_WORD2VEC_WRITE_TOO_MUCH";
+    let words = (0..50_000).map(|i| format!("word{i}")).collect();
+    let vectors = WordVectors::new(words, &Tensor::ones([50_000, 20]).unwrap()).unwrap();
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let refused = vectors.save_text(&path).is_err() && vectors.save_binary(&path).is_err();
+        print!("refused: {refused}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vectors.txt");
+    example().save_text(&path).unwrap();
+    let old = fs::read(&path).unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --nocapture --exact \"$1\"";
+    let test = "word2vec::a_full_disk_leaves_the_old_vectors_and_nothing_else";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited]).arg(std::env::current_exe().unwrap()).arg(test).env(VARIABLE, &path);
+    let printed = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    assert!(printed.contains("refused: true"), "{printed}");
+    assert_eq!(fs::read(&path).unwrap(), old);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 proptest! {

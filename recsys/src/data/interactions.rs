@@ -183,6 +183,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
                     at: format!("row {} (user {:?}, item {:?})", next.values.len(), row.user, row.item),
                     value: f64::from(row.value),
                     expected: "finite",
+                    entry: None,
                 });
             }
             next.users.push(users.insert(row.user)?);
@@ -231,6 +232,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
                 at: format!("row {row}"),
                 value: f64::from(values[row]),
                 expected: "finite",
+                entry: None,
             });
         }
         let mut log = Self { catalog, users, items, values, timestamps };
@@ -280,6 +282,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
                 at: format!("row {row}"),
                 value: f64::from(self.values[row]),
                 expected: "finite",
+                entry: None,
             }),
         }
     }
@@ -337,6 +340,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
                     at: format!("row {row}"),
                     value: f64::from(*value),
                     expected: "finite",
+                    entry: None,
                 });
             }
         }

@@ -248,12 +248,7 @@ impl<R: Idx, C: Idx> Csr<R, C> {
     ) -> Result<()> {
         match self.entries().find(|&(_, _, v)| !ok(v)) {
             None => Ok(()),
-            Some((r, c, v)) => Err(Error::InvalidValue {
-                what,
-                at: format!("({}, {})", r.at(), c.at()),
-                value: f64::from(v),
-                expected,
-            }),
+            Some((r, c, v)) => Err(Error::invalid_entry(what, Some(r.to_u32()), c.to_u32(), v, expected)),
         }
     }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
-use crate::{Error, Interactions, Rating, Result};
+use crate::{Error, Interactions, Rating, Result, memory};
 
 /// A matrix with popularity by a power law, as the logs of film sites have it: user `u` makes draws in proportion to
 /// `(u + 10)^-0.7`, item `i` is drawn with probability in proportion to `(i + 10)^-0.9`, values are 1 to 5. Repeated draws
@@ -20,6 +20,9 @@ pub fn power_law(n_users: usize, n_items: usize, draws: usize, seed: u64) -> Res
     if n_users == 0 || n_items == 0 {
         return Err(Error::parameter("users and items", format!("{n_users}, {n_items}"), "at least 1 each"));
     }
+    let needed = [n_users, n_items, draws].map(|n| n as u64).into_iter().fold(0, u64::saturating_add);
+    let needed = needed.saturating_mul(16);
+    memory::check(|| "a generated log".to_owned(), needed, memory::LIMIT)?;
     let share = |n: usize, exponent: f64| (n as f64 + 10.0).powf(-exponent);
     let total: f64 = (0..n_users).map(|u| share(u, 0.7)).sum();
     let items = WeightedAliasIndex::new((0..n_items).map(|i| share(i, 0.9)).collect())
@@ -64,6 +67,9 @@ pub fn planted_groups(
     if !(0.0..=1.0).contains(&noise) {
         return Err(Error::parameter("noise", noise, "0 to 1"));
     }
+    let most = per_user.min(n_items as usize) as u64;
+    let rows = u64::from(n_users).saturating_mul(most);
+    memory::check(|| "a generated log".to_owned(), rows.saturating_mul(64), memory::LIMIT)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut rows = Vec::new();
     for user in 0..n_users {
@@ -71,7 +77,7 @@ pub fn planted_groups(
             (0..n_items).partition(|i| i % groups == user % groups);
         own.shuffle(&mut rng);
         other.shuffle(&mut rng);
-        for time in 0..per_user {
+        for time in 0..per_user.min(n_items as usize) {
             let from = if rng.random_bool(noise) { &mut other } else { &mut own };
             if let Some(item) = from.pop() {
                 rows.push(Rating::new(user, item, rng.random_range(1..6_u32) as f32, time as i64));

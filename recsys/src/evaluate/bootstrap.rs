@@ -5,6 +5,9 @@ use rand_pcg::Pcg64;
 
 use crate::{Error, Result, check};
 
+/// More say nothing that these do not.
+const MOST: usize = 1 << 24;
+
 /// The middle `level` of the figures that `statistic` gives for `resamples` draws of `n` out of `n` cases, with replacement.
 /// `statistic` takes the numbers of the cases drawn.
 ///
@@ -21,6 +24,9 @@ pub(crate) fn interval(
         return Err(Error::parameter("level", level, "above 0 and below 1"));
     }
     check::at_least_one("resamples", resamples)?;
+    if resamples > MOST {
+        return Err(Error::parameter("resamples", resamples, format!("at most {MOST}")));
+    }
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut drawn: Vec<f64> =
         (0..resamples).map(|_| statistic(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();

@@ -94,7 +94,8 @@ impl<M: RankingMetric + ?Sized> RankingMetric for &M {
 
 /// 0 where nothing is relevant or k is 0.
 pub(super) fn measure(metric: &dyn RankingMetric, hits: &[bool], relevant: usize, k: usize) -> f64 {
-    RankedList::new(hits, relevant, k).map_or(0.0, |list| metric.of(&list))
+    // A sum over nothing is -0.0, which a table would show as such.
+    RankedList::new(hits, relevant, k).map_or(0.0, |list| metric.of(&list)) + 0.0
 }
 
 macro_rules! standard {
@@ -125,7 +126,7 @@ standard! {
     #[doc(alias = "ndcg_score")]
     Ndcg, "NDCG", |list| {
         let ideal: f64 = (1..=list.k.min(list.relevant)).map(discount).sum();
-        list.ranks().map(discount).sum::<f64>() / ideal
+        list.ranks().map(discount).sum::<f64>() / ideal + 0.0
     };
     /// Share of the relevant items that the list has.
     #[doc(alias = "recall_at_k")]
@@ -143,7 +144,7 @@ standard! {
     #[doc(alias = "average_precision")]
     Map, "MAP", |list| {
         let sum: f64 = list.ranks().zip(1..).map(|(rank, hit)| f64::from(hit) / rank as f64).sum();
-        sum / list.k.min(list.relevant) as f64
+        sum / list.k.min(list.relevant) as f64 + 0.0
     };
     /// Mean reciprocal rank of the first hit.
     #[doc(alias = "reciprocal_rank")]

@@ -27,7 +27,8 @@ use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
-use crate::serve::top_k::{ScoredItem, top_k};
+use crate::serve::ranks::Ranks;
+use crate::serve::top_k::ScoredItem;
 use crate::{Error, Interactions, Result};
 
 /// Settings of an evaluation of lists; [`evaluate`](Self::evaluate) does it.
@@ -107,8 +108,9 @@ impl RankingEvaluator {
     /// and missed.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without cut-offs or for one of 0; [`Error::UnknownUser`] if the model does not know a user of
-    /// the test log; [`Error::Empty`] if nobody has a relevant row.
+    /// [`Error::Parameter`] without cut-offs or for one of 0, and for a test log whose relevant rows are all in the training log,
+    /// without [`keep_seen`](Self::keep_seen): they are left out of every list; [`Error::UnknownUser`] if the model does not know
+    /// a user of the test log; [`Error::Empty`] if nobody has a relevant row.
     pub fn evaluate<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
@@ -116,22 +118,81 @@ impl RankingEvaluator {
     ) -> Result<RankingReport> {
         let k = self.largest_cutoff()?;
         let relevant = relevant_items(model, test, self.relevant_from)?;
+        self.check_rows(model, &relevant)?;
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
         if self.protocol == Protocol::Full && !self.auc {
             let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
             let lists = model.recommend_indices(&users, k, &filter)?;
             return Ok(self.report(model, &relevant, &lists, Vec::new()));
         }
-        let of_user = |user: UserIdx| {
-            let at =
-                relevant.binary_search_by_key(&user, |(user, _)| *user).expect("only these users are scored");
-            &relevant[at].1
-        };
         let ranked = model.score_blocks(&users, |user, scores| {
-            self.rank(user, scores, model.seen().row(user).0, of_user(user), k)
+            self.rank((user, model.ranks()), scores, model.seen().row(user).0, of_user(&relevant, user), k)
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
         Ok(self.report(model, &relevant, &lists, auc))
+    }
+
+    /// As [`evaluate`](Self::evaluate), where the relevant items of each user are ranked among candidates of the caller's: negatives
+    /// drawn by somebody else, or what a first stage came up with. Candidates that the model does not know cannot be listed, and those
+    /// of the user's training rows are left out without [`keep_seen`](Self::keep_seen). The report is labelled.
+    ///
+    /// ```
+    /// use cairn_recsys::{Estimator, Interactions, RankingEvaluator, TopPop, metrics::HitRate};
+    /// let train = Interactions::from_ratings([("ann", "tea"), ("bob", "tea"), ("bob", "milk"), ("cy", "rusk")])?;
+    /// let test = Interactions::from_ratings([("ann", "milk")])?;
+    /// let model = TopPop::new().fit(&train)?;
+    /// let report = RankingEvaluator::at([1]).evaluate_among(&model, &test, |_| vec!["rusk"])?;
+    /// assert_eq!(report.users().len(), 1);
+    /// assert!(report.to_string().contains("GIVEN candidates"));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    #[doc(alias("candidates", "negatives"))]
+    pub fn evaluate_among<M: Recommender + ?Sized, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        test: &Interactions<U, I>,
+        candidates: impl Fn(&U) -> Vec<I> + Sync,
+    ) -> Result<RankingReport> {
+        let k = self.largest_cutoff()?;
+        let relevant = relevant_items(model, test, self.relevant_from)?;
+        self.check_rows(model, &relevant)?;
+        let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
+        let catalog = model.catalog();
+        let whole = Self { protocol: Protocol::Given, ..self.clone() };
+        let ranked = model.score_blocks(&users, |user, scores| {
+            let relevant = of_user(&relevant, user);
+            let mut compete = vec![false; scores.len()];
+            relevant.known.iter().for_each(|item| compete[item.at()] = true);
+            let given = candidates(catalog.users.id(user));
+            given.iter().filter_map(|id| catalog.items.get(id)).for_each(|item| compete[item.at()] = true);
+            scores
+                .iter_mut()
+                .zip(compete)
+                .filter(|(_, compete)| !compete)
+                .for_each(|(score, _)| *score = f32::NAN);
+            whole.rank((user, model.ranks()), scores, model.seen().row(user).0, relevant, k)
+        })?;
+        let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
+        Ok(whole.report(model, &relevant, &lists, auc))
+    }
+
+    /// That not all relevant rows are left out of the lists.
+    fn check_rows<M: Recommender + ?Sized, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        relevant: &[(UserIdx, Relevant)],
+    ) -> Result<()> {
+        match trained_rows(model, relevant) {
+            (trained, all) if trained == all && !self.keep_seen => Err(Error::parameter(
+                "test log",
+                format!("{all} relevant rows, all of them in the training log"),
+                "rows that the model was not trained on, as those are left out of the lists; `keep_seen` lets them compete",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Strong generalisation: users the model was not trained on are folded in by their rows in `history` and ranked for
@@ -164,7 +225,10 @@ impl RankingEvaluator {
                 let (items, values) = rows.row(*user);
                 let mut scores = vec![0.0; rows.n_cols()];
                 model.model().score_history(model.seen(), items, values, &mut scores)?;
-                Ok(self.rank(*user, &mut scores, items, relevant, k))
+                if items.is_empty() {
+                    model.ranks().popularity(&mut scores);
+                }
+                Ok(self.rank((*user, model.ranks()), &mut scores, items, relevant, k))
             })
             .collect::<Result<Vec<_>>>()?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
@@ -184,7 +248,7 @@ impl RankingEvaluator {
     /// The list of one user, and the area under the curve if wanted.
     fn rank(
         &self,
-        user: UserIdx,
+        (user, ranks): (UserIdx, &Ranks),
         scores: &mut [f32],
         seen: &[ItemIdx],
         relevant: &Relevant,
@@ -202,7 +266,7 @@ impl RankingEvaluator {
             );
         }
         let auc = if self.auc { auc::auc(scores, &relevant.known) } else { f64::NAN };
-        (top_k(scores, k), auc)
+        (ranks.top_k(scores, k), auc)
     }
 
     fn report<M: Recommender + ?Sized, U: Id, I: Id>(
@@ -228,6 +292,8 @@ impl RankingEvaluator {
             protocol: self.protocol,
             cutoffs: self.cutoffs.clone(),
             users: relevant.iter().map(|(user, _)| *user).collect(),
+            unknown: relevant.iter().filter(|(user, _)| model.seen().row_len(*user) == 0).count(),
+            known_rows: trained_rows(model, relevant),
             outcomes,
             auc: if self.auc { auc } else { Vec::new() },
             quality,
@@ -256,6 +322,23 @@ pub(crate) struct Relevant {
     pub(crate) known: Vec<ItemIdx>,
     /// All of them, known or not.
     pub(crate) count: usize,
+}
+
+fn of_user(relevant: &[(UserIdx, Relevant)], user: UserIdx) -> &Relevant {
+    let at = relevant.binary_search_by_key(&user, |(user, _)| *user);
+    &relevant[at.expect("only users with relevant rows are scored")].1
+}
+
+/// How many relevant rows the model was trained on, of how many.
+fn trained_rows<M: Recommender + ?Sized, U: Id, I: Id>(
+    model: &Fitted<M, U, I>,
+    relevant: &[(UserIdx, Relevant)],
+) -> (usize, usize) {
+    let trained = |(user, relevant): &(UserIdx, Relevant)| {
+        let seen = model.seen().row(*user).0;
+        relevant.known.iter().filter(|item| seen.binary_search(item).is_ok()).count()
+    };
+    (relevant.iter().map(trained).sum(), relevant.iter().map(|(_, relevant)| relevant.count).sum())
 }
 
 /// Users with relevant rows in the model's index order.

@@ -23,6 +23,8 @@ pub enum Protocol {
         /// Seed of the choice.
         seed: u64,
     },
+    /// The relevant ones and those that the caller gave for each user. Comparable only for the same candidates.
+    Given,
 }
 
 /// What came of one user's list: all that metrics need.
@@ -41,6 +43,10 @@ pub struct RankingReport {
     pub(super) protocol: Protocol,
     pub(super) cutoffs: Vec<usize>,
     pub(super) users: Vec<UserIdx>,
+    /// Of those, how many have no training rows.
+    pub(super) unknown: usize,
+    /// Relevant rows that the model was trained on, of how many.
+    pub(super) known_rows: (usize, usize),
     /// One for each user.
     pub(super) outcomes: Vec<Outcome>,
     /// One for each user, if asked for.
@@ -63,6 +69,16 @@ impl RankingReport {
     /// The users evaluated, in index order.
     pub fn users(&self) -> &[UserIdx] {
         &self.users
+    }
+
+    /// How many of the users have no training rows: they were shown the most popular items, whatever the model.
+    pub fn users_without_history(&self) -> usize {
+        self.unknown
+    }
+
+    /// How many relevant rows are in the training log too. Unless these compete (`keep_seen`), they cannot be hit.
+    pub fn trained_rows(&self) -> usize {
+        self.known_rows.0
     }
 
     /// The cut-offs.
@@ -134,7 +150,7 @@ impl RankingReport {
 }
 
 fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+    values.iter().sum::<f64>() / values.len() as f64 + 0.0
 }
 
 impl fmt::Display for RankingReport {
@@ -142,6 +158,15 @@ impl fmt::Display for RankingReport {
         write!(f, "{} ({} users", self.model, self.users.len())?;
         if let Protocol::Sampled { negatives, .. } = self.protocol {
             write!(f, "; SAMPLED ranking, {negatives} negatives")?;
+        }
+        if self.protocol == Protocol::Given {
+            write!(f, "; ranking of GIVEN candidates")?;
+        }
+        if self.unknown > 0 {
+            write!(f, "; {} without training rows, shown what is popular", self.unknown)?;
+        }
+        if let (trained @ 1.., all) = self.known_rows {
+            write!(f, "; {trained} of {all} relevant rows are in the training log")?;
         }
         write!(f, "):")?;
         for &k in &self.cutoffs {

@@ -25,7 +25,7 @@ use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
-use crate::{Error, Result, check};
+use crate::{Error, Result, check, memory};
 
 /// Fixed, so that the result is; also the most threads that help.
 const SHARDS: usize = 8;
@@ -34,6 +34,9 @@ const SHARDS: usize = 8;
 const MOST_PASSES: usize = 1000;
 
 /// Settings of BPR. Defaults: 64 factors, 100 epochs, learning rate 0.05, regularisation 0.01, seed 0.
+///
+/// Interactions count as ones, whatever their value: leave out those that are dislikes by
+/// [`Interactions::at_least`](crate::Interactions::at_least).
 ///
 /// ```
 /// use cairn_recsys::{Bpr, Estimator, Filter, synthetic};
@@ -52,11 +55,21 @@ pub struct Bpr {
     learning_rate: f32,
     regularization: f32,
     seed: u64,
+    /// No part of a model.
+    #[serde(skip, default = "memory::limit")]
+    memory_limit: u64,
 }
 
 impl Default for Bpr {
     fn default() -> Self {
-        Self { factors: 64, epochs: 100, learning_rate: 0.05, regularization: 0.01, seed: 0 }
+        Self {
+            factors: 64,
+            epochs: 100,
+            learning_rate: 0.05,
+            regularization: 0.01,
+            seed: 0,
+            memory_limit: memory::LIMIT,
+        }
     }
 }
 
@@ -79,13 +92,17 @@ impl Bpr {
         regularization(weight: f32);
         /// Seed of start and samples.
         seed(seed: u64);
+        /// Most bytes that the vectors may take in training; default 8 GiB.
+        memory_limit(bytes: u64);
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
         check::at_least_one("factors", self.factors)?;
         check::above_zero("learning_rate", self.learning_rate)?;
         check::not_negative("regularization", self.regularization)?;
-        check::not_empty(matrix)
+        check::not_empty(matrix)?;
+        // Each shard has a copy of the items.
+        memory::check_factors(matrix, self.factors, 2 + SHARDS as u64, self.memory_limit)
     }
 }
 
@@ -180,12 +197,12 @@ impl Estimator for Bpr {
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
         let scale = 0.1 / (self.factors as f32).sqrt();
         let mut draw = || scale * rng.sample::<f32, _>(StandardNormal);
-        let mut users = Vectors::zeros(matrix.n_rows(), dim);
+        let mut users = Vectors::zeros(matrix.n_rows(), dim)?;
         for vector in users.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
             vector[dim - 1] = 1.0;
         }
-        let mut items = Vectors::zeros(matrix.n_cols(), dim);
+        let mut items = Vectors::zeros(matrix.n_cols(), dim)?;
         for vector in items.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
         }
@@ -194,7 +211,7 @@ impl Estimator for Bpr {
         let round = (2 * matrix.n_cols()).max(1024);
         let steps: usize =
             shards.iter().flat_map(|shard| &shard.users).map(|&user| matrix.row_len(user)).sum();
-        let mut progress = Vec::with_capacity(self.epochs);
+        let mut progress = Vec::new();
         for _ in 0..self.epochs {
             for shard in &mut shards {
                 shard.right = 0;

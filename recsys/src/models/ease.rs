@@ -14,7 +14,8 @@ use crate::linalg::spd_inverse::invert_positive_definite;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::{Result, check, memory};
 
-/// Settings of EASE. Interactions count as ones, whatever their value.
+/// Settings of EASE. Interactions count as ones, whatever their value: leave out those that are dislikes by
+/// [`Interactions::at_least`](crate::Interactions::at_least).
 ///
 /// ```
 /// use cairn_recsys::{Ease, Estimator, Filter, Interactions};

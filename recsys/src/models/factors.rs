@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// A table of vectors, one after another; to faer a column-major matrix with one vector a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,8 +23,11 @@ pub struct Vectors {
 
 impl Vectors {
     /// `n` vectors of `dim` zeros.
-    pub(crate) fn zeros(n: usize, dim: usize) -> Self {
-        Self { dim, data: vec![0.0; n * dim] }
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the system has none for them.
+    pub(crate) fn zeros(n: usize, dim: usize) -> Result<Self> {
+        Ok(Self { dim, data: memory::zeros(n, dim)? })
     }
 
     /// Length of a vector.

@@ -111,7 +111,7 @@ impl Recommender for ItemItemModel {
     }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
         if !self.binary {
-            check_history(values)?;
+            check_history(items, values)?;
         }
         self.add(items, values, out);
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! Similarity is the cosine of weighted vectors, shrunk towards zero where few have both: dot / (norms + shrink). TF-IDF
 //! and BM25 treat an item as a document and its users as words: a user who met everything says little about any item
-//! (as in the `implicit` library, whose defaults K1 = 100, B = 0.8 are kept).
+//! (as in the `implicit` library, whose defaults K1 = 100, B = 0.8 are kept). Of equally similar neighbours the one whose first
+//! row comes first in the log counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::linalg::gram::best_of_product;
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
-use crate::{Error, Result, check, memory};
+use crate::{Result, check, memory};
 
 /// How entries are weighted before the cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -110,19 +111,14 @@ fn check_training(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<
     check::at_least_one("neighbours", neighbours)?;
     check::not_negative("shrink", shrink)?;
     check::not_empty(matrix)?;
-    matrix.check_values("kNN", "finite and not negative", |v| v.is_finite() && v >= 0.0)
+    matrix.check_values("kNN", check::NOT_NEGATIVE, check::is_not_negative)
 }
 
 /// As [`check_training`] has it: BM25 and TF-IDF weigh counts.
-pub(crate) fn check_history(values: &[f32]) -> Result<()> {
-    match values.iter().position(|&v| !(v.is_finite() && v >= 0.0)) {
+pub(crate) fn check_history(items: &[ItemIdx], values: &[f32]) -> Result<()> {
+    match values.iter().position(|&v| !check::is_not_negative(v)) {
         None => Ok(()),
-        Some(at) => Err(Error::InvalidValue {
-            what: "fold-in",
-            at: format!("entry {at}"),
-            value: f64::from(values[at]),
-            expected: "finite and not negative",
-        }),
+        Some(at) => Err(check::entry(items, values, at)),
     }
 }
 
@@ -272,7 +268,7 @@ impl Recommender for UserKnnModel {
         values: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
-        check_history(values)?;
+        check_history(items, values)?;
         let weighted = self.weigher.row(items, values);
         let length = norm(&weighted);
         let mut profile = vec![0.0; self.n_items];

@@ -5,13 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::linalg::svd::TruncatedSvd;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
 use crate::serve::file::Saved;
+use crate::{Result, check};
 
 /// Settings of PureSVD.
 ///
@@ -72,13 +72,14 @@ impl Estimator for PureSvd {
     type Model = PureSvdModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<PureSvdModel> {
+        matrix.check_values("PureSVD", check::BOUNDED, check::is_bounded)?;
         let svd = self.svd.fit_sparse(matrix)?;
         let k = svd.s.len();
-        let mut items = Vectors::zeros(matrix.n_cols(), k);
+        let mut items = Vectors::zeros(matrix.n_cols(), k)?;
         for (i, vector) in items.as_mut_slice().chunks_mut(k).enumerate() {
             vector.iter_mut().enumerate().for_each(|(j, x)| *x = svd.v[(i, j)] as f32);
         }
-        let mut users = Vectors::zeros(matrix.n_rows(), k);
+        let mut users = Vectors::zeros(matrix.n_rows(), k)?;
         for (user, vector) in matrix.row_indices().zip(users.as_mut_slice().chunks_mut(k)) {
             let (columns, values) = matrix.row(user);
             project(&items, columns, values, vector);

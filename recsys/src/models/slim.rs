@@ -15,7 +15,8 @@ use crate::linalg::gram::{GramRow, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::{Result, check, memory};
 
-/// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 epochs, to a change below 1e-3. Interactions count as ones.
+/// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 epochs, to a change below 1e-3. Interactions count as ones,
+/// whatever their value: leave out those that are dislikes by [`Interactions::at_least`](crate::Interactions::at_least).
 #[doc(alias = "SLIMElastic")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slim {

@@ -9,7 +9,8 @@ use crate::recommender::Recommender;
 use crate::serve::file::Saved;
 use crate::{Result, check};
 
-/// Ranks items by the number of users who met them.
+/// Ranks items by the number of users who met them, whatever the value: leave out rows that are dislikes by
+/// [`Interactions::at_least`](crate::Interactions::at_least).
 #[doc(alias = "Pop")]
 #[doc(alias = "MostPopular")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

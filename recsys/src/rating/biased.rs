@@ -22,6 +22,7 @@ macro_rules! sgd_settings {
             init_std_dev: f32,
             rating_scale: Option<(f32, f32)>,
             seed: u64,
+            memory_limit: u64,
         }
 
         impl Default for $name {
@@ -34,6 +35,7 @@ macro_rules! sgd_settings {
                     init_std_dev: 0.1,
                     rating_scale: None,
                     seed: 0,
+                    memory_limit: $crate::memory::LIMIT,
                 }
             }
         }
@@ -68,10 +70,14 @@ macro_rules! sgd_settings {
                 /// Seed of the start.
                 #[doc(alias = "random_state")]
                 seed(seed: u64);
+                /// Most bytes that the vectors may take in training; default 8 GiB.
+                memory_limit(bytes: u64);
             }
 
-            fn check(&self) -> $crate::Result<()> {
+            fn check(&self, matrix: &$crate::UserItems) -> $crate::Result<()> {
                 $crate::check::at_least_one("factors", self.factors)?;
+                // Padded, by groups, in order again, and with their biases.
+                $crate::memory::check_factors(matrix, self.factors, 4, self.memory_limit)?;
                 super::check_steps(self.learning_rate, self.regularization)?;
                 $crate::check::not_negative("init_std_dev", self.init_std_dev)
             }
@@ -99,9 +105,11 @@ impl Biased {
         width: usize,
         users: (&[f32], &[f32], &dyn Fn(usize) -> bool),
         items: (&[f32], &[f32], &dyn Fn(usize) -> bool),
-    ) -> Self {
-        let table = |(rows, biases, known): (&[f32], &[f32], &dyn Fn(usize) -> bool), user: bool| {
-            let mut vectors = Vectors::zeros(biases.len(), dim + 2);
+    ) -> Result<Self> {
+        let table = |(rows, biases, known): (&[f32], &[f32], &dyn Fn(usize) -> bool),
+                     user: bool|
+         -> Result<Vectors> {
+            let mut vectors = Vectors::zeros(biases.len(), dim + 2)?;
             let out = vectors.as_mut_slice().chunks_mut(dim + 2);
             for (n, ((out, row), &bias)) in out.zip(rows.chunks(width)).zip(biases).enumerate() {
                 let bias = if known(n) { bias } else { 0.0 };
@@ -110,9 +118,9 @@ impl Biased {
                 }
                 (out[dim], out[dim + 1]) = if user { (1.0, mean + bias) } else { (bias, 1.0) };
             }
-            vectors
+            Ok(vectors)
         };
-        Self { mean, factors: Factors { users: table(users, true), items: table(items, false) } }
+        Ok(Self { mean, factors: Factors { users: table(users, true)?, items: table(items, false)? } })
     }
 
     /// For what comes from a file.

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::biased::{Biased, LANES, sgd_settings};
 use super::{RatingModel, RatingStats, diverged};
-use crate::Result;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors};
 use crate::serve::file::Saved;
+use crate::{Result, memory};
 
 /// Fixed, so that the result is; also the most threads that help.
 const GROUPS: usize = 8;
@@ -104,24 +104,30 @@ impl Assignment {
 }
 
 /// `n` rows of `dim` draws from N(0, deviation²), each padded with zeros to `width`.
-pub(super) fn normal_table(n: usize, dim: usize, width: usize, deviation: f32, rng: &mut Pcg64) -> Vec<f32> {
-    let mut table = vec![0.0; n * width];
+pub(super) fn normal_table(
+    n: usize,
+    dim: usize,
+    width: usize,
+    deviation: f32,
+    rng: &mut Pcg64,
+) -> Result<Vec<f32>> {
+    let mut table = memory::zeros(n, width)?;
     for row in table.chunks_mut(width) {
         row[..dim].iter_mut().for_each(|x| *x = deviation * rng.sample::<f32, _>(StandardNormal));
     }
-    table
+    Ok(table)
 }
 
 impl Estimator for BiasedMf {
     type Model = BiasedMfModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BiasedMfModel> {
-        self.check()?;
+        self.check(matrix)?;
         let stats = RatingStats::new("biased matrix factorisation", matrix, self.rating_scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
         let mut table = |n| normal_table(n, self.factors, width, self.init_std_dev, &mut rng);
-        let (users, items) = (table(matrix.n_rows()), table(matrix.n_cols()));
+        let (users, items) = (table(matrix.n_rows())?, table(matrix.n_cols())?);
 
         let user_counts: Vec<usize> = matrix.row_indices().map(|u| matrix.row_len(u)).collect();
         let item_counts: Vec<usize> =
@@ -129,7 +135,7 @@ impl Estimator for BiasedMf {
         let (user_groups, item_groups) = (Assignment::new(&user_counts), Assignment::new(&item_counts));
         let (mut users, mut items) = (user_groups.groups(width, &users), item_groups.groups(width, &items));
         let blocks = blocks(matrix, &user_groups, &item_groups);
-        let mut progress = Vec::with_capacity(self.epochs);
+        let mut progress = Vec::new();
         for _ in 0..self.epochs {
             let squares = self.epoch(stats.mean(), &blocks, &mut users, &mut items);
             progress.push((squares / matrix.nnz() as f64).sqrt());
@@ -145,7 +151,7 @@ impl Estimator for BiasedMf {
             width,
             (&users, &user_biases, &|u| user_counts[u] > 0),
             (&items, &item_biases, &|i| item_counts[i] > 0),
-        );
+        )?;
         Ok(BiasedMfModel { stats, biased, regularization: self.regularization, progress })
     }
 }

@@ -1,5 +1,7 @@
 //! Neighbourhoods for ratings: the k most similar users (or items) with a rating of that item (by that user), weighted by
-//! similarity. Plain, around means, or around the baseline (Koren 2010). Only positive similarities count, as in Surprise.
+//! similarity. Plain, around means, or around the baseline (Koren 2010). Only positive similarities count, as in Surprise. Of equally
+//! similar neighbours the one whose first row comes first in the log counts: where many are alike, as with few common ratings,
+//! another order of the rows gives other predictions.
 //!
 //! Similarities are kept for all pairs, four bytes each; the memory is said before it is taken.
 

@@ -63,7 +63,7 @@ impl RatingStats {
     /// From the training matrix; the scale is that of the values met unless given.
     pub(crate) fn new(what: &'static str, matrix: &UserItems, scale: Option<(f32, f32)>) -> Result<Self> {
         check::not_empty(matrix)?;
-        matrix.check_values(what, "finite", f32::is_finite)?;
+        matrix.check_values(what, check::BOUNDED, check::is_bounded)?;
         let values = matrix.values();
         let (low, high) = scale.unwrap_or_else(|| {
             values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)))

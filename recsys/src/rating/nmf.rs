@@ -15,7 +15,7 @@ use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
-use crate::{Error, Result, check};
+use crate::{Error, Result, check, memory};
 
 /// Settings. Defaults: 15 factors, 50 epochs, regularisation 0.06 for both sides, start uniform in [0, 1), seed 0.
 ///
@@ -29,11 +29,20 @@ pub struct Nmf {
     init: (f32, f32),
     rating_scale: Option<(f32, f32)>,
     seed: u64,
+    memory_limit: u64,
 }
 
 impl Default for Nmf {
     fn default() -> Self {
-        Self { factors: 15, epochs: 50, regularization: 0.06, init: (0.0, 1.0), rating_scale: None, seed: 0 }
+        Self {
+            factors: 15,
+            epochs: 50,
+            regularization: 0.06,
+            init: (0.0, 1.0),
+            rating_scale: None,
+            seed: 0,
+            memory_limit: memory::LIMIT,
+        }
     }
 }
 
@@ -67,6 +76,8 @@ impl Nmf {
     setters! {
         /// Seed of the start.
         seed(seed: u64);
+        /// Most bytes that the vectors may take in training; default 8 GiB.
+        memory_limit(bytes: u64);
     }
 }
 
@@ -81,16 +92,17 @@ impl Estimator for Nmf {
             return Err(Error::parameter("init", format!("{low} to {high}"), "0 or more, lowest first"));
         }
         let stats = RatingStats::new("NMF", matrix, self.rating_scale)?;
-        matrix.check_values("NMF", "0 or more", |v| v >= 0.0)?;
+        matrix.check_values("NMF", check::NOT_NEGATIVE, check::is_not_negative)?;
+        memory::check_factors(matrix, self.factors, 3, self.memory_limit)?;
         let mut rng = Pcg64::seed_from_u64(self.seed);
-        let mut table = |n: usize| {
-            let mut vectors = Vectors::zeros(n, self.factors);
+        let mut table = |n: usize| -> Result<Vectors> {
+            let mut vectors = Vectors::zeros(n, self.factors)?;
             vectors.as_mut_slice().iter_mut().for_each(|x| *x = low + (high - low) * rng.random::<f32>());
-            vectors
+            Ok(vectors)
         };
-        let (mut users, mut items) = (table(matrix.n_rows()), table(matrix.n_cols()));
+        let (mut users, mut items) = (table(matrix.n_rows())?, table(matrix.n_cols())?);
         let by_item = matrix.transpose();
-        let mut progress = Vec::with_capacity(self.epochs);
+        let mut progress = Vec::new();
         for _ in 0..self.epochs {
             let mut next = users.clone();
             let squares = update(matrix, &users, &items, self.regularization, &mut next);
@@ -274,7 +286,7 @@ mod tests {
     fn folding_in_solves_the_non_negative_problem() {
         let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
         let (dim, n, reg) = (9, 40, 0.05);
-        let mut vectors = Vectors::zeros(n, dim);
+        let mut vectors = Vectors::zeros(n, dim).unwrap();
         vectors.as_mut_slice().iter_mut().for_each(|x| *x = rng.random_range(0.0..1.0));
         let items: Vec<ItemIdx> = (0..n as u32).step_by(2).map(ItemIdx).collect();
         let values: Vec<f32> = items.iter().map(|_| rng.random_range(1.0..5.0)).collect();

@@ -48,7 +48,7 @@ impl Estimator for SvdPlusPlus {
     type Model = SvdPlusPlusModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<SvdPlusPlusModel> {
-        self.check()?;
+        self.check(matrix)?;
         let stats = RatingStats::new("SVD++", matrix, self.rating_scale)?;
         let width = self.factors.next_multiple_of(LANES);
         let mut rng = Pcg64::seed_from_u64(self.seed);
@@ -56,15 +56,15 @@ impl Estimator for SvdPlusPlus {
         let mut parameters = Parameters {
             mean: stats.mean(),
             width,
-            p: table(matrix.n_rows()),
-            q: table(matrix.n_cols()),
-            y: table(matrix.n_cols()),
+            p: table(matrix.n_rows())?,
+            q: table(matrix.n_cols())?,
+            y: table(matrix.n_cols())?,
             user_biases: vec![0.0; matrix.n_rows()],
             item_biases: vec![0.0; matrix.n_cols()],
             implicit: vec![0.0; width],
             gain: vec![0.0; width],
         };
-        let mut progress = Vec::with_capacity(self.epochs);
+        let mut progress = Vec::new();
         for _ in 0..self.epochs {
             let squares = vectorize(
                 #[inline(always)]
@@ -76,7 +76,7 @@ impl Estimator for SvdPlusPlus {
         if all.iter().any(|v| v.iter().any(|x| !x.is_finite())) {
             return Err(diverged("SVD++"));
         }
-        Ok(self.model(matrix, stats, parameters, progress))
+        self.model(matrix, stats, parameters, progress)
     }
 }
 
@@ -141,9 +141,9 @@ impl SvdPlusPlus {
         stats: RatingStats,
         mut trained: Parameters,
         progress: Vec<f64>,
-    ) -> SvdPlusPlusModel {
+    ) -> Result<SvdPlusPlusModel> {
         let (width, dim) = (trained.width, self.factors);
-        let mut implicit = Vectors::zeros(matrix.n_cols(), dim);
+        let mut implicit = Vectors::zeros(matrix.n_cols(), dim)?;
         for (out, y) in implicit.as_mut_slice().chunks_mut(dim).zip(trained.y.chunks(width)) {
             out.copy_from_slice(&y[..dim]);
         }
@@ -157,8 +157,8 @@ impl SvdPlusPlus {
             width,
             (&trained.p, &trained.user_biases, &|u| matrix.row_len(UserIdx(u as u32)) > 0),
             (&trained.q, &trained.item_biases, &|i| stats.ratings_of(ItemIdx(i as u32)) > 0),
-        );
-        SvdPlusPlusModel { stats, biased, implicit, regularization: self.regularization, progress }
+        )?;
+        Ok(SvdPlusPlusModel { stats, biased, implicit, regularization: self.regularization, progress })
     }
 }
 
@@ -280,7 +280,7 @@ mod tests {
         let matrix = Csr::from_entries(9, 13, entries).unwrap();
         let start = || {
             let mut rng = Pcg64::seed_from_u64(5);
-            let mut table = |n| normal_table(n, 5, 8, 0.3, &mut rng);
+            let mut table = |n| normal_table(n, 5, 8, 0.3, &mut rng).unwrap();
             let (p, q, y) = (table(9), table(13), table(13));
             let (user_biases, item_biases) = (vec![0.0; 9], vec![0.0; 13]);
             let (implicit, gain) = (vec![0.0; 8], vec![0.0; 8]);

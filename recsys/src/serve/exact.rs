@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::models::factors::Factors;
+use crate::serve::ranks::Ranks;
 use crate::serve::top_k::ScoredItem;
 
 /// Users of a task: enough that the product with a tile is bound by arithmetic, and a multiple of the engine's 96 rows.
@@ -23,20 +24,19 @@ const USERS: usize = 192;
 /// Items of a tile.
 const ITEMS: usize = 512;
 
-/// The `k` best items for each of `users`, by the same contract as [`top_k`](crate::serve::top_k::top_k()); without the items in `barred`
-/// (ascending) and, where `seen` is given, without those in the user's row.
+/// The `k` best items for each of `users`, by the same contract as [`Ranks::top_k`]; without the items in `barred` (ascending) and, where `seen` is given, without those in the user's row.
 pub(crate) fn best_by_inner_product(
-    factors: &Factors,
+    (factors, ranks): (&Factors, &Ranks),
     users: &[UserIdx],
     k: usize,
     seen: Option<&UserItems>,
     barred: &[ItemIdx],
 ) -> Vec<Vec<ScoredItem>> {
-    users.par_chunks(USERS).flat_map_iter(|users| block(factors, users, k, seen, barred)).collect()
+    users.par_chunks(USERS).flat_map_iter(|users| block((factors, ranks), users, k, seen, barred)).collect()
 }
 
 fn block(
-    factors: &Factors,
+    (factors, ranks): (&Factors, &Ranks),
     users: &[UserIdx],
     k: usize,
     seen: Option<&UserItems>,
@@ -47,16 +47,17 @@ fn block(
     let queries = Mat::from_fn(n_users, factors.users.dim(), |u, f| factors.users.get(users[u].at())[f]);
     let mut scores = vec![0.0_f32; n_users * ITEMS];
     let mut lists: Vec<BinaryHeap<Reverse<ScoredItem>>> = vec![BinaryHeap::new(); n_users];
-    // What an item must exceed: items come in the order of their indices, so an equal score is too late.
+    // What an item must reach.
     let mut thresholds = vec![f32::NEG_INFINITY; n_users];
     let mut offer = |item: ItemIdx, user: usize, score: f32, thresholds: &mut [f32]| {
+        let list = &mut lists[user];
+        let entry = Reverse(ranks.entry(item, score));
+        let late = list.len() == k && list.peek().is_some_and(|worst| entry >= *worst);
         let met = || seen.is_some_and(|seen| seen.row(users[user]).0.binary_search(&item).is_ok());
-        if !score.is_finite() || barred.binary_search(&item).is_ok() || met() {
+        if !score.is_finite() || late || barred.binary_search(&item).is_ok() || met() {
             return;
         }
-        let list = &mut lists[user];
-        // Negative zero and zero compare equal to a caller but not to `total_cmp`.
-        list.push(Reverse(ScoredItem { item, score: score + 0.0 }));
+        list.push(entry);
         if list.len() > k {
             list.pop();
         }
@@ -71,21 +72,14 @@ fn block(
         for (item, scores) in (start..).zip(scores[..n_users * n].chunks_exact(n_users)) {
             if any_above(scores, &thresholds) {
                 for (user, &score) in scores.iter().enumerate() {
-                    if score > thresholds[user] {
+                    if score >= thresholds[user] {
                         offer(ItemIdx(item as u32), user, score, &mut thresholds);
                     }
                 }
             }
         }
     }
-    lists
-        .into_iter()
-        .map(|list| {
-            let mut best: Vec<ScoredItem> = list.into_iter().map(|Reverse(entry)| entry).collect();
-            best.sort_unstable_by(|a, b| b.cmp(a));
-            best
-        })
-        .collect()
+    lists.into_iter().map(|list| ranks.list(list.into_iter().map(|Reverse(entry)| entry))).collect()
 }
 
 fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
@@ -97,11 +91,11 @@ fn any_above(scores: &[f32], thresholds: &[f32]) -> bool {
             let mut any = false;
             for (scores, limits) in scores.iter().zip(limits) {
                 for (score, limit) in scores.iter().zip(limits) {
-                    any |= score > limit;
+                    any |= score >= limit;
                 }
             }
             for (score, limit) in rest.iter().zip(limits_rest) {
-                any |= score > limit;
+                any |= score >= limit;
             }
             any
         },
@@ -113,13 +107,12 @@ mod tests {
     use super::*;
     use crate::data::sparse::Csr;
     use crate::models::factors::Vectors;
-    use crate::serve::top_k::top_k;
 
     /// Small whole numbers, so that every order of summation gives the same scores and ties are many.
     #[test]
     fn agrees_with_scoring_everything() {
         let table = |n: usize, dim: usize, salt: usize| {
-            let mut vectors = Vectors::zeros(n, dim);
+            let mut vectors = Vectors::zeros(n, dim).unwrap();
             for (at, x) in vectors.as_mut_slice().iter_mut().enumerate() {
                 *x = ((at * 7919 + salt) % 5) as f32 - 2.0;
             }
@@ -133,14 +126,16 @@ mod tests {
             let seen: UserItems = Csr::from_entries(n_users, n_items, entries).unwrap();
             let barred: Vec<ItemIdx> = (0..n_items as u32).step_by(9).map(ItemIdx).collect();
             let users: Vec<UserIdx> = seen.row_indices().collect();
-            let got = best_by_inner_product(&factors, &users, k, Some(&seen), &barred);
+            let ids: Vec<u32> = (0..n_items as u32).collect();
+            let ranks = Ranks::new(&seen, &ids);
+            let got = best_by_inner_product((&factors, &ranks), &users, k, Some(&seen), &barred);
             for (&user, got) in users.iter().zip(got) {
                 let mut scores = vec![0.0; n_items];
                 factors.score_users(&[user], &mut scores);
                 for item in seen.row(user).0.iter().chain(&barred) {
                     scores[item.at()] = f32::NAN;
                 }
-                assert_eq!(got, top_k(&scores, k));
+                assert_eq!(got, ranks.top_k(&scores, k));
             }
         }
     }

@@ -128,7 +128,8 @@ fn take_model<M: Saved>(payload: &mut &[u8]) -> std::result::Result<M, String> {
 }
 
 impl<M: AnyModel + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
-    /// Writes model, ids and history into one file, in one step: a file of that name is replaced or left as it was.
+    /// Writes model, ids and history into one file, in one step: a file of that name is replaced or left as it was. A link is
+    /// replaced by the file, not followed.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::ModelFile`] if an id refuses to be written.

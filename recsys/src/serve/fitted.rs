@@ -15,6 +15,7 @@ use crate::recommender::Recommender;
 use crate::serve::ann::AnnIndex;
 use crate::serve::exact::best_by_inner_product;
 use crate::serve::file::{AnyModel, Saved};
+use crate::serve::ranks::Ranks;
 use crate::serve::similar;
 use crate::serve::top_k::{ScoredItem, top_k};
 use crate::{Error, Result};
@@ -36,7 +37,9 @@ pub struct Scored<T> {
 /// all methods take `&self`.
 ///
 /// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
-/// by the item's index; fewer than k entries only when fewer items qualify. They are the exact lists, unless the model was
+/// by popularity in training and then in an order that depends on the ids alone, not on the order of the log; fewer than k entries
+/// only when fewer items qualify. A user of the catalogue without training rows, of whom no model knows anything, gets the most
+/// popular items, scored by the number of users who met them. Lists are the exact lists, unless the model was
 /// given an index for large catalogues, [`with_index`](Self::with_index), which keeps that contract but looks at the items near a
 /// user alone.
 ///
@@ -47,6 +50,7 @@ pub struct Fitted<M: ?Sized, U = u32, I = u32> {
     model: Arc<M>,
     catalog: Catalog<U, I>,
     seen: Arc<UserItems>,
+    ranks: Arc<Ranks>,
     index: Option<AnnIndex>,
 }
 
@@ -57,6 +61,7 @@ impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
             model: Arc::clone(&self.model),
             catalog: self.catalog.clone(),
             seen: Arc::clone(&self.seen),
+            ranks: Arc::clone(&self.ranks),
             index: self.index.clone(),
         }
     }
@@ -91,7 +96,13 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
     where
         M: Saved,
     {
-        Fitted { model: self.model, catalog: self.catalog, seen: self.seen, index: self.index }
+        Fitted {
+            model: self.model,
+            catalog: self.catalog,
+            seen: self.seen,
+            ranks: self.ranks,
+            index: self.index,
+        }
     }
 }
 
@@ -107,7 +118,8 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 });
             }
         }
-        Ok(Self { model, catalog, seen: Arc::new(seen), index: None })
+        let ranks = Arc::new(Ranks::new(&seen, catalog.items.ids()));
+        Ok(Self { model, catalog, seen: Arc::new(seen), ranks, index: None })
     }
 
     /// The model itself.
@@ -128,6 +140,11 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The ANN index that lists are made with, if there is one: see [`with_index`](Self::with_index).
     pub fn index(&self) -> Option<&AnnIndex> {
         self.index.as_ref()
+    }
+
+    /// The order of items of equal score.
+    pub(crate) fn ranks(&self) -> &Ranks {
+        &self.ranks
     }
 
     pub(super) fn indexed_by(&self, index: Option<AnnIndex>) -> Self {
@@ -181,24 +198,32 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         if let Some(user) = users.iter().find(|user| user.at() >= self.seen.n_rows()) {
             return Err(Error::UnknownUser(format!("{user:?}")));
         }
-        if let Some(index) = &self.index {
-            return self.nearest_of_users(index, users, k, filter);
-        }
-        let barred = filter.barred(&self.catalog.items);
-        if let Some(factors) = self.model.inner_product() {
-            let seen = filter.is_unseen().then_some(self.seen.as_ref());
-            return Ok(best_by_inner_product(factors, users, k, seen, &barred));
-        }
-        self.score_blocks(users, |user, scores| {
-            if filter.is_unseen() {
-                bar(scores, self.seen.row(user).0);
+        let mut lists = if let Some(index) = &self.index {
+            self.nearest_of_users(index, users, k, filter)?
+        } else {
+            let barred = filter.barred(&self.catalog.items);
+            if let Some(factors) = self.model.inner_product() {
+                let seen = filter.is_unseen().then_some(self.seen.as_ref());
+                best_by_inner_product((factors, &self.ranks), users, k, seen, &barred)
+            } else {
+                return self.score_blocks(users, |user, scores| {
+                    if filter.is_unseen() {
+                        bar(scores, self.seen.row(user).0);
+                    }
+                    bar(scores, &barred);
+                    self.ranks.top_k(scores, k)
+                });
             }
-            bar(scores, &barred);
-            top_k(scores, k)
-        })
+        };
+        let unknown = users.iter().zip(&mut lists).filter(|(user, _)| self.seen.row_len(**user) == 0);
+        for (_, list) in unknown {
+            *list = self.ranks.most_popular(k, |item| filter.allows(self.catalog.items.id(item)));
+        }
+        Ok(lists)
     }
 
-    /// Scores users in blocks and hands each one's scores to `f`; results in the order of `users`.
+    /// Scores users in blocks, those without training rows by popularity, and hands each one's scores to `f`; results in the order
+    /// of `users`.
     pub(crate) fn score_blocks<T: Send>(
         &self,
         users: &[UserIdx],
@@ -211,7 +236,13 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             .map(|users| {
                 let mut scores = vec![0.0; users.len() * n_items];
                 self.model.score_users(&self.seen, users, &mut scores)?;
-                Ok(users.iter().zip(scores.chunks_mut(n_items)).map(|(&user, row)| f(user, row)).collect())
+                let each = |(&user, row): (&UserIdx, &mut [f32])| {
+                    if self.seen.row_len(user) == 0 {
+                        self.ranks.popularity(row);
+                    }
+                    f(user, row)
+                };
+                Ok(users.iter().zip(scores.chunks_mut(n_items)).map(each).collect())
             })
             .collect::<Result<Vec<Vec<T>>>>()?;
         Ok(blocks.into_iter().flatten().collect())
@@ -256,12 +287,13 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             return Ok(self.with_ids(&self.nearest_of_history(index, (&items, &values), k, filter)?));
         }
         let mut scores = vec![0.0; self.seen.n_cols()];
-        self.model.score_history(&self.seen, &items, &values, &mut scores)?;
+        let scored = self.model.score_history(&self.seen, &items, &values, &mut scores);
+        scored.map_err(|error| error.named(|_| None, |item| self.item_name(item)))?;
         if filter.is_unseen() {
             bar(&mut scores, &items);
         }
         bar(&mut scores, &filter.barred(&self.catalog.items));
-        Ok(self.with_ids(&top_k(&scores, k)))
+        Ok(self.with_ids(&self.ranks.top_k(&scores, k)))
     }
 
     /// A history by ids as ascending indices with values.
@@ -277,6 +309,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                     at: format!("item {id:?}"),
                     value: f64::from(*value),
                     expected: "finite",
+                    entry: None,
                 });
             }
             rows.push((self.catalog.item(id)?, *value));
@@ -307,10 +340,11 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             answer => answer?,
         }
         scores[item.at()] = f32::NAN;
-        Ok(self.with_ids(&top_k(&scores, k)))
+        Ok(self.with_ids(&self.ranks.top_k(&scores, k)))
     }
 
-    /// The `k` users most similar to `user`, the user left out; fewer if the measure knows fewer. Similarity is the model's
+    /// The `k` users most similar to `user`, the user left out; fewer if the measure knows fewer; equal ones in the order of their
+    /// first rows. Similarity is the model's
     /// own, where it has one; else it is that of the training log: the cosine of the two users' rows.
     ///
     /// # Errors
@@ -353,6 +387,11 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             items.iter().zip(shares).map(|(&item, score)| ScoredItem { item, score }).collect();
         list.sort_unstable_by(|a, b| b.cmp(a));
         Ok(self.with_ids(&list))
+    }
+
+    /// An item's id for messages.
+    fn item_name(&self, item: u32) -> Option<String> {
+        self.catalog.items.ids().get(item as usize).map(|id| format!("{id:?}"))
     }
 
     fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {

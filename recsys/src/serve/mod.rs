@@ -5,5 +5,6 @@ pub(crate) mod ann;
 mod exact;
 pub(crate) mod file;
 pub(crate) mod fitted;
+pub(crate) mod ranks;
 mod similar;
 pub(crate) mod top_k;

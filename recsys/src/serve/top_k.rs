@@ -1,8 +1,8 @@
 //! The k best of a row of scores, under a strict contract.
 //!
 //! A score that is not finite marks an item that is no candidate: that is how seen and barred items are taken out, and a
-//! model that produced NaN cannot smuggle it into a list. Equal scores go by item index, so a list is a function of the
-//! scores alone. Most of a row is below the k-th best found so far: whole vectors are compared with it at a time and
+//! model that produced NaN cannot smuggle it into a list. Equal scores go by item index here, so a list is a function of the
+//! scores alone; lists of models have an order of ties that does not depend on the numbering (`ranks`). Most of a row is below the k-th best found so far: whole vectors are compared with it at a time and
 //! only those with something above it are looked at.
 
 use std::cmp::{Ordering, Reverse};
@@ -40,7 +40,13 @@ const LANES: usize = 32;
 /// The `k` best of `scores`, best first; fewer if fewer are finite. Position is item index.
 pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
     // Negative zero and zero compare equal to a caller but not to `total_cmp`.
-    let entry = |at: usize| ScoredItem { item: ItemIdx(at as u32), score: scores[at] + 0.0 };
+    let mut list = best(scores, k, |at| ScoredItem { item: ItemIdx(at as u32), score: scores[at] + 0.0 });
+    list.sort_unstable_by(|a, b| b.cmp(a));
+    list
+}
+
+/// The `k` best entries of those with a finite score, in no order; what is better is for the entries to say.
+pub(crate) fn best(scores: &[f32], k: usize, entry: impl Fn(usize) -> ScoredItem) -> Vec<ScoredItem> {
     let mut heap = BinaryHeap::with_capacity(k.min(scores.len()) + 1);
     let mut at = 0;
     while at < scores.len() && heap.len() < k {
@@ -53,10 +59,13 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
     let mut threshold = worst.score;
     // Not compiled for longer registers: with these, such loops of compares and branches were measured a third slower.
     let mut offer = |at: usize, threshold: &mut f32| {
-        // Later items have higher indices, so they must be strictly better to enter.
-        if scores[at] > *threshold && scores[at].is_finite() {
+        if scores[at] >= *threshold && scores[at].is_finite() {
+            let entry = Reverse(entry(at));
             let mut worst = heap.peek_mut().expect("the heap holds k items");
-            *worst = Reverse(entry(at));
+            if entry >= *worst {
+                return;
+            }
+            *worst = entry;
             drop(worst);
             *threshold = heap.peek().expect("the heap holds k items").0.score;
         }
@@ -65,7 +74,7 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
         let lanes: &[f32; LANES] = scores[at..at + LANES].try_into().expect("a slice of LANES");
         let mut any = false;
         for &score in lanes {
-            any |= score > threshold;
+            any |= score >= threshold;
         }
         if any {
             (at..at + LANES).for_each(|at| offer(at, &mut threshold));
@@ -73,9 +82,7 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<ScoredItem> {
         at += LANES;
     }
     (at..scores.len()).for_each(|at| offer(at, &mut threshold));
-    let mut best: Vec<ScoredItem> = heap.into_iter().map(|Reverse(entry)| entry).collect();
-    best.sort_unstable_by(|a, b| b.cmp(a));
-    best
+    heap.into_iter().map(|Reverse(entry)| entry).collect()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn figures() -> Vec<f64> {
     let squares = |xs: &[f32]| xs.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
     let bpr = Bpr::new().factors(8).epochs(3).fit(&log).unwrap();
     figures.push(squares(bpr.model().factors().items.as_slice()));
-    figures.push(RankingEvaluator::at([5]).auc().evaluate(&bpr, &log).unwrap().auc().unwrap());
+    figures.push(RankingEvaluator::at([5]).keep_seen().auc().evaluate(&bpr, &log).unwrap().auc().unwrap());
     figures.extend(BiasedMf::new().factors(8).epochs(3).fit_reported(&log).unwrap().1.progress);
     figures.extend(SvdPlusPlus::new().factors(8).epochs(3).fit_reported(&log).unwrap().1.progress);
     for model in [Ease::new(10.0).fit(&log).unwrap(), Slim::new().l2(5.0).fit(&log).unwrap()] {

@@ -14,4 +14,5 @@ mod ranking;
 mod ratings;
 mod read;
 mod search;
+mod settings;
 mod svd;

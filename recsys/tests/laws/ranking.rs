@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_recsys::{
-    AnyModel, Bpr, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, PureSvd, RankingEvaluator,
-    RankingMetric, Recommender, Result, Split, TopPop, UserIdx, UserItems, UserKnn, metrics,
+    Als, AnyModel, Bpr, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, ItemKnn, PureSvd,
+    RankingEvaluator, RankingMetric, RankingReport, Recommender, Result, Rp3Beta, Slim, Split, TopPop,
+    UserIdx, UserItems, UserKnn, metrics, rating,
 };
 use proptest::prelude::*;
 
@@ -81,9 +82,9 @@ proptest! {
                 prop_assert_eq!(list.len(), k.min(candidates.len()));
                 prop_assert!(list.iter().all(|e| allowed(&e.id)));
                 prop_assert_eq!(list.iter().map(|e| e.id).collect::<HashSet<_>>().len(), list.len());
-                let index = |id: &u32| log.catalog().item(id).unwrap();
+                let met = |id: &u32| log.item_users().row_len(log.catalog().item(id).unwrap());
                 prop_assert!(list.windows(2).all(|w| w[0].score > w[1].score
-                    || (w[0].score == w[1].score && index(&w[0].id) < index(&w[1].id))));
+                    || (w[0].score == w[1].score && met(&w[0].id) >= met(&w[1].id))));
             }
         }
     }
@@ -115,6 +116,117 @@ proptest! {
         let tested = test.row_indices().filter(|&u| test.row_len(u) > 0).count();
         prop_assert_eq!(report.users().len(), tested);
     }
+}
+
+/// Every model, on the same rows in both orders.
+fn of_both_orders<F: Estimator>(settings: &F) -> [Fitted<F::Model>; 2] {
+    // User 3 and item 12 are in the catalogue, but have no training rows.
+    let rows = [(1, 10), (1, 11), (2, 10), (3, 12)];
+    let fit = |rows: Vec<(u32, u32)>| {
+        let log = Interactions::from_ratings(rows).unwrap();
+        let train = log.filter_rows(|row| log.rating(row).user != 3);
+        settings.fit(&train).unwrap()
+    };
+    [fit(rows.to_vec()), fit(rows.into_iter().rev().collect())]
+}
+
+fn keeps_its_figures<F: Estimator + std::fmt::Debug>(settings: &F) {
+    let test = Interactions::from_ratings([(3, 12)]).unwrap();
+    let popular = Interactions::from_ratings([(3, 10)]).unwrap();
+    let [there, back] = of_both_orders(settings);
+    for auc in [false, true] {
+        let evaluator = RankingEvaluator::at([1, 2]);
+        let evaluator = if auc { evaluator.auc() } else { evaluator };
+        for log in [&test, &popular] {
+            let (a, b) = (evaluator.evaluate(&there, log).unwrap(), evaluator.evaluate(&back, log).unwrap());
+            let hits = |report: &RankingReport| [1, 2].map(|k| report.mean(metrics::HitRate, k));
+            assert_eq!(hits(&a), hits(&b), "{settings:?}");
+            assert_eq!(a.users_without_history(), 1);
+            assert!(a.to_string().contains("1 without training rows"), "{a}");
+        }
+        assert_eq!(evaluator.evaluate(&there, &popular).unwrap().mean(metrics::HitRate, 1), Some(1.0));
+    }
+    let list = there.recommend(&3, 5, &Filter::unseen()).unwrap();
+    let list: Vec<(u32, f32)> = list.iter().map(|entry| (entry.id, entry.score)).collect();
+    assert_eq!(list, [(10, 2.0), (11, 1.0), (12, 0.0)], "{settings:?}");
+}
+
+#[test]
+fn a_user_without_rows_gets_the_popular_items_from_every_model_in_whatever_order_rows_came() {
+    keeps_its_figures(&TopPop::new());
+    keeps_its_figures(&PureSvd::new(1));
+    keeps_its_figures(&Als::new().factors(2));
+    keeps_its_figures(&Bpr::new().factors(2).epochs(3));
+    keeps_its_figures(&Ease::new(1.0));
+    keeps_its_figures(&Slim::new());
+    keeps_its_figures(&Rp3Beta::new());
+    keeps_its_figures(&ItemKnn::new(5));
+    keeps_its_figures(&UserKnn::new(5));
+    keeps_its_figures(&rating::Baseline::new());
+    keeps_its_figures(&rating::BiasedMf::new().factors(2));
+    keeps_its_figures(&rating::SvdPlusPlus::new().factors(2));
+    keeps_its_figures(&rating::Nmf::new().factors(2));
+    keeps_its_figures(&rating::SlopeOne::new());
+    keeps_its_figures(&rating::RatingKnn::new());
+}
+
+/// Somebody with rows whose model knows nothing of the rest: all ties at 0.
+#[test]
+fn ties_go_by_popularity_and_then_by_the_ids_alone() {
+    let rows: Vec<(u32, u32)> =
+        [(1, 1), (2, 2), (2, 3), (3, 3), (4, 4), (5, 5), (6, 6)].into_iter().collect();
+    let list = |rows: Vec<(u32, u32)>| {
+        let model = Ease::new(1.0).fit(&Interactions::from_ratings(rows).unwrap()).unwrap();
+        model.recommend(&1, 5, &Filter::unseen()).unwrap().iter().map(|e| e.id).collect::<Vec<_>>()
+    };
+    let there = list(rows.clone());
+    assert_eq!(there[0], 3, "{there:?}");
+    assert_eq!(there, list(rows.into_iter().rev().collect()));
+}
+
+#[test]
+fn nothing_hit_is_zero_without_a_sign() {
+    let train = Interactions::from_ratings([(1, 10), (2, 11), (2, 12)]).unwrap();
+    let test = Interactions::from_ratings([(1, 12)]).unwrap();
+    let report = RankingEvaluator::at([1]).evaluate(&TopPop::new().fit(&train).unwrap(), &test).unwrap();
+    let zero = report.mean(metrics::HitRate, 1) == Some(0.0);
+    assert!(!report.to_string().contains("-0.0"), "{report}");
+    assert!(zero || report.mean(metrics::HitRate, 1) == Some(1.0));
+    for metric in metrics::STANDARD {
+        let list = metrics::RankedList::new(&[false], 1, 1).unwrap();
+        assert!(metric.of(&list).is_sign_positive(), "{metric:?}");
+    }
+}
+
+#[test]
+fn evaluating_on_the_training_log_is_said_to_be_that() {
+    let log = log(200, 1);
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let model = TopPop::new().fit(&train).unwrap();
+    let error = RankingEvaluator::at([10]).evaluate(&model, &train).unwrap_err().to_string();
+    assert!(error.contains("in the training log") && error.contains("keep_seen"), "{error}");
+    assert!(RankingEvaluator::at([10]).keep_seen().evaluate(&model, &train).is_ok());
+    let both = Interactions::from_ratings(train.ratings().chain(test.ratings())).unwrap();
+    let report = RankingEvaluator::at([10]).evaluate(&model, &both).unwrap();
+    assert_eq!(report.trained_rows(), train.len());
+    let said = format!("{} of {} relevant rows are in the training log", train.len(), both.len());
+    assert!(report.to_string().contains(&said), "{report}");
+}
+
+#[test]
+fn given_candidates_compete_alone() {
+    // Popularity: 10 three, 11 two, 12 and 13 one.
+    let rows = [(1, 10), (2, 10), (3, 10), (2, 11), (3, 11), (3, 12), (4, 13)];
+    let model = TopPop::new().fit(&Interactions::from_ratings(rows).unwrap()).unwrap();
+    let test = Interactions::from_ratings([(1, 12), (4, 11)]).unwrap();
+    let hit = |candidates: &(dyn Fn(&u32) -> Vec<u32> + Sync)| {
+        let report = RankingEvaluator::at([1]).auc().evaluate_among(&model, &test, candidates).unwrap();
+        (report.per_user(metrics::HitRate, 1).unwrap(), report.auc_per_user().unwrap().to_vec())
+    };
+    assert_eq!(hit(&|_| vec![]), (vec![1.0, 1.0], vec![0.5, 0.5]), "nothing competes");
+    assert_eq!(hit(&|_| vec![11]), (vec![0.0, 1.0], vec![0.0, 0.5]));
+    assert_eq!(hit(&|user| if *user == 4 { vec![10] } else { vec![] }), (vec![1.0, 0.0], vec![0.5, 0.0]));
+    assert_eq!(hit(&|_| vec![10, 99]).0, [1.0, 0.0], "what was seen and what is unknown does not");
 }
 
 #[test]

@@ -16,8 +16,9 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
+        /// What the operating system said. Part of the message, and so no source besides, which a report of the whole chain would
+        /// say again.
+        r#source: io::Error,
     },
     /// The contents are not what they should be.
     #[error("{}: {message}", path.display())]

@@ -14,6 +14,8 @@
 //! | to | use |
 //! |---|---|
 //! | replace a file in one step | [`write`](fn@write), [`AtomicFile`] |
+//! | read rows of fields, with any separator, quoted or not | [`Rows`], [`RowFormat`] |
+//! | stop before a small file fills the memory | [`Budget`] |
 //! | keep a value in a file that notices damage | `container` (feature `container`) |
 //! | read a file that may be compressed | `unpack` (feature `gzip`, and `xz`) |
 //!
@@ -28,11 +30,15 @@
 struct Readme;
 
 mod atomic;
+mod budget;
 #[cfg(feature = "container")]
 pub mod container;
 mod error;
+mod rows;
 #[cfg(feature = "gzip")]
 pub mod unpack;
 
 pub use atomic::{AtomicFile, write};
+pub use budget::{Budget, read_limited};
 pub use error::{Error, Result};
+pub use rows::{Row, RowFormat, Rows};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::budget::too_long;
 use crate::error::{Error, Result};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -43,18 +44,6 @@ pub fn open(path: &Path, limit: u64) -> Result<Box<dyn BufRead>> {
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, limit)?.read_to_end(&mut bytes).map_err(|error| Error::reading(path, error))?;
-    Ok(bytes)
-}
-
-/// As [`read`], from any reader: a member of an archive, say. It is not unpacked.
-///
-/// # Errors
-/// What the reader says, and `FileTooLarge` for more than `limit` bytes.
-pub fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)? as u64 > limit {
-        return Err(too_long(limit));
-    }
     Ok(bytes)
 }
 
@@ -109,8 +98,4 @@ impl Read for Limited {
         self.consume(count);
         Ok(count)
     }
-}
-
-fn too_long(limit: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes of contents"))
 }

@@ -116,6 +116,83 @@ fn bad_files_are_refused() {
     assert!(Tensor::scalar(bf16::ONE).write_npy("/no/such/file.npy").is_err());
 }
 
+#[test]
+fn headers_of_older_writers_and_other_programs_are_read() {
+    let data: Vec<u8> = (0..12u8).flat_map(|x| f32::from(x).to_le_bytes()).collect();
+    let expected: Vec<f32> = (0..12u8).map(f32::from).collect();
+    for header in [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3L, 4L), }",
+        "{\"descr\" : \"<f4\", \"fortran_order\" : False, \"shape\" : (3, 4), }",
+        "{'shape' : (3,4),'fortran_order':False,'descr' :\t'<f4'}",
+        "{ 'descr': '<f4', 'fortran_order': False, 'shape': ( 3 , 4 , ) }",
+    ] {
+        let x = read::<f32>(&file(header, &data)).unwrap_or_else(|error| panic!("{header}: {error}"));
+        assert_eq!((x.shape(), x.to_vec()), (&[3, 4][..], expected.clone()), "{header}");
+    }
+    // Another type than was asked for says how to read it.
+    let bytes: Vec<u8> = [-1i32, 0, 7].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let bytes = file("{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }", &bytes);
+    let error = read::<i64>(&bytes).unwrap_err().to_string();
+    assert!(error.contains("<i4, not i64") && error.contains("AnyTensor::read_npy"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    std::fs::write(&path, &bytes).unwrap();
+    let any = cairn_tensor::AnyTensor::read_npy(&path).unwrap().cast(cairn_tensor::DType::I64).unwrap();
+    assert_eq!(any.downcast_ref::<i64>().unwrap().to_vec(), [-1, 0, 7]);
+    for header in
+        ["", "{", "{'descr'", "{'descr': '<f4' 'shape': (1,)}", "{'descr': <f4}", "{'more': '<f4'}", "[]"]
+    {
+        assert!(read::<f32>(&file(header, &data)).is_err(), "{header}");
+    }
+}
+
+/// Zeros pack a thousandfold.
+#[cfg(feature = "npz")]
+#[test]
+fn archives_unpack_to_no_more_than_a_multiple_of_themselves() {
+    use cairn_tensor::{NpzReader, NpzWriter};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("zeros.npz");
+    let mut archive = NpzWriter::create(&path).unwrap();
+    archive.add("zeros", &Tensor::<f32>::zeros([20 << 20]).unwrap()).unwrap();
+    archive.finish().unwrap();
+    let error = NpzReader::open(&path).unwrap().read::<f32>("zeros").unwrap_err().to_string();
+    assert!(error.contains("no more than"), "{error}");
+    let mut archive = NpzReader::open(&path).unwrap().limit(1 << 30);
+    assert_eq!(archive.read::<f32>("zeros").unwrap().len(), 20 << 20);
+}
+
+/// The shell limits the size of files, as a full disk would; the test runs itself in it.
+#[cfg(all(feature = "npz", unix))]
+#[test]
+fn a_full_disk_leaves_the_old_archive_and_one_message() {
+    use cairn_tensor::NpzWriter;
+    const VARIABLE: &str = "CAIRN_NPZ_WRITE_TOO_MUCH";
+    let noise = |n: usize| Tensor::<f32>::normal([n], 0.0, 1.0, &mut cairn_tensor::rng(0)).unwrap();
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let mut archive = NpzWriter::create(&path).unwrap();
+        let refused = archive.add("noise", &noise(1 << 20)).is_err() || archive.finish().is_err();
+        print!("refused: {refused}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npz");
+    let mut archive = NpzWriter::create(&path).unwrap();
+    archive.add("noise", &noise(3)).unwrap();
+    archive.finish().unwrap();
+    let old = std::fs::read(&path).unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --nocapture --exact \"$1\"";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited]).arg(std::env::current_exe().unwrap());
+    shell.arg("files::a_full_disk_leaves_the_old_archive_and_one_message").env(VARIABLE, &path);
+    let output = shell.output().unwrap();
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("refused: true"), "{printed}{said}");
+    assert!(!said.contains("finalize"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), old);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 #[cfg(feature = "npz")]
 #[test]
 fn archives_hold_tensors_by_name() {

@@ -47,11 +47,15 @@ impl<'a> Classified<'a> {
                 wrong.push(i);
             }
         }
-        ctx.show("Confusion matrix of the test set", &confusion);
+        let right = 100.0 * self.accuracy();
+        ctx.show(&format!("Confusion matrix of the test set, of one model: {right:.2} % right"), &confusion);
         wrong.sort_by(|&a, &b| self.confidence[b].total_cmp(&self.confidence[a]));
         let pictures: Vec<GreyImage> = wrong.iter().take(SHOWN).filter_map(|&i| self.picture(i)).collect();
-        let caption =
-            format!("The {} surest of {} mistakes, as predicted for true class", pictures.len(), wrong.len());
+        let caption = format!(
+            "The {} surest of its {} mistakes, as predicted for true class",
+            pictures.len(),
+            wrong.len()
+        );
         ctx.show(&caption, &ImageGrid(pictures));
     }
 

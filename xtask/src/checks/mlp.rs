@@ -39,7 +39,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let speed = training::samples_per_second(&history);
     ctx.metric("training samples per second", speed, Bar::None);
 
-    training::show_glance(ctx, accuracy, &model, speed);
+    let models = if ctx.quick() { 1 } else { SEEDS };
+    training::show_glance(ctx, (accuracy, models), &model, speed);
     training::show_curves(ctx, &history, "Loss", "cross-entropy", "loss");
     training::show_curves(ctx, &history, "Accuracy", "accuracy", "accuracy");
     classified.show(ctx);

@@ -23,10 +23,19 @@ pub(super) fn samples_per_second(history: &History) -> f64 {
     history.epochs().iter().map(Epoch::samples_per_second).fold(0.0, f64::max)
 }
 
-/// Shows the figures that matter most of an image classifier.
-pub(super) fn show_glance(ctx: &mut Context<'_>, accuracy: f64, model: &Sequential, speed: f64) {
+/// Shows the figures that matter most of an image classifier; the accuracy is the mean of so many models.
+pub(super) fn show_glance(
+    ctx: &mut Context<'_>,
+    (accuracy, models): (f64, u64),
+    model: &Sequential,
+    speed: f64,
+) {
+    let label = match models {
+        1 => "of the test digits right".to_owned(),
+        _ => format!("of the test digits right, mean of {models} models"),
+    };
     let figures = KeyFigures::new()
-        .figure(format!("{:.2} %", 100.0 * accuracy), "of the test digits right")
+        .figure(format!("{:.2} %", 100.0 * accuracy), label)
         .figure(count(model.summary().parameters as u64), "parameters")
         .figure(value(speed), "samples a second in training");
     ctx.show("At a glance", &figures);

@@ -69,14 +69,14 @@ impl Render for Confusion {
             div.scroll {
                 table.cells {
                     thead {
-                        tr { th {} th colspan=(n) { "predicted" } th {} }
-                        tr { th { "true" } @for l in &self.labels { th { (l) } } th { "right" } }
+                        tr { td {} th colspan=(n) scope="colgroup" { "predicted" } td {} }
+                        tr { th scope="col" { "true" } @for l in &self.labels { th scope="col" { (l) } } th scope="col" { "right" } }
                     }
                     tbody {
                         @for truth in 0..n {
                             @let total: u64 = self.row(truth).iter().sum();
                             tr {
-                                th { (self.labels[truth]) }
+                                th scope="row" { (self.labels[truth]) }
                                 @for predicted in 0..n { (self.cell(truth, predicted, total, worst)) }
                                 td.side {
                                     @if total > 0 {
@@ -111,7 +111,7 @@ mod tests {
         let html = m.render().into_string();
         assert!(html.contains("&lt;cat&gt; taken for dog: 1 of 4"), "{html}");
         assert!(html.contains("75.0 %") && html.contains("100.0 %"), "{html}");
-        assert_eq!(html.matches("<td").count(), 6);
+        assert_eq!(html.matches("<td").count(), 6 + 2);
     }
 
     #[test]

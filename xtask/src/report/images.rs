@@ -52,6 +52,11 @@ impl GreyImage {
         self
     }
 
+    /// What the picture is, for those who do not see it: its caption, or else what the pointer shows.
+    fn text(&self) -> String {
+        if self.caption.is_empty() { self.hover.clone() } else { self.caption.join(", ") }
+    }
+
     /// The picture as a `data:` address of a PNG file.
     fn data_uri(&self) -> String {
         let mut file = Vec::new();
@@ -91,7 +96,7 @@ impl Render for ImageGrid {
             div.images {
                 @for image in &self.0 {
                     div title=(image.hover) {
-                        img.plain[image.heat.is_some()] src=(image.data_uri()) width=(image.width) height=(image.height) alt=(image.caption.join(", "));
+                        img.plain[image.heat.is_some()] src=(image.data_uri()) width=(image.width) height=(image.height) alt=(image.text());
                         @for line in &image.caption { span { (line) } }
                     }
                 }

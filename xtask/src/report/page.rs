@@ -72,8 +72,8 @@ impl Section {
     }
 }
 
-/// The whole page. `note` is one line on where and when it ran.
-pub fn page(sections: &[Section], note: &str) -> String {
+/// The whole page. `to_come` are the names of checks that have not run yet, `note` is one line on where and when it ran.
+pub fn page(sections: &[Section], to_come: &[&str], note: &str) -> String {
     let failed = sections.iter().any(|s| s.verdict() == Verdict::Failed);
     html! {
         (DOCTYPE)
@@ -89,6 +89,9 @@ pub fn page(sections: &[Section], note: &str) -> String {
                     h1 { "Cairn: end-to-end checks" }
                     p.soft { (note) }
                     p class=(if failed { "bad" } else { "good" }) { (summary(sections)) }
+                    @if !to_come.is_empty() {
+                        p.note { "This run is not finished, or was ended: still to come " (to_come.join(", ")) "." }
+                    }
                     @if sections.iter().any(Section::stands_in) {
                         p.note { "Rows marked stand-in come from generated data, with bars meant for it." }
                     }
@@ -132,8 +135,9 @@ fn results(sections: &[Section]) -> Markup {
             table {
                 thead {
                     tr {
-                        th { "check" } th { "metric" } th.number { "value" } th.number { "bar" } th { "" }
-                        th.number { "after" } th { "data" }
+                        th scope="col" { "check" } th scope="col" { "metric" } th.number scope="col" { "value" }
+                        th.number scope="col" { "bar" } th scope="col" aria-label="verdict" {}
+                        th.number scope="col" { "after" } th scope="col" { "data" }
                     }
                 }
                 tbody {

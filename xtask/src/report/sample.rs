@@ -21,4 +21,9 @@ impl Render for Sample {
     }
 }
 
-impl Block for Sample {}
+/// Columns that were made for a terminal do not fit into half a page.
+impl Block for Sample {
+    fn wide(&self) -> bool {
+        true
+    }
+}

@@ -54,7 +54,7 @@ impl Render for Table {
         html! {
             div.scroll {
                 table {
-                    thead { tr { @for (i, h) in self.headings.iter().enumerate() { th class=[class(i)] { (h) } } } }
+                    thead { tr { @for (i, h) in self.headings.iter().enumerate() { th class=[class(i)] scope="col" { (h) } } } }
                     tbody {
                         @for row in &self.rows {
                             tr { @for (i, cell) in row.iter().enumerate() { td class=[class(i)] { (cell) } } }

@@ -48,6 +48,20 @@ fn a_closed_pipe_ends_a_benchmark_quietly() {
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
 }
 
+#[test]
+fn a_mistyped_data_folder_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (path, said) in [(dir.path().join("typo"), "no such folder"), (file, "is a file")] {
+        let output =
+            xtask(&["e2e", "--only", "svd", "--quick", "--offline", "--data-dir", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert!(!dir.path().join("typo").exists());
+    }
+}
+
 /// Data that is there but damaged must not give way to a stand-in.
 #[test]
 fn damaged_data_fails_the_run() {

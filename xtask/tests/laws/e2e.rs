@@ -263,6 +263,70 @@ fn required_data_that_is_there_is_used() {
     assert!(!ok && printed.contains("needs-data: FAILED: the file is empty"), "{printed}");
 }
 
+/// A run that is ended after its first check leaves a page that says so.
+#[test]
+fn a_report_names_the_checks_still_to_come() {
+    const LOOKS: Check = Check {
+        name: "looks",
+        title: "Looks at the page",
+        about: "Reads the report as it is while this runs.",
+        data: &[],
+        run: |ctx| {
+            let page =
+                fs::read_to_string(std::env::temp_dir().join(folder_of_this_run()).join("report.html"))?;
+            anyhow::ensure!(page.contains("still to come looks, good"), "{page}");
+            anyhow::ensure!(page.contains("1 check passed"), "{page}");
+            ctx.metric("seen", 1.0, Bar::AtLeast(1.0));
+            Ok(())
+        },
+    };
+    fn folder_of_this_run() -> String {
+        format!("cairn-e2e-{}", std::process::id())
+    }
+    let folder = std::env::temp_dir().join(folder_of_this_run());
+    let passed = e2e::run(&[&LEAVES_OUT, &GOOD, &LOOKS], &settings(&folder), &folder, &mut Vec::new());
+    assert!(!passed.unwrap(), "by then nothing but itself is to come");
+    let passed = e2e::run(&[&MEASURES, &LOOKS, &GOOD], &settings(&folder), &folder, &mut Vec::new());
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(passed.unwrap() && !page.contains("still to come"), "{page}");
+}
+
+const MEASURES: Check = Check {
+    name: "measures",
+    title: "Measures",
+    about: "Measures.",
+    data: &[],
+    run: |ctx| {
+        ctx.metric("one", 1.0, Bar::AtLeast(0.5));
+        Ok(())
+    },
+};
+
+/// The data folder is a file, so that nothing can be put into it.
+#[test]
+fn a_data_folder_that_cannot_be_written_to_gives_the_stand_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut settings = settings(&file);
+    settings.data = DataDir::new(&file);
+    let mut printed = Vec::new();
+    let passed = e2e::run(&[&STANDS_IN], &settings, &dir.path().join("out"), &mut printed).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(passed && printed.contains("[stand-in]"), "{printed}");
+}
+
+#[test]
+fn every_picture_has_words_and_every_heading_a_direction() {
+    let (_, _, _, report) = run(&[&GOOD]);
+    assert!(!report.contains("alt=\"\""), "{report}");
+    assert_eq!(
+        report.matches("<th").count() - report.matches("<thead").count(),
+        report.matches("scope=").count()
+    );
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_an_error() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
 use cairn_datasets::DataDir;
 use cairn_datasets::synthetic::{self, Ratings, RatingsPlan};
+use cairn_recsys::FxHasher;
 use serde_json::Value;
 use xtask::check::Settings;
 use xtask::{checks, e2e};
@@ -85,14 +87,11 @@ fn bar(results: &[Value], metric: &str) -> f64 {
 }
 
 /// Hit rate and NDCG at 10 of the most popular film, by counting: the last rating of each user is hidden (of equal times the
-/// later row), the films are ranked by how many of the other ratings they have (of equal ones the one met first in the
-/// file), and those the user has rated are passed over.
+/// later row), the films are ranked by how many of the other ratings they have (of equal ones in
+/// the order of a hash of their ids), and those the user has rated are passed over.
 fn popularity(films: &Ratings) -> [f64; 2] {
-    let mut first_met = HashMap::new();
     let mut of_user: HashMap<u32, Vec<(i64, usize)>> = HashMap::new();
-    for (row, &(user, item, _, time)) in films.log.iter().enumerate() {
-        let next = first_met.len();
-        first_met.entry(item).or_insert(next);
+    for (row, &(user, _, _, time)) in films.log.iter().enumerate() {
         of_user.entry(user).or_default().push((time, row));
     }
     let hidden: HashMap<u32, usize> =
@@ -102,7 +101,13 @@ fn popularity(films: &Ratings) -> [f64; 2] {
         *counts.entry(item).or_default() += usize::from(hidden[&user] != row);
     }
     let mut ranked: Vec<u32> = counts.keys().copied().collect();
-    ranked.sort_by_key(|film| (std::cmp::Reverse(counts[film]), first_met[film]));
+    // Films that as many people met go by a hash of their ids.
+    let hash = |film: &u32| {
+        let mut hasher = FxHasher::default();
+        film.hash(&mut hasher);
+        hasher.finish()
+    };
+    ranked.sort_by_key(|film| (std::cmp::Reverse(counts[film]), hash(film)));
     let (mut hits, mut gain) = (0.0, 0.0);
     for (user, rows) in &of_user {
         let item = |row: usize| films.log[row].1;

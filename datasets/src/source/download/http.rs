@@ -1,6 +1,7 @@
 //! One HTTP request: ask for what is still lacking, append what comes.
 
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ureq::Agent;
@@ -10,10 +11,18 @@ use ureq::http::{HeaderName, Response, StatusCode};
 use super::{Downloader, Expected, Part};
 use crate::error::{Error, Result};
 
+/// Longer than anybody waits; an instant has an end.
+const LONG: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 pub(super) struct Client {
     agent: Agent,
     max_size: u64,
     progress: bool,
+    /// When the whole must be over.
+    end: Instant,
+    least_rate: u64,
+    /// Over which the least rate is kept.
+    window: Duration,
 }
 
 impl Client {
@@ -32,7 +41,15 @@ impl Client {
             agent: Agent::new_with_config(config),
             max_size: settings.max_size,
             progress: settings.progress,
+            end: Instant::now() + settings.total_timeout.min(LONG),
+            least_rate: settings.least_rate,
+            window: settings.read_timeout,
         }
+    }
+
+    /// Whether the time for the whole would be over after a pause.
+    pub(super) fn out_of_time(&self, pause: Duration) -> bool {
+        Instant::now() + pause >= self.end
     }
 
     /// Brings `part` to its full length with one request, or fails with what came so far kept for the next.
@@ -50,7 +67,12 @@ impl Client {
         if part.len() > 0 {
             request = request.header(RANGE, format!("bytes={}-", part.len()));
         }
-        let response = request.call().map_err(|e| network(url, &e, part.len()))?;
+        // Before the answer, which a silent server lets one wait for.
+        let waiting = self.bar(url, None, part.len());
+        waiting.enable_steady_tick(Duration::from_millis(200));
+        let response = request.call().map_err(|e| failed(url, &e, part.len()));
+        waiting.finish_and_clear();
+        let response = response?;
         let total = begin(url, &response, part)?;
         self.check_length(url, total, expected)?;
         self.receive(url, response, part, total, expected)
@@ -82,7 +104,9 @@ impl Client {
         let bar = self.bar(url, total, part.len());
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
+        let mut pace = Pace::new(part.len());
         loop {
+            pace.check(self, part.len()).map_err(|why| network(url, &why, part.len()))?;
             let n = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
@@ -125,6 +149,35 @@ impl Client {
     }
 }
 
+/// How fast bytes come. Time-outs are for each read, and a byte every now and then would be progress for ever.
+struct Pace {
+    since: Instant,
+    from: u64,
+}
+
+impl Pace {
+    fn new(from: u64) -> Pace {
+        Pace { since: Instant::now(), from }
+    }
+
+    /// That the least rate was kept over the last window, and that there is time left.
+    fn check(&mut self, client: &Client, position: u64) -> Result<(), String> {
+        if Instant::now() >= client.end {
+            return Err("the time for the whole download is over".to_owned());
+        }
+        let passed = self.since.elapsed();
+        if passed < client.window {
+            return Ok(());
+        }
+        let rate = (position - self.from) as f64 / passed.as_secs_f64();
+        if rate < client.least_rate as f64 {
+            return Err(format!("{rate:.0} bytes a second, less than {}", client.least_rate));
+        }
+        *self = Pace::new(position);
+        Ok(())
+    }
+}
+
 /// Reads status and headers: whether the bytes to come continue the partial file or begin anew, and how long the whole
 /// will be.
 fn begin(url: &str, response: &Response<ureq::Body>, part: &mut Part) -> Result<Option<u64>> {
@@ -163,6 +216,17 @@ fn parse_content_range(value: &str) -> Option<(u64, Option<u64>)> {
 
 fn header<'a>(response: &'a Response<ureq::Body>, name: &HeaderName) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
+}
+
+/// What a request that was not answered failed of.
+fn failed(url: &str, error: &ureq::Error, received: u64) -> Error {
+    match error {
+        ureq::Error::HostNotFound => Error::UnknownHost { url: url.to_owned(), message: error.to_string() },
+        ureq::Error::TooManyRedirects => {
+            network(url, &"too many redirects, or one to an address that is not of the web", received)
+        }
+        _ => network(url, error, received),
+    }
 }
 
 fn network(url: &str, message: &dyn std::fmt::Display, received: u64) -> Error {

@@ -5,8 +5,8 @@
 //! matter where the pieces came from. Only a file of the right length and checksum is moved into place, in one step.
 //! A lock on the partial file keeps two processes from writing it at once.
 //!
-//! Nothing here waits without bound: connecting, the answer and every single read have timeouts, attempts are counted, and
-//! sizes are limited.
+//! Nothing here waits without bound: connecting, the answer and every single read have timeouts, a server that drips is given up
+//! below a least rate, the whole has a time limit, attempts are counted, and sizes are limited.
 
 mod http;
 mod part;
@@ -51,13 +51,16 @@ pub struct Downloader {
     connect_timeout: Duration,
     read_timeout: Duration,
     lock_timeout: Duration,
+    total_timeout: Duration,
+    least_rate: u64,
     max_size: u64,
     progress: bool,
 }
 
 impl Default for Downloader {
     /// Four attempts at each mirror, half a second before the first repetition and twice as long before each further one,
-    /// 15 s to connect, 30 s for an answer and for each read, at most 8 GiB, a progress bar if standard error is a terminal.
+    /// 15 s to connect, 30 s for an answer and for each read, at least 1 KiB a second, 12 hours in all, at most 8 GiB, a progress
+    /// bar if standard error is a terminal.
     fn default() -> Self {
         Downloader {
             attempts: 4,
@@ -65,6 +68,8 @@ impl Default for Downloader {
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(600),
+            total_timeout: Duration::from_secs(12 * 3600),
+            least_rate: 1 << 10,
             max_size: 8 << 30,
             progress: true,
         }
@@ -114,6 +119,21 @@ impl Downloader {
         self
     }
 
+    /// Longest time for the whole, all attempts and mirrors together.
+    #[must_use]
+    pub fn total_timeout(mut self, limit: Duration) -> Self {
+        self.total_timeout = limit;
+        self
+    }
+
+    /// Bytes a second below which a server is given up, over any time as long as [`read_timeout`](Self::read_timeout); 0 for any
+    /// rate.
+    #[must_use]
+    pub fn least_rate(mut self, bytes: u64) -> Self {
+        self.least_rate = bytes;
+        self
+    }
+
     /// Largest file to accept, in bytes.
     #[must_use]
     pub fn max_size(mut self, bytes: u64) -> Self {
@@ -135,7 +155,7 @@ impl Downloader {
     /// [`Error::Download`] with what each mirror said; [`Error::Io`] when the disk is full or cannot be written, which no
     /// mirror can mend; [`Error::Busy`] when another process holds the file too long.
     pub fn fetch<U: AsRef<str>>(&self, urls: &[U], path: &Path, expected: &Expected) -> Result<()> {
-        let Some(mut part) = Part::open(path, self.lock_timeout)? else { return Ok(()) };
+        let Some(mut part) = Part::open(path, self.lock_timeout, self.progress)? else { return Ok(()) };
         let client = Client::new(self);
         let mut failures = Vec::new();
         for url in urls {
@@ -162,7 +182,7 @@ impl Downloader {
                 part.restart()?;
             }
             left = if part.len() >= before.saturating_add(PROGRESS) { self.attempts } else { left - 1 };
-            if left == 0 || !worth_repeating(&error) {
+            if left == 0 || !worth_repeating(&error) || client.out_of_time(pause) {
                 return Err(error);
             }
             thread::sleep(pause);

@@ -1,21 +1,24 @@
-//! Reading logs from text: CSV, TSV, `::` and other separators, a row at a time.
+//! Reading logs from text: CSV, TSV, `::` and other separators, compressed by gzip or not, a row at a time.
 //!
 //! Rows that do not read are left out and reported with line and reason, not guessed at and not passed over in silence. Ids
-//! of any type that parses from text; memory is that of the log itself. [`movielens`] knows the files of MovieLens as they
-//! are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`).
+//! of any type that parses from text; memory is that of the log itself, and limited. [`movielens`] knows the files of MovieLens
+//! as they are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`).
 
+mod comments;
 pub mod movielens;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod parse;
 mod report;
 mod rows;
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use cairn_files::{Budget, RowFormat};
+use comments::Comments;
 pub use report::{ReadReport, Rejected};
 
 use crate::data::ids::{Id, IdMap, ItemIdx, UserIdx};
@@ -45,6 +48,10 @@ impl From<&str> for Column {
 
 /// How a text file holds a log. Columns are user, item, value and time in this order unless said otherwise.
 ///
+/// A field in quotes is what is between them, with every separator; empty lines are passed over, line ends may be those of
+/// Windows, and a byte order mark is no part of the first field. Ids that are numbers may be written `29.0`. Ids that are
+/// [`String`]s are the text as it is: `1` and `1.0` are two users.
+///
 /// ```
 /// use cairn_recsys::read::LogReader;
 /// let text = "user,film,stars,when\nann,tea,5,100\nbob,tea,five,101\nann,milk,4,102\n";
@@ -60,8 +67,9 @@ impl From<&str> for Column {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogReader {
-    separator: String,
-    quotes: bool,
+    format: RowFormat,
+    comments: Comments,
+    decimal_comma: bool,
     header: bool,
     user: Column,
     item: Column,
@@ -69,27 +77,33 @@ pub struct LogReader {
     time: Option<Column>,
     range: Option<(f32, f32)>,
     duplicates: Duplicates,
+    memory_limit: Option<u64>,
 }
 
 impl LogReader {
-    /// Fields between commas, quoted where need be; the first line is a header.
+    /// Fields between commas; the first line is a header.
+    #[doc(alias = "read_csv")]
     #[must_use]
     pub fn csv() -> Self {
-        Self { quotes: true, header: true, ..Self::separated_by(",") }
+        Self { header: true, ..Self::separated_by(",") }
     }
 
-    /// Fields between tabs, no quotes, no header.
+    /// Fields between tabs, no header.
     #[must_use]
     pub fn tsv() -> Self {
         Self::separated_by("\t")
     }
 
-    /// Fields between any text, such as `::`; no quotes, no header.
+    /// Fields between any text, such as `;` or `::`; no header. Between spaces means between any runs of spaces and tabs, and those
+    /// at the beginning of a line are passed over.
+    #[doc(alias("sep", "delim_whitespace"))]
     #[must_use]
     pub fn separated_by(separator: &str) -> Self {
         Self {
-            separator: separator.to_owned(),
-            quotes: false,
+            format: RowFormat::separated_by(separator),
+            comments: Comments::Suspected,
+            decimal_comma: false,
+            memory_limit: None,
             header: false,
             user: Column::At(0),
             item: Column::At(1),
@@ -104,6 +118,48 @@ impl LogReader {
     #[must_use]
     pub fn header(mut self, header: bool) -> Self {
         self.header = header;
+        self
+    }
+
+    /// Whether quotes surround fields, as they do unless this says no: then they are text like any other.
+    #[doc(alias = "quoting")]
+    #[must_use]
+    pub fn quotes(mut self, quotes: bool) -> Self {
+        self.format.quotes = quotes;
+        self
+    }
+
+    /// Lines that begin with this are comments, which are passed over; nothing says that there are none.
+    ///
+    /// Unless told, lines before the first row that begin with `#` or `%` are rejected and reported as what they seem to be.
+    #[must_use]
+    pub fn comment(mut self, sign: &str) -> Self {
+        self.format.comment = Some(sign.to_owned()).filter(|sign| !sign.is_empty());
+        self.comments = Comments::Told;
+        self
+    }
+
+    /// Values have a comma before their fraction: `3,5`.
+    #[doc(alias = "decimal")]
+    #[must_use]
+    pub fn decimal_comma(mut self) -> Self {
+        self.decimal_comma = true;
+        self
+    }
+
+    /// The text is in ISO-8859-1 (Latin-1), not in UTF-8.
+    #[doc(alias = "encoding")]
+    #[must_use]
+    pub fn latin1(mut self) -> Self {
+        self.format.latin1 = true;
+        self
+    }
+
+    /// Most bytes of memory that reading may take. By default twenty times what the file has on disk and 56 MiB: more than any
+    /// log needs, and less than one made to fill the memory asks for.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
         self
     }
 
@@ -128,7 +184,8 @@ impl LogReader {
         self
     }
 
-    /// The column of the time: a whole number, seconds since 1970 by custom.
+    /// The column of the time: a number, seconds since 1970 by custom, of which the whole part counts, or a date like
+    /// `2005-04-02`, with or without a time of day (`2005-04-02 23:53:47`, `2005-04-02T23:53:47+02:00`), which becomes one.
     #[must_use]
     pub fn time(mut self, column: impl Into<Column>) -> Self {
         self.time = Some(column.into());
@@ -156,61 +213,70 @@ impl LogReader {
         self
     }
 
-    /// Reads a file.
+    /// Reads a file, compressed by gzip (`.csv.gz`) or not.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Parameter`] for a column that the header does not name; [`Error::Empty`] if no row is left;
-    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
+    /// [`Error::Io`], also for a damaged archive; [`Error::Parameter`] for a column that the header does not name;
+    /// [`Error::NoRows`] if every row was rejected and [`Error::Empty`] if there is none; [`Error::Memory`] beyond
+    /// [`memory_limit`](Self::memory_limit); [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn read<U: Id + FromStr, I: Id + FromStr>(
         &self,
         path: impl AsRef<Path>,
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        self.parse(file, path)
+        let (file, budget) = rows::open(path)?;
+        self.parse(file, path, budget)
     }
 
-    /// Reads anything that can be read.
+    /// Reads anything that can be read, as it is: no more than [`memory_limit`](Self::memory_limit) of memory, or without one as
+    /// much as it takes.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Parameter`] for a column that the header does not name; [`Error::Empty`] if no row is left;
-    /// [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
+    /// As [`read`](Self::read).
     pub fn from_reader<U: Id + FromStr, I: Id + FromStr>(
         &self,
         reader: impl Read,
     ) -> Result<(Interactions<U, I>, ReadReport)> {
-        self.parse(reader, Path::new("the log"))
+        self.parse(BufReader::new(reader), Path::new("the log"), Budget::of_bytes(u64::MAX))
     }
 
     fn parse<U: Id + FromStr, I: Id + FromStr>(
         &self,
-        reader: impl Read,
+        reader: impl BufRead,
         path: &Path,
+        budget: Budget,
     ) -> Result<(Interactions<U, I>, ReadReport)> {
-        self.collect(|each| rows::for_each(reader, &self.separator, self.quotes, path, each))
+        self.collect(path, budget, |each| rows::for_each(reader, &self.format, path, each))
     }
 
-    /// The log of the rows that `rows` hands to its argument, with the line of each, until that says to stop.
+    /// The log of the rows that `rows` hands to its argument, with the line of each, until that says to stop. It gives whether the
+    /// text ended with a line end.
     fn collect<U: Id + FromStr, I: Id + FromStr>(
         &self,
-        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<()>,
+        path: &Path,
+        budget: Budget,
+        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<bool>,
     ) -> Result<(Interactions<U, I>, ReadReport)> {
-        let mut columns = Columns::<U, I>::default();
+        let budget = self.memory_limit.map_or(budget.clone(), |bytes| budget.limit(bytes));
+        let mut columns = Columns::<U, I>::new(budget);
         let mut report = ReadReport::default();
         let mut positions = if self.header { None } else { Some(self.positions(&[])?) };
         let mut failure = None;
-        rows(&mut |line, fields| {
+        let ended = rows(&mut |line, fields| {
+            if report.accepted() == 0
+                && let Ok(fields) = &fields
+                && self.comments.suspects(fields, positions.is_none().then(|| self.last_column()))
+            {
+                report.reject(line, comments::REASON.to_owned());
+                return true;
+            }
             let Some(positions) = &positions else {
-                return match fields.and_then(|names| self.positions(names).map_err(|e| e.to_string())) {
-                    Ok(found) => {
-                        positions = Some(found);
-                        true
-                    }
-                    Err(reason) => {
-                        failure = Some(Error::parameter("header", format!("line {line}"), reason));
-                        false
-                    }
-                };
+                let invalid = |reason| Error::InvalidRow { path: path.to_owned(), line, reason };
+                match fields.map_err(invalid).and_then(|names| self.positions(names)) {
+                    Ok(found) => positions = Some(found),
+                    Err(error) => failure = Some(error),
+                }
+                return failure.is_none();
             };
             match fields.and_then(|fields| self.row(fields, positions)) {
                 Ok(row) => match columns.push(row) {
@@ -227,18 +293,21 @@ impl LogReader {
         if let Some(error) = failure {
             return Err(error);
         }
-        let catalog = Catalog { users: Arc::new(columns.user_ids), items: Arc::new(columns.item_ids) };
-        let times = self.time.is_some().then_some(columns.times);
-        let log = Interactions::from_columns(
-            catalog,
-            columns.users,
-            columns.items,
-            columns.values,
-            times,
-            self.duplicates,
-        )?;
+        report.unfinished = !ended;
+        if let (0, Some(first)) = (report.accepted(), report.rejected().first()) {
+            let (rows, line, reason) = (report.rejections(), first.line, first.reason.clone());
+            return Err(Error::NoRows { path: path.to_owned(), rows, line, reason });
+        }
+        let log = columns.log(self.time.is_some(), self.duplicates)?;
         report.repeated = report.accepted() - log.len();
         Ok((log, report))
+    }
+
+    /// The highest position that a row must have, as far as columns are given by position.
+    fn last_column(&self) -> usize {
+        let columns = [Some(&self.user), Some(&self.item), self.value.as_ref(), self.time.as_ref()];
+        let position = |column: &Column| if let Column::At(at) = column { *at } else { 0 };
+        columns.into_iter().flatten().map(position).max().unwrap_or(0)
     }
 
     /// Positions of the columns, given the names in the header.
@@ -270,9 +339,13 @@ impl LogReader {
         fields: &[&str],
         positions: &Positions,
     ) -> Result<Row<U, I>, String> {
+        fn id<T: FromStr>(fields: &[&str], at: usize, name: &str) -> Result<ReadId<T>, String> {
+            let text = parse::text(fields, at, name)?;
+            Ok((parse::id(text, name)?, text.len()))
+        }
         let value = match positions.value {
             None => 1.0,
-            Some(at) => parse::<f32>(fields, at, "value")?,
+            Some(at) => parse::value(parse::text(fields, at, "value")?, self.decimal_comma)?,
         };
         if !value.is_finite() {
             return Err(format!("value {value} is not finite"));
@@ -281,20 +354,12 @@ impl LogReader {
             return Err(format!("value {value} is not from {low} to {high}"));
         }
         Ok(Row {
-            user: parse(fields, positions.user, "user")?,
-            item: parse(fields, positions.item, "item")?,
+            user: id(fields, positions.user, "user")?,
+            item: id(fields, positions.item, "item")?,
             value,
-            time: positions.time.map_or(Ok(0), |at| parse(fields, at, "time"))?,
+            time: positions.time.map_or(Ok(0), |at| parse::time(parse::text(fields, at, "time")?))?,
         })
     }
-}
-
-fn parse<T: FromStr>(fields: &[&str], at: usize, name: &str) -> Result<T, String> {
-    let text = fields.get(at).map_or("", |text| text.trim());
-    if text.is_empty() {
-        return Err(format!("the {name} is missing"));
-    }
-    text.parse().map_err(|_| format!("{name} `{text}` does not read"))
 }
 
 /// The fields of a row, or why there are none.
@@ -308,11 +373,18 @@ struct Positions {
 }
 
 struct Row<U, I> {
-    user: U,
-    item: I,
+    user: ReadId<U>,
+    item: ReadId<I>,
     value: f32,
     time: i64,
 }
+
+/// An id, and the bytes of its text.
+type ReadId<T> = (T, usize);
+
+/// Bytes of memory that a row takes at most: its columns, half again as room to grow, once more one of them while it grows, and
+/// what settling repeats takes.
+const ROW: u64 = 64;
 
 struct Columns<U, I> {
     user_ids: IdMap<U, UserIdx>,
@@ -321,10 +393,11 @@ struct Columns<U, I> {
     items: Vec<ItemIdx>,
     values: Vec<f32>,
     times: Vec<i64>,
+    budget: Budget,
 }
 
-impl<U, I> Default for Columns<U, I> {
-    fn default() -> Self {
+impl<U: Id, I: Id> Columns<U, I> {
+    fn new(budget: Budget) -> Self {
         Self {
             user_ids: IdMap::default(),
             item_ids: IdMap::default(),
@@ -332,16 +405,46 @@ impl<U, I> Default for Columns<U, I> {
             items: Vec::new(),
             values: Vec::new(),
             times: Vec::new(),
+            budget,
         }
+    }
+
+    fn push(&mut self, row: Row<U, I>) -> Result<()> {
+        let met = self.user_ids.len() + self.item_ids.len();
+        let ids = of_id::<U>(row.user.1) + of_id::<I>(row.item.1);
+        grow(&mut self.users, self.user_ids.insert(row.user.0)?);
+        grow(&mut self.items, self.item_ids.insert(row.item.0)?);
+        grow(&mut self.values, row.value);
+        grow(&mut self.times, row.time);
+        let new = (self.user_ids.len() + self.item_ids.len() - met) as u64;
+        let needed = ROW + new * ids / 2;
+        self.budget.take(needed).map_err(|_| {
+            let rows = self.values.len();
+            Error::Memory {
+                what: format!("a log of {rows} rows and more (see `LogReader::memory_limit`)"),
+                needed: self.budget.taken() + needed,
+                limit: self.budget.taken() + self.budget.left(),
+            }
+        })
+    }
+
+    fn log(self, timed: bool, duplicates: Duplicates) -> Result<Interactions<U, I>> {
+        let catalog = Catalog { users: Arc::new(self.user_ids), items: Arc::new(self.item_ids) };
+        let times = timed.then_some(self.times);
+        Interactions::from_columns(catalog, self.users, self.items, self.values, times, duplicates)
     }
 }
 
-impl<U: Id, I: Id> Columns<U, I> {
-    fn push(&mut self, row: Row<U, I>) -> Result<()> {
-        self.users.push(self.user_ids.insert(row.user)?);
-        self.items.push(self.item_ids.insert(row.item)?);
-        self.values.push(row.value);
-        self.times.push(row.time);
-        Ok(())
+/// Bytes of memory that a new id takes: in the list and in the table, which has room for twice as many and is there twice while it
+/// grows.
+fn of_id<T>(text: usize) -> u64 {
+    (size_of::<T>() as u64 + 5) * 6 + 2 * text as u64
+}
+
+/// Half as much room again, where `push` would take as much again.
+fn grow<T>(column: &mut Vec<T>, value: T) {
+    if column.len() == column.capacity() {
+        column.reserve_exact((column.len() / 2).max(64));
     }
+    column.push(value);
 }

@@ -13,14 +13,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{LogReader, ReadReport};
+use cairn_files::{Budget, RowFormat};
+
+use super::{LogReader, ReadReport, rows};
 use crate::{Error, Interactions, Result};
 
 /// No list of titles comes near this size.
 const MOST_TITLES: u64 = 256 << 20;
+/// Fields of a row of `u.item`: number, title, two dates, an address, and a mark for each of 19 genres.
+const ITEM_FIELDS: usize = 24;
 
 /// Which of the layouts a folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,19 +86,23 @@ impl Source {
         found.map(|(_, layout)| layout).ok_or_else(|| Error::parameter("folder", path.display(), expected))
     }
 
-    /// Reads a file of the set with `read`, which is given its path for messages.
-    fn read<T>(&mut self, name: &str, read: impl FnOnce(&mut dyn Read, &Path) -> Result<T>) -> Result<T> {
+    /// Reads a file of the set with `read`, which is given its path for messages, and what may be made of it.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut dyn Read, &Path, Budget) -> Result<T>,
+    ) -> Result<T> {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                read(&mut open(&path)?, &path)
+                read(&mut open(&path)?, &path, Budget::of_file(&path)?)
             }
             #[cfg(feature = "zip")]
             Self::Archive(path, archive) => {
                 let full = path.join(name);
                 let inside = member(archive, name).unwrap_or_else(|| name.to_owned());
                 let mut file = archive.by_name(&inside).map_err(|error| broken(&full, error))?;
-                read(&mut file, &full)
+                read(&mut file, &full, Budget::of_file(path.as_path())?)
             }
         }
     }
@@ -104,11 +112,12 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-/// The full name of a file in an archive: that of a file of this name in any folder.
+/// The full name of a file in an archive: that of a file of this name in any folder. Some programs on Windows put `\\` between
+/// folders.
 #[cfg(feature = "zip")]
 fn member(archive: &zip::ZipArchive<File>, name: &str) -> Option<String> {
     let mut names = archive.file_names().filter_map(Result::ok);
-    names.find(|full| full.rsplit('/').next() == Some(name)).map(std::borrow::Cow::into_owned)
+    names.find(|full| full.rsplit(['/', '\\']).next() == Some(name)).map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(feature = "zip")]
@@ -131,14 +140,16 @@ fn broken(path: &Path, error: zip::result::ZipError) -> Error {
 pub fn ratings(set: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
     let mut source = Source::open(set.as_ref())?;
     let (name, reader) = match source.layout()? {
-        Layout::Tabs => ("u.data", LogReader::tsv().values_between(1.0, 5.0)),
-        Layout::Colons => ("ratings.dat", LogReader::separated_by("::").values_between(0.5, 5.0)),
+        Layout::Tabs => ("u.data", LogReader::tsv().quotes(false).values_between(1.0, 5.0)),
+        Layout::Colons => {
+            ("ratings.dat", LogReader::separated_by("::").quotes(false).values_between(0.5, 5.0))
+        }
         Layout::Csv => {
             let columns = LogReader::csv().columns("userId", "movieId").value("rating").time("timestamp");
             ("ratings.csv", columns.values_between(0.5, 5.0))
         }
     };
-    source.read(name, |file, path| reader.parse(file, path))
+    source.read(name, |file, path, budget| reader.parse(BufReader::new(file), path, budget))
 }
 
 /// Titles by film, with the year as the publisher writes it.
@@ -148,54 +159,67 @@ pub fn ratings(set: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
 /// that does not read.
 pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
     let mut source = Source::open(set.as_ref())?;
-    let (name, separator) = match source.layout()? {
+    let layout = source.layout()?;
+    let (name, separator) = match layout {
         Layout::Tabs => ("u.item", "|"),
         Layout::Colons => ("movies.dat", "::"),
         Layout::Csv => ("movies.csv", ","),
     };
-    let (bytes, path) = source.read(name, |file, path| {
-        let mut bytes = Vec::new();
-        let read = file.take(MOST_TITLES + 1).read_to_end(&mut bytes);
-        read.map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        if bytes.len() as u64 > MOST_TITLES {
-            let source = std::io::Error::other(format!("a list of titles of more than {MOST_TITLES} bytes"));
-            return Err(Error::Io { path: path.to_owned(), source });
-        }
-        Ok((bytes, path.to_owned()))
+    let (text, path, mut budget) = source.read(name, |file, path, mut budget| {
+        let most = MOST_TITLES.min(budget.left() / 2);
+        let bytes = cairn_files::read_limited(file, most).map_err(rows::io(path))?;
+        budget.take(2 * bytes.len() as u64).map_err(rows::io(path))?;
+        Ok((decode(bytes), path.to_owned(), budget))
     })?;
-    // Valid UTF-8 with bytes above 127 is UTF-8 in practice; else the file is ISO-8859-1, whose bytes are the first 256
-    // characters of Unicode.
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
-    let csv = separator == ",";
+    let format = RowFormat { quotes: layout == Layout::Csv, ..RowFormat::separated_by(separator) };
     let mut titles = HashMap::new();
     let mut failure = None;
-    super::rows::for_each(text.as_bytes(), separator, csv, &path, |line, fields| {
-        if csv && line == 1 {
+    // Only CSV has one.
+    let mut header = None;
+    rows::for_each(text.as_bytes(), &format, &path, |line, fields| {
+        let invalid = |reason| Error::InvalidRow { path: path.clone(), line, reason };
+        if layout == Layout::Csv && header.is_none() {
+            header = fields.ok().map(<[&str]>::len);
             return true;
         }
-        let row = fields.and_then(|fields| match fields {
-            [id, title, ..] => id
-                .trim()
-                .parse::<u32>()
-                .map(|id| (id, (*title).to_owned()))
-                .map_err(|_| format!("`{id}` is not a film's number")),
-            _ => Err("fewer than two fields".to_owned()),
+        let title = fields.and_then(|fields| title(fields, layout, header)).map_err(invalid);
+        let added = title.and_then(|(id, title)| {
+            // An entry of the table, which has room for twice as many and is there twice while it grows.
+            budget.take(200 + title.len() as u64).map_err(rows::io(&path))?;
+            titles.insert(id, title);
+            Ok(())
         });
-        match row {
-            Ok((id, title)) => {
-                titles.insert(id, title);
-                true
-            }
-            Err(reason) => {
-                failure = Some(Error::InvalidRow { path: path.clone(), line, reason });
-                false
-            }
-        }
+        failure = added.err();
+        failure.is_none()
     })?;
     match failure {
         Some(error) => Err(error),
         None if titles.is_empty() => Err(Error::Empty { what: "the list of titles" }),
         None => Ok(titles),
     }
+}
+
+/// Valid UTF-8 with bytes above 127 is UTF-8 in practice; else the file is ISO-8859-1, whose bytes are the first 256 characters
+/// of Unicode.
+fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
+/// A film's number and title. A title may hold what is between fields, of which there is a known number besides.
+fn title(fields: &[&str], layout: Layout, header: Option<usize>) -> Result<(u32, String), String> {
+    let [id, title, rest @ ..] = fields else { return Err("fewer than two fields".to_owned()) };
+    let title = match layout {
+        Layout::Colons if !rest.is_empty() => fields[1..fields.len() - 1].join("::"),
+        Layout::Tabs if fields.len() > ITEM_FIELDS => fields[1..=fields.len() + 1 - ITEM_FIELDS].join("|"),
+        Layout::Csv if header.is_some_and(|named| named != fields.len()) => {
+            let named = header.unwrap_or_default();
+            return Err(format!(
+                "{} fields where the header names {named}: a title with a comma needs quotes",
+                fields.len()
+            ));
+        }
+        _ => (*title).to_owned(),
+    };
+    let id = id.trim().parse().map_err(|_| format!("`{id}` is not a film's number"))?;
+    Ok((id, title))
 }

@@ -10,13 +10,15 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use cairn_files::Budget;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
 use super::{Column, Fields, LogReader, ReadReport};
 use crate::data::ids::Id;
-use crate::{Error, Interactions, Result};
+use crate::{Error, Interactions, Result, memory};
 
 impl LogReader {
     /// Reads a Parquet file, under the feature `parquet`: columns by name or by position, whole numbers, decimals or text;
@@ -39,7 +41,7 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let path = path.as_ref();
         let named = self.clone().header(true);
-        named.collect(|each| {
+        named.collect(path, Budget::of_file(path)?, |each| {
             // The library answers damaged files with errors as far as its authors know of them.
             let read = AssertUnwindSafe(|| named.rows_of_parquet(path, each));
             catch_unwind(read).unwrap_or_else(|_| Err(damaged(path, "the file is damaged")))
@@ -47,15 +49,20 @@ impl LogReader {
     }
 
     /// The names of the columns, then each row.
-    fn rows_of_parquet(&self, path: &Path, each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<()> {
+    fn rows_of_parquet(
+        &self,
+        path: &Path,
+        each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
+    ) -> Result<bool> {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
+        self.check_size(reader.metadata(), &Budget::of_file(path)?)?;
         let schema = reader.metadata().file_metadata().schema();
         let columns: Vec<Arc<Type>> =
             schema.get_fields().iter().filter(|field| self.reads(field.name())).cloned().collect();
         let names: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
         if !each(0, Ok(&names.iter().map(String::as_str).collect::<Vec<_>>())) {
-            return Ok(());
+            return Ok(true);
         }
         let wanted = Type::group_type_builder(schema.name()).with_fields(columns).build();
         let wanted = wanted.map_err(|error| damaged(path, error))?;
@@ -71,7 +78,18 @@ impl LogReader {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
+    /// there is any number in few bytes.
+    fn check_size(&self, metadata: &ParquetMetaData, budget: &Budget) -> Result<()> {
+        let limit = self.memory_limit.unwrap_or(budget.left());
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+        let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+        let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
+        let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
+        memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
     }
 
     /// Whether a column is needed: all are as soon as one is given by position.

@@ -21,6 +21,7 @@ pub struct ReadReport {
     rejections: usize,
     rejected: Vec<Rejected>,
     pub(super) repeated: usize,
+    pub(super) unfinished: bool,
 }
 
 impl ReadReport {
@@ -54,6 +55,12 @@ impl ReadReport {
     pub fn repeated(&self) -> usize {
         self.repeated
     }
+
+    /// Whether the text ends without a line end. Most such files are whole, but one that was cut in the middle of a number reads as
+    /// another number.
+    pub fn unfinished(&self) -> bool {
+        self.unfinished
+    }
 }
 
 impl fmt::Display for ReadReport {
@@ -62,6 +69,12 @@ impl fmt::Display for ReadReport {
         for row in self.rejected.iter().take(5) {
             write!(f, "\n  line {}: {}", row.line, row.reason)?;
         }
-        if self.rejections > 5 { write!(f, "\n  and {} more", self.rejections - 5) } else { Ok(()) }
+        if self.rejections > 5 {
+            write!(f, "\n  and {} more", self.rejections - 5)?;
+        }
+        if self.unfinished {
+            write!(f, "\n  the last line has no end: if the file was cut, its last number may be, too")?;
+        }
+        Ok(())
     }
 }

@@ -163,6 +163,7 @@ impl TruncatedSvd {
                         at: format!("({i}, {j})"),
                         value: a[(i, j)],
                         expected: "finite",
+                        entry: None,
                     });
                 }
             }

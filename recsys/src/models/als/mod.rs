@@ -28,7 +28,7 @@ use crate::linalg::rows;
 use crate::models::als::solve::Side;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
 use crate::serve::file::Saved;
-use crate::{Error, Result, check};
+use crate::{Error, Result, check, memory};
 
 /// How a vector's least-squares problem is solved in each sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl Confidence {
     /// Values must be finite and not negative even where their weight does not depend on them.
     fn accepts(self, value: f32) -> bool {
         let weight = self.weight(value);
-        value.is_finite() && value >= 0.0 && weight >= 0.0 && weight.is_finite()
+        check::is_not_negative(value) && check::is_not_negative(weight)
     }
 
     fn weight(self, value: f32) -> f32 {
@@ -99,6 +99,9 @@ pub struct Als {
     init_scale: f32,
     solver: AlsSolver,
     seed: u64,
+    /// No part of a model.
+    #[serde(skip, default = "memory::limit")]
+    memory_limit: u64,
 }
 
 impl Default for Als {
@@ -113,6 +116,7 @@ impl Default for Als {
             init_scale: 0.1,
             solver: AlsSolver::Blocks { size: 16 },
             seed: 0,
+            memory_limit: memory::LIMIT,
         }
     }
 }
@@ -146,6 +150,8 @@ impl Als {
         /// Seed of the start.
         #[doc(alias = "random_state")]
         seed(seed: u64);
+        /// Most bytes that the vectors may take in training; default 8 GiB.
+        memory_limit(bytes: u64);
     }
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
@@ -175,19 +181,16 @@ impl Als {
             }
             _ => {}
         }
-        if matrix.nnz() == 0 {
-            return Err(Error::Empty { what: "the training matrix" });
-        }
-        matrix.check_values("implicit ALS", "finite and not negative, with a finite weight", |v| {
-            self.confidence.accepts(v)
-        })
+        check::not_empty(matrix)?;
+        memory::check_factors(matrix, self.factors, 2, self.memory_limit)?;
+        matrix.check_values("implicit ALS", check::NOT_NEGATIVE, |v| self.confidence.accepts(v))
     }
 
     /// Width of the blocks of iALS++, where that is the solver and they are narrower than the vectors.
     fn block(&self) -> Option<usize> {
         match self.solver {
             AlsSolver::Blocks { size } => {
-                Some(rows::padded(size)).filter(|&block| block < rows::padded(self.factors))
+                Some(rows::padded(size.min(self.factors))).filter(|&block| block < rows::padded(self.factors))
             }
             _ => None,
         }
@@ -201,16 +204,16 @@ impl Als {
         solve::loss(self, matrix, factors)
     }
 
-    fn initial(&self, n: usize, stream: u128) -> Vectors {
+    fn initial(&self, n: usize, stream: u128) -> Result<Vectors> {
         let mut rng = Pcg64::seed_from_u64(self.seed);
         rng.advance(stream << 64);
         let scale = self.init_scale / (self.factors as f32).sqrt();
-        let mut vectors = Vectors::zeros(n, self.factors);
+        let mut vectors = Vectors::zeros(n, self.factors)?;
         for x in vectors.as_mut_slice() {
             let z: f32 = rng.sample(StandardNormal);
             *x = scale * z;
         }
-        vectors
+        Ok(vectors)
     }
 }
 
@@ -243,8 +246,8 @@ impl Estimator for Als {
         let transpose = matrix.transpose();
         let user_side = Side::new(self, matrix, &transpose);
         let item_side = Side::new(self, &transpose, matrix);
-        let mut users = self.initial(matrix.n_rows(), 1);
-        let mut items = self.initial(matrix.n_cols(), 2);
+        let mut users = self.initial(matrix.n_rows(), 1)?;
+        let mut items = self.initial(matrix.n_cols(), 2)?;
         let mut missing = Vec::new();
         for _ in 0..self.epochs {
             solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing)?;
@@ -285,12 +288,7 @@ impl AlsModel {
     pub fn fold_in(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         check::history(items, values, self.factors.items.len())?;
         if let Some(at) = values.iter().position(|&v| !self.settings.confidence.accepts(v)) {
-            return Err(Error::InvalidValue {
-                what: "fold-in",
-                at: format!("entry {at}"),
-                value: f64::from(values[at]),
-                expected: "finite and not negative, with a finite weight",
-            });
+            return Err(check::entry(items, values, at));
         }
         solve::fold_in(self, items, values)
     }

@@ -95,7 +95,7 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
     let matrix = side.matrix;
     let tasks = |solved, residual| tasks(settings, side, fixed, solved, residual);
     match solver {
-        AlsSolver::Blocks { size } if rows::padded(size) < width => {
+        AlsSolver::Blocks { size } if size < width && rows::padded(size) < width => {
             let known = blocks::carry(side, missing);
             let mut tasks = tasks(solved, missing);
             if !known {
@@ -333,11 +333,11 @@ fn solve_or_refine(h: &mut [f32], b: &mut [f32], copy: &mut Vec<f32>) -> Result<
 }
 
 /// The normal equations of a history.
-fn equations(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Work {
+fn equations(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Result<Work> {
     let AlsModel { settings, factors, item_gram } = model;
     let mut work = Work::new(rows::padded(settings.factors));
     // Only the vectors that are needed, in a table of their own.
-    let mut own = Vectors::zeros(items.len(), settings.factors);
+    let mut own = Vectors::zeros(items.len(), settings.factors)?;
     for (vector, item) in own.as_mut_slice().chunks_exact_mut(settings.factors).zip(items) {
         vector.copy_from_slice(factors.items.get(item.at()));
     }
@@ -346,7 +346,7 @@ fn equations(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Work {
     let roots: Vec<f32> = values.iter().map(|&value| settings.confidence.weight(value).sqrt()).collect();
     let lambda = frequency_scaled(settings, items.len(), factors.items.len());
     work.normal_equations(&table, &columns, &roots, item_gram, lambda);
-    work
+    Ok(work)
 }
 
 fn failed() -> Error {
@@ -357,7 +357,7 @@ fn failed() -> Error {
 }
 
 pub(super) fn fold_in(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
-    let mut work = equations(model, items, values);
+    let mut work = equations(model, items, values)?;
     solve_or_refine(&mut work.h, &mut work.x, &mut work.copy).map_err(|()| failed())?;
     work.x.truncate(model.settings.factors);
     Ok(work.x)
@@ -365,7 +365,7 @@ pub(super) fn fold_in(model: &AlsModel, items: &[ItemIdx], values: &[f32]) -> Re
 
 /// H⁻¹ b with the normal equations of a history.
 pub(super) fn solve_for(model: &AlsModel, items: &[ItemIdx], values: &[f32], b: &[f32]) -> Result<Vec<f32>> {
-    let mut work = equations(model, items, values);
+    let mut work = equations(model, items, values)?;
     work.x.fill(0.0);
     work.load(b);
     solve_or_refine(&mut work.h, &mut work.x, &mut work.copy).map_err(|()| failed())?;

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use crate::data::ids::ItemIdx;
 use crate::linalg::rows;
 use crate::serve::ann::cells::{Cells, norm, pad_to};
+use crate::serve::ranks::Ranks;
 use crate::serve::top_k::ScoredItem;
 
 /// Users of a block at most: many, so that several of them meet in a cell.
@@ -44,7 +45,7 @@ pub(super) struct Query<'a> {
 /// The `k` best items of the `probes` nearest cells for each query, of more where fewer than `k` qualify there; without those
 /// that `allowed` refuses.
 pub(super) fn best(
-    cells: &Cells,
+    (cells, ranks): (&Cells, &Ranks),
     queries: &[Query<'_>],
     k: usize,
     probes: usize,
@@ -55,12 +56,13 @@ pub(super) fn best(
     let block = share.min(RANKED / cells.len().max(1)).clamp(1, USERS);
     queries
         .par_chunks(block)
-        .flat_map_iter(|queries| Block::new(cells, queries, k, allowed).lists(probes))
+        .flat_map_iter(|queries| Block::new((cells, ranks), queries, k, allowed).lists(probes))
         .collect()
 }
 
 struct Block<'a> {
     cells: &'a Cells,
+    ranks: &'a Ranks,
     k: usize,
     allowed: &'a (dyn Fn(ItemIdx) -> bool + Sync),
     users: Vec<User<'a>>,
@@ -90,7 +92,7 @@ struct Visitors {
 
 impl<'a> Block<'a> {
     fn new(
-        cells: &'a Cells,
+        (cells, ranks): (&'a Cells, &'a Ranks),
         queries: &[Query<'a>],
         k: usize,
         allowed: &'a (dyn Fn(ItemIdx) -> bool + Sync),
@@ -107,7 +109,7 @@ impl<'a> Block<'a> {
                 worst: f32::NEG_INFINITY,
             })
             .collect();
-        Self { cells, k, allowed, users, vectors, gathered: Vec::new(), products: Vec::new() }
+        Self { cells, ranks, k, allowed, users, vectors, gathered: Vec::new(), products: Vec::new() }
     }
 
     fn lists(mut self, probes: usize) -> Vec<Vec<ScoredItem>> {
@@ -128,7 +130,9 @@ impl<'a> Block<'a> {
             done = end;
             end = if done < probes { (4 * done).min(probes) } else { 4 * done };
         }
-        self.users.into_iter().map(User::sorted).collect()
+        let ranks = self.ranks;
+        let entries = |user: User<'_>| user.list.into_iter().map(|Reverse(entry)| entry);
+        self.users.into_iter().map(|user| ranks.list(entries(user))).collect()
     }
 
     /// Who visits which cell in the round of the cells that are `positions` in the order of nearness.
@@ -197,7 +201,7 @@ impl<'a> Block<'a> {
 
     /// Scores again, for user `n`, those of the `own` items from `start` whose products, from `from`, may be enough.
     fn rescore(&mut self, n: usize, start: usize, from: usize, own: usize, slack: f32) {
-        let Self { cells, k, allowed, users, vectors, products, .. } = self;
+        let Self { cells, ranks, k, allowed, users, vectors, products, .. } = self;
         let user = &mut users[n];
         let vector = &vectors[n * cells.width..][..cells.width];
         for (lane, products) in products[from..from + own].chunks(LANES).enumerate() {
@@ -205,7 +209,7 @@ impl<'a> Block<'a> {
             if products.iter().fold(false, |any, &product| any | !below(product, limit)) {
                 for (at, &product) in products.iter().enumerate() {
                     if !below(product, user.worst - slack) {
-                        user.offer(cells, start + lane * LANES + at, vector, *k, *allowed);
+                        user.offer((*cells, *ranks), start + lane * LANES + at, vector, *k, *allowed);
                     }
                 }
             }
@@ -224,20 +228,20 @@ impl User<'_> {
 
     fn offer(
         &mut self,
-        cells: &Cells,
+        (cells, ranks): (&Cells, &Ranks),
         position: usize,
         vector: &[f32],
         k: usize,
         allowed: &(dyn Fn(ItemIdx) -> bool + Sync),
     ) {
-        // Negative zero and zero compare equal to a caller but not to `total_cmp`.
-        let score = rows::dot(&cells.vectors[position * cells.width..][..cells.width], vector) + 0.0;
-        let entry = ScoredItem { item: cells.items[position], score };
+        let item = cells.items[position];
+        let score = rows::dot(&cells.vectors[position * cells.width..][..cells.width], vector);
+        let entry = ranks.entry(item, score);
         let full = self.list.len() == k;
         if !score.is_finite() || (full && self.list.peek().is_some_and(|worst| entry <= worst.0)) {
             return;
         }
-        if self.out.binary_search(&entry.item).is_ok() || !allowed(entry.item) {
+        if self.out.binary_search(&item).is_ok() || !allowed(item) {
             return;
         }
         self.list.push(Reverse(entry));
@@ -247,12 +251,6 @@ impl User<'_> {
         if self.list.len() == k {
             self.worst = self.list.peek().map_or(f32::NEG_INFINITY, |worst| worst.0.score);
         }
-    }
-
-    fn sorted(self) -> Vec<ScoredItem> {
-        let mut best: Vec<ScoredItem> = self.list.into_iter().map(|Reverse(entry)| entry).collect();
-        best.sort_unstable_by(|a, b| b.cmp(a));
-        best
     }
 }
 

@@ -5,7 +5,7 @@
 //! inverted file (Jégou, Douze & Schmid, PAMI 2011) of cells by k-means, of which a list visits as many as it is told to.
 //!
 //! Only which items are looked at is approximate. All the rest is as in [`Fitted`]: scores are true inner products, the best
-//! come first, ties go by index, nothing barred or seen gets in, and a list is shorter than k only if fewer items qualify,
+//! come first, ties go as in every list, nothing barred or seen gets in, and a list is shorter than k only if fewer items qualify,
 //! because a search that has not filled it goes on through the other cells. With as many probes as cells it is exact.
 //!
 //! In batches the exact lists come from matrix products at the speed of the processor, and a small catalogue does not need
@@ -229,7 +229,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     ) -> Vec<Vec<ScoredItem>> {
         let items = &self.catalog().items;
         let allowed = |item: ItemIdx| filter.allows(items.id(item));
-        lists::best(&index.cells, queries, k, index.probes, &allowed)
+        lists::best((&index.cells, self.ranks()), queries, k, index.probes, &allowed)
     }
 
     /// The vectors of the model, one for each user and item.

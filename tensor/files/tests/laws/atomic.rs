@@ -167,6 +167,44 @@ fn who_may_read_the_old_file_may_read_the_new_one() {
     assert!(OpenOptions::new().write(true).open(&path).is_ok());
 }
 
+/// What a user of links has to know: the link is replaced, its target stays as it was.
+#[test]
+#[cfg(unix)]
+fn a_link_is_replaced_and_its_target_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, target) = (dir.path().join("latest.cairn"), dir.path().join("first.cairn"));
+    write(&target, b"old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    write(&link, b"new").unwrap();
+    assert_eq!((fs::read(&link).unwrap(), fs::read(&target).unwrap()), (b"new".to_vec(), b"old".to_vec()));
+    assert!(fs::symlink_metadata(&link).unwrap().is_file());
+}
+
+#[test]
+fn three_threads_save_and_load_one_path_60_times_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.cairn");
+    write(&path, &[0; 50_000]).unwrap();
+    thread::scope(|scope| {
+        for writer in 1..=3_u8 {
+            let path = &path;
+            scope.spawn(move || {
+                for _ in 0..60 {
+                    write(path, &vec![writer; 50_000 + 5000 * usize::from(writer)]).unwrap();
+                    let seen = fs::read(path).unwrap();
+                    let own = seen.first().copied().unwrap_or(9);
+                    assert_eq!(
+                        seen,
+                        vec![own; 50_000 + 5000 * usize::from(own)],
+                        "a file of several writers"
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(names(dir.path()), ["model.cairn"]);
+}
+
 #[test]
 fn a_name_without_a_folder_is_in_the_working_folder() {
     let name = format!("cairn-files-{}.tmp", std::process::id());

@@ -3,5 +3,6 @@
 mod atomic;
 #[cfg(feature = "container")]
 mod container;
+mod rows;
 #[cfg(feature = "gzip")]
 mod unpack;

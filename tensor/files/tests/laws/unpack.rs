@@ -63,8 +63,8 @@ fn nothing_unpacks_to_more_than_is_allowed() {
     assert_eq!(reader.read_to_end(&mut bytes).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
     assert_eq!(bytes.len(), 1000);
     assert_eq!(unpack::read(&path, 10 << 20).unwrap().len(), 10 << 20);
-    assert_eq!(unpack::read_limited(&b"abc"[..], 3).unwrap(), b"abc");
-    assert!(unpack::read_limited(&b"abcd"[..], 3).is_err());
+    assert_eq!(cairn_files::read_limited(&b"abc"[..], 3).unwrap(), b"abc");
+    assert!(cairn_files::read_limited(&b"abcd"[..], 3).is_err());
 }
 
 #[test]
