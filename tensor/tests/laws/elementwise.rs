@@ -189,7 +189,7 @@ proptest! {
         prop_assert_eq!(x.cast::<bool>().unwrap().to_vec(), values.iter().map(|&v| v != 0).collect::<Vec<_>>());
         let floats = x.cast::<f64>().unwrap();
         // The largest become 2⁶³, which does not fit.
-        let fits = values.iter().all(|&v| (v as f64) < 9.223_372_036_854_775_8e18);
+        let fits = values.iter().all(|&v| (v as f64) < 9.223_372_036_854_776e18);
         prop_assert_eq!(floats.cast::<i64>().map(|x| x.to_vec()).ok(), fits.then(|| values.iter().map(|&v| v as f64 as i64).collect::<Vec<_>>()));
     }
 }
