@@ -61,7 +61,7 @@
 //! | [`onnx`] | models as ONNX |
 //! | [`explain`] | what a model looked at |
 //! | [`loss`] | losses, by name and as functions |
-//! | [`generate`] | drawing tokens from a language model |
+//! | [`generate`] | sampling from a language model, and beam search |
 //!
 //! **Shapes** are `[batch, features]`, `[batch, time, features]`, and `[batch, height, width, channels]`.
 //!
