@@ -13,9 +13,9 @@ use crate::Result;
 pub use cairn_files::container::Kind;
 
 /// The version of what is written under a kind; raised with every change of its form. 1: tensors of f32, layers by the number of
-/// their kind. 2: tensors of any type, layers by the name of their kind.
+/// their kind. 2: tensors of any type, layers by the name of their kind. 3, of training runs: all settings that the run depends on.
 fn format(kind: Kind) -> Format {
-    kind.version(2)
+    kind.version(if kind == Kind::Training { 3 } else { 2 })
 }
 
 /// The file's bytes for a value.
@@ -36,6 +36,11 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, String
             return format!(
                 "written by Cairn 0.1 before tensors had any element type ({why}); \
                  write the weights as safetensors with that Cairn, and read those here"
+            );
+        }
+        if kind == Kind::Training && why.starts_with("format version 2;") {
+            return format!(
+                "written before training runs kept all their settings ({why}): begin the run anew"
             );
         }
         match Kind::ALL

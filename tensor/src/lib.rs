@@ -21,7 +21,7 @@
 //! | random | `random` (any `rand_distr` distribution) `normal` `uniform` `bernoulli` `permutation` `multinomial`, with an explicit generator: [`rng`] |
 //! | reading | `shape` `dims` `rank` `size` `len` `is_empty` `strides` `item` `get` `iter` `as_slice` `row_major` `into_row_major` `to_vec` `into_vec` `cast` |
 //! | memory | `is_contiguous` `contiguous` `as_mut_slice` (copied on write) `shares_storage` |
-//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
+//! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `narrow_add` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
 //! | indexing | `index_select` `index_add` `sum_rows` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` |
 //! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign`, operators |

@@ -174,7 +174,9 @@ proptest! {
         for (found, all) in found.iter().zip(&all) {
             prop_assert!((found.score - all.score).abs() < 1e-6, "{:?} {:?}", found, all);
         }
-        prop_assert_eq!(&found[0].tokens, &all[0].tokens);
+        // Of texts that score the same, either may come first.
+        let best = all.iter().take_while(|other| all[0].score - other.score < 1e-6);
+        prop_assert!(best.map(|other| &other.tokens).any(|tokens| *tokens == found[0].tokens));
     }
 
     #[test]

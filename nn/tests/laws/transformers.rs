@@ -274,6 +274,23 @@ fn a_decoder_with_a_cache_writes_the_same_bits() {
 }
 
 #[test]
+fn a_sequence_of_nothing_but_padding_spoils_no_other() {
+    let block = spec::TransformerEncoderLayer::new(2, 12).dropout(0.0).layer(8, &mut rng(0)).unwrap();
+    let x = normal(&[2, 3, 8], 1);
+    let run = |ids: &[u32]| {
+        let mut cx = Context::train(0);
+        cx.set_mask(Some(SequenceMask::of_ids(&Tensor::from_slice(ids, [2, 3]).unwrap(), 0).unwrap()));
+        let x = Var::parameter(x.clone());
+        let y = block.forward(&x, &mut cx).unwrap();
+        let first = y.narrow(0, 0, 1).unwrap();
+        let gradient = first.sum(..).unwrap().backward().unwrap().of(&x).unwrap();
+        assert!(y.value().iter().chain(gradient.iter()).all(f32::is_finite), "{ids:?}");
+        first.value().clone()
+    };
+    assert_eq!(run(&[0, 5, 5, 0, 0, 0]), run(&[0, 5, 5, 7, 7, 7]));
+}
+
+#[test]
 fn dropout_is_of_the_seed_and_of_training() {
     let block = spec::TransformerEncoderLayer::new(2, 12).dropout(0.5).layer(8, &mut rng(0)).unwrap();
     let x: Var = normal(&[2, 5, 8], 1).into();
