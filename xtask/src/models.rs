@@ -1,5 +1,9 @@
 //! The reference models, in one place: what `e2e` trains for accuracy is what `bench` times.
 
+/// A GPT: that of the example, so that what is copied from there is what was checked and timed.
+#[path = "../../optim/examples/gpt/model.rs"]
+pub(crate) mod gpt;
+
 use cairn_nn::spec::{Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d};
 use cairn_nn::{Activation::Relu, Sequential};
 use cairn_tensor::Rng;

@@ -18,6 +18,7 @@ use crate::format::{count, terminal_table};
 use crate::output::note;
 
 mod cnn;
+mod gpt;
 mod mlp;
 mod nlp;
 mod ops;
@@ -41,7 +42,8 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] = &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH, &recsys::BENCH];
+pub const ALL: &[&Bench] =
+    &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH, &gpt::BENCH, &recsys::BENCH];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];

@@ -1,9 +1,5 @@
 //! A small GPT of letters, by the recipe that nanoGPT gives for a laptop.
 
-// The model is that of the example, so that what is copied from there is what was checked.
-#[path = "../../../optim/examples/gpt/model.rs"]
-mod model;
-
 use std::time::Instant;
 
 use cairn_autograd::no_grad;
@@ -16,9 +12,9 @@ use cairn_optim::schedules::{Chained, Cosine, Linear, Schedule};
 use cairn_optim::{AdamW, Optimizer, clip_by_global_norm};
 use cairn_tensor::rng;
 
-use self::model::Gpt;
 use crate::check::{Bars, Check, Context};
 use crate::format::{count, seconds};
+use crate::models::gpt::Gpt;
 use crate::report::{LineChart, Sample};
 use crate::results::Bar;
 
