@@ -80,7 +80,7 @@ impl Rule for Attention {
 
 impl<T: Float> Var<T> {
     /// Scaled dot-product attention of queries `[batch, queries, heads, size]` (this variable) to keys `[batch, keys, key heads,
-    /// size]` with values `[batch, keys, key heads, value size]`: see [`Tensor::attention`]. The bias has a gradient, too.
+    /// size]` with values `[batch, keys, key heads, value size]`: see [`Tensor::attention`](cairn_tensor::Tensor::attention). The bias has a gradient, too.
     ///
     /// ```
     /// use cairn_autograd::Var;
