@@ -4,7 +4,7 @@ use cairn_autograd::Var;
 use cairn_tensor::Rng;
 
 use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
-use super::{FeedForward, residual};
+use super::{FeedForward, residual, settings};
 use crate::{Context, Module, Result};
 
 /// A block of causal self-attention, attention to an encoder's output, and a feed-forward part, for sequences `[batch, time,
@@ -206,6 +206,8 @@ pub(in super::super) mod spec {
         epsilon: f32,
     }
 
+    settings!(TransformerDecoderLayer);
+
     impl TransformerDecoderLayer {
         /// With so many heads, and a feed-forward part that is `hidden` wide.
         #[doc(alias("nhead", "dim_feedforward"))]
@@ -220,31 +222,6 @@ pub(in super::super) mod spec {
             }
         }
 
-        /// Drops attention weights, hidden values and the parts' outputs in training with this probability.
-        #[must_use]
-        pub fn dropout(self, dropout: f32) -> Self {
-            TransformerDecoderLayer { dropout, ..self }
-        }
-
-        /// With another activation in the feed-forward part.
-        #[must_use]
-        pub fn activation(self, activation: Activation) -> Self {
-            TransformerDecoderLayer { activation, ..self }
-        }
-
-        /// Whether normalisation comes before each part, or after the sum.
-        #[must_use]
-        pub fn norm_first(self, norm_first: bool) -> Self {
-            TransformerDecoderLayer { norm_first, ..self }
-        }
-
-        /// With this ε in the normalisations.
-        #[must_use]
-        #[doc(alias = "layer_norm_eps")]
-        pub fn epsilon(self, epsilon: f32) -> Self {
-            TransformerDecoderLayer { epsilon, ..self }
-        }
-
         /// The block for so many features, of both sequences.
         ///
         /// # Errors
@@ -256,20 +233,11 @@ pub(in super::super) mod spec {
                 attention_norm: self.norm(features)?,
                 cross_attention: attention.cross_layer(features, features, rng)?,
                 cross_attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
-                    .dropout(self.dropout),
+                feed_forward: self.feed_forward(features, rng)?,
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,
             })
-        }
-
-        pub(in super::super) fn last_norm(&self, features: usize) -> Result<Option<LayerNorm>> {
-            self.norm_first.then(|| self.norm(features)).transpose()
-        }
-
-        fn norm(&self, features: usize) -> Result<LayerNorm> {
-            crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
         }
     }
 }

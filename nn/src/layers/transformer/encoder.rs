@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::attention::spec::{pytorch, sequence};
 use super::super::config::{LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
-use super::{FeedForward, residual};
+use super::{FeedForward, residual, settings};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
 use crate::{Context, Module, Result};
 
@@ -155,6 +155,8 @@ pub(in super::super) mod spec {
         epsilon: f32,
     }
 
+    settings!(TransformerEncoderLayer);
+
     impl TransformerEncoderLayer {
         /// With so many heads, and a feed-forward part that is `hidden` wide.
         #[doc(alias("nhead", "dim_feedforward"))]
@@ -182,31 +184,6 @@ pub(in super::super) mod spec {
             TransformerEncoderLayer { attention: self.attention.causal(causal), ..self }
         }
 
-        /// Drops attention weights, hidden values and the parts' outputs in training with this probability.
-        #[must_use]
-        pub fn dropout(self, dropout: f32) -> Self {
-            TransformerEncoderLayer { dropout, ..self }
-        }
-
-        /// With another activation in the feed-forward part.
-        #[must_use]
-        pub fn activation(self, activation: Activation) -> Self {
-            TransformerEncoderLayer { activation, ..self }
-        }
-
-        /// Whether normalisation comes before each part, or after the sum.
-        #[must_use]
-        pub fn norm_first(self, norm_first: bool) -> Self {
-            TransformerEncoderLayer { norm_first, ..self }
-        }
-
-        /// With this ε in the normalisations.
-        #[must_use]
-        #[doc(alias = "layer_norm_eps")]
-        pub fn epsilon(self, epsilon: f32) -> Self {
-            TransformerEncoderLayer { epsilon, ..self }
-        }
-
         /// The block for so many features.
         ///
         /// # Errors
@@ -215,20 +192,11 @@ pub(in super::super) mod spec {
             Ok(super::TransformerEncoderLayer {
                 attention: self.attention.clone().dropout(self.dropout).layer(features, rng)?,
                 attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
-                    .dropout(self.dropout),
+                feed_forward: self.feed_forward(features, rng)?,
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,
             })
-        }
-
-        pub(in super::super) fn last_norm(&self, features: usize) -> Result<Option<LayerNorm>> {
-            self.norm_first.then(|| self.norm(features)).transpose()
-        }
-
-        fn norm(&self, features: usize) -> Result<LayerNorm> {
-            crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
         }
     }
 

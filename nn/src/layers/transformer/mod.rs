@@ -21,6 +21,52 @@ use cairn_autograd::Var;
 use super::{Dropout, LayerNorm};
 use crate::{Context, Result};
 
+/// The settings that descriptions of both blocks have, from their fields of these names.
+macro_rules! settings {
+    ($block:ident) => {
+        impl $block {
+            /// Drops attention weights, hidden values and the parts' outputs in training with this probability.
+            #[must_use]
+            pub fn dropout(self, dropout: f32) -> Self {
+                $block { dropout, ..self }
+            }
+
+            /// With another activation in the feed-forward part.
+            #[must_use]
+            pub fn activation(self, activation: Activation) -> Self {
+                $block { activation, ..self }
+            }
+
+            /// Whether normalisation comes before each part, or after the sum.
+            #[must_use]
+            pub fn norm_first(self, norm_first: bool) -> Self {
+                $block { norm_first, ..self }
+            }
+
+            /// With this ε in the normalisations.
+            #[must_use]
+            #[doc(alias = "layer_norm_eps")]
+            pub fn epsilon(self, epsilon: f32) -> Self {
+                $block { epsilon, ..self }
+            }
+
+            /// What ends a stack of such blocks, if they normalise first.
+            pub(in super::super) fn last_norm(&self, features: usize) -> Result<Option<LayerNorm>> {
+                self.norm_first.then(|| self.norm(features)).transpose()
+            }
+
+            fn norm(&self, features: usize) -> Result<LayerNorm> {
+                crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
+            }
+
+            fn feed_forward(&self, features: usize, rng: &mut Rng) -> Result<FeedForward> {
+                Ok(FeedForward::new(features, self.hidden, self.activation, rng)?.dropout(self.dropout))
+            }
+        }
+    };
+}
+use settings;
+
 /// `x` and a part of the block applied to it, with normalisation before the part or after the sum.
 fn residual(
     x: &Var,
