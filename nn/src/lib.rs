@@ -61,6 +61,7 @@
 //! | [`onnx`] | models as ONNX |
 //! | [`explain`] | what a model looked at |
 //! | [`loss`] | losses, by name and as functions |
+//! | [`models`] | open language models and encoders, by architecture |
 //! | [`generate`] | sampling from a language model, and beam search |
 //!
 //! **Shapes** are `[batch, features]`, `[batch, time, features]`, and `[batch, height, width, channels]`.
@@ -96,10 +97,13 @@ mod init;
 mod layers;
 pub mod loss;
 mod model;
+pub mod models;
 mod module;
 pub mod onnx;
 mod sequential;
 mod summary;
+#[cfg(feature = "language")]
+pub mod tokenizer;
 pub mod weights;
 
 pub use cairn_autograd::Parameter;

@@ -9,6 +9,7 @@ mod element_types;
 mod generate;
 mod images;
 mod losses;
+mod models;
 mod modules;
 mod recurrent;
 mod sequential;

@@ -1,0 +1,57 @@
+//! What is where in a published model: a folder with config.json and safetensors.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// The parts of a published model.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) config: Config,
+    pub(crate) weights: Weights,
+}
+
+impl Opened {
+    /// Reads the settings and weights that lie at a path.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            fs::metadata(path).map_err(Error::file(path))?;
+            return Err(Error::BadFile {
+                path: path.to_owned(),
+                why: "a model is a folder with config.json and safetensors".into(),
+            });
+        }
+        let mut config = Config::read(path.join("config.json"))?;
+        // Models that also see have the language model's settings in a part of theirs.
+        if let Some(text) = config.part("text_config") {
+            config = text;
+        }
+        Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)? })
+    }
+}
+
+/// The file of weights in a folder, or the index of several.
+fn weights_of(folder: &Path) -> Result<PathBuf> {
+    for name in ["model.safetensors", "model.safetensors.index.json"] {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    let all = fs::read_dir(folder).map_err(Error::file(folder))?;
+    let mut all: Vec<PathBuf> = all.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let there = all.iter().any(|path| path.extension().is_some_and(|end| end == "bin" || end == "pt"));
+    all.retain(|path| path.extension().is_some_and(|end| end == "safetensors"));
+    match &all[..] {
+        [one] => Ok(one.clone()),
+        _ => {
+            let hint =
+                if there { ": PyTorch's own files are programs; convert them to safetensors" } else { "" };
+            let why = format!("there is no model.safetensors in the folder{hint}");
+            Err(Error::BadFile { path: folder.to_owned(), why })
+        }
+    }
+}
