@@ -62,6 +62,7 @@
 //! | [`explain`] | what a model looked at |
 //! | [`loss`] | losses, by name and as functions |
 //! | [`models`] | open language models and encoders, by architecture |
+//! | `language`, `tokenizer` | open models from text to text, with feature `language` |
 //! | [`generate`] | sampling from a language model, and beam search |
 //!
 //! **Shapes** are `[batch, features]`, `[batch, time, features]`, and `[batch, height, width, channels]`.
@@ -94,6 +95,8 @@ mod file;
 pub mod generate;
 pub mod graph;
 mod init;
+#[cfg(feature = "language")]
+pub mod language;
 mod layers;
 pub mod loss;
 mod model;

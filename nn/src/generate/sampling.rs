@@ -120,6 +120,9 @@ impl Sampling {
     /// # Errors
     /// As for [`draw`](Self::draw), and when what was written leaves no token to draw.
     pub fn draw_after(&self, written: &[u32], logits: &Tensor, rng: &mut Rng) -> Result<u32> {
+        if self.temperature == 0.0 && self.repetition_penalty == 1.0 && self.no_repeat_ngram == 0 {
+            return self.best(logits);
+        }
         let weights = self.weights(written, logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
         let mut left = rng.random::<f64>() * total;
@@ -133,6 +136,19 @@ impl Sampling {
         }
         // Rounding may leave a remainder, which falls to the last.
         Ok(last)
+    }
+
+    /// The likeliest token; of equals the first.
+    fn best(&self, logits: &Tensor) -> Result<u32> {
+        self.check(logits)?;
+        let logits = logits.row_major()?;
+        let better = |best: Option<(u32, f32)>, (id, &x): (u32, &f32)| match best {
+            Some((_, most)) if most >= x => best,
+            _ => (x > f32::NEG_INFINITY).then_some((id, x)),
+        };
+        let best = (0..).zip(logits.iter()).fold(None, better);
+        check("the number of possible tokens", 0.0, best.is_some(), "at least 1")?;
+        Ok(best.map_or(0, |(id, _)| id))
     }
 
     /// The tokens that may be drawn and their probabilities, likeliest first; of equals the one of the lower number.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Config;
+#[cfg(feature = "language")]
+use crate::tokenizer::{ChatTemplate, Tokenizer};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -30,6 +32,20 @@ impl Opened {
             config = text;
         }
         Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)? })
+    }
+}
+
+#[cfg(feature = "language")]
+impl Opened {
+    /// The tokenizer of the model, and how it reads conversations.
+    pub(crate) fn tokenizer(&self, path: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
+        Ok((Tokenizer::load(path)?, ChatTemplate::load(path)?))
+    }
+
+    /// What the publisher suggests about sampling, and which tokens end texts.
+    pub(crate) fn suggested(&self, path: &Path) -> Result<Option<Config>> {
+        let path = path.join("generation_config.json");
+        path.is_file().then(|| Config::read(path)).transpose()
     }
 }
 
