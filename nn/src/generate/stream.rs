@@ -171,9 +171,7 @@ impl<D: Decoder> Tokens<'_, D> {
     #[doc(alias = "logprobs")]
     pub fn log_probability(&self) -> Result<Option<f64>> {
         match (&self.scores, self.text[self.prompt..].last()) {
-            (Some(scores), Some(&last)) => {
-                Ok(Some(scores.log_softmax(0)?.get(&[last as usize])?.into()))
-            }
+            (Some(scores), Some(&last)) => Ok(Some(scores.log_softmax(0)?.get(&[last as usize])?.into())),
             _ => Ok(None),
         }
     }

@@ -61,7 +61,8 @@ impl Encoder {
         let encoder = Self::new(network, tokenizer);
         let Ok(modules) = std::fs::read_to_string(path.join("modules.json")) else { return Ok(encoder) };
         let settings = |name: &str| Config::read(path.join(name)).ok();
-        let longest = settings("sentence_bert_config.json").and_then(|config| config.size("max_seq_length").ok());
+        let longest =
+            settings("sentence_bert_config.json").and_then(|config| config.size("max_seq_length").ok());
         let pooling = match settings("1_Pooling/config.json") {
             Some(config) if config.flag_or("pooling_mode_cls_token", false) => Pooling::First,
             Some(config) if config.flag_or("pooling_mode_max_tokens", false) => Pooling::Max,
@@ -139,7 +140,11 @@ impl Encoder {
     fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.tokenizer.encode(text)?;
         let Some(&end) = ids.last() else {
-            return Err(Error::BadSetting { what: "the number of tokens of a text", value: 0.0, must: "at least 1" });
+            return Err(Error::BadSetting {
+                what: "the number of tokens of a text",
+                value: 0.0,
+                must: "at least 1",
+            });
         };
         if ids.len() > self.longest {
             ids.truncate(self.longest - 1);

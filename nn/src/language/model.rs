@@ -55,7 +55,9 @@ impl LanguageModel {
             ends.extend(turns.filter_map(|turn| tokenizer.id(turn)));
         }
         match models::filled(opened.config, opened.weights)? {
-            Network::Causal(network) => Ok(Self::new(network, tokenizer, template, ends).suggesting(sampling)),
+            Network::Causal(network) => {
+                Ok(Self::new(network, tokenizer, template, ends).suggesting(sampling))
+            }
             Network::Encoder(_) => {
                 Err(Error::Unsupported { what: "writing texts with an encoder; it embeds them".into() })
             }

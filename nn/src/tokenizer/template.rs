@@ -135,7 +135,8 @@ impl ChatTemplate {
     /// Whether the template itself writes these characters.
     pub(crate) fn writes(&self, text: &str) -> bool {
         let source = self.environment.get_template(NAME);
-        source.is_ok_and(|template| template.source().contains(text)) || self.marks.iter().any(|mark| mark == text)
+        source.is_ok_and(|template| template.source().contains(text))
+            || self.marks.iter().any(|mark| mark == text)
     }
 
     /// The conversation as text; `answer` also writes what comes before the model's next answer.
