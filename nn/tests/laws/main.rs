@@ -8,12 +8,16 @@ mod decoding;
 mod element_types;
 mod generate;
 mod images;
+#[cfg(feature = "language")]
+mod language;
 mod losses;
 mod models;
 mod modules;
 mod recurrent;
 mod sequential;
 mod tied;
+#[cfg(feature = "language")]
+mod tokenizer;
 mod transformers;
 mod weighted_losses;
 mod weights;
