@@ -19,14 +19,16 @@ pub(crate) fn run(out: &mut Output) -> Result<(), Failure> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let (set, threads, caches, bandwidth) =
         (tensor::instruction_set(), tensor::num_threads(), caches(), bandwidth()?);
+    let quantized = tensor::QuantizedTensor::kernel();
     let value = json!({
         "version": env!("CARGO_PKG_VERSION"), "processors": processors, "threads": threads, "instruction_set": set.to_string(),
-        "caches": caches, "memory_gigabytes_per_second": bandwidth,
+        "quantized_products": quantized, "caches": caches, "memory_gigabytes_per_second": bandwidth,
     });
     out.result(&value, || {
         let mut lines = vec![
             format!("cairn {}", env!("CARGO_PKG_VERSION")),
             format!("instructions  {set} (CAIRN_ISA chooses lesser ones)"),
+            format!("quantised     {quantized}"),
             format!("threads       {threads} on {processors} processors (--threads, RAYON_NUM_THREADS)"),
         ];
         if !caches.is_empty() {

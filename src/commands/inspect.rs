@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cairn::nn::models::Config;
 use cairn::nn::weights::Weights;
+use cairn::nn::weights::gguf::{Gguf, Value as Setting, kernel_for};
 use cairn::nn::{Error, Sequential};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A safetensors file or its index, a folder with one, or a network that Cairn saved.
+    /// A GGUF file, a safetensors file or its index, a folder with one, or a network that Cairn saved.
     path: PathBuf,
 }
 
@@ -32,6 +33,8 @@ struct Tensor {
     shape: Vec<usize>,
     dtype: String,
     bytes: usize,
+    /// What computes with it here.
+    kernel: String,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
@@ -51,6 +54,9 @@ fn look(path: &Path) -> Result<Found, Failure> {
         return Ok(Found { about, ..look(&file)? });
     }
     std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
+    if starts_with(path, b"GGUF") {
+        return Ok(of_gguf(&Gguf::open(path)?));
+    }
     match Weights::read_safetensors(path) {
         Ok(weights) => Ok(of_weights("safetensors", &weights)),
         Err(error) => match Sequential::load(path) {
@@ -92,12 +98,39 @@ fn settings(config: &Config) -> Vec<(String, Value)> {
     keys.iter().filter_map(|&key| Some((key.to_owned(), config.get(key)?.clone()))).collect()
 }
 
+/// A GGUF file: its settings, but for long lists, and its tensors.
+fn of_gguf(file: &Gguf) -> Found {
+    let about = file.values().iter().map(|(key, value)| (key.clone(), setting(value))).collect();
+    let tensors = file.report().into_iter().map(|tensor| Tensor {
+        name: tensor.name,
+        shape: tensor.shape.to_vec(),
+        dtype: tensor.dtype.to_owned(),
+        bytes: tensor.bytes,
+        kernel: tensor.kernel,
+    });
+    Found { kind: "GGUF", about, tensors: tensors.collect() }
+}
+
+fn setting(value: &Setting) -> Value {
+    match value {
+        Setting::Text(text) => json!(text),
+        Setting::Bool(value) => json!(value),
+        Setting::Array(_) => match value.as_texts() {
+            Some(texts) => json!(format!("{} texts", texts.len())),
+            None => json!("a list"),
+        },
+        Setting::F32(x) => json!(x),
+        other => other.as_u64().map_or_else(|| json!(other.as_f64()), |whole| json!(whole)),
+    }
+}
+
 fn of_weights(kind: &'static str, weights: &Weights) -> Found {
     let tensors = weights.tensors.iter().map(|(name, tensor)| Tensor {
         name: name.clone(),
         shape: tensor.shape().to_vec(),
         dtype: tensor.dtype().to_string(),
         bytes: tensor.byte_count(),
+        kernel: kernel_for(tensor.dtype(), tensor.shape()),
     });
     let about = weights.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     Found { kind, about, tensors: tensors.collect() }
@@ -114,13 +147,14 @@ impl Found {
             bytes as f64 / 1e6
         )];
         lines.extend(self.about.iter().map(|(key, value)| match value {
+            Value::String(text) if text.contains('\n') => format!("  {key} = {text:?}"),
             Value::String(text) => format!("  {key} = {text}"),
             other => format!("  {key} = {other}"),
         }));
         let wide = self.tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
-        lines.extend(self.tensors.iter().map(|Tensor { name, shape, dtype, .. }| {
+        lines.extend(self.tensors.iter().map(|Tensor { name, shape, dtype, kernel, .. }| {
             let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-            format!("{name:wide$}  {dtype:>5}  {shape}")
+            format!("{name:wide$}  {dtype:>5}  {shape:<12}  {kernel}")
         }));
         lines.join("\n")
     }

@@ -67,6 +67,7 @@
 mod readme {}
 
 mod any;
+mod block_format;
 #[allow(unsafe_code)]
 mod cpu;
 mod display;
@@ -79,6 +80,7 @@ pub mod kernel;
 mod layout;
 mod npy;
 mod ops;
+mod quantized;
 mod row_major;
 mod serial;
 mod setting;
@@ -86,7 +88,9 @@ mod shape;
 mod tensor;
 
 pub use any::AnyTensor;
+pub use block_format::BlockFormat;
 pub use cpu::buffer::{Memory, memory, trim_memory};
+pub use cpu::shared_bytes::SharedBytes;
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
 pub use dtype::{DType, UnknownDType};
@@ -112,6 +116,7 @@ pub use ops::resize::Resize;
 pub use ops::rotary::{Pairs, Rotary, RotaryScaling, RotaryTables};
 pub use ops::slice::Slice;
 pub use ops::update::{Rule, SummingRule};
+pub use quantized::QuantizedTensor;
 pub use row_major::RowMajor;
 pub use setting::Setting;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};

@@ -13,7 +13,7 @@ use crate::{Context, Error, Init, Module, Result, Visitor};
 /// A row of a table for each id: ids `[…]` give `[…, dim]`. A padding id, other initial values and the masking of padding are
 /// set in the [description](crate::spec::Embedding), whose [`layer`](crate::spec::Embedding::layer) makes the same type.
 ///
-/// The table may be another layer's weight as well; a language model's output layer often is the table's transpose:
+/// The table may be stored quantised, with its blocks along `dim`. It may be another layer's weight as well; a language model's output layer often is the table's transpose:
 ///
 /// ```
 /// use cairn_nn::Embedding;
@@ -54,7 +54,10 @@ impl Embedding {
     /// When the last axis of `x` is not the dimension.
     #[doc(alias("tie_weights", "lm_head"))]
     pub fn scores(&self, x: &Var) -> Result<Var> {
-        Ok(x.linear(&self.weight.var().t()?, None, false)?)
+        Ok(match self.weight.quantized() {
+            Some(table) => x.linear_quantized(&table.t()?, None, false)?,
+            None => x.linear(&self.weight.var().t()?, None, false)?,
+        })
     }
 
     /// A row for each id: `[…]` give `[…, dim]`.
@@ -62,6 +65,9 @@ impl Embedding {
     /// # Errors
     /// For an id beyond the vocabulary, with its position.
     pub fn forward(&self, ids: &Tensor<u32>) -> Result<Var> {
+        if let Some(table) = self.weight.quantized() {
+            return Ok(Var::lookup_quantized(&table, ids)?);
+        }
         let table = self.weight.var();
         Ok(match self.padding {
             Some(id) => table.lookup_padded(ids, id)?,

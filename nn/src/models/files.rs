@@ -1,12 +1,13 @@
-//! What is where in a published model: a folder with config.json and safetensors.
+//! What is where in a published model: a folder with config.json and safetensors, or a GGUF file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Config;
+use super::{Config, gguf};
 #[cfg(feature = "language")]
 use crate::tokenizer::{ChatTemplate, Tokenizer};
 use crate::weights::Weights;
+use crate::weights::gguf::Gguf;
 use crate::{Error, Result};
 
 /// The parts of a published model.
@@ -14,6 +15,8 @@ use crate::{Error, Result};
 pub(crate) struct Opened {
     pub(crate) config: Config,
     pub(crate) weights: Weights,
+    /// Where it is one file.
+    gguf: Option<Gguf>,
 }
 
 impl Opened {
@@ -21,9 +24,11 @@ impl Opened {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             fs::metadata(path).map_err(Error::file(path))?;
-            return Err(Error::BadFile {
-                path: path.to_owned(),
-                why: "a model is a folder with config.json and safetensors".into(),
+            let file = Gguf::open(path)?;
+            return Ok(Opened {
+                config: gguf::config(path, &file)?,
+                weights: file.weights()?,
+                gguf: Some(file),
             });
         }
         let mut config = Config::read(path.join("config.json"))?;
@@ -31,7 +36,7 @@ impl Opened {
         if let Some(text) = config.part("text_config") {
             config = text;
         }
-        Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)? })
+        Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)?, gguf: None })
     }
 }
 
@@ -39,7 +44,19 @@ impl Opened {
 impl Opened {
     /// The tokenizer of the model, and how it reads conversations.
     pub(crate) fn tokenizer(&self, path: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
-        Ok((Tokenizer::load(path)?, ChatTemplate::load(path)?))
+        let Some(file) = &self.gguf else {
+            return Ok((Tokenizer::load(path)?, ChatTemplate::load(path)?));
+        };
+        let tokenizer = Tokenizer::of_gguf(file)?;
+        let Some(source) = file.get("tokenizer.chat_template").and_then(|value| value.as_str()) else {
+            return Ok((tokenizer, None));
+        };
+        let mark = |name: &str| {
+            let id = file.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(|value| value.as_u64());
+            id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?)).unwrap_or_default()
+        };
+        let template = ChatTemplate::parse(source)?.with_marks(mark("bos"), mark("eos"));
+        Ok((tokenizer, Some(template)))
     }
 
     /// What the publisher suggests about sampling, and which tokens end texts.

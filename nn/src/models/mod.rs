@@ -25,6 +25,7 @@
 mod bert;
 mod config;
 mod files;
+mod gguf;
 mod gpt2;
 mod llama;
 mod names;
@@ -141,7 +142,8 @@ pub trait EncoderModel: Module + Debug + Send + Sync {
     fn context(&self) -> usize;
 }
 
-/// The model in a folder with config.json and safetensors, or in a GGUF file. Its weights are f32, to be trained.
+/// The model in a folder with config.json and safetensors, or in a GGUF file. Its weights are f32, to be trained, but for quantised ones,
+/// which stay as they are.
 ///
 /// # Errors
 /// [`Error::File`] and [`Error::BadFile`] for what cannot be read, [`Error::Unsupported`] for an architecture that is not known here,

@@ -66,6 +66,12 @@ impl Name {
 
     /// What the values of a file are here.
     fn value(&self, given: &[AnyTensor], kind: &str, format: Format) -> Result<AnyTensor> {
+        // Quantised ones stay so, unless they are part of a layer whose weight is one here.
+        let dense =
+            self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf);
+        if let ([AnyTensor::Quantized(one)], true) = (given, kind == "weight") {
+            return Ok(if dense { one.t()?.into() } else { one.clone().into() });
+        }
         let given: Vec<AnyTensor> = given.iter().map(|x| x.cast(DType::F32)).collect::<Result<_, _>>()?;
         let given: Vec<&Tensor> = given.iter().map(AnyTensor::as_f32).collect::<Result<_, _>>()?;
         let joined = match given[..] {
@@ -74,8 +80,7 @@ impl Name {
         };
         let gguf = format == Format::Gguf;
         Ok(match self.layout {
-            Layout::Dense if kind == "weight" => joined.t()?.into(),
-            Layout::Convolution if kind == "weight" && gguf => joined.t()?.into(),
+            _ if dense && kind == "weight" => joined.t()?.into(),
             Layout::FromOne if !gguf => joined.add(&Tensor::scalar(1.0))?.into(),
             _ => joined.into(),
         })

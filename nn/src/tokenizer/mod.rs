@@ -4,6 +4,7 @@
 //! GGUF file. The `tokenizers` crate computes with both, so that the ids are those of transformers. Here is what lies around it:
 //! errors in place of panics, text as it is written ([`Pieces`]), and the templates of conversations ([`ChatTemplate`]).
 
+mod gguf;
 mod pieces;
 mod template;
 

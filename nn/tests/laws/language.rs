@@ -18,7 +18,9 @@ fn config(kind: &str, context: usize) -> Config {
 }
 
 fn model(context: usize) -> LanguageModel {
-    let Network::Causal(network) = models::new(&config("llama", context), &mut rng(3)).unwrap() else { panic!() };
+    let Network::Causal(network) = models::new(&config("llama", context), &mut rng(3)).unwrap() else {
+        panic!()
+    };
     let template = ChatTemplate::parse("<s>{{ messages[0].content }}</s>").unwrap();
     LanguageModel::new(network, Tokenizer::parse(&byte_level()).unwrap(), Some(template), vec![1])
 }
@@ -41,7 +43,8 @@ fn a_text_is_the_same_alone_in_a_batch_and_token_by_token() {
     let model = model(64);
     let prompts = ["the rain", "a", "in Spain, the"];
     for settings in [greedy(20), Generate::new(20).seed(5)] {
-        let alone: Vec<String> = prompts.iter().map(|prompt| all(model.generate(prompt, &settings).unwrap())).collect();
+        let alone: Vec<String> =
+            prompts.iter().map(|prompt| all(model.generate(prompt, &settings).unwrap())).collect();
         assert_eq!(model.generate_batch(&prompts, &settings).unwrap(), alone);
     }
     let other = all(model.generate("a", &Generate::new(20).seed(6)).unwrap());

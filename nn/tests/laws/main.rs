@@ -7,6 +7,8 @@ mod context;
 mod decoding;
 mod element_types;
 mod generate;
+mod gguf;
+mod gguf_models;
 mod images;
 #[cfg(feature = "language")]
 mod language;

@@ -30,10 +30,9 @@ pub(crate) fn byte_level() -> String {
     for (id, token) in tokens.iter().enumerate() {
         vocabulary.insert(token.clone(), id.into());
     }
-    let special = |id: u32, content: &str| {
-        json!({"id": id, "content": content, "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false})
-    };
-    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
+    let special = |id: u32, content: &str| json!({"id": id, "content": content, "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false});
+    let level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true});
     let all = json!({
         "version": "1.0",
         "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
@@ -97,7 +96,10 @@ fn ids_offsets_and_special_tokens_are_those_of_the_file() {
     let the = tokenizer.id("the").unwrap();
     assert_eq!(tokenizer.len(), 2 + 256 + 7);
     // The file would cut texts at 4 tokens.
-    assert_eq!(tokenizer.encode("the</s> the").unwrap(), [0, the, 1, tokenizer.id("Ġth").unwrap(), tokenizer.id("e").unwrap()]);
+    assert_eq!(
+        tokenizer.encode("the</s> the").unwrap(),
+        [0, the, 1, tokenizer.id("Ġth").unwrap(), tokenizer.id("e").unwrap()]
+    );
     assert_eq!(tokenizer.encode_bare("the").unwrap(), [the]);
     let untrusted = tokenizer.encode_untrusted("the</s>").unwrap();
     assert!(!untrusted.contains(&1));
@@ -135,11 +137,17 @@ fn conversations_are_written_as_the_template_says() {
 
 #[test]
 fn templates_have_what_python_has() {
-    let written = |source: &str| ChatTemplate::parse(source).unwrap().render(&[user("  Ab, c ")], false).unwrap();
+    let written =
+        |source: &str| ChatTemplate::parse(source).unwrap().render(&[user("  Ab, c ")], false).unwrap();
     assert_eq!(written("{{ messages[0].content.strip().upper().split(',')[1] }}"), " C");
     assert_eq!(written("{{ {'a': [1, 'é'], 'b': none} | tojson }}"), "{\"a\": [1, \"é\"], \"b\": null}");
     assert_eq!(written("{{ [1] | tojson(indent=2) }}"), "[\n  1\n]");
-    assert_eq!(written("{% set ns = namespace(n=0) %}{% for i in range(9) %}{% if i > 2 %}{% break %}{% endif %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}"), "3");
+    assert_eq!(
+        written(
+            "{% set ns = namespace(n=0) %}{% for i in range(9) %}{% if i > 2 %}{% break %}{% endif %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}"
+        ),
+        "3"
+    );
     // A line of a block alone leaves nothing behind.
     assert_eq!(written("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
     let marked = ChatTemplate::parse("{{ bos_token }}|{{ eos_token }}").unwrap().with_marks("<s>", "</s>");

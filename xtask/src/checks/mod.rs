@@ -8,8 +8,10 @@ mod charlm;
 mod classified;
 mod cnn;
 mod digits;
+mod embed;
 mod films;
 mod gpt;
+mod lm;
 mod ml1m;
 mod ml20m;
 mod mlp;
@@ -31,6 +33,8 @@ pub const ALL: &[&Check] = &[
     &textcnn::CHECK,
     &charlm::CHECK,
     &gpt::CHECK,
+    &lm::CHECK,
+    &embed::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
