@@ -19,6 +19,7 @@ use crate::output::note;
 
 mod cnn;
 mod gpt;
+mod lm;
 mod mlp;
 mod nlp;
 mod ops;
@@ -42,8 +43,17 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] =
-    &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH, &gpt::BENCH, &recsys::BENCH];
+pub const ALL: &[&Bench] = &[
+    &ops::BENCH,
+    &mlp::BENCH,
+    &cnn::BENCH,
+    &rnn::BENCH,
+    &nlp::BENCH,
+    &gpt::BENCH,
+    &lm::LM,
+    &lm::EMBED,
+    &recsys::BENCH,
+];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];
