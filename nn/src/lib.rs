@@ -82,7 +82,7 @@
 extern crate self as cairn_nn;
 
 /// The samples in the README compile and run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "language"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -44,6 +44,9 @@ impl<'a> Text<'a> {
     }
 
     /// The logarithm of the probability that the model, before sampling changed it, gave the last token; `None` before the first.
+    ///
+    /// # Errors
+    /// When memory runs out.
     #[doc(alias = "logprobs")]
     pub fn log_probability(&self) -> Result<Option<f64>> {
         self.tokens.log_probability()

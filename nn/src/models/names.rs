@@ -80,7 +80,8 @@ impl Name {
         };
         let gguf = format == Format::Gguf;
         Ok(match self.layout {
-            _ if dense && kind == "weight" => joined.t()?.into(),
+            // In order: a product of one row, which is what writing a token comes down to, reads weights once and as they lie.
+            _ if dense && kind == "weight" => joined.t()?.contiguous()?.into(),
             Layout::FromOne if !gguf => joined.add(&Tensor::scalar(1.0))?.into(),
             _ => joined.into(),
         })
