@@ -160,8 +160,14 @@ fn small_gguf() -> Vec<u8> {
         ("e", vec!["x".to_owned(), "yz".to_owned()].into()),
         ("general.alignment", 32u32.into()),
     ];
-    let x = AnyTensor::from(Tensor::normal([3, 256], 0.0, 1.0, &mut rng(0)).unwrap());
-    let types = [DType::F32, DType::BF16, BlockFormat::Q4_1.into(), BlockFormat::Q8_0.into(), BlockFormat::Q6K.into()];
+    let x = AnyTensor::from(Tensor::<f32>::normal([3, 256], 0.0, 1.0, &mut rng(0)).unwrap());
+    let types = [
+        DType::F32,
+        DType::BF16,
+        BlockFormat::Q4_1.into(),
+        BlockFormat::Q8_0.into(),
+        BlockFormat::Q6K.into(),
+    ];
     let tensors = types.map(|dtype| (dtype.to_string(), x.cast(dtype).unwrap()));
     let values = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     gguf::encode(&values, &tensors.into_iter().collect()).unwrap()

@@ -179,7 +179,9 @@ impl AnyTensor {
             (AnyTensor::F32(x), DType::BF16) => Ok(x.cast::<bf16>()?.into()),
             (AnyTensor::F32(x), DType::F16) => Ok(x.cast::<f16>()?.into()),
             (AnyTensor::F32(x), DType::F64) => Ok(x.cast::<f64>()?.into()),
-            _ => with_type!(dtype, T => self.cast_by_parts::<T>().map(Self::from), _ => self.cast(DType::F32)?.cast(dtype)),
+            _ => {
+                with_type!(dtype, T => self.cast_by_parts::<T>().map(Self::from), _ => self.cast(DType::F32)?.cast(dtype))
+            }
         }
     }
 

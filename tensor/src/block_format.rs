@@ -92,7 +92,11 @@ impl BlockFormat {
 
     /// The bytes of so many weights. `None` when they are no whole blocks, or more than the address space has.
     pub const fn bytes_of(self, weights: usize) -> Option<usize> {
-        if weights % self.weights() != 0 { None } else { (weights / self.weights()).checked_mul(self.bytes()) }
+        if weights % self.weights() != 0 {
+            None
+        } else {
+            (weights / self.weights()).checked_mul(self.bytes())
+        }
     }
 }
 

@@ -80,7 +80,9 @@ impl<'de> Deserialize<'de> for AnyTensor {
                 q.map(Self::from).map_err(D::Error::custom)
             }
             (dtype, false) => AnyTensor::from_le_bytes(dtype, shape, &bytes.0).map_err(D::Error::custom),
-            (dtype, true) => Err(D::Error::custom(format!("tensors of {dtype} are not marked as transposed"))),
+            (dtype, true) => {
+                Err(D::Error::custom(format!("tensors of {dtype} are not marked as transposed")))
+            }
         }
     }
 }

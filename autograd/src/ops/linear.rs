@@ -118,7 +118,12 @@ impl<T: Float> Var<T> {
     ///
     /// # Errors
     /// When the sizes do not fit together.
-    pub fn linear_quantized(&self, weight: &QuantizedTensor, bias: Option<&Self>, relu: bool) -> Result<Self> {
+    pub fn linear_quantized(
+        &self,
+        weight: &QuantizedTensor,
+        bias: Option<&Self>,
+        relu: bool,
+    ) -> Result<Self> {
         let op = Linear::Quantized { relu };
         match bias {
             Some(bias) => Var::apply(op, &[self.into(), weight.into(), bias.into()]),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use cairn_autograd::op::{IdsOp, Op};
 use cairn_autograd::{RecurrentVars, Result, Source, Var, gradcheck, trace};
 use cairn_tensor::{
-    AttentionOptions, BlockFormat, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, QuantizedTensor, Recurrence, RecurrentOptions,
-    Resize, Returns, Rotary, Tensor, Window, rng, s,
+    AttentionOptions, BlockFormat, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, QuantizedTensor,
+    Recurrence, RecurrentOptions, Resize, Returns, Rotary, Tensor, Window, rng, s,
 };
 
 /// Shapes of the inputs, drawn from 0.6 to 1.4, where no operation here has a kink, and what is computed from them.

@@ -30,7 +30,7 @@ fn values() -> BTreeMap<String, Value> {
 }
 
 fn tensors() -> BTreeMap<String, AnyTensor> {
-    let x = Tensor::normal([5, 256], 0.0, 1.0, &mut rng(1)).unwrap();
+    let x = Tensor::<f32>::normal([5, 256], 0.0, 1.0, &mut rng(1)).unwrap();
     let mut all: BTreeMap<String, AnyTensor> = BlockFormat::ALL
         .into_iter()
         .map(|format| (format!("w.{format}"), AnyTensor::from(x.clone()).cast(format.into()).unwrap()))
@@ -75,7 +75,10 @@ fn values_are_asked_for_by_kind() {
     assert_eq!(file.texts("tokens").unwrap(), ["<s>", "▁a"]);
     assert_eq!(file.get("bool").and_then(Value::as_bool), Some(true));
     let why = |error: Error| error.to_string();
-    assert!(why(file.number("i8").unwrap_err()).ends_with("`i8` is a whole number, not a whole number that is not negative"));
+    assert!(
+        why(file.number("i8").unwrap_err())
+            .ends_with("`i8` is a whole number, not a whole number that is not negative")
+    );
     assert!(why(file.text("u8").unwrap_err()).ends_with("`u8` is a whole number, not a text"));
     assert!(why(file.float("none").unwrap_err()).ends_with("there is no `none`, which should be a number"));
     assert!(why(file.tensor("none").unwrap_err()).ends_with("there is no tensor `none`"));
@@ -168,10 +171,12 @@ fn each_fault_is_named() {
     fault(&|file| file.key_length = 1 << 60, "bytes of text do not fit");
     fault(&|file| file.key = b"\xff", "not UTF-8");
     fault(&|file| file.value[0] = 99, "the value of `k`: at byte 33: there is no type 99");
-    fault(&|file| file.value = [7u32.to_le_bytes(), [2, 0, 0, 0]].concat()[..5].to_vec(), "2 is no truth value");
-    let list = |kind: u32, count: u64| {
-        [&9u32.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes()].concat()
-    };
+    fault(
+        &|file| file.value = [7u32.to_le_bytes(), [2, 0, 0, 0]].concat()[..5].to_vec(),
+        "2 is no truth value",
+    );
+    let list =
+        |kind: u32, count: u64| [&9u32.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes()].concat();
     fault(&|file| file.value = list(10, 1 << 61), "values of a list do not fit");
     fault(
         &|file| {
@@ -194,7 +199,9 @@ fn each_fault_is_named() {
 fn no_two_things_have_one_place_or_name() {
     let w = AnyTensor::zeros(DType::F32, [8]).unwrap();
     let two = BTreeMap::from([("a".to_owned(), w.clone()), ("b".to_owned(), w)]);
-    let bytes = gguf::encode(&BTreeMap::from([("x".to_owned(), 1u8.into()), ("y".to_owned(), 2u8.into())]), &two).unwrap();
+    let bytes =
+        gguf::encode(&BTreeMap::from([("x".to_owned(), 1u8.into()), ("y".to_owned(), 2u8.into())]), &two)
+            .unwrap();
     let change = |from: &[u8], to: &[u8]| {
         let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
         let mut changed = bytes.clone();
@@ -203,7 +210,8 @@ fn no_two_things_have_one_place_or_name() {
     };
     assert!(change(b"y\0\0\0\0\x02", b"x").contains("`x` is there twice"));
     assert!(change(b"b\x01\0\0\0", b"a").contains("two tensors `a`"));
-    let second = [&b"b\x01\0\0\0"[..], &8u64.to_le_bytes(), &0u32.to_le_bytes(), &32u64.to_le_bytes()].concat();
+    let second =
+        [&b"b\x01\0\0\0"[..], &8u64.to_le_bytes(), &0u32.to_le_bytes(), &32u64.to_le_bytes()].concat();
     let first = [&second[..second.len() - 8], &0u64.to_le_bytes()].concat();
     assert!(change(&second, &first).contains("share bytes"));
 }
@@ -213,7 +221,7 @@ fn layers_compute_with_quantised_weights() {
     let layer = Linear::new(64, 6, &mut rng(0)).unwrap();
     let table = Embedding::new(10, 64, &mut rng(1)).unwrap();
     let ids = Tensor::from_vec(vec![3u32, 9], [2]).unwrap();
-    let x = Tensor::normal([3, 64], 0.0, 1.0, &mut rng(2)).unwrap();
+    let x = Tensor::<f32>::normal([3, 64], 0.0, 1.0, &mut rng(2)).unwrap();
     let turned = layer.weight.any().cast(DType::F32).unwrap().as_f32().unwrap().t().unwrap();
     let rows = AnyTensor::from(turned).cast(BlockFormat::Q5_1.into()).unwrap();
     let q = rows.as_quantized().unwrap().packed().unwrap().t().unwrap();
@@ -248,7 +256,10 @@ fn a_report_says_what_computes_with_each_tensor() {
     let file = Gguf::from_bytes(gguf::encode(&values(), &tensors()).unwrap()).unwrap();
     let report = file.report();
     let of = |name: &str| report.iter().find(|tensor| tensor.name == name).unwrap();
-    assert_eq!((&of("w.q4_k").shape[..], of("w.q4_k").dtype, of("w.q4_k").bytes), (&[5, 256][..], "q4_k", 5 * 144));
+    assert_eq!(
+        (&of("w.q4_k").shape[..], of("w.q4_k").dtype, of("w.q4_k").bytes),
+        (&[5, 256][..], "q4_k", 5 * 144)
+    );
     assert!(of("w.q4_k").kernel.starts_with("q4_k, 8-bit integers ("));
     assert!(of("bf16").kernel.starts_with("converted to f32 ("));
     assert_eq!(of("i64").kernel, "none: no floats");

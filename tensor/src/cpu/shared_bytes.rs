@@ -84,7 +84,8 @@ impl SharedBytes {
     /// A part of these bytes, without a copy; `None` where they do not reach as far.
     #[must_use]
     pub fn part(&self, range: Range<usize>) -> Option<Self> {
-        let (start, end) = (self.range.start.checked_add(range.start)?, self.range.start.checked_add(range.end)?);
+        let (start, end) =
+            (self.range.start.checked_add(range.start)?, self.range.start.checked_add(range.end)?);
         let fits = start <= end && end <= self.range.end;
         fits.then(|| SharedBytes { owner: Arc::clone(&self.owner), range: start..end })
     }

@@ -62,7 +62,12 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] when the sizes do not fit together, or the blocks run along the outputs.
-    pub fn linear_quantized(&self, weight: &QuantizedTensor, bias: Option<&Self>, relu: bool) -> Result<Self> {
+    pub fn linear_quantized(
+        &self,
+        weight: &QuantizedTensor,
+        bias: Option<&Self>,
+        relu: bool,
+    ) -> Result<Self> {
         let op = "linear_quantized";
         let mismatch = |why| Error::mismatch(op, self.shape(), weight.shape(), why);
         let (Some((&inputs, _)), &[fan_in, outputs]) = (self.shape().split_last(), weight.shape()) else {
@@ -72,7 +77,9 @@ impl<T: Float> Tensor<T> {
             return Err(mismatch("the input's last axis must be as long as the weight's first"));
         }
         if !weight.is_transposed() {
-            return Err(mismatch("blocks must run along the inputs: take the transpose of [outputs, inputs]"));
+            return Err(mismatch(
+                "blocks must run along the inputs: take the transpose of [outputs, inputs]",
+            ));
         }
         if let Some(bias) = bias.filter(|bias| bias.shape() != [outputs]) {
             let why = "the bias must have one value per output";

@@ -39,7 +39,7 @@ const ALIGNMENT_KEY: &str = "general.alignment";
 /// use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor, rng};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("model.gguf");
-/// let w = AnyTensor::from(Tensor::normal([6, 64], 0.0, 1.0, &mut rng(0))?).cast(BlockFormat::Q4_1.into())?;
+/// let w = AnyTensor::from(Tensor::<f32>::normal([6, 64], 0.0, 1.0, &mut rng(0))?).cast(BlockFormat::Q4_1.into())?;
 /// let values = BTreeMap::from([("general.architecture".to_owned(), Value::from("llama"))]);
 /// gguf::write(&path, &values, &BTreeMap::from([("blk.0.attn_q.weight".to_owned(), w.clone())]))?;
 ///
@@ -159,7 +159,8 @@ impl Gguf {
     }
 
     fn required<'a, T>(&'a self, key: &str, what: &str, of: impl Fn(&'a Value) -> Option<T>) -> Result<T> {
-        let value = self.get(key).ok_or_else(|| self.bad(format!("there is no `{key}`, which should be {what}")))?;
+        let value =
+            self.get(key).ok_or_else(|| self.bad(format!("there is no `{key}`, which should be {what}")))?;
         of(value).ok_or_else(|| self.bad(format!("`{key}` is {}, not {what}", value.kind())))
     }
 
@@ -180,12 +181,16 @@ impl Gguf {
     pub fn tensor(&self, name: &str) -> Result<AnyTensor> {
         let info = self.tensors.get(name).ok_or_else(|| self.bad(format!("there is no tensor `{name}`")))?;
         let Some(dtype) = info.dtype() else {
-            return Err(Error::Unsupported { what: format!("tensors of {}, as `{name}` is", info.type_name()) });
+            return Err(Error::Unsupported {
+                what: format!("tensors of {}, as `{name}` is", info.type_name()),
+            });
         };
         let part = self.data.part(info.offset..info.offset + info.bytes);
         let bytes = part.ok_or_else(|| self.bad(format!("the bytes of `{name}` lie outside it")))?;
         Ok(match dtype {
-            DType::Quantized(format) => QuantizedTensor::from_bytes(format, info.shape.clone(), bytes)?.into(),
+            DType::Quantized(format) => {
+                QuantizedTensor::from_bytes(format, info.shape.clone(), bytes)?.into()
+            }
             other => AnyTensor::from_le_bytes(other, info.shape.clone(), &bytes)?,
         })
     }

@@ -58,7 +58,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     }
     let data_start = input.at.checked_next_multiple_of(alignment as usize);
     // Without tensors nothing has to follow, not even what aligns it.
-    let data_start = data_start.map_or(bytes.len(), |start| if tensors.is_empty() { start.min(bytes.len()) } else { start });
+    let data_start = data_start
+        .map_or(bytes.len(), |start| if tensors.is_empty() { start.min(bytes.len()) } else { start });
     let length = bytes.len().checked_sub(data_start).ok_or("it ends before the tensors' bytes begin")?;
     lie_apart(&tensors, length)?;
     Ok(Header { values, tensors, data_start })
@@ -98,7 +99,11 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
         let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            format!("at byte {}: {count} bytes are needed, the file has {}", self.at, self.bytes.len() - self.at)
+            format!(
+                "at byte {}: {count} bytes are needed, the file has {}",
+                self.at,
+                self.bytes.len() - self.at
+            )
         })?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -125,7 +130,8 @@ impl<'a> Cursor<'a> {
         let left = self.bytes.len() - self.at;
         let fits = |&count: &usize| count.checked_mul(least).is_some_and(|bytes| bytes <= left);
         let count_here = usize::try_from(count).ok().filter(fits);
-        count_here.ok_or_else(|| format!("at byte {}: {count} {what} do not fit the {left} bytes left", self.at))
+        count_here
+            .ok_or_else(|| format!("at byte {}: {count} {what} do not fit the {left} bytes left", self.at))
     }
 
     fn text(&mut self) -> Result<String, String> {
@@ -204,7 +210,8 @@ impl<'a> Cursor<'a> {
             sizes.push(size.ok_or_else(|| format!("at byte {start}: a size of 0, or beyond any memory"))?);
         }
         let (start, id) = (self.at, self.u32()?);
-        let kind = Kind::of_id(id).ok_or_else(|| format!("at byte {start}: there is no element type {id}"))?;
+        let kind =
+            Kind::of_id(id).ok_or_else(|| format!("at byte {start}: there is no element type {id}"))?;
         let (start, offset) = (self.at, self.u64()?);
         if offset % alignment != 0 {
             return Err(format!("at byte {start}: offset {offset} is no multiple of {alignment}"));
@@ -216,8 +223,9 @@ impl<'a> Cursor<'a> {
         }
         let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         let bytes = count.and_then(|count| (count / elements).checked_mul(size));
-        let (bytes, offset) = (bytes.ok_or("more bytes than any memory")?, usize::try_from(offset));
-        let offset = offset.map_err(|_| format!("at byte {start}: offset {offset} is beyond any file"))?;
+        let bytes = bytes.ok_or("more bytes than any memory")?;
+        let offset = usize::try_from(offset)
+            .map_err(|_| format!("at byte {start}: offset {offset} is beyond any memory"))?;
         sizes.reverse();
         Ok(TensorInfo { shape: Shape::from(sizes.as_slice()), kind, offset, bytes })
     }

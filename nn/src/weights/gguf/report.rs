@@ -27,7 +27,9 @@ impl TensorReport {
             shape: info.shape.clone(),
             dtype: info.type_name(),
             bytes: info.bytes,
-            kernel: info.dtype().map_or_else(|| "none: not supported".to_owned(), |dtype| kernel_for(dtype, &info.shape)),
+            kernel: info
+                .dtype()
+                .map_or_else(|| "none: not supported".to_owned(), |dtype| kernel_for(dtype, &info.shape)),
         }
     }
 }
@@ -47,7 +49,9 @@ pub fn kernel_for(dtype: DType, shape: &[usize]) -> String {
             format!("{format}, 8-bit integers ({})", QuantizedTensor::kernel())
         }
         DType::F32 | DType::F64 => format!("{dtype} ({isa})"),
-        dtype if dtype.is_float() || matches!(dtype, DType::Quantized(_)) => format!("converted to f32 ({isa})"),
+        dtype if dtype.is_float() || matches!(dtype, DType::Quantized(_)) => {
+            format!("converted to f32 ({isa})")
+        }
         _ => "none: no floats".to_owned(),
     }
 }

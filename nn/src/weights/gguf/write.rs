@@ -77,7 +77,8 @@ fn header(
     }
     let mut offset = 0u64;
     for (name, tensor) in tensors {
-        let bytes = put_tensor(&mut out, name, tensor, offset).map_err(|why| format!("tensor `{name}`: {why}"))?;
+        let bytes =
+            put_tensor(&mut out, name, tensor, offset).map_err(|why| format!("tensor `{name}`: {why}"))?;
         offset += (bytes + padding(bytes)) as u64;
     }
     let missing = padding(out.len());
@@ -98,7 +99,9 @@ fn put_tensor(
         _ if name.len() > MOST_NAME => Some("a name has at most 63 bytes"),
         _ if tensor.rank() > 4 => Some("there are at most four axes"),
         _ if tensor.is_empty() => Some("there are no elements"),
-        AnyTensor::Quantized(q) if q.is_transposed() => Some("its blocks run along the first axis: transpose it back"),
+        AnyTensor::Quantized(q) if q.is_transposed() => {
+            Some("its blocks run along the first axis: transpose it back")
+        }
         _ => None,
     };
     if let Some(why) = why {

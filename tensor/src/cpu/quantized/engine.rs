@@ -60,7 +60,9 @@ impl Engine {
                 #[cfg(target_arch = "x86_64")]
                 Engine::Avx512Vnni => instruction_set() == "avx512",
                 #[cfg(target_arch = "x86_64")]
-                Engine::AvxVnni => std::env::var("CAIRN_ISA").as_deref() != Ok("avx2") && instruction_set() != "baseline",
+                Engine::AvxVnni => {
+                    std::env::var("CAIRN_ISA").as_deref() != Ok("avx2") && instruction_set() != "baseline"
+                }
                 #[cfg(target_arch = "x86_64")]
                 Engine::Avx2 => instruction_set() != "baseline",
                 _ => true,

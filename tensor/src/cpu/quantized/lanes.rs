@@ -80,7 +80,11 @@ impl Lanes for Portable {
         // Weights of either kind are numbers that a signed byte holds.
         let weight = |row: usize, i: usize| i32::from(weights[4 * row + i] as i8);
         std::array::from_fn(|row| {
-            sums[row] + weight(row, 0) * x[0] + weight(row, 1) * x[1] + weight(row, 2) * x[2] + weight(row, 3) * x[3]
+            sums[row]
+                + weight(row, 0) * x[0]
+                + weight(row, 1) * x[1]
+                + weight(row, 2) * x[2]
+                + weight(row, 3) * x[3]
         })
     }
     #[inline(always)]

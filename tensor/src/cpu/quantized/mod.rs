@@ -125,7 +125,12 @@ impl<'a> Matrix<'a> {
 
     fn pack_one(&self, panel: usize, out: &mut [u8]) {
         let (start, end) = (panel * ROWS, (panel * ROWS + ROWS).min(self.rows));
-        panels::pack(self.format, self.blocks, &self.bytes[start * self.row_bytes()..end * self.row_bytes()], out);
+        panels::pack(
+            self.format,
+            self.blocks,
+            &self.bytes[start * self.row_bytes()..end * self.row_bytes()],
+            out,
+        );
     }
 
     /// `out = x Wᵀ`, then plus a bias and max(·, 0) if they are asked for: rows of `x` have as many floats as the matrix columns, and
@@ -134,7 +139,14 @@ impl<'a> Matrix<'a> {
         self.product_by(Engine::best(), x, bias, relu, out)
     }
 
-    fn product_by(&self, engine: Engine, x: &[f32], bias: Option<&[f32]>, relu: bool, out: &mut [f32]) -> Result<()> {
+    fn product_by(
+        &self,
+        engine: Engine,
+        x: &[f32],
+        bias: Option<&[f32]>,
+        relu: bool,
+        out: &mut [f32],
+    ) -> Result<()> {
         if out.is_empty() {
             return Ok(());
         }

@@ -66,8 +66,9 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
-        let all: [f32; ROWS] =
-            std::array::from_fn(|row| halves::from_f16(f16::from_le_bytes([bits[2 * row], bits[2 * row + 1]])));
+        let all: [f32; ROWS] = std::array::from_fn(|row| {
+            halves::from_f16(f16::from_le_bytes([bits[2 * row], bits[2 * row + 1]]))
+        });
         four(&all)
     }
     #[inline(always)]

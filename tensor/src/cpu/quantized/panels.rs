@@ -127,8 +127,11 @@ fn put_super(format: BlockFormat, row: usize, block: &Super, unit: &mut [u8]) {
     }
     let subs = unit[super_head(format)..].chunks_exact_mut(sub_bytes(format));
     for (s, (sub, q)) in subs.zip(block.q.as_chunks::<32>().0).enumerate() {
-        let (first, second) =
-            if six { (block.scales[2 * s], block.scales[2 * s + 1]) } else { (block.scales[s], block.mins[s]) };
+        let (first, second) = if six {
+            (block.scales[2 * s], block.scales[2 * s + 1])
+        } else {
+            (block.scales[s], block.mins[s])
+        };
         (sub[row], sub[ROWS + row]) = (first, second);
         let (upper, quads) = sub[2 * ROWS..].split_at_mut(upper_bytes(format));
         match format {

@@ -200,4 +200,3 @@ fn fit_symmetric(x: &[f32; 16]) -> f32 {
 fn symmetric_quants(x: &[f32; 16]) -> [u8; 16] {
     search_symmetric(x).1.map(|q| (q + 32) as u8)
 }
-

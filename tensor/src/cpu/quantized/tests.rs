@@ -11,7 +11,10 @@ fn naive(format: BlockFormat, row: &[u8], x: &[f32]) -> f32 {
         for (p, x) in x.chunks_exact(32).enumerate() {
             let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
             let d = largest / 127.0;
-            let q: Vec<i32> = x.iter().map(|x| if d == 0.0 { 0 } else { (x * (1.0 / d)).round_ties_even() as i32 }).collect();
+            let q: Vec<i32> = x
+                .iter()
+                .map(|x| if d == 0.0 { 0 } else { (x * (1.0 / d)).round_ties_even() as i32 })
+                .collect();
             let (weights, scales) = parts(format, block, p);
             let dot = |range: std::ops::Range<usize>| range.map(|i| weights[i] * q[i]).sum::<i32>() as f32;
             sum = match scales {
@@ -98,14 +101,19 @@ fn every_instruction_set_gives_the_bits_of_the_naive_product() {
             let packed = Matrix { packed: true, bytes: &panels, ..matrix };
             let expected: Vec<u32> = x
                 .chunks_exact(columns)
-                .flat_map(|x| bytes.chunks_exact(blocks * format.bytes()).map(|row| naive(format, row, x).to_bits()))
+                .flat_map(|x| {
+                    bytes.chunks_exact(blocks * format.bytes()).map(|row| naive(format, row, x).to_bits())
+                })
                 .collect();
             for engine in Engine::all() {
                 for matrix in [matrix, packed] {
                     let mut out = vec![f32::NAN; batch * rows];
                     matrix.product_by(engine, &x, None, false, &mut out).unwrap();
                     let out: Vec<u32> = out.iter().map(|y| y.to_bits()).collect();
-                    assert!(out == expected, "{format} by {engine:?}, {rows} rows of {columns}, batch {batch}");
+                    assert!(
+                        out == expected,
+                        "{format} by {engine:?}, {rows} rows of {columns}, batch {batch}"
+                    );
                 }
             }
         }
@@ -121,7 +129,10 @@ fn the_greatest_sums_do_not_overflow() {
             for block in bytes.chunks_exact_mut(format.bytes()) {
                 let at = if format == BlockFormat::Q6K { 208 } else { 0 };
                 block[at..at + 2].copy_from_slice(&half::f16::ONE.to_le_bytes());
-                if !matches!(format, BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 | BlockFormat::Q6K) {
+                if !matches!(
+                    format,
+                    BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 | BlockFormat::Q6K
+                ) {
                     block[2..4].copy_from_slice(&half::f16::ONE.to_le_bytes());
                 }
             }

@@ -29,8 +29,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
         unsafe {
-            let bytes = if left > 0 { _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(left as i32)) } else { bytes };
-            let bytes = if right > 0 { _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(right as i32)) } else { bytes };
+            let bytes =
+                if left > 0 { _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(left as i32)) } else { bytes };
+            let bytes =
+                if right > 0 { _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(right as i32)) } else { bytes };
             _mm512_and_si512(bytes, _mm512_set1_epi8(mask as i8))
         }
     }
@@ -98,7 +100,9 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
 
     #[inline(always)]
     fn load(bytes: &[u8; QUAD]) -> Self::Quads {
-        unsafe { [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())] }
+        unsafe {
+            [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())]
+        }
     }
     #[inline(always)]
     fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
@@ -140,21 +144,24 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
         unsafe {
-            let (low, high) = (_mm_loadu_si128(bits.as_ptr().cast()), _mm_loadu_si128(bits[16..].as_ptr().cast()));
+            let (low, high) =
+                (_mm_loadu_si128(bits.as_ptr().cast()), _mm_loadu_si128(bits[16..].as_ptr().cast()));
             [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
         }
     }
     #[inline(always)]
     fn unsigned_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
         unsafe {
-            let (low, high) = (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
+            let (low, high) =
+                (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
             [_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high))]
         }
     }
     #[inline(always)]
     fn signed_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
         unsafe {
-            let (low, high) = (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
+            let (low, high) =
+                (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
             [_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high))]
         }
     }
@@ -194,7 +201,11 @@ unsafe fn some_bits(bytes: __m256i, left: u32, right: u32, mask: u8) -> __m256i 
 /// # Safety
 /// The processor has AVX2, and AVX-VNNI where `VNNI` is set.
 #[inline(always)]
-unsafe fn one_dot<const VNNI: bool, const SIGNED: bool>(sums: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+unsafe fn one_dot<const VNNI: bool, const SIGNED: bool>(
+    sums: __m256i,
+    weights: __m256i,
+    x: __m256i,
+) -> __m256i {
     // SAFETY: as the caller promises.
     unsafe {
         if VNNI {
