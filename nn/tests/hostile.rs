@@ -160,7 +160,7 @@ fn small_gguf() -> Vec<u8> {
         ("e", vec!["x".to_owned(), "yz".to_owned()].into()),
         ("general.alignment", 32u32.into()),
     ];
-    let x = AnyTensor::from(Tensor::normal([3, 256], 0.0, 1.0, &mut rng(0)).unwrap());
+    let x = AnyTensor::from(Tensor::<f32>::normal([3, 256], 0.0, 1.0, &mut rng(0)).unwrap());
     let types = [
         DType::F32,
         DType::BF16,

@@ -21,7 +21,7 @@ use crate::{BlockFormat, Error, Result, Shape};
 /// let w = Tensor::normal([10, 64], 0.0, 1.0, &mut rng(0))?;
 /// let q = QuantizedTensor::quantize(&w, BlockFormat::Q8_0)?.packed()?;
 /// assert_eq!((q.shape(), q.byte_count()), (&[10, 64][..], 10 * 2 * 34));
-/// let x = Tensor::normal([3, 64], 0.0, 1.0, &mut rng(1))?;
+/// let x = Tensor::<f32>::normal([3, 64], 0.0, 1.0, &mut rng(1))?;
 /// let (y, exact) = (x.linear_quantized(&q.t()?, None, false)?, x.matmul(&w.t()?)?);
 /// assert!(y.sub(&exact)?.norm(..)?.item()? < 0.02 * exact.norm(..)?.item()?);
 /// # Ok::<(), cairn_tensor::Error>(())

@@ -19,7 +19,7 @@ use crate::{Activation, Context, Error, Init, Result};
 /// use cairn_nn::Linear;
 /// use cairn_tensor::{BlockFormat, QuantizedTensor, Tensor, rng};
 /// let layer = Linear::new(64, 10, &mut rng(0))?;
-/// let x = Tensor::normal([2, 64], 0.0, 1.0, &mut rng(1))?.into();
+/// let x = Tensor::<f32>::normal([2, 64], 0.0, 1.0, &mut rng(1))?.into();
 /// let exact = layer.forward(&x)?;
 /// // Blocks run along the inputs: rows of outputs are quantised, and seen transposed.
 /// let rows = QuantizedTensor::quantize(&layer.weight.value().t()?, BlockFormat::Q8_0)?;

@@ -30,7 +30,7 @@ fn values() -> BTreeMap<String, Value> {
 }
 
 fn tensors() -> BTreeMap<String, AnyTensor> {
-    let x = Tensor::normal([5, 256], 0.0, 1.0, &mut rng(1)).unwrap();
+    let x = Tensor::<f32>::normal([5, 256], 0.0, 1.0, &mut rng(1)).unwrap();
     let mut all: BTreeMap<String, AnyTensor> = BlockFormat::ALL
         .into_iter()
         .map(|format| (format!("w.{format}"), AnyTensor::from(x.clone()).cast(format.into()).unwrap()))
@@ -221,7 +221,7 @@ fn layers_compute_with_quantised_weights() {
     let layer = Linear::new(64, 6, &mut rng(0)).unwrap();
     let table = Embedding::new(10, 64, &mut rng(1)).unwrap();
     let ids = Tensor::from_vec(vec![3u32, 9], [2]).unwrap();
-    let x = Tensor::normal([3, 64], 0.0, 1.0, &mut rng(2)).unwrap();
+    let x = Tensor::<f32>::normal([3, 64], 0.0, 1.0, &mut rng(2)).unwrap();
     let turned = layer.weight.any().cast(DType::F32).unwrap().as_f32().unwrap().t().unwrap();
     let rows = AnyTensor::from(turned).cast(BlockFormat::Q5_1.into()).unwrap();
     let q = rows.as_quantized().unwrap().packed().unwrap().t().unwrap();

@@ -107,7 +107,7 @@ proptest! {
     ) {
         let q = drawn(format, rows, 1, seed);
         let (plain, packed) = (q.t().unwrap(), q.packed().unwrap().t().unwrap());
-        let x = Tensor::normal([batch, format.weights()], 0.0, 1.0, &mut rng(!seed)).unwrap();
+        let x: Tensor = Tensor::normal([batch, format.weights()], 0.0, 1.0, &mut rng(!seed)).unwrap();
         let bias = Tensor::normal([rows], 0.0, 1.0, &mut rng(seed / 2)).unwrap();
         let all = x.linear_quantized(&packed, Some(&bias), true).unwrap();
         prop_assert_eq!(&x.linear_quantized(&plain, Some(&bias), true).unwrap(), &all);
@@ -120,7 +120,7 @@ proptest! {
     #[test]
     fn products_are_near_those_of_the_weights(format in formats(), rows in 1usize..20, seed: u64) {
         let q = drawn(format, rows, 1, seed).t().unwrap();
-        let x = Tensor::normal([3, 2, format.weights()], 0.0, 1.0, &mut rng(!seed)).unwrap();
+        let x: Tensor = Tensor::normal([3, 2, format.weights()], 0.0, 1.0, &mut rng(!seed)).unwrap();
         let (y, exact) = (x.linear_quantized(&q, None, false).unwrap(), x.matmul(&q.dequantize().unwrap()).unwrap());
         prop_assert_eq!(y.shape(), exact.shape());
         // Rounded to 127 steps, an activation is off by a 254th of its block's largest at most.
@@ -130,7 +130,8 @@ proptest! {
         // In double precision nothing is rounded.
         let wide = x.cast::<f64>().unwrap().linear_quantized(&q, None, false).unwrap();
         let exact = x.cast::<f64>().unwrap().matmul(&q.dequantize().unwrap().cast::<f64>().unwrap()).unwrap();
-        prop_assert!(wide.sub(&exact).unwrap().abs().unwrap().max(..).unwrap().item().unwrap() < 1e-9);
+        let largest = wide.sub(&exact).unwrap().abs().unwrap().max(..).unwrap().item().unwrap();
+        prop_assert!(largest < 1e-9);
     }
 
     #[test]
@@ -153,7 +154,7 @@ fn what_is_not_finite_shows() {
         let mut x = vec![1.0f32; 2 * 64];
         x[70] = bad;
         let y = Tensor::from_vec(x, [2, 64]).unwrap().linear_quantized(&q, None, false).unwrap();
-        assert!(y.narrow(0, 0, 1).unwrap().all_finite());
+        assert!(y.narrow(0, 0, 1).unwrap().all_finite().unwrap());
         assert!(y.narrow(0, 1, 1).unwrap().iter().all(|y| !y.is_finite()), "{bad}: {y}");
     }
     // Numbers too small to be divided by are 0.

@@ -39,7 +39,7 @@ const ALIGNMENT_KEY: &str = "general.alignment";
 /// use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor, rng};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("model.gguf");
-/// let w = AnyTensor::from(Tensor::normal([6, 64], 0.0, 1.0, &mut rng(0))?).cast(BlockFormat::Q4_1.into())?;
+/// let w = AnyTensor::from(Tensor::<f32>::normal([6, 64], 0.0, 1.0, &mut rng(0))?).cast(BlockFormat::Q4_1.into())?;
 /// let values = BTreeMap::from([("general.architecture".to_owned(), Value::from("llama"))]);
 /// gguf::write(&path, &values, &BTreeMap::from([("blk.0.attn_q.weight".to_owned(), w.clone())]))?;
 ///
