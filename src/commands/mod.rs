@@ -9,6 +9,7 @@ mod generate;
 mod inspect;
 mod output;
 mod perplexity;
+mod quantize;
 mod sampling;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Perplexity(perplexity::Args),
     /// Says what is in a file or folder of weights.
     Inspect(inspect::Args),
+    /// Writes the weights of a GGUF file in fewer bits.
+    Quantize(quantize::Args),
     /// Says what this machine computes with: instructions, threads, caches, the bandwidth of its memory.
     Doctor,
 }
@@ -74,6 +77,7 @@ fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
         Command::Embed(args) => embed::run(&args, out),
         Command::Perplexity(args) => perplexity::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
+        Command::Quantize(args) => quantize::run(&args, out),
         Command::Doctor => doctor::run(out),
     }
 }

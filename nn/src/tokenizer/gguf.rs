@@ -62,7 +62,13 @@ impl Tokens<'_> {
         let merges = merges.ok_or_else(|| bad("a merge is no pair of tokens"))?;
         let model = BPE::builder().vocab_and_merges(self.vocabulary(), merges).ignore_merges(whole).build();
         let around = self.around(false);
-        self.joined(None, words, around, json!({"type": "ByteLevel"}), model.map(Into::into))
+        self.joined(
+            None,
+            words,
+            around,
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
+            model.map(Into::into),
+        )
     }
 
     /// SentencePiece's pairs: of two pieces the one that makes the piece of the best score is joined first.
