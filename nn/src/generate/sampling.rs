@@ -184,11 +184,16 @@ impl Sampling {
             order.select_nth_unstable_by(kept, better);
             order.truncate(kept);
         }
-        order.sort_unstable_by(better);
-        let most = order[0].1;
+        let most = order.iter().map(|&(_, x)| x).fold(f64::NEG_INFINITY, f64::max);
         let weight = |x: f64| if t == 0.0 { 1.0 } else { ((x - most) / t).exp() };
+        let all: f64 = order.iter().map(|&(_, x)| weight(x)).sum();
+        // Most of a vocabulary need not be put in order. What is below this has, all together, less than half the share that top-p
+        // rules out; the other half is for what rounding does to sums.
+        let least = self.min_p.max((1.0 - self.top_p) * all / order.len() as f64 / 2.0);
+        order.retain(|&(_, x)| weight(x) >= least);
+        order.sort_unstable_by(better);
         let mut weights: Vec<(u32, f64)> = order.iter().map(|&(id, x)| (id, weight(x))).collect();
-        weights.truncate(nucleus(&weights, self.top_p));
+        weights.truncate(nucleus(&weights, self.top_p, all));
         // The first has weight 1.
         weights.truncate(weights.partition_point(|&(_, w)| w >= self.min_p));
         Ok(weights)
@@ -229,12 +234,12 @@ impl Sampling {
     }
 }
 
-/// How many of these weights, in falling order, hold the share `p`.
-fn nucleus(weights: &[(u32, f64)], p: f64) -> usize {
+/// How many of these weights, in falling order, hold the share `p` of what all together are.
+fn nucleus(weights: &[(u32, f64)], p: f64, all: f64) -> usize {
     if p >= 1.0 {
         return weights.len();
     }
-    let enough = p * weights.iter().map(|(_, w)| w).sum::<f64>();
+    let enough = p * all;
     let mut sum = 0.0;
     let before = weights.iter().take_while(|(_, w)| {
         let more = sum < enough;
