@@ -17,6 +17,7 @@
 mod bpe;
 mod labelled;
 mod padding;
+mod parallel;
 mod sequences;
 mod special_tokens;
 mod tokenize;
@@ -27,6 +28,7 @@ mod windows;
 pub use bpe::{Bpe, BpeBuilder};
 pub use labelled::LabelledReader;
 pub use padding::{Padded, Padding, Side, pad};
+pub use parallel::{Parallel, ParallelDataset};
 pub use sequences::SequenceDataset;
 pub use special_tokens::{PADDING, UNKNOWN};
 pub use tokenize::{CharTokenizer, Tokenizer, WhitespaceTokenizer, WordTokenizer};

@@ -40,7 +40,7 @@ pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 pub use transformer::{
-    FeedForward, Memory, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+    FeedForward, Memory, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
     TransformerEncoderLayer, sinusoids,
 };
 

@@ -10,11 +10,13 @@ mod decoder;
 mod encoder;
 mod feed_forward;
 mod positions;
+mod seq2seq;
 
 pub use decoder::{Memory, TransformerDecoder, TransformerDecoderLayer};
 pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
 pub use feed_forward::FeedForward;
 pub use positions::sinusoids;
+pub use seq2seq::Transformer;
 
 use cairn_autograd::Var;
 
@@ -84,4 +86,5 @@ fn residual(
 pub(super) mod spec {
     pub use super::decoder::spec::*;
     pub use super::encoder::spec::*;
+    pub use super::seq2seq::spec::*;
 }
