@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cairn_datasets::text::{
-    CharTokenizer, Padding, SequenceDataset, Side, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
+    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
     WordTokenizer, pad,
 };
 use cairn_datasets::{Dataset, Error, Loader};
@@ -235,4 +235,61 @@ proptest! {
         order.sort_unstable();
         prop_assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
     }
+
+    /// Each sample once, as many batches as were announced, none above the budget but of a single sample, and other batches first in
+    /// another epoch.
+    #[test]
+    fn budgets_of_tokens(lengths in prop::collection::vec(1usize..50, 1..200), budget in 1usize..300, shuffle in any::<bool>()) {
+        let sequences = lengths.iter().map(|&n| vec![1; n]).collect();
+        let data = SequenceDataset::new(sequences, (0..lengths.len() as u32).collect(), Padding::new()).unwrap();
+        let loader = Loader::new(&data).group_by_length(data.lengths()).unwrap().max_tokens(budget);
+        let loader = if shuffle { loader.shuffle(5) } else { loader };
+        for epoch in [1, 2] {
+            let batches = loader.epoch(epoch).unwrap();
+            prop_assert_eq!(batches.len(), loader.batches());
+            let mut order = batches.order().to_vec();
+            let (mut count, mut seen) = (0, Vec::new());
+            for batch in batches {
+                let (x, labels) = batch.unwrap();
+                prop_assert!(x.ids.len() <= budget || labels.len() == 1);
+                seen.extend(labels.iter().map(|label| label as usize));
+                count += 1;
+            }
+            prop_assert_eq!(count, loader.batches());
+            prop_assert_eq!(&seen, &order);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
+        }
+        prop_assert_eq!(loader.epoch(1).unwrap().order(), loader.clone().epoch(1).unwrap().order());
+    }
+}
+
+#[test]
+fn a_budget_of_tokens_needs_lengths() {
+    let data = SequenceDataset::new(vec![vec![1], vec![2, 2]], vec![0, 0], Padding::new()).unwrap();
+    let refused = |loader: Loader<&SequenceDataset>| matches!(loader.epoch(0), Err(Error::Argument { .. }));
+    assert!(refused(Loader::new(&data).max_tokens(8)));
+    let grouped = || Loader::new(&data).group_by_length(data.lengths()).unwrap();
+    assert!(refused(grouped().max_tokens(0)));
+    assert!(refused(grouped().max_tokens(8).drop_last(true)));
+    assert_eq!(grouped().max_tokens(1).batches(), 2, "a sample above the budget is a batch of its own");
+    assert_eq!(grouped().max_tokens(4).batches(), 1);
+}
+
+#[test]
+fn pairs_of_sequences() {
+    let pairs = |sources: usize, targets: Vec<Vec<u32>>| ParallelDataset::new(vec![vec![5]; sources], targets, [0, 1, 2]);
+    assert!(matches!(pairs(2, vec![vec![3]]), Err(Error::Argument { .. })));
+    let error = pairs(2, vec![vec![3], vec![3, 0]]).unwrap_err().to_string();
+    assert!(error.contains("target 1"), "{error}");
+    assert!(ParallelDataset::new(vec![], vec![], [2, 1, 2]).is_err(), "padding and end are one");
+    // Texts of no tokens have the signs around them.
+    let data = ParallelDataset::new(vec![vec![], vec![7, 8]], vec![vec![], vec![9]], [0, 1, 2]).unwrap();
+    assert_eq!(data.lengths(), [1, 3]);
+    let (batch, labels) = data.batch(&[1, 0]).unwrap();
+    assert_eq!(batch.source.ids.to_vec(), [7, 8, 2, 2, 0, 0]);
+    assert_eq!(batch.source.row_lengths().unwrap().to_vec(), [3, 1]);
+    assert_eq!((batch.target.ids.to_vec(), labels.to_vec()), (vec![1, 9, 1, 0], vec![9, 2, 2, 0]));
+    assert_eq!(data.sources(&[0]).unwrap().ids.to_vec(), [2]);
+    assert!(matches!(data.batch(&[2]), Err(Error::IndexOutOfRange { .. })));
 }

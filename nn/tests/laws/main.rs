@@ -8,6 +8,7 @@ mod decoding;
 mod element_types;
 mod generate;
 mod images;
+mod labelling;
 mod losses;
 mod modules;
 mod recurrent;
