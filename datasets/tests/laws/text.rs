@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cairn_datasets::text::{
-    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
+    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, TokenFile, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
     WordTokenizer, pad,
 };
 use cairn_datasets::{Dataset, Error, Loader};
@@ -292,4 +292,54 @@ fn pairs_of_sequences() {
     assert_eq!((batch.target.ids.to_vec(), labels.to_vec()), (vec![1, 9, 1, 0], vec![9, 2, 2, 0]));
     assert_eq!(data.sources(&[0]).unwrap().ids.to_vec(), [2]);
     assert!(matches!(data.batch(&[2]), Err(Error::IndexOutOfRange { .. })));
+}
+
+/// What is read by position is what windows in memory give, in two bytes an id and in four.
+#[test]
+fn token_files_are_windows_of_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids.bin");
+    for (vocabulary, width) in [(65_536, 2), (65_537, 4)] {
+        let ids: Vec<u32> = (0..50).map(|i| (i * 1337) % 65_536).collect();
+        TokenFile::write(&path, vocabulary, ids.iter().copied()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 50 * width);
+        let file = TokenFile::open(&path, vocabulary).unwrap();
+        assert_eq!((file.tokens(), file.len()), (50, 1));
+        assert_eq!(file.read(0, 50).unwrap(), ids);
+        assert!(matches!(file.read(49, 2), Err(Error::IndexOutOfRange { .. })));
+        assert!(matches!(file.read(usize::MAX, 2), Err(Error::IndexOutOfRange { .. })));
+        for (time, stride) in [(1, 1), (7, 3), (49, 50), (24, 24)] {
+            let (read, held) = (file.clone().windows(time, stride).unwrap(), WindowDataset::new(ids.clone(), time, stride).unwrap());
+            assert_eq!(read.len(), held.len());
+            let all: Vec<usize> = (0..read.len()).rev().collect();
+            let (a, b) = (read.batch(&all).unwrap(), held.batch(&all).unwrap());
+            assert_eq!((a.0.to_vec(), a.1.to_vec()), (b.0.to_vec(), b.1.to_vec()));
+        }
+        for (time, stride) in [(0, 1), (1, 0), (50, 1)] {
+            assert!(matches!(file.clone().windows(time, stride), Err(Error::Argument { .. })));
+        }
+    }
+}
+
+#[test]
+fn token_files_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids.bin");
+    let error = TokenFile::write(&path, 10, [3, 10]).unwrap_err().to_string();
+    assert!(error.contains("id 10 at position 1"), "{error}");
+    assert!(!path.exists(), "nothing is written of what cannot be");
+    assert!(TokenFile::write(&path, 0, []).is_err());
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Io { .. })));
+    std::fs::write(&path, [1, 0, 2]).unwrap();
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Format { .. })));
+    std::fs::write(&path, [1, 0]).unwrap();
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Empty { .. })));
+    std::fs::write(&path, [1, 0, 2, 0, 9, 9, 3, 0]).unwrap();
+    let file = TokenFile::open(&path, 10).unwrap().windows(1, 1).unwrap();
+    assert_eq!(file.batch(&[0]).unwrap().1.to_vec(), [2]);
+    let error = file.batch(&[1]).unwrap_err().to_string();
+    assert!(error.contains("id 2313 at position 2"), "{error}");
+    // The file is cut while it is open.
+    std::fs::write(&path, [1, 0, 2, 0]).unwrap();
+    assert!(matches!(file.batch(&[2]), Err(Error::Io { .. })));
 }

@@ -419,19 +419,21 @@ fn beams_find_what_enumeration_finds() {
     let found = search.search(&model, memory, &[&[1], &[1]]).unwrap();
     for (row, found) in found.iter().enumerate() {
         let source = source.narrow(0, row, 1).unwrap();
-        // Every text of at most three tokens that ends, by its mean log-probability.
+        // Every text that ends within three tokens, and every one that is cut after them, by its mean log-probability.
         let mut best = (f64::NEG_INFINITY, Vec::new());
         for length in 1..=3usize {
             for number in 0..3usize.pow(length as u32 - 1) {
                 let body: Vec<u32> = (0..length - 1).map(|i| [0, 1, 3][number / 3usize.pow(i as u32) % 3]).collect();
-                let read = [vec![1], body.clone()].concat();
-                let read = Tensor::from_vec(read, [1, length]).unwrap();
+                let read = Tensor::from_vec([vec![1], body.clone()].concat(), [1, length]).unwrap();
                 let states = model.forward(&source, None, &read, &mut Context::eval()).unwrap();
                 let logs = model.scores(&states).unwrap().value().log_softmax(-1).unwrap();
-                let written = body.iter().copied().chain([2]);
-                let sum: f64 = written.enumerate().map(|(t, k)| f64::from(logs.get(&[0, t, k as usize]).unwrap())).sum();
-                if sum / length as f64 > best.0 {
-                    best = (sum / length as f64, body);
+                for last in if length == 3 { 0..4 } else { 2..3 } {
+                    let written = [body.clone(), vec![last]].concat();
+                    let log = |(t, &k): (usize, &u32)| f64::from(logs.get(&[0, t, k as usize]).unwrap());
+                    let mean = written.iter().enumerate().map(log).sum::<f64>() / length as f64;
+                    if mean > best.0 {
+                        best = (mean, if last == 2 { body.clone() } else { written });
+                    }
                 }
             }
         }

@@ -43,7 +43,8 @@ impl PatchEmbedding {
     pub fn forward(&self, images: &Var) -> Result<Var> {
         let &[batch, height, width, channels] = images.shape() else { return Err(no_image(images.dims())) };
         let (side, [rows, columns]) = (self.side, [height / self.side, width / self.side]);
-        if rows * side != height || columns * side != width {
+        let patches = self.positions.shape()[0] - usize::from(self.class_token.is_some());
+        if rows * side != height || columns * side != width || rows * columns != patches {
             return Err(no_image(images.dims()));
         }
         let patches = images.reshape([batch, rows, side, columns, side, channels])?;
@@ -65,7 +66,7 @@ impl Layer for PatchEmbedding {
 }
 
 fn no_image(input: &Shape) -> Error {
-    Error::BadInput { input: input.clone(), why: "patches are of images whose sides they divide".into() }
+    Error::BadInput { input: input.clone(), why: "patches are of images of one size, whose sides they divide".into() }
 }
 
 pub(in super::super) mod spec {
