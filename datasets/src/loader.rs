@@ -180,10 +180,13 @@ fn fill(order: &mut Vec<usize>, lengths: &[usize], budget: usize, rng: Option<&m
     let mut batches: Vec<&[usize]> = starts.zip(&ends).map(|(start, &end)| &order[start..end]).collect();
     random::shuffle(&mut batches, rng);
     let mut end = 0;
-    ends = batches.iter().map(|batch| {
-        end += batch.len();
-        end
-    }).collect();
+    ends = batches
+        .iter()
+        .map(|batch| {
+            end += batch.len();
+            end
+        })
+        .collect();
     *order = batches.concat();
     ends
 }

@@ -52,7 +52,11 @@ impl ParallelDataset {
     ///
     /// # Errors
     /// [`Error::Argument`] when there are not as many of both, or where the padding is a token of a target, naming it.
-    pub fn new(sources: Vec<Vec<u32>>, targets: Vec<Vec<u32>>, [padding, begin, end]: [u32; 3]) -> Result<Self> {
+    pub fn new(
+        sources: Vec<Vec<u32>>,
+        targets: Vec<Vec<u32>>,
+        [padding, begin, end]: [u32; 3],
+    ) -> Result<Self> {
         if sources.len() != targets.len() {
             let message = format!("{} sources and {} targets", sources.len(), targets.len());
             return Err(Error::argument("ParallelDataset", message));

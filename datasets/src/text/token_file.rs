@@ -52,7 +52,11 @@ impl TokenFile {
     /// # Errors
     /// [`Error::Argument`] for an id beyond the vocabulary, with its position, or no vocabulary; [`Error::Io`] when the file cannot be
     /// written.
-    pub fn write(path: impl AsRef<Path>, vocabulary: usize, ids: impl IntoIterator<Item = u32>) -> Result<()> {
+    pub fn write(
+        path: impl AsRef<Path>,
+        vocabulary: usize,
+        ids: impl IntoIterator<Item = u32>,
+    ) -> Result<()> {
         let path = path.as_ref();
         let width = width(vocabulary)?;
         let mut file = cairn_files::AtomicFile::create(path)?;

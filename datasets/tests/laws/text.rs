@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use cairn_datasets::text::{
-    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, TokenFile, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
-    WordTokenizer, pad,
+    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, TokenFile, Tokenizer, Vocabulary,
+    WhitespaceTokenizer, WindowDataset, WordTokenizer, pad,
 };
 use cairn_datasets::{Dataset, Error, Loader};
 use proptest::prelude::*;
@@ -278,7 +278,9 @@ fn a_budget_of_tokens_needs_lengths() {
 
 #[test]
 fn pairs_of_sequences() {
-    let pairs = |sources: usize, targets: Vec<Vec<u32>>| ParallelDataset::new(vec![vec![5]; sources], targets, [0, 1, 2]);
+    let pairs = |sources: usize, targets: Vec<Vec<u32>>| {
+        ParallelDataset::new(vec![vec![5]; sources], targets, [0, 1, 2])
+    };
     assert!(matches!(pairs(2, vec![vec![3]]), Err(Error::Argument { .. })));
     let error = pairs(2, vec![vec![3], vec![3, 0]]).unwrap_err().to_string();
     assert!(error.contains("target 1"), "{error}");
@@ -309,7 +311,10 @@ fn token_files_are_windows_of_what_was_written() {
         assert!(matches!(file.read(49, 2), Err(Error::IndexOutOfRange { .. })));
         assert!(matches!(file.read(usize::MAX, 2), Err(Error::IndexOutOfRange { .. })));
         for (time, stride) in [(1, 1), (7, 3), (49, 50), (24, 24)] {
-            let (read, held) = (file.clone().windows(time, stride).unwrap(), WindowDataset::new(ids.clone(), time, stride).unwrap());
+            let (read, held) = (
+                file.clone().windows(time, stride).unwrap(),
+                WindowDataset::new(ids.clone(), time, stride).unwrap(),
+            );
             assert_eq!(read.len(), held.len());
             let all: Vec<usize> = (0..read.len()).rev().collect();
             let (a, b) = (read.batch(&all).unwrap(), held.batch(&all).unwrap());

@@ -93,7 +93,8 @@ pub fn attention_rollout(maps: &[Tensor]) -> Result<Tensor> {
     let first = maps.first().map(Tensor::dims).cloned().unwrap_or_default();
     let bad = || Error::BadInput {
         input: first.clone(),
-        why: "a rollout is over maps of attention of one sequence to itself, [batch, heads, steps, steps]".into(),
+        why: "a rollout is over maps of attention of one sequence to itself, [batch, heads, steps, steps]"
+            .into(),
     };
     let &[batch, _, steps, _] = &first[..] else { return Err(bad()) };
     let unit = Tensor::eye(steps)?.reshape([1, steps, steps])?;

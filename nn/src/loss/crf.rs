@@ -49,7 +49,8 @@ impl Crf {
         if tags == 0 {
             return Err(Error::BadSetting { what: "the number of tags", value: 0.0, must: "at least 1" });
         }
-        let mut draw = |shape: &[usize]| Ok::<_, Error>(Parameter::new(Init::Uniform(0.1).tensor(shape, rng)?));
+        let mut draw =
+            |shape: &[usize]| Ok::<_, Error>(Parameter::new(Init::Uniform(0.1).tensor(shape, rng)?));
         Ok(Crf { transitions: draw(&[tags, tags])?, start: draw(&[tags])?, end: draw(&[tags])? })
     }
 
@@ -96,7 +97,10 @@ pub fn crf_losses<T: Float>(
     for (row, &(first, last)) in ranges.iter().enumerate() {
         let tags = &tags[row * chain.time..][first..last];
         if let Some(tag) = tags.iter().find(|&&tag| tag as usize >= chain.tags) {
-            return Err(bad(format!("tag {tag} of sequence {row} is none of {}, which count from 0", chain.tags)));
+            return Err(bad(format!(
+                "tag {tag} of sequence {row} is none of {}, which count from 0",
+                chain.tags
+            )));
         }
         losses.push(chain.total(&chain.forward(row, first, last)) - chain.score(row, first, tags));
     }
@@ -199,9 +203,12 @@ impl Chain {
         for step in first..last {
             let into = |to: usize| match all.last() {
                 None => self.start[to],
-                Some(before) => log_sum(before.iter().enumerate().map(|(from, x)| x + self.transition(from, to))),
+                Some(before) => {
+                    log_sum(before.iter().enumerate().map(|(from, x)| x + self.transition(from, to)))
+                }
             };
-            let next = self.at(row, step).iter().enumerate().map(|(to, emission)| emission + into(to)).collect();
+            let next =
+                self.at(row, step).iter().enumerate().map(|(to, emission)| emission + into(to)).collect();
             all.push(next);
         }
         all
@@ -271,9 +278,11 @@ impl Chain {
         let mut scores: Vec<f64> = self.at(row, first).iter().zip(&self.start).map(|(a, b)| a + b).collect();
         let mut came_from = Vec::with_capacity(last - first);
         for step in first + 1..last {
-            let best = |to: usize| largest((0..self.tags).map(|from| scores[from] + self.transition(from, to)));
+            let best =
+                |to: usize| largest((0..self.tags).map(|from| scores[from] + self.transition(from, to)));
             let into: Vec<(usize, f64)> = (0..self.tags).map(best).collect();
-            scores = into.iter().zip(self.at(row, step)).map(|((_, score), emission)| score + emission).collect();
+            scores =
+                into.iter().zip(self.at(row, step)).map(|((_, score), emission)| score + emission).collect();
             came_from.push(into);
         }
         let mut tag = largest(scores.iter().zip(&self.end).map(|(a, b)| a + b)).0;

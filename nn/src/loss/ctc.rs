@@ -86,7 +86,10 @@ impl Ctc {
         for (row, labels) in labels.iter().enumerate() {
             let wrong = |&&label: &&u32| label as usize >= steps.classes || label == self.blank;
             if let Some(label) = labels.iter().find(wrong) {
-                let why = format!("label {label} of sequence {row} is the blank or none of {} classes", steps.classes);
+                let why = format!(
+                    "label {label} of sequence {row} is the blank or none of {} classes",
+                    steps.classes
+                );
                 return Err(bad(why));
             }
             let loss = steps.loss(row, labels, &mut gradient);
@@ -114,7 +117,9 @@ impl Ctc {
         let steps = Steps::new(logits, self.blank, mask)?;
         let likeliest = |row: usize, step: usize| {
             let probabilities = steps.at(row, step);
-            (1..steps.classes).fold(0, |best, k| if probabilities[k] > probabilities[best] { k } else { best }) as u32
+            (1..steps.classes)
+                .fold(0, |best, k| if probabilities[k] > probabilities[best] { k } else { best })
+                as u32
         };
         let labels = |(row, &(start, end)): (usize, &(usize, usize))| {
             let mut path: Vec<u32> = (start..end).map(|step| likeliest(row, step)).collect();

@@ -44,7 +44,8 @@ impl Permutation {
                 Ok(one_bias(*kind, input.as_f32()?, state.as_f32()?, *units)?.into())
             }
             (Permutation::Heads(heads, size), parts) if parts.len() == heads.len() => {
-                let flat = parts.iter().zip(heads).map(|(part, &heads)| flat_heads(part.as_f32()?, heads, *size));
+                let flat =
+                    parts.iter().zip(heads).map(|(part, &heads)| flat_heads(part.as_f32()?, heads, *size));
                 let flat = flat.collect::<Result<Vec<_>>>()?;
                 Ok(Tensor::cat(&flat.iter().collect::<Vec<_>>(), -1)?.into())
             }
@@ -72,7 +73,10 @@ impl Permutation {
             }
             Permutation::JoinedHeads(heads, size) => match *x.shape() {
                 [h, s, features] if [h, s] == [heads, size] => Ok(x.reshape([heads * size, features])?),
-                _ => Err(Error::BadInput { input: x.dims().clone(), why: format!("{heads} heads of {size} are needed") }),
+                _ => Err(Error::BadInput {
+                    input: x.dims().clone(),
+                    why: format!("{heads} heads of {size} are needed"),
+                }),
             },
             Permutation::Heads(..) | Permutation::SwapGates(_) | Permutation::SwapBiases(_) => {
                 Err(Error::BadInput { input: x.dims().clone(), why: "three parts are needed".into() })
@@ -129,7 +133,10 @@ fn flat_heads(x: &Tensor, heads: usize, size: usize) -> Result<Tensor> {
         [leading @ .., h, s] if [*h, *s] == [heads, size] => {
             Ok(x.reshape([leading, &[heads * size]].concat())?)
         }
-        _ => Err(Error::BadInput { input: x.dims().clone(), why: format!("{heads} heads of {size} are needed") }),
+        _ => Err(Error::BadInput {
+            input: x.dims().clone(),
+            why: format!("{heads} heads of {size} are needed"),
+        }),
     }
 }
 

@@ -1,11 +1,10 @@
 //! What models attended to, and images and positions as transformers take them.
 
 use cairn_nn::spec::{
-    self, Dense, Embedding, GlobalAvgPool, LayerNorm, MultiHeadAttention, PatchEmbedding, TransformerEncoderLayer,
+    self, Dense, Embedding, GlobalAvgPool, LayerNorm, MultiHeadAttention, PatchEmbedding,
+    TransformerEncoderLayer,
 };
-use cairn_nn::{
-    Context, Error, Model, Module, PositionEmbedding, Sequential, TransformerEncoder, explain,
-};
+use cairn_nn::{Context, Error, Model, Module, PositionEmbedding, Sequential, TransformerEncoder, explain};
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 
@@ -111,7 +110,8 @@ fn a_rollout_of_one_layer_is_half_its_mean() {
 
 #[test]
 fn a_translator_s_maps_are_of_both_sequences() {
-    let model = spec::Transformer::new(9).features(8).heads(2).layers(2, 1).hidden(8).layer(&mut rng(0)).unwrap();
+    let model =
+        spec::Transformer::new(9).features(8).heads(2).layers(2, 1).hidden(8).layer(&mut rng(0)).unwrap();
     let source = Tensor::from_vec(vec![3, 4, 5, 6], [1, 4]).unwrap();
     let target = Tensor::from_vec(vec![1, 7, 8], [1, 3]).unwrap();
     let maps =
@@ -140,7 +140,8 @@ fn contributions_of_tokens_add_up_to_the_score() {
     }
     // What is as in the baseline has no part.
     assert!(shares.get(&[1, 3]).unwrap() == 0.0 && shares.get(&[1, 4]).unwrap() == 0.0);
-    let run = |layer: &str, classes: &[u32]| explain::token_contributions(&model, layer, &text, 0, classes, 2);
+    let run =
+        |layer: &str, classes: &[u32]| explain::token_contributions(&model, layer, &text, 0, classes, 2);
     assert!(matches!(run("letters", &[0, 0]), Err(Error::NoLayer { .. })));
     assert!(run("words", &[0, 3]).is_err() && run("words", &[0]).is_err());
     assert!(matches!(run("global_avg_pool", &[0, 0]), Err(Error::BadInput { .. })));
@@ -178,7 +179,8 @@ fn a_sequential_of_patches_is_saved_and_loaded() {
 
 #[test]
 fn images_and_positions_that_do_not_fit() {
-    let layer = |side, features, image: [usize; 3]| PatchEmbedding::new(side, features).layer(image, &mut rng(0));
+    let layer =
+        |side, features, image: [usize; 3]| PatchEmbedding::new(side, features).layer(image, &mut rng(0));
     assert!(matches!(layer(0, 8, [8, 8, 1]), Err(Error::BadSetting { .. })));
     assert!(matches!(layer(4, 0, [8, 8, 1]), Err(Error::BadSetting { .. })));
     assert!(matches!(layer(3, 8, [8, 8, 1]), Err(Error::BadInput { .. })));

@@ -38,7 +38,12 @@ fn scores(tags: usize, seed: u64) -> [Tensor<f64>; 3] {
     [normal(&[tags, tags], seed), normal(&[tags], seed ^ 1), normal(&[tags], seed ^ 2)]
 }
 
-fn score(emissions: &Tensor<f64>, [transitions, start, end]: &[Tensor<f64>; 3], row: usize, tags: &[u32]) -> f64 {
+fn score(
+    emissions: &Tensor<f64>,
+    [transitions, start, end]: &[Tensor<f64>; 3],
+    row: usize,
+    tags: &[u32],
+) -> f64 {
     let at = |x: &Tensor<f64>, place: &[usize]| x.get(place).unwrap();
     let tag = |step: usize| tags[step] as usize;
     let Some(last) = tags.len().checked_sub(1) else { return 0.0 };
@@ -143,7 +148,8 @@ fn ctc_is_pytorch_s() {
 #[test]
 fn greedy_labels_are_those_of_the_best_path() {
     let path: [u32; 8] = [0, 1, 1, 0, 1, 2, 2, 0];
-    let logits: Vec<f32> = path.iter().flat_map(|&p| (0..3).map(move |k| f32::from(u8::from(k == p)))).collect();
+    let logits: Vec<f32> =
+        path.iter().flat_map(|&p| (0..3).map(move |k| f32::from(u8::from(k == p)))).collect();
     let logits = Tensor::from_vec(logits, [1, 8, 3]).unwrap();
     assert_eq!(Ctc::new().greedy(&logits, None).unwrap(), [[1, 1, 2]]);
     assert_eq!(Ctc::new().greedy(&logits, Some(&mask(&[3]))).unwrap(), [[1]]);

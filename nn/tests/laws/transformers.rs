@@ -412,7 +412,8 @@ fn a_transformer_writes_the_same_bits_with_its_cache_and_in_a_batch() {
 
 #[test]
 fn beams_find_what_enumeration_finds() {
-    let model = spec::Transformer::new(4).features(8).heads(2).layers(1, 1).hidden(8).layer(&mut rng(3)).unwrap();
+    let model =
+        spec::Transformer::new(4).features(8).heads(2).layers(1, 1).hidden(8).layer(&mut rng(3)).unwrap();
     let source = Tensor::from_vec(vec![1, 3, 2, 3], [2, 2]).unwrap();
     let search = generate::BeamSearch::new(64, 3).stop_at([2]).early_stopping(false);
     let memory = model.read(&source, None, 4).unwrap();
@@ -423,7 +424,8 @@ fn beams_find_what_enumeration_finds() {
         let mut best = (f64::NEG_INFINITY, Vec::new());
         for length in 1..=3usize {
             for number in 0..3usize.pow(length as u32 - 1) {
-                let body: Vec<u32> = (0..length - 1).map(|i| [0, 1, 3][number / 3usize.pow(i as u32) % 3]).collect();
+                let body: Vec<u32> =
+                    (0..length - 1).map(|i| [0, 1, 3][number / 3usize.pow(i as u32) % 3]).collect();
                 let read = Tensor::from_vec([vec![1], body.clone()].concat(), [1, length]).unwrap();
                 let states = model.forward(&source, None, &read, &mut Context::eval()).unwrap();
                 let logs = model.scores(&states).unwrap().value().log_softmax(-1).unwrap();
@@ -449,7 +451,9 @@ fn what_a_transformer_cannot_read_is_said() {
     assert!(spec::Transformer::new(0).layer(&mut rng(0)).is_err());
     let model = small(8).learned_positions(3).layer(&mut rng(0)).unwrap();
     let ids = |of: &[u32]| Tensor::from_slice(of, [1, of.len()]).unwrap();
-    let run = |source: &[u32], target: &[u32]| model.forward(&ids(source), None, &ids(target), &mut Context::eval());
+    let run = |source: &[u32], target: &[u32]| {
+        model.forward(&ids(source), None, &ids(target), &mut Context::eval())
+    };
     assert!(run(&[1, 2, 3], &[1]).is_ok());
     assert!(run(&[1, 2, 3, 4], &[1]).is_err(), "there are three positions");
     assert!(run(&[11], &[1]).is_err(), "no such token");

@@ -51,7 +51,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (mut right, mut count) = (0, 0);
         for batch in Loader::new(&held_out).epoch(0)? {
             let (input, tags) = batch?;
-            right += model.tag(&input)?.into_iter().zip(tags.iter()).filter(|(ours, theirs)| ours == theirs).count();
+            right += model
+                .tag(&input)?
+                .into_iter()
+                .zip(tags.iter())
+                .filter(|(ours, theirs)| ours == theirs)
+                .count();
             count += tags.len();
         }
         println!("{right} of {count} words right");

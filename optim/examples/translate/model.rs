@@ -32,14 +32,18 @@ impl Translator {
             tokens.id(name).ok_or(Error::Argument { what: "the tokens", message })
         };
         let signs = [tokens.padding().unwrap_or(0), sign("<s>")?, sign("</s>")?];
-        let description = spec::Transformer::new(tokens.len()).layers(4, 4).features(128).heads(4).hidden(256);
+        let description =
+            spec::Transformer::new(tokens.len()).layers(4, 4).features(128).heads(4).hidden(256);
         Ok(Translator { model: description.dropout(dropout).layer(rng)?, tokens, signs })
     }
 
     /// Pairs as tokens.
     pub(crate) fn encode(&self, pairs: &[Pair]) -> Result<ParallelDataset> {
         let of = |part: fn(&Pair) -> &str| {
-            pairs.iter().map(|pair| self.tokens.encode(part(pair))).collect::<std::result::Result<Vec<_>, _>>()
+            pairs
+                .iter()
+                .map(|pair| self.tokens.encode(part(pair)))
+                .collect::<std::result::Result<Vec<_>, _>>()
         };
         Ok(ParallelDataset::new(of(|pair| &pair.source)?, of(|pair| &pair.target)?, self.signs)?)
     }

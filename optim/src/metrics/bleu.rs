@@ -149,7 +149,11 @@ fn tokens_13a(text: &str) -> String {
 }
 
 /// Replaces pairs of characters, from the left, none of which overlap.
-fn pairs(text: &[char], found: impl Fn(char, char) -> bool, by: impl Fn(char, char) -> [char; 4]) -> Vec<char> {
+fn pairs(
+    text: &[char],
+    found: impl Fn(char, char) -> bool,
+    by: impl Fn(char, char) -> [char; 4],
+) -> Vec<char> {
     let (mut out, mut i) = (Vec::with_capacity(2 * text.len()), 0);
     while i < text.len() {
         match text[i..] {

@@ -52,7 +52,8 @@ impl ChrF {
                 best = Some((score, orders));
             }
         }
-        for (sum, counts) in self.orders.iter_mut().zip(best.map(|(_, orders)| orders).into_iter().flatten()) {
+        for (sum, counts) in self.orders.iter_mut().zip(best.map(|(_, orders)| orders).into_iter().flatten())
+        {
             sum.translation += counts.translation;
             sum.reference += counts.reference;
             sum.matches += counts.matches;

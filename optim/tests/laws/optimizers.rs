@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cairn_autograd::{Gradients, Parameter, Var};
 use cairn_nn::{Linear, Module, mse};
 use cairn_optim::{
-    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, CheckpointAverage, ClosureOptimizer, Ema, Error, Group, Lamb, Lbfgs,
-    Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm, clip_by_value,
-    global_norm,
+    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, CheckpointAverage, ClosureOptimizer, Ema, Error,
+    Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm,
+    clip_by_value, global_norm,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;

@@ -54,7 +54,11 @@ fn there_are_as_many_tokens_as_sacrebleu_sees() {
         let pair = texts(pair);
         let mut both = Bleu::new();
         both.add(pair[0], &[pair[0]]);
-        assert_eq!(both.lengths().0, pair[1].split(' ').filter(|word| !word.is_empty()).count() as u64, "{pair:?}");
+        assert_eq!(
+            both.lengths().0,
+            pair[1].split(' ').filter(|word| !word.is_empty()).count() as u64,
+            "{pair:?}"
+        );
     }
 }
 

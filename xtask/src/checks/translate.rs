@@ -9,17 +9,17 @@ use std::time::Instant;
 use cairn_autograd::no_grad;
 use cairn_datasets::multi30k::{self, Multi30k, Pair};
 use cairn_datasets::text::ParallelDataset;
-use cairn_datasets::{Loader, registry, synthetic};
-use cairn_nn::{Context as Pass, Module};
+use cairn_datasets::{Dataset, Loader, registry, synthetic};
+use cairn_nn::{Context as Pass, Module, explain};
 use cairn_optim::metrics::{Bleu, ChrF};
 use cairn_optim::schedules::{InverseSqrt, Schedule};
 use cairn_optim::{Adam, CheckpointAverage, Optimizer, clip_by_global_norm};
-use cairn_tensor::rng;
+use cairn_tensor::{Tensor, rng};
 
 use self::model::Translator;
 use crate::check::{Bars, Check, Context, Skipped};
 use crate::format::{count, seconds, value};
-use crate::report::{KeyFigures, LineChart, Table};
+use crate::report::{KeyFigures, LineChart, Table, Weights};
 use crate::results::Bar;
 
 /// See the module.
@@ -29,14 +29,14 @@ pub(super) const CHECK: Check = Check {
     about: "4 + 4 layers of 128 features and 4 heads with one table of tokens (byte pairs of both languages) learn Multi30k, English to \
             German: label smoothing 0.1, dropout 0.3, the mean of the last ten epochs, beam 5; BLEU is sacreBLEU's, on the texts as they are. \
             The same model of fairseq, trained for 65 million tokens, has 41.0 on the test set of 2016, 33.4 on that of 2017 and 29.9 on \
-            COCO's (Wu et al. 2021, tokenised): the bars of a run with --long. The bar of a run without is what fewer updates reach here, \
-            less a margin for other seeds.",
+            COCO's (Wu et al. 2021, tokenised): the bars of a run with --long. A run without makes 2,000 updates, a fifth of the tokens, \
+            and its bar is meant for that, with room for other seeds; of a quick run the loss is judged.",
     data: &[&registry::MULTI30K],
     run,
 };
 
-/// Of the BLEU of the test set.
-const BARS: Bars = Bars { full: 36.0, quick: 4.0, stand_in: 90.0, stand_in_quick: 40.0 };
+/// Of the BLEU of the test set; in a quick run of the loss, since nothing is translated well yet.
+const BARS: Bars = Bars { full: 30.0, quick: 5.5, stand_in: 80.0, stand_in_quick: 2.5 };
 /// Those of a long run: of the test sets of 2016, 2017 and COCO, less a half for how tokens are counted.
 const LONG: [f64; 3] = [40.5, 32.9, 29.4];
 const SMOOTHING: f64 = 0.1;
@@ -60,15 +60,37 @@ struct Recipe {
 impl Recipe {
     fn of(ctx: &Context<'_>) -> Self {
         let all = [usize::MAX; 2];
-        let full = Recipe { pairs: all, tokens: 8000, updates: 3000, warm_up: 800, rate: 5e-3, batch: 4096, dropout: 0.3 };
+        let full = Recipe {
+            pairs: all,
+            tokens: 8000,
+            updates: 2000,
+            warm_up: 600,
+            rate: 5e-3,
+            batch: 4096,
+            dropout: 0.3,
+        };
         match (ctx.stands_in(), ctx.quick(), ctx.long()) {
-            (false, true, _) => {
-                Recipe { pairs: [8000, 100], tokens: 2000, updates: 150, warm_up: 75, batch: 2048, dropout: 0.1, ..full }
+            (false, true, _) => Recipe {
+                pairs: [8000, 100],
+                tokens: 2000,
+                updates: 100,
+                warm_up: 50,
+                batch: 2048,
+                dropout: 0.1,
+                ..full
+            },
+            (true, true, _) => Recipe {
+                pairs: [3000, 100],
+                tokens: 400,
+                updates: 150,
+                warm_up: 50,
+                batch: 1024,
+                dropout: 0.1,
+                ..full
+            },
+            (true, false, _) => {
+                Recipe { tokens: 400, updates: 800, warm_up: 200, batch: 1024, dropout: 0.1, ..full }
             }
-            (true, true, _) => {
-                Recipe { pairs: [3000, 100], tokens: 400, updates: 150, warm_up: 50, batch: 1024, dropout: 0.1, ..full }
-            }
-            (true, false, _) => Recipe { tokens: 400, updates: 800, warm_up: 200, batch: 1024, dropout: 0.1, ..full },
             (false, false, true) => Recipe { updates: 8000, warm_up: 2000, batch: 8192, ..full },
             (false, false, false) => full,
         }
@@ -78,14 +100,19 @@ impl Recipe {
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let seed = ctx.seed();
     let stand_in = || {
-        let [train, valid, test] = [(6000, 0), (500, 1), (500, 2)].map(|(n, i)| synthetic::translations(n, seed + i));
+        let [train, valid, test] =
+            [(6000, 0), (500, 1), (500, 2)].map(|(n, i)| synthetic::translations(n, seed + i));
         Ok(Multi30k { train, valid, test })
     };
     let Multi30k { train, valid, test } = ctx.load(&registry::MULTI30K, multi30k::load, stand_in)?;
     let recipe = Recipe::of(ctx);
     // The published pairs are German first.
     let directed = |pairs: Vec<Pair>, most: usize| -> Vec<Pair> {
-        pairs.into_iter().take(most).map(|pair| if ctx.stands_in() { pair } else { pair.reversed() }).collect()
+        pairs
+            .into_iter()
+            .take(most)
+            .map(|pair| if ctx.stands_in() { pair } else { pair.reversed() })
+            .collect()
     };
     let (train, test) = (directed(train, recipe.pairs[0]), directed(test, recipe.pairs[1]));
     let valid = directed(valid, recipe.pairs[0]);
@@ -99,8 +126,13 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let began = Instant::now();
     let (bleu, translations) = translated(&translator, &test)?;
     let took = began.elapsed().as_secs_f64();
-    let (bar, mut chrf) = (if ctx.long() && !ctx.stands_in() { LONG[0] } else { ctx.bar(&BARS) }, ChrF::new());
-    ctx.metric("BLEU", bleu.score(), Bar::AtLeast(bar));
+    let (bar, mut chrf) = (ctx.bar(&BARS), ChrF::new());
+    let bar = match (ctx.quick(), ctx.long() && !ctx.stands_in()) {
+        (true, _) => Bar::None,
+        (_, true) => Bar::AtLeast(LONG[0]),
+        _ => Bar::AtLeast(bar),
+    };
+    ctx.metric("BLEU", bleu.score(), bar);
     test.iter().zip(&translations).for_each(|(pair, text)| chrf.add(text, &[&pair.target]));
     ctx.metric("chrF", chrf.score(), Bar::None);
     ctx.metric("translated sentences per second", test.len() as f64 / took, Bar::None);
@@ -110,6 +142,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         .figure(value(test.len() as f64 / took), "sentences a second");
     ctx.show("At a glance", &figures);
     show_translations(ctx, &test, &translations);
+    show_attention(ctx, &translator, &test, &translations)?;
     if ctx.long() { later_tests(ctx, &translator) } else { Ok(()) }
 }
 
@@ -146,7 +179,9 @@ fn train_on(
         average.add(translator)?;
         let held = loss_of(translator, held_out)?;
         let (loss, number) = (sum / seen, epoch + 1);
-        ctx.say(format!("epoch {number}, update {step}/{updates}: loss {loss:.3}, nats a token of validation {held:.3}"));
+        ctx.say(format!(
+            "epoch {number}, update {step}/{updates}: loss {loss:.3}, nats a token of validation {held:.3}"
+        ));
         training.push((step as f64, loss));
         validation.push((step as f64, held));
         if step == updates {
@@ -157,7 +192,8 @@ fn train_on(
     average.swap(translator)?;
     ctx.say(format!("{}, {} tokens a second", seconds(took), count((tokens / took) as u64)));
     ctx.metric("training tokens per second", tokens / took, Bar::None);
-    ctx.metric("nats a token of validation", loss_of(translator, held_out)?, Bar::None);
+    let bar = if ctx.quick() { Bar::AtMost(ctx.bar(&BARS)) } else { Bar::None };
+    ctx.metric("nats a token of validation", loss_of(translator, held_out)?, bar);
     let chart = LineChart::new("update", "nats a token");
     ctx.show("Loss", &chart.line("training, smoothed targets", training).line("validation", validation));
     Ok(())
@@ -209,4 +245,30 @@ fn show_translations(ctx: &mut Context<'_>, pairs: &[Pair], translations: &[Stri
         table.row([pair.source.clone(), translation.clone(), pair.target.clone()]);
     }
     ctx.show("Translations beside their references", &table);
+}
+
+/// Shows what the last layer of the decoder attends to in the caption, as it reads the first translation of a handy length.
+fn show_attention(
+    ctx: &mut Context<'_>,
+    translator: &Translator,
+    pairs: &[Pair],
+    translations: &[String],
+) -> anyhow::Result<()> {
+    let short = |text: &str| (4..=12).contains(&text.split(' ').count());
+    let mut both = pairs.iter().zip(translations);
+    let Some((pair, text)) = both.find(|(pair, text)| short(&pair.source) && short(text)) else {
+        return Ok(());
+    };
+    let (x, _) =
+        translator.encode(&[Pair { source: pair.source.clone(), target: text.clone() }])?.batch(&[0])?;
+    let (source, target) = (&x.source.ids, &x.target.ids);
+    let maps = explain::attention_maps(|| translator.model.forward(source, None, target, &mut Pass::eval()))?;
+    let Some(last) = maps.last() else { return Ok(()) };
+    // A space before a piece is written so.
+    let spelled = |id: u32| translator.tokens.token(id).unwrap_or_default().replace('\u{120}', " ");
+    let names = |ids: &Tensor<u32>| ids.iter().map(spelled).collect::<Vec<_>>();
+    let weights = last.index(0, 0)?.mean(0)?.to_vec();
+    let caption = "What the decoder attends to in the caption, having read each piece of its translation (mean of the heads)";
+    ctx.show(caption, &Weights::new(names(target), names(source), weights));
+    Ok(())
 }

@@ -66,7 +66,10 @@ impl Layer for PatchEmbedding {
 }
 
 fn no_image(input: &Shape) -> Error {
-    Error::BadInput { input: input.clone(), why: "patches are of images of one size, whose sides they divide".into() }
+    Error::BadInput {
+        input: input.clone(),
+        why: "patches are of images of one size, whose sides they divide".into(),
+    }
 }
 
 pub(in super::super) mod spec {
@@ -120,7 +123,8 @@ pub(in super::super) mod spec {
         pub fn layer(&self, image: impl Into<Shape>, rng: &mut Rng) -> Result<super::PatchEmbedding> {
             let [patches, pixels] = self.sizes(&image.into())?;
             let projection = Linear::new(pixels, self.features, rng)?;
-            let mut draw = |rows| Ok::<_, Error>(Parameter::new(Init::Normal(0.02).tensor([rows, self.features], rng)?));
+            let mut draw =
+                |rows| Ok::<_, Error>(Parameter::new(Init::Normal(0.02).tensor([rows, self.features], rng)?));
             let class_token = self.class_token.then(|| draw(1)).transpose()?;
             let positions = draw(patches)?;
             Ok(super::PatchEmbedding { projection, class_token, positions, side: self.side })
@@ -128,7 +132,9 @@ pub(in super::super) mod spec {
 
         /// The length of the sequence, and the values of a patch.
         fn sizes(&self, image: &Shape) -> Result<[usize; 2]> {
-            for (what, value) in [("the side of a patch", self.side), ("the number of features", self.features)] {
+            for (what, value) in
+                [("the side of a patch", self.side), ("the number of features", self.features)]
+            {
                 if value == 0 {
                     return Err(Error::BadSetting { what, value: 0.0, must: "at least 1" });
                 }
@@ -150,7 +156,8 @@ pub(in super::super) mod spec {
         fn plan(&self, input: &Shape) -> Result<Plan> {
             let [patches, pixels] = self.sizes(input)?;
             // The projection with its bias, positions, and the class token.
-            let rows = pixels.saturating_add(1).saturating_add(patches).saturating_add(self.class_token.into());
+            let rows =
+                pixels.saturating_add(1).saturating_add(patches).saturating_add(self.class_token.into());
             Ok(Plan { output: [patches, self.features].into(), values: rows.saturating_mul(self.features) })
         }
 

@@ -118,12 +118,7 @@ impl Transformer {
     ///
     /// # Errors
     /// As [`forward`](Self::forward), and when memory does not hold the cache.
-    pub fn read(
-        &self,
-        source: &Tensor<u32>,
-        mask: Option<&SequenceMask>,
-        capacity: usize,
-    ) -> Result<Memory> {
+    pub fn read(&self, source: &Tensor<u32>, mask: Option<&SequenceMask>, capacity: usize) -> Result<Memory> {
         let mut cx = Context::eval();
         cx.set_mask(mask.cloned());
         no_grad(|| self.decoder.memory(&self.encode(source, &mut cx)?, mask, capacity))
@@ -296,7 +291,8 @@ pub(in super::super) mod spec {
                 sinusoids(0, features)?;
             }
             let init = Init::Normal(1.0 / (features as f32).sqrt());
-            let table = |rows, rng: &mut Rng| crate::spec::Embedding::new(rows, features).init(init).layer(rng);
+            let table =
+                |rows, rng: &mut Rng| crate::spec::Embedding::new(rows, features).init(init).layer(rng);
             let source = table(self.vocabulary, rng)?;
             let target = match self.target {
                 Some(vocabulary) => table(vocabulary, rng)?,
