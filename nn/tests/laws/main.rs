@@ -8,6 +8,7 @@ mod context;
 mod decoding;
 mod element_types;
 mod generate;
+mod gguf;
 mod images;
 mod labelling;
 mod losses;
