@@ -2,7 +2,7 @@
 
 // The model is that of the example, so that what is copied from there is what was checked.
 #[path = "../../../optim/examples/tagger/model.rs"]
-mod model;
+pub(super) mod model;
 
 use cairn_datasets::conllu::{self, Sentence, UPOS};
 use cairn_datasets::{Loader, registry, synthetic};

@@ -118,7 +118,7 @@ fn explained(
         let first = tokens.len() - WORDS_SHOWN.min(tokens.len());
         let shares = shares.index(0, row)?.to_vec();
         let spelled = vocabulary.decode(&tokens[first..])?;
-        let pairs = spelled.into_iter().map(|word| word.to_string()).zip(shares[first..].iter().copied());
+        let pairs = spelled.into_iter().map(str::to_owned).zip(shares[first..].iter().copied());
         words.text(if verdict == 1 { "favourable:" } else { "unfavourable:" }, pairs);
     }
     ctx.show("What speaks for the verdict, and what against it (integrated gradients)", &words);
@@ -132,11 +132,8 @@ fn explained(
         let map = maps[0].index(0, 0)?.index(0, head)?.narrow(0, last, MAPPED)?.narrow(1, last, MAPPED)?;
         // As shares of the largest: most of the weight is on words that are not shown.
         let most = map.max(..)?.item()?.max(f32::MIN_POSITIVE);
-        let names: Vec<String> = vocabulary
-            .decode(&texts.index(0, 0)?.to_vec()[last..])?
-            .into_iter()
-            .map(|word| word.to_string())
-            .collect();
+        let names: Vec<String> =
+            vocabulary.decode(&texts.index(0, 0)?.to_vec()[last..])?.into_iter().map(str::to_owned).collect();
         ctx.show(caption, &Weights::new(names.clone(), names, map.scale(1.0 / most)?.to_vec()));
     }
     Ok(())

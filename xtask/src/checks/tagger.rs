@@ -2,10 +2,6 @@
 
 #[path = "../../../optim/examples/tagger/attentive.rs"]
 mod attentive;
-// The sentences are those of the example, whose other tagger the check `rnn` trains.
-#[allow(dead_code)]
-#[path = "../../../optim/examples/tagger/model.rs"]
-mod model;
 
 use cairn_datasets::conllu::{Sentence, UPOS};
 use cairn_datasets::{Dataset, Loader, registry};
@@ -17,7 +13,8 @@ use cairn_tensor::rng;
 
 use self::attentive::AttentiveTagger;
 use self::model::{Tagged, Vocabularies};
-use super::rnn::{load, share_right, show};
+// The sentences are those of the example, whose other tagger that check trains.
+use super::rnn::{load, model, share_right, show};
 use crate::check::{Bars, Check, Context};
 use crate::format::{count, seconds};
 use crate::report::Weights;
