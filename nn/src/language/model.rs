@@ -113,7 +113,7 @@ impl LanguageModel {
     /// # Errors
     /// For a prompt without a token, and one that fills the context.
     pub fn generate(&self, prompt: &str, settings: &Generate) -> Result<Text<'_>> {
-        self.continued(self.tokenizer.encode(prompt)?, settings)
+        self.continued(&self.tokenizer.encode(prompt)?, settings)
     }
 
     /// Answers the last message of a conversation.
@@ -122,7 +122,7 @@ impl LanguageModel {
     /// As [`generate`](Self::generate); [`Error::Unsupported`] for a model without a template of conversations, [`Error::BadFile`]
     /// with its line for messages that the template refuses.
     pub fn chat(&self, messages: impl AsRef<[Message]>, settings: &Generate) -> Result<Text<'_>> {
-        self.continued(self.prompt(messages)?, settings)
+        self.continued(&self.prompt(messages)?, settings)
     }
 
     /// The tokens of a conversation up to the model's next answer.
@@ -142,11 +142,11 @@ impl LanguageModel {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub fn continued(&self, prompt: Vec<u32>, settings: &Generate) -> Result<Text<'_>> {
-        let room = self.room([&prompt[..]].into_iter(), settings)?;
+    pub fn continued(&self, prompt: &[u32], settings: &Generate) -> Result<Text<'_>> {
+        let room = self.room([prompt].into_iter(), settings)?;
         let cache = self.network.cache(1, prompt.len() + room)?;
         let settings = settings.clone().at_most(room).also_stop_at(&self.ends);
-        Ok(Text::new(settings.stream(&self.network, cache, &prompt), self.tokenizer.pieces()))
+        Ok(Text::new(settings.stream(&self.network, cache, prompt), self.tokenizer.pieces()))
     }
 
     /// Continues several texts at a time, which is faster than one after the other; each is what [`generate`](Self::generate) gives.

@@ -95,7 +95,7 @@ impl Config {
     /// # Errors
     /// [`Error::BadFile`] when it is missing, no whole number, 0 or beyond 2²⁸.
     pub fn size(&self, key: &str) -> Result<usize> {
-        match self.get(key).map(|value| value.as_u64()) {
+        match self.get(key).map(Value::as_u64) {
             Some(Some(size @ 1..=LARGEST)) => Ok(size as usize),
             Some(_) => Err(self.bad(format!("`{key}` is {}, which is no size", self.values[key]))),
             None => Err(self.bad(format!("`{key}` is missing"))),

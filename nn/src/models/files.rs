@@ -8,6 +8,8 @@ use super::{Config, gguf};
 use crate::tokenizer::{ChatTemplate, Tokenizer};
 use crate::weights::Weights;
 use crate::weights::gguf::Gguf;
+#[cfg(feature = "language")]
+use crate::weights::gguf::Value;
 use crate::{Error, Result};
 
 /// The parts of a published model.
@@ -48,11 +50,11 @@ impl Opened {
             return Ok((Tokenizer::load(path)?, ChatTemplate::load(path)?));
         };
         let tokenizer = Tokenizer::of_gguf(file)?;
-        let Some(source) = file.get("tokenizer.chat_template").and_then(|value| value.as_str()) else {
+        let Some(source) = file.get("tokenizer.chat_template").and_then(Value::as_str) else {
             return Ok((tokenizer, None));
         };
         let mark = |name: &str| {
-            let id = file.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(|value| value.as_u64());
+            let id = file.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(Value::as_u64);
             id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?)).unwrap_or_default()
         };
         let template = ChatTemplate::parse(source)?.with_marks(mark("bos"), mark("eos"));

@@ -129,7 +129,7 @@ impl Names {
         let rest: Vec<String> = given.into_keys().collect();
         let told = |what: &str, names: &[String]| match names {
             [] => None,
-            [first, rest @ ..] if rest.is_empty() => Some(format!("{first} {what}")),
+            [first] => Some(format!("{first} {what}")),
             [first, rest @ ..] => Some(format!("{first} and {} others are {what}", rest.len())),
         };
         let problems = [told("missing in the file", &missing), told("not expected in the file", &rest)];

@@ -62,13 +62,9 @@ impl Tokens<'_> {
         let merges = merges.ok_or_else(|| bad("a merge is no pair of tokens"))?;
         let model = BPE::builder().vocab_and_merges(self.vocabulary(), merges).ignore_merges(whole).build();
         let around = self.around(false);
-        self.joined(
-            None,
-            words,
-            around,
-            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
-            model.map(Into::into),
-        )
+        let decoder =
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+        self.joined([&Json::Null, &words, &decoder], &around, model.map(Into::into))
     }
 
     /// SentencePiece's pairs: of two pieces the one that makes the piece of the best score is joined first.
@@ -113,7 +109,7 @@ impl Tokens<'_> {
         }
         let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
         let decoder = json!({"type": "Sequence", "decoders": decoders});
-        self.joined(Some(normalizer), Json::Null, self.around(true), decoder, model.map(Into::into))
+        self.joined([&normalizer, &Json::Null, &decoder], &self.around(true), model.map(Into::into))
     }
 
     /// BERT's pieces of words, of which files mark the first of each word and not the others.
@@ -132,13 +128,8 @@ impl Tokens<'_> {
         });
         let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
         let words = json!({"type": "BertPreTokenizer"});
-        self.joined(
-            Some(normalizer),
-            words,
-            ["[CLS]".into(), "[SEP]".into()].map(Some),
-            decoder,
-            model.map(Into::into),
-        )
+        let around = ["[CLS]".into(), "[SEP]".into()].map(Some);
+        self.joined([&normalizer, &words, &decoder], &around, model.map(Into::into))
     }
 
     fn vocabulary(&self) -> Vocab {
@@ -166,10 +157,8 @@ impl Tokens<'_> {
     /// The whole of it: everything but the model is said in the library's JSON.
     fn joined(
         &self,
-        normalizer: Option<Json>,
-        words: Json,
-        around: [Option<String>; 2],
-        decoder: Json,
+        [normalizer, words, decoder]: [&Json; 3],
+        around: &[Option<String>; 2],
         model: tokenizers::Result<ModelWrapper>,
     ) -> Result<Tokenizer> {
         let model = model.map_err(|error| bad(&error.to_string()))?;
@@ -183,7 +172,7 @@ impl Tokens<'_> {
         self.add(&mut inner, CONTROL)?;
         self.add(&mut inner, USER_DEFINED)?;
         if around.iter().any(Option::is_some) {
-            let [before, after] = &around;
+            let [before, after] = around;
             put_around(&mut inner, before.as_deref(), after.as_deref())?;
         }
         Ok(Tokenizer { inner })
@@ -235,7 +224,7 @@ fn put_around(inner: &mut Inner, before: Option<&str>, after: Option<&str>) -> R
     let tokens: Option<Vec<(String, u32)>> = before.into_iter().chain(after).map(special).collect();
     let tokens = tokens.ok_or_else(|| bad("the tokens around a text are not among the tokens"))?;
     let pieces = |texts: &[&str]| -> Vec<String> {
-        before.iter().chain(texts).chain(after.iter()).map(|piece| piece.to_string()).collect()
+        before.iter().chain(texts).chain(after.iter()).map(ToString::to_string).collect()
     };
     let around = TemplateProcessing::builder().try_single(pieces(&["$A"])).and_then(|builder| {
         builder.try_pair(pieces(&["$A", "$B"])).map(|builder| builder.special_tokens(tokens).build())

@@ -167,6 +167,7 @@ fn told(error: &minijinja::Error) -> Error {
 }
 
 /// JSON as Python's library writes it, which models have read in training: a space after commas and colons.
+#[allow(clippy::needless_pass_by_value)] // Filters are given it so.
 fn to_json(value: &Value, settings: Kwargs) -> Result<Value, minijinja::Error> {
     let indent: Option<usize> = settings.get("indent")?;
     let _: Option<bool> = settings.get("ensure_ascii")?;

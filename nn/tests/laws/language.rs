@@ -73,7 +73,7 @@ fn conversations_go_through_the_template() {
     let prompt = model.prompt([user("the")]).unwrap();
     assert_eq!(prompt, model.tokenizer().encode_bare("<s>the</s>").unwrap());
     let answer = all(model.chat([user("the")], &greedy(10)).unwrap());
-    assert_eq!(answer, all(model.continued(prompt, &greedy(10)).unwrap()));
+    assert_eq!(answer, all(model.continued(&prompt, &greedy(10)).unwrap()));
 }
 
 #[test]

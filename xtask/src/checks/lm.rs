@@ -74,7 +74,7 @@ fn same_text(ctx: &mut Context<'_>, model: &LanguageModel) -> anyhow::Result<()>
     let began = Instant::now();
     let (mut alone, mut count_written) = (Vec::new(), 0);
     for prompt in &prompts {
-        let mut text = model.continued(prompt.clone(), &settings)?;
+        let mut text = model.continued(prompt, &settings)?;
         alone.push(text.by_ref().collect::<Result<String, _>>()?);
         count_written += text.token_count();
     }
