@@ -241,7 +241,8 @@ OPERATIONS = {
        "exp expm1 tanh sigmoid abs square sin cos erf relu neg floor sign".split()},
     **{name: unary(getattr(torch, name), positive) for name in "sqrt rsqrt log log1p".split()},
     "recip": unary(torch.reciprocal, positive),
-    "softplus": unary(F.softplus), "silu": unary(F.silu), "gelu": unary(F.gelu), "selu": unary(F.selu),
+    # PyTorch takes x itself from a threshold on, which is 20 unless one says otherwise.
+    "softplus": unary(lambda x: F.softplus(x, threshold=700)), "silu": unary(F.silu), "gelu": unary(F.gelu), "selu": unary(F.selu),
     "gelu_tanh": unary(lambda x: F.gelu(x, approximate="tanh")),
     "leaky_relu": unary(lambda x: F.leaky_relu(x, 0.3)), "elu": unary(lambda x: F.elu(x, 0.7)),
     "clamp": unary(lambda x: x.clamp(-0.5, 1.5)), "powf": unary(lambda x: x ** 2.5, positive),
