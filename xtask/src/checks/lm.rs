@@ -18,7 +18,7 @@ pub(super) const CHECK: Check = Check {
     name: "lm",
     title: "A chat model in 4 bits",
     about: "SmolLM2-135M-Instruct, quantised to Q4_1 with activations in 8 bits, foretells WikiText-2's test text, 512 tokens at a time. Against \
-            the same weights as f32 its perplexity may differ by half a per cent, and its first choice in one position of fifty. \
+            the same weights as f32 its perplexity may differ by one per cent, and its first choice in one position of twenty. \
             Greedy text is the same bits token by token, in a batch, and computed anew from the whole text; a text comes back whole from its tokens.",
     data: &[],
     run,
@@ -32,12 +32,12 @@ const WINDOW: usize = 512;
 const QUICK: usize = 4 * WINDOW;
 const COMPARED: usize = 16 * WINDOW;
 const QUICK_COMPARED: usize = 2 * WINDOW;
-/// Of the whole text: measured here, with some room for other rounding.
-const PERPLEXITY: f64 = 30.0;
-const QUICK_PERPLEXITY: f64 = 32.0;
+/// Of the first four windows 30.4 was measured, 30.2 with the weights as f32; other windows are harder or easier.
+const PERPLEXITY: f64 = 36.0;
+const QUICK_PERPLEXITY: f64 = 31.0;
 /// Against the weights as f32.
-const RATIO: f64 = 0.005;
-const AGREED: f64 = 0.97;
+const RATIO: f64 = 0.01;
+const AGREED: f64 = 0.95;
 /// Tokens that are written.
 const WRITTEN: usize = 64;
 const QUESTIONS: [&str; 3] =
