@@ -12,6 +12,8 @@ mod evaluate;
 mod linalg;
 mod memory;
 mod models;
+#[cfg(feature = "neural")]
+mod neural;
 pub mod rating;
 mod recommender;
 mod serve;
@@ -20,6 +22,7 @@ mod tune;
 pub use data::filter::Filter;
 pub use data::ids::{FxHasher, Id, IdMap, Idx, ItemIdx, UserIdx};
 pub use data::interactions::{Catalog, Duplicates, Interactions, Rating};
+pub use data::sequences::{LogColumns, Sequences};
 pub use data::sparse::{Csr, ItemUsers, UserItems};
 pub use data::split::Split;
 pub use data::{read, synthetic};
@@ -42,4 +45,6 @@ pub use serve::ann::{AnnIndex, AnnSettings};
 pub use serve::file::{AnyModel, ModelFile, ModelFormat, Saved, inspect};
 pub use serve::fitted::{Fitted, Scored};
 pub use serve::top_k::{ScoredItem, top_k};
+#[cfg(feature = "neural")]
+pub use neural::{Gru4Rec, Sasrec, SequenceLoss, SequenceModel, TrainingPlan};
 pub use tune::{GridSearch, SearchResult, Trial, random_candidates};

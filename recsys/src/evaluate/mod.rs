@@ -219,12 +219,21 @@ impl RankingEvaluator {
         }
         let relevant = relevant_items(model, test, self.relevant_from)?;
         let rows = history.user_items();
+        let sequences = model.model().knows_order().then(|| history.sequences());
         let ranked = relevant
             .par_iter()
             .map(|(user, relevant)| {
                 let (items, values) = rows.row(*user);
                 let mut scores = vec![0.0; rows.n_cols()];
-                model.model().score_history(model.seen(), items, values, &mut scores)?;
+                match &sequences {
+                    Some(sequences) => {
+                        let items = sequences.get(*user);
+                        let value = |item: &ItemIdx| rows.get(*user, *item).unwrap_or(1.0);
+                        let values: Vec<f32> = items.iter().map(value).collect();
+                        model.model().score_history(model.seen(), items, &values, &mut scores)?;
+                    }
+                    None => model.model().score_history(model.seen(), items, values, &mut scores)?,
+                }
                 if items.is_empty() {
                     model.ranks().popularity(&mut scores);
                 }

@@ -25,6 +25,8 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<pure_svd::PureSvdModel>(),
     ModelFormat::of::<als::AlsModel>(),
     ModelFormat::of::<bpr::BprModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::SequenceModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),
     ModelFormat::of::<SvdPlusPlusModel>(),
