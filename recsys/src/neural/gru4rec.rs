@@ -9,10 +9,10 @@ use super::model::SequenceModel;
 use super::ragged::Ragged;
 use super::sasrec::SPREAD;
 use super::settings::{Encoder, SequenceLoss, Settings, TrainingPlan, sequence_settings};
+use crate::Result;
 use crate::data::sequences::LogColumns;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
-use crate::Result;
 
 /// Settings of GRU4Rec. Defaults: vectors and states of 64, 1 layer, 200 items back, dropout 0.1, the softmax over all items, batches
 /// of 128, Adam with 1e-3, at most 100 epochs with a patience of 10, seed 0.

@@ -26,8 +26,7 @@ impl Objective {
             SequenceLoss::Softmax => Self::Softmax,
             SequenceLoss::SampledSoftmax { negatives, popularity } => {
                 // An item that nobody met is drawn like one that was met once.
-                let weights: Vec<f32> =
-                    counts.iter().map(|&n| (n.max(1) as f32).powf(popularity)).collect();
+                let weights: Vec<f32> = counts.iter().map(|&n| (n.max(1) as f32).powf(popularity)).collect();
                 let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
                 let correction = |&w: &f32| -(negatives as f64 * f64::from(w) / total).ln() as f32;
                 let corrections = weights.iter().map(correction).collect();
@@ -112,13 +111,7 @@ fn others(next: &Tensor<u32>, n: usize, n_items: u32, rng: &mut Rng) -> Vec<u32>
 }
 
 /// -ln σ(s)^power of the item's score, and -ln(1 - σ(s)) of each other's, summed and divided by their number.
-fn gbce(
-    states: &Var,
-    items: &Parameter,
-    next: &Tensor<u32>,
-    drawn: Vec<u32>,
-    power: f32,
-) -> Result<Var> {
+fn gbce(states: &Var, items: &Parameter, next: &Tensor<u32>, drawn: Vec<u32>, power: f32) -> Result<Var> {
     let &[steps, dim] = states.shape() else { unreachable!("steps and features") };
     let n = drawn.len() / steps.max(1);
     let others = items.var().lookup(&Tensor::from_vec(drawn, [steps, n])?)?;

@@ -12,10 +12,10 @@ use rand::RngExt;
 use super::model::SequenceModel;
 use super::ragged::Ragged;
 use super::settings::{Encoder, SequenceLoss, Settings, TrainingPlan, sequence_settings};
+use crate::Result;
 use crate::data::sequences::LogColumns;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
-use crate::Result;
 
 /// Standard deviation of tables and dense layers at the start.
 pub(super) const SPREAD: f32 = 0.02;

@@ -218,11 +218,7 @@ impl Settings {
         let (scores, _) = self.loss.scores(n_items as u64, 1, self.dim as u64);
         // Two operations a multiply-add; the backward pass costs twice the forward pass.
         let of_step = 6.0 * (of_layer + scores as f64 * dim);
-        TrainingPlan {
-            memory: self.memory(n_users, n_items),
-            steps,
-            epoch_flops: of_step * steps as f64,
-        }
+        TrainingPlan { memory: self.memory(n_users, n_items), steps, epoch_flops: of_step * steps as f64 }
     }
 }
 

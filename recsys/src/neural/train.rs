@@ -200,3 +200,77 @@ impl<'a> Validation<'a> {
         Ok(lists.iter().zip(&self.items).map(gain).sum::<f64>() / self.items.len() as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::neural::settings::Encoder;
+
+    fn networks() -> Vec<(Settings, Network)> {
+        let encoders = [Encoder::Attention { blocks: 2, heads: 2 }, Encoder::Gru { layers: 2 }];
+        let make = |encoder| {
+            let settings = Settings { dim: 8, max_length: 6, dropout: 0.0, ..Settings::new(encoder) };
+            let network = Network::new(&settings, 11, &mut rng(3)).unwrap();
+            // Tables that start so small that nothing of what follows would be seen.
+            network.items().update(|t| t.scale(40.0).map(|new| *t = new)).unwrap();
+            (settings, network)
+        };
+        encoders.into_iter().map(make).collect()
+    }
+
+    fn sequences() -> Vec<Vec<ItemIdx>> {
+        let lengths = [3_u32, 1, 6, 2, 6, 4];
+        let items = |(row, n): (u32, u32)| (0..n).map(|t| ItemIdx((row * 5 + t * t) % 11)).collect();
+        (0..).zip(lengths).map(items).collect()
+    }
+
+    #[test]
+    fn a_sequence_is_encoded_alike_alone_and_beside_others() {
+        for (settings, network) in networks() {
+            let rows = sequences();
+            let rows: Vec<&[ItemIdx]> = rows.iter().map(Vec::as_slice).collect();
+            let together = states(&settings, &network, &rows).unwrap();
+            for (row, state) in rows.iter().zip(together.chunks(8)) {
+                assert_eq!(states(&settings, &network, &[row]).unwrap(), state, "{settings:?}");
+                assert!(state.iter().any(|x| x.abs() > 1e-3));
+            }
+            // One step further back than the model looks.
+            let long: Vec<ItemIdx> = std::iter::once(ItemIdx(10)).chain(rows[2].iter().copied()).collect();
+            assert_eq!(states(&settings, &network, &[&long]).unwrap(), together[16..24]);
+            assert_eq!(states(&settings, &network, &[&[]]).unwrap(), [0.0; 8]);
+        }
+    }
+
+    /// Nothing leaks between the sequences of a batch, nor from padding, in the backward pass either.
+    #[test]
+    fn gradients_of_a_batch_are_the_sums_of_those_of_its_sequences() {
+        for (settings, network) in networks() {
+            let objective = Objective::new(settings.loss, &[1; 11]);
+            let gradients = |rows: &[Vec<ItemIdx>]| {
+                let rows: Vec<&[ItemIdx]> = rows.iter().map(Vec::as_slice).collect();
+                let batch = Ragged::new(&rows).unwrap();
+                let next: Vec<u32> = rows.iter().flat_map(|r| r.iter().map(|i| (i.0 + 1) % 11)).collect();
+                let steps = next.len();
+                let mut cx = Context::train(0);
+                let states = network.encode(&batch, &mut cx).unwrap();
+                let next = Tensor::from_vec(next, [steps]).unwrap();
+                let mean = objective.mean(&states, network.items(), &next, &mut cx).unwrap();
+                let gradients = mean.scale(steps as f32).unwrap().backward().unwrap();
+                let mut all = Vec::new();
+                network.module().for_each_parameter(&mut |_, parameter| {
+                    all.extend(gradients.of(parameter).unwrap().to_vec());
+                });
+                all
+            };
+            let rows = sequences();
+            let together = gradients(&rows);
+            let mut sums = vec![0.0; together.len()];
+            for row in rows.chunks(1) {
+                sums.iter_mut().zip(gradients(row)).for_each(|(sum, g)| *sum += g);
+            }
+            for (a, b) in together.iter().zip(&sums) {
+                assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{settings:?}: {a} {b}");
+            }
+        }
+    }
+}

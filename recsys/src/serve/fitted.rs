@@ -423,7 +423,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         self.catalog.items.ids().get(item as usize).map(|id| format!("{id:?}"))
     }
 
-    fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
+    pub(super) fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
         list.iter()
             .map(|entry| Scored { id: self.catalog.items.id(entry.item).clone(), score: entry.score })
             .collect()

@@ -6,6 +6,7 @@ pub(crate) mod exact;
 pub(crate) mod file;
 pub(crate) mod fitted;
 pub(crate) mod ranks;
+pub mod rerank;
 pub(crate) mod session;
 mod similar;
 pub(crate) mod top_k;

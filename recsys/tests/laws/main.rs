@@ -8,11 +8,15 @@ mod files;
 mod index;
 mod isa;
 mod models;
+#[cfg(feature = "neural")]
+mod neural;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranking;
 mod ratings;
 mod read;
+mod rerank;
 mod search;
 mod settings;
 mod svd;
+mod update;

@@ -17,6 +17,7 @@ mod nlp;
 mod ratings;
 mod recsys;
 mod rnn;
+mod sequences;
 mod svd;
 mod textcnn;
 mod training;
@@ -34,6 +35,7 @@ pub const ALL: &[&Check] = &[
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,
 ];
