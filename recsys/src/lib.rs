@@ -9,6 +9,7 @@ mod data;
 mod error;
 mod estimator;
 mod evaluate;
+pub mod features;
 mod linalg;
 mod memory;
 mod models;

@@ -132,33 +132,43 @@ impl BprModel {
     /// # Errors
     /// [`Error::UnknownItem`] for an index out of range.
     pub fn fold_in(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
-        let vectors = &self.factors.items;
-        check::known(items, vectors.len())?;
-        let (dim, n) = (vectors.dim(), vectors.len() as u32);
-        let mut user = vec![0.0; dim];
-        user[dim - 1] = 1.0;
-        let mut met = vec![false; vectors.len()];
-        items.iter().for_each(|item| met[item.at()] = true);
-        if items.is_empty() || items.len() >= vectors.len() {
-            return Ok(user);
-        }
-        let (rate, reg) = (self.settings.learning_rate, self.settings.regularization);
-        let mut rng = Pcg64Mcg::seed_from_u64(self.settings.seed);
-        for _ in 0..self.settings.epochs.min(MOST_PASSES) * items.len() {
-            let (up, down) = pair(items, &met, n, &mut rng);
-            let (up, down) = (vectors.get(up), vectors.get(down));
-            vectorize(
-                #[inline(always)]
-                || {
-                    let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
-                    for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
-                        *u = decay * *u + rate * (p - q);
-                    }
-                },
-            );
-        }
-        Ok(user)
+        check::known(items, self.factors.items.len())?;
+        let Bpr { epochs, learning_rate, regularization, seed, .. } = self.settings;
+        Ok(fold_in(&self.factors.items, items, epochs, (learning_rate, regularization), seed))
     }
+}
+
+/// The vector of a user by the steps of BPR over their items, with the item vectors fixed, whose last entries are biases.
+pub(crate) fn fold_in(
+    vectors: &Vectors,
+    items: &[ItemIdx],
+    passes: usize,
+    (rate, reg): (f32, f32),
+    seed: u64,
+) -> Vec<f32> {
+    let (dim, n) = (vectors.dim(), vectors.len() as u32);
+    let mut user = vec![0.0; dim];
+    user[dim - 1] = 1.0;
+    let mut met = vec![false; vectors.len()];
+    items.iter().for_each(|item| met[item.at()] = true);
+    if items.is_empty() || items.len() >= vectors.len() {
+        return user;
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    for _ in 0..passes.min(MOST_PASSES) * items.len() {
+        let (up, down) = pair(items, &met, n, &mut rng);
+        let (up, down) = (vectors.get(up), vectors.get(down));
+        vectorize(
+            #[inline(always)]
+            || {
+                let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
+                for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
+                    *u = decay * *u + rate * (p - q);
+                }
+            },
+        );
+    }
+    user
 }
 
 /// An item that was met and one that was not, by `met` over all `n` items.

@@ -27,6 +27,8 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<bpr::BprModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::neural::SequenceModel>(),
+    ModelFormat::of::<crate::features::LightFmModel>(),
+    ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),
     ModelFormat::of::<SvdPlusPlusModel>(),

@@ -309,7 +309,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     }
 
     /// The list that scores make for somebody who met the items in `out`.
-    pub(super) fn list_of_scores(
+    pub(crate) fn list_of_scores(
         &self,
         mut scores: Vec<f32>,
         out: &[ItemIdx],
@@ -430,7 +430,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     }
 }
 
-pub(super) fn check_k(k: usize) -> Result<()> {
+pub(crate) fn check_k(k: usize) -> Result<()> {
     if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
 }
 

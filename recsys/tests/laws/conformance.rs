@@ -85,6 +85,18 @@ fn ratings() {
     }
 }
 
+#[test]
+fn models_with_features() {
+    use cairn_recsys::features::{FeatureAls, LightFm, LightFmLoss};
+    let excused = Excused { explanation: true, fold_in_is_near: true, ..Excused::default() };
+    for loss in [LightFmLoss::Warp, LightFmLoss::Bpr, LightFmLoss::Logistic] {
+        conforms(&LightFm::new().factors(8).epochs(60).learning_rate(0.1).loss(loss), excused);
+    }
+    // Without features it is ALS, which folds in exactly.
+    let exact = Excused { explanation: true, ..Excused::default() };
+    conforms(&FeatureAls::new(Als::new().factors(8)), exact);
+}
+
 #[cfg(feature = "neural")]
 #[test]
 fn models_of_sequences() {

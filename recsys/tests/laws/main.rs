@@ -4,6 +4,7 @@
 
 mod conformance;
 mod data;
+mod features;
 mod files;
 mod index;
 mod isa;

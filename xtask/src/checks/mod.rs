@@ -7,6 +7,7 @@ use crate::check::Check;
 mod charlm;
 mod classified;
 mod cnn;
+mod coldstart;
 mod digits;
 mod films;
 mod gpt;
@@ -35,6 +36,7 @@ pub const ALL: &[&Check] = &[
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &coldstart::CHECK,
     &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,

@@ -233,6 +233,13 @@ impl AlsModel {
         &self.factors
     }
 
+    /// Items alone, to solve for users by.
+    pub(crate) fn of_one_side(settings: &Als, items: &Vectors) -> Result<Self> {
+        let item_gram = solve::weighted_gram(items, settings.unobserved_weight);
+        let factors = Factors { users: Vectors::zeros(0, items.dim())?, items: items.clone() };
+        Ok(Self { settings: settings.clone(), factors, item_gram })
+    }
+
     /// The settings it was trained with.
     pub fn settings(&self) -> &Als {
         &self.settings
