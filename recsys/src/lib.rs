@@ -40,6 +40,7 @@ pub use models::als::{Als, AlsModel, AlsSolver, Confidence};
 pub use models::bpr::{Bpr, BprModel};
 pub use models::ease::Ease;
 pub use models::factors::{FactorModel, Factors, Vectors};
+pub use models::gf_cf::GfCf;
 pub use models::item_item::{ItemItemKind, ItemItemModel};
 pub use models::knn::{ItemKnn, KnnWeighting, UserKnn, UserKnnModel};
 pub use models::pure_svd::{PureSvd, PureSvdModel};

@@ -16,7 +16,7 @@ use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::{Error, Fitted, Interactions, Result};
 
-/// Settings of a model that can go on from where it was.
+/// Settings of a model that can go on from where it was; they are to be those that it was trained with.
 pub trait Update: Estimator {
     /// The model for `after`, from the one for `before`: of the same users and items and perhaps more of both.
     ///

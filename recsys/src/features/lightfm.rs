@@ -358,8 +358,8 @@ impl Estimator for LightFm {
         users.forget_unmet();
         items.forget_unmet();
         let factors = Factors { users: users.sums(Some(1.0))?, items: items.sums(None)? };
-        if factors.users.as_slice().iter().chain(factors.items.as_slice()).any(|x| !x.is_finite()) {
-            let reason = "the vectors are no longer finite; lower the learning rate".to_owned();
+        if factors.users.as_slice().iter().chain(factors.items.as_slice()).any(|&x| !check::is_bounded(x)) {
+            let reason = "the vectors have grown without bounds; lower the learning rate".to_owned();
             return Err(Error::Factorization { what: "LightFM", reason });
         }
         let (items, users) = (items.described()?, users.described()?);

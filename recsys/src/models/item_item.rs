@@ -25,6 +25,8 @@ pub enum ItemItemKind {
     Slim,
     /// Embarrassingly shallow autoencoder.
     Ease,
+    /// Graph filtering.
+    GfCf,
 }
 
 /// Weights from every item (row) to every item (column).
@@ -105,6 +107,7 @@ impl Recommender for ItemItemModel {
             ItemItemKind::Rp3Beta => "RP3beta",
             ItemItemKind::Slim => "SLIM",
             ItemItemKind::Ease => "EASE",
+            ItemItemKind::GfCf => "GF-CF",
         }
     }
     fn n_users(&self) -> usize {

@@ -5,6 +5,7 @@ pub(crate) mod als;
 pub(crate) mod bpr;
 pub(crate) mod ease;
 pub(crate) mod factors;
+pub(crate) mod gf_cf;
 pub(crate) mod item_item;
 pub(crate) mod knn;
 pub(crate) mod pure_svd;

@@ -7,9 +7,9 @@ use cairn_recsys::rating::{
     Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
-    Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx,
-    ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx, UserKnn,
-    synthetic,
+    Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, GfCf, Interactions,
+    ItemIdx, ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx,
+    UserKnn, synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -50,6 +50,7 @@ fn rankings() {
     }
     conforms(&Rp3Beta::new().neighbours(20), none);
     conforms(&Ease::new(10.0), none);
+    conforms(&GfCf::new().factors(10), none);
     conforms(&Slim::new().l2(5.0), none);
     conforms(&Bpr::new().factors(8).epochs(60), Excused { fold_in_is_near: true, ..no_explanation });
 }
