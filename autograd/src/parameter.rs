@@ -13,7 +13,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cairn_tensor::{AnyTensor, Float, Shape, Tensor};
+use cairn_tensor::{AnyTensor, Float, QuantizedTensor, Shape, Tensor};
 
 use crate::var::next_id;
 use crate::{Error, Result, Var};
@@ -87,6 +87,14 @@ impl<T: Float> Parameter<T> {
         match &*self.read() {
             Value::Leaf(leaf) => leaf.value().clone().into(),
             Value::Stored(stored, _) => stored.clone(),
+        }
+    }
+
+    /// The value, if it is stored quantised: layers compute with it as it is.
+    pub fn quantized(&self) -> Option<QuantizedTensor> {
+        match &*self.read() {
+            Value::Stored(stored, _) => stored.as_quantized().cloned(),
+            Value::Leaf(_) => None,
         }
     }
 

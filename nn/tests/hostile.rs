@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use cairn_nn::spec::{BatchNorm, Conv2d, Dense};
 use cairn_nn::weights::Weights;
+use cairn_nn::weights::gguf::{self, Array, Gguf, Value};
 use cairn_nn::{Activation::Relu, Flatten, Module, Sequential};
-use cairn_tensor::{AnyTensor, rng};
+use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor, rng};
 use peak_alloc::PeakAlloc;
 
 /// The splitmix64 sequence.
@@ -146,6 +147,90 @@ fn cairn(count: usize) {
         },
         |path| Sequential::load(path).ok().map(|model| model.parameter_count()),
     );
+}
+
+/// A small file with values of every kind and tensors of several types.
+fn small_gguf() -> Vec<u8> {
+    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Text(vec!["a".into(), String::new()])]);
+    let values: [(&str, Value); 6] = [
+        ("a", "text".into()),
+        ("b", true.into()),
+        ("c", vec![1.5f32, 2.0].into()),
+        ("d", Value::Array(nested)),
+        ("e", vec!["x".to_owned(), "yz".to_owned()].into()),
+        ("general.alignment", 32u32.into()),
+    ];
+    let x = AnyTensor::from(Tensor::<f32>::normal([3, 256], 0.0, 1.0, &mut rng(0)).unwrap());
+    let types = [
+        DType::F32,
+        DType::BF16,
+        BlockFormat::Q4_1.into(),
+        BlockFormat::Q8_0.into(),
+        BlockFormat::Q6K.into(),
+    ];
+    let tensors = types.map(|dtype| (dtype.to_string(), x.cast(dtype).unwrap()));
+    let values = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    gguf::encode(&values, &tensors.into_iter().collect()).unwrap()
+}
+
+/// All values of a file's tensors, each taken out as it is and packed; and products with those that can be multiplied.
+fn read_gguf(bytes: &[u8]) -> Option<usize> {
+    let file = Gguf::from_bytes(bytes.to_vec()).ok()?;
+    let weights = file.weights().ok()?;
+    for tensor in weights.tensors.values().filter_map(AnyTensor::as_quantized).filter(|q| q.is_packed()) {
+        let x = Tensor::<f32>::ones([2, tensor.shape()[1]]).unwrap();
+        x.linear_quantized(&tensor.t().unwrap(), None, false).unwrap();
+    }
+    Some(weights.tensors.values().map(AnyTensor::len).sum())
+}
+
+fn gguf_files(count: usize) {
+    let path_of = |path: &Path| read_gguf(&fs::read(path).unwrap());
+    let good = |path: &Path| fs::write(path, small_gguf()).unwrap();
+    attack("model.gguf", count, |size| 64 * size + (256 << 10), good, |_, _| {}, path_of);
+}
+
+#[test]
+fn mutated_gguf_files() {
+    gguf_files(3000);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_hundred_thousand_mutated_gguf_files() {
+    gguf_files(100_000);
+}
+
+/// Every byte of the header, and every eight of them as a number, at the ends of its range and beside what it is.
+#[test]
+fn every_field_of_a_gguf_file() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let good = small_gguf();
+    let (mut accepted, mut refused) = (0, 0);
+    let mut attempt = |changed: &[u8]| {
+        HEAP.reset_peak_usage();
+        let before = HEAP.current_usage();
+        let read = read_gguf(changed);
+        let taken = HEAP.peak_usage() - before;
+        assert!(taken <= 64 * changed.len() + (256 << 10), "{taken} bytes of memory for {}", changed.len());
+        *if read.is_some() { &mut accepted } else { &mut refused } += 1;
+    };
+    // The header: what comes before the tensors' bytes, which are all but the last thousands.
+    let header = good.len() - (3 * 256 * 6 + 3 * 8 * (20 + 34) + 3 * 210);
+    for at in 0..header.min(700) {
+        for byte in [0, 1, 2, 0x7f, 0x80, 0xff, good[at].wrapping_add(1), good[at].wrapping_sub(1)] {
+            let mut changed = good.clone();
+            changed[at] = byte;
+            attempt(&changed);
+        }
+        for number in [0, 1, 1 << 20, 1 << 31, 1 << 40, i64::MAX as u64, u64::MAX] {
+            let mut changed = good.clone();
+            changed[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            attempt(&changed);
+        }
+        attempt(&good[..at]);
+    }
+    assert!(accepted > 100 && refused > 1000, "{accepted} accepted, {refused} refused");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A tensor whose element type is known at run time: what a model's state and a file hold.
 //!
 //! One list names the types, and every match over them is a macro made from it, so that a new type is one line here (and
-//! its line in `dtype.rs` and `element.rs`). Blocks of quantised weights, whose elements have no Rust type of their own,
-//! are to become further variants: the enum is open, and code outside asks for a type ([`AnyTensor::downcast_ref`]),
-//! converts ([`AnyTensor::cast`]) or takes bytes rather than listing the variants.
+//! its line in `dtype.rs` and `element.rs`). Quantised weights, whose elements have no Rust type of their own, are one more
+//! variant. The enum is open, and code outside asks for a type ([`AnyTensor::downcast_ref`]), converts ([`AnyTensor::cast`])
+//! or takes bytes rather than listing the variants.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::cpu::bytes;
-use crate::{DType, Element, Error, Result, Shape, Tensor, bf16, f16, npy};
+use crate::{DType, Element, Error, QuantizedTensor, Result, Shape, Tensor, bf16, f16, npy};
 
 macro_rules! any_tensor {
     ($($variant:ident($t:ty)),*) => {
@@ -19,7 +19,7 @@ macro_rules! any_tensor {
         ///
         /// For what is stored rather than computed: parameters and buffers of a model, tensors in a file, in the type that they
         /// have there. Cloning shares the storage. Arithmetic needs a type: [`downcast_ref`](Self::downcast_ref) asks for one,
-        /// [`cast`](Self::cast) converts. Variants for blocks of quantised weights are to follow.
+        /// [`cast`](Self::cast) converts, quantised weights too, in both directions.
         ///
         /// ```
         /// use cairn_tensor::{AnyTensor, DType, Tensor};
@@ -36,25 +36,32 @@ macro_rules! any_tensor {
         #[non_exhaustive]
         pub enum AnyTensor {
             $(#[doc = concat!("Of `", stringify!($t), "`.")] $variant(Tensor<$t>),)*
+            /// Quantised weights.
+            Quantized(QuantizedTensor),
         }
 
-        /// An expression of the tensor, whatever its type.
+        /// An expression of the tensor, whatever its type; another one, if it is given, of a quantised one.
         macro_rules! with_tensor {
             ($any:expr, $x:ident => $value:expr) => {
+                with_tensor!($any, $x => $value, $x => $value)
+            };
+            ($any:expr, $x:ident => $value:expr, $q:ident => $quantized:expr) => {
                 match $any {
                     $(AnyTensor::$variant($x) => $value,)*
+                    AnyTensor::Quantized($q) => $quantized,
                 }
             };
         }
 
-        /// An expression of the Rust type that a [`DType`] names.
+        /// An expression of the Rust type that a [`DType`] names, and one of the format of a quantised one.
         macro_rules! with_type {
-            ($dtype:expr, $T:ident => $value:expr) => {
+            ($dtype:expr, $T:ident => $value:expr, $format:pat => $quantized:expr) => {
                 match $dtype {
                     $(DType::$variant => {
                         type $T = $t;
                         $value
                     })*
+                    DType::Quantized($format) => $quantized,
                 }
             };
         }
@@ -70,7 +77,7 @@ impl AnyTensor {
         fn of<T: Element>(_: &Tensor<T>) -> DType {
             T::DTYPE
         }
-        with_tensor!(self, x => of(x))
+        with_tensor!(self, x => of(x), q => q.format().into())
     }
 
     /// The sizes along each axis.
@@ -102,16 +109,17 @@ impl AnyTensor {
     /// The bytes of all elements together.
     #[doc(alias = "nbytes")]
     pub fn byte_count(&self) -> usize {
-        self.len().saturating_mul(self.dtype().size_in_bytes())
+        self.dtype().bytes_of(self.len()).unwrap_or(usize::MAX)
     }
 
     /// All elements 0 (`false` for truth values).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] for a shape that memory cannot hold.
+    /// [`Error::OutOfMemory`] for a shape that memory cannot hold; [`Error::BadShape`] for quantised ones whose last axis is no
+    /// whole blocks.
     pub fn zeros(dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
-        with_type!(dtype, T => Tensor::<T>::zeros(shape).map(Self::from))
+        with_type!(dtype, T => Tensor::<T>::zeros(shape).map(Self::from), format => QuantizedTensor::zeros(format, shape).map(Self::from))
     }
 
     /// The tensor of type `T` that this is, without a copy.
@@ -119,8 +127,16 @@ impl AnyTensor {
     /// # Errors
     /// [`Error::WrongDType`], with both types, when the elements are of another.
     pub fn downcast_ref<T: Element>(&self) -> Result<&Tensor<T>> {
-        let found = with_tensor!(self, x => (x as &dyn Any).downcast_ref());
+        let found = with_tensor!(self, x => (x as &dyn Any).downcast_ref(), _q => None);
         found.ok_or_else(|| Error::WrongDType { op: "downcast", expected: T::DTYPE, found: self.dtype() })
+    }
+
+    /// The quantised weights that this is; `None` for elements of a type of their own.
+    pub fn as_quantized(&self) -> Option<&QuantizedTensor> {
+        match self {
+            AnyTensor::Quantized(q) => Some(q),
+            _ => None,
+        }
     }
 
     /// As [`downcast_ref`](Self::downcast_ref), for writing.
@@ -129,7 +145,7 @@ impl AnyTensor {
     /// [`Error::WrongDType`], with both types, when the elements are of another.
     pub fn downcast_mut<T: Element>(&mut self) -> Result<&mut Tensor<T>> {
         let found = self.dtype();
-        let tensor = with_tensor!(self, x => (x as &mut dyn Any).downcast_mut());
+        let tensor = with_tensor!(self, x => (x as &mut dyn Any).downcast_mut(), _q => None);
         tensor.ok_or(Error::WrongDType { op: "downcast", expected: T::DTYPE, found })
     }
 
@@ -141,15 +157,21 @@ impl AnyTensor {
         self.downcast_ref()
     }
 
-    /// The elements converted to another type, as [`Tensor::cast`] converts them; of the same type, the tensor itself.
+    /// The elements converted to another type, as [`Tensor::cast`] converts them; of the same type, the tensor itself. Quantised
+    /// ones are [dequantised](QuantizedTensor::dequantize), and [made](QuantizedTensor::quantize) of the elements as `f32`.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] for a value that an integer type does not hold; [`Error::OutOfMemory`] when memory cannot hold the
-    /// result.
-    #[doc(alias("to", "astype", "type_as"))]
+    /// [`Error::DoesNotFit`] for a value that an integer type does not hold; [`Error::BadShape`] for quantised ones whose last axis
+    /// is no whole blocks; [`Error::OutOfMemory`] when memory cannot hold the result.
+    #[doc(alias("to", "astype", "type_as", "quantize", "dequantize"))]
     pub fn cast(&self, dtype: DType) -> Result<Self> {
         match (self, dtype) {
             _ if self.dtype() == dtype => Ok(self.clone()),
+            (AnyTensor::Quantized(q), _) => Self::from(q.dequantize()?).cast(dtype),
+            (AnyTensor::F32(x), DType::Quantized(format)) => {
+                QuantizedTensor::quantize(x, format).map(Self::from)
+            }
+            (_, DType::Quantized(_)) => self.cast(DType::F32)?.cast(dtype),
             // What weights are stored as, and computed in: by the kernels.
             (AnyTensor::BF16(x), DType::F32) => Ok(x.cast::<f32>()?.into()),
             (AnyTensor::F16(x), DType::F32) => Ok(x.cast::<f32>()?.into()),
@@ -157,7 +179,9 @@ impl AnyTensor {
             (AnyTensor::F32(x), DType::BF16) => Ok(x.cast::<bf16>()?.into()),
             (AnyTensor::F32(x), DType::F16) => Ok(x.cast::<f16>()?.into()),
             (AnyTensor::F32(x), DType::F64) => Ok(x.cast::<f64>()?.into()),
-            _ => with_type!(dtype, T => self.cast_by_parts::<T>().map(Self::from)),
+            _ => {
+                with_type!(dtype, T => self.cast_by_parts::<T>().map(Self::from), _ => self.cast(DType::F32)?.cast(dtype))
+            }
         }
     }
 
@@ -168,7 +192,10 @@ impl AnyTensor {
         Tensor::try_build(self.dims(), |out| {
             for (i, out) in out.chunks_mut(PART).enumerate() {
                 let (start, end) = (i * PART, i * PART + out.len());
-                match with_tensor!(&x, x => Wide::of(&x.row_major()?[start..end])) {
+                let wide = with_tensor!(&x, x => Wide::of(&x.row_major()?[start..end]), q => {
+                    Wide::of(&q.dequantize()?.row_major()?[start..end])
+                });
+                match wide {
                     Wide::Whole(x) => fill(out, &x, T::from_i64, T::holds_i64)?,
                     Wide::Float(x) => fill(out, &x, T::from_f64, T::holds_f64)?,
                 }
@@ -182,10 +209,11 @@ impl AnyTensor {
     /// # Errors
     /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
     pub fn contiguous(&self) -> Result<Self> {
-        with_tensor!(self, x => x.contiguous().map(Self::from))
+        with_tensor!(self, x => x.contiguous().map(Self::from), q => Ok(q.clone().into()))
     }
 
-    /// The elements in row-major order as bytes, the least significant first; without a copy where memory holds them so.
+    /// The elements in row-major order as bytes, the least significant first; without a copy where memory holds them so. Of quantised
+    /// ones, [the blocks](QuantizedTensor::to_bytes).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when a copy is needed and memory cannot hold it.
@@ -194,7 +222,7 @@ impl AnyTensor {
         with_tensor!(self, x => match x.as_slice() {
             Some(slice) => Ok(bytes::little_endian(slice)),
             None => x.contiguous().map(|x| Cow::Owned(bytes::little_endian(x.row_major_storage()).into_owned())),
-        })
+        }, q => Ok(q.to_bytes()))
     }
 
     /// A tensor from what [`to_le_bytes`](Self::to_le_bytes) gives.
@@ -208,7 +236,7 @@ impl AnyTensor {
         let shape = shape.into();
         let bad =
             |shape: &Shape, why| Error::BadBytes { op, dtype, shape: shape.clone(), len: bytes.len(), why };
-        if shape.count().checked_mul(dtype.size_in_bytes()) != Some(bytes.len()) {
+        if dtype.bytes_of(shape.count()) != Some(bytes.len()) {
             return Err(bad(&shape, "the length is another"));
         }
         with_type!(dtype, T => {
@@ -216,13 +244,16 @@ impl AnyTensor {
                 bytes::from_little_endian(bytes, out).ok_or_else(|| bad(&shape, "a truth value is 0 or 1"))
             });
             tensor.map(Self::from)
-        })
+        }, format => Ok(QuantizedTensor::from_bytes(format, shape, bytes.to_vec().into())?.into()))
     }
 
     /// Whether both have the same type, shape and bits. Unlike `==`, NaN is the same as itself, and 0 is not -0.
     pub fn bits_eq(&self, other: &Self) -> bool {
         let same = || Ok::<_, Error>(self.to_le_bytes()? == other.to_le_bytes()?);
-        self.dtype() == other.dtype() && self.shape() == other.shape() && same().unwrap_or(false)
+        match (self, other) {
+            (AnyTensor::Quantized(x), AnyTensor::Quantized(y)) => x == y,
+            _ => self.dtype() == other.dtype() && self.shape() == other.shape() && same().unwrap_or(false),
+        }
     }
 
     /// Reads a `.npy` file, in the type that it has there.
@@ -238,24 +269,24 @@ impl AnyTensor {
     /// # Errors
     /// [`Error::File`] when the file cannot be written, or NumPy has no such element type, as for `bf16`.
     pub fn write_npy(&self, path: impl AsRef<Path>) -> Result<()> {
-        with_tensor!(self, x => x.write_npy(path))
+        with_tensor!(self, x => x.write_npy(path), q => q.dequantize()?.write_npy(path))
     }
 
     /// Adds the tensor to an archive under a name.
     #[cfg(feature = "npz")]
     pub(crate) fn add_to(&self, archive: &mut npy::NpzWriter, name: &str) -> Result<()> {
-        with_tensor!(self, x => archive.add(name, x))
+        with_tensor!(self, x => archive.add(name, x), q => archive.add(name, &q.dequantize()?))
     }
 
-    /// The tensor that `read` makes for a type.
-    pub(crate) fn try_of<E>(dtype: DType, read: impl ReadTyped<E>) -> Result<Self, E> {
-        with_type!(dtype, T => read.read::<T>().map(Self::from))
+    /// The tensor that `read` makes for a type that Rust has.
+    pub(crate) fn try_of<E>(dtype: DType, read: impl ReadTyped<E>) -> Option<Result<Self, E>> {
+        with_type!(dtype, T => Some(read.read::<T>().map(Self::from)), _ => None)
     }
 }
 
 /// A type's name in the header of a `.npy` file, without the byte order; `None` where NumPy has no such type.
 pub(crate) fn npy_name(dtype: DType) -> Option<&'static str> {
-    with_type!(dtype, T => T::NPY)
+    with_type!(dtype, T => T::NPY, _ => None)
 }
 
 /// A function of a type that makes a tensor of it.
@@ -296,6 +327,12 @@ impl Wide {
 impl<T: Element> From<Tensor<T>> for AnyTensor {
     fn from(tensor: Tensor<T>) -> Self {
         T::into_any(tensor)
+    }
+}
+
+impl From<QuantizedTensor> for AnyTensor {
+    fn from(q: QuantizedTensor) -> Self {
+        AnyTensor::Quantized(q)
     }
 }
 

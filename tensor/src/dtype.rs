@@ -5,13 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::BlockFormat;
+
 /// The list of element types: variant, name, size in bytes, documentation.
 macro_rules! dtypes {
     ($($variant:ident, $name:literal, $bytes:literal, $doc:literal;)*) => {
         /// The type of a tensor's elements, where it is only known at run time: in error messages, file headers and
         /// [`AnyTensor`](crate::AnyTensor).
         ///
-        /// Printed, parsed and serialised by the name that Rust gives the type.
+        /// Printed, parsed and serialised by the name that Rust gives the type, quantised ones by that of their
+        /// [`BlockFormat`].
         ///
         /// ```
         /// use cairn_tensor::DType;
@@ -24,24 +27,28 @@ macro_rules! dtypes {
         #[non_exhaustive]
         pub enum DType {
             $(#[doc = $doc] $variant,)*
+            /// Quantised weights in blocks of this format.
+            Quantized(BlockFormat),
         }
 
         impl DType {
-            /// All of them.
+            /// All of them but the quantised ones, which [`BlockFormat::ALL`] lists.
             pub const ALL: &[DType] = &[$(DType::$variant),*];
 
             /// The name: `f32`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(DType::$variant => $name,)*
+                    DType::Quantized(format) => format.name(),
                 }
             }
 
-            /// The bytes of one element.
+            /// The bytes of one element; of quantised ones, those of a block.
             #[doc(alias("itemsize", "element_size"))]
             pub const fn size_in_bytes(self) -> usize {
                 match self {
                     $(DType::$variant => $bytes,)*
+                    DType::Quantized(format) => format.bytes(),
                 }
             }
         }
@@ -62,7 +69,15 @@ dtypes! {
 }
 
 impl DType {
-    /// Whether the type is a floating-point one.
+    /// The bytes of so many elements. `None` for quantised ones that are no whole blocks, and where the address space has not as many.
+    pub const fn bytes_of(self, elements: usize) -> Option<usize> {
+        match self {
+            DType::Quantized(format) => format.bytes_of(elements),
+            other => elements.checked_mul(other.size_in_bytes()),
+        }
+    }
+
+    /// Whether the type is a floating-point one; quantised ones are not.
     pub const fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
@@ -76,17 +91,32 @@ impl fmt::Display for DType {
 
 /// A name that no element type has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no element type {name:?}; there are {}", DType::ALL.iter().map(|t| t.name()).collect::<Vec<_>>().join(", "))]
+#[error("there is no element type {name:?}; there are {}", all().map(DType::name).collect::<Vec<_>>().join(", "))]
 pub struct UnknownDType {
     /// The name as given.
     pub name: String,
 }
 
+/// All types, quantised ones too.
+fn all() -> impl Iterator<Item = DType> {
+    DType::ALL.iter().copied().chain(BlockFormat::ALL.map(DType::Quantized))
+}
+
+impl From<BlockFormat> for DType {
+    fn from(format: BlockFormat) -> Self {
+        DType::Quantized(format)
+    }
+}
+
 impl FromStr for DType {
     type Err = UnknownDType;
     fn from_str(name: &str) -> Result<Self, UnknownDType> {
-        let found = DType::ALL.iter().find(|dtype| dtype.name() == name);
-        found.copied().ok_or_else(|| UnknownDType { name: name.to_owned() })
+        // Upper case is usual for quantised ones: `Q4_K`.
+        let named = |dtype: &DType| match dtype {
+            DType::Quantized(format) => format.name().eq_ignore_ascii_case(name),
+            other => other.name() == name,
+        };
+        all().find(named).ok_or_else(|| UnknownDType { name: name.to_owned() })
     }
 }
 

@@ -32,7 +32,7 @@
 //! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `argmax` `argmin` `logsumexp` (all with `_keepdim`) `count_true` `all_finite` `sum_to` |
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `cross_entropy` `cross_entropy_ignoring`, with their gradients |
-//! | matrices | `matmul` `add_matmul` `linear` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
+//! | matrices | `matmul` `add_matmul` `linear` `linear_quantized` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |
 //! | normalisation | those of [`norm`], with their gradients |
@@ -41,7 +41,8 @@
 //! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
 //!
-//! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files.
+//! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files; [`QuantizedTensor`] are weights of a few
+//! bits, in the blocks of llama.cpp ([`BlockFormat`]).
 //!
 //! Loops of your own, compiled for every instruction set and split over threads like those here, are written with
 //! [`kernel`].
@@ -67,6 +68,7 @@
 mod readme {}
 
 mod any;
+mod block_format;
 #[allow(unsafe_code)]
 mod cpu;
 mod display;
@@ -79,6 +81,7 @@ pub mod kernel;
 mod layout;
 mod npy;
 mod ops;
+mod quantized;
 mod row_major;
 mod serial;
 mod setting;
@@ -86,7 +89,9 @@ mod shape;
 mod tensor;
 
 pub use any::AnyTensor;
+pub use block_format::BlockFormat;
 pub use cpu::buffer::{Memory, memory, trim_memory};
+pub use cpu::shared_bytes::SharedBytes;
 pub use cpu::threads::num_threads;
 pub use cpu::{Isa, Vector, instruction_set};
 pub use dtype::{DType, UnknownDType};
@@ -112,6 +117,7 @@ pub use ops::resize::Resize;
 pub use ops::rotary::{Pairs, Rotary, RotaryScaling, RotaryTables};
 pub use ops::slice::Slice;
 pub use ops::update::{Rule, SummingRule};
+pub use quantized::QuantizedTensor;
 pub use row_major::RowMajor;
 pub use setting::Setting;
 pub use shape::{Axes, Axis, Shape, broadcast_shapes};

@@ -307,11 +307,9 @@ fn decode_any(input: &mut impl Read, limit: Limit) -> Result<AnyTensor, Problem>
         }
     }
     let header = decode_header(input)?;
-    let Some(dtype) = header.dtype() else {
-        let Header { order, name, .. } = header;
-        return Err(Problem::new(format!("tensors have no elements of type {order}{name}")));
-    };
-    AnyTensor::try_of(dtype, Elements(header, input, limit))
+    let unknown = Problem::new(format!("tensors have no elements of type {}{}", header.order, header.name));
+    let Some(dtype) = header.dtype() else { return Err(unknown) };
+    AnyTensor::try_of(dtype, Elements(header, input, limit)).unwrap_or(Err(unknown))
 }
 
 fn decode_elements<T: Element>(

@@ -8,7 +8,11 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::{Error as _, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AnyTensor, DType, Element, Shape, Tensor};
+use crate::{AnyTensor, DType, Element, QuantizedTensor, Shape, Tensor};
+
+/// After the name of a type: the blocks of the quantised weights run along the first axis, and shape and bytes are those of the
+/// transpose.
+const TRANSPOSED: &str = " transposed";
 
 impl<T: Element + Serialize> Serialize for Tensor<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -39,8 +43,17 @@ impl Serialize for AnyTensor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = self.to_le_bytes().map_err(S::Error::custom)?;
         let mut state = serializer.serialize_struct("AnyTensor", 3)?;
-        state.serialize_field("dtype", &self.dtype())?;
-        state.serialize_field("shape", self.dims())?;
+        match self {
+            AnyTensor::Quantized(q) if q.is_transposed() => {
+                state.serialize_field("dtype", &format!("{}{TRANSPOSED}", self.dtype()))?;
+                let [columns, rows] = [q.shape()[0], q.shape()[1]];
+                state.serialize_field("shape", &Shape::from([rows, columns]))?;
+            }
+            _ => {
+                state.serialize_field("dtype", &self.dtype())?;
+                state.serialize_field("shape", self.dims())?;
+            }
+        }
         state.serialize_field("bytes", &Bytes(&bytes))?;
         state.end()
     }
@@ -51,12 +64,26 @@ impl<'de> Deserialize<'de> for AnyTensor {
         #[derive(Deserialize)]
         #[serde(rename = "AnyTensor")]
         struct Parts {
-            dtype: DType,
+            dtype: String,
             shape: Shape,
             bytes: OwnedBytes,
         }
         let Parts { dtype, shape, bytes } = Parts::deserialize(deserializer)?;
-        AnyTensor::from_le_bytes(dtype, shape, &bytes.0).map_err(D::Error::custom)
+        let (name, transposed) = match dtype.strip_suffix(TRANSPOSED) {
+            Some(name) => (name, true),
+            None => (dtype.as_str(), false),
+        };
+        match (name.parse().map_err(D::Error::custom)?, transposed) {
+            (DType::Quantized(format), _) => {
+                let q = QuantizedTensor::from_bytes(format, shape, bytes.0.into());
+                let q = if transposed { q.and_then(|q| q.t()) } else { q };
+                q.map(Self::from).map_err(D::Error::custom)
+            }
+            (dtype, false) => AnyTensor::from_le_bytes(dtype, shape, &bytes.0).map_err(D::Error::custom),
+            (dtype, true) => {
+                Err(D::Error::custom(format!("tensors of {dtype} are not marked as transposed")))
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Picking by index and by mask: the gradient is added where the values were taken from. The lookup of rows, an embedding, has a
 //! gradient that holds just those rows.
 
-use cairn_tensor::{Axis, Float, Shape, Tensor};
+use cairn_tensor::{Axis, Float, QuantizedTensor, Shape, Tensor};
 
 use super::when;
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
@@ -39,12 +39,17 @@ operations! {
             /// The row that learns nothing, if there is one.
             padding: Option<u32>,
         } = "lookup",
+        /// Rows of a quantised table, the first operand, by ids of any shape.
+        LookupQuantized = "lookup_quantized",
     }
 }
 
 impl Rule for Index {
     fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
-        let own = x.float(0)?;
+        let own = match *self {
+            Index::LookupQuantized => return lookup_quantized(x.quantized(0)?, x.ids(1)?),
+            _ => x.float(0)?,
+        };
         match *self {
             Index::IndexSelect { axis } => index_select(own, axis, x.ids(1)?, wanted),
             Index::IndexAdd => index_add(own, x.ids(1)?, x.float(2)?, wanted),
@@ -81,6 +86,7 @@ impl Rule for Index {
                 })
             }
             Index::Lookup { padding } => lookup(own, x.ids(1)?, padding, wanted),
+            Index::LookupQuantized => lookup_quantized(x.quantized(0)?, x.ids(1)?),
         }
     }
 }
@@ -114,6 +120,12 @@ fn index_add<T: Float>(
     wanted.ran(sum, |_, [of_x, of_rows]| {
         move |g| Ok([when(of_x, || Ok(g.clone()))?, when(of_rows, || g.index_select(0, &ids))?])
     })
+}
+
+fn lookup_quantized<T: Float>(table: &QuantizedTensor, ids: &Tensor<u32>) -> Result<Ran<T>> {
+    let rows = table.rows(&ids.to_vec())?.cast::<T>()?;
+    let shape: Shape = ids.shape().iter().chain(&rows.shape()[1..]).copied().collect();
+    Ok(Ran { value: rows.reshape(shape)?, backward: None })
 }
 
 fn lookup<T: Float>(
@@ -254,5 +266,13 @@ impl<T: Float> Var<T> {
     #[doc(alias = "padding_idx")]
     pub fn lookup_padded(&self, ids: &Tensor<u32>, padding: u32) -> Result<Self> {
         Var::apply(Index::Lookup { padding: Some(padding) }, &[self.into(), ids.into()])
+    }
+
+    /// As [`lookup`](Self::lookup), in a quantised table `[entries, size]`, which is not trained.
+    ///
+    /// # Errors
+    /// For an id beyond the table, with its place; for a table that is no matrix of rows of blocks.
+    pub fn lookup_quantized(table: &QuantizedTensor, ids: &Tensor<u32>) -> Result<Self> {
+        Var::apply(Index::LookupQuantized, &[table.into(), ids.into()])
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use cairn_autograd::op::{IdsOp, Op};
 use cairn_autograd::{RecurrentVars, Result, Source, Var, gradcheck, trace};
 use cairn_tensor::{
-    AttentionOptions, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, Recurrence, RecurrentOptions,
-    Resize, Returns, Rotary, Tensor, Window, rng, s,
+    AttentionOptions, BlockFormat, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, QuantizedTensor,
+    Recurrence, RecurrentOptions, Resize, Returns, Rotary, Tensor, Window, rng, s,
 };
 
 /// Shapes of the inputs, drawn from 0.6 to 1.4, where no operation here has a kink, and what is computed from them.
@@ -19,6 +19,12 @@ fn ids(list: &[u32], shape: &[usize]) -> Tensor<u32> {
 
 fn mask() -> Tensor<bool> {
     Tensor::from_slice(&[true, false, false, true, true, false], [2, 3]).unwrap()
+}
+
+/// Rows of one block, of weights from 0.6 to 1.4, so that no sum is near a kink.
+fn quantized(rows: usize) -> Result<QuantizedTensor> {
+    let weights = Tensor::uniform([rows, 32], 0.6, 1.4, &mut rng(5))?;
+    Ok(QuantizedTensor::quantize(&weights, BlockFormat::Q8_0)?)
 }
 
 const MATRIX: &[&[usize]] = &[&[2, 3]];
@@ -80,6 +86,9 @@ const CASES: &[Case] = &[
     (&[&[2, 3], &[3, 4], &[4]], |x| Var::einsum("ij,jk,k->ik", &[&x[0], &x[1], &x[2]])),
     (&[&[2, 3], &[3, 4], &[4]], |x| x[0].linear(&x[1], Some(&x[2]), true)),
     (&[&[2, 2, 3], &[3, 4]], |x| x[0].linear(&x[1], None, false)),
+    (&[&[2, 2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), false)),
+    (&[&[2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), true)),
+    (&[&[2, 32]], |x| x[0].mul(&Var::lookup_quantized(&quantized(4)?, &ids(&[3, 1], &[2]))?)),
     (&[&[2, 2, 3], &[4, 3], &[4]], |x| {
         let options = LinearCrossEntropyOptions::default().ignored(9).smoothing(0.1);
         let options =
@@ -228,6 +237,7 @@ fn every_operation_has_its_derivative_its_evaluation_and_its_flops() {
                     Source::Var(var) => var.shape().to_vec(),
                     Source::Ids(ids) => ids.shape().to_vec(),
                     Source::Mask(mask) => mask.shape().to_vec(),
+                    Source::Quantized(weights) => weights.shape().to_vec(),
                 })
                 .collect();
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();

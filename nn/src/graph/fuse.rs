@@ -113,6 +113,9 @@ fn joined(first: &Op, second: &Op) -> Option<Op> {
         (Op::Linear(Linear::Linear { relu: false }), Op::Elementwise(Elementwise::Relu)) => {
             Linear::Linear { relu: true }.into()
         }
+        (Op::Linear(Linear::Quantized { relu: false }), Op::Elementwise(Elementwise::Relu)) => {
+            Linear::Quantized { relu: true }.into()
+        }
         (&Op::Conv(Conv::Conv2d { window, groups, relu: false }), Op::Elementwise(Elementwise::Relu)) => {
             Conv::Conv2d { window, groups, relu: true }.into()
         }

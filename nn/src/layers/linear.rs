@@ -11,7 +11,23 @@ use crate::{Activation, Context, Error, Init, Result};
 
 /// A dense layer: `x W + b`, for `x` of shape `[…, inputs]`, and an activation if one is set.
 ///
-/// The weight is `[inputs, outputs]`, as in Keras; PyTorch keeps the transpose.
+/// The weight is `[inputs, outputs]`, as in Keras; PyTorch keeps the transpose. It may be stored quantised, for inference and as
+/// the frozen base of what is trained beside it: then the layer computes with 8-bit integers
+/// ([`Var::linear_quantized`]).
+///
+/// ```
+/// use cairn_nn::Linear;
+/// use cairn_tensor::{BlockFormat, QuantizedTensor, Tensor, rng};
+/// let layer = Linear::new(64, 10, &mut rng(0))?;
+/// let x = Tensor::<f32>::normal([2, 64], 0.0, 1.0, &mut rng(1))?.into();
+/// let exact = layer.forward(&x)?;
+/// // Blocks run along the inputs: rows of outputs are quantised, and seen transposed.
+/// let rows = QuantizedTensor::quantize(&layer.weight.value().t()?, BlockFormat::Q8_0)?;
+/// layer.weight.set_any(rows.packed()?.t()?.into());
+/// let error = layer.forward(&x)?.value().sub(exact.value())?.norm(..)?.item()?;
+/// assert!(error < 0.02 * exact.value().norm(..)?.item()?);
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
 #[derive(Debug, Clone, cairn_nn_derive::Module)]
 #[doc(alias("Dense", "FullyConnected"))]
 pub struct Linear {
@@ -63,7 +79,11 @@ impl Linear {
     /// When the last axis of `x` is not the number of inputs.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let relu = self.activation == Some(Activation::Relu);
-        let y = x.linear(&self.weight.var(), optional_var(self.bias.as_ref()).as_ref(), relu)?;
+        let bias = optional_var(self.bias.as_ref());
+        let y = match self.weight.quantized() {
+            Some(weight) => x.linear_quantized(&weight, bias.as_ref(), relu)?,
+            None => x.linear(&self.weight.var(), bias.as_ref(), relu)?,
+        };
         match self.activation {
             None | Some(Activation::Relu) => Ok(y),
             Some(other) => other.forward(&y),

@@ -185,6 +185,8 @@ impl<'g> Export<'g> {
                 self.constants.push(proto::booleans(&name, mask));
                 name
             }
+            // The blocks have no name in ONNX: the weights are written as the floats that they stand for.
+            Source::Constant(Constant::Quantized(weights)) => self.floats("constant", &weights.dequantize()?),
             Source::Repeated(tensor) => {
                 let one = self.floats("constant", tensor);
                 let shape = self.shape(&self.node(node).sizes);

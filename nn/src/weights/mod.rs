@@ -1,5 +1,5 @@
-//! Weights by name, in the files that other libraries read and write, and in their names and layouts: safetensors, and with
-//! feature `npz` NumPy's archives.
+//! Weights by name, in the files that other libraries read and write, and in their names and layouts: safetensors, [`gguf`], and
+//! with feature `npz` NumPy's archives.
 //!
 //! [`Weights`] is what such a file holds: named tensors and, in safetensors, a few words about them. It loads into any
 //! [`Module`], strictly or as far as it goes, with a [`LoadReport`] of what did not fit. A
@@ -12,6 +12,7 @@
 
 mod diff;
 mod framework;
+pub mod gguf;
 pub mod keras;
 #[cfg(feature = "npz")]
 mod npz;

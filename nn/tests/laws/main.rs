@@ -7,6 +7,7 @@ mod context;
 mod decoding;
 mod element_types;
 mod generate;
+mod gguf;
 mod images;
 mod losses;
 mod modules;

@@ -10,7 +10,7 @@
 //! | [`isa`] | choice of the instruction set, [`Kernel`] and [`dispatch`] |
 //! | [`simd`] | one register, for kernels built of register tiles |
 //! | [`buffer`] | aligned, recycled memory and its counters |
-//! | [`bytes`] | elements as bytes |
+//! | [`bytes`], [`shared_bytes`] | elements as bytes; bytes that tensors share, of a file or memory |
 //! | [`threads`] | when and how work is split; fixed chunks |
 //! | [`workers`] | the helper threads |
 //! | [`compiled`] | kernels compiled with this crate, once for each type |
@@ -41,6 +41,7 @@
 //! | [`norm`] | normalisation of channels and of groups of them |
 //! | [`recurrent`] | recurrences over whole sequences, and back |
 //! | [`attention`] | attention by blocks, and back |
+//! | [`quantized`] | quantised weights and products with them |
 //! | [`rotary`], [`gated`] | rotary positions; gated activations |
 //! | [`update`] | an optimiser's formula over parameter, gradient and state |
 //! | [`negative_sampling`] | word vectors by negative sampling |
@@ -71,11 +72,13 @@ pub(crate) mod negative_sampling;
 pub(crate) mod nest;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
 pub(crate) mod rotary;
 pub(crate) mod scan;
+pub(crate) mod shared_bytes;
 mod simd;
 pub(crate) mod slice;
 pub(crate) mod softmax;

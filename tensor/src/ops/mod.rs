@@ -12,6 +12,7 @@
 //! | `scan`, `sort` | running sums; ranking and searching |
 //! | `softmax` | softmax and cross-entropy |
 //! | `matmul`, `linear`, `einsum` | products |
+//! | `quantized` | quantised weights |
 //! | `linear_cross_entropy` | a linear layer over a vocabulary with its loss |
 //! | `linalg` | factorisations of matrices (feature `linalg`) |
 //! | `conv/`, `pool`, `resize`, `norm` | images |
@@ -34,6 +35,7 @@ pub(crate) mod linear_cross_entropy;
 mod matmul;
 pub mod norm;
 pub(crate) mod pool;
+mod quantized;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;

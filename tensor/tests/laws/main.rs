@@ -32,6 +32,7 @@ mod naive;
 mod negative_sampling;
 mod norm;
 mod pool;
+mod quantized;
 mod reduce;
 mod resize;
 mod rotary;

@@ -1,11 +1,17 @@
 //! Single operations: elementwise, reductions, products, rows, indexing.
 
-use cairn_tensor::{Isa, Rule, Tensor, rng};
+use cairn_tensor::{BlockFormat, Isa, QuantizedTensor, Rule, Tensor, rng};
 
 use crate::{Bound, Operation, Run};
 
 fn normal<const N: usize>(shape: [usize; N]) -> Tensor<f32> {
     Tensor::normal(shape, 0.0, 1.0, &mut rng(N as u64)).expect("inputs fit into memory")
+}
+
+/// The weights of a layer, as a product reads them.
+fn quantized(format: BlockFormat, inputs: usize, outputs: usize) -> QuantizedTensor {
+    let weights = QuantizedTensor::quantize(&normal([outputs, inputs]), format);
+    weights.and_then(|weights| weights.packed()?.t()).expect("whole blocks")
 }
 
 /// Runs, and drops the result, or stops the timing with the error.
@@ -127,6 +133,23 @@ pub fn operations() -> Vec<Operation> {
             [a = normal([m, k]), b = normal([k, n])],
             a.matmul(&b)
         );
+    }
+    // The matrices of a language model of 135 M weights: one token, and a prompt.
+    for (format, k, n) in
+        [(BlockFormat::Q4_1, 576, 1536), (BlockFormat::Q4_1, 1536, 576), (BlockFormat::Q8_0, 576, 49_152)]
+    {
+        for m in [1, 512] {
+            if m * n > 1 << 20 {
+                continue;
+            }
+            let bytes = format.bytes_of(k * n).expect("whole blocks");
+            row!(
+                format!("linear_{format}/{m}x{k}x{n}"),
+                if m == 1 { Bound::Memory(bytes) } else { product(m, k, n) },
+                [x = normal([m, k]), w = quantized(format, k, n)],
+                x.linear_quantized(&w, None, false)
+            );
+        }
     }
     row!(
         "matmul_transposed_lhs/32x784x64",

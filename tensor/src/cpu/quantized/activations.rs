@@ -1,0 +1,116 @@
+//! Activations in 8 bits: blocks of 32 with a scale each.
+//!
+//! `d = max |x| / 127` and `q = x / d`, rounded to the nearest, halves to even. A block with a number that is not finite has a
+//! scale that is not finite, so that the products it takes part in say so.
+//!
+//! Rows are laid down as the product goes through them: in tiles of 16, of 4 and of one row, within a tile block by block,
+//! within those row by row.
+
+use crate::Result;
+use crate::cpu::buffer::Buffer;
+use crate::cpu::{Isa, Kernel, dispatch, threads};
+
+/// The words of a block: 32 quants, the scale, the scaled sum of the quants, and where sums of products with the first and with the
+/// second half of the quants begin.
+pub(super) const WORDS: usize = 12;
+pub(super) type Block = [u32; WORDS];
+pub(super) const SCALE: usize = 8;
+pub(super) const SUM: usize = 9;
+pub(super) const START: usize = 10;
+
+/// The tiles of rows, the largest first.
+pub(super) const TILES: [usize; 3] = [16, 4, 1];
+
+/// Rows of 8-bit activations.
+pub(crate) struct Activations {
+    words: Buffer<u32>,
+    pub(super) rows: usize,
+}
+
+impl Activations {
+    /// Rows of `columns` floats, a multiple of 32. `halves` are those of 16 apart: sums begin with `-offset` times the sum of either
+    /// half of the quants, and else with that of all of them.
+    pub(super) fn new(x: &[f32], columns: usize, offset: i32, halves: bool) -> Result<Self> {
+        let (rows, blocks) = (x.len() / columns.max(1), columns / 32);
+        let mut words = Buffer::unspecified("linear", rows * blocks * WORDS)?;
+        let tile = TILES[0];
+        threads::split_units(&mut words, tile * blocks * WORDS, tile * columns, |first, words| {
+            let first_row = first * tile;
+            let rows = words.len() / (blocks * WORDS);
+            let x = &x[first_row * columns..][..rows * columns];
+            dispatch(Quantize { x, columns, offset, halves, words });
+            false
+        });
+        Ok(Activations { words, rows })
+    }
+
+    pub(super) fn blocks(&self) -> &[Block] {
+        self.words.as_chunks().0
+    }
+}
+
+/// The tiles that so many rows are cut into: the first row of each, and how many it has.
+pub(super) fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let size = TILES.into_iter().find(|&size| at + size <= rows)?;
+        at += size;
+        Some((at - size, size))
+    })
+}
+
+struct Quantize<'a> {
+    x: &'a [f32],
+    columns: usize,
+    offset: i32,
+    halves: bool,
+    words: &'a mut [u32],
+}
+
+impl Kernel for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let blocks = self.columns / 32;
+        let out = self.words.as_chunks_mut::<WORDS>().0;
+        for (first, size) in tiles(self.x.len() / self.columns) {
+            for row in 0..size {
+                let x = self.x[(first + row) * self.columns..][..self.columns].as_chunks::<32>().0;
+                for (b, x) in x.iter().enumerate() {
+                    block(x, self.offset, self.halves, &mut out[first * blocks + b * size + row]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn block(x: &[f32; 32], offset: i32, halves: bool, out: &mut Block) {
+    // Bits of magnitudes are in the order of the magnitudes; those of NaN are above all others.
+    let mut largest = 0;
+    for x in x {
+        largest = largest.max(x.to_bits() & 0x7fff_ffff);
+    }
+    let scale = f32::from_bits(largest) / 127.0;
+    // A scale too small to divide by is none.
+    let (scale, inverse) = if scale < f32::MIN_POSITIVE { (0.0, 0.0) } else { (scale, 1.0 / scale) };
+    let mut quants = [0i32; 32];
+    for (q, x) in quants.iter_mut().zip(x) {
+        // Added to 1.5 · 2²³, a number is rounded to a whole one, which stands in the last bits.
+        *q = i32::from((x * inverse + 12_582_912.0).to_bits() as u8 as i8);
+    }
+    let (mut first, mut second) = (0, 0);
+    for i in 0..16 {
+        first += quants[i];
+        second += quants[i + 16];
+    }
+    for (word, four) in out.iter_mut().zip(quants.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
+    }
+    out[SCALE] = scale.to_bits();
+    out[SUM] = (scale * (first + second) as f32).to_bits();
+    let starts = if halves { [first, second] } else { [first + second, 0] };
+    out[START] = (-offset * starts[0]) as u32;
+    out[START + 1] = (-offset * starts[1]) as u32;
+}

@@ -1,0 +1,221 @@
+//! [`Lanes`] of x86-64: AVX-512 with VNNI, and AVX2 with or without AVX-VNNI.
+//!
+//! `vpdpbusd` multiplies unsigned bytes by signed ones and adds four products at a time. Signed weights get 128 added, which the
+//! sums begin without. Without VNNI, `vpmaddubsw` adds two products in 16 bits and saturates: not reached by weights up to
+//! 63, and by signed ones not where the sign goes over to the activation, as 2 · 128 · 127 is below 2^15.
+
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+use super::panels::{QUAD, ROWS};
+
+/// AVX-512 with VNNI: one register of everything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512;
+
+// SAFETY of all blocks below: values of these types are made only inside functions compiled for the instructions, which
+// `engine` calls where the processor has them; arrays are as long as what is read or written.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Lanes for Avx512 {
+    type Quads = __m512i;
+    type Sums = __m512i;
+    type Floats = __m512;
+    const SIGNED_OFFSET: i32 = 128;
+
+    #[inline(always)]
+    fn load(bytes: &[u8; QUAD]) -> Self::Quads {
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
+        unsafe {
+            let bytes =
+                if left > 0 { _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(left as i32)) } else { bytes };
+            let bytes =
+                if right > 0 { _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(right as i32)) } else { bytes };
+            _mm512_and_si512(bytes, _mm512_set1_epi8(mask as i8))
+        }
+    }
+    #[inline(always)]
+    fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    fn signed(bytes: Self::Quads) -> Self::Quads {
+        unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)) }
+    }
+    #[inline(always)]
+    fn start(all: i32) -> Self::Sums {
+        unsafe { _mm512_set1_epi32(all) }
+    }
+    #[inline(always)]
+    fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
+        unsafe { _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(x as i32)) }
+    }
+    #[inline(always)]
+    fn floats(sums: Self::Sums) -> Self::Floats {
+        unsafe { _mm512_cvtepi32_ps(sums) }
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self::Floats {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn unsigned_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn signed_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+}
+
+/// AVX2, two registers of everything; `VNNI` where the processor has AVX-VNNI too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx2<const VNNI: bool>;
+
+// SAFETY: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const VNNI: bool> Lanes for Avx2<VNNI> {
+    type Quads = [__m256i; 2];
+    type Sums = [__m256i; 2];
+    type Floats = [__m256; 2];
+    const SIGNED_OFFSET: i32 = if VNNI { 128 } else { 0 };
+
+    #[inline(always)]
+    fn load(bytes: &[u8; QUAD]) -> Self::Quads {
+        unsafe {
+            [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())]
+        }
+    }
+    #[inline(always)]
+    fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
+        unsafe { [some_bits(bytes[0], left, right, mask), some_bits(bytes[1], left, right, mask)] }
+    }
+    #[inline(always)]
+    fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn signed(bytes: Self::Quads) -> Self::Quads {
+        if !VNNI {
+            return bytes;
+        }
+        unsafe {
+            let flip = _mm256_set1_epi8(i8::MIN);
+            [_mm256_xor_si256(bytes[0], flip), _mm256_xor_si256(bytes[1], flip)]
+        }
+    }
+    #[inline(always)]
+    fn start(all: i32) -> Self::Sums {
+        unsafe { [_mm256_set1_epi32(all); 2] }
+    }
+    #[inline(always)]
+    fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
+        unsafe {
+            let x = _mm256_set1_epi32(x as i32);
+            [one_dot::<VNNI, SIGNED>(sums[0], weights[0], x), one_dot::<VNNI, SIGNED>(sums[1], weights[1], x)]
+        }
+    }
+    #[inline(always)]
+    fn floats(sums: Self::Sums) -> Self::Floats {
+        unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self::Floats {
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
+        unsafe {
+            let (low, high) =
+                (_mm_loadu_si128(bits.as_ptr().cast()), _mm_loadu_si128(bits[16..].as_ptr().cast()));
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        }
+    }
+    #[inline(always)]
+    fn unsigned_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        unsafe {
+            let (low, high) =
+                (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
+            [_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high))]
+        }
+    }
+    #[inline(always)]
+    fn signed_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        unsafe {
+            let (low, high) =
+                (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
+            [_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high))]
+        }
+    }
+    #[inline(always)]
+    fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(out[8..].as_mut_ptr(), x[1]);
+        }
+    }
+}
+
+/// See [`Lanes::bits`].
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn some_bits(bytes: __m256i, left: u32, right: u32, mask: u8) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let bytes = if left > 0 { _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(left as i32)) } else { bytes };
+        let bytes = if right > 0 { _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(right as i32)) } else { bytes };
+        _mm256_and_si256(bytes, _mm256_set1_epi8(mask as i8))
+    }
+}
+
+/// The dot product of eight rows.
+///
+/// # Safety
+/// The processor has AVX2, and AVX-VNNI where `VNNI` is set.
+#[inline(always)]
+unsafe fn one_dot<const VNNI: bool, const SIGNED: bool>(
+    sums: __m256i,
+    weights: __m256i,
+    x: __m256i,
+) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if VNNI {
+            return _mm256_dpbusd_avx_epi32(sums, weights, x);
+        }
+        let pairs = if SIGNED {
+            _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights))
+        } else {
+            _mm256_maddubs_epi16(weights, x)
+        };
+        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+}
