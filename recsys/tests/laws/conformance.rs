@@ -107,12 +107,14 @@ fn models_of_sequences() {
     let gbce = SequenceLoss::Gbce { negatives: 20, calibration: 0.75 };
     let sasrec = Sasrec::new().dim(16).max_length(12).blocks(1).batch_size(32).epochs(40);
     let sasrec = sasrec.learning_rate(0.01).patience(None);
-    for loss in [SequenceLoss::Softmax, few, gbce] {
-        conforms(&sasrec.clone().loss(loss), excused);
+    // Without a bias it takes gSASRec's loss a while to leave the popularity of items behind.
+    for (loss, epochs) in [(SequenceLoss::Softmax, 40), (few, 40), (gbce, 150)] {
+        conforms(&sasrec.clone().loss(loss).epochs(epochs), excused);
     }
     conforms(&sasrec.heads(2).patience(Some(20)), excused);
     let gru = Gru4Rec::new().dim(16).max_length(12).batch_size(32).epochs(40).learning_rate(0.02);
-    conforms(&gru.patience(None), excused);
+    // Its one table of items is what it reads as well as what it scores by, and reads more than likeness out of it.
+    conforms(&gru.patience(None), Excused { alike_items: true, ..excused });
 }
 
 fn log() -> Interactions {
