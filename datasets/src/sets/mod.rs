@@ -39,7 +39,7 @@ pub(crate) mod known {
         mnist: MNIST;
         movielens: MOVIELENS_100K, MOVIELENS_1M, MOVIELENS_20M, MOVIELENS_25M;
         mr_polarity: MR_POLARITY;
-        multi30k: MULTI30K;
+        multi30k: MULTI30K, MULTI30K_2017;
         penn_treebank: PENN_TREEBANK;
         tiny_shakespeare: TINY_SHAKESPEARE;
         conllu: UD_ENGLISH_EWT;

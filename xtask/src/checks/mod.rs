@@ -19,20 +19,28 @@ mod ratings;
 mod recsys;
 mod rnn;
 mod sequences;
+mod sentiment_attention;
 mod svd;
+mod tagger;
 mod textcnn;
 mod training;
+mod translate;
+mod vit;
 mod wordvec;
 
 /// Every check, in the order they run.
 pub const ALL: &[&Check] = &[
     &mlp::CHECK,
     &cnn::CHECK,
+    &vit::CHECK,
     &rnn::CHECK,
+    &tagger::CHECK,
     &nlp::CHECK,
+    &sentiment_attention::CHECK,
     &textcnn::CHECK,
     &charlm::CHECK,
     &gpt::CHECK,
+    &translate::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
