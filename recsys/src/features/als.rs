@@ -28,7 +28,7 @@ use crate::{Error, Result, check};
 /// let table = FeatureTable::new((0..40).map(|item| (item, FeatureRow::new().category("group", &(item % 4).to_string()))))?;
 /// let features = FeatureMatrix::new(&table, &log.catalog().items)?;
 /// let (train, _) = log.split(Split::cold_items(0.2, 0))?;
-/// let model = FeatureAls::new(Als::new().factors(8)).item_features(&features).fit(&train)?;
+/// let model = FeatureAls::new(Als::new().factors(4)).item_features(&features).fit(&train)?;
 /// let rows = [FeatureRow::new().category("group", "3"), FeatureRow::new().category("group", "1")];
 /// let scores = model.score_new_items(&7, &rows)?;
 /// assert!(scores[0] > scores[1]);

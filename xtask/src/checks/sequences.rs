@@ -14,7 +14,7 @@ use cairn_recsys::{
     Recommender as _, Rp3Beta, Sasrec, Saved, SequenceModel, Split, TopPop, UserIdx, metrics, synthetic,
 };
 
-use crate::check::{Bars, Check, Context};
+use crate::check::{Check, Context};
 use crate::format;
 use crate::report::{LineChart, Table};
 use crate::results::Bar;
@@ -25,7 +25,7 @@ pub(super) const CHECK: Check = Check {
     title: "What comes next",
     about: "Amazon Beauty, each user's last item among all 54,542. SASRec with the softmax over all items within 0.002 of its \
             published figures (Klenitskiy & Vasilev 2023: HR@10 0.0533, NDCG@10 0.0327) or above, GRU4Rec and models without order \
-            beside it. A quick run takes 2,000 people and two epochs, and asks only that order helps.",
+            beside it. A quick run is on generated walks, where order is all there is to know.",
     data: &[&registry::BEAUTY],
     run,
 };
@@ -33,10 +33,8 @@ pub(super) const CHECK: Check = Check {
 /// Of SASRec: published, less 0.002.
 const HIT_RATE: f64 = 0.0533 - 0.002;
 const NDCG: f64 = 0.0327 - 0.002;
-/// Of SASRec's NDCG over popularity's, where there is no published figure.
-const OVER_POPULARITY: Bars = Bars { full: 3.0, quick: 1.0, stand_in: 3.0, stand_in_quick: 3.0 };
-/// People of a quick run.
-const PEOPLE: u32 = 2_000;
+/// Of SASRec's NDCG over popularity's.
+const OVER_POPULARITY: f64 = 3.0;
 /// How far back models look.
 const LENGTH: usize = 50;
 /// Items shown of a history, and of a list.
@@ -66,34 +64,31 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
 }
 
 fn load(ctx: &mut Context<'_>) -> anyhow::Result<Interactions> {
-    let (quick, seed) = (ctx.quick(), ctx.seed());
+    let seed = ctx.seed();
+    if ctx.quick() {
+        // A part of the real log would take longer to learn from than a quick run has.
+        ctx.generated();
+        return Ok(synthetic::walks(400, 120, 12, 0.2, seed)?);
+    }
     let place = ctx.load(&registry::BEAUTY, |dir| beauty::locate(dir).map(Some), || Ok(None))?;
     let Some(place) = place else {
-        let (users, items) = if quick { (400, 120) } else { (2_000, 500) };
-        return Ok(synthetic::walks(users, items, 12, 0.2, seed)?);
+        return Ok(synthetic::walks(2_000, 500, 12, 0.2, seed)?);
     };
     let reader = LogReader::separated_by(" ").columns(0, 1).without_value().without_time();
     let (log, report) = reader.read::<u32, u32>(&place)?;
     anyhow::ensure!(report.rejections() == 0, "{}: {report}", place.display());
-    if quick {
-        let few = log.ratings().filter(|row| row.user <= PEOPLE);
-        return Ok(Interactions::from_ratings(few)?);
-    }
     Ok(log)
 }
 
-/// A pass over the stand-in is a matter of a second.
+/// Generated walks are learned in many short passes.
 fn settings(ctx: &Context<'_>) -> (Gru4Rec, Sasrec) {
     let gru = Gru4Rec::new().max_length(LENGTH).seed(ctx.seed());
     let sasrec = Sasrec::new().max_length(LENGTH).seed(ctx.seed());
-    match (ctx.stands_in(), ctx.quick()) {
-        (false, false) => (gru.patience(Some(4)), sasrec.patience(Some(6))),
-        (false, true) => (gru.epochs(2).patience(None), sasrec.epochs(2).patience(None)),
-        (true, _) => {
-            let gru = gru.dim(32).epochs(40).learning_rate(5e-3).patience(None);
-            (gru, sasrec.dim(32).epochs(40).learning_rate(5e-3).patience(None))
-        }
+    if ctx.stands_in() || ctx.quick() {
+        let gru = gru.dim(32).epochs(40).learning_rate(5e-3).patience(None);
+        return (gru, sasrec.dim(32).epochs(40).learning_rate(5e-3).patience(None));
     }
+    (gru.patience(Some(4)), sasrec.patience(Some(6)))
 }
 
 fn table() -> Table {
@@ -145,7 +140,7 @@ fn figures(report: &RankingReport) -> [f64; 2] {
 fn bars(ctx: &mut Context<'_>, models: &Models) {
     let (Some(popular), Some(sasrec)) = (models.reports.first(), models.reports.last()) else { return };
     let ([_, popular], [hits, ndcg]) = (figures(popular), figures(sasrec));
-    ctx.metric("NDCG@10 of SASRec over TopPop's", ndcg / popular, Bar::AtLeast(ctx.bar(&OVER_POPULARITY)));
+    ctx.metric("NDCG@10 of SASRec over TopPop's", ndcg / popular, Bar::AtLeast(OVER_POPULARITY));
     if !ctx.stands_in() && !ctx.quick() {
         ctx.metric("HR@10 of SASRec, published 0.0533", hits, Bar::AtLeast(HIT_RATE));
         ctx.metric("NDCG@10 of SASRec, published 0.0327", ndcg, Bar::AtLeast(NDCG));
