@@ -28,8 +28,12 @@ pub fn sinusoids(time: usize, features: usize) -> Result<Tensor> {
         let (what, value) = ("the number of features", features as f64);
         return Err(Error::BadSetting { what, value, must: "even: a sine and a cosine of each frequency" });
     }
-    let rates: Vec<f64> =
-        (0..features / 2).map(|i| (-(2.0 * i as f64) / features as f64 * 1e4f64.ln()).exp()).collect();
+    let rates = Tensor::build([features / 2], |out: &mut [f64]| {
+        for (i, rate) in out.iter_mut().enumerate() {
+            *rate = (-(2.0 * i as f64) / features as f64 * 1e4f64.ln()).exp();
+        }
+    })?
+    .into_vec();
     Ok(Tensor::build([time, features], |out| {
         for (t, row) in out.chunks_exact_mut(features.max(1)).enumerate() {
             for (pair, rate) in row.chunks_exact_mut(2).zip(&rates) {
