@@ -170,7 +170,9 @@ impl Record {
         }
         // The state says how large the network is before one is made.
         let values: usize = state.values().map(AnyTensor::len).sum();
-        if memory::of_factors(settings.max_length, settings.dim, 1) > 64 * (values as u64 + (1 << 20)) {
+        let (Encoder::Attention { blocks: layers, .. } | Encoder::Gru { layers }) = settings.encoder;
+        let tables = memory::of_factors(settings.max_length, settings.dim, 1);
+        if layers > state.len() || tables > 64 * (values as u64 + (1 << 20)) {
             return Err("settings and network do not fit".to_owned());
         }
         let network = Network::new(&settings, 1, &mut rng(0)).map_err(|e| e.to_string())?;
