@@ -7,6 +7,7 @@ use crate::check::Check;
 mod charlm;
 mod classified;
 mod cnn;
+mod coldstart;
 mod digits;
 mod films;
 mod gpt;
@@ -18,6 +19,7 @@ mod ratings;
 mod recsys;
 mod rnn;
 mod sentiment_attention;
+mod sequences;
 mod svd;
 mod tagger;
 mod textcnn;
@@ -42,6 +44,8 @@ pub const ALL: &[&Check] = &[
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &coldstart::CHECK,
+    &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,
 ];
