@@ -3,6 +3,7 @@
 //! A new one is a file here and its two lines below: the module, and its entry in the list.
 
 pub mod ag_news;
+pub mod beauty;
 pub mod cifar10;
 pub mod conllu;
 pub mod fashion_mnist;
@@ -31,6 +32,7 @@ pub(crate) mod known {
 
     known! {
         ag_news: AG_NEWS;
+        beauty: BEAUTY;
         cifar10: CIFAR_10;
         fashion_mnist: FASHION_MNIST;
         imdb: IMDB;

@@ -21,6 +21,7 @@ mod cnn;
 mod gpt;
 mod lm;
 mod mlp;
+mod neural;
 mod nlp;
 mod ops;
 mod peak;
@@ -53,6 +54,7 @@ pub const ALL: &[&Bench] = &[
     &lm::LM,
     &lm::EMBED,
     &recsys::BENCH,
+    &neural::BENCH,
 ];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use cairn_autograd::no_grad;
+use cairn_nn::Context as Pass;
 use cairn_nn::generate::{Generate, Sampling};
 use cairn_nn::language::{LanguageModel, user};
-use cairn_nn::{Context as Pass, Module};
 use cairn_tensor::{DType, Tensor};
 
 use crate::check::{Check, Context};

@@ -7,6 +7,7 @@ use crate::check::Check;
 mod charlm;
 mod classified;
 mod cnn;
+mod coldstart;
 mod digits;
 mod embed;
 mod films;
@@ -20,6 +21,7 @@ mod ratings;
 mod recsys;
 mod rnn;
 mod sentiment_attention;
+mod sequences;
 mod svd;
 mod tagger;
 mod textcnn;
@@ -46,6 +48,8 @@ pub const ALL: &[&Check] = &[
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &coldstart::CHECK,
+    &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,
 ];
