@@ -107,7 +107,7 @@ fn scaling(path: &Path, file: &Gguf, architecture: &str) -> Result<Option<Json>>
         let base = file.get(&format!("{architecture}.rope.freq_base")).and_then(Value::as_f64).unwrap_or(1e4);
         let scaled = cairn_tensor::RotaryScaling::Llama3 { factor, low, high, original };
         let plain = cairn_tensor::Rotary::new(2 * factors.len()).base(base);
-        let pairs = plain.frequencies().into_iter().zip(plain.scaling(scaled).frequencies()).zip(factors);
+        let pairs = plain.frequencies()?.into_iter().zip(plain.scaling(scaled).frequencies()?).zip(factors);
         if pairs
             .into_iter()
             .any(|((plain, scaled), factor)| (plain / scaled / f64::from(factor) - 1.0).abs() > 1e-3)
