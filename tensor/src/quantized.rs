@@ -151,8 +151,8 @@ impl QuantizedTensor {
         Cow::Owned(bytes)
     }
 
-    /// The instructions that products with quantised weights are computed with on this machine: `"avx512-vnni"`, `"avx-vnni"`,
-    /// `"avx2"`, `"neon"` or `"portable"`. Results are the same with all of them. `CAIRN_ISA` chooses a lower one, as for
+    /// The instructions that products with quantised weights are computed with on this machine: `"amx-int8"` (for 16 rows and more,
+    /// else as the next), `"avx512-vnni"`, `"avx-vnni"`, `"avx2"`, `"neon"` or `"portable"`. Results are the same with all of them. `CAIRN_ISA` chooses a lower one, as for
     /// [`instruction_set`](crate::instruction_set).
     pub fn kernel() -> &'static str {
         quantized::Engine::best().name()

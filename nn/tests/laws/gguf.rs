@@ -188,6 +188,7 @@ fn each_fault_is_named() {
     fault(&|file| file.axes = 5, "5 axes");
     fault(&|file| file.sizes[0] = 0, "a size of 0");
     fault(&|file| file.sizes[0] = 33, "no blocks of 32");
+    fault(&|file| (file.axes, file.sizes) = (0, vec![]), "rows of 1 are no blocks of 32");
     fault(&|file| file.sizes = vec![1 << 40, 1 << 40], "more bytes than any memory");
     fault(&|file| file.kind = 4, "no element type 4");
     fault(&|file| file.offset = 1, "no multiple of 32");

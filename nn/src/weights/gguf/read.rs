@@ -217,9 +217,9 @@ impl<'a> Cursor<'a> {
             return Err(format!("at byte {start}: offset {offset} is no multiple of {alignment}"));
         }
         let (elements, size) = kind.block;
-        if sizes.first().unwrap_or(&1) % elements != 0 {
-            let why = format!("rows of {} are no blocks of {elements}, as {} has them", sizes[0], kind.name);
-            return Err(why);
+        let row = sizes.first().copied().unwrap_or(1);
+        if row % elements != 0 {
+            return Err(format!("rows of {row} are no blocks of {elements}, as {} has them", kind.name));
         }
         let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         let bytes = count.and_then(|count| (count / elements).checked_mul(size));

@@ -8,9 +8,12 @@
 //! | [`activations`] | activations in 8 bits |
 //! | [`lanes`], `x86`, `neon` | registers of 16 rows |
 //! | [`product`] | the product, once for every format and instruction set |
+//! | `amx` | tiles of 16 rows on Intel's matrix unit |
 //! | [`engine`] | the instruction set, chosen at run time |
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod blocks;
 mod encode;
 mod engine;
