@@ -253,6 +253,25 @@ fn layers_compute_with_quantised_weights() {
 }
 
 #[test]
+fn checkpoints_are_compressed_matrix_by_matrix() {
+    let x = Tensor::<f32>::normal([4, 576], 0.0, 1.0, &mut rng(1)).unwrap();
+    let tensors = BTreeMap::from([
+        ("a".to_owned(), AnyTensor::from(x.clone())),
+        ("bias".to_owned(), Tensor::<f32>::ones([64]).unwrap().into()),
+        ("ids".to_owned(), Tensor::<i64>::zeros([2, 32]).unwrap().into()),
+        ("narrow".to_owned(), Tensor::<f32>::ones([2, 30]).unwrap().into()),
+        ("wide".to_owned(), x.narrow(1, 0, 512).unwrap().cast::<bf16>().unwrap().into()),
+    ]);
+    let small = Weights::from(tensors).quantize(BlockFormat::Q4K).unwrap();
+    let types: Vec<String> = small.tensors.values().map(|tensor| tensor.dtype().to_string()).collect();
+    assert_eq!(types, ["q5_0", "f32", "i64", "f32", "q4_k"]);
+    let again = small.clone().quantize_by(|name, _| (name == "wide").then_some(BlockFormat::Q8_0)).unwrap();
+    assert_eq!(again.tensors["wide"].dtype(), BlockFormat::Q8_0.into());
+    assert_eq!(again.tensors["a"], small.tensors["a"]);
+    assert!(Gguf::from_bytes(gguf::encode(&BTreeMap::new(), &small.tensors).unwrap()).is_ok());
+}
+
+#[test]
 fn a_report_says_what_computes_with_each_tensor() {
     let file = Gguf::from_bytes(gguf::encode(&values(), &tensors()).unwrap()).unwrap();
     let report = file.report();

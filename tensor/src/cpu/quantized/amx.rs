@@ -10,7 +10,7 @@
 use std::arch::asm;
 use std::arch::x86_64::__m512;
 
-use super::activations::{Activations, Block, SCALE, SUM, WORDS, tiles};
+use super::activations::{Block, Rows, SCALE, SUM, WORDS, tiles};
 use super::lanes::Lanes;
 use super::panels::{QUAD, ROWS};
 use super::product::{Format, part, tile};
@@ -93,21 +93,21 @@ struct Sums([[i32; ROWS]; ROWS]);
 /// # Safety
 /// The unit is [`available`], and the caller compiled for what [`Avx512`] needs.
 #[inline(always)]
-pub(super) unsafe fn run<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
-    let all = x.blocks();
-    let blocks = all.len() / x.rows.max(1);
+pub(super) unsafe fn run<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
+    let all = x.blocks;
+    let blocks = all.len() / x.count.max(1);
     let size = blocks / F::PARTS * F::UNIT;
     let empty = Weights { quads: [[0; QUAD]; 8], scale: [0.0; ROWS], minimum: [0.0; ROWS] };
-    let mut weights = if x.rows >= ROWS { vec![empty; blocks] } else { Vec::new() };
-    if x.rows >= ROWS {
+    let mut weights = if x.count >= ROWS { vec![empty; blocks] } else { Vec::new() };
+    if x.count >= ROWS {
         // SAFETY: the unit is there, and the shapes are 64 bytes of a kind that it knows.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
     }
-    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.rows)) {
+    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.count)) {
         for (b, weights) in weights.iter_mut().enumerate() {
             take_apart::<F>(&panel[b / F::PARTS * F::UNIT..][..F::UNIT], b % F::PARTS, weights);
         }
-        for (first, rows) in tiles(x.rows) {
+        for (first, rows) in tiles(x.count) {
             let x = &all[first * blocks..][..rows * blocks];
             let out = &mut out[first..][..rows];
             match rows {
@@ -118,7 +118,7 @@ pub(super) unsafe fn run<F: Format>(panels: &[u8], x: &Activations, out: &mut [[
             }
         }
     }
-    if x.rows >= ROWS {
+    if x.count >= ROWS {
         // SAFETY: gives the registers back, which nothing here holds anything in.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::BlockFormat;
 use crate::cpu::instruction_set;
 
-use super::activations::Activations;
+use super::activations::Rows;
 use super::lanes::Portable;
 use super::panels::ROWS;
 use super::product::{Format, offset, run, with_format};
@@ -95,7 +95,7 @@ impl Engine {
         }
     }
 
-    /// What [`Activations`] for products with a format are made for.
+    /// What [`Activations`](super::activations::Activations) for products with a format are made for.
     pub(super) fn offset(self, format: BlockFormat) -> i32 {
         with_format!(format, F => match self {
             #[cfg(target_arch = "x86_64")]
@@ -111,11 +111,11 @@ impl Engine {
     }
 
     /// Panels times all rows; see [`run`].
-    pub(super) fn run(self, format: BlockFormat, panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn run(self, format: BlockFormat, panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         with_format!(format, F => match self {
             // SAFETY: an engine is one of `all`, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Engine::Amx if x.rows >= ROWS && !F::HALVES => unsafe { x86::amx::<F>(panels, x, out) },
+            Engine::Amx if x.count >= ROWS && !F::HALVES => unsafe { x86::amx::<F>(panels, x, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Engine::Amx | Engine::Avx512Vnni => unsafe { x86::avx512_vnni::<F>(panels, x, out) },
@@ -135,28 +135,28 @@ impl Engine {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::x86::{Avx2, Avx512};
-    use super::{Activations, Format, ROWS, run};
+    use super::{Format, ROWS, Rows, run};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx512_vnni<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx512_vnni<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx512, F>(panels, x, out);
     }
 
     /// # Safety
     /// The matrix unit is available.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) unsafe fn amx<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) unsafe fn amx<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         // SAFETY: as the caller promises; this function is compiled for the features.
         unsafe { super::super::amx::run::<F>(panels, x, out) }
     }
 
     #[target_feature(enable = "avxvnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx_vnni<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx_vnni<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx2<true>, F>(panels, x, out);
     }
 
     #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx2<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx2<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx2<false>, F>(panels, x, out);
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::BlockFormat;
 
-use super::activations::{Activations, Block, SCALE, START, SUM, tiles};
+use super::activations::{Block, Rows, SCALE, START, SUM, tiles};
 use super::blocks::Small;
 use super::lanes::Lanes;
 use super::panels::{self, QUAD, ROWS};
@@ -223,12 +223,12 @@ pub(super) fn tile<L: Lanes, F: Format, const M: usize>(panel: &[u8], x: &[Block
 
 /// Panels times all rows: of each panel, the 16 results of each row.
 #[inline(always)]
-pub(super) fn run<L: Lanes, F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
-    let all = x.blocks();
-    let blocks = all.len() / x.rows.max(1);
+pub(super) fn run<L: Lanes, F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
+    let all = x.blocks;
+    let blocks = all.len() / x.count.max(1);
     let size = blocks / F::PARTS * F::UNIT;
-    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.rows)) {
-        for (first, rows) in tiles(x.rows) {
+    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.count)) {
+        for (first, rows) in tiles(x.count) {
             let x = &all[first * blocks..][..rows * blocks];
             let out = &mut out[first..][..rows];
             match rows {
