@@ -64,7 +64,8 @@ struct Shapes([u8; 64]);
 static SHAPES: Shapes = {
     let mut shapes = [0; 64];
     shapes[0] = 1;
-    let registers: [(usize, u8, u8); 6] = [(0, 64, 16), (1, 64, 16), (2, 32, 16), (3, 32, 16), (4, 64, 8), (5, 64, 8)];
+    let registers: [(usize, u8, u8); 6] =
+        [(0, 64, 16), (1, 64, 16), (2, 32, 16), (3, 32, 16), (4, 64, 8), (5, 64, 8)];
     let mut i = 0;
     while i < registers.len() {
         let (register, bytes, rows) = registers[i];

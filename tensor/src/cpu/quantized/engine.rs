@@ -64,7 +64,9 @@ impl Engine {
         *BEST.get_or_init(|| {
             let allowed = |engine: &Engine| match *engine {
                 #[cfg(target_arch = "x86_64")]
-                Engine::Amx => instruction_set() == "avx512" && std::env::var("CAIRN_ISA").as_deref() != Ok("avx512"),
+                Engine::Amx => {
+                    instruction_set() == "avx512" && std::env::var("CAIRN_ISA").as_deref() != Ok("avx512")
+                }
                 #[cfg(target_arch = "x86_64")]
                 Engine::Avx512Vnni => instruction_set() == "avx512",
                 #[cfg(target_arch = "x86_64")]
