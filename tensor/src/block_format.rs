@@ -99,18 +99,18 @@ impl BlockFormat {
     /// ```
     pub const fn fitting(self, columns: usize) -> Option<Self> {
         let format = match self {
-            _ if columns % self.weights() == 0 => self,
+            _ if columns.is_multiple_of(self.weights()) => self,
             BlockFormat::Q4K => BlockFormat::Q5_0,
             BlockFormat::Q5K => BlockFormat::Q5_1,
             BlockFormat::Q6K => BlockFormat::Q8_0,
             other => other,
         };
-        if columns > 0 && columns % format.weights() == 0 { Some(format) } else { None }
+        if columns > 0 && columns.is_multiple_of(format.weights()) { Some(format) } else { None }
     }
 
     /// The bytes of so many weights. `None` when they are no whole blocks, or more than the address space has.
     pub const fn bytes_of(self, weights: usize) -> Option<usize> {
-        if weights % self.weights() != 0 {
+        if !weights.is_multiple_of(self.weights()) {
             None
         } else {
             (weights / self.weights()).checked_mul(self.bytes())

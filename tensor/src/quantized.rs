@@ -173,7 +173,7 @@ impl QuantizedTensor {
 
 /// That a shape's last axis is of whole blocks, at least one.
 pub(crate) fn check_shape(op: &'static str, format: BlockFormat, shape: &[usize]) -> Result<()> {
-    let whole = shape.last().is_some_and(|&columns| columns > 0 && columns % format.weights() == 0);
+    let whole = shape.last().is_some_and(|&columns| columns > 0 && columns.is_multiple_of(format.weights()));
     let why = match format.weights() {
         32 => "the last axis must be one or more blocks of 32",
         _ => "the last axis must be one or more blocks of 256",

@@ -168,7 +168,7 @@ proptest! {
             prop_assert_eq!(one, y.narrow(0, i, 1).unwrap());
         }
         // Laid out the other way around, they are converted before.
-        let turned = AnyTensor::from(w.t().unwrap().contiguous().unwrap());
+        let turned = w.t().unwrap().contiguous().unwrap();
         let other = x.linear_stored(&turned, Some(&bias), true).unwrap();
         prop_assert!(other.iter().zip(exact.iter()).all(|(y, exact)| (y - exact).abs() < 1e-4));
     }
