@@ -89,7 +89,7 @@ const CASES: &[Case] = &[
     (&[&[2, 2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), false)),
     (&[&[2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), true)),
     (&[&[2, 3], &[4]], |x| {
-        let halves = Tensor::uniform([4, 3], 0.6f32, 1.4, &mut rng(5))?.cast::<bf16>()?;
+        let halves = Tensor::<f32>::uniform([4, 3], 0.6, 1.4, &mut rng(5))?.cast::<bf16>()?;
         x[0].linear_stored(&AnyTensor::from(halves).t()?, Some(&x[1]), true)
     }),
     (&[&[2, 32]], |x| x[0].mul(&Var::lookup_quantized(&quantized(4)?, &ids(&[3, 1], &[2]))?)),
