@@ -100,7 +100,8 @@
 //! | [`recsys`] | recommenders and their evaluation | `cairn-recsys` | `recsys`, on by default |
 //!
 //! A feature brings those it rests on: `optim` all above it and `datasets`. Further features: `download`, `xz` and `zip` (on by
-//! default: fetching data sets, reading archives), `image-folder`, `bpe`, `parquet`, `npz`, `linalg`, `faer`, `ndarray`. A program
+//! default: fetching data sets, reading archives), `neural` (recommenders that are networks), `image-folder`, `bpe`, `parquet`, `npz`,
+//! `linalg`, `faer`, `ndarray`. A program
 //! that only recommends: `cargo add cairn-ml --no-default-features --features recsys`.
 
 #![forbid(unsafe_code)]

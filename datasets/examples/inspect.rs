@@ -75,6 +75,10 @@ fn main() -> Result<(), Error> {
                 let pairs = multi30k::load(&dir)?;
                 format!("{}, {} and {} pairs", pairs.train.len(), pairs.valid.len(), pairs.test.len())
             }
+            "multi30k-2017" => {
+                let [flickr, coco] = multi30k::load_2017(&dir)?;
+                format!("{} and {} pairs", flickr.len(), coco.len())
+            }
             other => format!("no reader for {other} here"),
         };
         println!("{} ({:.0} ms): {facts}", set.name, start.elapsed().as_secs_f64() * 1e3);

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | load images | [`mnist`], [`fashion_mnist`], [`cifar10`], `ImageFolder` (feature `image-folder`), [`idx`] |
 //! | load text | [`imdb`], [`mr_polarity`], [`ag_news`], [`penn_treebank`], [`tiny_shakespeare`], [`conllu`], [`multi30k`] |
-//! | find ratings, which `cairn-recsys` reads | [`movielens`] |
+//! | find ratings and sequences, which `cairn-recsys` reads | [`movielens`], [`beauty`] |
 //! | test word vectors | [`word_tests`] |
 //! | bring your own | [`TensorDataset`], [`ImageDataset`], or implement [`Dataset`] |
 //! | split, take a part, batch, shuffle | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |

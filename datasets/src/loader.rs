@@ -1,4 +1,4 @@
-//! Batches of a data set, in order or shuffled anew each epoch.
+//! Batches of a data set, in order or shuffled anew each epoch: of so many samples, or of so many tokens.
 //!
 //! The order of an epoch is a function of the seed and the epoch's number alone. Training that is interrupted and resumed
 //! at epoch 7 sees the batches it would have seen, and nothing depends on threads or on what was iterated before.
@@ -35,6 +35,8 @@ pub struct Loader<D> {
     drop_last: bool,
     /// Lengths to group by.
     lengths: Option<Arc<[usize]>>,
+    /// The most tokens of a batch, in place of a number of samples.
+    max_tokens: Option<usize>,
 }
 
 /// The number of batches that are sorted by length together. More makes batches more even, and orders less random.
@@ -43,7 +45,7 @@ const POOL: usize = 64;
 impl<D: Dataset> Loader<D> {
     /// Batches of 32 in the data set's own order, the last one possibly smaller.
     pub fn new(data: D) -> Self {
-        Loader { data, batch_size: 32, seed: None, drop_last: false, lengths: None }
+        Loader { data, batch_size: 32, seed: None, drop_last: false, lengths: None, max_tokens: None }
     }
 
     /// The number of samples in a batch.
@@ -81,13 +83,41 @@ impl<D: Dataset> Loader<D> {
         Ok(self)
     }
 
+    /// Fills batches by a budget of tokens in place of a number of samples: samples, shuffled if asked for, are sorted by their
+    /// [length](Self::group_by_length) as a whole, and a batch takes as many as fit when each is padded to the longest; when
+    /// shuffling, the batches come up in random order. So each step costs about the same, and hardly anything is padded. A sample
+    /// that is longer than the budget is a batch of its own.
+    ///
+    /// ```
+    /// use cairn_datasets::text::{Padding, SequenceDataset};
+    /// use cairn_datasets::Loader;
+    /// let sequences: Vec<Vec<u32>> = (0..100).map(|i| vec![1; 1 + i % 10]).collect();
+    /// let data = SequenceDataset::new(sequences, vec![0; 100], Padding::new())?;
+    /// let loader = Loader::new(&data).shuffle(1).group_by_length(data.lengths())?.max_tokens(64);
+    /// for batch in loader.epoch(0)? {
+    ///     assert!(batch?.0.ids.len() <= 64);
+    /// }
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias("token budget", "bucket_by_sequence_length"))]
+    pub fn max_tokens(mut self, tokens: usize) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
     /// The data set.
     pub fn dataset(&self) -> &D {
         &self.data
     }
 
-    /// The number of batches in an epoch; 0 for a batch size of 0.
+    /// The number of batches in an epoch, the same in each; 0 for a batch size of 0.
     pub fn batches(&self) -> usize {
+        if let (Some(budget), Some(lengths)) = (self.max_tokens, &self.lengths) {
+            let mut lengths = lengths.to_vec();
+            lengths.sort_unstable();
+            return ends_within(lengths.into_iter(), budget).len();
+        }
         match self.batch_size {
             0 => 0,
             size if self.drop_last => self.data.len() / size,
@@ -98,11 +128,15 @@ impl<D: Dataset> Loader<D> {
     /// The batches of one epoch.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a batch size of 0; [`Error::Empty`] for an empty data set, or one from which
-    /// [`drop_last`](Self::drop_last) would leave nothing.
+    /// [`Error::Argument`] for a batch size or a budget of 0, and for a budget without lengths or with
+    /// [`drop_last`](Self::drop_last); [`Error::Empty`] for an empty data set, or one from which `drop_last` would leave nothing.
     pub fn epoch(&self, number: u64) -> Result<Batches<'_, D>> {
-        if self.batch_size == 0 {
+        if self.batch_size == 0 || self.max_tokens == Some(0) {
             return Err(Error::argument("Loader", "the batch size must be at least 1, not 0"));
+        }
+        if self.max_tokens.is_some() && (self.drop_last || self.lengths.is_none()) {
+            let message = "a budget of tokens needs the lengths of samples, and leaves out no batch";
+            return Err(Error::argument("Loader", message));
         }
         if self.data.is_empty() {
             return Err(Error::Empty { what: "Loader" });
@@ -119,14 +153,58 @@ impl<D: Dataset> Loader<D> {
         if let Some(rng) = &mut rng {
             random::shuffle(&mut order, rng);
         }
-        if let Some(lengths) = &self.lengths {
-            order = group(order, lengths, self.batch_size, rng.as_mut());
-        }
+        let mut ends: Vec<usize> = match (&self.lengths, self.max_tokens) {
+            (Some(lengths), Some(budget)) => fill(&mut order, lengths, budget, rng.as_mut()),
+            (lengths, _) => {
+                if let Some(lengths) = lengths {
+                    order = group(order, lengths, self.batch_size, rng.as_mut());
+                }
+                let (len, size) = (order.len(), self.batch_size);
+                (1..=len.div_ceil(size)).map(|batch| batch.saturating_mul(size).min(len)).collect()
+            }
+        };
         if self.drop_last {
-            order.truncate(self.batches() * self.batch_size);
+            ends.truncate(self.batches());
+            order.truncate(ends.last().copied().unwrap_or(0));
         }
-        Ok(Batches { data: &self.data, epoch: number, order, batch_size: self.batch_size, next: 0 })
+        Ok(Batches { data: &self.data, epoch: number, order, ends, next: 0 })
     }
+}
+
+/// Sorts by length and says where batches of this budget end; with a generator, shuffles the batches.
+fn fill(order: &mut Vec<usize>, lengths: &[usize], budget: usize, rng: Option<&mut Rng>) -> Vec<usize> {
+    order.sort_by_key(|&i| lengths[i]);
+    let mut ends = ends_within(order.iter().map(|&i| lengths[i]), budget);
+    let Some(rng) = rng else { return ends };
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let mut batches: Vec<&[usize]> = starts.zip(&ends).map(|(start, &end)| &order[start..end]).collect();
+    random::shuffle(&mut batches, rng);
+    let mut end = 0;
+    ends = batches
+        .iter()
+        .map(|batch| {
+            end += batch.len();
+            end
+        })
+        .collect();
+    *order = batches.concat();
+    ends
+}
+
+/// Where batches end whose rows, padded to the longest, have no more than `budget` tokens, for lengths in rising order.
+fn ends_within(lengths: impl Iterator<Item = usize>, budget: usize) -> Vec<usize> {
+    let (mut ends, mut start, mut count) = (Vec::new(), 0, 0);
+    for (i, length) in lengths.enumerate() {
+        if i > start && (i - start + 1).saturating_mul(length) > budget {
+            ends.push(i);
+            start = i;
+        }
+        count = i + 1;
+    }
+    if count > 0 {
+        ends.push(count);
+    }
+    ends
 }
 
 /// Sorts within pools; with a generator, shuffles the full batches afterwards. A smaller last batch stays last.
@@ -149,8 +227,9 @@ pub struct Batches<'a, D> {
     data: &'a D,
     epoch: u64,
     order: Vec<usize>,
-    batch_size: usize,
-    /// Position of the next batch's first sample in `order`.
+    /// Where each batch ends in `order`.
+    ends: Vec<usize>,
+    /// The number of the next batch.
     next: usize,
 }
 
@@ -165,14 +244,14 @@ impl<D: Dataset> Iterator for Batches<'_, D> {
     type Item = Result<(D::Input, D::Target)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.order.get(self.next..).filter(|rest| !rest.is_empty())?;
-        let indices = &rest[..self.batch_size.min(rest.len())];
-        self.next += indices.len();
-        Some(self.data.batch_in_epoch(self.epoch, indices))
+        let end = *self.ends.get(self.next)?;
+        let start = self.next.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.next += 1;
+        Some(self.data.batch_in_epoch(self.epoch, &self.order[start..end]))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.order.len() - self.next).div_ceil(self.batch_size);
+        let left = self.ends.len() - self.next;
         (left, Some(left))
     }
 }

@@ -133,7 +133,7 @@ impl Ema {
 
 /// Calls `f` with each parameter and its value. Those stored in another type than `f32` are at inference only and are passed
 /// over: no step changes them.
-fn for_each_float(model: &dyn Module, f: &mut dyn FnMut(&str, &Parameter, Tensor)) {
+pub(crate) fn for_each_float(model: &dyn Module, f: &mut dyn FnMut(&str, &Parameter, Tensor)) {
     model.for_each_parameter(&mut |path, parameter| {
         if let AnyTensor::F32(value) = parameter.any() {
             f(path, parameter, value);

@@ -47,7 +47,7 @@
 //! |---|---|
 //! | optimisers, by gradients ([`Optimizer`]) | [`Sgd`] [`Adam`] [`AdamW`] [`NAdam`] [`RAdam`] [`Adamax`] [`RmsProp`] [`Adagrad`] [`Adadelta`] [`Lion`] [`Lamb`] |
 //! | that ask for the loss again ([`ClosureOptimizer`]) | [`Lbfgs`] |
-//! | around a step | [`Group`] (parameters by pattern) [`clip_by_global_norm`] [`clip_by_norm`] [`clip_by_value`] [`Accumulation`] [`Ema`] |
+//! | around a step | [`Group`] (parameters by pattern) [`clip_by_global_norm`] [`clip_by_norm`] [`clip_by_value`] [`Accumulation`] [`Ema`] [`CheckpointAverage`] |
 //! | learning rates | [`schedules`], each a factor of the base learning rate; [`ReduceOnPlateau`] |
 //! | metrics | [`metrics`], exact over a pass over data |
 //! | the loop | [`Trainer`] with its options [`Fit`]; [`History`] [`Evaluation`] [`CrossValidation`] |
@@ -75,6 +75,7 @@
 struct Readme;
 
 mod accumulate;
+mod average;
 mod clip;
 mod ema;
 mod error;
@@ -87,6 +88,7 @@ mod weighted;
 pub mod word2vec;
 
 pub use accumulate::Accumulation;
+pub use average::CheckpointAverage;
 pub use clip::{clip_by_global_norm, clip_by_norm, clip_by_value, global_norm};
 pub use ema::Ema;
 pub use error::{Error, Result};

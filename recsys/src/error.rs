@@ -107,6 +107,14 @@ pub enum Error {
         /// What the solver said.
         reason: String,
     },
+    /// A network could not be trained or run.
+    #[error("{model}: {reason}")]
+    Network {
+        /// The model.
+        model: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
     /// The model cannot do this; for instance fold-in with a model that has no user representation.
     #[error("{model} does not offer {operation}")]
     Unsupported {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::data::ids::Id;
+use crate::data::sequences::LogColumns;
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::{Error, Fitted, Interactions, Result};
@@ -23,6 +24,16 @@ pub trait Estimator: Send + Sync {
     /// model's own.
     fn fit_matrix(&self, matrix: &UserItems) -> Result<Self::Model>;
 
+    /// Trains on a log by index, of which `matrix` is the matrix. A model that knows the order of a history is trained here; by
+    /// default this is [`fit_matrix`](Self::fit_matrix).
+    ///
+    /// # Errors
+    /// As [`fit_matrix`](Self::fit_matrix).
+    fn fit_columns(&self, log: &LogColumns<'_>, matrix: &UserItems) -> Result<Self::Model> {
+        let _ = log;
+        self.fit_matrix(matrix)
+    }
+
     /// Trains on a log. The result speaks the log's ids and knows what each user has seen.
     ///
     /// # Errors
@@ -36,7 +47,7 @@ pub trait Estimator: Send + Sync {
         let catalog = log.catalog();
         let user = |row: u32| catalog.users.ids().get(row as usize).map(|id| format!("{id:?}"));
         let item = |column: u32| catalog.items.ids().get(column as usize).map(|id| format!("{id:?}"));
-        let model = self.fit_matrix(&matrix).map_err(|error| error.named(user, item))?;
+        let model = self.fit_columns(&log.columns(), &matrix).map_err(|error| error.named(user, item))?;
         Fitted::new(model, log.catalog().clone(), matrix)
     }
 

@@ -39,7 +39,20 @@ pub trait Recommender: Debug + Send + Sync {
         None
     }
 
-    /// Scores of all items for a user known only by a history: `items` ascending and distinct, with their `values`.
+    /// Whether the order in which items were met matters to the model. Histories are then handed to it in that order, an item
+    /// perhaps more than once, else ascending and distinct.
+    fn knows_order(&self) -> bool {
+        false
+    }
+
+    /// What a user met in training, in order, as far back as the model looks; `None` for a model that does not know order.
+    fn sequence(&self, user: UserIdx) -> Option<&[ItemIdx]> {
+        let _ = user;
+        None
+    }
+
+    /// Scores of all items for a user known only by a history: `items` with their `values`, in the order that
+    /// [`knows_order`](Self::knows_order) names.
     /// For a history from the training log this agrees with [`score_users`](Self::score_users).
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub struct Settings {
     pub data: DataDir,
     /// Less of everything: minutes become seconds.
     pub quick: bool,
+    /// As much as the published figures took, where a check has more than it does by itself: minutes become hours.
+    pub long: bool,
     /// Where every random choice begins.
     pub seed: u64,
 }
@@ -107,6 +109,11 @@ impl<'a> Context<'a> {
     /// Whether to do less, and hold it against bars meant for less.
     pub fn quick(&self) -> bool {
         self.settings.quick
+    }
+
+    /// Whether to do as much as the published figures took.
+    pub fn long(&self) -> bool {
+        self.settings.long
     }
 
     /// Where this check's random choices begin.

@@ -55,13 +55,14 @@ pub const STEPS: &[Step] = &[
     Step::new("cargo test -p cairn-nn --all-features"),
     Step::new("cargo test -p cairn-recsys --features parquet --test laws"),
     Step::new("cargo test -p cairn-datasets --all-features"),
+    Step::new("cargo test -p cairn-fuzz --features all"),
     // What is left without them.
     Step::new(
         "cargo check -p cairn-ml -p cairn-recsys -p cairn-datasets --no-default-features --all-targets",
     ),
     // What would be published, as far as it goes without a network.
     Step::new(
-        "cargo package --workspace --exclude xtask --exclude bench-tables --no-verify --allow-dirty --offline",
+        "cargo package --workspace --exclude xtask --exclude bench-tables --exclude cairn-fuzz --no-verify --allow-dirty --offline",
     ),
     Step::new("cargo xtask e2e --quick"),
 ];

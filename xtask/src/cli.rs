@@ -43,6 +43,9 @@ struct E2e {
     /// Do less of everything: a minute instead of many, with bars meant for it
     #[arg(long)]
     quick: bool,
+    /// Do as much as published figures took, where a check has more than it does by itself: hours instead of minutes
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
     #[command(flatten)]
     data: DataArgs,
     /// Never use the network; data that is missing is replaced by generated stand-ins
@@ -122,7 +125,7 @@ pub fn main() -> ExitCode {
 fn run_e2e(args: &E2e, out: &mut dyn Write) -> anyhow::Result<bool> {
     let data = args.data.existing()?;
     let data = if args.offline { data.offline() } else { data };
-    let settings = Settings { data, quick: args.quick, seed: SEED };
+    let settings = Settings { data, quick: args.quick, long: args.long, seed: SEED };
     let folder = args.out.clone().unwrap_or_else(|| target().join("e2e"));
     e2e::run(&checks::select(&args.only), &settings, &folder, out)
 }

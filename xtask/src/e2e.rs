@@ -83,7 +83,11 @@ fn note(settings: &Settings) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
         "{}run of {}, version {}, seed {}, {} {}, {cores} {}",
-        if settings.quick { "Quick " } else { "Full " },
+        match (settings.quick, settings.long) {
+            (true, _) => "Quick ",
+            (false, true) => "Long ",
+            (false, false) => "Full ",
+        },
         humantime::format_rfc3339_seconds(SystemTime::now()),
         env!("CARGO_PKG_VERSION"),
         settings.seed,

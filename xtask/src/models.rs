@@ -4,8 +4,11 @@
 #[path = "../../optim/examples/gpt/model.rs"]
 pub(crate) mod gpt;
 
-use cairn_nn::spec::{Conv2d, Dense, Embedding, Flatten, Lstm, MaxPool2d};
-use cairn_nn::{Activation::Relu, Sequential};
+use cairn_nn::spec::{
+    Conv2d, Dense, Dropout, Embedding, Flatten, GlobalAvgPool, LayerNorm, Lstm, MaxPool2d, PatchEmbedding,
+    PositionEmbedding, TransformerEncoderLayer,
+};
+use cairn_nn::{Activation::Gelu, Activation::Relu, Sequential};
 use cairn_tensor::Rng;
 
 /// 784-64-64-10 with ReLU; 55,050 parameters. Logits out.
@@ -63,5 +66,45 @@ pub fn nlp(steps: usize, classes: usize, rng: &mut Rng) -> cairn_nn::Result<Sequ
         .add(Embedding::new(WORDS, 128))
         .add(Lstm::new(64))
         .add(Dense::new(classes))
+        .build(rng)
+}
+
+/// The side of a patch of the vision transformer.
+pub const PATCH: usize = 4;
+
+/// A vision transformer for images of 28 x 28: patches of [`PATCH`] in 64 features, four blocks of 4 heads and 128 hidden units, and the
+/// mean of all patches. Logits out.
+///
+/// # Errors
+/// None in practice: the sizes fit.
+pub fn vit(rng: &mut Rng) -> cairn_nn::Result<Sequential> {
+    let block = TransformerEncoderLayer::new(4, 128).activation(Gelu).norm_first(true).dropout(0.0);
+    let mut model = Sequential::new([28, 28, 1]).add(PatchEmbedding::new(PATCH, 64));
+    for _ in 0..4 {
+        model = model.add(block.clone());
+    }
+    model.add(LayerNorm::new()).add(GlobalAvgPool).add(Dense::new(10)).build(rng)
+}
+
+/// Words that the attentive text classifier knows, and words of a text that it reads.
+pub const ATTENTIVE_WORDS: usize = 20_000;
+/// See [`ATTENTIVE_WORDS`].
+pub const ATTENTIVE_STEPS: usize = 200;
+
+/// The text classifier of Keras's example `text_classification_with_transformer`: words and positions in 32 numbers, one block of 2
+/// heads and 32 hidden units, the mean over the words, and dense layers of 20 and 2. Logits out.
+///
+/// # Errors
+/// None in practice: the sizes fit.
+pub fn attentive(rng: &mut Rng) -> cairn_nn::Result<Sequential> {
+    Sequential::new([ATTENTIVE_STEPS])
+        .add_named("words", Embedding::new(ATTENTIVE_WORDS, 32))
+        .add_named("positions", PositionEmbedding)
+        .add(TransformerEncoderLayer::new(2, 32).epsilon(1e-6))
+        .add(GlobalAvgPool)
+        .add(Dropout::new(0.1))
+        .add(Dense::new(20).activation(Relu))
+        .add(Dropout::new(0.1))
+        .add(Dense::new(2))
         .build(rng)
 }

@@ -3,6 +3,7 @@
 //! One program and not one for each file, because each would compile the kernels of double precision for itself.
 
 mod attention;
+mod differential;
 mod golden;
 mod gradients;
 mod graph;

@@ -3,6 +3,7 @@
 //! A new one is a file here and its two lines below: the module, and its entry in the list.
 
 pub mod ag_news;
+pub mod beauty;
 pub mod cifar10;
 pub mod conllu;
 pub mod fashion_mnist;
@@ -31,13 +32,14 @@ pub(crate) mod known {
 
     known! {
         ag_news: AG_NEWS;
+        beauty: BEAUTY;
         cifar10: CIFAR_10;
         fashion_mnist: FASHION_MNIST;
         imdb: IMDB;
         mnist: MNIST;
         movielens: MOVIELENS_100K, MOVIELENS_1M, MOVIELENS_20M, MOVIELENS_25M;
         mr_polarity: MR_POLARITY;
-        multi30k: MULTI30K;
+        multi30k: MULTI30K, MULTI30K_2017;
         penn_treebank: PENN_TREEBANK;
         tiny_shakespeare: TINY_SHAKESPEARE;
         conllu: UD_ENGLISH_EWT;

@@ -65,6 +65,43 @@ pub const MULTI30K: Resource<'_> = Resource {
     homepage: "https://github.com/multi30k/dataset",
 };
 
+/// The test sets that came later: of 2017, captions of pictures of the same kind and of those of COCO whose verbs are ambiguous.
+pub const MULTI30K_2017: Resource<'_> = Resource {
+    name: "multi30k-2017",
+    title: "Multi30k's later test sets: 1,000 captions of 2017 and 461 of COCO",
+    files: &[
+        RemoteFile {
+            path: "mt/multi30k/test_2017_flickr.de.gz",
+            size: Some(21_471),
+            sha256: Some("a2c89666db00c495cd8513b9d708d5a3acc205d7de312ef2bf5fb7ebc1540aee"),
+            urls: SERVERS,
+            unpacked: &["mt/multi30k/test_2017_flickr.de"],
+        },
+        RemoteFile {
+            path: "mt/multi30k/test_2017_flickr.en.gz",
+            size: Some(19_138),
+            sha256: Some("76a444ee25172e72695cddb13ae4a3bda59430617be88e0bb46b60504f054074"),
+            urls: SERVERS,
+            unpacked: &["mt/multi30k/test_2017_flickr.en"],
+        },
+        RemoteFile {
+            path: "mt/multi30k/test_2017_mscoco.de.gz",
+            size: Some(10_230),
+            sha256: Some("799e4854c25d601cb6cb6be29eabe5667734c61ace2f495e03e429031a0bc338"),
+            urls: SERVERS,
+            unpacked: &["mt/multi30k/test_2017_mscoco.de"],
+        },
+        RemoteFile {
+            path: "mt/multi30k/test_2017_mscoco.en.gz",
+            size: Some(8_844),
+            sha256: Some("aab300bfb4427697987e02cd0aacd44bfe8aa50456231b6474c08038bbed2b58"),
+            urls: SERVERS,
+            unpacked: &["mt/multi30k/test_2017_mscoco.en"],
+        },
+    ],
+    ..MULTI30K
+};
+
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Sentences in two languages.
@@ -74,6 +111,14 @@ pub struct Pair {
     pub source: String,
     /// In the language to translate to: English.
     pub target: String,
+}
+
+impl Pair {
+    /// The same pair in the other direction.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Pair { source: self.target, target: self.source }
+    }
 }
 
 /// The parts of the data set.
@@ -99,6 +144,15 @@ pub fn load(dir: &DataDir) -> Result<Multi30k> {
         valid: read_pairs(&valid_de, &valid_en)?,
         test: read_pairs(&test_de, &test_en)?,
     })
+}
+
+/// The test sets of 2017 and of COCO, German and English. Downloads what is missing.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_2017(dir: &DataDir) -> Result<[Vec<Pair>; 2]> {
+    let [flickr_de, flickr_en, coco_de, coco_en] = dir.paths(&MULTI30K_2017)?;
+    Ok([read_pairs(&flickr_de, &flickr_en)?, read_pairs(&coco_de, &coco_en)?])
 }
 
 /// Reads two files with a sentence a line, compressed or not.

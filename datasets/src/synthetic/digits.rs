@@ -5,6 +5,7 @@ use cairn_tensor::Rng;
 use crate::error::Result;
 use crate::images::ImageDataset;
 use crate::random::{self, between};
+use crate::synthetic::room;
 
 const SIDE: usize = 28;
 
@@ -104,11 +105,12 @@ const STROKES: [&[&[Point]]; 10] = [
 /// ```
 ///
 /// # Errors
-/// None for any count that memory can hold.
+/// [`Error::Argument`](crate::Error::Argument) for more than memory can hold.
 pub fn digits(count: usize, seed: u64) -> Result<ImageDataset> {
-    let mut labels: Vec<u32> = (0..count).map(|i| (i % 10) as u32).collect();
+    let mut pixels = room(count, SIDE * SIDE, "digits")?;
+    let mut labels: Vec<u32> = room(count, 1, "digits")?;
+    labels.extend((0..count).map(|i| (i % 10) as u32));
     random::shuffle(&mut labels, &mut random::stream(seed, 0));
-    let mut pixels = Vec::with_capacity(count * SIDE * SIDE);
     for (i, &label) in labels.iter().enumerate() {
         // A generator for each image, so that no image depends on how many numbers the ones before it drew.
         let mut rng = random::stream(seed, 1 + i as u64);

@@ -16,3 +16,14 @@ pub use ratings::{Ratings, RatingsPlan, ratings};
 pub use reviews::reviews;
 pub use sentences::{sentences, text, translations};
 pub use shapes::shapes;
+
+use crate::{Error, Result};
+
+/// An empty list with room for so many things of so many elements each.
+fn room<T>(count: usize, each: usize, what: &str) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    match count.checked_mul(each).map(|elements| list.try_reserve_exact(elements)) {
+        Some(Ok(())) => Ok(list),
+        _ => Err(Error::argument("synthetic", format!("memory does not hold {count} {what}"))),
+    }
+}

@@ -11,6 +11,7 @@ use cairn_tensor::Rng;
 
 use crate::error::{Error, Result};
 use crate::random::{self, below, between, unit};
+use crate::synthetic::room;
 
 /// How many people, films and ratings, and the rank of the tastes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +80,13 @@ const TASTE: f64 = 5.0;
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] when there are no people or films, more ratings than pairs, or a rank outside 1 to 18.
+/// [`Error::Argument`] when there are no people or films, more ratings than pairs or than
+/// memory can hold, or a rank outside 1 to 18.
 pub fn ratings(plan: &RatingsPlan, seed: u64) -> Result<Ratings> {
     check(plan)?;
-    let films = Films::new(plan, &mut random::stream(seed, 0));
-    let mut log = Vec::with_capacity(plan.ratings);
-    for (user, seen) in how_many(plan, &mut random::stream(seed, 1)).into_iter().enumerate() {
+    let mut log = room(plan.ratings, 1, "ratings")?;
+    let films = Films::new(plan, &mut random::stream(seed, 0))?;
+    for (user, seen) in how_many(plan, &mut random::stream(seed, 1))?.into_iter().enumerate() {
         let mut rng = random::stream(seed, 2 + user as u64);
         rate(user, seen, &films, plan.rank, &mut log, &mut rng);
     }
@@ -118,11 +120,13 @@ struct Films {
 }
 
 impl Films {
-    fn new(plan: &RatingsPlan, rng: &mut Rng) -> Self {
-        let mut films =
-            Films { titles: BTreeMap::new(), genres: vec![0.0; plan.items * plan.rank], fame: Vec::new() };
+    fn new(plan: &RatingsPlan, rng: &mut Rng) -> Result<Self> {
+        let mut genres = room(plan.items, plan.rank, "films")?;
+        genres.resize(plan.items * plan.rank, 0.0);
+        let mut films = Films { titles: BTreeMap::new(), genres, fame: Vec::new() };
         // Fame falls with rank as words do (Zipf), and has nothing to do with the film's number.
-        let mut fame_ranks: Vec<usize> = (1..=plan.items).collect();
+        let mut fame_ranks: Vec<usize> = room(plan.items, 1, "films")?;
+        fame_ranks.extend(1..=plan.items);
         random::shuffle(&mut fame_ranks, rng);
         for (i, fame_rank) in fame_ranks.into_iter().enumerate() {
             let main = below(rng, plan.rank as u64) as usize;
@@ -135,24 +139,25 @@ impl Films {
             let year = 1950 + below(rng, 49);
             films.titles.insert(i as u32 + 1, format!("{} No. {} ({year})", GENRES[main], i + 1));
         }
-        films
+        Ok(films)
     }
 }
 
 /// How many films each person rates: most few, some very many, as people do (here within a factor of about 11).
-fn how_many(plan: &RatingsPlan, rng: &mut Rng) -> Vec<usize> {
-    let shares: Vec<f64> = (0..plan.users).map(|_| between(rng, -1.2, 1.2).exp()).collect();
+fn how_many(plan: &RatingsPlan, rng: &mut Rng) -> Result<Vec<usize>> {
+    let mut shares: Vec<f64> = room(plan.users, 1, "people")?;
+    shares.extend((0..plan.users).map(|_| between(rng, -1.2, 1.2).exp()));
     let scale = plan.ratings as f64 / shares.iter().sum::<f64>();
     // Rounding the running total keeps the sum exact.
     let (mut total, mut given) = (0.0, 0);
-    let mut counts = Vec::with_capacity(plan.users);
+    let mut counts = room(plan.users, 1, "people")?;
     for share in shares {
         total += share * scale;
         let count = (total.round() as usize).saturating_sub(given);
         given += count;
         counts.push(count.clamp(1, plan.items));
     }
-    counts
+    Ok(counts)
 }
 
 /// Draws what one person has seen, and rates it.

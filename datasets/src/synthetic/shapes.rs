@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::images::ImageDataset;
 use crate::random::{self, between};
+use crate::synthetic::room;
 
 const SIDE: usize = 32;
 
@@ -33,10 +34,10 @@ const SHAPES: [Shape; 10] = [
 /// ```
 ///
 /// # Errors
-/// When memory cannot hold them.
+/// [`Error::Argument`](crate::Error::Argument) for more than memory can hold.
 pub fn shapes(count: usize, seed: u64) -> Result<ImageDataset> {
-    let mut pixels = Vec::new();
-    let mut labels = Vec::new();
+    let mut pixels = room(count, SIDE * SIDE * 3, "shapes")?;
+    let mut labels = room(count, 1, "shapes")?;
     for i in 0..count {
         let class = i % SHAPES.len();
         draw(SHAPES[class], &mut random::stream(seed, i as u64), &mut pixels);

@@ -87,6 +87,17 @@ pub struct Padded {
     pub lengths: Vec<usize>,
 }
 
+impl Padded {
+    /// The lengths as a tensor, `[batch]`, as attention and recurrent layers take them.
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn row_lengths(&self) -> Result<Tensor<u32>> {
+        let lengths = self.lengths.iter().map(|&length| length as u32).collect();
+        Ok(Tensor::from_vec(lengths, [self.lengths.len()])?)
+    }
+}
+
 /// Brings sequences to one length.
 ///
 /// ```

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use cairn_datasets::text::{
-    CharTokenizer, Padding, SequenceDataset, Side, Tokenizer, Vocabulary, WhitespaceTokenizer, WindowDataset,
-    WordTokenizer, pad,
+    CharTokenizer, Padding, ParallelDataset, SequenceDataset, Side, TokenFile, Tokenizer, Vocabulary,
+    WhitespaceTokenizer, WindowDataset, WordTokenizer, pad,
 };
 use cairn_datasets::{Dataset, Error, Loader};
 use proptest::prelude::*;
@@ -235,4 +235,117 @@ proptest! {
         order.sort_unstable();
         prop_assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
     }
+
+    /// Each sample once, as many batches as were announced, none above the budget but of a single sample, and other batches first in
+    /// another epoch.
+    #[test]
+    fn budgets_of_tokens(lengths in prop::collection::vec(1usize..50, 1..200), budget in 1usize..300, shuffle in any::<bool>()) {
+        let sequences = lengths.iter().map(|&n| vec![1; n]).collect();
+        let data = SequenceDataset::new(sequences, (0..lengths.len() as u32).collect(), Padding::new()).unwrap();
+        let loader = Loader::new(&data).group_by_length(data.lengths()).unwrap().max_tokens(budget);
+        let loader = if shuffle { loader.shuffle(5) } else { loader };
+        for epoch in [1, 2] {
+            let batches = loader.epoch(epoch).unwrap();
+            prop_assert_eq!(batches.len(), loader.batches());
+            let mut order = batches.order().to_vec();
+            let (mut count, mut seen) = (0, Vec::new());
+            for batch in batches {
+                let (x, labels) = batch.unwrap();
+                prop_assert!(x.ids.len() <= budget || labels.len() == 1);
+                seen.extend(labels.iter().map(|label| label as usize));
+                count += 1;
+            }
+            prop_assert_eq!(count, loader.batches());
+            prop_assert_eq!(&seen, &order);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
+        }
+        let order = || loader.epoch(1).unwrap().order().to_vec();
+        prop_assert_eq!(order(), order());
+    }
+}
+
+#[test]
+fn a_budget_of_tokens_needs_lengths() {
+    let data = SequenceDataset::new(vec![vec![1], vec![2, 2]], vec![0, 0], Padding::new()).unwrap();
+    let refused = |loader: Loader<&SequenceDataset>| matches!(loader.epoch(0), Err(Error::Argument { .. }));
+    assert!(refused(Loader::new(&data).max_tokens(8)));
+    let grouped = || Loader::new(&data).group_by_length(data.lengths()).unwrap();
+    assert!(refused(grouped().max_tokens(0)));
+    assert!(refused(grouped().max_tokens(8).drop_last(true)));
+    assert_eq!(grouped().max_tokens(1).batches(), 2, "a sample above the budget is a batch of its own");
+    assert_eq!(grouped().max_tokens(4).batches(), 1);
+}
+
+#[test]
+fn pairs_of_sequences() {
+    let pairs = |sources: usize, targets: Vec<Vec<u32>>| {
+        ParallelDataset::new(vec![vec![5]; sources], targets, [0, 1, 2])
+    };
+    assert!(matches!(pairs(2, vec![vec![3]]), Err(Error::Argument { .. })));
+    let error = pairs(2, vec![vec![3], vec![3, 0]]).unwrap_err().to_string();
+    assert!(error.contains("target 1"), "{error}");
+    assert!(ParallelDataset::new(vec![], vec![], [2, 1, 2]).is_err(), "padding and end are one");
+    // Texts of no tokens have the signs around them.
+    let data = ParallelDataset::new(vec![vec![], vec![7, 8]], vec![vec![], vec![9]], [0, 1, 2]).unwrap();
+    assert_eq!(data.lengths(), [1, 3]);
+    let (batch, labels) = data.batch(&[1, 0]).unwrap();
+    assert_eq!(batch.source.ids.to_vec(), [7, 8, 2, 2, 0, 0]);
+    assert_eq!(batch.source.row_lengths().unwrap().to_vec(), [3, 1]);
+    assert_eq!((batch.target.ids.to_vec(), labels.to_vec()), (vec![1, 9, 1, 0], vec![9, 2, 2, 0]));
+    assert_eq!(data.sources(&[0]).unwrap().ids.to_vec(), [2]);
+    assert!(matches!(data.batch(&[2]), Err(Error::IndexOutOfRange { .. })));
+}
+
+/// What is read by position is what windows in memory give, in two bytes an id and in four.
+#[test]
+fn token_files_are_windows_of_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids.bin");
+    for (vocabulary, width) in [(65_536, 2), (65_537, 4)] {
+        let ids: Vec<u32> = (0..50).map(|i| (i * 1337) % 65_536).collect();
+        TokenFile::write(&path, vocabulary, ids.iter().copied()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 50 * width);
+        let file = TokenFile::open(&path, vocabulary).unwrap();
+        assert_eq!((file.tokens(), file.len()), (50, 1));
+        assert_eq!(file.read(0, 50).unwrap(), ids);
+        assert!(matches!(file.read(49, 2), Err(Error::IndexOutOfRange { .. })));
+        assert!(matches!(file.read(usize::MAX, 2), Err(Error::IndexOutOfRange { .. })));
+        for (time, stride) in [(1, 1), (7, 3), (49, 50), (24, 24)] {
+            let (read, held) = (
+                file.clone().windows(time, stride).unwrap(),
+                WindowDataset::new(ids.clone(), time, stride).unwrap(),
+            );
+            assert_eq!(read.len(), held.len());
+            let all: Vec<usize> = (0..read.len()).rev().collect();
+            let (a, b) = (read.batch(&all).unwrap(), held.batch(&all).unwrap());
+            assert_eq!((a.0.to_vec(), a.1.to_vec()), (b.0.to_vec(), b.1.to_vec()));
+        }
+        for (time, stride) in [(0, 1), (1, 0), (50, 1)] {
+            assert!(matches!(file.clone().windows(time, stride), Err(Error::Argument { .. })));
+        }
+    }
+}
+
+#[test]
+fn token_files_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids.bin");
+    let error = TokenFile::write(&path, 10, [3, 10]).unwrap_err().to_string();
+    assert!(error.contains("id 10 at position 1"), "{error}");
+    assert!(!path.exists(), "nothing is written of what cannot be");
+    assert!(TokenFile::write(&path, 0, []).is_err());
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Io { .. })));
+    std::fs::write(&path, [1, 0, 2]).unwrap();
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Format { .. })));
+    std::fs::write(&path, [1, 0]).unwrap();
+    assert!(matches!(TokenFile::open(&path, 10), Err(Error::Empty { .. })));
+    std::fs::write(&path, [1, 0, 2, 0, 9, 9, 3, 0]).unwrap();
+    let file = TokenFile::open(&path, 10).unwrap().windows(1, 1).unwrap();
+    assert_eq!(file.batch(&[0]).unwrap().1.to_vec(), [2]);
+    let error = file.batch(&[1]).unwrap_err().to_string();
+    assert!(error.contains("id 2313 at position 2"), "{error}");
+    // The file is cut while it is open.
+    std::fs::write(&path, [1, 0, 2, 0]).unwrap();
+    assert!(matches!(file.batch(&[2]), Err(Error::Io { .. })));
 }

@@ -40,8 +40,8 @@ pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
 pub use transformer::{
-    FeedForward, Memory, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
-    TransformerEncoderLayer, sinusoids,
+    FeedForward, Memory, PatchEmbedding, PositionEmbedding, Transformer, TransformerDecoder,
+    TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, sinusoids,
 };
 
 use crate::{Context, Error, Module, Result};
@@ -58,7 +58,7 @@ config::layers! {
     pool: AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d;
     recurrent: Recurrent;
     spatial: Dropout2d, Upsample, ZeroPad2d;
-    transformer: TransformerEncoderLayer;
+    transformer: PatchEmbedding, PositionEmbedding, TransformerEncoderLayer;
 }
 
 /// What goes into a layer or model: floats, or ids to be looked up.

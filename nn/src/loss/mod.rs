@@ -4,8 +4,14 @@
 //! Classification losses take logits. Given the output of a softmax or sigmoid they compute from its input instead
 //! (variables remember it), so a model that ends in probabilities trains as stably as one that ends in logits, and no
 //! flag has to be set.
+//!
+//! Two are of sequences as wholes, and decode them too: [`Crf`], of a tag for each step, and [`Ctc`], of labels whose places in the
+//! sequence nobody knows.
 
 mod classification;
+mod crf;
+mod ctc;
+mod log_space;
 mod regression;
 mod weighted;
 
@@ -16,6 +22,8 @@ pub use classification::{
     BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, binary_cross_entropy,
     cross_entropy, soft_cross_entropy,
 };
+pub use crf::{Crf, crf_losses};
+pub use ctc::{Ctc, Labelling};
 pub use regression::{Huber, MeanAbsoluteError, MeanSquaredError, huber, mae, mse};
 pub use weighted::{CrossEntropy, Weighted};
 

@@ -24,6 +24,8 @@ use crate::{Error, Result, Sequential, Visitor};
 /// | recurrent `recurrent_weight` | `[units, gates · units]` | `weight_hh_l0`, transposed | `lstm_cell/recurrent_kernel` |
 /// | recurrent `bias` | `[biases · units]` | `bias_ih_l0` and `bias_hh_l0` | `lstm_cell/bias` |
 /// | in a stack, or both directions | `1.forward.…`, `1.backward.…` | `…_l1`, `…_l1_reverse` | `1/forward_lstm/…`, `1/backward_lstm/…` |
+/// | attention `projection.weight` | `[features, heads · size]`, queries, keys, values | `in_proj_weight`, transposed | `query/kernel`, `key/…`, `value/…`, `[features, heads, size]` |
+/// | attention `output.weight` | `[heads · size, features]` | `out_proj.weight`, transposed | `attention_output/kernel`, `[heads, size, features]` |
 /// | after `Flatten` of an image | features by row, column, channel | by channel, row, column | as Cairn |
 ///
 /// The layer is the model's name for it; Keras may put the models' names around it in front (`sequential/dense/kernel`).

@@ -28,6 +28,11 @@ pub enum Permutation {
     SwapGates(usize),
     /// That of its two biases, in one value.
     SwapBiases(usize),
+    /// Keras's queries, keys and values of attention, three values `[…, heads, size]` that lie side by side here: the heads of each,
+    /// and their size.
+    Heads([usize; 3], usize),
+    /// Keras's weight that joins heads, `[heads, size, features]`.
+    JoinedHeads(usize, usize),
 }
 
 impl Permutation {
@@ -37,6 +42,12 @@ impl Permutation {
         match (self, &given[..]) {
             (Permutation::TwoBiases(kind, units), [input, state]) => {
                 Ok(one_bias(*kind, input.as_f32()?, state.as_f32()?, *units)?.into())
+            }
+            (Permutation::Heads(heads, size), parts) if parts.len() == heads.len() => {
+                let flat =
+                    parts.iter().zip(heads).map(|(part, &heads)| flat_heads(part.as_f32()?, heads, *size));
+                let flat = flat.collect::<Result<Vec<_>>>()?;
+                Ok(Tensor::cat(&flat.iter().collect::<Vec<_>>(), -1)?.into())
             }
             (Permutation::Same, [x]) => Ok(x.clone()),
             (_, [x]) => Ok(self.import_one(x.as_f32()?)?.into()),
@@ -60,8 +71,15 @@ impl Permutation {
                 let swapped = swap_gates(x, units)?;
                 one_bias(Recurrence::Gru, &swapped.index(0, 0)?, &swapped.index(0, 1)?, units)
             }
-            Permutation::SwapGates(_) | Permutation::SwapBiases(_) => {
-                Err(Error::BadInput { input: x.dims().clone(), why: "three gates are needed".into() })
+            Permutation::JoinedHeads(heads, size) => match *x.shape() {
+                [h, s, features] if [h, s] == [heads, size] => Ok(x.reshape([heads * size, features])?),
+                _ => Err(Error::BadInput {
+                    input: x.dims().clone(),
+                    why: format!("{heads} heads of {size} are needed"),
+                }),
+            },
+            Permutation::Heads(..) | Permutation::SwapGates(_) | Permutation::SwapBiases(_) => {
+                Err(Error::BadInput { input: x.dims().clone(), why: "three parts are needed".into() })
             }
         }
     }
@@ -89,12 +107,36 @@ impl Permutation {
                 x.reshape(image)?.permute([2, 0, 1])?.contiguous()?.reshape([x.len()])?
             }
             Permutation::TwoBiases(kind, units) => return Ok(two_biases(kind, x, units)?.into()),
+            Permutation::Heads(heads, size) => {
+                let mut first = 0;
+                let parts = heads.map(|heads| {
+                    let part = x.narrow(-1, first, heads * size)?;
+                    first += heads * size;
+                    let leading = &x.shape()[..x.rank() - 1];
+                    Ok(part.contiguous()?.reshape([leading, &[heads, size]].concat())?)
+                });
+                return parts.into_iter().collect();
+            }
+            Permutation::JoinedHeads(heads, size) => x.reshape([heads, size, x.len() / (heads * size)])?,
             Permutation::SwapGates(units) => swap_gates(x, units)?,
             Permutation::SwapBiases(units) => {
                 let [input, state] = two_biases(Recurrence::Gru, x, units)?;
                 swap_gates(&Tensor::stack(&[&input, &state], 0)?, units)?
             }
         }])
+    }
+}
+
+/// `[…, heads, size]` as `[…, heads · size]`.
+fn flat_heads(x: &Tensor, heads: usize, size: usize) -> Result<Tensor> {
+    match x.shape() {
+        [leading @ .., h, s] if [*h, *s] == [heads, size] => {
+            Ok(x.reshape([leading, &[heads * size]].concat())?)
+        }
+        _ => Err(Error::BadInput {
+            input: x.dims().clone(),
+            why: format!("{heads} heads of {size} are needed"),
+        }),
     }
 }
 

@@ -3,12 +3,14 @@
 //! One program and not one for each file, because each would be linked with all kernels. What counts the memory of the whole
 //! process, or runs for minutes, is a program of its own beside this one.
 
+mod attended;
 mod context;
 mod decoding;
 mod element_types;
 mod generate;
 mod gguf;
 mod images;
+mod labelling;
 mod losses;
 mod modules;
 mod recurrent;

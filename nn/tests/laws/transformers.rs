@@ -8,7 +8,7 @@ use cairn_nn::spec::{self, MultiHeadAttention};
 use cairn_nn::weights::{Framework, Strictness, Weights};
 use cairn_nn::{
     Activation, Context, Error, FeedForward, Model, Module, SequenceMask, Sequential, TransformerDecoder,
-    TransformerEncoder,
+    TransformerEncoder, generate,
 };
 use cairn_tensor::{AnyTensor, Tensor, rng};
 use proptest::prelude::*;
@@ -362,4 +362,103 @@ fn what_does_not_fit_is_said() {
     attention.forward_cached(&step, &mut cache, 0).unwrap();
     cache.end();
     assert_eq!(cache.lengths(), [1, 3]);
+}
+
+fn small(features: usize) -> spec::Transformer {
+    spec::Transformer::new(11).features(features).heads(2).layers(2, 2).hidden(12)
+}
+
+#[test]
+fn a_transformer_s_tables_are_one_unless_set_apart() {
+    let count = |model: spec::Transformer| model.layer(&mut rng(0)).unwrap().parameter_count();
+    let shared = count(small(8));
+    assert_eq!(count(small(8).tied_head(false)), shared + 11 * 8);
+    assert_eq!(count(small(8).target_vocabulary(7)), shared + 7 * 8);
+    assert_eq!(count(small(8).target_vocabulary(7).tied_head(false)), shared + 2 * 7 * 8);
+    assert_eq!(count(small(8).learned_positions(5)), shared + 5 * 8);
+    // A last normalisation of each stack.
+    assert_eq!(count(small(8).norm_first(true)), shared + 2 * 2 * 8);
+}
+
+#[test]
+fn a_transformer_writes_the_same_bits_with_its_cache_and_in_a_batch() {
+    for model in [small(8), small(8).norm_first(true).learned_positions(9)] {
+        let model = model.layer(&mut rng(0)).unwrap();
+        let source = Tensor::from_vec(vec![5, 6, 7, 8, 9, 4, 0, 0], [2, 4]).unwrap();
+        let mask = SequenceMask::of_lengths(&lengths(&[4, 2]));
+        let target = Tensor::from_vec(vec![1, 5, 9, 1, 3, 4], [2, 3]).unwrap();
+        let states = model.forward(&source, Some(&mask), &target, &mut Context::eval()).unwrap();
+        let scores = model.scores(&states).unwrap();
+        let mut memory = model.read(&source, Some(&mask), 3).unwrap();
+        for t in 0..3 {
+            let tokens: Vec<u32> = target.narrow(1, t, 1).unwrap().to_vec();
+            let rows: Vec<&[u32]> = tokens.chunks(1).collect();
+            let next = generate::Decoder::next(&model, &rows, &mut memory).unwrap();
+            assert_eq!(next, scores.value().index(1, t).unwrap());
+        }
+        assert!(generate::Decoder::next(&model, &[&[1], &[1]], &mut memory).is_err(), "the cache is full");
+        // Alone the shorter source gives the same.
+        let alone = model
+            .forward(
+                &source.narrow(0, 1, 1).unwrap().narrow(1, 0, 2).unwrap(),
+                None,
+                &target.narrow(0, 1, 1).unwrap(),
+                &mut Context::eval(),
+            )
+            .unwrap();
+        assert!(apart(alone.value(), &states.value().narrow(0, 1, 1).unwrap()) < 1e-6);
+    }
+}
+
+#[test]
+fn beams_find_what_enumeration_finds() {
+    let model =
+        spec::Transformer::new(4).features(8).heads(2).layers(1, 1).hidden(8).layer(&mut rng(3)).unwrap();
+    let source = Tensor::from_vec(vec![1, 3, 2, 3], [2, 2]).unwrap();
+    let search = generate::BeamSearch::new(64, 3).stop_at([2]).early_stopping(false);
+    let memory = model.read(&source, None, 4).unwrap();
+    let found = search.search(&model, memory, &[&[1], &[1]]).unwrap();
+    for (row, found) in found.iter().enumerate() {
+        let source = source.narrow(0, row, 1).unwrap();
+        // Every text that ends within three tokens, and every one that is cut after them, by its mean log-probability.
+        let mut best = (f64::NEG_INFINITY, Vec::new());
+        for length in 1..=3usize {
+            for number in 0..3usize.pow(length as u32 - 1) {
+                let body: Vec<u32> =
+                    (0..length - 1).map(|i| [0, 1, 3][number / 3usize.pow(i as u32) % 3]).collect();
+                let read = Tensor::from_vec([vec![1], body.clone()].concat(), [1, length]).unwrap();
+                let states = model.forward(&source, None, &read, &mut Context::eval()).unwrap();
+                let logs = model.scores(&states).unwrap().value().log_softmax(-1).unwrap();
+                for last in if length == 3 { 0..4 } else { 2..3 } {
+                    let written = [body.clone(), vec![last]].concat();
+                    let log = |(t, &k): (usize, &u32)| f64::from(logs.get(&[0, t, k as usize]).unwrap());
+                    let mean = written.iter().enumerate().map(log).sum::<f64>() / length as f64;
+                    if mean > best.0 {
+                        best = (mean, if last == 2 { body.clone() } else { written });
+                    }
+                }
+            }
+        }
+        assert_eq!(found[0].tokens, best.1);
+        assert!((found[0].score - best.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn what_a_transformer_cannot_read_is_said() {
+    assert!(small(7).layer(&mut rng(0)).is_err(), "an odd number of features has no sines and cosines");
+    assert!(small(8).heads(3).layer(&mut rng(0)).is_err());
+    assert!(spec::Transformer::new(0).layer(&mut rng(0)).is_err());
+    let model = small(8).learned_positions(3).layer(&mut rng(0)).unwrap();
+    let ids = |of: &[u32]| Tensor::from_slice(of, [1, of.len()]).unwrap();
+    let run = |source: &[u32], target: &[u32]| {
+        model.forward(&ids(source), None, &ids(target), &mut Context::eval())
+    };
+    assert!(run(&[1, 2, 3], &[1]).is_ok());
+    assert!(run(&[1, 2, 3, 4], &[1]).is_err(), "there are three positions");
+    assert!(run(&[11], &[1]).is_err(), "no such token");
+    let flat = Tensor::from_vec(vec![1], [1]).unwrap();
+    assert!(matches!(model.encode(&flat, &mut Context::eval()), Err(Error::BadInput { .. })));
+    let three = SequenceMask::of_lengths(&lengths(&[3]));
+    assert!(model.forward(&ids(&[1, 2]), Some(&three), &ids(&[1]), &mut Context::eval()).is_err());
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cairn_nn::Activation::{Relu, Tanh};
 use cairn_nn::spec::{
-    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerNorm, Lstm, RmsNorm,
-    Rnn,
+    BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, Embedding, GroupNorm, Gru, LayerNorm, Lstm,
+    MultiHeadAttention, RmsNorm, Rnn,
 };
 use cairn_nn::weights::{Framework, LoadReport, Strictness, Weights, diff};
 use cairn_nn::{
@@ -487,5 +487,36 @@ fn an_index_of_several_files_reads_them_all() {
         write(map);
         let error = Weights::read_safetensors(&index).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn attention_comes_from_keras_and_goes_there() {
+    let golden = Weights::read_safetensors(golden("keras_attention.safetensors")).unwrap().tensors;
+    let floats = |name: &str| Tensor::<f32>::try_from(golden[name].clone()).unwrap();
+    let of = MultiHeadAttention::new;
+    for (name, layer) in [
+        ("multi", of(2)),
+        ("multi_no_bias", of(2).head_size(3).bias(false)),
+        ("grouped", of(4).key_value_heads(2).head_size(4)),
+    ] {
+        let model = Sequential::new([5, 8]).add_named("attention", layer).build(&mut rng(0)).unwrap();
+        let theirs = golden.iter().filter_map(|(path, tensor)| {
+            let value = path.strip_prefix(&format!("{name}:"))?;
+            (value != "output").then(|| (value.to_owned(), tensor.clone()))
+        });
+        let theirs = Weights { tensors: theirs.collect(), ..Weights::default() };
+        model.load_weights(&theirs, Framework::Keras, Strictness::Strict).unwrap();
+        let got = model.predict_batch(&floats("input")).unwrap();
+        let apart = got.sub(&floats(&format!("{name}:output"))).unwrap().abs().unwrap();
+        assert!(apart.max(..).unwrap().item().unwrap() < 1e-5, "{name}");
+        assert_eq!(model.weights(Framework::Keras).unwrap().tensors, theirs.tensors, "{name}");
+        // Other heads are told in Keras's shapes.
+        let mut other = theirs.clone();
+        let key = other.tensors.keys().find(|path| path.ends_with("key/kernel")).unwrap().clone();
+        other.tensors.insert(key, Tensor::<f32>::zeros([8, 3, 7]).unwrap().into());
+        let report = model.load_weights(&other, Framework::Keras, Strictness::Lenient).unwrap();
+        assert_eq!(report.misshapen.len(), 1, "{name}");
+        assert_eq!(report.misshapen[0].given, [8, 3, 7].into());
     }
 }

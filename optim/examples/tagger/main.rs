@@ -1,21 +1,25 @@
 //! Parts of speech with a stacked bidirectional LSTM over words and their letters: a model, inputs and a data set of your
-//! own, trained by `Trainer`.
+//! own, trained by `Trainer`. With `attention` as the third argument, transformer blocks and a conditional random field instead, which
+//! has a loss of its own.
 //!
-//! `cargo run --release -p cairn-optim --example tagger -- [FOLDER] [EPOCHS]`
+//! `cargo run --release -p cairn-optim --example tagger -- [FOLDER] [EPOCHS] [attention]`
 //!
 //! Reads the English Web Treebank from the folder, `CAIRN_DATA_DIR` or the user's cache, if it is there
 //! (`cargo xtask download ud-english-ewt` fetches it), and sentences of a small grammar otherwise. Two minutes on two cores.
 
+mod attentive;
 mod model;
 
 use std::path::Path;
 
 use cairn_datasets::conllu::{self, UPOS};
-use cairn_datasets::{DataDir, Dataset, registry, synthetic};
-use cairn_nn::{Model, SparseCategoricalCrossentropy};
-use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
+use cairn_datasets::{DataDir, Dataset, Loader, registry, synthetic};
+use cairn_nn::{Context, Model, SparseCategoricalCrossentropy};
+use cairn_optim::schedules::{OneCycle, Schedule};
+use cairn_optim::{Adam, AdamW, Fit, Optimizer, Trainer, clip_by_global_norm, metrics::Accuracy};
 use cairn_tensor::rng;
 
+use attentive::AttentiveTagger;
 use model::{Tagged, Tagger, Vocabularies};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,6 +35,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vocabularies = Vocabularies::of(&train)?;
     let (tagged, held_out) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
 
+    if arguments.get(2).is_some_and(|kind| kind == "attention") {
+        let model = AttentiveTagger::new(&vocabularies, &mut rng(0))?;
+        let loader = Loader::new(&tagged).shuffle(0);
+        let (mut adam, schedule) = (AdamW::new(2e-3), OneCycle::new((epochs * loader.batches()) as u64));
+        let steps = (0..epochs as u64).flat_map(|epoch| loader.epoch(epoch)).flatten();
+        for (step, batch) in (0..).zip(steps) {
+            let (input, tags) = batch?;
+            let loss = model.loss(&input, &tags, &mut Context::train(0).at_step(step))?;
+            let mut gradients = loss.backward()?;
+            clip_by_global_norm(&model, &mut gradients, 1.0)?;
+            adam.set_learning_rate(2e-3 * schedule.factor(step));
+            adam.step(&model, &gradients)?;
+        }
+        let (mut right, mut count) = (0, 0);
+        for batch in Loader::new(&held_out).epoch(0)? {
+            let (input, tags) = batch?;
+            right += model
+                .tag(&input)?
+                .into_iter()
+                .zip(tags.iter())
+                .filter(|(ours, theirs)| ours == theirs)
+                .count();
+            count += tags.len();
+        }
+        println!("{right} of {count} words right");
+        return Ok(());
+    }
     let model = Tagger::new(&vocabularies, &mut rng(0))?;
     let mut trainer =
         Trainer::new(Adam::new(2e-3).lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);

@@ -60,8 +60,8 @@ impl Model<Batch> for Tagger {
 
 /// The words and letters that are known: words seen twice, in lower case.
 pub(crate) struct Vocabularies {
-    words: Vocabulary,
-    letters: Vocabulary,
+    pub(crate) words: Vocabulary,
+    pub(crate) letters: Vocabulary,
 }
 
 impl Vocabularies {

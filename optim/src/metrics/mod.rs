@@ -6,6 +6,7 @@
 //! | yes or no | [`RocAuc`] [`AveragePrecision`] |
 //! | values | [`MeanSquaredError`] [`MeanAbsoluteError`] [`R2`] |
 //! | with weights of samples | any of these as [`Unweighted`] |
+//! | translations | [`Bleu`] and [`ChrF`], as sacreBLEU prints them |
 //! | two sequences | the functions [`edit_distance`] and [`spearman`] |
 //!
 //! A [`Metric`] is a description; each pass over data starts an [`Accumulator`] from it, so results never carry over from one
@@ -45,6 +46,8 @@
 //! ```
 
 mod accuracy;
+mod bleu;
+mod chrf;
 mod classes;
 mod distance;
 mod likelihood;
@@ -54,6 +57,8 @@ mod regression;
 mod unweighted;
 
 pub use accuracy::{Accuracy, AccuracyIgnoring, TopK};
+pub use bleu::{Bleu, bleu};
+pub use chrf::{ChrF, chrf};
 pub use classes::{Average, ConfusionMatrix, F1, Precision, Recall};
 pub use distance::{edit_distance, spearman};
 pub use likelihood::{LogLoss, Perplexity};

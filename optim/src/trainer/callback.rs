@@ -3,7 +3,7 @@
 use cairn_nn::Module;
 
 use super::{Epoch, History};
-use crate::{Result, StateDict};
+use crate::{Error, Result, StateDict};
 
 /// Something that happens after batches and epochs of a [`Fit`](crate::Fit). By default all methods do nothing.
 ///
@@ -53,13 +53,20 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After the last epoch or batch, also when training was stopped early. Not after an error.
+    /// After the last epoch or batch, also when training was stopped early. After an error it is [`on_error`](Self::on_error)
+    /// instead.
     ///
     /// # Errors
     /// Whatever went wrong.
     fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         let _ = control;
         Ok(())
+    }
+
+    /// When an error ends training: the last chance to save what was reached. The error itself goes to whoever called `fit`,
+    /// whatever happens here.
+    fn on_error(&mut self, error: &Error, control: &mut Control<'_>) {
+        let _ = (error, control);
     }
 
     /// What changes from call to call, for a checkpoint.
@@ -70,7 +77,7 @@ pub trait Callback {
     /// Goes on from what [`state`](Self::state) gave.
     ///
     /// # Errors
-    /// [`Error::BadState`](crate::Error::BadState) for the state of another callback.
+    /// [`Error::BadState`] for the state of another callback.
     fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
         let _ = (state, model);
         Ok(())
@@ -93,6 +100,9 @@ impl<C: Callback + ?Sized> Callback for &mut C {
     }
     fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         (**self).on_end(control)
+    }
+    fn on_error(&mut self, error: &Error, control: &mut Control<'_>) {
+        (**self).on_error(error, control);
     }
     fn state(&self) -> StateDict {
         (**self).state()

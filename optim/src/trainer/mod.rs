@@ -55,8 +55,15 @@ pub struct Trainer<Y> {
     optimizer: AnyOptimizer,
     loss: Box<dyn Loss<Y>>,
     metrics: Vec<Box<dyn Metric<Y>>>,
-    /// The base learning rates at the start and the end of the last run, which callbacks may have lowered.
+    last: LastRun,
+}
+
+/// What a run leaves behind in its trainer, however it ended.
+#[derive(Debug, Default)]
+struct LastRun {
+    /// The base learning rates at its start and at its end, which callbacks may have lowered.
     rates: Option<(f64, f64)>,
+    history: History,
 }
 
 impl<Y> fmt::Debug for Trainer<Y> {
@@ -73,7 +80,12 @@ impl<Y> fmt::Debug for Trainer<Y> {
 impl<Y> Trainer<Y> {
     /// A trainer that lowers `loss` with `optimizer`.
     pub fn new(optimizer: impl Into<AnyOptimizer>, loss: impl Loss<Y> + 'static) -> Self {
-        Trainer { optimizer: optimizer.into(), loss: Box::new(loss), metrics: Vec::new(), rates: None }
+        Trainer {
+            optimizer: optimizer.into(),
+            loss: Box::new(loss),
+            metrics: Vec::new(),
+            last: LastRun::default(),
+        }
     }
 
     /// Also reports a metric.
@@ -81,6 +93,12 @@ impl<Y> Trainer<Y> {
     pub fn metric(mut self, metric: impl Metric<Y> + 'static) -> Self {
         self.metrics.push(Box::new(metric));
         self
+    }
+
+    /// The epochs of the last run that were completed, also of one that an error ended: what [`fit`](Self::fit) would have
+    /// returned. Empty before the first.
+    pub fn history(&self) -> &History {
+        &self.last.history
     }
 
     /// The optimiser, say to set its learning rate.

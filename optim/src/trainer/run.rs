@@ -15,7 +15,7 @@ use super::fit::{Clip, Fit, Unit};
 use super::progress::Progress;
 use super::read_ahead::read_ahead;
 use super::step::{Batches, Computed, Pending, Taken};
-use super::{Epoch, History, Trainer};
+use super::{Epoch, History, LastRun, Trainer};
 use crate::metrics::Metric;
 use crate::{AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
 
@@ -31,7 +31,8 @@ impl<Y> Trainer<Y> {
     ///
     /// # Errors
     /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, and [`Error::InStep`] with [`Error::NonFinite`] as soon as a
-    /// gradient is, naming the step, with the model as before it; [`Error::BadSetting`] for no epochs or an empty batch, and when
+    /// gradient is, naming the step, with the model as before it or, with [`EarlyStopping`](crate::EarlyStopping), as after its best
+    /// epoch; the epochs before it are in [`history`](Self::history). [`Error::BadSetting`] for no epochs or an empty batch, and when
     /// all weights of an epoch are 0; when the data is empty, cannot be read, or does not fit the model; those of callbacks; when a
     /// checkpoint cannot be written, or read and gone on from.
     pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
@@ -42,13 +43,13 @@ impl<Y> Trainer<Y> {
         Y: Send,
     {
         self.begin(model);
-        let Trainer { optimizer, loss, metrics, rates } = self;
+        let Trainer { optimizer, loss, metrics, last } = self;
         let step = |model: &M, input: &D::Input, target: &Y, cx: &mut Context| {
             let output = model.forward(input, cx)?;
             let weight = loss.weight(&output, target)?;
             Ok(Computed { loss: loss.loss(&output, target)?, output, weight })
         };
-        Run::new(optimizer, &**loss, metrics, fit).start(model, data, rates, step)
+        Run::new(optimizer, &**loss, metrics, fit).start(model, data, last, step)
     }
 
     /// Readies the optimiser for a model: for one that has nothing of the last it begins anew, at the rate that the run with that
@@ -58,7 +59,7 @@ impl<Y> Trainer<Y> {
             return;
         }
         self.optimizer.reset();
-        if let Some((start, end)) = self.rates.take()
+        if let Some((start, end)) = self.last.rates.take()
             && self.optimizer.learning_rate() == end
         {
             self.optimizer.set_learning_rate(start);
@@ -106,7 +107,7 @@ impl<Y> Trainer<Y> {
             step(model, input, target, cx).map(Into::into)
         };
         let run = Run::new(&mut self.optimizer, &*self.loss, &self.metrics, fit);
-        run.start(model, data, &mut self.rates, step)
+        run.start(model, data, &mut self.last, step)
     }
 }
 
@@ -156,7 +157,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         mut self,
         model: &M,
         data: &D,
-        rates: &mut Option<(f64, f64)>,
+        last: &mut LastRun,
         step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
     ) -> Result<History>
     where
@@ -187,9 +188,14 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
                 self.epochs(model, &train, Some(&held), step)
             }
         };
+        if let Err(error) = &result {
+            for callback in &mut self.fit.callbacks {
+                callback.on_error(error, &mut Control::new(model, &mut self.rate, &mut self.stop));
+            }
+        }
         // A schedule's factor is for this run only.
         self.optimizer.set_learning_rate(self.rate);
-        *rates = Some((self.start_rate, self.rate));
+        *last = LastRun { rates: Some((self.start_rate, self.rate)), history: self.history.clone() };
         result.map(|()| self.history)
     }
 

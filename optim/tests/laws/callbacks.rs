@@ -151,6 +151,39 @@ fn training_stops_early_with_the_best_weights() {
     assert!(error.to_string().contains("loss, accuracy"), "{error}");
 }
 
+/// Makes the third epoch's loss infinite.
+struct Ruin;
+
+impl Callback for Ruin {
+    fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        if epoch.epoch == 2 {
+            control.set_learning_rate(1e38);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn best_weights_and_history_survive_an_error() {
+    let (train, test) = data().split(0.5, 1).unwrap();
+    let fit = || Fit::epochs(9).batch_size(20).validate(&test).callback(Ruin).quiet();
+    let (lost, mut trainer) = (model(), trainer());
+    trainer.fit(&lost, &train, fit()).unwrap_err();
+    let (model, mut trainer) = (model(), self::trainer());
+    assert!(trainer.history().epochs().is_empty());
+    let stopping = EarlyStopping::new(Goal::low("val_loss"), 5);
+    let error = trainer.fit(&model, &train, fit().callback(stopping)).unwrap_err();
+    let history = trainer.history().clone();
+    assert_eq!(history.epochs().len(), 2, "{error}");
+    let best = history.values("val_loss").into_iter().fold(f64::INFINITY, f64::min);
+    assert_eq!(trainer.evaluate(&model, &test).unwrap().loss(), best);
+    assert_ne!(lost.state(), model.state(), "without it the model is as before the step");
+    // The next run's epochs take their place.
+    trainer.optimizer().set_learning_rate(0.1);
+    trainer.fit(&model, &train, Fit::epochs(1).quiet()).unwrap();
+    assert_eq!(trainer.history().epochs().len(), 1);
+}
+
 #[test]
 fn models_and_values_are_written_as_training_goes_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,6 +18,7 @@ mod schedules;
 mod settings;
 mod stopped;
 mod training;
+mod translations;
 mod weighted;
 mod whole_batches;
 mod word2vec;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cairn_autograd::{Gradients, Parameter, Var};
 use cairn_nn::{Linear, Module, mse};
 use cairn_optim::{
-    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, ClosureOptimizer, Ema, Error, Group, Lamb, Lbfgs,
-    Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm, clip_by_value,
-    global_norm,
+    Accumulation, Adadelta, Adagrad, Adam, AdamW, Adamax, CheckpointAverage, ClosureOptimizer, Ema, Error,
+    Group, Lamb, Lbfgs, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd, clip_by_global_norm, clip_by_norm,
+    clip_by_value, global_norm,
 };
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -230,6 +230,29 @@ fn an_average_of_weights_follows_them() {
     assert!(matches!(ema.update(&other), Err(Error::OtherModel(_))));
     assert!(matches!(again.load_state(&other, &ema.state()), Err(Error::BadState(_))));
     assert!(Ema::new(1.0).update(&model).is_err());
+}
+
+#[test]
+fn a_mean_of_checkpoints_is_of_the_last_ones() {
+    let model = point(&[8.0, 8.0]);
+    let mut average = CheckpointAverage::new(2);
+    average.swap(&model).unwrap();
+    assert_eq!(model.p.value().to_vec(), [8.0, 8.0], "there is none yet");
+    for value in [8.0f32, 1.0, 2.0] {
+        model.p.set(Tensor::from_slice(&[value, -value], [2]).unwrap());
+        average.add(&model).unwrap();
+    }
+    assert_eq!(average.len(), 2);
+    model.p.set(Tensor::from_slice(&[5.0f32, 5.0], [2]).unwrap());
+    average.swap(&model).unwrap();
+    assert_eq!(model.p.value().to_vec(), [1.5, -1.5]);
+    assert!(matches!(average.add(&model), Err(Error::BadSetting(_))), "the mean is no checkpoint");
+    average.swap(&model).unwrap();
+    assert_eq!(model.p.value().to_vec(), [5.0, 5.0]);
+    let other = point(&[1.0]);
+    assert!(matches!(average.add(&other), Err(Error::OtherModel(_))));
+    assert!(matches!(average.swap(&other), Err(Error::OtherModel(_))));
+    assert!(CheckpointAverage::new(0).add(&model).is_err());
 }
 
 proptest! {

@@ -3,7 +3,10 @@
 pub(crate) mod filter;
 pub(crate) mod ids;
 pub(crate) mod interactions;
+pub(crate) mod lint;
 pub mod read;
+pub(crate) mod sequences;
 pub(crate) mod sparse;
 pub(crate) mod split;
 pub mod synthetic;
+mod windows;

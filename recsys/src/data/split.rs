@@ -41,6 +41,26 @@ pub enum Split {
         /// Share of the rows to test on, between 0 and 1.
         fraction: f64,
     },
+    /// Rows of this moment and later are for testing.
+    Date {
+        /// The moment, as timestamps have it.
+        at: i64,
+    },
+    /// All rows of a share of the items are for testing: items that nobody has met yet.
+    ColdItems {
+        /// Share of the items that have rows, between 0 and 1.
+        fraction: f64,
+        /// Seed of the choice.
+        seed: u64,
+    },
+    /// All rows of a share of the users are for testing: people of whom nothing is known. See
+    /// [`split_users`](Interactions::split_users) for people whose first rows are.
+    ColdUsers {
+        /// Share of the users that have rows, between 0 and 1.
+        fraction: f64,
+        /// Seed of the choice.
+        seed: u64,
+    },
 }
 
 impl Split {
@@ -60,6 +80,23 @@ impl Split {
     /// The latest share of all rows.
     pub fn temporal(fraction: f64) -> Self {
         Self::Temporal { fraction }
+    }
+
+    /// All rows from a moment on.
+    #[doc(alias("global_timeline", "time_split"))]
+    pub fn date(at: i64) -> Self {
+        Self::Date { at }
+    }
+
+    /// All rows of a random share of the items.
+    #[doc(alias = "cold_start")]
+    pub fn cold_items(fraction: f64, seed: u64) -> Self {
+        Self::ColdItems { fraction, seed }
+    }
+
+    /// All rows of a random share of the users.
+    pub fn cold_users(fraction: f64, seed: u64) -> Self {
+        Self::ColdUsers { fraction, seed }
     }
 
     /// A random share of each user's rows.
@@ -90,6 +127,9 @@ impl<U: Id, I: Id> Interactions<U, I> {
             Split::Random { fraction, seed } => self.random_rows(fraction, seed)?,
             Split::PerUser { fraction, seed } => self.random_rows_per_user(fraction, seed)?,
             Split::Temporal { fraction } => self.latest_rows(fraction)?,
+            Split::Date { at } => self.timestamps().iter().map(|&t| t >= at).collect(),
+            Split::ColdItems { fraction, seed } => cold(self.items(), self.n_items(), fraction, seed)?,
+            Split::ColdUsers { fraction, seed } => cold(self.users(), self.n_users(), fraction, seed)?,
         };
         self.part(&test)
     }
@@ -223,6 +263,19 @@ impl<U: Id, I: Id> Interactions<U, I> {
     }
 }
 
+/// The rows of a share of the users, or of the items, that have any.
+fn cold<X: Idx>(column: &[X], n: usize, fraction: f64, seed: u64) -> Result<Vec<bool>> {
+    check_fraction(fraction)?;
+    let mut met = vec![false; n];
+    column.iter().for_each(|x| met[x.at()] = true);
+    let mut order: Vec<usize> = (0..n).filter(|&at| met[at]).collect();
+    order.shuffle(&mut Pcg64::seed_from_u64(seed));
+    let chosen = (fraction * order.len() as f64).round() as usize;
+    let mut out = vec![false; n];
+    order[..chosen].iter().for_each(|&at| out[at] = true);
+    Ok(column.iter().map(|x| out[x.at()]).collect())
+}
+
 fn check_fraction(fraction: f64) -> Result<()> {
     if fraction > 0.0 && fraction < 1.0 {
         Ok(())
@@ -288,6 +341,36 @@ mod tests {
         assert!(test.len() <= 50 && test.len() > 45, "{}", test.len());
         let same = Interactions::from_ratings([(1, 1, 1.0, 5), (1, 2, 1.0, 5)]).unwrap();
         assert!(same.split(Split::temporal(0.5)).is_err(), "one moment cannot be parted");
+    }
+
+    #[test]
+    fn cold_items_and_users_have_no_rows_in_training() {
+        let log = log();
+        for (split, items) in [(Split::cold_items(0.3, 1), true), (Split::cold_users(0.3, 1), false)] {
+            let (train, test) = log.split(split).unwrap();
+            assert_eq!(train.len() + test.len(), log.len());
+            let (mut cold, mut warm) = (vec![false; 17], vec![false; 17]);
+            let of = |log: &Interactions, row: usize| {
+                if items { log.items()[row].at() } else { log.users()[row].at() }
+            };
+            (0..test.len()).for_each(|row| cold[of(&test, row)] = true);
+            (0..train.len()).for_each(|row| warm[of(&train, row)] = true);
+            assert!(cold.iter().zip(&warm).all(|(cold, warm)| !(*cold && *warm)));
+            let expected = if items { 5 } else { 4 };
+            assert_eq!(cold.iter().filter(|cold| **cold).count(), expected);
+        }
+        assert!(
+            log.split(Split::cold_items(1.0, 1)).is_err() && log.split(Split::cold_users(0.0, 1)).is_err()
+        );
+    }
+
+    #[test]
+    fn rows_from_a_date_on_are_for_testing() {
+        let log = log();
+        let (train, test) = log.split(Split::date(60)).unwrap();
+        assert!(train.timestamps().iter().all(|&t| t < 60) && test.timestamps().iter().all(|&t| t >= 60));
+        assert_eq!(train.len() + test.len(), log.len());
+        assert!(log.split(Split::date(1000)).is_err() && log.split(Split::date(0)).is_err());
     }
 
     #[test]

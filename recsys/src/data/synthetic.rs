@@ -87,6 +87,58 @@ pub fn planted_groups(
     Interactions::from_ratings(rows)
 }
 
+/// How many items may follow an item in [`walks`].
+const FOLLOWERS: u32 = 3;
+
+/// A log in which order says what comes next: each item has three that may follow it, and a user walks from item to item,
+/// `per_user` of them, with probability `noise` to any other. Nobody meets an item twice; whoever has met all that may follow goes
+/// anywhere. Times follow the walk.
+///
+/// # Errors
+/// [`Error::Parameter`] for fewer than four items, or `noise` outside 0 to 1.
+pub fn walks(n_users: u32, n_items: u32, per_user: usize, noise: f64, seed: u64) -> Result<Interactions> {
+    if n_items <= FOLLOWERS {
+        return Err(Error::parameter("items", n_items, "at least 4"));
+    }
+    if !(0.0..=1.0).contains(&noise) {
+        return Err(Error::parameter("noise", noise, "0 to 1"));
+    }
+    let most = per_user.min(n_items as usize);
+    let rows = u64::from(n_users).saturating_mul(most as u64);
+    memory::check(|| "a generated log".to_owned(), rows.saturating_mul(64), memory::LIMIT)?;
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let mut order: Vec<u32> = (0..n_items).collect();
+    let followers: Vec<Vec<u32>> = (0..FOLLOWERS)
+        .map(|_| {
+            order.shuffle(&mut rng);
+            order.clone()
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for user in 0..n_users {
+        let mut met = vec![false; n_items as usize];
+        let mut item = rng.random_range(0..n_items);
+        for time in 0..most {
+            met[item as usize] = true;
+            rows.push(Rating::new(user, item, 1.0, time as i64));
+            if time + 1 == most {
+                break;
+            }
+            let next = followers.iter().map(|follower| follower[item as usize]);
+            let open: Vec<u32> = next.filter(|&next| !met[next as usize]).collect();
+            item = if open.is_empty() || rng.random_bool(noise) {
+                // Somebody who has met all but one would draw for long: walk on from a random place.
+                let start = rng.random_range(0..n_items);
+                let others = (0..n_items).map(|step| (start + step) % n_items);
+                others.into_iter().find(|&other| !met[other as usize]).unwrap_or(start)
+            } else {
+                open[rng.random_range(0..open.len())]
+            };
+        }
+    }
+    Interactions::from_ratings(rows)
+}
+
 /// The matrix as a log whose ids are the indices.
 ///
 /// # Errors

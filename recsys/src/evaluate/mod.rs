@@ -9,6 +9,7 @@
 mod auc;
 pub(crate) mod bootstrap;
 pub mod metrics;
+mod paired;
 mod quality;
 mod report;
 
@@ -19,6 +20,7 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 pub use metrics::RankingMetric;
+pub use paired::{PairedDifference, PairedTest};
 pub use quality::ListQuality;
 use report::Outcome;
 pub use report::{Protocol, RankingReport};
@@ -28,6 +30,7 @@ use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
 use crate::serve::ranks::Ranks;
+use crate::serve::rerank::Reranking;
 use crate::serve::top_k::ScoredItem;
 use crate::{Error, Interactions, Result};
 
@@ -179,6 +182,48 @@ impl RankingEvaluator {
         Ok(whole.report(model, &relevant, &lists, auc))
     }
 
+    /// As [`evaluate`](Self::evaluate) for lists that are made over: what a reranking costs is the difference of this report and that
+    /// one, for which there is [`PairedTest`].
+    ///
+    /// ```
+    /// use cairn_recsys::rerank::{Mmr, Reranking};
+    /// use cairn_recsys::{Als, Estimator, PairedTest, RankingEvaluator, Split, metrics::Ndcg, synthetic};
+    /// let log = synthetic::planted_groups(100, 60, 4, 10, 0.1, 0)?;
+    /// let (train, test) = log.split(Split::per_user(0.3, 0))?;
+    /// let model = Als::new().factors(8).fit(&train)?;
+    /// let evaluator = RankingEvaluator::at([10]).list_quality();
+    /// let varied = Reranking::from_best(40).then(Mmr::new(0.5, &model.model().factors().items));
+    /// let (plain, varied) = (evaluator.evaluate(&model, &test)?, evaluator.evaluate_reranked(&model, &test, &varied)?);
+    /// println!("{}", PairedTest::new().compare(&varied, &plain, Ndcg, 10)?);
+    /// assert!(varied.list_quality(10) != plain.list_quality(10));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate) and [`Fitted::recommend_reranked`]; [`Error::Parameter`] for settings that need the scores of all
+    /// items: [`sampled`](Self::sampled) and [`auc`](Self::auc).
+    pub fn evaluate_reranked<M: Recommender + ?Sized, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        test: &Interactions<U, I>,
+        reranking: &Reranking,
+    ) -> Result<RankingReport> {
+        let k = self.largest_cutoff()?;
+        if self.auc || self.protocol != Protocol::Full {
+            return Err(Error::parameter(
+                "protocol",
+                "sampled, or with AUC",
+                "full ranking, for lists made over",
+            ));
+        }
+        let relevant = relevant_items(model, test, self.relevant_from)?;
+        self.check_rows(model, &relevant)?;
+        let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
+        let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
+        let lists = model.reranked_indices(&users, k, &filter, reranking)?;
+        Ok(self.report(model, &relevant, &lists, Vec::new()))
+    }
+
     /// That not all relevant rows are left out of the lists.
     fn check_rows<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
@@ -219,12 +264,21 @@ impl RankingEvaluator {
         }
         let relevant = relevant_items(model, test, self.relevant_from)?;
         let rows = history.user_items();
+        let sequences = model.model().knows_order().then(|| history.sequences());
         let ranked = relevant
             .par_iter()
             .map(|(user, relevant)| {
                 let (items, values) = rows.row(*user);
                 let mut scores = vec![0.0; rows.n_cols()];
-                model.model().score_history(model.seen(), items, values, &mut scores)?;
+                match &sequences {
+                    Some(sequences) => {
+                        let items = sequences.get(*user);
+                        let value = |item: &ItemIdx| rows.get(*user, *item).unwrap_or(1.0);
+                        let values: Vec<f32> = items.iter().map(value).collect();
+                        model.model().score_history(model.seen(), items, &values, &mut scores)?;
+                    }
+                    None => model.model().score_history(model.seen(), items, values, &mut scores)?,
+                }
                 if items.is_empty() {
                     model.ranks().popularity(&mut scores);
                 }

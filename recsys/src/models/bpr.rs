@@ -25,6 +25,7 @@ use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
+use crate::update::{self, Update};
 use crate::{Error, Result, check, memory};
 
 /// Fixed, so that the result is; also the most threads that help.
@@ -131,33 +132,43 @@ impl BprModel {
     /// # Errors
     /// [`Error::UnknownItem`] for an index out of range.
     pub fn fold_in(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
-        let vectors = &self.factors.items;
-        check::known(items, vectors.len())?;
-        let (dim, n) = (vectors.dim(), vectors.len() as u32);
-        let mut user = vec![0.0; dim];
-        user[dim - 1] = 1.0;
-        let mut met = vec![false; vectors.len()];
-        items.iter().for_each(|item| met[item.at()] = true);
-        if items.is_empty() || items.len() >= vectors.len() {
-            return Ok(user);
-        }
-        let (rate, reg) = (self.settings.learning_rate, self.settings.regularization);
-        let mut rng = Pcg64Mcg::seed_from_u64(self.settings.seed);
-        for _ in 0..self.settings.epochs.min(MOST_PASSES) * items.len() {
-            let (up, down) = pair(items, &met, n, &mut rng);
-            let (up, down) = (vectors.get(up), vectors.get(down));
-            vectorize(
-                #[inline(always)]
-                || {
-                    let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
-                    for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
-                        *u = decay * *u + rate * (p - q);
-                    }
-                },
-            );
-        }
-        Ok(user)
+        check::known(items, self.factors.items.len())?;
+        let Bpr { epochs, learning_rate, regularization, seed, .. } = self.settings;
+        Ok(fold_in(&self.factors.items, items, epochs, (learning_rate, regularization), seed))
     }
+}
+
+/// The vector of a user by the steps of BPR over their items, with the item vectors fixed, whose last entries are biases.
+pub(crate) fn fold_in(
+    vectors: &Vectors,
+    items: &[ItemIdx],
+    passes: usize,
+    (rate, reg): (f32, f32),
+    seed: u64,
+) -> Vec<f32> {
+    let (dim, n) = (vectors.dim(), vectors.len() as u32);
+    let mut user = vec![0.0; dim];
+    user[dim - 1] = 1.0;
+    let mut met = vec![false; vectors.len()];
+    items.iter().for_each(|item| met[item.at()] = true);
+    if items.is_empty() || items.len() >= vectors.len() {
+        return user;
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    for _ in 0..passes.min(MOST_PASSES) * items.len() {
+        let (up, down) = pair(items, &met, n, &mut rng);
+        let (up, down) = (vectors.get(up), vectors.get(down));
+        vectorize(
+            #[inline(always)]
+            || {
+                let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
+                for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
+                    *u = decay * *u + rate * (p - q);
+                }
+            },
+        );
+    }
+    user
 }
 
 /// An item that was met and one that was not, by `met` over all `n` items.
@@ -193,6 +204,39 @@ impl Estimator for Bpr {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<BprModel> {
         self.check(matrix)?;
+        self.epochs_from(matrix, self.start(matrix)?, self.epochs)
+    }
+}
+
+/// An update has the epochs of a training divided by this, and one at least.
+const SHORTER: usize = 5;
+
+impl Update for Bpr {
+    /// A fifth of the epochs from the old vectors, those of new users and items, and of users who had no rows, drawn as for a training
+    /// anew. Steps are by chance, so vectors differ from a training anew as those of another seed do; lists are as good.
+    fn update_matrix(&self, model: &BprModel, before: &UserItems, after: &UserItems) -> Result<BprModel> {
+        self.check(after)?;
+        let Factors { users, items } = &model.factors;
+        update::check_model((users.len(), items.len()), before)?;
+        let grown = update::grown(before, after)?;
+        if items.dim() != self.factors + 1 {
+            let trained = format!("{}, as the model was trained with", items.dim() - 1);
+            return Err(Error::parameter("factors", self.factors, trained));
+        }
+        let mut start = self.start(after)?;
+        start.items.as_mut_slice()[..items.as_slice().len()].copy_from_slice(items.as_slice());
+        let dim = self.factors + 1;
+        for user in before.row_indices().filter(|&user| grown.row_len(user) > 0) {
+            let own = user.at() * dim..(user.at() + 1) * dim;
+            start.users.as_mut_slice()[own].copy_from_slice(users.get(user.at()));
+        }
+        self.epochs_from(after, start, (self.epochs / SHORTER).max(1))
+    }
+}
+
+impl Bpr {
+    /// The vectors that training starts from.
+    fn start(&self, matrix: &UserItems) -> Result<Factors> {
         let dim = self.factors + 1;
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
         let scale = 0.1 / (self.factors as f32).sqrt();
@@ -206,13 +250,20 @@ impl Estimator for Bpr {
         for vector in items.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
         }
+        Ok(Factors { users, items })
+    }
+
+    /// So many epochs from these vectors.
+    fn epochs_from(&self, matrix: &UserItems, start: Factors, epochs: usize) -> Result<BprModel> {
+        let dim = self.factors + 1;
+        let Factors { mut users, mut items } = start;
         let mut shards = self.shards(matrix, &users);
         // Long enough to be worth copying the items, short enough that the copies stay close.
         let round = (2 * matrix.n_cols()).max(1024);
         let steps: usize =
             shards.iter().flat_map(|shard| &shard.users).map(|&user| matrix.row_len(user)).sum();
         let mut progress = Vec::new();
-        for _ in 0..self.epochs {
+        for _ in 0..epochs {
             for shard in &mut shards {
                 shard.right = 0;
                 shard.order.shuffle(&mut shard.rng);

@@ -3,16 +3,18 @@
 //! With P = (XᵀX + λ)⁻¹ the weights are B = I - P / diag(P), column by column. The cost is one Cholesky factorisation and
 //! inverse of items x items in double precision; the memory is said before it is taken.
 
-use faer::Mat;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
 use rayon::prelude::*;
 
-use crate::data::ids::{Idx, ItemIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::linalg::gram::GramRow;
 use crate::linalg::spd_inverse::invert_positive_definite;
-use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
-use crate::{Result, check, memory};
+use crate::models::item_item::{InverseDiagonal, ItemItemKind, ItemItemModel, Weights};
+use crate::update::{self, Update};
+use crate::{Error, Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least).
@@ -61,6 +63,14 @@ impl Estimator for Ease {
         let n = matrix.n_cols();
         memory::check(|| format!("EASE on {n} items"), Self::memory_needed(n), self.memory_limit)?;
         let inverse = invert_positive_definite(gram(matrix, self.regularization))?;
+        Ok(self.model(matrix.n_rows(), &inverse))
+    }
+}
+
+impl Ease {
+    /// The weights that the inverse of the Gram matrix gives.
+    fn model(&self, n_users: usize, inverse: &Mat<f64>) -> ItemItemModel {
+        let n = inverse.nrows();
         let mut weights = vec![0.0; n * n];
         weights.par_chunks_mut(n).enumerate().for_each(|(i, row)| {
             for (j, weight) in row.iter_mut().enumerate() {
@@ -68,14 +78,93 @@ impl Estimator for Ease {
                 *weight = if i == j { 0.0 } else { (-inverse[(j, i)] / inverse[(j, j)]) as f32 };
             }
         });
-        Ok(ItemItemModel {
+        let diagonal = (0..n).map(|i| inverse[(i, i)]).collect();
+        ItemItemModel {
             kind: ItemItemKind::Ease,
-            n_users: matrix.n_rows(),
+            n_users,
             n_items: n,
             binary: true,
             weights: Weights::Dense(weights),
-        })
+            inverse: Some(InverseDiagonal { regularization: self.regularization, diagonal }),
+        }
     }
+}
+
+impl Update for Ease {
+    /// By Woodbury's identity: rows of users that changed are added to the Gram matrix and their old ones taken away, which changes its
+    /// inverse by a product as wide as there are such users. Where they are more than a quarter of the items a training anew is
+    /// cheaper, and is done. The inverse is known to the single precision of the weights: so are the new ones, to 1e-3 of the
+    /// largest.
+    fn update_matrix(
+        &self,
+        model: &ItemItemModel,
+        before: &UserItems,
+        after: &UserItems,
+    ) -> Result<ItemItemModel> {
+        check::above_zero("regularization", self.regularization)?;
+        check::not_empty(after)?;
+        update::check_model((model.n_users, model.n_items), before)?;
+        let (old_n, n) = (model.n_items, after.n_cols());
+        let before = update::grown(before, after)?;
+        let (Weights::Dense(weights), Some(inverse)) = (&model.weights, &model.inverse) else {
+            return self.fit_matrix(after);
+        };
+        if inverse.regularization != self.regularization {
+            let trained = format!("{}, as the model was trained with", inverse.regularization);
+            return Err(Error::parameter("regularization", self.regularization, trained));
+        }
+        memory::check(|| format!("EASE on {n} items"), Self::memory_needed(n), self.memory_limit)?;
+        let differs = |user: &UserIdx| before.row(*user).0 != after.row(*user).0;
+        let users: Vec<UserIdx> = after.row_indices().filter(differs).collect();
+        if users.len() > n / 4 {
+            return self.fit_matrix(after);
+        }
+        // P of the old model, whose new items met nobody: 1 / λ on the diagonal.
+        let mut p = Mat::from_fn(n, n, |i, j| match (i == j, i.max(j) < old_n) {
+            (true, true) => inverse.diagonal[i],
+            (true, false) => 1.0 / self.regularization,
+            (false, true) => -f64::from(weights[i * old_n + j]) * inverse.diagonal[j],
+            (false, false) => 0.0,
+        });
+        let rows = |matrix: &UserItems| -> Vec<Vec<ItemIdx>> {
+            let rows = users.iter().map(|&user| matrix.row(user).0.to_vec());
+            rows.filter(|row| !row.is_empty()).collect()
+        };
+        shift(&mut p, &rows(after), 1.0)?;
+        shift(&mut p, &rows(&before), -1.0)?;
+        Ok(self.model(after.n_rows(), &p))
+    }
+}
+
+/// Makes P = G⁻¹ the inverse of G ± Σ x xᵀ over rows x of ones: P ∓ P X (I ± Xᵀ P X)⁻¹ Xᵀ P, in fixed parts whatever the number
+/// of threads.
+fn shift(p: &mut Mat<f64>, rows: &[Vec<ItemIdx>], sign: f64) -> Result<()> {
+    const COLUMNS: usize = 64;
+    let (n, r) = (p.nrows(), rows.len());
+    if r == 0 {
+        return Ok(());
+    }
+    let mut px = Mat::<f64>::zeros(n, r);
+    px.as_mut().par_col_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, mut columns)| {
+        for c in 0..columns.ncols() {
+            for item in &rows[chunk * COLUMNS + c] {
+                for i in 0..n {
+                    columns[(i, c)] += p[(i, item.at())];
+                }
+            }
+        }
+    });
+    let inner = |a: usize, b: usize| rows[a].iter().map(|item| px[(item.at(), b)]).sum::<f64>();
+    let core = Mat::from_fn(r, r, |a, b| f64::from(u8::from(a == b)) + sign * inner(a.max(b), a.min(b)));
+    let core = invert_positive_definite(core)?;
+    p.as_mut().par_col_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, mut columns)| {
+        let width = columns.ncols();
+        let across = px.subrows(chunk * COLUMNS, width);
+        let mut part = Mat::<f64>::zeros(r, width);
+        matmul(part.as_mut(), Accum::Replace, core.as_ref(), across.transpose(), 1.0, Par::Seq);
+        matmul(columns.as_mut(), Accum::Add, px.as_ref(), part.as_ref(), -sign, Par::Seq);
+    });
+    Ok(())
 }
 
 /// XᵀX + λ for X of ones. Counts below 2²⁴ are exact in single precision, and so are sums of them.

@@ -30,6 +30,13 @@ impl Vectors {
         Ok(Self { dim, data: memory::zeros(n, dim)? })
     }
 
+    /// Vectors that were made elsewhere, one after another.
+    #[cfg(feature = "neural")]
+    pub(crate) fn from_parts(dim: usize, data: Vec<f32>) -> Self {
+        debug_assert!(data.len().is_multiple_of(dim.max(1)));
+        Self { dim, data }
+    }
+
     /// Length of a vector.
     pub fn dim(&self) -> usize {
         self.dim
@@ -74,7 +81,7 @@ impl Vectors {
     }
 
     /// Cosine of vector `n` with every vector, over the first `dim` entries; 0 where a vector is zero.
-    fn cosines(&self, n: usize, dim: usize, out: &mut [f32]) {
+    pub(crate) fn cosines(&self, n: usize, dim: usize, out: &mut [f32]) {
         let own = &self.get(n)[..dim];
         let rows = self.as_mat().subrows(0, dim).transpose();
         let products = MatMut::from_column_major_slice_mut(out, self.len(), 1);

@@ -25,6 +25,8 @@ pub enum ItemItemKind {
     Slim,
     /// Embarrassingly shallow autoencoder.
     Ease,
+    /// Graph filtering.
+    GfCf,
 }
 
 /// Weights from every item (row) to every item (column).
@@ -44,6 +46,17 @@ pub struct ItemItemModel {
     /// Whether a history counts by its values or only by what is in it.
     pub(crate) binary: bool,
     pub(crate) weights: Weights,
+    /// Of EASE, for its update.
+    pub(crate) inverse: Option<InverseDiagonal>,
+}
+
+/// What the weights of EASE, B = I - P / diag(P), do not say of P.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InverseDiagonal {
+    /// λ
+    pub(crate) regularization: f64,
+    /// diag(P)
+    pub(crate) diagonal: Vec<f64>,
 }
 
 impl ItemItemModel {
@@ -94,6 +107,7 @@ impl Recommender for ItemItemModel {
             ItemItemKind::Rp3Beta => "RP3beta",
             ItemItemKind::Slim => "SLIM",
             ItemItemKind::Ease => "EASE",
+            ItemItemKind::GfCf => "GF-CF",
         }
     }
     fn n_users(&self) -> usize {
@@ -136,7 +150,8 @@ impl Recommender for ItemItemModel {
 }
 
 impl Saved for ItemItemModel {
-    const FORMAT: &'static str = "item-item";
+    /// "item-item" was without what an update of EASE goes on from.
+    const FORMAT: &'static str = "item-item-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         let fits = match &self.weights {
@@ -147,6 +162,8 @@ impl Saved for ItemItemModel {
                 self.n_items.checked_mul(self.n_items) == Some(w.len()) && w.iter().all(|w| w.is_finite())
             }
         };
+        let diagonal = self.inverse.as_ref().map_or(self.n_items, |inverse| inverse.diagonal.len());
+        let fits = fits && diagonal == self.n_items;
         if fits { Ok(()) } else { Err("the weights are not a matrix of items by items".to_owned()) }
     }
 }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, ItemUsers, UserItems};
 use crate::estimator::Estimator;
-use crate::linalg::gram::best_of_product;
+use crate::linalg::gram::{best_of_product, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
+use crate::update::{self, Update};
 use crate::{Result, check, memory};
 
 /// How entries are weighted before the cosine.
@@ -184,8 +185,129 @@ impl Estimator for ItemKnn {
             n_items: matrix.n_cols(),
             binary: false,
             weights: Weights::Sparse(weights),
+            inverse: None,
         })
     }
+}
+
+impl Update for ItemKnn {
+    /// With the plain cosine only the neighbours of items that changed, and of those met together with one, are looked for: the same
+    /// bits as a training anew, which it is for the other weightings, as these go by the whole log.
+    fn update_matrix(
+        &self,
+        model: &ItemItemModel,
+        before: &UserItems,
+        after: &UserItems,
+    ) -> Result<ItemItemModel> {
+        check_training(self.neighbours, self.shrink, after)?;
+        update::check_model((model.n_users, model.n_items), before)?;
+        let before = update::grown(before, after)?;
+        let Weights::Sparse(old) = &model.weights else { return self.fit_matrix(after) };
+        if model.kind != ItemItemKind::ItemKnn || self.weighting != KnnWeighting::Cosine {
+            return self.fit_matrix(after);
+        }
+        let rows = after.transpose();
+        let needed = memory::of_neighbours(&rows, after, self.neighbours);
+        memory::check(|| format!("neighbours of {} items", after.n_cols()), needed, self.memory_limit)?;
+        let touched = touched(&before.transpose(), &before, &rows, after);
+        let weights = self.updated(old, &rows, after, &touched);
+        Ok(ItemItemModel {
+            n_users: after.n_rows(),
+            n_items: after.n_cols(),
+            weights: Weights::Sparse(weights),
+            ..model.clone()
+        })
+    }
+}
+
+impl ItemKnn {
+    fn updated(
+        &self,
+        old: &Csr<ItemIdx, ItemIdx>,
+        rows: &ItemUsers,
+        columns: &UserItems,
+        touched: &[bool],
+    ) -> Csr<ItemIdx, ItemIdx> {
+        let norms = norms(rows);
+        update_neighbours(old, rows, columns, touched, self.neighbours, |i, j, dot| {
+            cosine(dot, norms[i.at()] * norms[j.at()], self.shrink)
+        })
+    }
+}
+
+impl Update for UserKnn {
+    /// As for items: with the plain cosine only the neighbours of users whose rows changed, and of those who met one of their items.
+    fn update_matrix(
+        &self,
+        model: &UserKnnModel,
+        before: &UserItems,
+        after: &UserItems,
+    ) -> Result<UserKnnModel> {
+        check_training(self.neighbours, self.shrink, after)?;
+        update::check_model((model.norms.len(), model.n_items), before)?;
+        let before = update::grown(before, after)?;
+        let same = (model.k, model.shrink) == (self.neighbours, self.shrink);
+        if self.weighting != KnnWeighting::Cosine || !same {
+            return self.fit_matrix(after);
+        }
+        let columns = after.transpose();
+        let needed = memory::of_neighbours(after, &columns, self.neighbours);
+        memory::check(|| format!("neighbours of {} users", after.n_rows()), needed, self.memory_limit)?;
+        let touched = touched(&before, &before.transpose(), after, &columns);
+        let norms = norms(after);
+        let (old, k) = (&model.neighbours, self.neighbours);
+        let neighbours = update_neighbours(old, after, &columns, &touched, k, |u, v, dot| {
+            cosine(dot, norms[u.at()] * norms[v.at()], self.shrink)
+        });
+        let weigher = self.weighting.learn(after);
+        Ok(UserKnnModel { neighbours, norms, n_items: after.n_cols(), weigher, ..model.clone() })
+    }
+}
+
+/// The rows whose similarities may differ: those that changed, and those with a column in common with one, before or after.
+fn touched<R: Idx, C: Idx>(
+    before: &Csr<R, C>,
+    before_columns: &Csr<C, R>,
+    after: &Csr<R, C>,
+    after_columns: &Csr<C, R>,
+) -> Vec<bool> {
+    let changed = update::changed(before, after);
+    let mut touched = changed.clone();
+    for row in after.row_indices().filter(|row| changed[row.at()]) {
+        for (rows, columns) in [(before, before_columns), (after, after_columns)] {
+            for &column in rows.row(row).0 {
+                columns.row(column).0.iter().for_each(|other| touched[other.at()] = true);
+            }
+        }
+    }
+    touched
+}
+
+/// The old neighbours, and those of the rows that are touched looked for anew.
+fn update_neighbours<R: Idx, C: Idx>(
+    old: &Csr<R, R>,
+    rows: &Csr<R, C>,
+    columns: &Csr<C, R>,
+    touched: &[bool],
+    k: usize,
+    score: impl Fn(R, R, f32) -> f32 + Sync,
+) -> Csr<R, R> {
+    // Rows that are not touched are passed over as rows without entries.
+    let of_touched = |row: R| -> Vec<(C, f32)> {
+        let (columns, values) = rows.row(row);
+        if touched[row.at()] {
+            columns.iter().copied().zip(values.iter().copied()).collect()
+        } else {
+            Vec::new()
+        }
+    };
+    let part: Csr<R, C> = from_rows(rows.n_cols(), rows.row_indices().map(of_touched).collect());
+    let new = best_of_product(&part, columns, k, score);
+    let row = |row: R| {
+        let (columns, values) = if touched[row.at()] { new.row(row) } else { old.row(row) };
+        columns.iter().copied().zip(values.iter().copied()).collect()
+    };
+    from_rows(rows.n_rows(), rows.row_indices().map(row).collect())
 }
 
 /// A trained user-kNN: the neighbours of every user, and what a new one is compared with.

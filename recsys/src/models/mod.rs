@@ -5,6 +5,7 @@ pub(crate) mod als;
 pub(crate) mod bpr;
 pub(crate) mod ease;
 pub(crate) mod factors;
+pub(crate) mod gf_cf;
 pub(crate) mod item_item;
 pub(crate) mod knn;
 pub(crate) mod pure_svd;
@@ -25,6 +26,10 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<pure_svd::PureSvdModel>(),
     ModelFormat::of::<als::AlsModel>(),
     ModelFormat::of::<bpr::BprModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::SequenceModel>(),
+    ModelFormat::of::<crate::features::LightFmModel>(),
+    ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),
     ModelFormat::of::<SvdPlusPlusModel>(),

@@ -71,6 +71,7 @@ impl Estimator for Rp3Beta {
             n_items: matrix.n_cols(),
             binary: true,
             weights: Weights::Sparse(weights),
+            inverse: None,
         })
     }
 }

@@ -131,6 +131,7 @@ impl Estimator for Slim {
             n_items: n,
             binary: true,
             weights: Weights::Sparse(weights),
+            inverse: None,
         })
     }
 }

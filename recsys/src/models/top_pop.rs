@@ -7,6 +7,7 @@ use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
+use crate::update::{self, Update};
 use crate::{Result, check};
 
 /// Ranks items by the number of users who met them, whatever the value: leave out rows that are dislikes by
@@ -41,6 +42,20 @@ impl Estimator for TopPop {
             counts[item.at()] += 1;
         }
         Ok(TopPopModel { n_users: matrix.n_rows(), counts: counts.iter().map(|&n| n as f32).collect() })
+    }
+}
+
+impl Update for TopPop {
+    /// Counts anew, which is a pass over the entries: the same bits as a training anew.
+    fn update_matrix(
+        &self,
+        model: &TopPopModel,
+        before: &UserItems,
+        after: &UserItems,
+    ) -> Result<TopPopModel> {
+        update::check_model((model.n_users, model.counts.len()), before)?;
+        update::grown(before, after)?;
+        self.fit_matrix(after)
     }
 }
 

@@ -268,10 +268,10 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     }
 
     /// The `k` best items for somebody the model has never met, from a list of (item, value). With
-    /// [`Filter::unseen`] the items of the list are left out.
+    /// [`Filter::unseen`] the items of the list are left out. To a model that knows order the list is what was met, first met first.
     ///
     /// # Errors
-    /// [`Error::UnknownItem`], [`Error::DuplicateId`] for an item named twice, [`Error::InvalidValue`] for a value that is
+    /// [`Error::UnknownItem`], [`Error::DuplicateId`] for an item named twice (see [`recommend_session`](Self::recommend_session)), [`Error::InvalidValue`] for a value that is
     /// not finite, [`Error::Empty`] for an empty list, and [`Error::Unsupported`] if the model has no fold-in.
     #[doc(alias = "recalculate_user")]
     #[doc(alias = "fold_in")]
@@ -283,20 +283,47 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     ) -> Result<Vec<Scored<I>>> {
         check_k(k)?;
         let (items, values) = self.history(history)?;
-        if let Some(index) = &self.index {
-            return Ok(self.with_ids(&self.nearest_of_history(index, (&items, &values), k, filter)?));
-        }
-        let mut scores = vec![0.0; self.seen.n_cols()];
-        let scored = self.model.score_history(&self.seen, &items, &values, &mut scores);
-        scored.map_err(|error| error.named(|_| None, |item| self.item_name(item)))?;
-        if filter.is_unseen() {
-            bar(&mut scores, &items);
-        }
-        bar(&mut scores, &filter.barred(&self.catalog.items));
-        Ok(self.with_ids(&self.ranks.top_k(&scores, k)))
+        self.best_of_history(&items, &values, k, filter)
     }
 
-    /// A history by ids as ascending indices with values.
+    /// The list for a history as [`Recommender::score_history`] takes it.
+    pub(super) fn best_of_history(
+        &self,
+        items: &[ItemIdx],
+        values: &[f32],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Scored<I>>> {
+        if let Some(index) = &self.index {
+            return Ok(self.with_ids(&self.nearest_of_history(index, (items, values), k, filter)?));
+        }
+        Ok(self.list_of_scores(self.scores_of(items, values)?, items, k, filter))
+    }
+
+    /// The scores for a history as [`Recommender::score_history`] takes it.
+    pub(super) fn scores_of(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let mut scores = vec![0.0; self.seen.n_cols()];
+        let scored = self.model.score_history(&self.seen, items, values, &mut scores);
+        scored.map_err(|error| error.named(|_| None, |item| self.item_name(item)))?;
+        Ok(scores)
+    }
+
+    /// The list that scores make for somebody who met the items in `out`.
+    pub(crate) fn list_of_scores(
+        &self,
+        mut scores: Vec<f32>,
+        out: &[ItemIdx],
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Vec<Scored<I>> {
+        if filter.is_unseen() {
+            bar(&mut scores, out);
+        }
+        bar(&mut scores, &filter.barred(&self.catalog.items));
+        self.with_ids(&self.ranks.top_k(&scores, k))
+    }
+
+    /// A history by ids as indices with values, ascending unless the model knows order.
     fn history(&self, history: &[(I, f32)]) -> Result<(Vec<ItemIdx>, Vec<f32>)> {
         if history.is_empty() {
             return Err(Error::Empty { what: "the history to fold in" });
@@ -314,11 +341,13 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             }
             rows.push((self.catalog.item(id)?, *value));
         }
-        rows.sort_unstable_by_key(|&(item, _)| item);
-        if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let mut ascending = rows.clone();
+        ascending.sort_unstable_by_key(|&(item, _)| item);
+        if let Some(pair) = ascending.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             let id = format!("{:?}", self.catalog.items.id(pair[0].0));
             return Err(Error::DuplicateId { kind: ItemIdx::KIND, id });
         }
+        let rows = if self.model.knows_order() { rows } else { ascending };
         Ok(rows.into_iter().unzip())
     }
 
@@ -394,14 +423,14 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         self.catalog.items.ids().get(item as usize).map(|id| format!("{id:?}"))
     }
 
-    fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
+    pub(super) fn with_ids(&self, list: &[ScoredItem]) -> Vec<Scored<I>> {
         list.iter()
             .map(|entry| Scored { id: self.catalog.items.id(entry.item).clone(), score: entry.score })
             .collect()
     }
 }
 
-fn check_k(k: usize) -> Result<()> {
+pub(crate) fn check_k(k: usize) -> Result<()> {
     if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
 }
 

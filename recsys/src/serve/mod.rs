@@ -2,9 +2,11 @@
 //! approximate nearest-neighbour (ANN) index for large catalogues.
 
 pub(crate) mod ann;
-mod exact;
+pub(crate) mod exact;
 pub(crate) mod file;
 pub(crate) mod fitted;
 pub(crate) mod ranks;
+pub mod rerank;
+pub(crate) mod session;
 mod similar;
 pub(crate) mod top_k;

@@ -4,15 +4,20 @@
 
 mod conformance;
 mod data;
+mod features;
 mod files;
 mod index;
 mod isa;
 mod models;
+#[cfg(feature = "neural")]
+mod neural;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranking;
 mod ratings;
 mod read;
+mod rerank;
 mod search;
 mod settings;
 mod svd;
+mod update;

@@ -84,10 +84,17 @@ impl Rotary {
     }
 
     /// The angle between neighbouring positions of each pair.
-    pub fn frequencies(&self) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn frequencies(&self) -> Result<Vec<f64>> {
         let turned = self.turned as f64;
-        let plain = (0..self.turned / 2).map(|j| self.base.powf(-2.0 * j as f64 / turned));
-        plain.map(|frequency| self.scaling.scale(frequency)).collect()
+        let frequencies = Tensor::build([self.turned / 2], |out: &mut [f64]| {
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = self.scaling.scale(self.base.powf(-2.0 * j as f64 / turned));
+            }
+        })?;
+        Ok(frequencies.into_vec())
     }
 
     /// The cosines and sines of positions 0 to `positions`.
@@ -97,7 +104,7 @@ impl Rotary {
     /// [`Error::OutOfMemory`].
     pub fn tables<T: Float>(&self, positions: usize) -> Result<RotaryTables<T>> {
         self.check()?;
-        let frequencies = self.frequencies();
+        let frequencies = self.frequencies()?;
         let table = |f: fn(f64) -> f64| {
             Tensor::build([positions, frequencies.len()], |out| {
                 let rows = out.chunks_exact_mut(frequencies.len().max(1));

@@ -72,12 +72,13 @@ fn products_depend_on_the_distance_alone() {
 
 #[test]
 fn scalings_are_those_of_their_papers() {
-    let plain = Rotary::new(8).base(500_000.0).frequencies();
-    let linear = Rotary::new(8).base(500_000.0).scaling(RotaryScaling::Linear { factor: 4.0 }).frequencies();
+    let plain = Rotary::new(8).base(500_000.0).frequencies().unwrap();
+    let linear =
+        Rotary::new(8).base(500_000.0).scaling(RotaryScaling::Linear { factor: 4.0 }).frequencies().unwrap();
     assert!(plain.iter().zip(&linear).all(|(p, l)| (p / l - 4.0).abs() < 1e-12));
     let llama = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
-    let scaled = Rotary::new(128).base(500_000.0).scaling(llama).frequencies();
-    let plain = Rotary::new(128).base(500_000.0).frequencies();
+    let scaled = Rotary::new(128).base(500_000.0).scaling(llama).frequencies().unwrap();
+    let plain = Rotary::new(128).base(500_000.0).frequencies().unwrap();
     // Those of `_compute_llama3_parameters` of transformers for Llama 3.1.
     for (j, expected) in [
         (0, 1.0),

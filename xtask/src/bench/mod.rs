@@ -20,6 +20,7 @@ use crate::output::note;
 mod cnn;
 mod gpt;
 mod mlp;
+mod neural;
 mod nlp;
 mod ops;
 mod peak;
@@ -42,8 +43,16 @@ pub struct Bench {
 }
 
 /// Everything that can be measured, in the order it runs.
-pub const ALL: &[&Bench] =
-    &[&ops::BENCH, &mlp::BENCH, &cnn::BENCH, &rnn::BENCH, &nlp::BENCH, &gpt::BENCH, &recsys::BENCH];
+pub const ALL: &[&Bench] = &[
+    &ops::BENCH,
+    &mlp::BENCH,
+    &cnn::BENCH,
+    &rnn::BENCH,
+    &nlp::BENCH,
+    &gpt::BENCH,
+    &recsys::BENCH,
+    &neural::BENCH,
+];
 
 /// Batch sizes at which models are measured: Keras' default, and one that fills the machine.
 pub const BATCHES: [usize; 2] = [32, 128];

@@ -7,6 +7,7 @@ use crate::check::Check;
 mod charlm;
 mod classified;
 mod cnn;
+mod coldstart;
 mod digits;
 mod films;
 mod gpt;
@@ -17,23 +18,34 @@ mod nlp;
 mod ratings;
 mod recsys;
 mod rnn;
+mod sentiment_attention;
+mod sequences;
 mod svd;
+mod tagger;
 mod textcnn;
 mod training;
+mod translate;
+mod vit;
 mod wordvec;
 
 /// Every check, in the order they run.
 pub const ALL: &[&Check] = &[
     &mlp::CHECK,
     &cnn::CHECK,
+    &vit::CHECK,
     &rnn::CHECK,
+    &tagger::CHECK,
     &nlp::CHECK,
+    &sentiment_attention::CHECK,
     &textcnn::CHECK,
     &charlm::CHECK,
     &gpt::CHECK,
+    &translate::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,
     &recsys::CHECK,
+    &coldstart::CHECK,
+    &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,
 ];

@@ -2,7 +2,7 @@
 
 // The model is that of the example, so that what is copied from there is what was checked.
 #[path = "../../../optim/examples/tagger/model.rs"]
-mod model;
+pub(super) mod model;
 
 use cairn_datasets::conllu::{self, Sentence, UPOS};
 use cairn_datasets::{Loader, registry, synthetic};
@@ -74,7 +74,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Vec<Sentence>, Vec<Sentence>)> {
+pub(super) fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Vec<Sentence>, Vec<Sentence>)> {
     let read = |dir: &_| {
         let treebank = conllu::load_english_ewt(dir)?;
         Ok((treebank.train, treebank.test))
@@ -99,11 +99,11 @@ fn predict(model: &Tagger, data: &Tagged) -> anyhow::Result<Vec<(u32, u32)>> {
     Ok(pairs)
 }
 
-fn share_right(pairs: &[(u32, u32)]) -> f64 {
+pub(super) fn share_right(pairs: &[(u32, u32)]) -> f64 {
     pairs.iter().filter(|(truth, predicted)| truth == predicted).count() as f64 / pairs.len() as f64
 }
 
-fn show(ctx: &mut Context<'_>, test: &[Sentence], tagged: &[(u32, u32)], curve: &[f64]) {
+pub(super) fn show(ctx: &mut Context<'_>, test: &[Sentence], tagged: &[(u32, u32)], curve: &[f64]) {
     let chart = crate::report::LineChart::new("epoch", "accuracy").epochs("test", curve.to_vec());
     ctx.show("Accuracy", &chart);
     let mut confusion = Confusion::new(UPOS);

@@ -15,6 +15,8 @@ mod images;
 mod page;
 mod sample;
 mod table;
+mod weights;
+mod words;
 
 pub use cells::Confusion;
 pub use chart::LineChart;
@@ -23,6 +25,8 @@ pub use images::{GreyImage, ImageGrid};
 pub use page::{Section, page, summary};
 pub use sample::Sample;
 pub use table::Table;
+pub use weights::Weights;
+pub use words::ColouredWords;
 
 /// Something that can be shown in the report.
 pub trait Block: maud::Render {

@@ -34,6 +34,11 @@ struct Pair {
     values: Tensor,
 }
 
+fn reserve<T>(list: &mut Vec<T>, count: usize, what: &'static str) -> Result<()> {
+    let refused = |_| Error::BadSetting { what, value: count as f64, must: "one that memory holds" };
+    list.try_reserve_exact(count).map_err(refused)
+}
+
 impl KeyValueCache {
     pub(super) fn new(
         layers: usize,
@@ -42,15 +47,23 @@ impl KeyValueCache {
         heads: usize,
         size: usize,
     ) -> Result<Self> {
+        // Of numbers that no memory holds, these are refused first.
+        let [new_lengths, key_lengths] = [Tensor::zeros([rows])?, Tensor::zeros([rows])?];
+        let (mut pairs, mut zeros) = (Vec::new(), Vec::new());
+        reserve(&mut pairs, layers, "the number of layers")?;
+        reserve(&mut zeros, rows, "the number of rows")?;
+        zeros.resize(rows, 0);
         let room = || Tensor::zeros([rows, capacity, heads, size]);
-        let pairs = (0..layers).map(|_| Ok(Pair { keys: room()?, values: room()? }));
+        for _ in 0..layers {
+            pairs.push(Pair { keys: room()?, values: room()? });
+        }
         Ok(KeyValueCache {
-            layers: pairs.collect::<Result<_>>()?,
+            layers: pairs,
             capacity,
-            lengths: vec![0; rows],
-            new: vec![0; rows],
-            new_lengths: Tensor::zeros([rows])?,
-            key_lengths: Tensor::zeros([rows])?,
+            lengths: zeros.clone(),
+            new: zeros,
+            new_lengths,
+            key_lengths,
         })
     }
 

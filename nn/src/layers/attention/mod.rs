@@ -450,9 +450,25 @@ pub(super) mod spec {
                     Ok(pytorch("", ".", self.bias))
                 }
                 Framework::PyTorch => Err(no_rule("multi-head attention", " with shared heads", "PyTorch")),
-                _ => Err(no_rule("multi-head attention", "", "Keras")),
+                _ => Ok(keras(self.heads_of(flow.input[1])?, self.bias)),
             }
         }
+    }
+
+    /// Keras's names: queries, keys and values are by head and each for itself there.
+    fn keras(Heads { queries, keys, size }: Heads, bias: bool) -> Vec<Rule> {
+        let names = |value: &str| ["query", "key", "value"].map(|part| format!("/{part}/{value}")).to_vec();
+        let projection = |own: &str, value| Rule {
+            own: own.into(),
+            foreign: names(value),
+            permutation: Permutation::Heads([queries, keys, keys], size),
+        };
+        let mut rules = vec![projection("projection.weight", "kernel")];
+        rules.extend(bias.then(|| projection("projection.bias", "bias")));
+        let joined = Permutation::JoinedHeads(queries, size);
+        rules.push(Rule::new("output.weight", "/attention_output/kernel", joined));
+        rules.extend(bias.then(|| Rule::new("output.bias", "/attention_output/bias", Permutation::Same)));
+        rules
     }
 
     /// PyTorch's names of an attention layer's values: queries, keys and values are in one matrix there, too.

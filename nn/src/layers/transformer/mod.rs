@@ -9,12 +9,16 @@
 mod decoder;
 mod encoder;
 mod feed_forward;
+mod patches;
 mod positions;
+mod seq2seq;
 
 pub use decoder::{Memory, TransformerDecoder, TransformerDecoderLayer};
 pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
 pub use feed_forward::FeedForward;
-pub use positions::sinusoids;
+pub use patches::PatchEmbedding;
+pub use positions::{PositionEmbedding, sinusoids};
+pub use seq2seq::Transformer;
 
 use cairn_autograd::Var;
 
@@ -84,4 +88,7 @@ fn residual(
 pub(super) mod spec {
     pub use super::decoder::spec::*;
     pub use super::encoder::spec::*;
+    pub use super::patches::spec::*;
+    pub use super::positions::spec::*;
+    pub use super::seq2seq::spec::*;
 }

@@ -7,10 +7,11 @@ use cairn_tensor::AnyTensor;
 
 use super::Goal;
 use crate::trainer::{Callback, Control, Epoch};
-use crate::{Result, StateDict};
+use crate::{Error, Result, StateDict};
 
 /// Ends training when a value has not improved for some epochs, and puts the values of the best epoch back into the model
-/// (Prechelt 1998; Keras's `EarlyStopping` with `restore_best_weights`).
+/// (Prechelt 1998; Keras's `EarlyStopping` with `restore_best_weights`); also when an error ends it, say a loss that became NaN
+/// long after the best epoch.
 #[derive(Debug, Clone)]
 pub struct EarlyStopping {
     goal: Goal,
@@ -67,6 +68,11 @@ impl Callback for EarlyStopping {
             control.model().load_state(&self.weights)?;
         }
         Ok(())
+    }
+
+    fn on_error(&mut self, _: &Error, control: &mut Control<'_>) {
+        // The state came from this model; were it refused, the model would be as the error left it.
+        let _ = self.on_end(control);
     }
 
     fn state(&self) -> StateDict {

@@ -5,6 +5,7 @@
 //! as they are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`).
 
 mod comments;
+mod features;
 pub mod movielens;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use cairn_files::{Budget, RowFormat};
 use comments::Comments;
+pub use features::FeatureReader;
 pub use report::{ReadReport, Rejected};
 
 use crate::data::ids::{Id, IdMap, ItemIdx, UserIdx};

@@ -158,7 +158,71 @@ pub fn ratings(set: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
 /// [`Error::Parameter`] for a folder or archive that has none of the files; [`Error::Io`]; [`Error::InvalidRow`] for a line
 /// that does not read.
 pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
-    let mut source = Source::open(set.as_ref())?;
+    films(set.as_ref(), title)
+}
+
+/// Genres by film, as the publisher names them; none for `(no genres listed)` and `unknown`.
+///
+/// ```no_run
+/// use cairn_recsys::features::{FeatureRow, FeatureTable};
+/// let genres = cairn_recsys::read::movielens::genres("ml-100k")?;
+/// let rows = genres.into_iter().map(|(film, genres)| (film, FeatureRow::new().categories("genres", genres)));
+/// let table = FeatureTable::new(rows)?;
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`titles`].
+pub fn genres(set: impl AsRef<Path>) -> Result<HashMap<u32, Vec<String>>> {
+    films(set.as_ref(), |fields, layout, header| {
+        let (id, _) = title(fields, layout, header)?;
+        let named = match layout {
+            Layout::Tabs => {
+                let flags = &fields[fields.len().saturating_sub(GENRES.len())..];
+                if flags.len() < GENRES.len() || fields.len() < ITEM_FIELDS {
+                    return Err(format!("{} fields, of {ITEM_FIELDS}", fields.len()));
+                }
+                let set = GENRES.iter().zip(flags).filter(|(_, flag)| flag.trim() == "1");
+                set.map(|(name, _)| (*name).to_owned()).collect()
+            }
+            _ => fields
+                .last()
+                .map_or_else(Vec::new, |all| all.split('|').map(|one| one.trim().to_owned()).collect()),
+        };
+        let known = |name: &String| !name.is_empty() && name != "unknown" && !name.starts_with('(');
+        Ok((id, named.into_iter().filter(known).collect()))
+    })
+}
+
+/// The genres of MovieLens 100K, whose films have a flag for each.
+const GENRES: [&str; 19] = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+];
+
+/// What `read` makes of each film.
+fn films<T>(
+    set: &Path,
+    read: impl Fn(&[&str], Layout, Option<usize>) -> Result<(u32, T), String>,
+) -> Result<HashMap<u32, T>> {
+    let mut source = Source::open(set)?;
     let layout = source.layout()?;
     let (name, separator) = match layout {
         Layout::Tabs => ("u.item", "|"),
@@ -172,7 +236,7 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
         Ok((decode(bytes), path.to_owned(), budget))
     })?;
     let format = RowFormat { quotes: layout == Layout::Csv, ..RowFormat::separated_by(separator) };
-    let mut titles = HashMap::new();
+    let mut films = HashMap::new();
     let mut failure = None;
     // Only CSV has one.
     let mut header = None;
@@ -182,11 +246,12 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
             header = fields.ok().map(<[&str]>::len);
             return true;
         }
-        let title = fields.and_then(|fields| title(fields, layout, header)).map_err(invalid);
-        let added = title.and_then(|(id, title)| {
+        let text: usize = fields.as_ref().map_or(0, |fields| fields.iter().map(|field| field.len()).sum());
+        let film = fields.and_then(|fields| read(fields, layout, header)).map_err(invalid);
+        let added = film.and_then(|(id, film)| {
             // An entry of the table, which has room for twice as many and is there twice while it grows.
-            budget.take(200 + title.len() as u64).map_err(rows::io(&path))?;
-            titles.insert(id, title);
+            budget.take(200 + text as u64).map_err(rows::io(&path))?;
+            films.insert(id, film);
             Ok(())
         });
         failure = added.err();
@@ -194,8 +259,8 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
     })?;
     match failure {
         Some(error) => Err(error),
-        None if titles.is_empty() => Err(Error::Empty { what: "the list of titles" }),
-        None => Ok(titles),
+        None if films.is_empty() => Err(Error::Empty { what: "the list of films" }),
+        None => Ok(films),
     }
 }
 

@@ -214,8 +214,9 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 found: vector.len().to_string(),
             });
         }
-        let out: &[ItemIdx] = if filter.is_unseen() { items } else { &[] };
-        let lists = self.nearest(index, &[Query { vector: &vector, out }], k, filter);
+        let mut out: Vec<ItemIdx> = if filter.is_unseen() { items.to_vec() } else { Vec::new() };
+        out.sort_unstable();
+        let lists = self.nearest(index, &[Query { vector: &vector, out: &out }], k, filter);
         Ok(lists.into_iter().next().unwrap_or_default())
     }
 

@@ -3,7 +3,17 @@
 //! Three answers of growing care: the gradient itself ([`saliency`], Simonyan et al. 2013), the gradient averaged on the way
 //! from a baseline, which adds up to the score's change ([`integrated_gradients`], Sundararajan et al. 2017), and the places
 //! of a convolution's maps that speak for a class ([`grad_cam`], Selvaraju et al. 2017). They take one class an item and
-//! explain its score, the logit: give them a model that ends in logits, or in a softmax, whose input is then explained.
+//! explain its score, the logit: give them a model that ends in logits, or in a softmax, whose input is then explained. Of texts
+//! [`token_contributions`] says it token by token.
+//!
+//! Attention is its own account: [`attention_maps`] are the weights of each layer, [`attention_rollout`] what they come to over all
+//! layers. They tell where a model looked, not what came of it (Jain and Wallace 2019).
+
+mod attention;
+mod tokens;
+
+pub use attention::{attention_maps, attention_rollout};
+pub use tokens::token_contributions;
 
 use cairn_autograd::Var;
 use cairn_tensor::{Resize, Tensor};

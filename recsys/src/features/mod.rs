@@ -1,0 +1,17 @@
+//! What is known of users and items besides who met what: tables of raw columns, the numbered features that a model is trained on,
+//! and the models that use them.
+//!
+//! A [`FeatureTable`] holds rows of named values by id. A [`FeatureSpace`] learns from it what there is (the categories of a column,
+//! the mean and spread of a number) and turns raw rows into features; it is saved with the model, so that what comes later is encoded
+//! alike. A [`FeatureMatrix`] is the features of the users or items of a catalogue, a row each. Models take it as a setting:
+//! [`LightFm`], and [`FeatureAls`], which is ALS with features.
+
+mod als;
+mod lightfm;
+mod space;
+mod table;
+
+pub use als::{FeatureAls, FeatureAlsModel};
+pub use lightfm::{LightFm, LightFmLoss, LightFmModel};
+pub use space::{FeatureIdx, FeatureMatrix, FeatureSpace};
+pub use table::{FeatureRow, FeatureTable, FeatureValue};

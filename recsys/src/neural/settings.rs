@@ -1,0 +1,355 @@
+//! What all models of the next item are set by, and what training them takes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, check, memory};
+
+/// Most logits that the softmax over all items has at a time, see [`cairn_tensor::Tensor::linear_cross_entropy`].
+const LOGITS: u64 = 1 << 24;
+
+/// What is minimised at every step of a sequence, for the item that follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SequenceLoss {
+    /// Cross-entropy of the softmax over all items. Its logits are never in memory together. The default; to a hundred thousand
+    /// items the best there is (Klenitskiy & Vasilev, RecSys 2023).
+    Softmax,
+    /// Cross-entropy of the softmax over the item and `negatives` others, drawn for the whole batch with probability in proportion to
+    /// (number of their rows)^`popularity`, 0 for all alike. The logit of an item that is drawn with probability q is lowered by
+    /// ln(negatives · q), so that the sum under the fraction is that over all items in the mean (logQ correction, Bengio & Senécal
+    /// 2008; Yi et al., RecSys 2019). For more items than the full softmax can do. Only rows of the table that are met are updated.
+    SampledSoftmax {
+        /// Items drawn for each batch.
+        negatives: usize,
+        /// Exponent of the number of rows; 0 to 1.
+        popularity: f32,
+    },
+    /// Binary cross-entropy with `negatives` items drawn for each step, where σ of the item's score is raised to the power that makes
+    /// predicted probabilities right at `calibration` 1, and leaves them as they are at 0 (gSASRec: Petrov & Macdonald, RecSys 2023).
+    Gbce {
+        /// Items drawn for each step.
+        negatives: usize,
+        /// The paper's t, 0 to 1; 0.75 there.
+        calibration: f32,
+    },
+}
+
+impl SequenceLoss {
+    /// Of gSASRec: 256 negatives, t = 0.75.
+    #[must_use]
+    pub fn gbce() -> Self {
+        Self::Gbce { negatives: 256, calibration: 0.75 }
+    }
+
+    /// With 3,000 items drawn for each batch, all alike.
+    #[must_use]
+    pub fn sampled_softmax() -> Self {
+        Self::SampledSoftmax { negatives: 3000, popularity: 0.0 }
+    }
+
+    /// Whether the gradient of the table has the rows of few items alone.
+    pub(super) fn is_sampled(self) -> bool {
+        self != Self::Softmax
+    }
+
+    fn check(self) -> Result<()> {
+        let (negatives, share, name) = match self {
+            Self::Softmax => return Ok(()),
+            Self::SampledSoftmax { negatives, popularity } => (negatives, popularity, "popularity"),
+            Self::Gbce { negatives, calibration } => (negatives, calibration, "calibration"),
+        };
+        check::at_least_one("negatives", negatives)?;
+        if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(Error::parameter(name, share, "0 to 1")) }
+    }
+
+    /// Scores computed for each step, and bytes of those in memory for so many steps.
+    fn scores(self, n_items: u64, steps: u64, dim: u64) -> (u64, u64) {
+        match self {
+            Self::Softmax => (n_items, 4 * (2 * LOGITS).min(steps.saturating_mul(n_items).saturating_mul(2))),
+            Self::SampledSoftmax { negatives, .. } => {
+                (negatives as u64 + 1, steps.saturating_mul(negatives as u64 + 1).saturating_mul(4 * 6))
+            }
+            Self::Gbce { negatives, .. } => {
+                let vectors = steps.saturating_mul(negatives as u64).saturating_mul(dim);
+                (negatives as u64 + 1, vectors.saturating_mul(4 * 2))
+            }
+        }
+    }
+}
+
+/// What a training will take, said before it begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct TrainingPlan {
+    /// Bytes at most, besides the log.
+    pub memory: u64,
+    /// Steps of sequences that an epoch learns from.
+    pub steps: usize,
+    /// Floating-point operations of an epoch.
+    pub epoch_flops: f64,
+}
+
+impl TrainingPlan {
+    /// Seconds that an epoch takes on a machine that does so many operations a second, of which training reaches about half where
+    /// vectors are 64 long. `cargo xtask bench` measures the machine's peak.
+    pub fn epoch_seconds(&self, flops_per_second: f64) -> f64 {
+        self.epoch_flops / flops_per_second
+    }
+}
+
+impl fmt::Display for TrainingPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (gigabytes, teraflops) = (self.memory as f64 / 1e9, self.epoch_flops / 1e12);
+        write!(
+            f,
+            "{gigabytes:.2} GB at most; {teraflops:.3} TFLOP an epoch of {} steps, {:.1} s at 100 GFLOP/s",
+            self.steps,
+            self.epoch_seconds(1e11)
+        )
+    }
+}
+
+/// The encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Encoder {
+    Attention { blocks: usize, heads: usize },
+    Gru { layers: usize },
+}
+
+/// The settings of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) encoder: Encoder,
+    pub(super) dim: usize,
+    pub(super) max_length: usize,
+    pub(super) dropout: f32,
+    pub(super) loss: SequenceLoss,
+    pub(super) batch_size: usize,
+    pub(super) learning_rate: f64,
+    pub(super) epochs: usize,
+    pub(super) patience: Option<usize>,
+    pub(super) validation_users: usize,
+    pub(super) seed: u64,
+    /// No part of a model.
+    #[serde(skip, default = "memory::limit")]
+    pub(super) memory_limit: u64,
+}
+
+impl Settings {
+    pub(super) fn new(encoder: Encoder) -> Self {
+        Self {
+            encoder,
+            dim: 64,
+            max_length: 200,
+            dropout: 0.1,
+            loss: SequenceLoss::Softmax,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            epochs: 100,
+            patience: Some(10),
+            validation_users: 10_000,
+            seed: 0,
+            memory_limit: memory::LIMIT,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match (self.encoder, self.loss) {
+            (Encoder::Attention { .. }, SequenceLoss::Gbce { .. }) => "gSASRec",
+            (Encoder::Attention { .. }, _) => "SASRec",
+            (Encoder::Gru { .. }, _) => "GRU4Rec",
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let layers = match self.encoder {
+            Encoder::Attention { blocks, heads } => {
+                check::at_least_one("heads", heads)?;
+                if !self.dim.is_multiple_of(heads) {
+                    return Err(Error::parameter("heads", heads, "a divisor of `dim`"));
+                }
+                ("blocks", blocks)
+            }
+            Encoder::Gru { layers } => ("layers", layers),
+        };
+        let counts = [
+            layers,
+            ("dim", self.dim),
+            ("max_length", self.max_length),
+            ("batch_size", self.batch_size),
+            ("validation_users", self.validation_users),
+            ("patience", self.patience.unwrap_or(1)),
+        ];
+        counts.into_iter().try_for_each(|(name, value)| check::at_least_one(name, value))?;
+        check::above_zero("learning_rate", self.learning_rate)?;
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::parameter("dropout", self.dropout, "0 to below 1"));
+        }
+        self.loss.check()
+    }
+
+    /// Bytes of a training on so many users and items.
+    pub(super) fn memory(&self, n_users: usize, n_items: usize) -> u64 {
+        let [users, items, dim, length] = [n_users, n_items, self.dim, self.max_length].map(|n| n as u64);
+        let steps = length.saturating_mul((self.batch_size as u64).min(users.max(1)));
+        // Of each step: what the layers keep for their backward passes, and gradients.
+        let (layers, kept) = match self.encoder {
+            Encoder::Attention { blocks, .. } => (blocks as u64, 40),
+            Encoder::Gru { layers } => (layers as u64, 16),
+        };
+        let of_steps = steps.saturating_mul(dim).saturating_mul(4 * kept * layers + 48);
+        // The tables of items and positions: values, gradients in two parts, two moments, the best so far, and what is kept.
+        let tables = items.saturating_add(length).saturating_mul(dim).saturating_mul(4 * 8);
+        let weights = dim.saturating_mul(dim).saturating_mul(4 * 7 * 8 * layers);
+        let of_users = users.saturating_mul(dim).saturating_mul(4 * 2);
+        let (_, of_scores) = self.loss.scores(items, steps, dim);
+        [of_steps, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// What a training takes on a log with so many users, items, and steps to learn from.
+    pub(super) fn plan(&self, n_users: usize, n_items: usize, steps: usize) -> TrainingPlan {
+        let dim = self.dim as f64;
+        let of_layer = match self.encoder {
+            Encoder::Attention { blocks, .. } => 6.0 * dim * dim * blocks as f64,
+            Encoder::Gru { layers } => 6.0 * dim * dim * layers as f64,
+        };
+        let (scores, _) = self.loss.scores(n_items as u64, 1, self.dim as u64);
+        // Two operations a multiply-add; the backward pass costs twice the forward pass.
+        let of_step = 6.0 * (of_layer + scores as f64 * dim);
+        TrainingPlan { memory: self.memory(n_users, n_items), steps, epoch_flops: of_step * steps as f64 }
+    }
+}
+
+/// The settings that all these models have, of a struct around [`Settings`].
+macro_rules! sequence_settings {
+    ($name:ident) => {
+        impl $name {
+            /// Length of the vectors.
+            #[must_use]
+            #[doc(alias("hidden_units", "embedding_dim", "factors"))]
+            pub fn dim(mut self, dim: usize) -> Self {
+                self.0.dim = dim;
+                self
+            }
+
+            /// How many items back the model looks.
+            #[must_use]
+            #[doc(alias("maxlen", "session_max_len"))]
+            pub fn max_length(mut self, items: usize) -> Self {
+                self.0.max_length = items;
+                self
+            }
+
+            /// Probability of dropout in training.
+            #[must_use]
+            pub fn dropout(mut self, rate: f32) -> Self {
+                self.0.dropout = rate;
+                self
+            }
+
+            /// What is minimised.
+            #[must_use]
+            pub fn loss(mut self, loss: SequenceLoss) -> Self {
+                self.0.loss = loss;
+                self
+            }
+
+            /// Sequences of a step of the optimiser.
+            #[must_use]
+            pub fn batch_size(mut self, sequences: usize) -> Self {
+                self.0.batch_size = sequences;
+                self
+            }
+
+            /// Step size of Adam.
+            #[must_use]
+            #[doc(alias = "lr")]
+            pub fn learning_rate(mut self, rate: f64) -> Self {
+                self.0.learning_rate = rate;
+                self
+            }
+
+            /// Most passes over the sequences.
+            #[must_use]
+            pub fn epochs(mut self, epochs: usize) -> Self {
+                self.0.epochs = epochs;
+                self
+            }
+
+            /// Training ends after so many epochs without a better NDCG@10 of the validation items, and goes back to the best. These are
+            /// the last item of every user with at least three, which are then not learned from, though they are part of the
+            /// histories of lists. With `None` every item is learned from in every one of [`epochs`](Self::epochs).
+            #[must_use]
+            #[doc(alias = "early_stopping")]
+            pub fn patience(mut self, epochs: Option<usize>) -> Self {
+                self.0.patience = epochs;
+                self
+            }
+
+            /// Most users whose validation item is ranked after each epoch, drawn by the seed.
+            #[must_use]
+            pub fn validation_users(mut self, users: usize) -> Self {
+                self.0.validation_users = users;
+                self
+            }
+
+            /// Seed of the start, the order of sequences, dropout and negatives.
+            #[must_use]
+            pub fn seed(mut self, seed: u64) -> Self {
+                self.0.seed = seed;
+                self
+            }
+
+            /// Most bytes that training may take; default 8 GiB.
+            #[must_use]
+            pub fn memory_limit(mut self, bytes: u64) -> Self {
+                self.0.memory_limit = bytes;
+                self
+            }
+
+            /// Bytes that training on so many users and items takes at most.
+            pub fn memory_needed(&self, n_users: usize, n_items: usize) -> u64 {
+                self.0.memory(n_users, n_items)
+            }
+
+            /// What training on a log takes: memory, and work of an epoch.
+            pub fn plan<U: crate::Id, I: crate::Id>(&self, log: &crate::Interactions<U, I>) -> TrainingPlan {
+                let held_out = usize::from(self.0.patience.is_some());
+                let steps = |items: &[crate::ItemIdx]| {
+                    items.len().saturating_sub(1 + held_out).min(self.0.max_length)
+                };
+                let steps = log.sequences().iter().map(steps).sum();
+                self.0.plan(log.n_users(), log.n_items(), steps)
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl Estimator for $name {
+            type Model = SequenceModel;
+
+            /// A matrix has no order.
+            ///
+            /// # Errors
+            /// [`Error::Unsupported`](crate::Error::Unsupported).
+            fn fit_matrix(&self, _: &UserItems) -> Result<SequenceModel> {
+                Err(crate::Error::Unsupported {
+                    model: self.0.name(),
+                    operation: "training on a matrix, which has no order; train on the log",
+                })
+            }
+
+            fn fit_columns(&self, log: &LogColumns<'_>, matrix: &UserItems) -> Result<SequenceModel> {
+                crate::check::not_empty(matrix)?;
+                SequenceModel::train(&self.0, log)
+            }
+        }
+    };
+}
+pub(super) use sequence_settings;

@@ -1,0 +1,167 @@
+//! What features are for: items and users that nobody has met, tables as people have them, and files that take raw rows.
+
+use cairn_recsys::features::{
+    FeatureAls, FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss, LightFmModel,
+};
+use cairn_recsys::metrics::Ndcg;
+use cairn_recsys::read::FeatureReader;
+use cairn_recsys::{
+    Als, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, RankingEvaluator, Split, UserIdx, synthetic,
+};
+
+const GROUPS: u32 = 3;
+
+fn log() -> Interactions {
+    synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
+}
+
+fn row(group: u32) -> FeatureRow {
+    FeatureRow::new().category("group", &format!("{group}")).categories("tags", ["all", "same"])
+}
+
+fn item_features(log: &Interactions) -> FeatureMatrix<ItemIdx> {
+    let rows = (0..90).map(|item| (item, row(item % GROUPS)));
+    FeatureMatrix::new(&FeatureTable::new(rows).unwrap(), &log.catalog().items).unwrap()
+}
+
+fn user_features(log: &Interactions) -> FeatureMatrix<UserIdx> {
+    let rows = (0..150).map(|user| (user, row(user % GROUPS)));
+    FeatureMatrix::new(&FeatureTable::new(rows).unwrap(), &log.catalog().users).unwrap()
+}
+
+/// NDCG@5 of items without rows in training, among themselves.
+fn cold_ndcg<F: Estimator>(settings: &F, log: &Interactions) -> f64 {
+    let (train, test) = log.split(Split::cold_items(0.2, 1)).unwrap();
+    let model = settings.fit(&train).unwrap();
+    let mut cold: Vec<u32> = test.ratings().map(|rating| rating.item).collect();
+    cold.sort_unstable();
+    cold.dedup();
+    let report = RankingEvaluator::at([5]).evaluate_among(&model, &test, |_| cold.clone()).unwrap();
+    report.mean(Ndcg, 5).unwrap()
+}
+
+#[test]
+fn items_that_nobody_met_are_ranked_by_their_features() {
+    let log = log();
+    let features = item_features(&log);
+    for loss in [LightFmLoss::Warp, LightFmLoss::Bpr, LightFmLoss::Logistic] {
+        let settings = LightFm::new().factors(8).learning_rate(0.1).loss(loss);
+        let (with, without) =
+            (cold_ndcg(&settings.clone().item_features(&features), &log), cold_ndcg(&settings, &log));
+        assert!(with > 0.35 && with > 1.5 * without, "{loss:?}: {with}, {without} without");
+    }
+    let settings = FeatureAls::new(Als::new().factors(8));
+    let (with, without) =
+        (cold_ndcg(&settings.clone().item_features(&features), &log), cold_ndcg(&settings, &log));
+    assert!(with > 0.35 && with > 1.5 * without, "ALS: {with}, {without} without");
+}
+
+#[test]
+fn who_is_new_is_known_by_features_to_a_model_from_a_file_too() {
+    let log = log();
+    let model = LightFm::new().factors(8).learning_rate(0.1);
+    let model =
+        model.item_features(&item_features(&log)).user_features(&user_features(&log)).fit(&log).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    model.save(&path).unwrap();
+    let loaded = Fitted::<LightFmModel>::load(&path).unwrap();
+    assert!(loaded.model() == model.model());
+    for group in 0..GROUPS {
+        let list = loaded.recommend_described(&row(group), 5, &Filter::unseen()).unwrap();
+        assert_eq!(list, model.recommend_described(&row(group), 5, &Filter::unseen()).unwrap());
+        assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{list:?}");
+        let scores = loaded.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+        assert!(
+            (0..3).all(|other| other == group as usize || scores[other] < scores[group as usize]),
+            "{scores:?}"
+        );
+    }
+    let unknown =
+        loaded.recommend_described(&FeatureRow::new().category("group", "none"), 5, &Filter::unseen());
+    assert_eq!(unknown.unwrap().len(), 5, "a category that is not known is as good as none");
+    assert!(loaded.recommend_described(&FeatureRow::new().number("age", 3.0), 5, &Filter::unseen()).is_err());
+
+    let als = FeatureAls::new(Als::new().factors(8))
+        .item_features(&item_features(&log))
+        .user_features(&user_features(&log));
+    let als = als.fit(&log).unwrap();
+    als.save(&path).unwrap();
+    let als = Fitted::<cairn_recsys::features::FeatureAlsModel>::load(&path).unwrap();
+    for group in 0..GROUPS {
+        let scores = als.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+        assert!(
+            (0..3).all(|other| other == group as usize || scores[other] < scores[group as usize]),
+            "{scores:?}"
+        );
+        let user = als.model().user_vector_of(&row(group)).unwrap();
+        let item = |item: u32| {
+            als.model().factors().items.get(log.catalog().item(&item).unwrap().0 as usize).to_vec()
+        };
+        let score = |n: u32| user.iter().zip(item(n)).map(|(a, b)| a * b).sum::<f32>();
+        assert!(score(group) > score((group + 1) % GROUPS));
+    }
+    let plain = LightFm::new().fit(&log).unwrap();
+    assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
+    assert!(matches!(plain.recommend_described(&row(1), 5, &Filter::all()), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn tables_are_read_from_text_and_what_does_not_read_is_named_with_its_line() {
+    let reader = FeatureReader::csv("film")
+        .number("year")
+        .category("studio")
+        .categories("genres", "|")
+        .date("released");
+    let text = "film,genres,released,year,studio,unused\n7,War|Love,1995-01-02,1995,A,x\n8,,,,,\n";
+    let table = reader.from_reader::<u32>(text.as_bytes()).unwrap();
+    let expected = FeatureRow::new()
+        .number("year", 1995.0)
+        .category("studio", "A")
+        .categories("genres", ["War", "Love"]);
+    assert_eq!(table.rows()[0], (7, expected.number("released", 789_004_800.0)));
+    assert_eq!(table.rows()[1], (8, FeatureRow::new()));
+    let fails = |text: &str| reader.from_reader::<u32>(text.as_bytes()).unwrap_err();
+    let head = "film,genres,released,year,studio\n";
+    for (rows, line) in [("7,,,old,\n", 2), ("7,,,1990,\n8,,soon,,\n", 3), ("x,,,,\n", 2), ("7,,\n", 2)] {
+        let error = fails(&format!("{head}{rows}"));
+        assert!(matches!(error, Error::InvalidRow { line: at, .. } if at == line), "{rows}: {error}");
+    }
+    assert!(matches!(fails("film,year\n1,2\n"), Error::Parameter { name: "column", .. }));
+    assert!(matches!(fails(&format!("{head}7,,,,\n7,,,,\n")), Error::DuplicateId { .. }));
+    let bare = FeatureReader::separated_by("|", 0)
+        .category(2)
+        .from_reader::<u32>("1|a|x\n2|b|y\n".as_bytes())
+        .unwrap();
+    assert_eq!(bare.rows()[1].1, FeatureRow::new().category("column 2", "y"));
+    assert!(
+        FeatureReader::separated_by("|", "id").from_reader::<u32>("1|a\n".as_bytes()).is_err(),
+        "no header"
+    );
+}
+
+#[test]
+fn features_of_another_catalogue_and_settings_out_of_range_are_refused() {
+    let log = log();
+    let other = synthetic::planted_groups(30, 30, 3, 5, 0.0, 1).unwrap();
+    let foreign = item_features(&other);
+    assert!(matches!(LightFm::new().item_features(&foreign).fit(&log), Err(Error::Shape { .. })));
+    assert!(matches!(
+        FeatureAls::new(Als::new()).item_features(&foreign).fit(&log),
+        Err(Error::Shape { .. })
+    ));
+    let numbers =
+        FeatureTable::new((0..90).map(|item| (item, FeatureRow::new().number("price", f64::from(item)))))
+            .unwrap();
+    let numbers = FeatureMatrix::new(&numbers, &log.catalog().items).unwrap();
+    assert!(LightFm::new().factors(4).epochs(1).item_features(&numbers).fit(&log).is_ok());
+    let refused = FeatureAls::new(Als::new()).item_features(&numbers).fit(&log).unwrap_err();
+    assert!(matches!(refused, Error::Parameter { name: "features", .. }), "{refused}");
+    for settings in
+        [LightFm::new().factors(0), LightFm::new().max_draws(0), LightFm::new().learning_rate(-1.0)]
+    {
+        assert!(matches!(settings.fit(&log), Err(Error::Parameter { .. })));
+    }
+    assert!(matches!(LightFm::new().memory_limit(10).fit(&log), Err(Error::Memory { .. })));
+    assert!(matches!(LightFm::new().learning_rate(1e30).fit(&log), Err(Error::Factorization { .. })));
+}

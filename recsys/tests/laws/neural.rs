@@ -1,0 +1,109 @@
+//! Models that know order, each against what only order tells, and what is said before and during their training.
+
+use cairn_recsys::{
+    Error, Estimator, Filter, Gru4Rec, Interactions, RankingEvaluator, Sasrec, SequenceLoss, Split, UserIdx,
+    metrics::Ndcg,
+};
+
+/// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
+fn walks(users: u32, n: u32, length: u32) -> Interactions {
+    let rows = (0..users).flat_map(|user| {
+        let step = 1 + 2 * (user % 2);
+        (0..length).map(move |time| (user, (user / 2 + time * step) % n, 1.0, i64::from(time)))
+    });
+    Interactions::from_ratings(rows).unwrap()
+}
+
+fn sasrec() -> Sasrec {
+    Sasrec::new().dim(16).max_length(8).blocks(1).batch_size(16).epochs(60).learning_rate(0.01).patience(None)
+}
+
+#[test]
+fn what_comes_next_depends_on_the_order_of_what_was_met() {
+    let log = walks(80, 20, 6);
+    let gru = Gru4Rec::new().dim(16).max_length(8).batch_size(16).epochs(60).learning_rate(0.02);
+    for model in [sasrec().fit(&log).unwrap(), gru.patience(None).fit(&log).unwrap()] {
+        let next = |session: &[u32]| model.recommend_session(session, 1, &Filter::unseen()).unwrap()[0].id;
+        assert_eq!((next(&[3, 4, 5]), next(&[5, 8, 11])), (6, 14));
+        // The same last item, another way to it.
+        assert_eq!((next(&[9, 10, 11]), next(&[5, 8, 11])), (12, 14));
+        let user = log.catalog().user(&4).unwrap();
+        assert_eq!(
+            model.model().encode(log.sequences().get(user)).unwrap(),
+            model.model().factors().users.get(4)
+        );
+    }
+}
+
+#[test]
+fn training_ends_when_the_validation_items_are_ranked_no_better_and_goes_back_to_the_best() {
+    let log = walks(80, 20, 6);
+    let settings = sasrec().epochs(200).patience(Some(15));
+    let model = settings.fit(&log).unwrap();
+    let scores = model.model().validation();
+    let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a))).unwrap();
+    assert!(scores.len() == 200 || scores.len() == best + 16, "{scores:?}");
+    assert!(scores[best] > 0.6, "{scores:?}");
+    // As good on what was held out as it said, up to the choice of users: here all.
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let before = settings.epochs(best + 1).fit(&log).unwrap();
+    assert_eq!(before.model().factors(), model.model().factors(), "the best epoch is the one that is kept");
+    let report = RankingEvaluator::at([10]).evaluate(&sasrec().fit(&train).unwrap(), &test).unwrap();
+    assert!(report.mean(Ndcg, 10).unwrap() > 0.5);
+}
+
+#[test]
+fn folding_in_is_by_the_order_of_the_history() {
+    let log = walks(80, 20, 6);
+    let model = sasrec().fit(&log).unwrap();
+    let (history, test) = log.split(Split::leave_last_out()).unwrap();
+    let report = RankingEvaluator::at([10]).evaluate_fold_in(&model, &history, &test).unwrap();
+    assert!(report.mean(Ndcg, 10).unwrap() > 0.9, "{report}");
+}
+
+#[test]
+fn memory_is_said_before_training_and_a_matrix_is_refused() {
+    let log = walks(20, 10, 5);
+    let settings = sasrec();
+    let plan = settings.plan(&log);
+    assert_eq!((plan.steps, plan.memory), (20 * 4, settings.memory_needed(20, 10)));
+    assert!(plan.epoch_flops > 0.0 && plan.to_string().contains("80 steps"), "{plan}");
+    let refused = settings.clone().memory_limit(plan.memory - 1).fit(&log).unwrap_err();
+    assert!(matches!(refused, Error::Memory { needed, .. } if needed == plan.memory), "{refused}");
+    assert!(settings.memory_needed(20, 1_000_000_000) > 1 << 38);
+    assert!(matches!(settings.fit_matrix(&log.user_items()), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let log = walks(20, 10, 5);
+    let negatives = SequenceLoss::SampledSoftmax { negatives: 0, popularity: 0.0 };
+    for (settings, name) in [
+        (sasrec().dim(0), "dim"),
+        (sasrec().heads(3), "heads"),
+        (sasrec().blocks(0), "blocks"),
+        (sasrec().max_length(0), "max_length"),
+        (sasrec().batch_size(0), "batch_size"),
+        (sasrec().dropout(1.0), "dropout"),
+        (sasrec().learning_rate(f64::NAN), "learning_rate"),
+        (sasrec().patience(Some(0)), "patience"),
+        (sasrec().loss(negatives), "negatives"),
+        (sasrec().loss(SequenceLoss::Gbce { negatives: 5, calibration: 1.5 }), "calibration"),
+    ] {
+        let error = settings.fit(&log).unwrap_err();
+        assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+    }
+    let wild = sasrec().learning_rate(1e30).fit(&log).unwrap_err();
+    assert!(matches!(wild, Error::Network { model: "SASRec", .. }), "{wild}");
+}
+
+#[test]
+fn rows_of_one_moment_keep_the_order_of_the_log() {
+    let log =
+        Interactions::from_ratings([(1, 5, 1.0, 9), (1, 3, 1.0, 9), (1, 4, 1.0, 2), (1, 1, 1.0, 9)]).unwrap();
+    let ids: Vec<u32> =
+        log.sequences().get(UserIdx(0)).iter().map(|&item| *log.catalog().items.id(item)).collect();
+    assert_eq!(ids, [4, 5, 3, 1]);
+    assert_eq!(log.split(Split::leave_last_out()).unwrap().1.rating(0).item, 1);
+    assert!(log.sequences().get(UserIdx(7)).is_empty());
+}

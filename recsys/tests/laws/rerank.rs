@@ -1,0 +1,149 @@
+//! Lists that are made over keep what holds of lists, do what each step says, and cost what is measured.
+
+use cairn_recsys::rerank::{Boost, Calibration, Dpp, ItemGroups, Mmr, Quota, Reranking};
+use cairn_recsys::{
+    Als, AlsModel, Ease, Error, Estimator, Filter, Fitted, ItemIdx, PairedTest, RankingEvaluator, Scored,
+    Split, metrics::Ndcg, synthetic,
+};
+
+fn model() -> Fitted<AlsModel> {
+    Als::new().factors(8).fit(&synthetic::planted_groups(120, 90, 3, 10, 0.2, 3).unwrap()).unwrap()
+}
+
+fn kinds(model: &Fitted<AlsModel>) -> ItemGroups {
+    ItemGroups::new(model.catalog(), |item| [format!("kind {}", item % 5), format!("half {}", item / 45)])
+}
+
+fn steps(model: &Fitted<AlsModel>) -> Vec<(&'static str, Reranking)> {
+    let kinds = kinds(model);
+    let vectors = &model.model().factors().items;
+    let from = || Reranking::from_best(40);
+    vec![
+        ("nothing", from()),
+        ("MMR", from().then(Mmr::new(0.5, vectors))),
+        ("MMR by groups", from().then(Mmr::new(0.5, &kinds))),
+        ("DPP", from().then(Dpp::new(0.5, vectors))),
+        ("calibration", from().then(Calibration::new(0.7, &kinds))),
+        ("at most", from().then(Quota::at_most(3, &kinds))),
+        ("at least", from().then(Quota::at_least(4, "kind 2", &kinds))),
+        ("boost", from().then(Boost::new(model.catalog(), |item| if item % 2 == 0 { 0.3 } else { 0.0 }))),
+        (
+            "all",
+            from()
+                .then(Mmr::new(0.7, vectors))
+                .then(Calibration::new(0.3, &kinds))
+                .then(Quota::at_most(4, &kinds)),
+        ),
+    ]
+}
+
+#[test]
+fn lists_made_over_are_strict_and_of_the_best_candidates() {
+    let model = model();
+    let filter = Filter::unseen().only(|item: &u32| item % 7 != 0).without([3, 11]);
+    for (name, steps) in steps(&model) {
+        for user in 0..40 {
+            let best = model.recommend(&user, 40, &filter).unwrap();
+            let list = model.recommend_reranked(&user, 8, &filter, &steps).unwrap();
+            assert!(
+                list.len() == 8 || (name == "at most" || name == "all") && list.len() >= 3,
+                "{name}: {list:?}"
+            );
+            for (at, entry) in list.iter().enumerate() {
+                assert!(best.contains(entry), "{name}: an item with its score");
+                assert!(list[..at].iter().all(|other| other.id != entry.id), "{name}: {list:?}");
+            }
+            assert!(name != "nothing" || list == best[..8]);
+        }
+    }
+}
+
+fn lists(model: &Fitted<AlsModel>, steps: &Reranking) -> Vec<Vec<Scored<u32>>> {
+    (0..60).map(|user| model.recommend_reranked(&user, 10, &Filter::unseen(), steps).unwrap()).collect()
+}
+
+#[test]
+fn quotas_and_boosts_do_what_they_say() {
+    let model = model();
+    let kinds = kinds(&model);
+    let of = |list: &[Scored<u32>], kind: u32| list.iter().filter(|entry| entry.id % 5 == kind).count();
+    for list in lists(&model, &Reranking::from_best(60).then(Quota::at_most(2, &kinds))) {
+        assert!((0..5).all(|kind| of(&list, kind) <= 2) && list.iter().filter(|e| e.id < 45).count() <= 2);
+    }
+    let plain = lists(&model, &Reranking::from_best(60));
+    let least = lists(&model, &Reranking::from_best(60).then(Quota::at_least(4, "kind 2", &kinds)));
+    for (before, after) in plain.iter().zip(&least) {
+        assert_eq!((of(after, 2), after.len()), (of(before, 2).max(4), 10));
+        assert!(after.is_sorted_by(|a, b| a.score >= b.score), "in the order they came in");
+    }
+    let pushed = Boost::new(model.catalog(), |item| if item % 5 == 2 { 1.5 } else { 0.0 });
+    for list in lists(&model, &Reranking::from_best(60).then(pushed)) {
+        let first = list.iter().take_while(|entry| entry.id % 5 == 2).count();
+        assert_eq!(first, of(&list, 2), "all that are pushed come first");
+        assert!(first > 5);
+    }
+}
+
+#[test]
+fn calibrated_lists_are_nearer_to_the_history_and_varied_ones_less_alike() {
+    let model = model();
+    let kinds = kinds(&model);
+    let calibration = Calibration::new(0.9, &kinds);
+    let index = |item: &u32| model.catalog().item(item).unwrap();
+    let divergence = |lists: &[Vec<Scored<u32>>]| -> f64 {
+        let of = |(user, list): (u32, &Vec<Scored<u32>>)| {
+            let items: Vec<ItemIdx> = list.iter().map(|entry| index(&entry.id)).collect();
+            let history = model.seen().row(model.catalog().user(&user).unwrap()).0;
+            calibration.divergence(history, &items).unwrap()
+        };
+        (0..).zip(lists).map(of).sum()
+    };
+    let plain = divergence(&lists(&model, &Reranking::from_best(50)));
+    let calibrated = divergence(&lists(&model, &Reranking::from_best(50).then(calibration.clone())));
+    assert!(calibrated < 0.5 * plain, "{calibrated} of {plain}");
+    let items: Vec<ItemIdx> = (0..10).map(ItemIdx).collect();
+    assert!(calibration.divergence(&items, &items).unwrap().abs() < 1e-9);
+    assert_eq!(calibration.divergence(&[], &items), None);
+
+    let (train, test) =
+        synthetic::planted_groups(120, 90, 3, 10, 0.2, 3).unwrap().split(Split::per_user(0.3, 0)).unwrap();
+    let model = Ease::new(10.0).fit(&train).unwrap();
+    let groups = ItemGroups::new(model.catalog(), |item| [format!("{}", item % 3)]);
+    let evaluator = RankingEvaluator::at([10]).list_quality();
+    let before = evaluator.evaluate(&model, &test).unwrap();
+    for steps in [
+        Reranking::from_best(40).then(Mmr::new(0.3, &groups)),
+        Reranking::from_best(40).then(Dpp::new(0.3, &groups)),
+    ] {
+        let after = evaluator.evaluate_reranked(&model, &test, &steps).unwrap();
+        let diversity = |report: &cairn_recsys::RankingReport| report.list_quality(10).unwrap().diversity;
+        assert!(diversity(&after) > diversity(&before));
+        // Everybody likes one group: to show the others has its price.
+        let cost = PairedTest::new().compare(&after, &before, Ndcg, 10).unwrap();
+        assert!(cost.difference < 0.0 && cost.interval.1 < 0.0 && cost.p_value < 0.01, "{cost}");
+    }
+    let same = evaluator.evaluate_reranked(&model, &test, &Reranking::from_best(10)).unwrap();
+    assert_eq!(same, before, "without steps nothing changes");
+}
+
+#[test]
+fn what_cannot_be_done_is_named() {
+    let model = model();
+    let kinds = kinds(&model);
+    let ask = |steps: Reranking| model.recommend_reranked(&1, 10, &Filter::unseen(), &steps).unwrap_err();
+    let parameter =
+        |error: &Error, name: &str| matches!(error, Error::Parameter { name: said, .. } if *said == name);
+    assert!(parameter(&ask(Reranking::from_best(9)), "candidates"));
+    assert!(parameter(&ask(Reranking::from_best(20).then(Mmr::new(-0.1, &kinds))), "relevance"));
+    assert!(parameter(&ask(Reranking::from_best(20).then(Calibration::new(1.1, &kinds))), "weight"));
+    assert!(parameter(&ask(Reranking::from_best(20).then(Quota::at_most(0, &kinds))), "at most"));
+    assert!(parameter(&ask(Reranking::from_best(20).then(Quota::at_least(1, "none", &kinds))), "group"));
+    let nan = Boost::new(model.catalog(), |_| f32::NAN);
+    assert!(parameter(&ask(Reranking::from_best(20).then(nan)), "boost"));
+    let other = Als::new().factors(4).fit(&synthetic::planted_groups(30, 30, 3, 5, 0.0, 1).unwrap()).unwrap();
+    let foreign = ItemGroups::new(other.catalog(), |item| [item.to_string()]);
+    assert!(matches!(ask(Reranking::from_best(20).then(Mmr::new(0.5, &foreign))), Error::Shape { .. }));
+    assert!(matches!(ask(Reranking::from_best(20).then(Quota::at_most(1, &foreign))), Error::Shape { .. }));
+    let zero = model.recommend_reranked(&1, 0, &Filter::unseen(), &Reranking::from_best(5)).unwrap_err();
+    assert!(parameter(&zero, "k"));
+}

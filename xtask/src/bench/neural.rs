@@ -1,0 +1,101 @@
+//! Models of the next item: an epoch of training, and a session answered, on generated sequences of the lengths of Amazon Beauty
+//! (skewed, 9 on average, at most 50) and of MovieLens 1M (108 on average, at most 200).
+//!
+//! Seconds an epoch are differences of two trainings, which leaves out the start and the end; the least of the repetitions counts.
+//! Users and items follow from formulas, so that another library can be given the same.
+
+use std::time::Instant;
+
+use cairn_recsys::{AnnSettings, Estimator, Filter, Gru4Rec, Interactions, Sasrec, SequenceModel};
+
+use super::{Bench, Recorder, best_seconds};
+
+/// See the module.
+pub(super) const BENCH: Bench = Bench { name: "neural", run };
+
+/// Sequences of a generated log: how many, over how many items, the mean of an exponential length, and its bounds.
+struct Shape {
+    name: &'static str,
+    users: u32,
+    items: u32,
+    mean: f64,
+    least: u32,
+    most: u32,
+}
+
+const SHAPES: [Shape; 2] = [
+    Shape { name: "Beauty-like", users: 2560, items: 54_542, mean: 5.8, least: 3, most: 50 },
+    Shape { name: "ML-1M-like", users: 640, items: 3_416, mean: 146.0, least: 20, most: 200 },
+];
+/// Trainings of each length.
+const REPEATS: usize = 3;
+/// Items of a session.
+const SESSION: usize = 10;
+
+impl Shape {
+    /// The length of a user's sequence, one more than there are steps: by the golden ratio spread evenly over the distribution.
+    fn length(&self, user: u32) -> u32 {
+        let share = (f64::from(user) * 0.618_033_988_749_894_9).fract();
+        let drawn = f64::from(self.least) - self.mean * (1.0 - share).ln();
+        (drawn as u32).min(self.most) + 1
+    }
+
+    fn log(&self) -> anyhow::Result<Interactions> {
+        let items = u64::from(self.items);
+        let item =
+            |user: u32, time: u32| ((u64::from(user) * 7919 + u64::from(time) * 104_729) % items) as u32;
+        let rows = (0..self.users).flat_map(|user| {
+            (0..self.length(user)).map(move |time| (user, item(user, time), 1.0, i64::from(time)))
+        });
+        Ok(Interactions::from_ratings(rows)?)
+    }
+}
+
+fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    for shape in SHAPES {
+        let log = shape.log()?;
+        let length = shape.most as usize;
+        let sasrec = |epochs| Sasrec::new().max_length(length).epochs(epochs).patience(None);
+        let gru = |epochs| Gru4Rec::new().max_length(length).epochs(epochs).patience(None);
+        let work = |model: &str| format!("{model} {} d=64 length {length}", shape.name);
+        let seconds = epoch(|epochs| Ok(sasrec(epochs).fit(&log)?))?;
+        recorder.recommender(&work("SASRec"), "full softmax", "seconds_per_epoch", seconds)?;
+        let seconds = epoch(|epochs| Ok(gru(epochs).fit(&log)?))?;
+        recorder.recommender(&work("GRU4Rec"), "full softmax", "seconds_per_epoch", seconds)?;
+        sessions(recorder, &shape, &sasrec(1).fit(&log)?)?;
+    }
+    Ok(())
+}
+
+/// Seconds that one more epoch takes.
+fn epoch<T>(train: impl Fn(usize) -> anyhow::Result<T>) -> anyhow::Result<f64> {
+    let seconds = |epochs| {
+        let runs = (0..REPEATS).map(|_| {
+            let started = Instant::now();
+            train(epochs)?;
+            Ok(started.elapsed().as_secs_f64())
+        });
+        let runs = runs.collect::<anyhow::Result<Vec<f64>>>()?;
+        anyhow::Ok(runs.into_iter().fold(f64::INFINITY, f64::min))
+    };
+    Ok(seconds(2)? - seconds(1)?)
+}
+
+/// A list of ten for somebody unknown, from all items and by the index.
+fn sessions(
+    recorder: &mut Recorder<'_>,
+    shape: &Shape,
+    model: &cairn_recsys::Fitted<SequenceModel>,
+) -> anyhow::Result<()> {
+    let session: Vec<u32> = model.catalog().items.ids().iter().copied().take(SESSION).collect();
+    let indexed = model.with_index(AnnSettings::new())?;
+    for (how, model) in [("exact", model), ("index", &indexed)] {
+        let seconds = best_seconds(|| {
+            model.recommend_session(&session, 10, &Filter::unseen())?;
+            Ok(())
+        })?;
+        let work = format!("top-10 for a session {} d=64", shape.name);
+        recorder.recommender(&work, how, "ms", seconds * 1e3)?;
+    }
+    Ok(())
+}
