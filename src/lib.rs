@@ -95,13 +95,14 @@
 //! | [`tensor`] | n-dimensional arrays and the CPU kernels | `cairn-tensor` | always |
 //! | [`autograd`] | variables, gradients | `cairn-autograd` | `autograd` |
 //! | [`nn`] | layers, losses, models, their files, ONNX | `cairn-nn` | `nn` |
+//! | `nn::language` | open language models and encoders from text to text | `cairn-nn` | `language` |
 //! | [`optim`] | optimisers, schedules, metrics, the training loop | `cairn-optim` | `optim`, on by default |
 //! | [`datasets`] | data sets, downloads, batching, text, images | `cairn-datasets` | `datasets` |
 //! | [`recsys`] | recommenders and their evaluation | `cairn-recsys` | `recsys`, on by default |
 //!
 //! A feature brings those it rests on: `optim` all above it and `datasets`. Further features: `download`, `xz` and `zip` (on by
 //! default: fetching data sets, reading archives), `neural` (recommenders that are networks), `image-folder`, `bpe`, `parquet`, `npz`,
-//! `linalg`, `faer`, `ndarray`. A program
+//! `linalg`, `faer`, `ndarray`, and `cli`, the program `cairn`. A program
 //! that only recommends: `cargo add cairn-ml --no-default-features --features recsys`.
 
 #![forbid(unsafe_code)]

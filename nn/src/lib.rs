@@ -61,6 +61,8 @@
 //! | [`onnx`] | models as ONNX |
 //! | [`explain`] | what a model looked at |
 //! | [`loss`] | losses, by name and as functions |
+//! | [`models`] | open language models and encoders, by architecture |
+//! | `language`, `tokenizer` | open models from text to text, with feature `language` |
 //! | [`generate`] | sampling from a language model, and beam search |
 //!
 //! **Shapes** are `[batch, features]`, `[batch, time, features]`, and `[batch, height, width, channels]`.
@@ -80,7 +82,7 @@
 extern crate self as cairn_nn;
 
 /// The samples in the README compile and run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "language"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -93,13 +95,18 @@ mod file;
 pub mod generate;
 pub mod graph;
 mod init;
+#[cfg(feature = "language")]
+pub mod language;
 mod layers;
 pub mod loss;
 mod model;
+pub mod models;
 mod module;
 pub mod onnx;
 mod sequential;
 mod summary;
+#[cfg(feature = "language")]
+pub mod tokenizer;
 pub mod weights;
 
 pub use cairn_autograd::Parameter;

@@ -5,6 +5,7 @@
 //! stays recorded.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use cairn_datasets::registry::Resource;
@@ -219,6 +220,24 @@ impl<'a> Context<'a> {
         self.source = Source::Real;
         // A file that goes away in between is not fetched either.
         read(&dir.clone().offline())
+    }
+
+    /// A file or folder in the data folder that nothing fetches: weights as their authors published them, and texts to go with
+    /// them. Where it is not there the check is skipped.
+    ///
+    /// # Errors
+    /// [`Skipped`], to be passed on as it is.
+    pub fn find(&mut self, path: &str) -> anyhow::Result<PathBuf> {
+        let found = self.settings.data.path().join(path);
+        if !found.exists() {
+            let folder = self.settings.data.path().display();
+            return Err(Skipped {
+                reason: format!("there is no {path} in {folder}, and nothing fetches it"),
+            }
+            .into());
+        }
+        self.source = Source::Real;
+        Ok(found)
     }
 
     /// Reports a part of the check that cannot be done here as skipped, and goes on with the others.

@@ -120,6 +120,9 @@ impl Sampling {
     /// # Errors
     /// As for [`draw`](Self::draw), and when what was written leaves no token to draw.
     pub fn draw_after(&self, written: &[u32], logits: &Tensor, rng: &mut Rng) -> Result<u32> {
+        if self.temperature == 0.0 && self.repetition_penalty == 1.0 && self.no_repeat_ngram == 0 {
+            return self.best(logits);
+        }
         let weights = self.weights(written, logits)?;
         let total: f64 = weights.iter().map(|(_, w)| w).sum();
         let mut left = rng.random::<f64>() * total;
@@ -133,6 +136,19 @@ impl Sampling {
         }
         // Rounding may leave a remainder, which falls to the last.
         Ok(last)
+    }
+
+    /// The likeliest token; of equals the first.
+    fn best(&self, logits: &Tensor) -> Result<u32> {
+        self.check(logits)?;
+        let logits = logits.row_major()?;
+        let better = |best: Option<(u32, f32)>, (id, &x): (u32, &f32)| match best {
+            Some((_, most)) if most >= x => best,
+            _ => (x > f32::NEG_INFINITY).then_some((id, x)),
+        };
+        let best = (0..).zip(logits.iter()).fold(None, better);
+        check("the number of possible tokens", 0.0, best.is_some(), "at least 1")?;
+        Ok(best.map_or(0, |(id, _)| id))
     }
 
     /// The tokens that may be drawn and their probabilities, likeliest first; of equals the one of the lower number.
@@ -168,11 +184,16 @@ impl Sampling {
             order.select_nth_unstable_by(kept, better);
             order.truncate(kept);
         }
-        order.sort_unstable_by(better);
-        let most = order[0].1;
+        let most = order.iter().map(|&(_, x)| x).fold(f64::NEG_INFINITY, f64::max);
         let weight = |x: f64| if t == 0.0 { 1.0 } else { ((x - most) / t).exp() };
+        let all: f64 = order.iter().map(|&(_, x)| weight(x)).sum();
+        // Most of a vocabulary need not be put in order. What is below this has, all together, less than half the share that top-p
+        // rules out; the other half is for what rounding does to sums.
+        let least = self.min_p.max((1.0 - self.top_p) * all / order.len() as f64 / 2.0);
+        order.retain(|&(_, x)| weight(x) >= least);
+        order.sort_unstable_by(better);
         let mut weights: Vec<(u32, f64)> = order.iter().map(|&(id, x)| (id, weight(x))).collect();
-        weights.truncate(nucleus(&weights, self.top_p));
+        weights.truncate(nucleus(&weights, self.top_p, all));
         // The first has weight 1.
         weights.truncate(weights.partition_point(|&(_, w)| w >= self.min_p));
         Ok(weights)
@@ -213,12 +234,12 @@ impl Sampling {
     }
 }
 
-/// How many of these weights, in falling order, hold the share `p`.
-fn nucleus(weights: &[(u32, f64)], p: f64) -> usize {
+/// How many of these weights, in falling order, hold the share `p` of what all together are.
+fn nucleus(weights: &[(u32, f64)], p: f64, all: f64) -> usize {
     if p >= 1.0 {
         return weights.len();
     }
-    let enough = p * weights.iter().map(|(_, w)| w).sum::<f64>();
+    let enough = p * all;
     let mut sum = 0.0;
     let before = weights.iter().take_while(|(_, w)| {
         let more = sum < enough;

@@ -4,7 +4,7 @@
 //! are written beside it, nor on when the caller asks for the next token. The texts of a batch share the seed; equal prompts
 //! give equal texts.
 
-use cairn_tensor::Rng;
+use cairn_tensor::{Rng, Tensor};
 
 use super::{Decoder, Sampling, row};
 use crate::{Context, Error, Result};
@@ -44,6 +44,25 @@ impl Generate {
         Generate { seed, ..self }
     }
 
+    /// How many new tokens there are at most.
+    #[cfg(feature = "language")]
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// At most this many new tokens.
+    #[cfg(feature = "language")]
+    pub(crate) fn at_most(self, most: usize) -> Self {
+        Generate { most, ..self }
+    }
+
+    /// Ends a text before any of these tokens, too.
+    #[cfg(feature = "language")]
+    pub(crate) fn also_stop_at(mut self, tokens: &[u32]) -> Self {
+        self.stop.extend_from_slice(tokens);
+        self
+    }
+
     /// Continues one text, `prompt`, from a state of one row; each step of the iterator computes a token. It ends after an error.
     pub fn stream<'a, D: Decoder>(&self, model: &'a D, state: D::State, prompt: &[u32]) -> Tokens<'a, D> {
         Tokens {
@@ -53,6 +72,7 @@ impl Generate {
             text: prompt.to_vec(),
             read: 0,
             prompt: prompt.len(),
+            scores: None,
             done: false,
         }
     }
@@ -133,6 +153,8 @@ pub struct Tokens<'a, D: Decoder> {
     /// How much of it the model has read.
     read: usize,
     prompt: usize,
+    /// Those that the last token was drawn from.
+    scores: Option<Tensor>,
     done: bool,
 }
 
@@ -142,12 +164,25 @@ impl<D: Decoder> Tokens<'_, D> {
         &self.text
     }
 
+    /// The logarithm of the probability that the model, before sampling changed it, gave the last token; `None` before the first.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    #[doc(alias = "logprobs")]
+    pub fn log_probability(&self) -> Result<Option<f64>> {
+        match (&self.scores, self.text[self.prompt..].last()) {
+            (Some(scores), Some(&last)) => Ok(Some(scores.log_softmax(0)?.get(&[last as usize])?.into())),
+            _ => Ok(None),
+        }
+    }
+
     fn draw(&mut self) -> Result<u32> {
         has_token(&self.text)?;
         let scores = self.model.next(&[&self.text[self.read..]], &mut self.state)?;
         self.read = self.text.len();
         let mut rng = self.generate.rng(self.text.len() - self.prompt);
-        self.generate.sampling.draw_after(&self.text, &row(&scores, 0)?, &mut rng)
+        let scores = self.scores.insert(row(&scores, 0)?);
+        self.generate.sampling.draw_after(&self.text, scores, &mut rng)
     }
 }
 

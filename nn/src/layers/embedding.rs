@@ -47,6 +47,19 @@ impl Embedding {
         Embedding { weight, padding: None, masked: false }
     }
 
+    /// The products of `x` `[…, dim]` with every row of the table, `[…, vocabulary]`: the output layer of a language model that shares
+    /// the table.
+    ///
+    /// # Errors
+    /// When the last axis of `x` is not the dimension.
+    #[doc(alias("tie_weights", "lm_head"))]
+    pub fn scores(&self, x: &Var) -> Result<Var> {
+        Ok(match self.weight.quantized() {
+            Some(table) => x.linear_quantized(&table.t()?, None, false)?,
+            None => x.linear(&self.weight.var().t()?, None, false)?,
+        })
+    }
+
     /// A row for each id: `[…]` give `[…, dim]`.
     ///
     /// # Errors

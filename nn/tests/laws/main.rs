@@ -9,13 +9,19 @@ mod decoding;
 mod element_types;
 mod generate;
 mod gguf;
+mod gguf_models;
 mod images;
 mod labelling;
+#[cfg(feature = "language")]
+mod language;
 mod losses;
+mod models;
 mod modules;
 mod recurrent;
 mod sequential;
 mod tied;
+#[cfg(feature = "language")]
+mod tokenizer;
 mod transformers;
 mod weighted_losses;
 mod weights;

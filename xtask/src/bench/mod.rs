@@ -19,6 +19,7 @@ use crate::output::note;
 
 mod cnn;
 mod gpt;
+mod lm;
 mod mlp;
 mod neural;
 mod nlp;
@@ -50,6 +51,8 @@ pub const ALL: &[&Bench] = &[
     &rnn::BENCH,
     &nlp::BENCH,
     &gpt::BENCH,
+    &lm::LM,
+    &lm::EMBED,
     &recsys::BENCH,
     &neural::BENCH,
 ];

@@ -38,7 +38,7 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
 }
 
 /// What an operation reaches of what the machine can do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Default, Clone, Copy, Debug)]
 pub struct Share {
     /// Of the bandwidth of a plain parallel copy of as many bytes.
     pub of_copy: Option<f64>,

@@ -9,8 +9,10 @@ mod classified;
 mod cnn;
 mod coldstart;
 mod digits;
+mod embed;
 mod films;
 mod gpt;
+mod lm;
 mod ml1m;
 mod ml20m;
 mod mlp;
@@ -40,6 +42,8 @@ pub const ALL: &[&Check] = &[
     &textcnn::CHECK,
     &charlm::CHECK,
     &gpt::CHECK,
+    &lm::CHECK,
+    &embed::CHECK,
     &translate::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,

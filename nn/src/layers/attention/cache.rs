@@ -8,6 +8,7 @@ use cairn_autograd::Var;
 use cairn_tensor::Tensor;
 
 use super::lengths;
+use super::rotary::Positions;
 use crate::{Error, Result};
 
 /// Keys and values of all attention layers of a decoder, for several texts (rows). The one type of cache there is.
@@ -25,6 +26,7 @@ pub struct KeyValueCache {
     new: Vec<usize>,
     new_lengths: Tensor<u32>,
     key_lengths: Tensor<u32>,
+    positions: Positions,
 }
 
 /// Keys and values of a layer, each `[rows, capacity, key heads, size]`.
@@ -64,6 +66,7 @@ impl KeyValueCache {
             new: zeros,
             new_lengths,
             key_lengths,
+            positions: Positions::From(0),
         })
     }
 
@@ -104,7 +107,20 @@ impl KeyValueCache {
         self.new = new.to_vec();
         self.new_lengths = lengths(new.iter().copied())?;
         self.key_lengths = lengths(self.lengths.iter().zip(new).map(|(a, b)| a + b))?;
+        self.positions = self.places(new.iter().copied().max().unwrap_or(0))?;
         Ok(())
+    }
+
+    /// The positions of so many steps from each row's end on; those of a row's padding mean nothing.
+    fn places(&self, time: usize) -> Result<Positions> {
+        let first = self.lengths.first().copied().unwrap_or(0);
+        if self.lengths.iter().all(|&length| length == first) {
+            return Ok(Positions::From(first));
+        }
+        let all: Vec<u32> =
+            self.lengths.iter().flat_map(|&start| (start..start + time).map(|at| at as u32)).collect();
+        let count = self.lengths.iter().max().map_or(0, |most| most + time);
+        Ok(Positions::Each(Tensor::from_vec(all, [self.rows(), time])?, count))
     }
 
     /// Ends a step: its tokens are in.
@@ -180,6 +196,10 @@ impl KeyValueCache {
 
     pub(super) fn new_lengths(&self) -> &Tensor<u32> {
         &self.new_lengths
+    }
+
+    pub(super) fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     pub(super) fn key_lengths(&self) -> &Tensor<u32> {

@@ -233,7 +233,8 @@ pub(in super::super) mod spec {
                 attention_norm: self.norm(features)?,
                 cross_attention: attention.cross_layer(features, features, rng)?,
                 cross_attention_norm: self.norm(features)?,
-                feed_forward: self.feed_forward(features, rng)?,
+                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
+                    .dropout(self.dropout),
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,

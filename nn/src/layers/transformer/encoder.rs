@@ -9,7 +9,7 @@ use super::super::config::{LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
 use super::{FeedForward, residual, settings};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
-use crate::{Context, Module, Result};
+use crate::{Context, Init, Module, Result};
 
 /// A block of self-attention and a feed-forward part, for sequences `[batch, time, features]`. Causal, it is the block of a GPT.
 ///
@@ -153,6 +153,7 @@ pub(in super::super) mod spec {
         activation: Activation,
         norm_first: bool,
         epsilon: f32,
+        init: Init,
     }
 
     settings!(TransformerEncoderLayer);
@@ -168,6 +169,7 @@ pub(in super::super) mod spec {
                 activation: Activation::Relu,
                 norm_first: false,
                 epsilon: 1e-5,
+                init: Init::GlorotUniform,
             }
         }
 
@@ -184,6 +186,13 @@ pub(in super::super) mod spec {
             TransformerEncoderLayer { attention: self.attention.causal(causal), ..self }
         }
 
+        /// With other initial weights.
+        #[must_use]
+        #[doc(alias = "kernel_initializer")]
+        pub fn init(self, init: Init) -> Self {
+            TransformerEncoderLayer { attention: self.attention.init(init), init, ..self }
+        }
+
         /// The block for so many features.
         ///
         /// # Errors
@@ -192,7 +201,8 @@ pub(in super::super) mod spec {
             Ok(super::TransformerEncoderLayer {
                 attention: self.attention.clone().dropout(self.dropout).layer(features, rng)?,
                 attention_norm: self.norm(features)?,
-                feed_forward: self.feed_forward(features, rng)?,
+                feed_forward: FeedForward::drawn([features, self.hidden], self.activation, self.init, rng)?
+                    .dropout(self.dropout),
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,

@@ -2,10 +2,11 @@
 //! 2017, section 3.3), or with a gate (Shazeer 2020), as in Llama.
 
 use cairn_autograd::Var;
-use cairn_tensor::Rng;
+use cairn_tensor::{Gate, Rng};
 
 use super::super::{Activation, Dropout, Linear};
-use crate::{Context, Error, Module, Result};
+use crate::spec::Dense;
+use crate::{Context, Error, Init, Module, Result};
 
 /// Two dense layers, applied to each step: act(x W₁ + b₁) W₂ + b₂; gated, (act(x W_g) · x W_u) W₂.
 ///
@@ -24,6 +25,8 @@ use crate::{Context, Error, Module, Result};
 pub struct FeedForward {
     /// The first layer, `[features, hidden]`; gated, the gate and what it lets through side by side, `[features, 2 · hidden]`.
     pub up: Linear,
+    /// The gate, `[features, hidden]`, where it is a layer by itself: see [`with_gate`](Self::with_gate).
+    pub gate: Option<Linear>,
     /// The second, `[hidden, features]`.
     pub down: Linear,
     #[module(skip)]
@@ -40,13 +43,23 @@ impl FeedForward {
     /// # Errors
     /// When memory does not hold the weights.
     pub fn new(features: usize, hidden: usize, activation: Activation, rng: &mut Rng) -> Result<Self> {
+        Self::drawn([features, hidden], activation, Init::GlorotUniform, rng)
+    }
+
+    /// As [`new`](Self::new), with other initial weights.
+    pub(super) fn drawn(
+        [features, hidden]: [usize; 2],
+        activation: Activation,
+        init: Init,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        let up = Dense::new(hidden).kernel_init(init);
+        // ReLU is computed within the layer.
+        let up = if activation == Activation::Relu { up.activation(activation) } else { up };
         Ok(FeedForward {
-            // ReLU is computed within the layer.
-            up: match activation {
-                Activation::Relu => Linear::new(features, hidden, rng)?.activation(Activation::Relu),
-                _ => Linear::new(features, hidden, rng)?,
-            },
-            down: Linear::new(hidden, features, rng)?,
+            up: up.layer(features, rng)?,
+            gate: None,
+            down: Dense::new(features).kernel_init(init).layer(hidden, rng)?,
             activation,
             gated: false,
             dropout: Dropout::new(0.0),
@@ -67,11 +80,18 @@ impl FeedForward {
         };
         Ok(FeedForward {
             up: Linear::new(features, both, rng)?.without_bias(),
+            gate: None,
             down: Linear::new(hidden, features, rng)?.without_bias(),
             activation,
             gated: true,
             dropout: Dropout::new(0.0),
         })
+    }
+
+    /// Gated, of given layers: `gate` and `up` `[features, hidden]`, `down` `[hidden, features]`, as open language models have them in
+    /// their files.
+    pub fn with_gate(gate: Linear, up: Linear, down: Linear, activation: Activation) -> Self {
+        FeedForward { up, gate: Some(gate), down, activation, gated: true, dropout: Dropout::new(0.0) }
     }
 
     /// Drops hidden values in training with this probability, 0 to below 1.
@@ -87,13 +107,33 @@ impl FeedForward {
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let up = self.up.forward(x)?;
         let hidden = if self.gated {
-            let width = up.shape()[up.shape().len() - 1] / 2;
-            self.activation.forward(&up.narrow(-1, 0, width)?)?.mul(&up.narrow(-1, width, width)?)?
+            self.let_through(&up, self.gate.as_ref().map(|gate| gate.forward(x)).transpose()?.as_ref())?
         } else if self.activation == Activation::Relu {
             up
         } else {
             self.activation.forward(&up)?
         };
         self.down.forward(&self.dropout.forward(&hidden, cx)?)
+    }
+
+    /// act(gate) · up, in one pass where there is an operation for it. Without a gate of its own, `up` begins with it.
+    fn let_through(&self, up: &Var, gate: Option<&Var>) -> Result<Var> {
+        let kind = match self.activation {
+            Activation::Relu => Some(Gate::Relu),
+            Activation::Sigmoid => Some(Gate::Sigmoid),
+            Activation::Silu => Some(Gate::Silu),
+            Activation::Gelu => Some(Gate::Gelu),
+            Activation::GeluTanh => Some(Gate::GeluTanh),
+            _ => None,
+        };
+        Ok(match (kind, gate) {
+            (Some(kind), Some(gate)) => gate.gated(kind, up)?,
+            (Some(kind), None) => up.gated_halves(kind)?,
+            (None, Some(gate)) => self.activation.forward(gate)?.mul(up)?,
+            (None, None) => {
+                let width = up.shape()[up.shape().len() - 1] / 2;
+                self.activation.forward(&up.narrow(-1, 0, width)?)?.mul(&up.narrow(-1, width, width)?)?
+            }
+        })
     }
 }

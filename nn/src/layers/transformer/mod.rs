@@ -62,10 +62,6 @@ macro_rules! settings {
             fn norm(&self, features: usize) -> Result<LayerNorm> {
                 crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
             }
-
-            fn feed_forward(&self, features: usize, rng: &mut Rng) -> Result<FeedForward> {
-                Ok(FeedForward::new(features, self.hidden, self.activation, rng)?.dropout(self.dropout))
-            }
         }
     };
 }

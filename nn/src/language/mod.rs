@@ -1,0 +1,16 @@
+//! Open models from text to text: a [`LanguageModel`] writes and scores texts, an [`Encoder`] turns them into vectors.
+//!
+//! Both are a network of [`models`](crate::models) with the tokenizer that it was trained with and what its publisher says about its
+//! use, read from one path.
+
+mod encoder;
+mod model;
+mod perplexity;
+mod text;
+
+pub use encoder::{Encoder, Pooling};
+pub use model::LanguageModel;
+pub use perplexity::Perplexity;
+pub use text::Text;
+
+pub use crate::tokenizer::{Message, assistant, system, user};

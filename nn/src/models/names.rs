@@ -1,0 +1,167 @@
+//! From the names and layouts of published weights to a model's: each architecture has a table of them, and this file applies it.
+//!
+//! A table is total: every value of the model is in it, and every value of the file must go somewhere or be among those that are
+//! known to be of no use. A bias that nobody reads is a wrong answer without an error otherwise.
+
+use std::collections::BTreeMap;
+
+use cairn_tensor::{AnyTensor, DType, Tensor};
+
+use super::config::Format;
+use crate::weights::Weights;
+use crate::{Error, Module, Result};
+
+/// A layer here and its names elsewhere. A `*` stands for a block's number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name {
+    ours: &'static str,
+    /// Several where what is one layer here are several there, side by side.
+    hugging_face: &'static [&'static str],
+    gguf: &'static [&'static str],
+    layout: Layout,
+}
+
+/// How a layer's weight lies in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// As here.
+    Same,
+    /// `[outputs, inputs]`, the transpose of what is here.
+    Dense,
+    /// As here in Hugging Face's, `[outputs, inputs]` in GGUF: GPT-2's layers, which are convolutions there.
+    Convolution,
+    /// One less than here in Hugging Face's: Gemma's norms.
+    FromOne,
+}
+
+impl Name {
+    pub(super) const fn new(
+        ours: &'static str,
+        layout: Layout,
+        hugging_face: &'static [&'static str],
+        gguf: &'static [&'static str],
+    ) -> Self {
+        Name { ours, hugging_face, gguf, layout }
+    }
+
+    /// The names of the value at a path here, if it is this layer's.
+    fn theirs(&self, path: &str, format: Format) -> Option<(Vec<String>, &'static str)> {
+        let (block, value) = match self.ours.split_once('*') {
+            None => ("", path.strip_prefix(self.ours)?),
+            Some((before, after)) => {
+                let rest = path.strip_prefix(before)?;
+                let end = rest.find('.')?;
+                let (block, rest) = rest.split_at(end);
+                (block, rest.strip_prefix(after)?)
+            }
+        };
+        let value = match value {
+            ".weight" => "weight",
+            ".bias" => "bias",
+            _ => return None,
+        };
+        let names = if format == Format::Gguf { self.gguf } else { self.hugging_face };
+        Some((names.iter().map(|name| format!("{}.{value}", name.replace('*', block))).collect(), value))
+    }
+
+    /// What the values of a file are here.
+    fn value(&self, given: &[AnyTensor], kind: &str, format: Format) -> Result<AnyTensor> {
+        // Quantised ones stay so, unless they are part of a layer whose weight is one here.
+        let dense =
+            self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf);
+        if let ([AnyTensor::Quantized(one)], true) = (given, kind == "weight") {
+            return Ok(if dense { one.t()?.into() } else { one.clone().into() });
+        }
+        let given: Vec<AnyTensor> = given.iter().map(|x| x.cast(DType::F32)).collect::<Result<_, _>>()?;
+        let given: Vec<&Tensor> = given.iter().map(AnyTensor::as_f32).collect::<Result<_, _>>()?;
+        let joined = match given[..] {
+            [one] => one.clone(),
+            _ => Tensor::cat(&given, 0)?,
+        };
+        let gguf = format == Format::Gguf;
+        Ok(match self.layout {
+            // In order: a product of one row, which is what writing a token comes down to, reads weights once and as they lie.
+            _ if dense && kind == "weight" => joined.t()?.contiguous()?.into(),
+            Layout::FromOne if !gguf => joined.add(&Tensor::scalar(1.0))?.into(),
+            _ => joined.into(),
+        })
+    }
+}
+
+/// A table of names, and the beginnings of names in files that are of no use.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) layers: Vec<Name>,
+    /// What names in a file may begin with, beside what the table says: the name of a whole model in one with a head.
+    pub(super) prefixes: &'static [&'static str],
+    /// Parts of the names of values that are computed, or belong to heads that are not built.
+    pub(super) unused: &'static [&'static str],
+}
+
+impl Names {
+    /// Puts the values of a file into a model; floats become f32.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] naming what is missing, has another shape, or has no place.
+    pub(super) fn load(&self, module: &dyn Module, weights: Weights, format: Format) -> Result<()> {
+        let mut given = self.bare(weights)?;
+        let (mut state, mut missing) = (BTreeMap::new(), Vec::new());
+        let mut result = Ok(());
+        module.for_each_parameter(&mut |path, _| {
+            let found = self.layers.iter().find_map(|name| Some((name, name.theirs(path, format)?)));
+            let Some((name, (theirs, kind))) = found else {
+                missing.push(path.to_owned());
+                return;
+            };
+            let values: Vec<AnyTensor> = theirs.iter().filter_map(|name| take(&mut given, name)).collect();
+            if values.len() < theirs.len() {
+                missing.push(theirs.join(", "));
+                return;
+            }
+            match name.value(&values, kind, format) {
+                Ok(value) => drop(state.insert(path.to_owned(), value)),
+                Err(error) if result.is_ok() => result = Err(error.at(&theirs[0])),
+                Err(_) => {}
+            }
+        });
+        result?;
+        given.retain(|name, _| !self.unused.iter().any(|part| name.contains(part)));
+        let rest: Vec<String> = given.into_keys().collect();
+        let told = |what: &str, names: &[String]| match names {
+            [] => None,
+            [first] => Some(format!("{first} {what}")),
+            [first, rest @ ..] => Some(format!("{first} and {} others are {what}", rest.len())),
+        };
+        let problems = [told("missing in the file", &missing), told("not expected in the file", &rest)];
+        let problems: Vec<String> = problems.into_iter().flatten().collect();
+        if !problems.is_empty() {
+            return Err(Error::StateMismatch(problems.join("; ")));
+        }
+        module.adopt_state(&state)
+    }
+
+    /// Without what data-parallel training, compilation and heads put before names.
+    fn bare(&self, weights: Weights) -> Result<BTreeMap<String, AnyTensor>> {
+        let mut bare = BTreeMap::new();
+        for (name, tensor) in weights.tensors {
+            let mut short = name.replace("_orig_mod.", "");
+            for prefix in ["module."].iter().chain(self.prefixes) {
+                short = short.strip_prefix(prefix).map_or(short.clone(), str::to_owned);
+            }
+            if let Some(other) = bare.insert(short, tensor) {
+                drop(other);
+                return Err(Error::StateMismatch(format!("{name} is given twice, under two names")));
+            }
+        }
+        Ok(bare)
+    }
+}
+
+/// A value by its name, or by the one that old files of BERT have for a norm's.
+fn take(given: &mut BTreeMap<String, AnyTensor>, name: &str) -> Option<AnyTensor> {
+    given.remove(name).or_else(|| {
+        let old = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
+        let (new, old) = old.into_iter().find(|(new, _)| name.ends_with(new))?;
+        given.remove(&format!("{}{old}", name.strip_suffix(new)?))
+    })
+}

@@ -1,0 +1,239 @@
+//! The tokenizers that GGUF files carry: bytes joined by merges (`gpt2`), SentencePiece's pieces with scores (`llama`), and BERT's
+//! pieces of words (`bert`).
+//!
+//! A file has the tokens, and of the rest the name of the model that it was made for: how a text is cut before its tokens are found
+//! stands in no file. What is known here is in [`words`]; an unknown name is an error, as the wrong cut gives almost the right ids.
+
+use serde_json::{Value as Json, json};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
+
+use super::{Tokenizer, parsed};
+use crate::weights::gguf::{Array, Gguf, Value};
+use crate::{Error, Result};
+
+/// A space as SentencePiece writes it.
+const SPACE: &str = "▁";
+/// How tokens are numbered by what they are for.
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+
+/// What all kinds need.
+struct Tokens<'a> {
+    file: &'a Gguf,
+    tokens: &'a [String],
+    kinds: Vec<i64>,
+}
+
+impl Tokenizer {
+    /// The tokenizer in a GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] for values that are missing or do not go together, [`Error::Unsupported`] for a kind that is not known here.
+    pub fn of_gguf(file: &Gguf) -> Result<Self> {
+        let tokens = file.texts("tokenizer.ggml.tokens")?;
+        let kinds = match file.get("tokenizer.ggml.token_type").and_then(Value::as_array) {
+            Some(Array::I32(kinds)) => kinds.iter().map(|&kind| kind.into()).collect(),
+            Some(Array::U32(kinds)) => kinds.iter().map(|&kind| kind.into()).collect(),
+            _ => Vec::new(),
+        };
+        let all = Tokens { file, tokens, kinds };
+        match file.text("tokenizer.ggml.model")? {
+            "gpt2" => all.bytes(),
+            "llama" => all.pieces(),
+            "bert" => all.words(),
+            other => Err(Error::Unsupported { what: format!("tokenizers of kind `{other}`") }),
+        }
+    }
+}
+
+impl Tokens<'_> {
+    /// Pairs of bytes joined by merges (Sennrich et al. 2016), as in GPT-2.
+    fn bytes(&self) -> Result<Tokenizer> {
+        let pre = self.file.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default");
+        let (words, whole) = words(pre)?;
+        let merges = self.file.texts("tokenizer.ggml.merges")?;
+        let pair = |merge: &String| {
+            let at = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at);
+            at.map(|at| (merge[..at].to_owned(), merge[at + 1..].to_owned()))
+        };
+        let merges: Option<Vec<_>> = merges.iter().map(pair).collect();
+        let merges = merges.ok_or_else(|| bad("a merge is no pair of tokens"))?;
+        let model = BPE::builder().vocab_and_merges(self.vocabulary(), merges).ignore_merges(whole).build();
+        let around = self.around(false);
+        let decoder =
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+        self.joined([&Json::Null, &words, &decoder], &around, model.map(Into::into))
+    }
+
+    /// SentencePiece's pairs: of two pieces the one that makes the piece of the best score is joined first.
+    fn pieces(&self) -> Result<Tokenizer> {
+        let Some(Value::Array(Array::F32(scores))) = self.file.get("tokenizer.ggml.scores") else {
+            return Err(bad("there are no scores of the pieces"));
+        };
+        if scores.len() != self.tokens.len() {
+            return Err(bad("there are not as many scores as pieces"));
+        }
+        let vocabulary = self.vocabulary();
+        let mut merges = Vec::new();
+        for (token, &score) in self.tokens.iter().zip(scores) {
+            let cuts = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
+            let both =
+                |(left, right): &(&str, &str)| Some((*vocabulary.get(*left)?, *vocabulary.get(*right)?));
+            let mut cuts: Vec<_> = cuts.filter_map(|cut| Some((both(&cut)?, cut))).collect();
+            cuts.sort_unstable_by_key(|(ids, _)| *ids);
+            merges.extend(cuts.into_iter().map(|(_, cut)| (score, cut)));
+        }
+        merges.sort_by(|(a, (left, right)), (b, (other, last))| {
+            let lengths = (left.chars().count(), right.chars().count());
+            b.total_cmp(a).then((other.chars().count(), last.chars().count()).cmp(&lengths))
+        });
+        let merges =
+            merges.into_iter().map(|(_, (left, right))| (left.to_owned(), right.to_owned())).collect();
+        let unknown = self.id("unknown").and_then(|id| self.tokens.get(id as usize)).cloned();
+        let model = BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .unk_token(unknown.unwrap_or_else(|| "<unk>".into()))
+            .fuse_unk(true)
+            .byte_fallback(true)
+            .build();
+        let prefix = self.flag("add_space_prefix", true);
+        let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
+        let back = json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "});
+        let mut normalizers = vec![replace];
+        let mut decoders = vec![back, json!({"type": "ByteFallback"}), json!({"type": "Fuse"})];
+        if prefix {
+            normalizers.insert(0, json!({"type": "Prepend", "prepend": SPACE}));
+            decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+        }
+        let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
+        let decoder = json!({"type": "Sequence", "decoders": decoders});
+        self.joined([&normalizer, &Json::Null, &decoder], &self.around(true), model.map(Into::into))
+    }
+
+    /// BERT's pieces of words, of which files mark the first of each word and not the others.
+    fn words(&self) -> Result<Tokenizer> {
+        let mark = |token: &String| match token.strip_prefix(SPACE) {
+            Some(first) => first.to_owned(),
+            None if token.starts_with('[') && token.ends_with(']') => token.clone(),
+            None => format!("##{token}"),
+        };
+        let vocabulary: Vocab =
+            (0..).zip(self.tokens.iter().map(mark)).map(|(id, token)| (token, id)).collect();
+        let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".into()).build();
+        let normalizer = json!({
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true,
+        });
+        let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
+        let words = json!({"type": "BertPreTokenizer"});
+        let around = ["[CLS]".into(), "[SEP]".into()].map(Some);
+        self.joined([&normalizer, &words, &decoder], &around, model.map(Into::into))
+    }
+
+    fn vocabulary(&self) -> Vocab {
+        (0..).zip(self.tokens).map(|(id, token)| (token.clone(), id)).collect()
+    }
+
+    fn id(&self, name: &str) -> Option<u32> {
+        let id = self.file.get(&format!("tokenizer.ggml.{name}_token_id"))?.as_u64()?;
+        u32::try_from(id).ok()
+    }
+
+    fn flag(&self, name: &str, default: bool) -> bool {
+        self.file.get(&format!("tokenizer.ggml.{name}")).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    /// The tokens that are put before and after a text.
+    fn around(&self, begin: bool) -> [Option<String>; 2] {
+        let token = |flag, default, name| {
+            let id = self.flag(flag, default).then(|| self.id(name))??;
+            self.tokens.get(id as usize).cloned()
+        };
+        [token("add_bos_token", begin, "bos"), token("add_eos_token", false, "eos")]
+    }
+
+    /// The whole of it: everything but the model is said in the library's JSON.
+    fn joined(
+        &self,
+        [normalizer, words, decoder]: [&Json; 3],
+        around: &[Option<String>; 2],
+        model: tokenizers::Result<ModelWrapper>,
+    ) -> Result<Tokenizer> {
+        let model = model.map_err(|error| bad(&error.to_string()))?;
+        let json = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": normalizer, "pre_tokenizer": words, "post_processor": null, "decoder": decoder,
+            "model": {"type": "BPE", "vocab": {}, "merges": []},
+        });
+        let Tokenizer { mut inner } = parsed(&json.to_string()).map_err(|why| bad(&why))?;
+        inner.with_model(model);
+        self.add(&mut inner, CONTROL)?;
+        self.add(&mut inner, USER_DEFINED)?;
+        if around.iter().any(Option::is_some) {
+            let [before, after] = around;
+            put_around(&mut inner, before.as_deref(), after.as_deref())?;
+        }
+        Ok(Tokenizer { inner })
+    }
+
+    /// Tokens that are found in a text before it is cut.
+    fn add(&self, inner: &mut Inner, kind: i64) -> Result<()> {
+        let of_kind =
+            self.tokens.iter().zip(&self.kinds).filter(|(token, own)| **own == kind && !token.is_empty());
+        let added: Vec<AddedToken> = of_kind
+            .map(|(token, _)| AddedToken::from(token.as_str(), kind == CONTROL).normalized(false))
+            .collect();
+        let done = if kind == CONTROL { inner.add_special_tokens(added) } else { inner.add_tokens(added) };
+        done.map(drop).map_err(|error| bad(&error.to_string()))
+    }
+}
+
+/// How a text is cut into words that tokens do not go across, by the name of the model that a file was made for; and whether a
+/// word that is a token is taken as it is.
+fn words(pre: &str) -> Result<(Json, bool)> {
+    let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
+    let split = |pattern: &str| {
+        json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+            bytes(false),
+        ]})
+    };
+    // As in the published tokenizers; they differ in how many digits go together.
+    let modern = |digits: &str| {
+        split(&format!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ))
+    };
+    match pre {
+        "gpt-2" | "default" => Ok((bytes(true), false)),
+        "smollm" => {
+            let digits = json!({"type": "Digits", "individual_digits": true});
+            Ok((json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}), false))
+        }
+        "llama-bpe" | "llama3" => Ok((modern("{1,3}"), true)),
+        "qwen2" => Ok((modern(""), false)),
+        other => Err(Error::Unsupported { what: format!("the words of a tokenizer made for `{other}`") }),
+    }
+}
+
+fn put_around(inner: &mut Inner, before: Option<&str>, after: Option<&str>) -> Result<()> {
+    use tokenizers::processors::template::TemplateProcessing;
+    let special = |token: &str| inner.token_to_id(token).map(|id| (token.to_owned(), id));
+    let tokens: Option<Vec<(String, u32)>> = before.into_iter().chain(after).map(special).collect();
+    let tokens = tokens.ok_or_else(|| bad("the tokens around a text are not among the tokens"))?;
+    let pieces = |texts: &[&str]| -> Vec<String> {
+        before.iter().chain(texts).chain(after.iter()).map(ToString::to_string).collect()
+    };
+    let around = TemplateProcessing::builder().try_single(pieces(&["$A"])).and_then(|builder| {
+        builder.try_pair(pieces(&["$A", "$B"])).map(|builder| builder.special_tokens(tokens).build())
+    });
+    let around = around.map_err(|error| bad(&error.to_string()))?.map_err(|error| bad(&error.to_string()))?;
+    inner.with_post_processor(Some(around));
+    Ok(())
+}
+
+fn bad(why: &str) -> Error {
+    Error::BadFile { path: "tokenizer of a GGUF file".into(), why: why.to_owned() }
+}

@@ -1,0 +1,194 @@
+//! From text to the ids of a language model's tokens and back, and from a conversation to text.
+//!
+//! What a model was trained with is in files: a `tokenizer.json` as Hugging Face's library writes it, or the tokens and merges in a
+//! GGUF file. The `tokenizers` crate computes with both, so that the ids are those of transformers. Here is what lies around it:
+//! errors in place of panics, text as it is written ([`Pieces`]), and the templates of conversations ([`ChatTemplate`]).
+
+mod gguf;
+mod pieces;
+mod template;
+
+use std::cell::Cell;
+use std::fs;
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::Once;
+
+use tokenizers::Tokenizer as Inner;
+
+pub use pieces::Pieces;
+pub use template::{ChatTemplate, Message, assistant, system, user};
+
+use crate::{Error, Result};
+
+/// A model's tokens: from text to ids, and back.
+///
+/// ```
+/// use cairn_nn::tokenizer::Tokenizer;
+/// let json = r#"{
+///     "version": "1.0", "truncation": null, "padding": null, "normalizer": {"type": "Lowercase"},
+///     "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+///     "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "the": 1, "sky": 2}, "unk_token": "[UNK]"}
+/// }"#;
+/// let tokenizer = Tokenizer::parse(json)?;
+/// assert_eq!(tokenizer.encode("The blue sky")?, [1, 0, 2]);
+/// assert_eq!(tokenizer.decode(&[1, 2])?, "the sky");
+/// # Ok::<(), cairn_nn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias("AutoTokenizer", "PreTrainedTokenizer"))]
+pub struct Tokenizer {
+    inner: Inner,
+}
+
+impl Tokenizer {
+    /// From a `tokenizer.json`, or a folder with one. That it cuts texts or fills them up is passed over: that is for the model to say.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is none.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+        parsed(&text).map_err(|why| Error::BadFile { path, why })
+    }
+
+    /// From the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] when it is none.
+    pub fn parse(json: &str) -> Result<Self> {
+        parsed(json).map_err(|why| Error::BadFile { path: "tokenizer.json".into(), why })
+    }
+
+    /// The ids of a text, with what the model expects around it. Special tokens that are written out in the text are those tokens.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a text that has no tokens, which can be where there is none for unknown ones.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encoded(text, true)?.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), without what the model expects around a text: for what goes on from others, and for conversations,
+    /// whose template has written it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[doc(alias = "add_special_tokens")]
+    pub fn encode_bare(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encoded(text, false)?.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), where what looks like a special token is text like any other: of what a stranger wrote.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_untrusted(&self, text: &str) -> Result<Vec<u32>> {
+        let mut plain = self.inner.clone();
+        plain.set_encode_special_tokens(true);
+        Ok(Tokenizer { inner: plain }.encoded(text, false)?.get_ids().to_vec())
+    }
+
+    /// The ids, and the bytes of the text that each is of; of what was put around it, none.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[doc(alias("offsets", "return_offsets_mapping"))]
+    pub fn encode_with_offsets(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>> {
+        let encoded = self.encoded(text, true)?;
+        let offsets = encoded.get_offsets().iter().map(|&(start, end)| start..end);
+        Ok(encoded.get_ids().iter().copied().zip(offsets).collect())
+    }
+
+    fn encoded(&self, text: &str, around: bool) -> Result<tokenizers::Encoding> {
+        let done = quietly(|| self.inner.encode(text, around));
+        let done = done.unwrap_or_else(|| Err("the tokenizer's settings do not go together".into()));
+        done.map_err(|error| Error::Unsupported { what: format!("the text's tokens: {error}") })
+    }
+
+    /// The text of these ids, without special tokens. Bytes that are no UTF-8, as where a character was cut, become `�`.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for an id that is no token.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.decoded(ids, true)
+    }
+
+    /// As [`decode`](Self::decode), with the special tokens.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_all(&self, ids: &[u32]) -> Result<String> {
+        self.decoded(ids, false)
+    }
+
+    fn decoded(&self, ids: &[u32], skip: bool) -> Result<String> {
+        if let Some(&id) = ids.iter().find(|&&id| self.token(id).is_none()) {
+            let (what, must) = ("the id of a token", "below the size of the vocabulary");
+            return Err(Error::BadSetting { what, value: id.into(), must });
+        }
+        let done = quietly(|| self.inner.decode(ids, skip));
+        let done = done.unwrap_or_else(|| Err("the tokenizer's settings do not go together".into()));
+        done.map_err(|error| Error::Unsupported { what: format!("the tokens' text: {error}") })
+    }
+
+    /// Text as its tokens come in, one by one.
+    pub fn pieces(&self) -> Pieces<'_> {
+        Pieces::new(self)
+    }
+
+    /// The id of a token.
+    #[doc(alias = "token_to_id")]
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as the vocabulary has it.
+    #[doc(alias = "id_to_token")]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The number of tokens, special ones included.
+    #[doc(alias = "vocab_size")]
+    pub fn len(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Reads the library's JSON. It panics on parts of another shape than it expects; that is an error like any other here.
+fn parsed(json: &str) -> Result<Tokenizer, String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| error.to_string())?;
+    let read = quietly(|| Inner::from_str(json));
+    let mut inner = read
+        .unwrap_or_else(|| Err("a part of it is not what it should be".into()))
+        .map_err(|error| error.to_string())?;
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|error| error.to_string())?;
+    Ok(Tokenizer { inner })
+}
+
+/// What a function gives, or `None` where it panics, which is not reported on standard error.
+fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
+    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    QUIET.set(false);
+    result.ok()
+}

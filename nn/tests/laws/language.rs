@@ -1,0 +1,186 @@
+//! Texts from text: stops, batches, log-probabilities and perplexity against what the network says; vectors of texts.
+
+use cairn_nn::generate::{Generate, Sampling};
+use cairn_nn::language::{Encoder, LanguageModel, Pooling, user};
+use cairn_nn::models::{self, Config, Network};
+use cairn_nn::tokenizer::{ChatTemplate, Tokenizer};
+use cairn_nn::{Context, Result};
+use cairn_tensor::{Tensor, rng};
+
+use crate::tokenizer::byte_level;
+
+fn config(kind: &str, context: usize) -> Config {
+    let text = serde_json::json!({
+        "model_type": kind, "vocab_size": 265, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": context, "initializer_range": 0.4,
+    });
+    Config::parse(&text.to_string()).unwrap()
+}
+
+fn model(context: usize) -> LanguageModel {
+    let Network::Causal(network) = models::new(&config("llama", context), &mut rng(3)).unwrap() else {
+        panic!()
+    };
+    let template = ChatTemplate::parse("<s>{{ messages[0].content }}</s>").unwrap();
+    LanguageModel::new(network, Tokenizer::parse(&byte_level()).unwrap(), Some(template), vec![1])
+}
+
+fn encoder() -> Encoder {
+    let Network::Encoder(network) = models::new(&config("bert", 40), &mut rng(4)).unwrap() else { panic!() };
+    Encoder::new(network, Tokenizer::parse(&byte_level()).unwrap())
+}
+
+fn greedy(tokens: usize) -> Generate {
+    Generate::new(tokens).sampling(Sampling::greedy())
+}
+
+fn all(text: cairn_nn::language::Text<'_>) -> String {
+    text.collect::<Result<String>>().unwrap()
+}
+
+#[test]
+fn a_text_is_the_same_alone_in_a_batch_and_token_by_token() {
+    let model = model(64);
+    let prompts = ["the rain", "a", "in Spain, the"];
+    for settings in [greedy(20), Generate::new(20).seed(5)] {
+        let alone: Vec<String> =
+            prompts.iter().map(|prompt| all(model.generate(prompt, &settings).unwrap())).collect();
+        assert_eq!(model.generate_batch(&prompts, &settings).unwrap(), alone);
+    }
+    let other = all(model.generate("a", &Generate::new(20).seed(6)).unwrap());
+    assert_ne!(other, all(model.generate("a", &Generate::new(20).seed(5)).unwrap()));
+}
+
+#[test]
+fn a_text_ends_before_what_is_to_stop_it() {
+    let model = model(64);
+    let whole = all(model.generate("the", &greedy(30)).unwrap());
+    let chars: Vec<char> = whole.chars().collect();
+    assert!(chars.len() > 8, "{whole:?}");
+    let stop: String = chars[4..7].iter().collect();
+    let end = whole.find(&stop).unwrap();
+    let text = model.generate("the", &greedy(30)).unwrap().until([stop.clone()]);
+    let pieces: Vec<String> = text.map(Result::unwrap).collect();
+    assert_eq!(pieces.concat(), whole[..end]);
+    // What only looks like the beginning of a stop is written in the end.
+    let never = format!("{}\u{1}", chars.last().unwrap());
+    assert_eq!(all(model.generate("the", &greedy(30)).unwrap().until([never])), whole);
+}
+
+#[test]
+fn conversations_go_through_the_template() {
+    let model = model(64);
+    let prompt = model.prompt([user("the")]).unwrap();
+    assert_eq!(prompt, model.tokenizer().encode_bare("<s>the</s>").unwrap());
+    let answer = all(model.chat([user("the")], &greedy(10)).unwrap());
+    assert_eq!(answer, all(model.continued(&prompt, &greedy(10)).unwrap()));
+}
+
+#[test]
+fn log_probabilities_are_the_networks() {
+    let model = model(64);
+    let text = "the rain in";
+    let ids = model.tokenizer().encode(text).unwrap();
+    let tensor = Tensor::from_slice(&ids, [1, ids.len()]).unwrap();
+    let scores = model.network().forward(&tensor, &mut Context::eval()).unwrap();
+    let scores = scores.value().log_softmax(2).unwrap();
+    let found = model.log_probabilities(text).unwrap();
+    assert_eq!(found.len(), ids.len() - 1);
+    for (at, (id, value)) in found.into_iter().enumerate() {
+        assert_eq!(id, ids[at + 1]);
+        let theirs = scores.get(&[0, at, id as usize]).unwrap();
+        assert!((value - f64::from(theirs)).abs() < 1e-5);
+    }
+    let mut written = model.generate(text, &greedy(3)).unwrap();
+    assert_eq!(written.log_probability().unwrap(), None);
+    let first = scores.index(1, ids.len() - 1).unwrap();
+    let best = first.iter().fold(f32::MIN, f32::max);
+    written.next().unwrap().unwrap();
+    if written.token_count() == 1 {
+        assert!((written.log_probability().unwrap().unwrap() - f64::from(best)).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn perplexity_foretells_each_token_once() {
+    let model = model(32);
+    let text = "the rain in Spain stays mainly in the plain, they say.";
+    let ids = model.tokenizer().encode(text).unwrap();
+    let naive = |window: usize, stride: usize| {
+        let (mut sum, mut count, mut done) = (0.0, 0, 1);
+        for start in (0..ids.len()).step_by(stride) {
+            let end = (start + window).min(ids.len());
+            for at in done.max(start + 1)..end {
+                let part = model.tokenizer().decode_all(&ids[start..=at]).unwrap();
+                assert!(!part.contains('\u{fffd}'));
+                let row = Tensor::from_slice(&ids[start..at], [1, at - start]).unwrap();
+                let scores = model.network().forward(&row, &mut Context::eval()).unwrap();
+                let last = scores.value().log_softmax(2).unwrap().index(1, at - start - 1).unwrap();
+                sum += f64::from(last.get(&[0, ids[at] as usize]).unwrap());
+                count += 1;
+            }
+            done = done.max(end);
+            if end == ids.len() {
+                break;
+            }
+        }
+        ((-sum / f64::from(count)).exp(), count as usize)
+    };
+    for (window, stride) in [(8, 8), (8, 3), (32, 16), (32, 1)] {
+        let found = model.perplexity(text, window, stride).unwrap();
+        let (expected, count) = naive(window, stride);
+        assert_eq!(found.tokens, count, "{window}, {stride}");
+        assert!((found.perplexity / expected - 1.0).abs() < 1e-4, "{window}, {stride}");
+    }
+    assert!(model.perplexity(text, 64, 8).unwrap_err().to_string().contains("the window is 64"));
+    assert!(model.perplexity(text, 8, 0).unwrap_err().to_string().contains("the stride is 0"));
+    assert!(model.perplexity("", 8, 8).is_err());
+}
+
+#[test]
+fn a_text_ends_with_the_context() {
+    let model = model(16);
+    let text = model.generate("the", &greedy(100)).unwrap();
+    let prompt = model.tokenizer().encode("the").unwrap().len();
+    let mut text = text;
+    while text.next().is_some() {}
+    assert!(text.token_count() <= 16 - prompt);
+    let long = "a".repeat(40);
+    let told = model.generate(&long, &greedy(1)).unwrap_err().to_string();
+    assert!(told.contains("the number of tokens of the prompt is 41"), "{told}");
+}
+
+#[test]
+fn vectors_of_texts_do_not_depend_on_the_batch() {
+    let encoder = encoder();
+    let texts: Vec<String> = (0..9).map(|n| "the rain in Spain ".repeat(n % 4) + "a").collect();
+    let together = encoder.embed(&texts).unwrap();
+    assert_eq!(together.shape(), [9, 16]);
+    for (row, text) in texts.iter().enumerate() {
+        let vector = together.index(0, row).unwrap();
+        assert_eq!(vector, encoder.embed(&[text]).unwrap().index(0, 0).unwrap());
+        let length: f32 = vector.iter().map(|x| x * x).sum();
+        assert!((length - 1.0).abs() < 1e-5);
+    }
+    assert_eq!(encoder.embed::<&str>(&[]).unwrap().shape()[0], 0);
+}
+
+#[test]
+fn vectors_are_made_as_the_settings_say() {
+    let encoder = encoder().normalized(false);
+    let ids = encoder.tokenizer().encode("the rain").unwrap();
+    let row = Tensor::from_slice(&ids, [1, ids.len()]).unwrap();
+    let states = encoder.network().forward(&row, &mut Context::eval()).unwrap();
+    let states = states.value().index(0, 0).unwrap();
+    let near = |ours: Tensor, theirs: Tensor| {
+        assert!(ours.iter().zip(theirs.iter()).all(|(a, b)| (a - b).abs() < 1e-5));
+    };
+    near(encoder.embed(&["the rain"]).unwrap(), states.mean(0).unwrap());
+    let encoder = encoder.pooling(Pooling::First);
+    near(encoder.embed(&["the rain"]).unwrap(), states.index(0, 0).unwrap());
+    let encoder = encoder.pooling(Pooling::Max);
+    near(encoder.embed(&["the rain"]).unwrap(), states.max(0).unwrap());
+    // A text beyond what is read has the vector of its beginning, with the last token of the whole.
+    let cut = encoder.longest(4).embed(&["aaaaaaaaaa"]).unwrap();
+    assert_eq!(cut.shape(), [1, 16]);
+}

@@ -1,0 +1,234 @@
+//! Open models: each architecture computes what transformers computes with the same files; names, types and parts of files; what is
+//! wrong with a file is said.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cairn_autograd::no_grad;
+use cairn_nn::generate::{Decoder, Generate, Sampling};
+use cairn_nn::models::{self, CausalModel, Config, EncoderModel, Network};
+use cairn_nn::weights::Weights;
+use cairn_nn::{Context, Module, cross_entropy};
+use cairn_tensor::{DType, Tensor, rng};
+
+const DECODERS: [&str; 7] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3", "gpt2"];
+const ENCODERS: [&str; 3] = ["bert", "roberta", "distilbert"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models").join(name)
+}
+
+fn causal(path: impl AsRef<Path>) -> Box<dyn CausalModel> {
+    match models::load(path).unwrap() {
+        Network::Causal(model) => model,
+        Network::Encoder(_) => panic!("a decoder is expected"),
+    }
+}
+
+fn encoder(name: &str) -> Box<dyn EncoderModel> {
+    match models::load(folder(name)).unwrap() {
+        Network::Encoder(model) => model,
+        Network::Causal(_) => panic!("an encoder is expected"),
+    }
+}
+
+fn expected(name: &str) -> Weights {
+    Weights::read_safetensors(folder(name).join("expected.safetensors")).unwrap()
+}
+
+fn floats(all: &Weights, name: &str) -> Tensor {
+    all.tensors[name].as_f32().unwrap().clone()
+}
+
+fn ids(all: &Weights, name: &str) -> Tensor<u32> {
+    all.tensors[name].downcast_ref::<u32>().unwrap().clone()
+}
+
+fn assert_near(name: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.shape(), theirs.shape(), "{name}");
+    let most = ours.iter().zip(theirs.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(most < 1e-4, "{name} is off by {most}");
+}
+
+/// The model's files in a new folder, with its weights changed.
+fn changed(name: &str, change: impl FnOnce(Weights) -> Weights) -> tempfile::TempDir {
+    let made = tempfile::tempdir().unwrap();
+    std::fs::copy(folder(name).join("config.json"), made.path().join("config.json")).unwrap();
+    let weights = Weights::read_safetensors(folder(name).join("model.safetensors")).unwrap();
+    change(weights).write_safetensors(made.path().join("model.safetensors")).unwrap();
+    made
+}
+
+#[test]
+fn decoders_score_as_transformers_does() {
+    for name in DECODERS {
+        let (model, all) = (causal(folder(name)), expected(name));
+        let scores = model.forward(&ids(&all, "tokens"), &mut Context::eval()).unwrap();
+        assert_near(name, scores.value(), &floats(&all, "logits"));
+    }
+}
+
+#[test]
+fn decoders_write_what_transformers_writes() {
+    for name in DECODERS {
+        let (model, all) = (causal(folder(name)), expected(name));
+        let prompt = ids(&all, "tokens").index(0, 0).unwrap().to_vec();
+        let cache = model.cache(1, 20).unwrap();
+        let generate = Generate::new(8).sampling(Sampling::greedy());
+        let text: Vec<u32> = generate.stream(&model, cache, &prompt).map(Result::unwrap).collect();
+        assert_eq!(text, ids(&all, "greedy").to_vec(), "{name}");
+    }
+}
+
+#[test]
+fn scores_are_the_same_bits_with_a_cache_and_in_any_batch() {
+    for name in DECODERS {
+        let (model, all) = (causal(folder(name)), expected(name));
+        let tokens = ids(&all, "tokens");
+        let rows = [tokens.index(0, 0).unwrap().to_vec(), tokens.index(0, 1).unwrap().to_vec()[..7].to_vec()];
+        let last = |row: &[u32]| {
+            let ids = Tensor::from_slice(row, [1, row.len()]).unwrap();
+            let all = model.forward(&ids, &mut Context::eval()).unwrap();
+            all.value().index(1, row.len() - 1).unwrap().to_vec()
+        };
+        // In two steps, of different lengths.
+        let mut cache = model.cache(2, 16).unwrap();
+        model.next(&[&rows[0][..5], &rows[1][..1]], &mut cache).unwrap();
+        let scores = model.next(&[&rows[0][5..], &rows[1][1..]], &mut cache).unwrap();
+        for (row, tokens) in rows.iter().enumerate() {
+            assert_eq!(scores.index(0, row).unwrap().to_vec(), last(tokens), "{name}");
+        }
+    }
+}
+
+#[test]
+fn encoders_describe_as_transformers_does_and_padding_changes_nothing() {
+    for name in ENCODERS {
+        let (model, all) = (encoder(name), expected(name));
+        let tokens = ids(&all, "tokens");
+        let states = no_grad(|| model.forward(&tokens, &mut Context::eval())).unwrap();
+        assert_near(name, states.value(), &floats(&all, "states"));
+        let lengths = Tensor::from_vec(vec![12, 7], [2]).unwrap();
+        let states = model.forward(&tokens, &mut Context::eval().with_lengths(&lengths)).unwrap();
+        let second = states.value().index(0, 1).unwrap().narrow(0, 0, 7).unwrap();
+        assert_near(name, &second, &floats(&all, "padded"));
+    }
+}
+
+#[test]
+fn what_is_loaded_trains() {
+    for name in DECODERS {
+        let (model, all) = (causal(folder(name)), expected(name));
+        let tokens = ids(&all, "tokens");
+        let loss = || {
+            let x = tokens.narrow(1, 0, 11).unwrap().contiguous().unwrap();
+            let y = tokens.narrow(1, 1, 11).unwrap().contiguous().unwrap();
+            cross_entropy(&model.forward(&x, &mut Context::eval()).unwrap(), &y).unwrap()
+        };
+        let before = loss();
+        let gradients = before.backward().unwrap();
+        model.for_each_parameter(&mut |path, parameter| {
+            let gradient = gradients.of(parameter).unwrap_or_else(|error| panic!("{name}: {path}: {error}"));
+            parameter.update(|value| value.add_assign(&gradient.scale(-0.01)?)).unwrap();
+        });
+        assert!(loss().item().unwrap() < before.item().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn names_of_parallel_and_compiled_models_are_understood() {
+    let plain = causal(folder("llama"));
+    let made = changed("llama", |weights| weights.rename(&[("", "module._orig_mod")]).unwrap());
+    assert_eq!(causal(made.path()).state(), plain.state());
+}
+
+#[test]
+fn a_model_in_several_files_is_read_by_its_index() {
+    let plain = causal(folder("qwen3"));
+    let made = changed("qwen3", |weights| weights);
+    let whole = Weights::read_safetensors(made.path().join("model.safetensors")).unwrap();
+    let (mut parts, mut map) = (vec![BTreeMap::new(), BTreeMap::new()], serde_json::Map::new());
+    for (at, (name, tensor)) in whole.tensors.into_iter().enumerate() {
+        map.insert(name.clone(), format!("part-{}.safetensors", at % 2).into());
+        parts[at % 2].insert(name, tensor);
+    }
+    for (at, part) in parts.into_iter().enumerate() {
+        Weights::from(part).write_safetensors(made.path().join(format!("part-{at}.safetensors"))).unwrap();
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(made.path().join("model.safetensors.index.json"), index).unwrap();
+    std::fs::remove_file(made.path().join("model.safetensors")).unwrap();
+    assert_eq!(causal(made.path()).state(), plain.state());
+}
+
+#[test]
+fn weights_of_16_bits_are_read() {
+    for dtype in [DType::F16, DType::BF16] {
+        let made = changed("gpt2", |weights| weights.cast(dtype).unwrap());
+        let all = expected("gpt2");
+        let scores = causal(made.path()).forward(&ids(&all, "tokens"), &mut Context::eval()).unwrap();
+        let most =
+            scores.value().sub(&floats(&all, "logits")).unwrap().iter().map(f32::abs).fold(0.0, f32::max);
+        assert!(most > 1e-5 && most < 0.2, "{dtype} is off by {most}");
+    }
+}
+
+#[test]
+fn a_model_drawn_from_its_settings_is_the_same_for_the_same_seed() {
+    let config = Config::read(folder("gemma3").join("config.json")).unwrap();
+    let drawn = |seed| match models::new(&config, &mut rng(seed)).unwrap() {
+        Network::Causal(model) => model.state(),
+        Network::Encoder(_) => panic!("Gemma is a decoder"),
+    };
+    assert_eq!(drawn(1), drawn(1));
+    assert_ne!(drawn(1), drawn(2));
+}
+
+/// What loading says about these weights.
+fn refusal(name: &str, change: impl FnOnce(&mut Weights)) -> String {
+    let made = changed(name, |mut weights| {
+        change(&mut weights);
+        weights
+    });
+    models::load(made.path()).unwrap_err().to_string()
+}
+
+#[test]
+fn weights_that_are_missing_or_have_no_place_are_named() {
+    let missing =
+        refusal("llama", |weights| drop(weights.tensors.remove("model.layers.1.mlp.up_proj.weight")));
+    assert!(missing.contains("layers.1.mlp.up_proj.weight missing in the file"), "{missing}");
+    let more = refusal("llama", |weights| {
+        let bias = Tensor::<f32>::zeros([16]).unwrap();
+        weights.tensors.insert("model.layers.0.self_attn.q_proj.bias".into(), bias.into());
+    });
+    assert!(more.contains("layers.0.self_attn.q_proj.bias not expected in the file"), "{more}");
+    let other = refusal("gpt2", |weights| {
+        let short = Tensor::<f32>::zeros([15]).unwrap();
+        weights.tensors.insert("transformer.ln_f.bias".into(), short.into());
+    });
+    assert!(other.contains("blocks.norm.bias has shape [15]"), "{other}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named_before_memory_is_taken() {
+    let text = std::fs::read_to_string(folder("llama").join("config.json")).unwrap();
+    let told = |from: &str, to: &str| {
+        let made = changed("llama", |weights| weights);
+        assert!(text.contains(from), "{from}");
+        std::fs::write(made.path().join("config.json"), text.replace(from, to)).unwrap();
+        models::load(made.path()).unwrap_err().to_string()
+    };
+    let layers = told("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 200000000");
+    assert!(layers.contains("more layers than there are weights"), "{layers}");
+    let words = told("\"vocab_size\": 48", "\"vocab_size\": 100000000");
+    assert!(words.contains("`vocab_size` is more than any weight has values"), "{words}");
+    let size = told("\"hidden_size\": 16", "\"hidden_size\": -1");
+    assert!(size.contains("`hidden_size` is -1, which is no size"), "{size}");
+    let kind = told("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"");
+    assert!(kind.contains("the architecture `mamba`; there are llama, mistral"), "{kind}");
+    let rope = told("\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"");
+    assert!(rope.contains("rotary positions of type `yarn`"), "{rope}");
+    let heads = told("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3");
+    assert!(heads.contains("the number of key heads is 3"), "{heads}");
+}

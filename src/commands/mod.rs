@@ -1,0 +1,83 @@
+//! The commands, a file each, and what they share: one line for an error with what can be done about it; 0 for success, 1 for
+//! failure, 2 for a command line that makes no sense; JSON for other programs.
+
+mod chat;
+mod doctor;
+mod embed;
+mod failure;
+mod generate;
+mod inspect;
+mod output;
+mod perplexity;
+mod quantize;
+mod sampling;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use output::Output;
+
+/// Open language models and encoders on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, arg_required_else_help = true)]
+struct Cli {
+    /// Writes JSON to standard output, a line for each result.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Computes with so many threads, in place of as many as there are processors.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Talks with a model: a line for each of your messages, until the end of input.
+    Chat(chat::Args),
+    /// Continues a text.
+    Generate(generate::Args),
+    /// Turns texts into vectors: those given, or each line of standard input.
+    Embed(embed::Args),
+    /// Measures how well a model foretells a file of text.
+    Perplexity(perplexity::Args),
+    /// Says what is in a file or folder of weights.
+    Inspect(inspect::Args),
+    /// Writes the weights of a GGUF file in fewer bits.
+    Quantize(quantize::Args),
+    /// Says what this machine computes with: instructions, threads, caches, the bandwidth of its memory.
+    Doctor,
+}
+
+/// Runs what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Output::new(cli.json);
+    match run(cli, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has had enough.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("cairn: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
+    if let Some(threads) = cli.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().map_err(|error| Failure::new(error.to_string()))?;
+    }
+    match cli.command {
+        Command::Chat(args) => chat::run(&args, out),
+        Command::Generate(args) => generate::run(&args, out),
+        Command::Embed(args) => embed::run(&args, out),
+        Command::Perplexity(args) => perplexity::run(&args, out),
+        Command::Inspect(args) => inspect::run(&args, out),
+        Command::Quantize(args) => quantize::run(&args, out),
+        Command::Doctor => doctor::run(out),
+    }
+}

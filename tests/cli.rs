@@ -1,0 +1,163 @@
+//! The program `cairn`, run as a user runs it, on a tiny model made here.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Map, Value, json};
+
+/// A model of the Llama family with random weights, whose tokens are characters.
+fn model() -> tempfile::TempDir {
+    copied("llama")
+}
+
+fn copied(name: &str) -> tempfile::TempDir {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("nn/tests/golden/models").join(name);
+    let made = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(file), made.path().join(file)).unwrap();
+    }
+    let letters = "?abcdefghijklmnopqrstuvwxyz .,!0123456789'-:;()";
+    assert_eq!(letters.chars().count(), 47);
+    let mut vocabulary: Map<String, Value> =
+        (1..).zip(letters.chars()).map(|(id, letter)| (letter.to_string(), json!(id))).collect();
+    vocabulary.insert("<end>".into(), json!(0));
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": [], "unk_token": "?"}
+    });
+    std::fs::write(made.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let settings =
+        json!({"chat_template": "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"});
+    std::fs::write(made.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+    made
+}
+
+fn cairn(arguments: &[&str], input: &str) -> Output {
+    let program = Command::new(env!("CARGO_BIN_EXE_cairn"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut program = program.unwrap();
+    // It may end before it has read all.
+    let _ = program.stdin.take().unwrap().write_all(input.as_bytes());
+    program.wait_with_output().unwrap()
+}
+
+/// What a command that succeeds writes.
+fn written(arguments: &[&str], input: &str) -> String {
+    let output = cairn(arguments, input);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line of a command that fails.
+fn told(arguments: &[&str]) -> String {
+    let output = cairn(arguments, "");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn texts_are_continued_the_same_for_the_same_seed() {
+    let made = model();
+    let path = made.path().to_str().unwrap();
+    let run = |seed: &str| written(&["generate", path, "the rain", "-n", "20", "--seed", seed], "");
+    assert_eq!(run("1"), run("1"));
+    assert_ne!(run("1"), run("2"));
+    let greedy = written(&["generate", path, "-", "-n", "9", "--greedy", "--json"], "the rain");
+    let value: Value = serde_json::from_str(&greedy).unwrap();
+    let text = value["text"].as_str().unwrap();
+    assert_eq!(value["tokens"], 9);
+    assert_eq!(
+        written(&["--threads", "1", "generate", path, "the rain", "-n", "9", "--greedy"], ""),
+        format!("{text}\n")
+    );
+    let stop: String = text.chars().skip(3).take(2).collect();
+    let stopped = written(&["generate", path, "the rain", "-n", "9", "--greedy", "--stop", &stop], "");
+    assert_eq!(stopped.trim_end_matches('\n'), &text[..text.find(&stop).unwrap()]);
+}
+
+#[test]
+fn conversations_answer_each_line() {
+    let made = model();
+    let path = made.path().to_str().unwrap();
+    let answers = written(&["chat", path, "-n", "5", "--greedy", "--json"], "hello\n\nbye\n");
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    let one = written(&["chat", path, "-n", "5", "--greedy", "-m", "hello"], "");
+    assert_eq!(one.trim_end_matches('\n'), answers[0]["text"].as_str().unwrap());
+    std::fs::remove_file(made.path().join("tokenizer_config.json")).unwrap();
+    let error = told(&["chat", path, "-m", "hello"]);
+    assert!(
+        error.contains("no template of conversations") && error.contains("hint: `cairn generate`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sentences_become_vectors() {
+    let made = copied("bert");
+    let path = made.path().to_str().unwrap();
+    let lines = written(&["embed", path, "--json"], "a cat\na dog sits\n");
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), rows[1]["text"].as_str()), (2, Some("a dog sits")));
+    let vector: Vec<f64> = serde_json::from_value(rows[0]["embedding"].clone()).unwrap();
+    assert_eq!(vector.len(), 16);
+    assert!((vector.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
+    let text = written(&["embed", path, "a cat"], "");
+    assert_eq!(text.split_whitespace().map(|x| x.parse::<f32>().unwrap()).count(), 16);
+}
+
+#[test]
+fn perplexity_is_measured() {
+    let made = model();
+    let file = made.path().join("text.txt");
+    std::fs::write(&file, "the rain in spain stays mainly in the plain. ".repeat(4)).unwrap();
+    let (path, file) = (made.path().to_str().unwrap(), file.to_str().unwrap());
+    let value: Value =
+        serde_json::from_str(&written(&["perplexity", path, file, "--window", "32", "--json"], "")).unwrap();
+    // Each window foretells all but the first of its tokens.
+    assert_eq!(value["tokens"], 180 - 180u32.div_ceil(32));
+    assert!(value["perplexity"].as_f64().unwrap() > 1.0);
+    let error = told(&["perplexity", path, file, "--window", "65"]);
+    assert!(error.contains("the window is 65"), "{error}");
+}
+
+#[test]
+fn files_are_described() {
+    let made = model();
+    let path = made.path().to_str().unwrap();
+    let text = written(&["inspect", path], "");
+    assert!(
+        text.contains("model_type = llama") && text.contains("model.layers.1.mlp.up_proj.weight"),
+        "{text}"
+    );
+    let file = made.path().join("model.safetensors");
+    let value: Value =
+        serde_json::from_str(&written(&["inspect", file.to_str().unwrap(), "--json"], "")).unwrap();
+    assert_eq!(value["tensors"].as_array().unwrap().len(), 21);
+    assert!(written(&["doctor"], "").contains("GB/s"));
+}
+
+#[test]
+fn what_is_wrong_is_one_line_with_a_hint() {
+    let error = told(&["generate", "/nowhere/at/all", "x"]);
+    assert!(
+        error.starts_with("cairn: /nowhere/at/all: ") && error.contains("(hint: a model is a folder"),
+        "{error}"
+    );
+    let made = model();
+    std::fs::write(made.path().join("model.safetensors"), [0xff; 64]).unwrap();
+    let error = told(&["generate", made.path().to_str().unwrap(), "x"]);
+    assert!(error.contains("model.safetensors") && error.contains("hint: `cairn inspect`"), "{error}");
+    for wrong in [&["sing"][..], &["generate"], &["generate", "x", "y", "--temperature", "warm"], &[]] {
+        assert_eq!(cairn(wrong, "").status.code(), Some(2), "{wrong:?}");
+    }
+    assert!(written(&["help"], "").contains("perplexity"));
+}
