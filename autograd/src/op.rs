@@ -9,7 +9,7 @@
 //! Attributes are plain numbers, `f64` whatever the element type, so that an operation is the same value for both. Axes count from
 //! the front. Tensors are never attributes: ids, masks and lengths are operands like others.
 
-use cairn_tensor::{Float, QuantizedTensor, Tensor};
+use cairn_tensor::{AnyTensor, Float, Tensor};
 
 #[cfg(feature = "linalg")]
 pub use crate::ops::Factor;
@@ -220,7 +220,7 @@ macro_rules! operations {
 }
 pub(crate) use operations;
 
-/// An operand: floats, quantised weights, or the ids and masks that say what is done with them.
+/// An operand: floats, stored weights, or the ids and masks that say what is done with them.
 #[derive(Debug)]
 pub enum Operand<'a, T: Float = f32> {
     /// What can have a gradient.
@@ -229,8 +229,8 @@ pub enum Operand<'a, T: Float = f32> {
     Ids(&'a Tensor<u32>),
     /// Yes or no.
     Mask(&'a Tensor<bool>),
-    /// Quantised weights, which are not trained.
-    Quantized(&'a QuantizedTensor),
+    /// Weights in the type that they are stored in, which are not trained: quantised, or of 16 bits.
+    Stored(&'a AnyTensor),
 }
 
 impl<T: Float> Clone for Operand<'_, T> {
@@ -247,7 +247,7 @@ impl<T: Float> Operand<'_, T> {
             Operand::Float(x) => x.shape(),
             Operand::Ids(ids) => ids.shape(),
             Operand::Mask(mask) => mask.shape(),
-            Operand::Quantized(weights) => weights.shape(),
+            Operand::Stored(weights) => weights.shape(),
         }
     }
 }
@@ -301,10 +301,10 @@ impl<'a, T: Float> Operands<'a, T> {
         }
     }
 
-    pub(crate) fn quantized(&self, position: usize) -> Result<&'a QuantizedTensor> {
+    pub(crate) fn stored(&self, position: usize) -> Result<&'a AnyTensor> {
         match self.list.get(position) {
-            Some(Operand::Quantized(weights)) => Ok(weights),
-            _ => Err(self.bad(position, "quantised weights")),
+            Some(Operand::Stored(weights)) => Ok(weights),
+            _ => Err(self.bad(position, "stored weights")),
         }
     }
 

@@ -98,6 +98,14 @@ impl<T: Float> Parameter<T> {
         }
     }
 
+    /// The value, if it is stored in another element type than computations have: layers compute with it as it is.
+    pub fn stored(&self) -> Option<AnyTensor> {
+        match &*self.read() {
+            Value::Stored(stored, _) => Some(stored.clone()),
+            Value::Leaf(_) => None,
+        }
+    }
+
     /// Replaces the value for every holder; the shape may change. Graphs made before keep the old value.
     pub fn set(&self, value: Tensor<T>) {
         let mut cell = self.write();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use cairn_tensor::{Float, QuantizedTensor, Tensor};
+use cairn_tensor::{AnyTensor, Float, Tensor};
 
 use crate::op::{Op, Operand};
 use crate::ops::IdsOp;
@@ -22,7 +22,7 @@ thread_local! {
     static SCOPE: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// What an operation took: a variable, quantised weights, or the ids or the mask that say what is done.
+/// What an operation took: a variable, stored weights, or the ids or the mask that say what is done.
 #[derive(Debug, Clone)]
 pub enum Source<T: Float = f32> {
     /// A variable.
@@ -31,8 +31,8 @@ pub enum Source<T: Float = f32> {
     Ids(Tensor<u32>),
     /// Yes or no.
     Mask(Tensor<bool>),
-    /// Quantised weights.
-    Quantized(QuantizedTensor),
+    /// Weights in the type that they are stored in.
+    Stored(AnyTensor),
 }
 
 impl<T: Float> From<&Argument<'_, T>> for Source<T> {
@@ -41,7 +41,7 @@ impl<T: Float> From<&Argument<'_, T>> for Source<T> {
             Argument::Var(var) => Source::Var(var.clone()),
             Argument::Ids(ids) => Source::Ids(ids.clone()),
             Argument::Mask(mask) => Source::Mask(mask.clone()),
-            Argument::Quantized(weights) => Source::Quantized(weights.clone()),
+            Argument::Stored(weights) => Source::Stored(weights.clone()),
         }
     }
 }
@@ -51,7 +51,7 @@ impl<T: Float> Source<T> {
     pub(crate) fn var(self) -> Option<Var<T>> {
         match self {
             Source::Var(var) => Some(var),
-            Source::Ids(_) | Source::Mask(_) | Source::Quantized(_) => None,
+            Source::Ids(_) | Source::Mask(_) | Source::Stored(_) => None,
         }
     }
 }
@@ -62,7 +62,7 @@ impl<'a, T: Float> From<&'a Source<T>> for Argument<'a, T> {
             Source::Var(var) => Argument::Var(var),
             Source::Ids(ids) => Argument::Ids(ids),
             Source::Mask(mask) => Argument::Mask(mask),
-            Source::Quantized(weights) => Argument::Quantized(weights),
+            Source::Stored(weights) => Argument::Stored(weights),
         }
     }
 }
@@ -199,7 +199,7 @@ impl<T: Float> Var<T> {
                 pending.extend(origin.into_iter().flat_map(|origin| &origin.operands).filter_map(
                     |operand| match operand {
                         Source::Var(var) => Some(var.clone()),
-                        Source::Ids(_) | Source::Mask(_) | Source::Quantized(_) => None,
+                        Source::Ids(_) | Source::Mask(_) | Source::Stored(_) => None,
                     },
                 ));
                 entry.insert(var);
@@ -223,7 +223,7 @@ impl<T: Float> Recorded<T> {
                 Source::Var(var) => Operand::Float(var.value()),
                 Source::Ids(ids) => Operand::Ids(ids),
                 Source::Mask(mask) => Operand::Mask(mask),
-                Source::Quantized(weights) => Operand::Quantized(weights),
+                Source::Stored(weights) => Operand::Stored(weights),
             })
             .collect();
         self.op.evaluate(&operands)

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cairn_tensor::{Float, QuantizedTensor, Shape, Tensor};
+use cairn_tensor::{AnyTensor, Float, Shape, Tensor};
 use smallvec::SmallVec;
 
 use crate::logits::{Activated, Logits};
@@ -62,7 +62,7 @@ pub(crate) enum Argument<'a, T: Float> {
     Var(&'a Var<T>),
     Ids(&'a Tensor<u32>),
     Mask(&'a Tensor<bool>),
-    Quantized(&'a QuantizedTensor),
+    Stored(&'a AnyTensor),
 }
 
 impl<'a, T: Float> From<&'a Var<T>> for Argument<'a, T> {
@@ -80,9 +80,9 @@ impl<'a, T: Float> From<&'a Tensor<bool>> for Argument<'a, T> {
         Argument::Mask(mask)
     }
 }
-impl<'a, T: Float> From<&'a QuantizedTensor> for Argument<'a, T> {
-    fn from(weights: &'a QuantizedTensor) -> Self {
-        Argument::Quantized(weights)
+impl<'a, T: Float> From<&'a AnyTensor> for Argument<'a, T> {
+    fn from(weights: &'a AnyTensor) -> Self {
+        Argument::Stored(weights)
     }
 }
 
@@ -214,7 +214,7 @@ impl<T: Float> Var<T> {
                 Argument::Var(var) => Operand::Float(var.value()),
                 Argument::Ids(ids) => Operand::Ids(ids),
                 Argument::Mask(mask) => Operand::Mask(mask),
-                Argument::Quantized(weights) => Operand::Quantized(weights),
+                Argument::Stored(weights) => Operand::Stored(weights),
             })
             .collect();
         let ran = op.run(&operands, Wanted(&Self::wanted(arguments)))?;
@@ -301,7 +301,7 @@ impl<T: Float> Var<T> {
 fn vars<'a, T: Float>(arguments: &[Argument<'a, T>]) -> impl Iterator<Item = &'a Var<T>> {
     arguments.iter().filter_map(|argument| match *argument {
         Argument::Var(var) => Some(var),
-        Argument::Ids(_) | Argument::Mask(_) | Argument::Quantized(_) => None,
+        Argument::Ids(_) | Argument::Mask(_) | Argument::Stored(_) => None,
     })
 }
 
@@ -315,7 +315,7 @@ impl<T: Float> Node<T> {
         if let Some(origin) = self.origin.take() {
             list.extend(origin.operands.into_iter().filter_map(|operand| match operand {
                 Source::Var(var) => Some(var),
-                Source::Ids(_) | Source::Mask(_) | Source::Quantized(_) => None,
+                Source::Ids(_) | Source::Mask(_) | Source::Stored(_) => None,
             }));
         }
     }

@@ -204,6 +204,29 @@ impl AnyTensor {
         })
     }
 
+    /// The transpose of a matrix, a view.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`] for anything but a matrix.
+    #[doc(alias("transpose", "T"))]
+    pub fn t(&self) -> Result<Self> {
+        with_tensor!(self, x => x.t().map(Self::from), q => q.t().map(Self::from))
+    }
+
+    /// Some rows of a matrix, as floats of single precision: `[ids, columns]`.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] for a row that it has not; [`Error::BadShape`] for quantised weights that are no matrix of
+    /// rows of blocks.
+    #[doc(alias("index_select", "embedding"))]
+    pub fn rows(&self, ids: &[u32]) -> Result<Tensor<f32>> {
+        fn of<T: Element>(x: &Tensor<T>, ids: &[u32]) -> Result<AnyTensor> {
+            x.index_select(0, ids).map(AnyTensor::from)
+        }
+        let rows = with_tensor!(self, x => of(x, ids)?, q => q.rows(ids)?.into());
+        rows.cast(DType::F32)?.try_into()
+    }
+
     /// The same elements in row-major order: this tensor itself if they are stored so, else a copy.
     ///
     /// # Errors

@@ -90,9 +90,27 @@ impl BlockFormat {
         }
     }
 
+    /// The format for rows of so many weights: this one where they are whole blocks, else the one with blocks of 32 that
+    /// llama.cpp takes in its place (`Q5_0` for `Q4K`, `Q5_1` for `Q5K`, `Q8_0` for `Q6K`); `None` where they are no multiple of 32.
+    ///
+    /// ```
+    /// use cairn_tensor::BlockFormat::{Q4_0, Q4K, Q5_0};
+    /// assert_eq!((Q4K.fitting(512), Q4K.fitting(576), Q4_0.fitting(100)), (Some(Q4K), Some(Q5_0), None));
+    /// ```
+    pub const fn fitting(self, columns: usize) -> Option<Self> {
+        let format = match self {
+            _ if columns.is_multiple_of(self.weights()) => self,
+            BlockFormat::Q4K => BlockFormat::Q5_0,
+            BlockFormat::Q5K => BlockFormat::Q5_1,
+            BlockFormat::Q6K => BlockFormat::Q8_0,
+            other => other,
+        };
+        if columns > 0 && columns.is_multiple_of(format.weights()) { Some(format) } else { None }
+    }
+
     /// The bytes of so many weights. `None` when they are no whole blocks, or more than the address space has.
     pub const fn bytes_of(self, weights: usize) -> Option<usize> {
-        if weights % self.weights() != 0 {
+        if !weights.is_multiple_of(self.weights()) {
             None
         } else {
             (weights / self.weights()).checked_mul(self.bytes())

@@ -151,8 +151,8 @@ impl QuantizedTensor {
         Cow::Owned(bytes)
     }
 
-    /// The instructions that products with quantised weights are computed with on this machine: `"avx512-vnni"`, `"avx-vnni"`,
-    /// `"avx2"`, `"neon"` or `"portable"`. Results are the same with all of them. `CAIRN_ISA` chooses a lower one, as for
+    /// The instructions that products with quantised weights are computed with on this machine: `"amx-int8"` (for 16 rows and more,
+    /// else as the next), `"avx512-vnni"`, `"avx-vnni"`, `"avx2"`, `"neon"` or `"portable"`. Results are the same with all of them. `CAIRN_ISA` chooses a lower one, as for
     /// [`instruction_set`](crate::instruction_set).
     pub fn kernel() -> &'static str {
         quantized::Engine::best().name()
@@ -173,7 +173,7 @@ impl QuantizedTensor {
 
 /// That a shape's last axis is of whole blocks, at least one.
 pub(crate) fn check_shape(op: &'static str, format: BlockFormat, shape: &[usize]) -> Result<()> {
-    let whole = shape.last().is_some_and(|&columns| columns > 0 && columns % format.weights() == 0);
+    let whole = shape.last().is_some_and(|&columns| columns > 0 && columns.is_multiple_of(format.weights()));
     let why = match format.weights() {
         32 => "the last axis must be one or more blocks of 32",
         _ => "the last axis must be one or more blocks of 256",

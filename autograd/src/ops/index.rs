@@ -1,7 +1,7 @@
 //! Picking by index and by mask: the gradient is added where the values were taken from. The lookup of rows, an embedding, has a
 //! gradient that holds just those rows.
 
-use cairn_tensor::{Axis, Float, QuantizedTensor, Shape, Tensor};
+use cairn_tensor::{AnyTensor, Axis, Float, QuantizedTensor, Shape, Tensor};
 
 use super::when;
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
@@ -39,15 +39,15 @@ operations! {
             /// The row that learns nothing, if there is one.
             padding: Option<u32>,
         } = "lookup",
-        /// Rows of a quantised table, the first operand, by ids of any shape.
-        LookupQuantized = "lookup_quantized",
+        /// Rows of a table, the first operand, in the type that it is stored in, by ids of any shape.
+        LookupStored = "lookup_stored",
     }
 }
 
 impl Rule for Index {
     fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
         let own = match *self {
-            Index::LookupQuantized => return lookup_quantized(x.quantized(0)?, x.ids(1)?),
+            Index::LookupStored => return lookup_stored(x.stored(0)?, x.ids(1)?),
             _ => x.float(0)?,
         };
         match *self {
@@ -86,7 +86,7 @@ impl Rule for Index {
                 })
             }
             Index::Lookup { padding } => lookup(own, x.ids(1)?, padding, wanted),
-            Index::LookupQuantized => lookup_quantized(x.quantized(0)?, x.ids(1)?),
+            Index::LookupStored => lookup_stored(x.stored(0)?, x.ids(1)?),
         }
     }
 }
@@ -122,7 +122,7 @@ fn index_add<T: Float>(
     })
 }
 
-fn lookup_quantized<T: Float>(table: &QuantizedTensor, ids: &Tensor<u32>) -> Result<Ran<T>> {
+fn lookup_stored<T: Float>(table: &AnyTensor, ids: &Tensor<u32>) -> Result<Ran<T>> {
     let rows = table.rows(&ids.to_vec())?.cast::<T>()?;
     let shape: Shape = ids.shape().iter().chain(&rows.shape()[1..]).copied().collect();
     Ok(Ran { value: rows.reshape(shape)?, backward: None })
@@ -268,11 +268,19 @@ impl<T: Float> Var<T> {
         Var::apply(Index::Lookup { padding: Some(padding) }, &[self.into(), ids.into()])
     }
 
-    /// As [`lookup`](Self::lookup), in a quantised table `[entries, size]`, which is not trained.
+    /// As [`lookup`](Self::lookup), in a table `[entries, size]` in the type that it is stored in, which is not trained.
     ///
     /// # Errors
-    /// For an id beyond the table, with its place; for a table that is no matrix of rows of blocks.
+    /// For an id beyond the table, with its place; for quantised weights that are no matrix of rows of blocks.
+    pub fn lookup_stored(table: &AnyTensor, ids: &Tensor<u32>) -> Result<Self> {
+        Var::apply(Index::LookupStored, &[table.into(), ids.into()])
+    }
+
+    /// [`lookup_stored`](Self::lookup_stored) of quantised weights.
+    ///
+    /// # Errors
+    /// As [`lookup_stored`](Self::lookup_stored).
     pub fn lookup_quantized(table: &QuantizedTensor, ids: &Tensor<u32>) -> Result<Self> {
-        Var::apply(Index::LookupQuantized, &[table.into(), ids.into()])
+        Self::lookup_stored(&table.clone().into(), ids)
     }
 }

@@ -1,6 +1,6 @@
 //! A dense layer as one operation: what it saves and computes is chosen for the layer, not left over from small steps.
 
-use cairn_tensor::{Float, QuantizedTensor, Tensor};
+use cairn_tensor::{AnyTensor, Float, QuantizedTensor, Tensor};
 
 use super::linear_cross_entropy::{self, Weighted};
 use super::{multiply_adds, when};
@@ -15,11 +15,12 @@ operations! {
             /// Whether max(·, 0) follows.
             relu: bool,
         } = "linear",
-        /// The same with quantised weights, which have no gradient: the operands are x, the weights and, if there is one, the bias.
-        Quantized {
+        /// The same with weights in the type that they are stored in, which have no gradient: the operands are x, the weights and,
+        /// if there is one, the bias.
+        Stored {
             /// Whether max(·, 0) follows.
             relu: bool,
-        } = "linear_quantized",
+        } = "linear_stored",
         /// The summed cross-entropy of the logits `x tableᵀ + bias`; the operands are x, the table, the labels, and those of
         /// `present`, in order.
         CrossEntropy {
@@ -37,7 +38,7 @@ impl Rule for Linear {
     fn run<T: Float>(&self, x: Operands<'_, T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
         let relu = match *self {
             Linear::Linear { relu } => relu,
-            Linear::Quantized { relu } => return quantized(x, relu, wanted),
+            Linear::Stored { relu } => return stored(x, relu, wanted),
             Linear::CrossEntropy { ignored, smoothing, present } => {
                 return linear_cross_entropy::run(x, (ignored, smoothing, present), wanted);
             }
@@ -62,7 +63,7 @@ impl Rule for Linear {
 
     fn flops(&self, operands: &[&[usize]], output: &[usize]) -> u64 {
         match self {
-            Linear::Linear { .. } | Linear::Quantized { .. } => {
+            Linear::Linear { .. } | Linear::Stored { .. } => {
                 multiply_adds(output.iter().chain(operands.first().and_then(|x| x.last())))
             }
             Linear::CrossEntropy { .. } => match operands {
@@ -75,21 +76,22 @@ impl Rule for Linear {
 
 /// The gradient is that of the product with the weights as floats, taken back for it and dropped again: rounding activations has
 /// no derivative that would help.
-fn quantized<T: Float>(x: Operands<'_, T>, relu: bool, wanted: Wanted<'_>) -> Result<Ran<T>> {
-    let (x, weight, bias) = (x.float(0)?, x.quantized(1)?, x.optional(2)?);
-    wanted.ran(x.linear_quantized(weight, bias, relu)?, |y, [of_x, of_bias]| {
+fn stored<T: Float>(x: Operands<'_, T>, relu: bool, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    let (x, weight, bias) = (x.float(0)?, x.stored(1)?, x.optional(2)?);
+    wanted.ran(x.linear_stored(weight, bias, relu)?, |y, [of_x, of_bias]| {
         let (w, y) = (weight.clone(), relu.then(|| y.clone()));
         move |g| {
             let g = match &y {
                 Some(y) => y.relu_backward(g)?,
                 None => g.clone(),
             };
-            Ok([
-                when(of_x, || g.matmul(&w.t()?.dequantize()?.cast::<T>()?))?,
-                when(of_bias, || rows(&g)?.sum(0))?,
-            ])
+            Ok([when(of_x, || g.matmul(&converted(&w)?.t()?))?, when(of_bias, || rows(&g)?.sum(0))?])
         }
     })
+}
+
+fn converted<T: Float>(weights: &AnyTensor) -> cairn_tensor::Result<Tensor<T>> {
+    weights.cast(T::DTYPE)?.try_into()
 }
 
 /// All axes but the last as one.
@@ -112,9 +114,21 @@ impl<T: Float> Var<T> {
         }
     }
 
-    /// As [`linear`](Self::linear), with quantised weights `[inputs, outputs]` whose blocks run along the inputs: see
-    /// [`Tensor::linear_quantized`] for what is computed. The weights are not trained, what they are given is: gradients are
-    /// those of the product with the weights as floats.
+    /// As [`linear`](Self::linear), with weights `[inputs, outputs]` in the type that they are stored in, quantised or of 16 bits: see
+    /// [`Tensor::linear_stored`] for what is computed. The weights are not trained, what they are given is: gradients are those of
+    /// the product with the weights as floats.
+    ///
+    /// # Errors
+    /// When the sizes do not fit together.
+    pub fn linear_stored(&self, weight: &AnyTensor, bias: Option<&Self>, relu: bool) -> Result<Self> {
+        let op = Linear::Stored { relu };
+        match bias {
+            Some(bias) => Var::apply(op, &[self.into(), weight.into(), bias.into()]),
+            None => Var::apply(op, &[self.into(), weight.into()]),
+        }
+    }
+
+    /// [`linear_stored`](Self::linear_stored) of quantised weights.
     ///
     /// # Errors
     /// When the sizes do not fit together.
@@ -124,10 +138,6 @@ impl<T: Float> Var<T> {
         bias: Option<&Self>,
         relu: bool,
     ) -> Result<Self> {
-        let op = Linear::Quantized { relu };
-        match bias {
-            Some(bias) => Var::apply(op, &[self.into(), weight.into(), bias.into()]),
-            None => Var::apply(op, &[self.into(), weight.into()]),
-        }
+        self.linear_stored(&weight.clone().into(), bias, relu)
     }
 }

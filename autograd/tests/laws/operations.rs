@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use cairn_autograd::op::{IdsOp, Op};
 use cairn_autograd::{RecurrentVars, Result, Source, Var, gradcheck, trace};
 use cairn_tensor::{
-    AttentionOptions, BlockFormat, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool, QuantizedTensor,
-    Recurrence, RecurrentOptions, Resize, Returns, Rotary, Tensor, Window, rng, s,
+    AnyTensor, AttentionOptions, BlockFormat, Causal, Gate, LinearCrossEntropyOptions, Pairs, Pool,
+    QuantizedTensor, Recurrence, RecurrentOptions, Resize, Returns, Rotary, Tensor, Window, bf16, rng, s,
 };
 
 /// Shapes of the inputs, drawn from 0.6 to 1.4, where no operation here has a kink, and what is computed from them.
@@ -88,6 +88,10 @@ const CASES: &[Case] = &[
     (&[&[2, 2, 3], &[3, 4]], |x| x[0].linear(&x[1], None, false)),
     (&[&[2, 2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), false)),
     (&[&[2, 32], &[3]], |x| x[0].linear_quantized(&quantized(3)?.t()?, Some(&x[1]), true)),
+    (&[&[2, 3], &[4]], |x| {
+        let halves = Tensor::<f32>::uniform([4, 3], 0.6, 1.4, &mut rng(5))?.cast::<bf16>()?;
+        x[0].linear_stored(&AnyTensor::from(halves).t()?, Some(&x[1]), true)
+    }),
     (&[&[2, 32]], |x| x[0].mul(&Var::lookup_quantized(&quantized(4)?, &ids(&[3, 1], &[2]))?)),
     (&[&[2, 2, 3], &[4, 3], &[4]], |x| {
         let options = LinearCrossEntropyOptions::default().ignored(9).smoothing(0.1);
@@ -237,7 +241,7 @@ fn every_operation_has_its_derivative_its_evaluation_and_its_flops() {
                     Source::Var(var) => var.shape().to_vec(),
                     Source::Ids(ids) => ids.shape().to_vec(),
                     Source::Mask(mask) => mask.shape().to_vec(),
-                    Source::Quantized(weights) => weights.shape().to_vec(),
+                    Source::Stored(weights) => weights.shape().to_vec(),
                 })
                 .collect();
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();

@@ -124,7 +124,7 @@ impl Held<'_> {
             Held::Floats(x) | Held::Constant(Constant::Floats(x)) => Operand::Float(x),
             Held::Ids(ids) | Held::Constant(Constant::Ids(ids)) => Operand::Ids(ids),
             Held::Constant(Constant::Mask(mask)) => Operand::Mask(mask),
-            Held::Constant(Constant::Quantized(weights)) => Operand::Quantized(weights),
+            Held::Constant(Constant::Stored(weights)) => Operand::Stored(weights),
         }
     }
 }

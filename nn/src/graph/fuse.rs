@@ -113,8 +113,8 @@ fn joined(first: &Op, second: &Op) -> Option<Op> {
         (Op::Linear(Linear::Linear { relu: false }), Op::Elementwise(Elementwise::Relu)) => {
             Linear::Linear { relu: true }.into()
         }
-        (Op::Linear(Linear::Quantized { relu: false }), Op::Elementwise(Elementwise::Relu)) => {
-            Linear::Quantized { relu: true }.into()
+        (Op::Linear(Linear::Stored { relu: false }), Op::Elementwise(Elementwise::Relu)) => {
+            Linear::Stored { relu: true }.into()
         }
         (&Op::Conv(Conv::Conv2d { window, groups, relu: false }), Op::Elementwise(Elementwise::Relu)) => {
             Conv::Conv2d { window, groups, relu: true }.into()

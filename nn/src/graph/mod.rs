@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_autograd::op::{IdsOp, Op};
-use cairn_tensor::{QuantizedTensor, Shape, Tensor};
+use cairn_tensor::{AnyTensor, Shape, Tensor};
 
 pub use frozen::{Frozen, Scratch};
 pub use size::Dim;
@@ -176,7 +176,7 @@ pub(crate) enum Constant {
     Floats(Tensor),
     Ids(Tensor<u32>),
     Mask(Tensor<bool>),
-    Quantized(QuantizedTensor),
+    Stored(AnyTensor),
 }
 
 impl Node {

@@ -290,14 +290,14 @@ impl Builder {
                 let sizes = mask.shape().iter().map(|&size| Size::fixed(size)).collect();
                 Ok(self.push(Source::Constant(Constant::Mask(mask.clone())), sizes, None, false))
             }
-            Operand::Quantized(weights) => {
+            Operand::Stored(weights) => {
                 let same =
-                    |operand: &&Operand| matches!(operand, Operand::Quantized(other) if other == weights);
+                    |operand: &&Operand| matches!(operand, Operand::Stored(other) if other.bits_eq(weights));
                 if !each.iter().all(same) {
                     return Err(kinds());
                 }
                 let sizes = weights.shape().iter().map(|&size| Size::fixed(size)).collect();
-                let source = Source::Constant(Constant::Quantized(weights.clone()));
+                let source = Source::Constant(Constant::Stored(weights.clone()));
                 Ok(self.push(source, sizes, None, false))
             }
         }

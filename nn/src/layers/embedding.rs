@@ -13,7 +13,7 @@ use crate::{Context, Error, Init, Module, Result, Visitor};
 /// A row of a table for each id: ids `[…]` give `[…, dim]`. A padding id, other initial values and the masking of padding are
 /// set in the [description](crate::spec::Embedding), whose [`layer`](crate::spec::Embedding::layer) makes the same type.
 ///
-/// The table may be stored quantised, with its blocks along `dim`. It may be another layer's weight as well; a language model's output layer often is the table's transpose:
+/// The table may be stored in 16 bits, or quantised with its blocks along `dim`. It may be another layer's weight as well; a language model's output layer often is the table's transpose:
 ///
 /// ```
 /// use cairn_nn::Embedding;
@@ -52,8 +52,8 @@ impl Embedding {
     /// # Errors
     /// For an id beyond the vocabulary, with its position.
     pub fn forward(&self, ids: &Tensor<u32>) -> Result<Var> {
-        if let Some(table) = self.weight.quantized() {
-            return Ok(Var::lookup_quantized(&table, ids)?);
+        if let Some(table) = self.weight.stored() {
+            return Ok(Var::lookup_stored(&table, ids)?);
         }
         let table = self.weight.var();
         Ok(match self.padding {

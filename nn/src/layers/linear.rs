@@ -11,9 +11,9 @@ use crate::{Activation, Context, Error, Init, Result};
 
 /// A dense layer: `x W + b`, for `x` of shape `[…, inputs]`, and an activation if one is set.
 ///
-/// The weight is `[inputs, outputs]`, as in Keras; PyTorch keeps the transpose. It may be stored quantised, for inference and as
-/// the frozen base of what is trained beside it: then the layer computes with 8-bit integers
-/// ([`Var::linear_quantized`]).
+/// The weight is `[inputs, outputs]`, as in Keras; PyTorch keeps the transpose. It may be stored quantised or
+/// in 16 bits, for inference and as the frozen base of what is trained beside it: the layer computes with it as it is
+/// ([`Var::linear_stored`]).
 ///
 /// ```
 /// use cairn_nn::Linear;
@@ -80,8 +80,8 @@ impl Linear {
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let relu = self.activation == Some(Activation::Relu);
         let bias = optional_var(self.bias.as_ref());
-        let y = match self.weight.quantized() {
-            Some(weight) => x.linear_quantized(&weight, bias.as_ref(), relu)?,
+        let y = match self.weight.stored() {
+            Some(weight) => x.linear_stored(&weight, bias.as_ref(), relu)?,
             None => x.linear(&self.weight.var(), bias.as_ref(), relu)?,
         };
         match self.activation {

@@ -1,6 +1,6 @@
 //! Writing a graph as a file: the names of its values, the order of their axes, and shapes in which batch and time are left open.
 
-use cairn_tensor::{Shape, Tensor};
+use cairn_tensor::{DType, Shape, Tensor};
 
 use super::proto::{self, Attribute, Message};
 use crate::graph::{Constant, Dim, Graph, Input, InputKind, Node, Size, Source};
@@ -185,8 +185,10 @@ impl<'g> Export<'g> {
                 self.constants.push(proto::booleans(&name, mask));
                 name
             }
-            // The blocks have no name in ONNX: the weights are written as the floats that they stand for.
-            Source::Constant(Constant::Quantized(weights)) => self.floats("constant", &weights.dequantize()?),
+            // Written as the floats that they stand for: ONNX has no name for blocks.
+            Source::Constant(Constant::Stored(weights)) => {
+                self.floats("constant", weights.cast(DType::F32)?.as_f32()?)
+            }
             Source::Repeated(tensor) => {
                 let one = self.floats("constant", tensor);
                 let shape = self.shape(&self.node(node).sizes);

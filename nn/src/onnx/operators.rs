@@ -22,9 +22,7 @@ impl Export<'_> {
             Op::Reduce(op) => self.reduce(node, op)?.into(),
             Op::Softmax(op) => self.softmax(node, op)?.into(),
             Op::Matmul(op) => self.matmul(node, op)?.into(),
-            Op::Linear(Linear::Linear { relu } | Linear::Quantized { relu }) => {
-                self.linear(node, *relu)?.into()
-            }
+            Op::Linear(Linear::Linear { relu } | Linear::Stored { relu }) => self.linear(node, *relu)?.into(),
             // A loss is no part of a model at inference.
             Op::Linear(Linear::CrossEntropy { .. }) => return Err(self.unsupported(node)),
             Op::Conv(op) => return self.conv(node, op),
@@ -250,7 +248,7 @@ impl Export<'_> {
                 let operands = self.operands(node)?;
                 self.result("Gather", &operands, &along(*axis))
             }
-            Index::Lookup { .. } | Index::LookupQuantized => {
+            Index::Lookup { .. } | Index::LookupStored => {
                 let operands = self.operands(node)?;
                 self.result("Gather", &operands, &along(0))
             }

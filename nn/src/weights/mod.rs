@@ -17,6 +17,7 @@ pub mod keras;
 #[cfg(feature = "npz")]
 mod npz;
 mod permutation;
+mod quantize;
 pub mod recurrent;
 mod report;
 mod safetensors;

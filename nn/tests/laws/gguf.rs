@@ -188,6 +188,7 @@ fn each_fault_is_named() {
     fault(&|file| file.axes = 5, "5 axes");
     fault(&|file| file.sizes[0] = 0, "a size of 0");
     fault(&|file| file.sizes[0] = 33, "no blocks of 32");
+    fault(&|file| (file.axes, file.sizes) = (0, vec![]), "rows of 1 are no blocks of 32");
     fault(&|file| file.sizes = vec![1 << 40, 1 << 40], "more bytes than any memory");
     fault(&|file| file.kind = 4, "no element type 4");
     fault(&|file| file.offset = 1, "no multiple of 32");
@@ -249,6 +250,25 @@ fn layers_compute_with_quantised_weights() {
     assert_eq!(other.state(), table.state());
     let wrong = read.load_into(&Embedding::new(10, 64, &mut rng(6)).unwrap(), Strictness::Strict);
     assert!(wrong.unwrap_err().to_string().contains("q8_0"), "element types are those of the model");
+}
+
+#[test]
+fn checkpoints_are_compressed_matrix_by_matrix() {
+    let x = Tensor::<f32>::normal([4, 576], 0.0, 1.0, &mut rng(1)).unwrap();
+    let tensors = BTreeMap::from([
+        ("a".to_owned(), AnyTensor::from(x.clone())),
+        ("bias".to_owned(), Tensor::<f32>::ones([64]).unwrap().into()),
+        ("ids".to_owned(), Tensor::<i64>::zeros([2, 32]).unwrap().into()),
+        ("narrow".to_owned(), Tensor::<f32>::ones([2, 30]).unwrap().into()),
+        ("wide".to_owned(), x.narrow(1, 0, 512).unwrap().cast::<bf16>().unwrap().into()),
+    ]);
+    let small = Weights::from(tensors).quantize(BlockFormat::Q4K).unwrap();
+    let types: Vec<String> = small.tensors.values().map(|tensor| tensor.dtype().to_string()).collect();
+    assert_eq!(types, ["q5_0", "f32", "i64", "f32", "q4_k"]);
+    let again = small.clone().quantize_by(|name, _| (name == "wide").then_some(BlockFormat::Q8_0)).unwrap();
+    assert_eq!(again.tensors["wide"].dtype(), BlockFormat::Q8_0.into());
+    assert_eq!(again.tensors["a"], small.tensors["a"]);
+    assert!(Gguf::from_bytes(gguf::encode(&BTreeMap::new(), &small.tensors).unwrap()).is_ok());
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn detect() -> Level {
 
 /// The instruction set that kernels use on this machine: `"avx512"`, `"avx2"` or `"baseline"`.
 ///
-/// The environment variable `CAIRN_ISA` (`avx2`, `baseline`), read once, chooses a lower one, for comparisons and for
+/// The environment variable `CAIRN_ISA` (`avx512`, `avx2`, `baseline`), read once, chooses a lower one, for comparisons and for
 /// hunting down differences between machines. Matrix products and `linalg` are computed by other crates, which choose
 /// for themselves.
 pub fn instruction_set() -> &'static str {

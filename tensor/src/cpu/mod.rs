@@ -34,6 +34,7 @@
 //! | [`sort`] | ranking by integer keys |
 //! | [`matmul`] | the one entry for matrix products, and products of one row and of one column |
 //! | [`linear`], [`linear_cross_entropy`] | what a linear layer does besides its product; its loss |
+//! | [`linear_half`] | products with weights in 16-bit floats |
 //! | `linalg`, `faer_view` | factorisations of one matrix, matrices as faer's (features `linalg`, `faer`) |
 //! | [`conv`] | convolutions and their gradients |
 //! | [`pool`] | maximum and mean over windows |
@@ -65,6 +66,7 @@ pub(crate) mod lanes;
 pub(crate) mod linalg;
 pub(crate) mod linear;
 pub(crate) mod linear_cross_entropy;
+pub(crate) mod linear_half;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod matmul;

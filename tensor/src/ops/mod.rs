@@ -12,7 +12,7 @@
 //! | `scan`, `sort` | running sums; ranking and searching |
 //! | `softmax` | softmax and cross-entropy |
 //! | `matmul`, `linear`, `einsum` | products |
-//! | `quantized` | quantised weights |
+//! | `quantized`, `linear_stored` | quantised weights; layers with weights in any type |
 //! | `linear_cross_entropy` | a linear layer over a vocabulary with its loss |
 //! | `linalg` | factorisations of matrices (feature `linalg`) |
 //! | `conv/`, `pool`, `resize`, `norm` | images |
@@ -32,6 +32,7 @@ mod join;
 pub(crate) mod linalg;
 mod linear;
 pub(crate) mod linear_cross_entropy;
+mod linear_stored;
 mod matmul;
 pub mod norm;
 pub(crate) mod pool;

@@ -147,6 +147,33 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn weights_of_sixteen_bits_are_multiplied_as_floats(
+        rows in 0usize..11, inputs in 1usize..70, outputs in 1usize..11, brain: bool, seed: u64,
+    ) {
+        let dtype = if brain { DType::BF16 } else { DType::F16 };
+        let w = AnyTensor::from(Tensor::<f32>::normal([outputs, inputs], 0.0, 1.0, &mut rng(seed)).unwrap());
+        let w = w.cast(dtype).unwrap();
+        let x = Tensor::<f32>::normal([rows, inputs], 0.0, 1.0, &mut rng(!seed)).unwrap();
+        let bias = Tensor::<f32>::normal([outputs], 0.0, 1.0, &mut rng(seed / 2)).unwrap();
+        let y = x.linear_stored(&w.t().unwrap(), Some(&bias), true).unwrap();
+        let wide = w.cast(DType::F32).unwrap().as_f32().unwrap().t().unwrap();
+        let exact = x.linear(&wide, Some(&bias), true).unwrap();
+        prop_assert!(y.iter().zip(exact.iter()).all(|(y, exact)| (y - exact).abs() < 1e-4), "{} {}", y, exact);
+        for i in 0..rows {
+            let one = x.narrow(0, i, 1).unwrap().linear_stored(&w.t().unwrap(), Some(&bias), true).unwrap();
+            prop_assert_eq!(one, y.narrow(0, i, 1).unwrap());
+        }
+        // Laid out the other way around, they are converted before.
+        let turned = w.t().unwrap().contiguous().unwrap();
+        let other = x.linear_stored(&turned, Some(&bias), true).unwrap();
+        prop_assert!(other.iter().zip(exact.iter()).all(|(y, exact)| (y - exact).abs() < 1e-4));
+    }
+}
+
 #[test]
 fn what_is_not_finite_shows() {
     let q = drawn(BlockFormat::Q4_1, 3, 2, 1).t().unwrap();

@@ -67,7 +67,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
 
 fn alignment(values: &BTreeMap<String, Value>) -> Result<u64, String> {
     let Some(value) = values.get(ALIGNMENT_KEY) else { return Ok(ALIGNMENT) };
-    let fits = |&alignment: &u64| alignment > 0 && alignment <= MOST_ALIGNED && alignment % 8 == 0;
+    let fits = |&alignment: &u64| alignment > 0 && alignment <= MOST_ALIGNED && alignment.is_multiple_of(8);
     let must = format!("`{ALIGNMENT_KEY}` must be a multiple of 8, at most {MOST_ALIGNED}");
     value.as_u64().filter(fits).ok_or(must)
 }
@@ -213,13 +213,13 @@ impl<'a> Cursor<'a> {
         let kind =
             Kind::of_id(id).ok_or_else(|| format!("at byte {start}: there is no element type {id}"))?;
         let (start, offset) = (self.at, self.u64()?);
-        if offset % alignment != 0 {
+        if !offset.is_multiple_of(alignment) {
             return Err(format!("at byte {start}: offset {offset} is no multiple of {alignment}"));
         }
         let (elements, size) = kind.block;
-        if sizes.first().unwrap_or(&1) % elements != 0 {
-            let why = format!("rows of {} are no blocks of {elements}, as {} has them", sizes[0], kind.name);
-            return Err(why);
+        let row = sizes.first().copied().unwrap_or(1);
+        if !row.is_multiple_of(elements) {
+            return Err(format!("rows of {row} are no blocks of {elements}, as {} has them", kind.name));
         }
         let count = sizes.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         let bytes = count.and_then(|count| (count / elements).checked_mul(size));

@@ -49,6 +49,7 @@ pub fn kernel_for(dtype: DType, shape: &[usize]) -> String {
             format!("{format}, 8-bit integers ({})", QuantizedTensor::kernel())
         }
         DType::F32 | DType::F64 => format!("{dtype} ({isa})"),
+        DType::BF16 | DType::F16 if shape.len() == 2 => format!("{dtype}, sums of f32 ({isa})"),
         dtype if dtype.is_float() || matches!(dtype, DType::Quantized(_)) => {
             format!("converted to f32 ({isa})")
         }

@@ -44,9 +44,19 @@ impl Activations {
         Ok(Activations { words, rows })
     }
 
-    pub(super) fn blocks(&self) -> &[Block] {
-        self.words.as_chunks().0
+    /// At most `most` rows from `first` on, both a multiple of the largest tile.
+    pub(super) fn part(&self, first: usize, most: usize) -> Rows<'_> {
+        let all: &[Block] = self.words.as_chunks().0;
+        let (count, blocks) = (most.min(self.rows - first), all.len() / self.rows.max(1));
+        Rows { blocks: &all[first * blocks..][..count * blocks], count }
     }
+}
+
+/// Some of the rows, laid down as all are.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) blocks: &'a [Block],
+    pub(super) count: usize,
 }
 
 /// The tiles that so many rows are cut into: the first row of each, and how many it has.

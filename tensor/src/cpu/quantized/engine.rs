@@ -1,13 +1,14 @@
 //! Which instructions a product is computed with, chosen at run time.
 //!
-//! `CAIRN_ISA` reaches these too: `baseline` leaves NEON on 64-bit Arm and plain loops elsewhere, `avx2` leaves AVX2 without VNNI.
+//! `CAIRN_ISA` reaches these too: `baseline` leaves NEON on 64-bit Arm and plain loops elsewhere, `avx2` leaves AVX2 without
+//! VNNI, and `avx512` everything but AMX.
 
 use std::sync::OnceLock;
 
 use crate::BlockFormat;
 use crate::cpu::instruction_set;
 
-use super::activations::Activations;
+use super::activations::Rows;
 use super::lanes::Portable;
 use super::panels::ROWS;
 use super::product::{Format, offset, run, with_format};
@@ -15,6 +16,8 @@ use super::product::{Format, offset, run, with_format};
 /// Instructions that products of quantised weights are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
@@ -37,6 +40,9 @@ impl Engine {
                 && is_x86_feature_detected!("f16c");
             let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
             if avx2 && avx512 && is_x86_feature_detected!("avx512vnni") {
+                if super::amx::available() {
+                    all.push(Engine::Amx);
+                }
                 all.push(Engine::Avx512Vnni);
             }
             if avx2 && is_x86_feature_detected!("avxvnni") {
@@ -58,6 +64,10 @@ impl Engine {
         *BEST.get_or_init(|| {
             let allowed = |engine: &Engine| match *engine {
                 #[cfg(target_arch = "x86_64")]
+                Engine::Amx => {
+                    instruction_set() == "avx512" && std::env::var("CAIRN_ISA").as_deref() != Ok("avx512")
+                }
+                #[cfg(target_arch = "x86_64")]
                 Engine::Avx512Vnni => instruction_set() == "avx512",
                 #[cfg(target_arch = "x86_64")]
                 Engine::AvxVnni => {
@@ -74,6 +84,8 @@ impl Engine {
     pub(crate) fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Engine::Amx => "amx-int8",
+            #[cfg(target_arch = "x86_64")]
             Engine::Avx512Vnni => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
             Engine::AvxVnni => "avx-vnni",
@@ -85,11 +97,11 @@ impl Engine {
         }
     }
 
-    /// What [`Activations`] for products with a format are made for.
+    /// What [`Activations`](super::activations::Activations) for products with a format are made for.
     pub(super) fn offset(self, format: BlockFormat) -> i32 {
         with_format!(format, F => match self {
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx512Vnni => offset::<super::x86::Avx512, F>(),
+            Engine::Amx | Engine::Avx512Vnni => offset::<super::x86::Avx512, F>(),
             #[cfg(target_arch = "x86_64")]
             Engine::AvxVnni => offset::<super::x86::Avx2<true>, F>(),
             #[cfg(target_arch = "x86_64")]
@@ -101,11 +113,14 @@ impl Engine {
     }
 
     /// Panels times all rows; see [`run`].
-    pub(super) fn run(self, format: BlockFormat, panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn run(self, format: BlockFormat, panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         with_format!(format, F => match self {
             // SAFETY: an engine is one of `all`, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx512Vnni => unsafe { x86::avx512_vnni::<F>(panels, x, out) },
+            Engine::Amx if x.count >= ROWS && !F::HALVES => unsafe { x86::amx::<F>(panels, x, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Engine::Amx | Engine::Avx512Vnni => unsafe { x86::avx512_vnni::<F>(panels, x, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Engine::AvxVnni => unsafe { x86::avx_vnni::<F>(panels, x, out) },
@@ -122,20 +137,28 @@ impl Engine {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::x86::{Avx2, Avx512};
-    use super::{Activations, Format, ROWS, run};
+    use super::{Format, ROWS, Rows, run};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx512_vnni<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx512_vnni<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx512, F>(panels, x, out);
     }
 
+    /// # Safety
+    /// The matrix unit is available.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) unsafe fn amx<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
+        // SAFETY: as the caller promises; this function is compiled for the features.
+        unsafe { super::super::amx::run::<F>(panels, x, out) }
+    }
+
     #[target_feature(enable = "avxvnni,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx_vnni<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx_vnni<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx2<true>, F>(panels, x, out);
     }
 
     #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn avx2<F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
+    pub(super) fn avx2<F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
         run::<Avx2<false>, F>(panels, x, out);
     }
 }

@@ -42,6 +42,9 @@ pub(super) trait Lanes: Copy + 'static {
     /// `a b + c`, rounded once.
     fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     fn store(x: Self::Floats, out: &mut [f32; ROWS]);
+    /// Asks for memory that will be read soon; it need not be ours.
+    #[inline(always)]
+    fn prefetch(_address: *const u8) {}
 }
 
 /// Arrays, for processors of no other kind.

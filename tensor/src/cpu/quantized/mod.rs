@@ -8,9 +8,12 @@
 //! | [`activations`] | activations in 8 bits |
 //! | [`lanes`], `x86`, `neon` | registers of 16 rows |
 //! | [`product`] | the product, once for every format and instruction set |
+//! | `amx` | tiles of 16 rows on Intel's matrix unit |
 //! | [`engine`] | the instruction set, chosen at run time |
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod blocks;
 mod encode;
 mod engine;
@@ -49,7 +52,10 @@ pub(crate) struct Matrix<'a> {
 /// Multiply-adds that are worth a thread's time.
 const PIECE: usize = 1 << 16;
 /// The results that a piece holds at a time, in floats.
-const HELD: usize = 1 << 15;
+const HELD: usize = 1 << 14;
+/// Rows of activations that a run of panels is multiplied with before it goes on to the next: they stay in the cache of the second
+/// level meanwhile. A multiple of the largest tile.
+const CHUNK: usize = 128;
 
 impl<'a> Matrix<'a> {
     fn columns(&self) -> usize {
@@ -157,8 +163,9 @@ impl<'a> Matrix<'a> {
         let pieces = (count * work / PIECE).clamp(1, 4 * threads::num_threads()).min(count.max(1));
         let each = count.div_ceil(pieces);
         threads::split_columns(out, self.rows, each * ROWS, |first, mut columns| {
-            let together = (HELD / (ROWS * x.rows)).clamp(1, each);
-            let mut results = vec![[0.0; ROWS]; together * x.rows];
+            let most = CHUNK.min(x.rows);
+            let together = (HELD / (ROWS * most)).clamp(1, each);
+            let mut results = vec![[0.0; ROWS]; together * most];
             let mut scratch = vec![0; if self.packed { 0 } else { together * self.panel_bytes() }];
             let (start, end) = (first / ROWS, (first + columns.width()).div_ceil(ROWS));
             for panel in (start..end).step_by(together) {
@@ -171,13 +178,16 @@ impl<'a> Matrix<'a> {
                     }
                     &scratch[..some * self.panel_bytes()]
                 };
-                engine.run(self.format, bytes, x, &mut results);
-                for (i, results) in results.chunks_exact(x.rows).take(some).enumerate() {
-                    let at = (panel + i) * ROWS - first;
-                    let width = ROWS.min(columns.width() - at);
-                    for (row, result) in results.iter().enumerate() {
-                        let out = &mut columns.row(row)[at..at + width];
-                        finish(&result[..width], bias.map(|bias| &bias[first + at..]), relu, out);
+                for row in (0..x.rows).step_by(CHUNK) {
+                    let part = x.part(row, CHUNK);
+                    engine.run(self.format, bytes, part, &mut results);
+                    for (i, results) in results.chunks_exact(part.count).take(some).enumerate() {
+                        let at = (panel + i) * ROWS - first;
+                        let width = ROWS.min(columns.width() - at);
+                        for (row, result) in (row..).zip(results) {
+                            let out = &mut columns.row(row)[at..at + width];
+                            finish(&result[..width], bias.map(|bias| &bias[first + at..]), relu, out);
+                        }
                     }
                 }
             }

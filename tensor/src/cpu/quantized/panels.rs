@@ -17,6 +17,7 @@ use std::ops::Range;
 use crate::BlockFormat;
 
 use super::blocks::{Small, Super, word_at};
+use super::product::{Format, with_format};
 
 /// The rows of a panel.
 pub(crate) const ROWS: usize = 16;
@@ -58,14 +59,6 @@ pub(super) const fn upper_bytes(format: BlockFormat) -> usize {
 /// The bytes of a sub-unit.
 pub(super) const fn sub_bytes(format: BlockFormat) -> usize {
     2 * ROWS + upper_bytes(format) + 4 * QUAD
-}
-
-/// A row's block into its place in a unit, which holds zeros there.
-pub(super) fn put(format: BlockFormat, row: usize, block: &[u8], unit: &mut [u8]) {
-    match Small::of(format) {
-        Some(small) => put_small(small, row, block, unit),
-        None => put_super(format, row, &Super::read(format, block), unit),
-    }
 }
 
 /// A row's block from its place in a unit.
@@ -183,32 +176,24 @@ fn take_super(format: BlockFormat, row: usize, unit: &[u8]) -> Super {
 
 /// The panel of some rows of blocks, at most [`ROWS`], given one after the other, each of `blocks` blocks.
 pub(super) fn pack(format: BlockFormat, blocks: usize, rows: &[u8], panel: &mut [u8]) {
-    let (size, unit) = (format.bytes(), unit_bytes(format));
+    with_format!(format, F => pack_as::<F>(blocks, rows, panel));
+}
+
+/// With sizes that the compiler knows, so that words are moved without a check.
+fn pack_as<F: Format>(blocks: usize, rows: &[u8], panel: &mut [u8]) {
+    let size = const { F::FORMAT.bytes() };
     let count = (rows.len() / (blocks * size).max(1)).min(ROWS);
     if count < ROWS {
         panel.fill(0);
     }
-    for (b, unit) in panel.chunks_exact_mut(unit).enumerate() {
+    for (b, unit) in panel.chunks_exact_mut(F::UNIT).enumerate() {
         for row in 0..count {
             let block = &rows[(row * blocks + b) * size..][..size];
-            // Known sizes make plain moves of what would be calls.
-            match format {
-                BlockFormat::Q4_0 => put_small(const { small(BlockFormat::Q4_0) }, row, block, unit),
-                BlockFormat::Q4_1 => put_small(const { small(BlockFormat::Q4_1) }, row, block, unit),
-                BlockFormat::Q5_0 => put_small(const { small(BlockFormat::Q5_0) }, row, block, unit),
-                BlockFormat::Q5_1 => put_small(const { small(BlockFormat::Q5_1) }, row, block, unit),
-                BlockFormat::Q8_0 => put_small(const { small(BlockFormat::Q8_0) }, row, block, unit),
-                other => put(other, row, block, unit),
+            match F::SMALL {
+                Some(small) => put_small(small, row, block, unit),
+                None => put_super(F::FORMAT, row, &Super::read(F::FORMAT, block), unit),
             }
         }
-    }
-}
-
-/// The parts of a block of 32 weights.
-pub(super) const fn small(format: BlockFormat) -> Small {
-    match Small::of(format) {
-        Some(small) => small,
-        None => panic!("a format with blocks of 32"),
     }
 }
 

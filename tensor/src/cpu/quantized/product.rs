@@ -7,17 +7,17 @@
 
 use crate::BlockFormat;
 
-use super::activations::{Activations, Block, SCALE, START, SUM, tiles};
+use super::activations::{Block, Rows, SCALE, START, SUM, tiles};
 use super::blocks::Small;
 use super::lanes::Lanes;
 use super::panels::{self, QUAD, ROWS};
 
 /// The quants of 32 weights of each row, and what they are multiplied by.
-struct Part<L: Lanes> {
-    quads: [L::Quads; 8],
-    scale: L::Floats,
+pub(super) struct Part<L: Lanes> {
+    pub(super) quads: [L::Quads; 8],
+    pub(super) scale: L::Floats,
     /// The minima, or the scales of the second half of the weights.
-    second: L::Floats,
+    pub(super) second: L::Floats,
 }
 
 /// How a format's units are read.
@@ -124,7 +124,7 @@ fn with_sixths<L: Lanes>(mut quads: [L::Quads; 8], from: &[u8], at: usize) -> [L
 
 /// Part `p` of a unit.
 #[inline(always)]
-fn part<L: Lanes, F: Format>(unit: &[u8], p: usize) -> Part<L> {
+pub(super) fn part<L: Lanes, F: Format>(unit: &[u8], p: usize) -> Part<L> {
     let Some(small) = F::SMALL else { return super_part::<L, F>(unit, p) };
     let at = panels::small_quads(small);
     let quads = if F::SIGNED {
@@ -193,12 +193,21 @@ fn dot<L: Lanes, F: Format>(sums: L::Sums, weights: L::Quads, x: u32) -> L::Sums
     if F::SIGNED { L::dot::<true>(sums, weights, x) } else { L::dot::<false>(sums, weights, x) }
 }
 
+/// How far ahead memory is asked for, in bytes.
+const AHEAD: usize = 4096;
+
 /// A panel times a tile of `M` rows, block by block as they are laid down.
 #[inline(always)]
-fn tile<L: Lanes, F: Format, const M: usize>(panel: &[u8], x: &[Block], out: &mut [[f32; ROWS]]) {
+pub(super) fn tile<L: Lanes, F: Format, const M: usize>(panel: &[u8], x: &[Block], out: &mut [[f32; ROWS]]) {
     let mut sums = [L::splat(0.0); M];
     let mut blocks = x.as_chunks::<M>().0.iter();
     for unit in panel.chunks_exact(F::UNIT) {
+        if M < 16 {
+            // Few rows wait for memory, and the processor's own looking ahead ends with each page.
+            for line in (0..F::UNIT).step_by(64) {
+                L::prefetch(unit.as_ptr().wrapping_add(AHEAD + line));
+            }
+        }
         for p in 0..F::PARTS {
             let Some(x) = blocks.next() else { return };
             let part = part::<L, F>(unit, p);
@@ -214,12 +223,12 @@ fn tile<L: Lanes, F: Format, const M: usize>(panel: &[u8], x: &[Block], out: &mu
 
 /// Panels times all rows: of each panel, the 16 results of each row.
 #[inline(always)]
-pub(super) fn run<L: Lanes, F: Format>(panels: &[u8], x: &Activations, out: &mut [[f32; ROWS]]) {
-    let all = x.blocks();
-    let blocks = all.len() / x.rows.max(1);
+pub(super) fn run<L: Lanes, F: Format>(panels: &[u8], x: Rows<'_>, out: &mut [[f32; ROWS]]) {
+    let all = x.blocks;
+    let blocks = all.len() / x.count.max(1);
     let size = blocks / F::PARTS * F::UNIT;
-    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.rows)) {
-        for (first, rows) in tiles(x.rows) {
+    for (panel, out) in panels.chunks_exact(size).zip(out.chunks_exact_mut(x.count)) {
+        for (first, rows) in tiles(x.count) {
             let x = &all[first * blocks..][..rows * blocks];
             let out = &mut out[first..][..rows];
             match rows {

@@ -100,7 +100,8 @@ fn fit_with_minimum(x: &[f32; 32], weights: &[f32; 32], best: &mut [u8; 32], spr
     *best = quants(inverse, low);
     let mut least = error(best, scale, low);
     for step in 0..=spread.steps {
-        let tried = quants((spread.first + 0.1 * step as f32 + most) / (high - low), low);
+        // From the best minimum so far, as the reference has it.
+        let tried = quants((spread.first + 0.1 * step as f32 + most) / (high - min), min);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0f32, 0.0f32, 0.0f32);
         for ((&q, x), w) in tried.iter().zip(x).zip(weights) {
             let l = f32::from(q);

@@ -89,7 +89,8 @@ fn every_instruction_set_gives_the_bits_of_the_naive_product() {
     let mut seed = 0;
     for format in BlockFormat::ALL {
         // Tiles of every size, panels that are not full, one block and several.
-        for (rows, batch, blocks) in [(1, 1, 1), (16, 4, 1), (17, 23, 2), (40, 5, 3), (3, 16, 1)] {
+        for (rows, batch, blocks) in [(1, 1, 1), (16, 4, 1), (17, 23, 2), (40, 5, 3), (3, 16, 1), (5, 150, 1)]
+        {
             seed += 1;
             let columns = blocks * format.weights();
             let bytes = random_blocks(format, rows * blocks, seed);

@@ -13,6 +13,30 @@ use super::panels::{QUAD, ROWS};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512;
 
+// SAFETY: as below.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Avx512 {
+    /// Writes bytes less a number, as signed ones.
+    #[inline(always)]
+    pub(super) fn store_less(bytes: __m512i, less: u8, out: &mut [u8; QUAD]) {
+        unsafe {
+            let signed = _mm512_sub_epi8(bytes, _mm512_set1_epi8(less as i8));
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), signed);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn load_floats(from: &[f32; ROWS]) -> __m512 {
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    /// Whole numbers, as floats.
+    #[inline(always)]
+    pub(super) fn load_sums(from: &[i32; ROWS]) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.as_ptr().cast())) }
+    }
+}
+
 // SAFETY of all blocks below: values of these types are made only inside functions compiled for the instructions, which
 // `engine` calls where the processor has them; arrays are as long as what is read or written.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -83,6 +107,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
 
@@ -179,6 +207,10 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
             _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
             _mm256_storeu_ps(out[8..].as_mut_ptr(), x[1]);
         }
+    }
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
 
