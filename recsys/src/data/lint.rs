@@ -105,7 +105,7 @@ impl LogLint {
             }
             if !self.timeless {
                 self.tied_rows += bursts().filter(|&n| n > 1).sum::<usize>();
-                self.tied_last += usize::from(bursts().last().is_some_and(|n| n > 1));
+                self.tied_last += usize::from(bursts().next_back().is_some_and(|n| n > 1));
                 self.bursts += usize::from(bursts().any(|n| n > BURST));
             }
         }

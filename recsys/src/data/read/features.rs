@@ -115,7 +115,6 @@ impl FeatureReader {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    #[expect(clippy::wrong_self_convention, reason = "named as in `LogReader` and the csv crate")]
     pub fn from_reader<K: Id + FromStr>(&self, reader: impl BufRead) -> Result<FeatureTable<K>> {
         self.parse(reader, Path::new("features"), |_| Ok(()))
     }
