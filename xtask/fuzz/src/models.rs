@@ -37,7 +37,8 @@ fn read_safetensors(bytes: &[u8]) -> bool {
 
 fn gguf_bytes() -> Vec<u8> {
     let values = [("general.architecture", Value::from("llama")), ("llama.block_count", Value::from(1u32))];
-    let weights = AnyTensor::from(Tensor::<f32>::normal([2, 64], 0.0, 1.0, &mut rng(0)).expect("a small tensor"));
+    let weights =
+        AnyTensor::from(Tensor::<f32>::normal([2, 64], 0.0, 1.0, &mut rng(0)).expect("a small tensor"));
     let types = [DType::F32, BlockFormat::Q8_0.into(), BlockFormat::Q4_1.into()];
     let tensors = types.map(|dtype| (dtype.to_string(), weights.cast(dtype).expect("whole blocks")));
     let values = values.map(|(key, value)| (key.to_owned(), value));

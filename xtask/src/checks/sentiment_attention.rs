@@ -25,8 +25,10 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// Of the test accuracy.
-const BARS: Bars = Bars { full: 0.87, quick: 0.72, stand_in: 0.90, stand_in_quick: 0.80 };
+const BARS: Bars = Bars { full: 0.87, quick: 0.80, stand_in: 0.90, stand_in_quick: 0.80 };
 const EPOCHS: usize = 2;
+/// Generated reviews are a tenth as long, so that most of the mean that is classified is padding at first.
+const STAND_IN_EPOCHS: usize = 6;
 /// Stand-in reviews to train on and to test on, and reviews of a quick run.
 const STAND_IN: [usize; 2] = [10_000, 2_000];
 const QUICK: [usize; 2] = [10_000, 2_000];
@@ -59,7 +61,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let model = models::attentive(&mut rng(seed))?;
     let mut trainer =
         Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
-    let fit = Fit::epochs(EPOCHS).seed(seed).validate(&test_data).quiet();
+    let epochs = if ctx.stands_in() { STAND_IN_EPOCHS } else { EPOCHS };
+    let fit = Fit::epochs(epochs).seed(seed).validate(&test_data).quiet();
     let history = trainer.fit(&model, &train_data, fit)?;
     training::say(ctx, &history);
     let accuracy = history.last("val_accuracy").unwrap_or(f64::NAN);

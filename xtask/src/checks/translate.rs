@@ -36,7 +36,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// Of the BLEU of the test set; in a quick run of the loss, since nothing is translated well yet.
-const BARS: Bars = Bars { full: 30.0, quick: 5.5, stand_in: 80.0, stand_in_quick: 2.5 };
+const BARS: Bars = Bars { full: 30.0, quick: 5.8, stand_in: 80.0, stand_in_quick: 2.0 };
 /// Those of a long run: of the test sets of 2016, 2017 and COCO, less a half for how tokens are counted.
 const LONG: [f64; 3] = [40.5, 32.9, 29.4];
 const SMOOTHING: f64 = 0.1;
