@@ -96,8 +96,8 @@ pub const ATTENTIVE_STEPS: usize = 200;
 ///
 /// # Errors
 /// None in practice: the sizes fit.
-pub fn attentive(rng: &mut Rng) -> cairn_nn::Result<Sequential> {
-    Sequential::new([ATTENTIVE_STEPS])
+pub fn attentive(steps: usize, rng: &mut Rng) -> cairn_nn::Result<Sequential> {
+    Sequential::new([steps])
         .add_named("words", Embedding::new(ATTENTIVE_WORDS, 32))
         .add_named("positions", PositionEmbedding)
         .add(TransformerEncoderLayer::new(2, 32).epsilon(1e-6))
