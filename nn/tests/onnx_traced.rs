@@ -18,7 +18,9 @@ use cairn_nn::weights::Weights;
 use cairn_nn::{
     Activation::Relu, Context, Linear, Model, Module, Parameter, Recurrent, Result, Sequential, State,
 };
-use cairn_tensor::{AttentionOptions, Causal, Gate, Pairs, Pool, Resize, Rotary, Shape, Tensor, rng, s};
+use cairn_tensor::{
+    AnyTensor, AttentionOptions, Causal, DType, Gate, Pairs, Pool, Resize, Rotary, Shape, Tensor, rng, s,
+};
 
 fn scattered(shape: &Shape, low: f32, width: f32) -> Tensor {
     let at = |i: usize| low + width * ((i * 389 + 97) % 1000) as f32 / 1000.0;
@@ -466,7 +468,7 @@ fn every_operation_has_a_form_or_a_reason() {
     let (residual, decoder, images, tagger) = (Residual::new(), Decoder::new(), Images::new(), Tagger::new());
     let input = |shape: &[usize]| Var::constant(scattered(&shape.into(), -1.0, 2.0));
     let ids = scattered(&[2, 6].into(), 0.0, 11.0).floor().unwrap().cast().unwrap();
-    let passes: [&dyn Fn() -> Result<Var>; 7] = [
+    let passes: [&dyn Fn() -> Result<Var>; 8] = [
         &|| residual.forward(&input(&[2, 6, 5, 2]), &mut Context::eval()),
         &|| decoder.forward(&input(&[2, 4, 2])),
         &|| images.forward(&input(&[2, 6, 5, 2])),
@@ -474,6 +476,7 @@ fn every_operation_has_a_form_or_a_reason() {
         &|| operations(&input(&[2, 3, 4])),
         &|| transformer(&input(&[2, 6, 16])),
         &|| rarer(&input(&[2, 3, 4])),
+        &|| stored(&input(&[2, 3, 4])),
     ];
     let mut seen = BTreeSet::new();
     for pass in passes {
@@ -481,6 +484,7 @@ fn every_operation_has_a_form_or_a_reason() {
         seen.extend(output.graph().iter().filter_map(|var| Some(var.recorded()?.op.name())));
     }
     trace([3, 4], rarer).unwrap();
+    trace([3, 4], stored).unwrap();
     for (name, _) in REASONS {
         assert!(seen.insert(name), "{name} has a form");
     }
@@ -499,4 +503,11 @@ fn rarer(x: &Var) -> Result<Var> {
     let some = outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?; // [batch, 3, 4]
     let (scale, shift) = (Var::constant(Tensor::full([4], 0.5)?), Var::constant(Tensor::full([4], 0.25)?));
     Ok(some.layer_norm(&scale, &shift, 1e-5)?.rms_norm(&scale, 1e-6)?)
+}
+
+/// Weights that are used as they are stored, on `[batch, 3, 4]`; they are written as floats.
+fn stored(x: &Var) -> Result<Var> {
+    let weight = AnyTensor::from(Tensor::full([4, 4], 0.5f32)?).cast(DType::BF16)?;
+    let rows = Var::lookup_stored(&weight, &Tensor::from_vec(vec![1u32, 0, 2], [3])?)?; // [3, 4]
+    Ok(x.add(&rows)?.linear_stored(&weight, None, false)?)
 }

@@ -92,7 +92,7 @@ pub(in super::super) mod spec {
     ///     .add(GlobalAvgPool)
     ///     .add(Dense::new(10))
     ///     .build(&mut rng(0))?;
-    /// assert_eq!(vit.predict_batch(&Tensor::ones([2, 28, 28, 1])?)?.shape(), [2, 10]);
+    /// assert_eq!(vit.predict_batch(&Tensor::<f32>::ones([2, 28, 28, 1])?)?.shape(), [2, 10]);
     /// # Ok::<(), cairn_nn::Error>(())
     /// ```
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
