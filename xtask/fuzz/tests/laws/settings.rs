@@ -56,18 +56,18 @@ const OF_SIZES: &[Call<usize>] = &[
     ("var", |n| drop(square().var(0, n))),
     ("tril", |n| drop((square().tril(n as isize), square().triu(n as isize), square().diagonal(n as isize)))),
     ("resize2d", |n| {
-        drop((image().resize2d([n, 2], Resize::Bilinear), empty().resize2d([n, n], Resize::Nearest)))
+        drop((image().resize2d([n, 2], Resize::Bilinear), empty().resize2d([n, n], Resize::Nearest)));
     }),
     ("max_pool2d", |n| drop(image().max_pool2d(&Pool::new([n, n])))),
     ("avg_pool2d", |n| {
-        drop(image().avg_pool2d(&Pool::sliding([2, 2], Window::default().stride([n, n]).padding([n, n]))))
+        drop(image().avg_pool2d(&Pool::sliding([2, 2], Window::default().stride([n, n]).padding([n, n]))));
     }),
     ("adaptive pool", |n| drop(image().avg_pool2d(&Pool::adaptive([n, n])))),
     ("conv2d", |n| {
-        drop(image().conv2d(&filter(), None, false, &Window::default().stride([n, 1]).padding([n, n]), 1))
+        drop(image().conv2d(&filter(), None, false, &Window::default().stride([n, 1]).padding([n, n]), 1));
     }),
     ("conv2d dilation", |n| {
-        drop(image().conv2d(&filter(), None, false, &Window::default().dilation([n, n]), n))
+        drop(image().conv2d(&filter(), None, false, &Window::default().dilation([n, n]), n));
     }),
     ("conv_transpose2d", |n| {
         drop(image().conv_transpose2d(&filter(), None, &Window::default().stride([n, n]), [n, n], 1));
@@ -101,7 +101,7 @@ const OF_SIZES: &[Call<usize>] = &[
         drop((attention.cache(n, 1, 1), attention.cache(1, n, 1), attention.cache(1, 1, n)));
     }),
     ("sampling", |n| {
-        drop(Sampling::new().top_k(n).no_repeat_ngram(n).draw_after(&[1, 2], &scores(), &mut rng(0)))
+        drop(Sampling::new().top_k(n).no_repeat_ngram(n).draw_after(&[1, 2], &scores(), &mut rng(0)));
     }),
     // Training
     ("batch size", |n| fit(Fit::epochs(1).batch_size(n))),
@@ -134,8 +134,8 @@ const OF_SIZES: &[Call<usize>] = &[
             Loader::new(TensorDataset::new(points(), points()).unwrap())
                 .batch_size(n)
                 .epoch(0)
-                .map(|all| all.count()),
-        )
+                .map(Iterator::count),
+        );
     }),
     ("padding", |n| drop(pad(&[vec![1, 2, 3]], &Padding::new().length(n)))),
     ("padded batch", |n| {
@@ -144,7 +144,7 @@ const OF_SIZES: &[Call<usize>] = &[
     }),
     ("windows", |n| drop((WindowDataset::new(vec![1; 9], n, 1), WindowDataset::new(vec![1; 9], 3, n)))),
     ("windows in rows", |n| {
-        drop((WindowDataset::in_rows(vec![1; 9], n, 2), WindowDataset::in_rows(vec![1; 9], 2, n)))
+        drop((WindowDataset::in_rows(vec![1; 9], n, 2), WindowDataset::in_rows(vec![1; 9], 2, n)));
     }),
     ("vocabulary", |n| {
         drop(
