@@ -186,13 +186,13 @@ const OF_RATES: &[Call<f64>] = &[
         drop((
             Tensor::<f32>::normal([2], x, 1.0, &mut rng(0)),
             Tensor::<f32>::normal([2], 0.0, x, &mut rng(0)),
-        ))
+        ));
     }),
     ("uniform", |x| {
         drop((
             Tensor::<f32>::uniform([2], x, 1.0, &mut rng(0)),
             Tensor::<f32>::uniform([2], 0.0, x, &mut rng(0)),
-        ))
+        ));
     }),
     ("bernoulli", |x| drop(Tensor::<f32>::bernoulli([2], x, &mut rng(0)))),
     ("arange", |x| {
@@ -200,7 +200,7 @@ const OF_RATES: &[Call<f64>] = &[
             Tensor::<f64>::arange(0.0, 1.0, x),
             Tensor::<f64>::arange(x, 1.0, 0.5),
             Tensor::<f32>::arange(0.0, x as f32, 1.0),
-        ))
+        ));
     }),
     ("linspace", |x| drop(Tensor::<f64>::linspace(x, 1.0, 3))),
     ("multinomial", |x| drop(Tensor::full([2, 3], x).and_then(|x| x.multinomial(2, &mut rng(0))))),
@@ -208,7 +208,7 @@ const OF_RATES: &[Call<f64>] = &[
         drop((
             Tensor::full([2], x).and_then(|x| x.cast::<u32>()),
             Tensor::full([2], x).and_then(|x| x.cast::<i8>()),
-        ))
+        ));
     }),
     ("rotary base", |x| drop(Rotary::new(4).base(x).tables::<f32>(3))),
     ("attention", |x| {
