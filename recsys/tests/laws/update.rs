@@ -12,7 +12,8 @@ use cairn_recsys::{
 fn logs() -> (Interactions, Interactions) {
     let whole = synthetic::planted_groups(160, 90, 3, 12, 0.1, 7).unwrap();
     let early = |row: usize| {
-        (whole.timestamps()[row] < 11 || whole.users()[row].0 % 9 > 0) && whole.users()[row].0 < 150
+        (whole.timestamps()[row] < 11 || !whole.users()[row].0.is_multiple_of(9))
+            && whole.users()[row].0 < 150
     };
     let rows: Vec<_> = whole.ratings().collect();
     let (old, new): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&row| early(row));
