@@ -20,7 +20,7 @@
 //! ```
 //!
 //! To add one: a file here with a struct of layers, what it reads from the settings and the table of its names, and its line in
-//! [`ALL`].
+//! `ALL`.
 
 mod bert;
 mod config;
