@@ -1,4 +1,4 @@
-//! Damaged and cut files: an answer or an error each time, within seconds and within memory. A panic fails the test with the
+//! Damaged and cut files: an answer or an error each time, without a hang and within memory. A panic fails the test with the
 //! reader and the number that makes the file again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,7 +39,7 @@ fn look(reader: &cairn_fuzz::Reader, bytes: &[u8], what: &str) -> (bool, Duratio
     let outcome = catch_unwind(AssertUnwindSafe(|| (reader.read)(bytes)));
     let (took, taken) = (start.elapsed(), PEAK.peak_usage().saturating_sub(before));
     let answered = outcome.unwrap_or_else(|_| panic!("{} panics on {what}", reader.name));
-    assert!(took < Duration::from_secs(20), "{}: {what} takes {took:?}", reader.name);
+    assert!(took < Duration::from_secs(120), "{}: {what} takes {took:?}", reader.name);
     assert!(taken <= 20 * bytes.len() + MEMORY, "{}: {what} takes {taken} bytes of memory", reader.name);
     (answered, took)
 }

@@ -377,7 +377,7 @@ fn every_call_with_every_number() {
         let began = Instant::now();
         if catch_unwind(AssertUnwindSafe(call)).is_err() {
             failed.push(format!("{what} panics"));
-        } else if began.elapsed() > Duration::from_secs(20) {
+        } else if began.elapsed() > Duration::from_secs(120) {
             failed.push(format!("{what} takes {:?}", began.elapsed()));
         }
     };
