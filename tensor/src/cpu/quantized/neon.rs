@@ -13,8 +13,6 @@ use super::panels::{QUAD, ROWS};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Neon;
 
-// SAFETY of all blocks below: every processor of this target has NEON; arrays are as long as what is read or written.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Neon {
     type Quads = [uint8x16_t; 4];
     type Sums = [int32x4_t; 4];
@@ -23,11 +21,13 @@ impl Lanes for Neon {
 
     #[inline(always)]
     fn load(bytes: &[u8; QUAD]) -> Self::Quads {
+        // SAFETY: every processor of this target has NEON, and the slice has the 16 bytes that are read.
         std::array::from_fn(|k| unsafe { vld1q_u8(bytes[16 * k..][..16].as_ptr()) })
     }
     #[inline(always)]
     fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
         // A shift by a register goes left for positive counts and right for negative ones, byte by byte.
+        // SAFETY: every processor of this target has NEON.
         bytes.map(|bytes| unsafe {
             let shifted = vshlq_u8(bytes, vdupq_n_s8(left as i8 - right as i8));
             vandq_u8(shifted, vdupq_n_u8(mask))
@@ -35,6 +35,7 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        // SAFETY: every processor of this target has NEON.
         std::array::from_fn(|k| unsafe { vorrq_u8(a[k], b[k]) })
     }
     #[inline(always)]
@@ -43,11 +44,13 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn start(all: i32) -> Self::Sums {
+        // SAFETY: every processor of this target has NEON.
         [unsafe { vdupq_n_s32(all) }; 4]
     }
     #[inline(always)]
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
         // Products fit 16 bits, as 128 · 127 does; pairs of them are added in 32, and pairs of those.
+        // SAFETY: every processor of this target has NEON.
         std::array::from_fn(|k| unsafe {
             let x = vreinterpretq_s8_u32(vdupq_n_u32(x));
             let weights = vreinterpretq_s8_u8(weights[k]);
@@ -58,10 +61,12 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
+        // SAFETY: every processor of this target has NEON.
         sums.map(|sums| unsafe { vcvtq_f32_s32(sums) })
     }
     #[inline(always)]
     fn splat(x: f32) -> Self::Floats {
+        // SAFETY: every processor of this target has NEON.
         [unsafe { vdupq_n_f32(x) }; 4]
     }
     #[inline(always)]
@@ -81,15 +86,18 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: every processor of this target has NEON.
         std::array::from_fn(|k| unsafe { vmulq_f32(a[k], b[k]) })
     }
     #[inline(always)]
     fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        // SAFETY: every processor of this target has NEON.
         std::array::from_fn(|k| unsafe { vfmaq_f32(c[k], a[k], b[k]) })
     }
     #[inline(always)]
     fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
         for (k, x) in x.into_iter().enumerate() {
+            // SAFETY: every processor of this target has NEON, and the slice has room for the four floats that are written.
             unsafe { vst1q_f32(out[4 * k..][..4].as_mut_ptr(), x) };
         }
     }
@@ -97,6 +105,6 @@ impl Lanes for Neon {
 
 #[inline(always)]
 fn four(all: &[f32; ROWS]) -> [float32x4_t; 4] {
-    // SAFETY: as above.
+    // SAFETY: every processor of this target has NEON, and the slice has the four floats that are read.
     std::array::from_fn(|k| unsafe { vld1q_f32(all[4 * k..][..4].as_ptr()) })
 }
