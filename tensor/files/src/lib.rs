@@ -15,6 +15,7 @@
 //! |---|---|
 //! | replace a file in one step | [`write`](fn@write), [`AtomicFile`] |
 //! | read rows of fields, with any separator, quoted or not | [`Rows`], [`RowFormat`] |
+//! | read dates | [`date`] |
 //! | stop before a small file fills the memory | [`Budget`] |
 //! | keep a value in a file that notices damage | `container` (feature `container`) |
 //! | read a file that may be compressed | `unpack` (feature `gzip`, and `xz`) |
@@ -33,6 +34,7 @@ mod atomic;
 mod budget;
 #[cfg(feature = "container")]
 pub mod container;
+pub mod date;
 mod error;
 mod rows;
 #[cfg(feature = "gzip")]
