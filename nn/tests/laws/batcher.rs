@@ -21,6 +21,7 @@ fn model(kind: &str, seed: u64) -> Box<dyn CausalModel> {
     }
 }
 
+#[allow(clippy::borrowed_box)] // It is the box that decodes.
 fn alone(model: &Box<dyn CausalModel>, request: &Request, settings: &Generate) -> Vec<u32> {
     let cache = model.cache(1, CONTEXT).unwrap();
     settings.stream(model, cache, request.prompt()).map(Result::unwrap).collect()
