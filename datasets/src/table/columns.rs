@@ -228,7 +228,7 @@ impl Table {
             Column::Texts(values) => values
                 .iter()
                 .enumerate()
-                .map(|(row, value)| place(row, value.as_ref().map(|value| value.to_string())))
+                .map(|(row, value)| place(row, value.as_deref().map(str::to_owned)))
                 .collect(),
             Column::Numbers(values) => values
                 .iter()
