@@ -54,7 +54,7 @@ impl LanguageModel {
             let turns = TURNS.iter().filter(|turn| template.writes(turn));
             ends.extend(turns.filter_map(|turn| tokenizer.id(turn)));
         }
-        match models::filled(opened.config, opened.weights)? {
+        match models::filled(opened.config, opened.weights, None)? {
             Network::Causal(network) => {
                 Ok(Self::new(network, tokenizer, template, ends).suggesting(sampling))
             }
