@@ -4,11 +4,13 @@
 //! use, read from one path.
 
 mod encoder;
+mod instruct;
 mod model;
 mod perplexity;
 mod text;
 
 pub use encoder::{Encoder, Pooling};
+pub use instruct::{Example, TextBatch, TokenLoss, Tuning, batches};
 pub use model::LanguageModel;
 pub use perplexity::Perplexity;
 pub use text::Text;

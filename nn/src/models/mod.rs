@@ -23,11 +23,14 @@
 //! `ALL`.
 
 mod bert;
+mod classifier;
 mod config;
 mod files;
 mod gguf;
 mod gpt2;
 mod llama;
+mod loss;
+mod modules;
 mod names;
 
 use std::fmt::Debug;
@@ -37,10 +40,13 @@ use cairn_autograd::{Var, no_grad};
 use cairn_tensor::{DType, Rng, Tensor, rng};
 
 pub use bert::Bert;
+pub use classifier::SequenceClassifier;
 pub use config::{Config, Format};
-pub(crate) use files::Opened;
+pub(crate) use files::{Opened, weights_of};
 pub use gpt2::Gpt2;
 pub use llama::{Llama, LlamaBlock};
+pub use loss::{IGNORED, next_token_loss};
+pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
 
 use crate::generate::Decoder;
@@ -55,6 +61,8 @@ struct Architecture {
     names: &'static [&'static str],
     /// The model of these settings, with weights drawn.
     build: fn(&Config, Init, &mut Rng) -> Result<Network>,
+    /// Whether they score the token that follows.
+    causal: bool,
     /// The names of its layers in files.
     table: fn(&Config) -> Names,
 }
@@ -165,6 +173,14 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
 pub fn load_as(path: impl AsRef<Path>, dtype: DType) -> Result<Network> {
     let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
     filled(config, weights, Some(dtype))
+}
+
+/// The settings of the model at a path, as [`load`] reads them.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::BadFile`] for what cannot be read.
+pub fn config(path: impl AsRef<Path>) -> Result<Config> {
+    Opened::config(path.as_ref())
 }
 
 /// A model of these settings, with its weights drawn from a normal distribution of the width that they say (0.02), to be trained from

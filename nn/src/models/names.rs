@@ -64,6 +64,21 @@ impl Name {
         Some((names.iter().map(|name| format!("{}.{value}", name.replace('*', block))).collect(), value))
     }
 
+    /// The name in GGUF of one of this layer's values by transformers' name.
+    fn renamed(&self, name: &str) -> Option<String> {
+        let pairs = self.hugging_face.iter().zip(self.gguf);
+        pairs.into_iter().find_map(|(from, to)| {
+            let (block, value) = match from.split_once('*') {
+                None => ("", name.strip_prefix(from)?),
+                Some((before, after)) => {
+                    let (block, rest) = name.strip_prefix(before)?.split_once('.')?;
+                    (block, rest.strip_prefix(after.strip_prefix('.')?)?)
+                }
+            };
+            value.starts_with('.').then(|| format!("{}{value}", to.replace('*', block)))
+        })
+    }
+
     /// What the values of a file are here. Matrices keep their type, unless another is wanted; all others become f32.
     fn value(
         &self,
@@ -73,8 +88,8 @@ impl Name {
         wanted: Option<DType>,
     ) -> Result<AnyTensor> {
         let matrix = kind == "weight" && given.iter().all(|x| x.rank() == 2);
-        let dense = self.layout == Layout::Dense
-            || (self.layout == Layout::Convolution && format == Format::Gguf);
+        let dense =
+            self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf);
         if matrix {
             return match wanted.map_or_else(|| kept(given), |dtype| fitting(dtype, given)) {
                 DType::Quantized(blocks) => {
@@ -119,10 +134,12 @@ impl Name {
 fn kept(given: &[AnyTensor]) -> DType {
     match given {
         [AnyTensor::Quantized(one)] => one.format().into(),
-        [first, rest @ ..] if rest.iter().all(|other| other.dtype() == first.dtype()) => match first.dtype() {
-            half @ (DType::BF16 | DType::F16) => half,
-            _ => DType::F32,
-        },
+        [first, rest @ ..] if rest.iter().all(|other| other.dtype() == first.dtype()) => {
+            match first.dtype() {
+                half @ (DType::BF16 | DType::F16) => half,
+                _ => DType::F32,
+            }
+        }
         _ => DType::F32,
     }
 }
@@ -164,6 +181,16 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The name in GGUF of what transformers calls so.
+    pub(super) fn in_gguf(&self, name: &str) -> Option<String> {
+        self.layers.iter().find_map(|layer| layer.renamed(name))
+    }
+
+    /// What the value at a path here is called elsewhere.
+    pub(super) fn elsewhere(&self, path: &str, format: Format) -> Option<Vec<String>> {
+        self.layers.iter().find_map(|name| Some(name.theirs(path, format)?.0))
+    }
+
     /// Puts the values of a file into a model: matrices in the type that is wanted, or else that they have, all others as f32.
     ///
     /// # Errors
