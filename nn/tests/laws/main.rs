@@ -5,6 +5,7 @@
 
 mod adapters;
 mod attended;
+mod batcher;
 mod context;
 mod decoding;
 mod element_types;
