@@ -117,11 +117,6 @@ impl LanguageModel {
         Adapter::load(folder, &*self.network, config)
     }
 
-    /// The tokens that end a text.
-    pub(super) fn ends(&self) -> &[u32] {
-        &self.ends
-    }
-
     fn suggesting(self, suggested: Sampling) -> Self {
         LanguageModel { suggested, ..self }
     }

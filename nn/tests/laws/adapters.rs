@@ -326,10 +326,8 @@ fn what_cannot_be_adapted_is_said() {
     assert!(stranger.contains("layers.9.self_attn.q_proj: there is no such layer"), "{stranger}");
     let embedding = load(
         &|all| {
-            drop(all.insert(
-                "base_model.model.model.embed_tokens.lora_embedding_A".into(),
-                Tensor::<f32>::ones([4, 4]).unwrap().into(),
-            ))
+            let name = "base_model.model.model.embed_tokens.lora_embedding_A";
+            all.insert(name.into(), Tensor::<f32>::ones([4, 4]).unwrap().into());
         },
         &same,
     );
