@@ -18,7 +18,10 @@ pub(crate) struct Opened {
     pub(crate) config: Config,
     pub(crate) weights: Weights,
     /// Where it is one file.
-    #[cfg_attr(not(feature = "language"), expect(dead_code, reason = "its tokenizer is what it is kept for"))]
+    #[cfg_attr(
+        not(feature = "language"),
+        expect(dead_code, reason = "its tokenizer is what it is kept for")
+    )]
     gguf: Option<Gguf>,
 }
 
