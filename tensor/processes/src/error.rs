@@ -18,7 +18,9 @@ pub enum Error {
         message: String,
     },
     /// Members do not do the same.
-    #[error("{what}: {here} on rank 0, {there} on rank {rank}; every rank must run the same program with the same settings")]
+    #[error(
+        "{what}: {here} on rank 0, {there} on rank {rank}; every rank must run the same program with the same settings"
+    )]
     Differs {
         /// What differs.
         what: String,

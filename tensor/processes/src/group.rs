@@ -13,6 +13,8 @@ use crate::{Communicator, Error, Result};
 pub struct Group<'c> {
     communicator: &'c dyn Communicator,
     sent: Cell<u64>,
+    /// Whether the others know that this member cannot go on.
+    told: Cell<bool>,
 }
 
 /// What a member says as it comes to a meeting.
@@ -25,7 +27,7 @@ struct Said<'a> {
 impl<'c> Group<'c> {
     /// The members of a communicator.
     pub fn new(communicator: &'c dyn Communicator) -> Self {
-        Group { communicator, sent: Cell::new(0) }
+        Group { communicator, sent: Cell::new(0), told: Cell::new(false) }
     }
 
     /// The number of this member, from 0.
@@ -56,6 +58,7 @@ impl<'c> Group<'c> {
         facts: &[(String, String)],
         outcome: Result<Vec<u8>, String>,
     ) -> Result<Vec<Vec<u8>>> {
+        self.told.set(self.told.get() || outcome.is_err());
         let all = self.all_gather(&said(place, facts, &outcome))?;
         let heard: Result<Vec<Said<'_>>> = all.iter().map(|bytes| Said::read(bytes)).collect();
         let heard = heard?;
@@ -66,6 +69,14 @@ impl<'c> Group<'c> {
         }
         heard.iter().enumerate().skip(1).try_for_each(|(rank, said)| heard[0].agrees(rank, said))?;
         Ok(heard.iter().map(|said| said.outcome.unwrap_or_default().to_vec()).collect())
+    }
+
+    /// Tells the others, at the next exchange that they begin, that this member cannot go on, unless it has told them.
+    pub fn tell(&self, why: &str) {
+        if !self.told.get() {
+            // What the others say to it changes nothing here.
+            let _ = self.meet("", &[], Err(why.to_owned()));
+        }
     }
 
     /// As [`Communicator::all_gather`], counted.
