@@ -49,7 +49,7 @@ impl<N: Sum> Tree<N> {
             |node: &Node<N>, other: &Node<N>| other.level == node.level && other.index == (node.index ^ 1);
         while let Some(at) = self.nodes.iter().position(|other| sibling(&node, other)) {
             let other = self.nodes.swap_remove(at);
-            let (mut left, right) = if node.index % 2 == 0 { (node, other) } else { (other, node) };
+            let (mut left, right) = if node.index.is_multiple_of(2) { (node, other) } else { (other, node) };
             left.sum.add(right.sum)?;
             node = Node { level: left.level + 1, index: left.index / 2, sum: left.sum };
         }

@@ -43,11 +43,9 @@ fn cut(shapes: &[(usize, usize)], ranks: usize) -> Vec<Vec<Piece>> {
         // The first row of a rank: where its share of all values begins, at the row's start.
         let first = |rank: usize| {
             let share = (total as u128 * rank as u128 / ranks as u128) as usize;
-            if length == 0 {
-                if rank == 0 { 0 } else { rows }
-            } else {
-                (share.saturating_sub(before) / length).min(rows)
-            }
+            // Rows without values are all at the first.
+            let without = if rank == 0 { 0 } else { rows };
+            share.saturating_sub(before).checked_div(length).unwrap_or(without).min(rows)
         };
         for (rank, part) in parts.iter_mut().enumerate() {
             let (start, end) = (first(rank), if rank + 1 == ranks { rows } else { first(rank + 1) });

@@ -39,8 +39,8 @@ impl Partition {
         };
         let received = group.all_to_all(parts)?;
         let own = error.map_or_else(|| self.sum_own(group.rank(), &received, factor), Err);
-        let outcome = own.as_ref().map(Clone::clone).map_err(ToString::to_string);
-        let all = group.meet(place, &[], outcome);
+        let why = own.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let all = group.meet(place, &[], own.as_ref().map(|bytes| &bytes[..]).map_err(|_| &why[..]));
         own?;
         self.join(&all?)
     }

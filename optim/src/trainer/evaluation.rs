@@ -96,12 +96,13 @@ struct Measured<'m, Y> {
 
 impl<'m, Y> Running<'m, Y> {
     pub(super) fn start(metrics: &'m [Box<dyn Metric<Y>>]) -> Self {
-        let measured = |metric: &'m Box<dyn Metric<Y>>| {
+        let measured = |metric: &'m dyn Metric<Y>| {
             let nothing = metric.start().state();
             let merges = nothing.and_then(|nothing| metric.start().merge(&nothing)).is_ok();
-            Measured { metric: &**metric, so_far: metric.start(), merges }
+            Measured { metric, so_far: metric.start(), merges }
         };
-        Running { loss: 0.0, weight: 0.0, metrics: metrics.iter().map(measured).collect() }
+        let metrics = metrics.iter().map(|metric| measured(&**metric)).collect();
+        Running { loss: 0.0, weight: 0.0, metrics }
     }
 
     /// The name of a metric that batches cannot be taken alone of.

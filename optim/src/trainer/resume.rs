@@ -45,7 +45,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             rate: self.rate,
             model: model.state(),
             optimizer: self.optimizer.state(),
-            running: running.map_or(Ok(Vec::new()), |running| running.state())?,
+            running: running.map_or(Ok(Vec::new()), Running::state)?,
             callbacks: self.fit.callbacks.iter().map(|callback| callback.state()).collect(),
             history: self.history.without_times(),
         })
@@ -61,7 +61,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             // Of many processes one may have it: where they share no files.
             Some(shared) => {
                 let known = if shared.is_first() { checkpoint.bytes() } else { Ok(Vec::new()) };
-                shared.from_first("the checkpoint", known)?
+                shared.of_first("the checkpoint", known)?
             }
         };
         if bytes.is_empty() {

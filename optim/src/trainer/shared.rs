@@ -64,13 +64,14 @@ impl<'f> Shared<'f> {
     /// An error unless the model has the same values on all processes.
     pub(super) fn compare(&self, place: &str, model: &dyn Module) -> Result<()> {
         let values = ("the values of the model".to_owned(), checksum(model)?);
-        self.group.meet(place, &[values], Ok(Vec::new()))?;
+        self.group.meet(place, &[values], Ok(&[]))?;
         Ok(())
     }
 
     /// What only the first process knows, on all of them.
-    pub(super) fn from_first(&self, place: &str, known: Result<Vec<u8>>) -> Result<Vec<u8>> {
-        let outcome = known.as_ref().map(Clone::clone).map_err(ToString::to_string);
+    pub(super) fn of_first(&self, place: &str, known: Result<Vec<u8>>) -> Result<Vec<u8>> {
+        let why = known.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let outcome = known.as_ref().map(|bytes| &bytes[..]).map_err(|_| &why[..]);
         let all = self.group.meet(place, &[], outcome);
         known?;
         Ok(all?.swap_remove(0))
@@ -88,7 +89,7 @@ impl<'f> Shared<'f> {
         let report = Report { parts: own, statistics: statistics.take() };
         let bytes = codec::encode(Kind::Training, &report).map_err(Error::BadState)?;
         let mut parts = Vec::new();
-        for bytes in self.group.meet(place, &[], Ok(bytes))? {
+        for bytes in self.group.meet(place, &[], Ok(&bytes))? {
             let report: Report = codec::decode(Kind::Training, &bytes).map_err(Error::BadState)?;
             parts.extend(report.parts);
             report.statistics.into_iter().try_for_each(|change| statistics.insert(change))?;
@@ -149,7 +150,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             ("callbacks".to_owned(), self.fit.callbacks.len().to_string()),
         ];
         facts.extend(plan.settings);
-        shared.group.meet("the beginning of the run", &facts, Ok(Vec::new()))?;
+        shared.group.meet("the beginning of the run", &facts, Ok(&[]))?;
         Ok(())
     }
 }

@@ -56,10 +56,10 @@ impl<'c> Group<'c> {
         &self,
         place: &str,
         facts: &[(String, String)],
-        outcome: Result<Vec<u8>, String>,
+        outcome: Result<&[u8], &str>,
     ) -> Result<Vec<Vec<u8>>> {
         self.told.set(self.told.get() || outcome.is_err());
-        let all = self.all_gather(&said(place, facts, &outcome))?;
+        let all = self.all_gather(&said(place, facts, outcome))?;
         let heard: Result<Vec<Said<'_>>> = all.iter().map(|bytes| Said::read(bytes)).collect();
         let heard = heard?;
         for (rank, said) in heard.iter().enumerate() {
@@ -75,7 +75,7 @@ impl<'c> Group<'c> {
     pub fn tell(&self, why: &str) {
         if !self.told.get() {
             // What the others say to it changes nothing here.
-            let _ = self.meet("", &[], Err(why.to_owned()));
+            let _ = self.meet("", &[], Err(why));
         }
     }
 
@@ -104,7 +104,7 @@ impl<'c> Group<'c> {
 }
 
 /// The message of a member.
-fn said(place: &str, facts: &[(String, String)], outcome: &Result<Vec<u8>, String>) -> Vec<u8> {
+fn said(place: &str, facts: &[(String, String)], outcome: Result<&[u8], &str>) -> Vec<u8> {
     let mut to = Writer::new();
     to.text(place);
     to.u64(facts.len() as u64);

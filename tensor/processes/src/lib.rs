@@ -18,7 +18,7 @@
 //! let heard = Threads::run(2, |me| {
 //!     let group = Group::new(me);
 //!     // Rank 1 cannot go on. Rank 0 learns why instead of waiting for it.
-//!     let outcome = if group.rank() == 1 { Err("the disk is full".to_owned()) } else { Ok(Vec::new()) };
+//!     let outcome = if group.rank() == 1 { Err("the disk is full") } else { Ok(&[][..]) };
 //!     group.meet("step 1", &[], outcome).map_err(|error| error.to_string())
 //! });
 //! assert_eq!(heard[0], Err("rank 1: the disk is full".to_owned()));

@@ -295,7 +295,10 @@ impl Als {
 
     fn fit_share(&self, matrix: &UserItems, share: Option<&Share<'_>>) -> Result<AlsModel> {
         let checked = self.check(matrix);
-        share.map_or(checked, |share| share.agree(self, matrix, checked))?;
+        match share {
+            None => checked?,
+            Some(share) => share.agree(self, matrix, checked)?,
+        }
         let users = self.initial(matrix.n_rows(), 1)?;
         let items = self.initial(matrix.n_cols(), 2)?;
         self.sweeps(matrix, users, items, self.epochs, share)

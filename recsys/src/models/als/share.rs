@@ -41,7 +41,8 @@ impl<'c> Share<'c> {
             ("the settings", format!("{settings:?}")),
             ("the matrix", format!("{rows} x {columns}, sum {:08x}", crc.finalize())),
         ];
-        let outcome = checked.as_ref().map(|()| Vec::new()).map_err(ToString::to_string);
+        let why = checked.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let outcome = checked.as_ref().map(|()| &[][..]).map_err(|_| &why[..]);
         let met = self.0.meet(
             "the beginning of ALS",
             &facts.map(|(name, value)| (name.to_owned(), value)),
@@ -77,7 +78,9 @@ impl<'c> Share<'c> {
         if let Some(missing) = &missing {
             to.f32s(&missing[part(self.0.rank(), &interaction)]);
         }
-        let outcome = solved.as_ref().map(|()| to.into_bytes()).map_err(ToString::to_string);
+        let (bytes, why) =
+            (to.into_bytes(), solved.as_ref().err().map(ToString::to_string).unwrap_or_default());
+        let outcome = solved.as_ref().map(|()| &bytes[..]).map_err(|_| &why[..]);
         let all = self.0.meet("ALS", &[], outcome);
         solved?;
         let all = all?;
@@ -142,6 +145,7 @@ mod tests {
     use cairn_processes::Threads;
 
     use super::*;
+    use crate::Estimator;
     use crate::data::ids::{ItemIdx, UserIdx};
     use crate::models::als::AlsSolver;
 

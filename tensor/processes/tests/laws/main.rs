@@ -70,7 +70,7 @@ fn a_rank_that_ends_is_missed_at_once() {
 #[test]
 fn what_one_cannot_do_all_learn() {
     let errors = Threads::run(4, |me| {
-        let outcome = if me.rank() == 2 { Err("the disk is full".to_owned()) } else { Ok(vec![1]) };
+        let outcome = if me.rank() == 2 { Err("the disk is full") } else { Ok(&[1][..]) };
         Group::new(me).meet("step 3", &[], outcome).unwrap_err()
     });
     let told = Error::Rank { rank: 2, message: "the disk is full".into() };
@@ -85,7 +85,7 @@ fn what_differs_is_named_with_both_values() {
             let fact = if odd { (name, value) } else { ("batch_size", "8") };
             let facts = [(fact.0.to_owned(), fact.1.to_owned())];
             let place = if odd { place } else { "step 1" };
-            Group::new(me).meet(place, &facts, Ok(Vec::new())).map_err(|error| error.to_string())
+            Group::new(me).meet(place, &facts, Ok(&[])).map_err(|error| error.to_string())
         })
     };
     for (place, name, value, expected) in [
