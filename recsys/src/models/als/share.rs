@@ -142,6 +142,8 @@ fn partition(count: usize, before: impl Fn(usize) -> bool) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use cairn_processes::Threads;
 
     use super::*;
@@ -149,9 +151,15 @@ mod tests {
     use crate::data::ids::{ItemIdx, UserIdx};
     use crate::models::als::AlsSolver;
 
+    /// About so many interactions, more of the first users.
     fn matrix(users: u32, items: u32, interactions: u32) -> UserItems {
-        let entry = |n: u32| (UserIdx(n * n % users), ItemIdx(n % items), 1.0 + (n % 3) as f32);
-        Csr::from_entries(users as usize, items as usize, (0..interactions).map(entry)).unwrap()
+        let mixed = |n: u32, by: u32| n.wrapping_mul(by) >> 7;
+        let entry =
+            |n: u32| (mixed(n, 2_654_435_769) % users % (1 + n % users), mixed(n, 2_246_822_519) % items);
+        let positions: BTreeSet<(u32, u32)> = (0..interactions).map(entry).collect();
+        let entries =
+            positions.into_iter().map(|(u, i)| (UserIdx(u), ItemIdx(i), 1.0 + ((u + i) % 3) as f32));
+        Csr::from_entries(users as usize, items as usize, entries).unwrap()
     }
 
     #[test]
@@ -228,7 +236,7 @@ mod tests {
         for error in run(Als::new().epochs(3), &matrix(60, 40, 500)) {
             assert!(error.starts_with("the settings: ") && error.contains("on rank 1"), "{error}");
         }
-        for error in run(Als::new(), &matrix(60, 40, 501)) {
+        for error in run(Als::new(), &matrix(60, 40, 400)) {
             assert!(error.starts_with("the matrix: 60 x 40"), "{error}");
         }
         let errors = run(Als::new().factors(0), &matrix(60, 40, 500));
