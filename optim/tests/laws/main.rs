@@ -16,6 +16,8 @@ mod not_finite;
 mod optimizers;
 mod processes;
 mod resume;
+#[cfg(feature = "linalg")]
+mod ridge;
 mod schedules;
 mod settings;
 mod stopped;
