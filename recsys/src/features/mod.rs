@@ -7,11 +7,14 @@
 //! [`LightFm`], and [`FeatureAls`], which is ALS with features.
 
 mod als;
+pub(crate) mod described;
+pub(crate) mod known;
 mod lightfm;
 mod space;
 mod table;
 
 pub use als::{FeatureAls, FeatureAlsModel};
+pub use known::FeatureModel;
 pub use lightfm::{LightFm, LightFmLoss, LightFmModel};
 pub use space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 pub use table::{FeatureRow, FeatureTable, FeatureValue};

@@ -28,6 +28,10 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<bpr::BprModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::neural::SequenceModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::MultVaeModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::LightGcnModel>(),
     ModelFormat::of::<crate::features::LightFmModel>(),
     ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),

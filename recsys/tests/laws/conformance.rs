@@ -117,6 +117,17 @@ fn models_of_sequences() {
     conforms(&gru.patience(None), Excused { alike_items: true, ..excused });
 }
 
+#[cfg(feature = "neural")]
+#[test]
+fn networks_of_sets() {
+    use cairn_recsys::{LightGcn, MultVae};
+    let excused = Excused { explanation: true, ..Excused::default() };
+    let vae = MultVae::new().hidden(24).latent(8).batch_size(50).epochs(60).learning_rate(5e-3);
+    conforms(&vae, excused);
+    let gcn = LightGcn::new().factors(8).layers(2).batch_size(256).epochs(20).learning_rate(0.02);
+    conforms(&gcn, Excused { fold_in_is_near: true, ..excused });
+}
+
 fn log() -> Interactions {
     synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
 }

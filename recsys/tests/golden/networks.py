@@ -1,0 +1,92 @@
+"""Losses, gradients and scores of small networks by PyTorch, written to networks.csv beside this file: a name, and numbers.
+
+usage: python networks.py     (pip install torch)
+
+Parameters are the numbers of `values` below, one salt each in the order of a network's parameters, as in `src/neural/golden.rs`.
+"""
+import math, pathlib
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+ROWS = [[0, 1, 4], [1], [0, 2, 3, 5], [3, 4], [1, 2, 5]]
+USERS, ITEMS = len(ROWS), 7
+lines = []
+
+
+def values(shape, salt):
+    n = math.prod(shape)
+    return torch.tensor([0.5 * math.sin(0.7 * k + 1.3 * salt) for k in range(n)]).reshape(shape)
+
+
+def parameters(**shapes):
+    return {name: values(shape, salt).requires_grad_() for salt, (name, shape) in enumerate(shapes.items())}
+
+
+def write(name, numbers):
+    lines.append(name + "," + " ".join(f"{x:.7g}" for x in torch.as_tensor(numbers).detach().flatten().tolist()))
+
+
+def write_gradients(model, own, renamed):
+    for name, parameter in own.items():
+        write(f"{model} {renamed.get(name, name)}", parameter.grad)
+
+
+met = torch.zeros(USERS, ITEMS)
+for user, items in enumerate(ROWS):
+    met[user, items] = 1.0
+
+
+def mult_vae(hidden=4, latent=3):
+    p = parameters(input=(ITEMS, hidden), bias=(hidden,), code_w=(hidden, 2 * latent), code_b=(2 * latent,),
+                   decode_w=(latent, hidden), decode_b=(hidden,), output_w=(hidden, ITEMS), output_b=(ITEMS,))
+
+    def forward(noise):
+        h = torch.tanh(F.normalize(met, dim=1) @ p["input"] + p["bias"])
+        mean, log_variance = (h @ p["code_w"] + p["code_b"]).split(latent, dim=1)
+        z = mean + noise * torch.exp(0.5 * log_variance)
+        logits = torch.tanh(z @ p["decode_w"] + p["decode_b"]) @ p["output_w"] + p["output_b"]
+        return logits, mean, log_variance
+
+    logits, mean, log_variance = forward(values((USERS, latent), 50))
+    likelihood = -(F.log_softmax(logits, dim=1) * met).sum(dim=1).mean()
+    divergence = -0.5 * (1 + log_variance - mean.pow(2) - log_variance.exp()).sum(dim=1).mean()
+    loss = likelihood + 0.3 * divergence
+    loss.backward()
+    write("mult_vae loss", loss)
+    names = {"input": "encoder.input", "bias": "encoder.bias", "code_w": "encoder.code.weight", "code_b": "encoder.code.bias",
+             "decode_w": "encoder.decode.weight", "decode_b": "encoder.decode.bias", "output_w": "output.weight",
+             "output_b": "output.bias"}
+    write_gradients("mult_vae", p, names)
+    write("mult_vae scores", forward(torch.zeros(USERS, latent))[0])
+
+
+def light_gcn(dim=3, layers=2, decay=0.1):
+    p = parameters(users=(USERS, dim), items=(ITEMS, dim))
+    users, items = met.sum(dim=1), met.sum(dim=0)
+    graph = torch.zeros(USERS + ITEMS, USERS + ITEMS)
+    scaled = met / torch.sqrt(users[:, None] * items[None, :].clamp(min=1))
+    graph[:USERS, USERS:], graph[USERS:, :USERS] = scaled, scaled.T
+    every = [torch.cat([p["users"], p["items"]])]
+    for _ in range(layers):
+        every.append(graph @ every[-1])
+    final_users, final_items = torch.stack(every).mean(dim=0).split([USERS, ITEMS])
+    triples = []
+    for user, row in enumerate(ROWS):
+        for item in row:
+            other = next((item + step) % ITEMS for step in range(1, ITEMS) if (item + step) % ITEMS not in row)
+            triples.append((user, item, other))
+    u, i, j = torch.tensor(triples).T
+    ranking = F.softplus((final_users[u] * final_items[j]).sum(1) - (final_users[u] * final_items[i]).sum(1)).mean()
+    norms = 0.5 * (p["users"][u].norm().pow(2) + p["items"][i].norm().pow(2) + p["items"][j].norm().pow(2)) / len(u)
+    loss = ranking + decay * norms
+    loss.backward()
+    write("light_gcn loss", loss)
+    write_gradients("light_gcn", p, {})
+    write("light_gcn final users", final_users)
+    write("light_gcn final items", final_items)
+
+
+mult_vae()
+light_gcn()
+pathlib.Path(__file__).with_suffix(".csv").write_text("\n".join(lines) + "\n")
