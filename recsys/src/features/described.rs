@@ -19,13 +19,19 @@ impl Described {
         Self { space, vectors }
     }
 
+    /// The sum of the vectors of a row's features.
     pub(crate) fn vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
         let mut sum = vec![0.0; self.vectors.dim()];
-        for (FeatureIdx(feature), weight) in self.space.encode(row)? {
-            let vector = self.vectors.get(feature as usize);
-            sum.iter_mut().zip(vector).for_each(|(sum, v)| *sum += weight * v);
-        }
+        self.each(row, |vector, x| sum.iter_mut().zip(vector).for_each(|(sum, v)| *sum += x * v))?;
         Ok(sum)
+    }
+
+    /// Hands on the vector of each feature of a row, with its value.
+    pub(crate) fn each(&self, row: &FeatureRow, mut f: impl FnMut(&[f32], f32)) -> Result<()> {
+        for (FeatureIdx(feature), x) in self.space.encode(row)? {
+            f(self.vectors.get(feature as usize), x);
+        }
+        Ok(())
     }
 
     /// For what comes from a file: vectors of this width, one for each feature.

@@ -3,6 +3,8 @@
 use crate::data::filter::Filter;
 use crate::data::ids::{Id, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
+use crate::models::bpr;
+use crate::models::factors::Vectors;
 use crate::recommender::Recommender;
 use crate::serve::fitted::{Fitted, Scored, check_k};
 use crate::{Error, Result};
@@ -32,6 +34,16 @@ impl Known {
             count(self.users.as_ref().map(FeatureMatrix::space)),
         )
     }
+}
+
+/// Passes over a history in folding in, and the step size and regularisation of each step.
+const FOLD_IN: (usize, (f32, f32)) = (100, (0.05, 0.01));
+
+/// The vector of somebody known by what they met, by the steps of BPR with the items fixed, whose last entries are biases. Near that of
+/// training, not equal.
+pub(crate) fn fold_in(vectors: &Vectors, items: &[ItemIdx], seed: u64) -> Vec<f32> {
+    let (passes, rates) = FOLD_IN;
+    bpr::fold_in(vectors, items, passes, rates, seed)
 }
 
 /// The setters of settings that have their features as `known`.

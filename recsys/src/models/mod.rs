@@ -33,6 +33,8 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::neural::LightGcnModel>(),
     ModelFormat::of::<crate::features::LightFmModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::features::FactorizationMachineModel>(),
     ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),

@@ -12,17 +12,17 @@
 //! the same.
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod gru4rec;
 mod light_gcn;
 mod loss;
 mod model;
 mod mult_vae;
-mod passes;
+pub(crate) mod passes;
 mod ragged;
 mod sasrec;
 mod settings;
-mod sparse;
+pub(crate) mod sparse;
 mod train;
 
 pub use gru4rec::Gru4Rec;

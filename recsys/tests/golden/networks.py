@@ -87,6 +87,36 @@ def light_gcn(dim=3, layers=2, decay=0.1):
     write("light_gcn final items", final_items)
 
 
+def factorization_machine(name, deep, dim=3, features=9, hidden=4):
+    shapes = {"bias": (1,), "table": (features, dim + 1)}
+    if deep:
+        shapes |= {"deep_0_w": (5 * dim, hidden), "deep_0_b": (hidden,), "deep_1_w": (hidden, 1), "deep_1_b": (1,)}
+    p = parameters(**shapes)
+    samples = [[(0, 0, 1), (1, 2, 0.5), (1, 3, 0.5), (2, 5, 1), (3, 7, 1), (4, 8, -0.3)],
+               [(0, 1, 1), (2, 5, 1), (3, 7, 0.8)], [(0, 0, 1), (1, 3, 1), (2, 6, 1), (4, 8, 2)]]
+    scores, norms = [], 0
+    for sample in samples:
+        score = p["bias"][0]
+        for n, (_, i, x) in enumerate(sample):
+            score = score + p["table"][i, dim] * x
+            norms = norms + (p["table"][i] * x).pow(2).sum()
+            for _, j, y in sample[n + 1:]:
+                score = score + (p["table"][i, :dim] * p["table"][j, :dim]).sum() * x * y
+        if deep:
+            fields = [sum((p["table"][i, :dim] * x for own, i, x in sample if own == field), torch.zeros(dim)) for field in range(5)]
+            h = torch.relu(torch.cat(fields) @ p["deep_0_w"] + p["deep_0_b"])
+            score = score + (h @ p["deep_1_w"] + p["deep_1_b"])[0]
+        scores.append(score)
+    scores = torch.stack(scores)
+    loss = F.binary_cross_entropy_with_logits(scores, torch.tensor([1.0, 0.0, 1.0])) + 0.2 * 0.5 * norms / 3
+    loss.backward()
+    write(f"{name} scores", scores)
+    write(f"{name} loss", loss)
+    write_gradients(name, p, {f"deep_{n}_{x}": f"deep.{n}.{y}" for n in (0, 1) for x, y in (("w", "weight"), ("b", "bias"))})
+
+
 mult_vae()
 light_gcn()
+factorization_machine("fm", False)
+factorization_machine("deep_fm", True)
 pathlib.Path(__file__).with_suffix(".csv").write_text("\n".join(lines) + "\n")

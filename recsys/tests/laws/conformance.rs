@@ -128,6 +128,17 @@ fn networks_of_sets() {
     conforms(&gcn, Excused { fold_in_is_near: true, ..excused });
 }
 
+#[cfg(feature = "neural")]
+#[test]
+fn factorization_machines() {
+    use cairn_recsys::features::FactorizationMachine;
+    let excused = Excused { explanation: true, fold_in_is_near: true, ..Excused::default() };
+    let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
+    conforms(&machine, excused);
+    // What its layers say of somebody goes by what the vectors were trained for together with them.
+    conforms(&machine.hidden([16]), Excused { alike_items: true, alike_users: true, ..excused });
+}
+
 fn log() -> Interactions {
     synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
 }

@@ -165,3 +165,105 @@ fn features_of_another_catalogue_and_settings_out_of_range_are_refused() {
     assert!(matches!(LightFm::new().memory_limit(10).fit(&log), Err(Error::Memory { .. })));
     assert!(matches!(LightFm::new().learning_rate(1e30).fit(&log), Err(Error::Factorization { .. })));
 }
+
+#[cfg(feature = "neural")]
+mod machines {
+    use super::*;
+    use cairn_recsys::features::{EventFeatures, FactorizationMachine, FactorizationMachineModel, FeatureModel};
+
+    fn machines() -> [FactorizationMachine; 2] {
+        let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
+        [machine.clone(), machine.hidden([16])]
+    }
+
+    #[test]
+    fn items_that_nobody_met_are_ranked_by_their_features() {
+        let log = log();
+        let features = item_features(&log);
+        for settings in machines() {
+            let (with, without) =
+                (cold_ndcg(&settings.clone().item_features(&features), &log), cold_ndcg(&settings, &log));
+            assert!(with > 0.35 && with > 1.5 * without, "{settings:?}: {with}, {without} without");
+        }
+    }
+
+    #[test]
+    fn who_is_new_is_known_by_features_to_a_model_from_a_file_too() {
+        let log = log();
+        for settings in machines() {
+            let settings = settings.item_features(&item_features(&log)).user_features(&user_features(&log));
+            let model = settings.fit(&log).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model");
+            model.save(&path).unwrap();
+            let loaded = Fitted::<FactorizationMachineModel>::load(&path).unwrap();
+            assert!(loaded.model() == model.model());
+            assert_eq!(loaded.model().item_space().unwrap().len(), 5);
+            for group in 0..GROUPS {
+                let list = loaded.recommend_described(&row(group), 5, &Filter::unseen()).unwrap();
+                assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{settings:?}: {list:?}");
+                let scores = loaded.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+                let best = scores[group as usize];
+                assert!(scores.iter().filter(|&&score| score >= best).count() == 1, "{settings:?}: {scores:?}");
+            }
+            let plain = machines()[0].fit(&log).unwrap();
+            assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
+        }
+    }
+
+    /// What is met at night is of another group than what is met by day.
+    #[test]
+    fn lists_follow_the_context_of_the_request() {
+        let rows = (0..80_u32).flat_map(|user| {
+            (0..12_u32).map(move |time| {
+                let (night, n) = (time % 2, (user * 7 + time * 5) % 10);
+                (user, 2 * n + night, 1.0, i64::from(12 * user + time))
+            })
+        });
+        let log = Interactions::from_ratings(rows).unwrap();
+        let when = |night: bool| FeatureRow::new().category("when", if night { "night" } else { "day" });
+        let events = (0..80_u32).flat_map(|user| {
+            (0..12_u32).map(move |time| ((user, i64::from(12 * user + time)), time % 2 == 1))
+        });
+        let table = FeatureTable::new(events.map(|(event, night)| (event, when(night)))).unwrap();
+        let context = EventFeatures::new(&table, &log.catalog().users).unwrap();
+        for settings in machines() {
+            let settings = settings.epochs(60).context(&context);
+            let model = settings.fit(&log).unwrap();
+            for (night, rest) in [(true, 1), (false, 0)] {
+                let list = model.recommend_in(&5, &when(night), 5, &Filter::all()).unwrap();
+                let right = list.iter().filter(|entry| entry.id % 2 == rest).count();
+                assert!(right >= 4, "{settings:?}, {night}: {list:?}");
+            }
+            let unknown = model.recommend_in(&5, &FeatureRow::new().number("hour", 3.0), 5, &Filter::all());
+            assert!(matches!(unknown, Err(Error::Parameter { name: "feature", .. })));
+            assert!(matches!(settings.fit_matrix(&log.user_items()), Err(Error::Unsupported { .. })));
+        }
+        let without = machines()[0].fit(&log).unwrap();
+        assert!(matches!(
+            without.recommend_in(&5, &when(true), 5, &Filter::all()),
+            Err(Error::Unsupported { .. })
+        ));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named_and_memory_is_asked_for_first() {
+        let log = log();
+        let machine = FactorizationMachine::new;
+        for (settings, name) in [
+            (machine().factors(0), "factors"),
+            (machine().negatives(0), "negatives"),
+            (machine().dropout(1.0), "dropout"),
+            (machine().hidden([4, 0]), "hidden"),
+            (machine().regularization(-1.0), "regularization"),
+            (machine().batch_size(0), "batch_size"),
+            (machine().learning_rate(f64::NAN), "learning_rate"),
+        ] {
+            let error = settings.fit(&log).unwrap_err();
+            assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+        }
+        for settings in [machine().factors(usize::MAX), machine().hidden([usize::MAX]), machine().memory_limit(9)] {
+            assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
+        }
+    }
+}

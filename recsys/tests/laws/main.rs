@@ -11,6 +11,7 @@ mod isa;
 mod models;
 #[cfg(feature = "neural")]
 mod neural;
+mod odd;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranking;

@@ -1,7 +1,7 @@
 //! Models that know order, each against what only order tells, and what is said before and during their training.
 
 use cairn_recsys::{
-    Error, Estimator, Filter, Gru4Rec, Interactions, RankingEvaluator, Sasrec, SequenceLoss, Split, UserIdx,
+    Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, RankingEvaluator, Sasrec, SequenceLoss, Split, UserIdx,
     metrics::Ndcg,
 };
 
@@ -106,4 +106,43 @@ fn rows_of_one_moment_keep_the_order_of_the_log() {
     assert_eq!(ids, [4, 5, 3, 1]);
     assert_eq!(log.split(Split::leave_last_out()).unwrap().1.rating(0).item, 1);
     assert!(log.sequences().get(UserIdx(7)).is_empty());
+}
+
+#[test]
+fn settings_of_networks_of_sets_are_named_and_memory_is_asked_for_first() {
+    fn name(error: Error) -> &'static str {
+        match error {
+            Error::Parameter { name, .. } => name,
+            error => panic!("{error}"),
+        }
+    }
+    let log = walks(20, 10, 5);
+    let (vae, gcn) = (MultVae::new, LightGcn::new);
+    for (settings, wrong) in [
+        (vae().hidden(0), "hidden"),
+        (vae().latent(0), "latent"),
+        (vae().dropout(1.0), "dropout"),
+        (vae().beta(-1.0), "beta"),
+        (vae().anneal(f32::NAN), "anneal"),
+        (vae().batch_size(0), "batch_size"),
+        (vae().learning_rate(0.0), "learning_rate"),
+    ] {
+        assert_eq!(name(settings.fit(&log).unwrap_err()), wrong);
+    }
+    for (settings, wrong) in [
+        (gcn().factors(0), "factors"),
+        (gcn().layers(0), "layers"),
+        (gcn().regularization(f32::NAN), "regularization"),
+    ] {
+        assert_eq!(name(settings.fit(&log).unwrap_err()), wrong);
+    }
+    let wild = vae().hidden(8).latent(4).epochs(5).learning_rate(1e30).fit(&log).unwrap_err();
+    assert!(matches!(wild, Error::Network { model: "Mult-VAE", .. }), "{wild}");
+    for most in [1 << 40, usize::MAX] {
+        assert!(matches!(vae().hidden(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(vae().latent(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(gcn().factors(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(gcn().layers(most).fit(&log), Err(Error::Memory { .. })));
+    }
+    assert!(matches!(vae().memory_limit(9).fit(&log), Err(Error::Memory { limit: 9, .. })));
 }

@@ -5,16 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::Training;
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::features::described::Described;
-use crate::features::known::{FeatureModel, trained_with};
+use crate::features::known::{self, FeatureModel, trained_with};
 use crate::features::space::FeatureSpace;
 use crate::features::table::FeatureRow;
-use crate::models::bpr;
 use crate::models::factors::{FactorModel, Factors, dot};
 use crate::serve::file::Saved;
 use crate::{Result, check};
-
-/// Passes over a history in folding in, and the step size and regularisation of each step.
-const FOLD_IN: (usize, (f32, f32)) = (100, (0.05, 0.01));
 
 /// A trained LightFM. The last entry of an item's vector is its bias, of a user's vector 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,8 +75,7 @@ impl FactorModel for LightFmModel {
     /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal.
     fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
-        let (passes, rates) = FOLD_IN;
-        Ok(bpr::fold_in(&self.factors.items, items, passes, rates, self.training.seed))
+        Ok(known::fold_in(&self.factors.items, items, self.training.seed))
     }
     fn similarity_dim(&self) -> usize {
         self.training.dim
