@@ -35,6 +35,8 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<crate::features::LightFmModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::features::FactorizationMachineModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::features::TwoTowerModel>(),
     ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),

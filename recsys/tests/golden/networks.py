@@ -115,8 +115,34 @@ def factorization_machine(name, deep, dim=3, features=9, hidden=4):
     write_gradients(name, p, {f"deep_{n}_{x}": f"deep.{n}.{y}" for n in (0, 1) for x, y in (("w", "weight"), ("b", "bias"))})
 
 
+def two_tower(dim=3, hidden=4):
+    tower = {"table": (ITEMS, dim), "layers.0.weight": (dim, hidden), "layers.0.bias": (hidden,),
+             "layers.1.weight": (hidden, dim), "layers.1.bias": (dim,)}
+    p = parameters(**{f"{side}.{name}": shape for side in ("users", "items") for name, shape in tower.items()})
+    pairs, shares = [(0, 1), (4, 2), (1, 1), (2, 0)], values((4,), 9)
+
+    def forward(side, x):
+        h = torch.relu(x @ p[f"{side}.table"] @ p[f"{side}.layers.0.weight"] + p[f"{side}.layers.0.bias"])
+        return h @ p[f"{side}.layers.1.weight"] + p[f"{side}.layers.1.bias"]
+
+    history = torch.stack([met[user].clone() for user, _ in pairs])
+    for row, (_, item) in zip(history, pairs):
+        row[item] = 0
+    history = history / history.sum(dim=1, keepdim=True).clamp(min=1)
+    logits = forward("users", history) @ forward("items", torch.eye(ITEMS)[[item for _, item in pairs]]).T - shares
+    for row, (user, _) in enumerate(pairs):
+        for at, (_, other) in enumerate(pairs):
+            if at != row and met[user, other]:
+                logits = logits.masked_fill(torch.eye(4)[row][:, None] * torch.eye(4)[at][None, :] > 0, -1e9)
+    loss = F.cross_entropy(logits, torch.arange(4))
+    loss.backward()
+    write("two_tower loss", loss)
+    write_gradients("two_tower", p, {})
+
+
 mult_vae()
 light_gcn()
+two_tower()
 factorization_machine("fm", False)
 factorization_machine("deep_fm", True)
 pathlib.Path(__file__).with_suffix(".csv").write_text("\n".join(lines) + "\n")

@@ -130,12 +130,16 @@ fn networks_of_sets() {
 
 #[cfg(feature = "neural")]
 #[test]
-fn factorization_machines() {
-    use cairn_recsys::features::FactorizationMachine;
+fn networks_with_features() {
+    use cairn_recsys::features::{FactorizationMachine, TwoTower};
     let excused = Excused { explanation: true, fold_in_is_near: true, ..Excused::default() };
     let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
     conforms(&machine, excused);
     // What its layers say of somebody goes by what the vectors were trained for together with them.
+    let towers = TwoTower::new().factors(8).batch_size(128).epochs(30).learning_rate(0.01);
+    let exact = Excused { fold_in_is_near: false, ..excused };
+    conforms(&towers.clone().hidden([16]), exact);
+    conforms(&towers.hidden(Vec::new()), exact);
     conforms(&machine.hidden([16]), Excused { alike_items: true, alike_users: true, ..excused });
 }
 

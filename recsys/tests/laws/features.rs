@@ -169,7 +169,10 @@ fn features_of_another_catalogue_and_settings_out_of_range_are_refused() {
 #[cfg(feature = "neural")]
 mod machines {
     use super::*;
-    use cairn_recsys::features::{EventFeatures, FactorizationMachine, FactorizationMachineModel, FeatureModel};
+    use cairn_recsys::features::{
+        EventFeatures, FactorizationMachine, FactorizationMachineModel, FeatureModel, TwoTower, TwoTowerModel,
+    };
+    use cairn_recsys::rerank::{Rank, Reranking};
 
     fn machines() -> [FactorizationMachine; 2] {
         let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
@@ -263,6 +266,76 @@ mod machines {
             assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
         }
         for settings in [machine().factors(usize::MAX), machine().hidden([usize::MAX]), machine().memory_limit(9)] {
+            assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
+        }
+    }
+
+    fn towers() -> TwoTower {
+        TwoTower::new().factors(8).hidden([16]).batch_size(128).epochs(30).learning_rate(0.01)
+    }
+
+    #[test]
+    fn towers_know_who_is_new_by_features_history_or_both() {
+        let log = log();
+        let features = item_features(&log);
+        let (with, without) =
+            (cold_ndcg(&towers().item_features(&features), &log), cold_ndcg(&towers(), &log));
+        assert!(with > 0.35 && with > 1.5 * without, "{with}, {without} without");
+        let settings = towers().item_features(&features).user_features(&user_features(&log));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        settings.fit(&log).unwrap().save(&path).unwrap();
+        let model = Fitted::<TwoTowerModel>::load(&path).unwrap();
+        for group in 0..GROUPS {
+            let list = model.recommend_described(&row(group), 5, &Filter::unseen()).unwrap();
+            assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{list:?}");
+            let scores = model.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+            assert!(scores.iter().all(|&score| score <= scores[group as usize]), "{scores:?}");
+            let met = [group, group + 3].map(|item| log.catalog().item(&item).unwrap());
+            let both = model.model().user_vector_with(&met, &row(group)).unwrap();
+            let product = |item: u32| {
+                let vector = model.model().factors().items.get(log.catalog().item(&item).unwrap().0 as usize);
+                both.iter().zip(vector).map(|(a, b)| a * b).sum::<f32>()
+            };
+            assert!(product(group + 6) > product((group + 1) % GROUPS));
+        }
+        let plain = towers().fit(&log).unwrap();
+        assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
+        assert!(matches!(plain.recommend_described(&row(1), 5, &Filter::all()), Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn candidates_of_towers_are_ranked_by_a_network_of_pairs() {
+        let log = log();
+        let (candidates, ranker) = (towers().fit(&log).unwrap(), machines()[1].fit(&log).unwrap());
+        let steps = Reranking::from_best(20).then(Rank::by(&ranker));
+        let best = candidates.recommend(&7, 20, &Filter::unseen()).unwrap();
+        let list = candidates.recommend_reranked(&7, 5, &Filter::unseen(), &steps).unwrap();
+        let score = |id: u32| ranker.score(&7, &id).unwrap();
+        let mut want: Vec<f32> = best.iter().map(|entry| score(entry.id)).collect();
+        want.sort_by(|a, b| b.total_cmp(a));
+        let got: Vec<f32> = list.iter().map(|entry| score(entry.id)).collect();
+        assert_eq!(got, want[..5]);
+        let other = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let foreign = Reranking::from_best(20).then(Rank::by(&machines()[0].fit(&other).unwrap()));
+        let refused = candidates.recommend_reranked(&7, 5, &Filter::unseen(), &foreign);
+        assert!(matches!(refused, Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn settings_of_towers_out_of_range_are_named() {
+        let log = log();
+        let named = [
+            (towers().factors(0), "factors"),
+            (towers().hidden([0]), "hidden"),
+            (towers().dropout(-0.1), "dropout"),
+            (towers().batch_size(0), "batch_size"),
+        ];
+        for (settings, name) in named {
+            let error = settings.fit(&log).unwrap_err();
+            assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+        }
+        for settings in [towers().factors(usize::MAX), towers().hidden([usize::MAX]), towers().memory_limit(9)] {
             assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
         }
     }

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod data;
+mod examples;
 mod features;
 mod files;
 mod index;

@@ -77,12 +77,13 @@ fn a_log_without_a_pair_to_tell_apart_trains_and_lists() {
 #[cfg(feature = "neural")]
 #[test]
 fn networks_train_on_a_log_without_a_pair_to_tell_apart() {
-    use cairn_recsys::features::FactorizationMachine;
+    use cairn_recsys::features::{FactorizationMachine, TwoTower};
     use cairn_recsys::{Gru4Rec, LightGcn, MultVae, Sasrec, SequenceLoss};
     learns_nothing_from_everything(&LightGcn::new().factors(4).epochs(3));
     learns_nothing_from_everything(&MultVae::new().hidden(4).latent(2).epochs(3));
     learns_nothing_from_everything(&FactorizationMachine::new().factors(4).epochs(3));
     learns_nothing_from_everything(&FactorizationMachine::new().factors(4).hidden([4]).epochs(3));
+    learns_nothing_from_everything(&TwoTower::new().factors(4).hidden([4]).epochs(3));
     let losses = [SequenceLoss::Softmax, SequenceLoss::sampled_softmax(), SequenceLoss::gbce()];
     for loss in losses {
         learns_nothing_from_everything(&Sasrec::new().dim(4).blocks(1).max_length(3).epochs(3).loss(loss));

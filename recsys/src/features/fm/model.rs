@@ -1,7 +1,5 @@
 //! A trained factorisation machine: what users and items come to, and features for who is new.
 
-use cairn_autograd::{Var, no_grad};
-use cairn_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::network::{FIELDS, Network};
@@ -9,6 +7,7 @@ use super::{FactorizationMachine, Fields};
 use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
+use crate::features::dense::Layers;
 use crate::features::described::Described;
 use crate::features::known::{self, FeatureModel, trained_with};
 use crate::features::space::{FeatureMatrix, FeatureSpace};
@@ -96,31 +95,17 @@ impl Sum {
 struct Deep {
     users: Vectors,
     items: Vectors,
-    layers: Vec<Dense>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Dense {
-    /// `[inputs, outputs]`
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    layers: Layers,
 }
 
 impl Deep {
     /// Adds to the scores of items those of the layers, for somebody with these fields in a context.
     fn add(&self, user: &[f32], items: &[f32], context: &[f32], out: &mut [f32]) -> cairn_nn::Result<()> {
-        let (width, inputs) = (user.len(), FIELDS * user.len() / 2);
+        let width = user.len();
         for (items, out) in items.chunks(ITEMS * width).zip(out.chunks_mut(ITEMS)) {
             let rows = items.chunks(width).flat_map(|item| [user, item, context]).flatten().copied();
-            let mut x = Var::constant(Tensor::from_vec(rows.collect(), [out.len(), inputs])?);
-            for (at, Dense { weight, bias }) in self.layers.iter().enumerate() {
-                let shape = [x.shape()[1], bias.len()];
-                let weight = Var::constant(Tensor::from_slice(weight, shape)?);
-                let bias = Var::constant(Tensor::from_slice(bias, [bias.len()])?);
-                let relu = at + 1 < self.layers.len();
-                x = no_grad(|| x.linear(&weight, Some(&bias), relu))?;
-            }
-            out.iter_mut().zip(x.value().to_vec()).for_each(|(out, score)| *out += score);
+            let scores = self.layers.forward(rows.collect(), out.len())?;
+            out.iter_mut().zip(scores).for_each(|(out, score)| *out += score);
         }
         Ok(())
     }
@@ -132,13 +117,8 @@ impl Deep {
                 && vectors.as_slice().len().checked_div(vectors.dim().max(1)) == Some(n)
                 && vectors.as_slice().iter().all(|x| x.is_finite())
         };
-        let mut inputs = FIELDS.checked_mul(dim);
-        let layers = self.layers.iter().all(|Dense { weight, bias }| {
-            let fits = inputs.and_then(|inputs| inputs.checked_mul(bias.len())) == Some(weight.len());
-            inputs = Some(bias.len());
-            fits && weight.iter().chain(bias).all(|x| x.is_finite())
-        });
-        table(&self.users, factors.users.len()) && table(&self.items, factors.items.len()) && layers && inputs == Some(1)
+        let layers = FIELDS.checked_mul(dim).is_some_and(|inputs| self.layers.fit(inputs, 1));
+        table(&self.users, factors.users.len()) && table(&self.items, factors.items.len()) && layers
     }
 }
 
@@ -171,14 +151,7 @@ impl FactorizationMachineModel {
         let deep = (!settings.hidden.is_empty()).then(|| Deep {
             users: Vectors::from_parts(2 * dim, all(&users, &|sum| sum.fields.clone())),
             items: Vectors::from_parts(2 * dim, all(&items, &|sum| sum.fields.clone())),
-            layers: network
-                .deep
-                .iter()
-                .map(|layer| Dense {
-                    weight: layer.weight.value().to_vec(),
-                    bias: layer.bias.as_ref().map_or_else(Vec::new, |bias| bias.value().to_vec()),
-                })
-                .collect(),
+            layers: Layers::new(&network.deep),
         });
         let model = Self {
             dim,
