@@ -11,9 +11,9 @@ use crate::data::sparse::{Csr, UserItems};
 /// Who met what; nobody the last item.
 pub(crate) fn matrix() -> UserItems {
     let rows: [&[u32]; 5] = [&[0, 1, 4], &[1], &[0, 2, 3, 5], &[3, 4], &[1, 2, 5]];
-    let entries = (0..).zip(rows).flat_map(|(user, items)| {
-        items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0))
-    });
+    let entries = (0..)
+        .zip(rows)
+        .flat_map(|(user, items)| items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0)));
     Csr::from_entries(5, 7, entries).unwrap()
 }
 

@@ -155,15 +155,20 @@ impl Network {
         let scores = user_sums.lookup(users)?.mul(&difference)?.sum(-1)?.scale(scale)?;
         let ranking = scores.softplus()?.mean(..)?;
         let squares = |table: &Parameter, ids: &Tensor<u32>| table.var().lookup(ids)?.square()?.sum(..);
-        let squares =
-            squares(&self.users, users)?.add(&squares(&self.items, met)?)?.add(&squares(&self.items, others)?)?;
+        let squares = squares(&self.users, users)?
+            .add(&squares(&self.items, met)?)?
+            .add(&squares(&self.items, others)?)?;
         let weight = 0.5 * settings.regularization / users.len().max(1) as f32;
         Ok(ranking.add(&squares.scale(weight)?)?)
     }
 }
 
 /// A triple for each pair, with an item that the user did not meet.
-fn triples(matrix: &UserItems, pairs: impl Iterator<Item = (UserIdx, ItemIdx)>, mut rng: Rng) -> [Vec<u32>; 3] {
+fn triples(
+    matrix: &UserItems,
+    pairs: impl Iterator<Item = (UserIdx, ItemIdx)>,
+    mut rng: Rng,
+) -> [Vec<u32>; 3] {
     let (mut users, mut met, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (user, item) in pairs {
         let seen = matrix.row(user).0;
@@ -224,15 +229,17 @@ impl Estimator for LightGcn {
         let open = |user: UserIdx| matrix.row_len(user) < matrix.n_cols();
         let entries = matrix.entries().filter(|&(user, ..)| open(user));
         let pairs: Vec<(UserIdx, ItemIdx)> = entries.map(|(user, item, _)| (user, item)).collect();
-        let progress = self.passes.train(LightGcnModel::NAME, (&network, false), pairs.len(), |batch, _, cx| {
-            let pairs = batch.iter().map(|&at| pairs[at as usize]);
-            network.loss(&graph, self, &Triples::new(triples(matrix, pairs, cx.draw()))?)
-        })?;
+        let progress =
+            self.passes.train(LightGcnModel::NAME, (&network, false), pairs.len(), |batch, _, cx| {
+                let pairs = batch.iter().map(|&at| pairs[at as usize]);
+                network.loss(&graph, self, &Triples::new(triples(matrix, pairs, cx.draw()))?)
+            })?;
         let [users, items, before] = no_grad(|| network.sums(&graph, self.layers)).map_err(failed)?;
         let scaled = |sums: &Var| -> cairn_nn::Result<Vec<f32>> {
             Ok(sums.value().scale(1.0 / (self.layers + 1) as f32)?.to_vec())
         };
-        let vectors = |sums| Ok::<_, crate::Error>(Vectors::from_parts(self.factors, scaled(sums).map_err(failed)?));
+        let vectors =
+            |sums| Ok::<_, crate::Error>(Vectors::from_parts(self.factors, scaled(sums).map_err(failed)?));
         let factors = Factors { users: vectors(&users)?, items: vectors(&items)? };
         let mut given = vectors(&before)?;
         for (vector, degree) in given.as_mut_slice().chunks_mut(self.factors).zip(degrees(matrix)) {
@@ -312,7 +319,10 @@ mod tests {
         golden::check_gradients("light_gcn", &network, &loss.backward().unwrap());
         let [users, items, _] = network.sums(&graph, 2).unwrap();
         for (name, sums) in [("users", users), ("items", items)] {
-            golden::check(&format!("light_gcn final {name}"), &sums.scale(1.0 / 3.0).unwrap().value().to_vec());
+            golden::check(
+                &format!("light_gcn final {name}"),
+                &sums.scale(1.0 / 3.0).unwrap().value().to_vec(),
+            );
         }
     }
 
@@ -341,7 +351,10 @@ mod tests {
         let [users, _, before] = network.sums(&Graph::new(&matrix), 1).unwrap();
         let (third, degrees) = (1.0 / 2.0, degrees(&matrix));
         let mut given = before.scale(third).unwrap().value().to_vec();
-        given.chunks_mut(3).zip(&degrees).for_each(|(v, d)| v.iter_mut().for_each(|x| *x /= d.max(1.0).sqrt()));
+        given
+            .chunks_mut(3)
+            .zip(&degrees)
+            .for_each(|(v, d)| v.iter_mut().for_each(|x| *x /= d.max(1.0).sqrt()));
         let model = LightGcnModel { given: Vectors::from_parts(3, given), ..model };
         let users = users.scale(third).unwrap().value().to_vec();
         for user in matrix.row_indices() {

@@ -2,7 +2,7 @@
 //!
 //! Models of the next item read what somebody met, in order. Each is an encoder, which makes a vector of every prefix of a history, and
 //! the table of items, which is both its input and, by inner products, its output. What differs from model to model is the encoder
-//! (`sasrec`, `gru4rec`); batches (`ragged`), losses (`loss`), the passes over the log (`train`) and what is kept (`model`) are written
+//! (`sasrec`, `bert4rec`, `gru4rec`); batches (`ragged`), losses (`loss`), the passes over the log (`train`) and what is kept (`model`) are written
 //! once.
 //!
 //! The others see who met what as a set: `mult_vae` encodes a row of the matrix, `light_gcn` the place in its graph. Both live on
@@ -11,6 +11,7 @@
 //! Once trained all of them score by inner products like factorisations: lists, the index for large catalogues, files and evaluation are
 //! the same.
 
+mod bert4rec;
 #[cfg(test)]
 pub(crate) mod golden;
 mod gru4rec;
@@ -25,6 +26,7 @@ mod settings;
 pub(crate) mod sparse;
 mod train;
 
+pub use bert4rec::Bert4Rec;
 pub use gru4rec::Gru4Rec;
 pub use light_gcn::{LightGcn, LightGcnModel};
 pub use model::SequenceModel;

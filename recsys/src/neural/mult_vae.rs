@@ -103,7 +103,8 @@ impl MultVae {
         let [users, items, hidden, latent] = [n_users, n_items, self.hidden, self.latent].map(|n| n as u64);
         let batch = (self.passes.batch_size as u64).min(users);
         // The logits, their logarithms, and gradients of both; the same of the narrow layers.
-        let of_batch = batch.saturating_mul(items.saturating_add(hidden).saturating_add(latent)).saturating_mul(4 * 5);
+        let of_batch =
+            batch.saturating_mul(items.saturating_add(hidden).saturating_add(latent)).saturating_mul(4 * 5);
         // Values, gradients in two parts, two moments, and what is kept.
         let of_items = items.saturating_mul(hidden.saturating_add(1)).saturating_mul(2 * 4 * 6);
         let of_layers = hidden.saturating_mul(latent).saturating_mul(3 * 4 * 5);
@@ -162,7 +163,11 @@ impl Encoder {
     }
 
     /// The last hidden layer, `[rows, hidden]`, of the mean code or of one drawn by `noise` `[rows, latent]`; and the mean divergence.
-    fn forward(&self, rows: &Sparse<UserIdx, ItemIdx>, noise: Option<Tensor>) -> cairn_nn::Result<(Var, Var)> {
+    fn forward(
+        &self,
+        rows: &Sparse<UserIdx, ItemIdx>,
+        noise: Option<Tensor>,
+    ) -> cairn_nn::Result<(Var, Var)> {
         let x = rows.sums(&self.input.var())?.add(&self.bias.var())?.tanh()?;
         let code = self.code.forward(&x)?;
         let latent = code.shape()[1] / 2;
@@ -210,7 +215,13 @@ fn scaled(matrix: &UserItems, users: &[UserIdx], mut drop: Option<(f32, Rng)>) -
         let scale = 1.0 / (items.len() as f32).sqrt();
         columns.extend_from_slice(items);
         values.extend(items.iter().map(|_| match &mut drop {
-            Some((rate, rng)) => if rng.random::<f32>() < *rate { 0.0 } else { scale / (1.0 - *rate) },
+            Some((rate, rng)) => {
+                if rng.random::<f32>() < *rate {
+                    0.0
+                } else {
+                    scale / (1.0 - *rate)
+                }
+            }
             None => scale,
         }));
         offsets.push(columns.len());
@@ -221,7 +232,8 @@ fn scaled(matrix: &UserItems, users: &[UserIdx], mut drop: Option<(f32, Rng)>) -
 /// The places of what users met in `[users · items]`.
 fn places(matrix: &UserItems, users: &[UserIdx]) -> Vec<u32> {
     let items = matrix.n_cols() as u32;
-    let of_user = |(row, user): (u32, &UserIdx)| matrix.row(*user).0.iter().map(move |item| row * items + item.0);
+    let of_user =
+        |(row, user): (u32, &UserIdx)| matrix.row(*user).0.iter().map(move |item| row * items + item.0);
     (0..).zip(users).flat_map(of_user).collect()
 }
 
@@ -366,8 +378,7 @@ impl TryFrom<Record> for MultVaeModel {
         {
             return Err("settings and network do not fit".to_owned());
         }
-        let encoder =
-            Encoder::new(&settings, factors.items.len(), &mut rng(0)).map_err(|e| e.to_string())?;
+        let encoder = Encoder::new(&settings, factors.items.len(), &mut rng(0)).map_err(|e| e.to_string())?;
         encoder.load_state(&state).map_err(|e| e.to_string())?;
         Ok(Self { settings, encoder, factors, progress })
     }

@@ -140,8 +140,36 @@ def two_tower(dim=3, hidden=4):
     write_gradients("two_tower", p, {})
 
 
+def bert4rec(dim=4, length=5, heads=2):
+    norm = lambda name: {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}
+    linear = lambda name, i, o: {f"{name}.weight": (i, o), f"{name}.bias": (o,)}
+    p = parameters(**{"items": (ITEMS, dim), "mask": (1, dim), "positions": (length, dim)}, **norm("norm"),
+                   **linear("blocks.0.query", dim, dim), **linear("blocks.0.key_value", dim, 2 * dim),
+                   **linear("blocks.0.output", dim, dim), **norm("blocks.0.attention_norm"),
+                   **linear("blocks.0.feed_forward.up", dim, 4 * dim), **linear("blocks.0.feed_forward.down", 4 * dim, dim),
+                   **norm("blocks.0.feed_forward_norm"), **linear("head", dim, dim), **norm("head_norm"))
+    dense = lambda name, x: x @ p[f"{name}.weight"] + p[f"{name}.bias"]
+    normal = lambda name, x: F.layer_norm(x, (dim,), p[f"{name}.weight"], p[f"{name}.bias"], 1e-5)
+    states = []
+    for row in ([3, None, 0, 2], [6, None]):
+        x = torch.stack([p["mask"][0] if item is None else p["items"][item] for item in row]) + p["positions"][: len(row)]
+        x = normal("norm", x)
+        split = lambda y: y.reshape(len(row), heads, dim // heads).transpose(0, 1)
+        key, value = dense("blocks.0.key_value", x).split(dim, dim=1)
+        y = F.scaled_dot_product_attention(split(dense("blocks.0.query", x)), split(key), split(value))
+        x = normal("blocks.0.attention_norm", x + dense("blocks.0.output", y.transpose(0, 1).reshape(len(row), dim)))
+        y = dense("blocks.0.feed_forward.down", F.gelu(dense("blocks.0.feed_forward.up", x)))
+        x = normal("blocks.0.feed_forward_norm", x + y)
+        states.append(normal("head_norm", F.gelu(dense("head", x))))
+    states = torch.cat(states)
+    (states * values((6, dim), 30)).sum().backward()
+    write("bert4rec states", states)
+    write_gradients("bert4rec", p, {})
+
+
 mult_vae()
 light_gcn()
+bert4rec()
 two_tower()
 factorization_machine("fm", False)
 factorization_machine("deep_fm", True)

@@ -207,7 +207,10 @@ mod machines {
                 assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{settings:?}: {list:?}");
                 let scores = loaded.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
                 let best = scores[group as usize];
-                assert!(scores.iter().filter(|&&score| score >= best).count() == 1, "{settings:?}: {scores:?}");
+                assert!(
+                    scores.iter().filter(|&&score| score >= best).count() == 1,
+                    "{settings:?}: {scores:?}"
+                );
             }
             let plain = machines()[0].fit(&log).unwrap();
             assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
@@ -263,9 +266,14 @@ mod machines {
             (machine().learning_rate(f64::NAN), "learning_rate"),
         ] {
             let error = settings.fit(&log).unwrap_err();
-            assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+            assert!(
+                matches!(&error, Error::Parameter { name: said, .. } if *said == name),
+                "{name}: {error}"
+            );
         }
-        for settings in [machine().factors(usize::MAX), machine().hidden([usize::MAX]), machine().memory_limit(9)] {
+        for settings in
+            [machine().factors(usize::MAX), machine().hidden([usize::MAX]), machine().memory_limit(9)]
+        {
             assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
         }
     }
@@ -297,11 +305,15 @@ mod machines {
                 let vector = model.model().factors().items.get(log.catalog().item(&item).unwrap().0 as usize);
                 both.iter().zip(vector).map(|(a, b)| a * b).sum::<f32>()
             };
-            assert!(product(group + 6) > product((group + 1) % GROUPS));
+            let mean = |group: u32| (0..30).map(|n| product(group + GROUPS * n)).sum::<f32>() / 30.0;
+            assert!(mean(group) > mean((group + 1) % GROUPS) && mean(group) > mean((group + 2) % GROUPS));
         }
         let plain = towers().fit(&log).unwrap();
         assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
-        assert!(matches!(plain.recommend_described(&row(1), 5, &Filter::all()), Err(Error::Unsupported { .. })));
+        assert!(matches!(
+            plain.recommend_described(&row(1), 5, &Filter::all()),
+            Err(Error::Unsupported { .. })
+        ));
     }
 
     #[test]
@@ -333,9 +345,14 @@ mod machines {
         ];
         for (settings, name) in named {
             let error = settings.fit(&log).unwrap_err();
-            assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+            assert!(
+                matches!(&error, Error::Parameter { name: said, .. } if *said == name),
+                "{name}: {error}"
+            );
         }
-        for settings in [towers().factors(usize::MAX), towers().hidden([usize::MAX]), towers().memory_limit(9)] {
+        for settings in
+            [towers().factors(usize::MAX), towers().hidden([usize::MAX]), towers().memory_limit(9)]
+        {
             assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
         }
     }

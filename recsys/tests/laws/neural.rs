@@ -1,8 +1,8 @@
 //! Models that know order, each against what only order tells, and what is said before and during their training.
 
 use cairn_recsys::{
-    Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, RankingEvaluator, Sasrec, SequenceLoss, Split, UserIdx,
-    metrics::Ndcg,
+    Bert4Rec, Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, RankingEvaluator, Sasrec,
+    SequenceLoss, Split, UserIdx, metrics::Ndcg,
 };
 
 /// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
@@ -22,7 +22,9 @@ fn sasrec() -> Sasrec {
 fn what_comes_next_depends_on_the_order_of_what_was_met() {
     let log = walks(80, 20, 6);
     let gru = Gru4Rec::new().dim(16).max_length(8).batch_size(16).epochs(60).learning_rate(0.02);
-    for model in [sasrec().fit(&log).unwrap(), gru.patience(None).fit(&log).unwrap()] {
+    let bert = Bert4Rec::new().dim(16).max_length(8).blocks(1).batch_size(16).epochs(150).learning_rate(0.01);
+    let models = [sasrec().fit(&log), gru.patience(None).fit(&log), bert.patience(None).fit(&log)];
+    for model in models.map(Result::unwrap) {
         let next = |session: &[u32]| model.recommend_session(session, 1, &Filter::unseen()).unwrap()[0].id;
         assert_eq!((next(&[3, 4, 5]), next(&[5, 8, 11])), (6, 14));
         // The same last item, another way to it.
@@ -89,6 +91,15 @@ fn settings_out_of_range_are_named() {
         (sasrec().patience(Some(0)), "patience"),
         (sasrec().loss(negatives), "negatives"),
         (sasrec().loss(SequenceLoss::Gbce { negatives: 5, calibration: 1.5 }), "calibration"),
+    ] {
+        let error = settings.fit(&log).unwrap_err();
+        assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+    }
+    for (settings, name) in [
+        (Bert4Rec::new().masked(1.0), "masked"),
+        (Bert4Rec::new().max_length(1), "max_length"),
+        (Bert4Rec::new().heads(5), "heads"),
+        (Bert4Rec::new().blocks(0), "blocks"),
     ] {
         let error = settings.fit(&log).unwrap_err();
         assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");

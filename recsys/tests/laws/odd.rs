@@ -2,7 +2,8 @@
 
 use cairn_recsys::features::{FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss};
 use cairn_recsys::{
-    Bpr, Error, Estimator, Filter, Fitted, Interactions, Recommender, Result, Split, UserIdx, UserItems, synthetic,
+    Bpr, Error, Estimator, Filter, Fitted, Interactions, Recommender, Result, Split, UserIdx, UserItems,
+    synthetic,
 };
 
 fn groups(item: u32) -> FeatureRow {

@@ -61,12 +61,16 @@ fn tables_of_features_read_with_lists_dates_and_what_is_missing() {
         assert_eq!(table.rows()[2].1, row("milk", 98.0), "neither a user nor anything in the list");
         assert_eq!(table.rows()[3].1, row("müsli", 102.0).number("user", 1.0), "no list at all");
     }
-    let by_place = FeatureReader::separated_by(",", 0).number(4).read_parquet::<String>(golden("none")).unwrap();
+    let by_place =
+        FeatureReader::separated_by(",", 0).number(4).read_parquet::<String>(golden("none")).unwrap();
     assert_eq!(by_place.rows()[0].1, FeatureRow::new().number("column 4", 100.0));
     let fails = |reader: FeatureReader| reader.read_parquet::<String>(golden("none")).unwrap_err();
     let of_another_type = fails(FeatureReader::csv("title").number("item"));
     assert!(matches!(of_another_type, Error::InvalidRow { line: 1, .. }), "{of_another_type}");
-    assert!(matches!(fails(FeatureReader::csv("title").number("price")), Error::Parameter { name: "column", .. }));
+    assert!(matches!(
+        fails(FeatureReader::csv("title").number("price")),
+        Error::Parameter { name: "column", .. }
+    ));
     assert!(matches!(fails(FeatureReader::csv("item").number("seconds")), Error::DuplicateId { .. }));
 }
 

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use cairn_recsys::features::{FactorizationMachine, LightFm};
 use cairn_recsys::{
-    AnnSettings, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, Sasrec, SequenceModel, synthetic,
+    AnnSettings, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, Sasrec, SequenceModel,
+    synthetic,
 };
 
 use super::{Bench, Recorder, best_seconds};

@@ -9,10 +9,10 @@
 use std::time::Instant;
 
 use cairn_datasets::registry;
-use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm};
+use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm, TwoTower};
 use cairn_recsys::{
-    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae, RankingEvaluator,
-    Rp3Beta, Sasrec, Split, TopPop, metrics,
+    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae,
+    RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
 };
 
 use super::coldstart;
@@ -77,6 +77,7 @@ fn compare(
     let machine = FactorizationMachine::new().epochs(epochs(10)).item_features(genres).seed(seed);
     models.add(ctx, &machine)?;
     models.add(ctx, &machine.hidden([64, 32]))?;
+    models.add(ctx, &TwoTower::new().epochs(epochs(20)).item_features(genres).seed(seed))?;
     ctx.show(name, &models.table);
     Ok(())
 }
@@ -104,7 +105,11 @@ impl Models {
         let popular = *self.popular.get_or_insert(ndcg);
         let learned = report.model() != "TopPop" && self.name.starts_with("Each");
         let bar = if learned { Bar::AtLeast(ctx.bar(&BETTER)) } else { Bar::None };
-        ctx.metric(format!("{}: NDCG@10 of {} over TopPop's", self.name, report.model()), ndcg / popular, bar);
+        ctx.metric(
+            format!("{}: NDCG@10 of {} over TopPop's", self.name, report.model()),
+            ndcg / popular,
+            bar,
+        );
         let cells = [
             report.model().to_owned(),
             format!("{ndcg:.4}"),

@@ -131,12 +131,20 @@ impl FactorizationMachine {
         let features = Fields::new(self, matrix).len();
         // Values, gradients, two moments, and what is kept; with room for the entries of a batch.
         let tables = memory::of_factors(features, self.factors, 6);
-        let batch = (self.passes.batch_size.min(matrix.nnz()) as u64).saturating_mul((self.negatives as u64).saturating_add(1));
-        let entries = batch.saturating_mul(16).saturating_mul(self.factors as u64).saturating_add(1).saturating_mul(4 * 8);
+        let batch = (self.passes.batch_size.min(matrix.nnz()) as u64)
+            .saturating_mul((self.negatives as u64).saturating_add(1));
+        let entries = batch
+            .saturating_mul(16)
+            .saturating_mul(self.factors as u64)
+            .saturating_add(1)
+            .saturating_mul(4 * 8);
         let layer = |inputs: usize, outputs: usize| (inputs as u64).saturating_mul(outputs as u64);
-        let widths = std::iter::once(network::FIELDS.saturating_mul(self.factors)).chain(self.hidden.iter().copied());
-        let weights = widths.zip(self.hidden.iter().copied()).map(|(i, o)| layer(i, o)).fold(0, u64::saturating_add);
-        let outputs = self.hidden.iter().map(|&width| batch.saturating_mul(width as u64)).fold(0, u64::saturating_add);
+        let widths =
+            std::iter::once(network::FIELDS.saturating_mul(self.factors)).chain(self.hidden.iter().copied());
+        let weights =
+            widths.zip(self.hidden.iter().copied()).map(|(i, o)| layer(i, o)).fold(0, u64::saturating_add);
+        let outputs =
+            self.hidden.iter().map(|&width| batch.saturating_mul(width as u64)).fold(0, u64::saturating_add);
         [tables, entries, weights.saturating_mul(20), outputs.saturating_mul(12)]
             .into_iter()
             .fold(0, u64::saturating_add)
@@ -156,7 +164,8 @@ impl FactorizationMachine {
         let fields = Fields::new(self, matrix);
         let failed = |e: cairn_nn::Error| failure(self.name(), &e);
         let deep = (&self.hidden[..], self.dropout);
-        let network = Network::new(fields.len(), self.factors, deep, &mut rng(self.passes.seed)).map_err(failed)?;
+        let network =
+            Network::new(fields.len(), self.factors, deep, &mut rng(self.passes.seed)).map_err(failed)?;
         // Items that nobody met are no negatives: they would be pushed down for being new.
         let transpose = matrix.transpose();
         let others: Vec<ItemIdx> = transpose.row_indices().filter(|&i| transpose.row_len(i) > 0).collect();
@@ -177,8 +186,8 @@ impl FactorizationMachine {
                         }
                     };
                     samples.push(fields.sample(user, other, time));
-                    labels.push(0.0);
                 }
+                labels.resize(samples.len(), 0.0);
             }
             network.loss(&samples, labels, self.regularization, cx)
         })?;
@@ -222,7 +231,9 @@ impl<'a> Fields<'a> {
         let (of_items, of_users) = settings.known.counts();
         let of_events = settings.context.as_ref().map_or(0, |context| context.space().len());
         let mut starts = [0; 6];
-        for (at, n) in [matrix.n_rows(), of_users, matrix.n_cols(), of_items, of_events].into_iter().enumerate() {
+        for (at, n) in
+            [matrix.n_rows(), of_users, matrix.n_cols(), of_items, of_events].into_iter().enumerate()
+        {
             starts[at + 1] = starts[at] + n;
         }
         Self { known: &settings.known, context: settings.context.as_ref(), starts }

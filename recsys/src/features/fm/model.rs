@@ -136,18 +136,24 @@ impl FactorizationMachineModel {
         // What was never trained says nothing.
         let users: Vec<Sum> = by_user
             .row_indices()
-            .map(|x| side(dim, &row, fields.starts[0], (settings.known.users.as_ref(), x), by_user.row_len(x) > 0))
+            .map(|x| {
+                side(dim, &row, fields.starts[0], (settings.known.users.as_ref(), x), by_user.row_len(x) > 0)
+            })
             .collect();
         let items: Vec<Sum> = by_item
             .row_indices()
-            .map(|x| side(dim, &row, fields.starts[2], (settings.known.items.as_ref(), x), by_item.row_len(x) > 0))
+            .map(|x| {
+                side(dim, &row, fields.starts[2], (settings.known.items.as_ref(), x), by_item.row_len(x) > 0)
+            })
             .collect();
         let described = |space: Option<&FeatureSpace>, at: usize| {
             let rows = &table[fields.starts[at] * (dim + 1)..fields.starts[at + 1] * (dim + 1)];
             space.map(|space| Described::new(space.clone(), Vectors::from_parts(dim + 1, rows.to_vec())))
         };
         let bias = network.bias.value().to_vec()[0];
-        let all = |sums: &[Sum], vector: &dyn Fn(&Sum) -> Vec<f32>| sums.iter().flat_map(vector).collect::<Vec<f32>>();
+        let all = |sums: &[Sum], vector: &dyn Fn(&Sum) -> Vec<f32>| {
+            sums.iter().flat_map(vector).collect::<Vec<f32>>()
+        };
         let deep = (!settings.hidden.is_empty()).then(|| Deep {
             users: Vectors::from_parts(2 * dim, all(&users, &|sum| sum.fields.clone())),
             items: Vectors::from_parts(2 * dim, all(&items, &|sum| sum.fields.clone())),
@@ -237,7 +243,8 @@ impl FeatureModel for FactorizationMachineModel {
     }
     fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
         let known = trained_with(self.name(), self.items.as_ref())?;
-        let sums = items.iter().map(|row| Sum::described(self.dim, known, row)).collect::<Result<Vec<_>>>()?;
+        let sums =
+            items.iter().map(|row| Sum::described(self.dim, known, row)).collect::<Result<Vec<_>>>()?;
         let query = self.factors.users.get(user.at());
         let mut scores: Vec<f32> = sums.iter().map(|sum| dot(query, &sum.target())).collect();
         if let Some(deep) = &self.deep {
@@ -269,7 +276,8 @@ impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
     ) -> Result<Vec<Scored<I>>> {
         check_k(k)?;
         let (user, model) = (self.catalog().user(user)?, self.model());
-        let context = Sum::described(model.dim, trained_with(model.name(), model.context.as_ref())?, context)?;
+        let context =
+            Sum::described(model.dim, trained_with(model.name(), model.context.as_ref())?, context)?;
         let mut scores = vec![0.0; self.seen().n_cols()];
         model.score(model.factors.users.get(user.at()), model.fields(user), Some(&context), &mut scores)?;
         Ok(self.list_of_scores(scores, self.seen().row(user).0, k, filter))
@@ -295,7 +303,8 @@ impl Recommender for FactorizationMachineModel {
     fn inner_product(&self) -> Option<&Factors> {
         self.deep.is_none().then_some(&self.factors)
     }
-    /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal.
+    /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal; of a DeepFM less near, since
+    /// it is the factorisation alone that the steps look at.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
         let query = self.folded(items)?;
         let mut fields = query[..self.dim].to_vec();
@@ -331,7 +340,11 @@ impl Saved for FactorizationMachineModel {
         let known = [&self.items, &self.users, &self.context];
         let described = known.into_iter().flatten().all(|known| known.fits(wide));
         let deep = self.deep.as_ref().is_none_or(|deep| deep.fits(self.dim, &self.factors));
-        if self.bias.is_finite() && self.dim.checked_add(2) == Some(self.factors.items.dim()) && described && deep {
+        if self.bias.is_finite()
+            && self.dim.checked_add(2) == Some(self.factors.items.dim())
+            && described
+            && deep
+        {
             Ok(())
         } else {
             Err("features, layers and vectors do not fit".to_owned())

@@ -95,7 +95,8 @@ impl Network {
         let linear = sums.narrow(1, dim, 1)?.reshape([n])?;
         let mut scores = pairs.add(&linear)?.add(&self.bias.var())?;
         if let Some((last, hidden)) = self.deep.split_last() {
-            let fields = (0..FIELDS).map(|field| samples.places(Some(field)).times(&vectors)?.narrow(1, 0, dim));
+            let fields =
+                (0..FIELDS).map(|field| samples.places(Some(field)).times(&vectors)?.narrow(1, 0, dim));
             let fields = fields.collect::<Result<Vec<Var>, _>>()?;
             let mut x = Var::cat(&fields.iter().collect::<Vec<_>>(), 1)?;
             for layer in hidden {

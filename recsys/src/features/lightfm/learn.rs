@@ -45,7 +45,12 @@ impl Learner {
     }
 
     /// The steps of some positives, with draws by a seed. How many were ranked above their (first) negative.
-    pub(super) fn run(&mut self, setting: &Setting<'_, '_>, pairs: &[(UserIdx, ItemIdx)], seed: u64) -> usize {
+    pub(super) fn run(
+        &mut self,
+        setting: &Setting<'_, '_>,
+        pairs: &[(UserIdx, ItemIdx)],
+        seed: u64,
+    ) -> usize {
         self.rng = Pcg64Mcg::seed_from_u64(seed);
         pairs.iter().filter(|pair| self.learn(setting, **pair)).count()
     }
@@ -181,9 +186,9 @@ mod tests {
 
     #[test]
     fn vectors_after_logistic_steps_are_those_of_the_lightfm_package() {
-        let rows = (0..).zip(ROWS).flat_map(|(user, items)| {
-            items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0))
-        });
+        let rows = (0..)
+            .zip(ROWS)
+            .flat_map(|(user, items)| items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0)));
         let matrix: UserItems = Csr::from_entries(5, 7, rows).unwrap();
         let tags = |item: u32| if item.is_multiple_of(2) { vec!["a", "b"] } else { vec!["c"] };
         let of_items = features(7, |item| FeatureRow::new().categories("tags", tags(item)));

@@ -185,7 +185,12 @@ impl LightFm {
     }
 
     /// Passes over all pairs; of each the share that were ranked above their negative.
-    fn run(&self, setting: &mut Setting<'_, '_>, pairs: &mut [(UserIdx, ItemIdx)], rng: &mut Pcg64Mcg) -> Vec<f64> {
+    fn run(
+        &self,
+        setting: &mut Setting<'_, '_>,
+        pairs: &mut [(UserIdx, ItemIdx)],
+        rng: &mut Pcg64Mcg,
+    ) -> Vec<f64> {
         let mut tasks: Vec<Learner> = (0..TASKS).map(|_| Learner::new(setting)).collect();
         let mut progress = Vec::new();
         for _ in 0..self.training.epochs {
@@ -228,8 +233,7 @@ impl Estimator for LightFm {
             matrix.entries().map(|(user, item, _)| (user, item)).collect();
         // Nothing is to be told apart by who met all.
         pairs.retain(|&(user, _)| matrix.row_len(user) < negatives.len());
-        let mut setting =
-            Setting { training: self.training, matrix, negatives: &negatives, users, items };
+        let mut setting = Setting { training: self.training, matrix, negatives: &negatives, users, items };
         let progress = self.run(&mut setting, &mut pairs, &mut rng);
         let Setting { mut users, mut items, .. } = setting;
         users.forget_unmet();

@@ -110,8 +110,11 @@ impl TwoTower {
         let (of_items, of_users) = self.known.counts();
         let vectors = 2 * matrix.n_cols() + of_items + of_users;
         // Values, gradients in two parts, two moments; of users and items what comes out.
-        let tables = memory::of_factors(vectors, self.factors, 5)
-            .saturating_add(memory::of_factors(matrix.n_rows() + matrix.n_cols(), self.factors, 2));
+        let tables = memory::of_factors(vectors, self.factors, 5).saturating_add(memory::of_factors(
+            matrix.n_rows() + matrix.n_cols(),
+            self.factors,
+            2,
+        ));
         let batch = self.passes.batch_size.min(matrix.nnz()) as u64;
         let ends = |at: usize| *self.hidden.get(at).unwrap_or(&self.factors) as u64;
         let widths = (0..=self.hidden.len()).map(ends).fold(self.factors as u64, u64::saturating_add);
@@ -140,18 +143,21 @@ impl Estimator for TwoTower {
         let pairs: Vec<(UserIdx, ItemIdx)> = matrix.entries().map(|(user, item, _)| (user, item)).collect();
         // How likely an item is to be in a place of a batch, as a logarithm.
         let share = |item: ItemIdx| (transpose.row_len(item) as f32 / pairs.len() as f32).ln();
-        let progress = self.passes.train(TwoTowerModel::NAME, (&network, true), pairs.len(), |batch, _, cx| {
-            let batch: Vec<(UserIdx, ItemIdx)> = batch.iter().map(|&at| pairs[at as usize]).collect();
-            let shares = batch.iter().map(|&(_, item)| share(item)).collect();
-            let mut out = Vec::with_capacity(batch.len() * batch.len());
-            for (row, &(user, _)) in batch.iter().enumerate() {
-                let met: HashSet<ItemIdx> = matrix.row(user).0.iter().copied().collect();
-                out.extend(batch.iter().enumerate().map(|(at, (_, other))| at != row && met.contains(other)));
-            }
-            let users = rows.users(batch.iter().map(|&(user, item)| (user, Some(item))));
-            let items = rows.items(batch.iter().map(|&(_, item)| (item, true)));
-            network.loss(users, items, (shares, out), cx)
-        })?;
+        let progress =
+            self.passes.train(TwoTowerModel::NAME, (&network, true), pairs.len(), |batch, _, cx| {
+                let batch: Vec<(UserIdx, ItemIdx)> = batch.iter().map(|&at| pairs[at as usize]).collect();
+                let shares = batch.iter().map(|&(_, item)| share(item)).collect();
+                let mut out = Vec::with_capacity(batch.len() * batch.len());
+                for (row, &(user, _)) in batch.iter().enumerate() {
+                    let met: HashSet<ItemIdx> = matrix.row(user).0.iter().copied().collect();
+                    out.extend(
+                        batch.iter().enumerate().map(|(at, (_, other))| at != row && met.contains(other)),
+                    );
+                }
+                let users = rows.users(batch.iter().map(|&(user, item)| (user, Some(item))));
+                let items = rows.items(batch.iter().map(|&(_, item)| (item, true)));
+                network.loss(users, items, (shares, out), cx)
+            })?;
         TwoTowerModel::new(self, &network, &rows, &transpose, progress)
     }
 }

@@ -44,7 +44,10 @@ impl Tower {
     }
 
     /// What comes out for rows of weighted features.
-    fn vectors<'r>(&self, rows: impl ExactSizeIterator<Item = (&'r [FeatureIdx], &'r [f32])>) -> Result<Vec<f32>> {
+    fn vectors<'r>(
+        &self,
+        rows: impl ExactSizeIterator<Item = (&'r [FeatureIdx], &'r [f32])>,
+    ) -> Result<Vec<f32>> {
         let (n, dim) = (rows.len(), self.table.dim());
         let mut sums = vec![0.0; n * dim];
         for (sum, (features, weights)) in sums.chunks_mut(dim).zip(rows) {

@@ -199,7 +199,11 @@ mod tests {
         }
         let items = (0..n as u32).map(ItemIdx).collect();
         let relevance = (0..n).map(|at| 1.0 - at as f32 / n as f32).collect();
-        (Candidates { user: UserIdx(0), items, relevance, history: &[] }, ItemLikeness::from(&vectors), vectors)
+        (
+            Candidates { user: UserIdx(0), items, relevance, history: &[] },
+            ItemLikeness::from(&vectors),
+            vectors,
+        )
     }
 
     /// The determinant of each set by Gauss's elimination, for every item that might be next.
