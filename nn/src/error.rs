@@ -61,6 +61,12 @@ pub enum Error {
         /// What it is.
         what: String,
     },
+    /// As many requests wait as may: another time.
+    #[error("{waiting} requests wait already")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     File {

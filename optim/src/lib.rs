@@ -53,6 +53,7 @@
 //! | the loop | [`Trainer`] with its options [`Fit`]; [`History`] [`Evaluation`] [`CrossValidation`] |
 //! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] |
 //! | samples with weights | [`WeightedSamples`] |
+//! | linear regression in closed form, to compare with | `Ridge` (feature `linalg`) |
 //! | word vectors | [`word2vec`] |
 //!
 //! Losses are in `cairn_nn`. The names of losses and metrics that are alike (`MeanSquaredError`) stay in their modules.
@@ -81,6 +82,8 @@ mod ema;
 mod error;
 pub mod metrics;
 mod optimizers;
+#[cfg(feature = "linalg")]
+mod ridge;
 pub mod schedules;
 mod state_dict;
 mod trainer;
@@ -96,6 +99,8 @@ pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, AnyOptimizer, ClosureOptimizer, Group, Lamb, Lbfgs, Lion, NAdam,
     Objective, Optimizer, RAdam, RmsProp, Sgd,
 };
+#[cfg(feature = "linalg")]
+pub use ridge::Ridge;
 pub use state_dict::StateDict;
 pub use trainer::{
     Batch, Callback, Computed, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal,

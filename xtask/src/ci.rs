@@ -53,6 +53,7 @@ pub const STEPS: &[Step] = &[
     // What lies behind features.
     Step::new("cargo test -p cairn-tensor -p cairn-autograd --all-features"),
     Step::new("cargo test -p cairn-nn --all-features"),
+    Step::new("cargo test -p cairn-optim --features linalg --test laws ridge"),
     Step::new("cargo test -p cairn-ml --features cli --test cli"),
     Step::new("cargo test -p cairn-recsys --features parquet --test laws"),
     Step::new("cargo test -p cairn-datasets --all-features"),

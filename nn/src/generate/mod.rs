@@ -4,7 +4,8 @@
 //! A model takes part by [`Decoder`]: given the tokens that follow, it moves its state on and gives the scores of the next one.
 //! What a state is (the keys and values of attention, what a recurrent layer remembers, with an encoder's output beside it) is the
 //! model's own affair, so that one loop serves all of them. [`Generate`] samples, one token after the other as an iterator or many
-//! texts at a time; [`BeamSearch`] looks for the likeliest texts.
+//! texts at a time; [`BeamSearch`] looks for the likeliest texts. [`Batcher`] continues the texts of many requests that come and go, as a
+//! server has to.
 //!
 //! ```
 //! use cairn_nn::generate::{BeamSearch, Decoder, Generate, Sampling};
@@ -34,6 +35,7 @@
 //! # Ok::<(), cairn_nn::Error>(())
 //! ```
 
+mod batcher;
 mod beam;
 mod sampling;
 mod stream;
@@ -42,6 +44,7 @@ use cairn_tensor::Tensor;
 
 use crate::Result;
 
+pub use batcher::{Batcher, Event, Finish, Request, RequestId, TokenScores, Usage};
 pub use beam::{BeamSearch, Hypothesis, LengthPenalty};
 pub use sampling::Sampling;
 pub use stream::{Generate, Tokens};

@@ -45,7 +45,6 @@ impl Generate {
     }
 
     /// How many new tokens there are at most.
-    #[cfg(feature = "language")]
     pub(crate) fn most(&self) -> usize {
         self.most
     }
@@ -112,7 +111,7 @@ impl Generate {
                 let drawn = texts[text].len() - prompts[text].len();
                 let token =
                     self.sampling.draw_after(&texts[text], &row(&scores, at)?, &mut self.rng(drawn))?;
-                if !self.stop.contains(&token) {
+                if !self.stops_at(token) {
                     texts[text].push(token);
                     going.push(at);
                 }
@@ -123,6 +122,16 @@ impl Generate {
             }
         }
         Ok(texts.into_iter().zip(prompts).map(|(text, prompt)| text[prompt.len()..].to_vec()).collect())
+    }
+
+    /// The token after a text that begins with a prompt of so many tokens, by its scores.
+    pub(super) fn drawn(&self, text: &[u32], prompt: usize, scores: &Tensor) -> Result<u32> {
+        self.sampling.draw_after(text, scores, &mut self.rng(text.len() - prompt))
+    }
+
+    /// Whether a text ends before this token.
+    pub(super) fn stops_at(&self, token: u32) -> bool {
+        self.stop.contains(&token)
     }
 
     /// What the new token at this position is drawn by.
@@ -180,9 +189,8 @@ impl<D: Decoder> Tokens<'_, D> {
         has_token(&self.text)?;
         let scores = self.model.next(&[&self.text[self.read..]], &mut self.state)?;
         self.read = self.text.len();
-        let mut rng = self.generate.rng(self.text.len() - self.prompt);
         let scores = self.scores.insert(row(&scores, 0)?);
-        self.generate.sampling.draw_after(&self.text, scores, &mut rng)
+        self.generate.drawn(&self.text, self.prompt, scores)
     }
 }
 
@@ -195,7 +203,7 @@ impl<D: Decoder> Iterator for Tokens<'_, D> {
         }
         let token = self.draw();
         match token {
-            Ok(token) if self.generate.stop.contains(&token) => {
+            Ok(token) if self.generate.stops_at(token) => {
                 self.done = true;
                 return None;
             }

@@ -90,6 +90,12 @@ impl LanguageModel {
         &self.tokenizer
     }
 
+    /// The tokens that end a text.
+    #[doc(alias = "eos_token_id")]
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// How conversations are written, if the model was trained with any.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()

@@ -1,5 +1,6 @@
 //! A text as it is written, piece by piece, and its end at a text of the caller's.
 
+use super::until::Until;
 use crate::Result;
 use crate::generate::Tokens;
 use crate::models::CausalModel;
@@ -18,23 +19,21 @@ use crate::tokenizer::Pieces;
 pub struct Text<'a> {
     tokens: Tokens<'a, Box<dyn CausalModel>>,
     pieces: Pieces<'a>,
-    stops: Vec<String>,
-    /// What was written and may be the beginning of a text to stop at.
-    held: String,
+    until: Until,
     written: usize,
     done: bool,
 }
 
 impl<'a> Text<'a> {
     pub(super) fn new(tokens: Tokens<'a, Box<dyn CausalModel>>, pieces: Pieces<'a>) -> Self {
-        Text { tokens, pieces, stops: Vec::new(), held: String::new(), written: 0, done: false }
+        Text { tokens, pieces, until: Until::default(), written: 0, done: false }
     }
 
     /// Ends the text before any of these, which are not part of it.
     #[must_use]
     #[doc(alias("stop", "stop_strings", "antiprompt"))]
     pub fn until<S: Into<String>>(mut self, stops: impl IntoIterator<Item = S>) -> Self {
-        self.stops.extend(stops.into_iter().map(Into::into).filter(|stop: &String| !stop.is_empty()));
+        self.until.extend(stops);
         self
     }
 
@@ -52,31 +51,17 @@ impl<'a> Text<'a> {
         self.tokens.log_probability()
     }
 
-    /// What of the held text can be given out: all before a text to stop at, or all that cannot be the beginning of one.
-    fn release(&mut self) -> String {
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
-            self.done = true;
-            self.held.truncate(at);
-            return std::mem::take(&mut self.held);
-        }
-        let begins = |at: &usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[*at..]));
-        let keep = self.held.char_indices().map(|(at, _)| at).find(begins).unwrap_or(self.held.len());
-        let rest = self.held.split_off(keep);
-        std::mem::replace(&mut self.held, rest)
-    }
-
     fn step(&mut self) -> Result<String> {
         match self.tokens.next() {
             Some(token) => {
                 self.written += 1;
-                self.held.push_str(&self.pieces.push(token?)?);
-                Ok(self.release())
+                let text = self.until.push(&self.pieces.push(token?)?);
+                self.done = self.until.stopped();
+                Ok(text)
             }
             None => {
-                self.held.push_str(&self.pieces.finish()?);
-                let text = self.release();
                 self.done = true;
-                Ok(text + &std::mem::take(&mut self.held))
+                Ok(self.until.finish(&self.pieces.finish()?))
             }
         }
     }

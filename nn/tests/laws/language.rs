@@ -1,7 +1,7 @@
 //! Texts from text: stops, batches, log-probabilities and perplexity against what the network says; vectors of texts.
 
-use cairn_nn::generate::{Generate, Sampling};
-use cairn_nn::language::{Encoder, LanguageModel, Pooling, user};
+use cairn_nn::generate::{Generate, Request, Sampling};
+use cairn_nn::language::{Encoder, LanguageModel, Pooling, TextEvent, user};
 use cairn_nn::models::{self, Config, Network};
 use cairn_nn::tokenizer::{ChatTemplate, Tokenizer};
 use cairn_nn::{Context, Result};
@@ -65,6 +65,40 @@ fn a_text_ends_before_what_is_to_stop_it() {
     // What only looks like the beginning of a stop is written in the end.
     let never = format!("{}\u{1}", chars.last().unwrap());
     assert_eq!(all(model.generate("the", &greedy(30)).unwrap().until([never])), whole);
+}
+
+#[test]
+fn texts_of_many_requests_are_those_alone() {
+    let model = model(64);
+    let mut batcher = model.batcher(2, 64).unwrap().speculate(4);
+    let whole = all(model.generate("the", &greedy(30)).unwrap());
+    let stop: String = whole.chars().skip(4).take(3).collect();
+    let asked = [("the", vec![]), ("the", vec![stop]), ("in Spain, the", vec!["q".to_owned()])];
+    let ids = asked.clone().map(|(prompt, stops)| {
+        let prompt = model.tokenizer().encode(prompt).unwrap();
+        batcher.push(Request::new(prompt, greedy(30)).log_probabilities(0), stops).unwrap()
+    });
+    let mut texts = [const { String::new() }; 3];
+    let (mut counts, mut ends) = ([0; 3], Vec::new());
+    while !batcher.is_idle() {
+        for event in batcher.step() {
+            match event {
+                TextEvent::Piece { request, text, tokens } => {
+                    let at = ids.iter().position(|id| *id == request).unwrap();
+                    texts[at] += &text;
+                    counts[at] += tokens.len();
+                    assert!(tokens.iter().all(|(_, scores)| scores.as_ref().unwrap().log_probability <= 0.0));
+                }
+                TextEvent::End { request, usage, .. } => ends.push((request, usage.written)),
+                _ => unreachable!("there are no other events"),
+            }
+        }
+    }
+    for (at, (prompt, stops)) in asked.into_iter().enumerate() {
+        assert_eq!(texts[at], all(model.generate(prompt, &greedy(30)).unwrap().until(stops)));
+        assert!(ends.contains(&(ids[at], counts[at])), "each token is told of once");
+    }
+    assert!(texts[1].len() < whole.len());
 }
 
 #[test]

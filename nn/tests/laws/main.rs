@@ -4,6 +4,7 @@
 //! process, or runs for minutes, is a program of its own beside this one.
 
 mod attended;
+mod batcher;
 mod context;
 mod decoding;
 mod element_types;

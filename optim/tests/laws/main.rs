@@ -14,6 +14,8 @@ mod metrics;
 mod not_finite;
 mod optimizers;
 mod resume;
+#[cfg(feature = "linalg")]
+mod ridge;
 mod schedules;
 mod settings;
 mod stopped;

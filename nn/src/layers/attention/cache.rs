@@ -3,11 +3,15 @@
 //! Room for a fixed number of tokens is taken at once: what a text costs is known before it begins, nothing is copied as it grows, and
 //! a text that is too long is an error, not a slow one. Rows (texts) have lengths of their own, so that texts of a batch need not be
 //! padded. A step is begun for all layers at once, since each has to add its keys at the same places.
+//!
+//! A step is either padded, a row of it for each row of the cache, or packed ([`packed`](super::packed)): the new tokens of some rows
+//! one after the other, as where texts come and go.
 
 use cairn_autograd::Var;
 use cairn_tensor::Tensor;
 
 use super::lengths;
+use super::packed::Span;
 use super::rotary::Positions;
 use crate::{Error, Result};
 
@@ -18,22 +22,24 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 #[doc(alias("KvCache", "past_key_values", "DynamicCache", "StaticCache"))]
 pub struct KeyValueCache {
-    layers: Vec<Pair>,
-    capacity: usize,
+    pub(super) layers: Vec<Pair>,
+    pub(super) capacity: usize,
     /// Tokens of each row that are in.
-    lengths: Vec<usize>,
+    pub(super) lengths: Vec<usize>,
     /// Tokens of each row in the step under way, and what the kernels are told of them.
-    new: Vec<usize>,
+    pub(super) new: Vec<usize>,
     new_lengths: Tensor<u32>,
     key_lengths: Tensor<u32>,
-    positions: Positions,
+    pub(super) positions: Positions,
+    /// Where the rows' tokens stand in a step that is packed; empty in one that is padded.
+    pub(super) spans: Vec<Span>,
 }
 
 /// Keys and values of a layer, each `[rows, capacity, key heads, size]`.
 #[derive(Debug, Clone)]
-struct Pair {
-    keys: Tensor,
-    values: Tensor,
+pub(super) struct Pair {
+    pub(super) keys: Tensor,
+    pub(super) values: Tensor,
 }
 
 fn reserve<T>(list: &mut Vec<T>, count: usize, what: &'static str) -> Result<()> {
@@ -67,6 +73,7 @@ impl KeyValueCache {
             new_lengths,
             key_lengths,
             positions: Positions::From(0),
+            spans: Vec::new(),
         })
     }
 
@@ -104,6 +111,7 @@ impl KeyValueCache {
         {
             return bad("the length of a text", over, "at most the capacity of the cache");
         }
+        self.spans.clear();
         self.new = new.to_vec();
         self.new_lengths = lengths(new.iter().copied())?;
         self.key_lengths = lengths(self.lengths.iter().zip(new).map(|(a, b)| a + b))?;
@@ -217,34 +225,48 @@ impl KeyValueCache {
             let (what, must) = ("the place of a layer", "below the number of layers of the cache");
             return Err(Error::BadSetting { what, value: layer as f64, must });
         };
-        let places = || self.lengths.iter().copied().zip(self.new.iter().copied());
-        write(&mut pair.keys, keys, places())?;
-        write(&mut pair.values, values, places())?;
-        let most = places().map(|(length, new)| length + new).max().unwrap_or(0);
+        let &[rows, time, ..] = keys.shape() else { return Err(misfit(keys)) };
+        if rows != self.lengths.len() || self.new.iter().any(|&new| new > time) {
+            return Err(misfit(keys));
+        }
+        let places = self.lengths.iter().zip(&self.new).enumerate();
+        let moves = places.map(|(row, (&length, &count))| Move {
+            to: row * self.capacity + length,
+            from: row * time,
+            count,
+        });
+        write(&mut pair.keys, keys, moves.clone())?;
+        write(&mut pair.values, values, moves)?;
+        let most = self.lengths.iter().zip(&self.new).map(|(length, new)| length + new).max().unwrap_or(0);
         Ok((pair.keys.narrow(1, 0, most)?, pair.values.narrow(1, 0, most)?))
     }
 }
 
-/// Writes the first `count` of each row of `new` to the row of `all`, from `start` on, for each row's `(start, count)`.
-fn write(all: &mut Tensor, new: &Tensor, places: impl Iterator<Item = (usize, usize)> + Clone) -> Result<()> {
-    let (&[rows, capacity, heads, size], &[new_rows, time, new_heads, new_size]) = (all.shape(), new.shape())
-    else {
+/// So many steps from one place to another, places counted in steps over all rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Move {
+    pub(super) to: usize,
+    pub(super) from: usize,
+    pub(super) count: usize,
+}
+
+/// Writes steps of `new` `[…, …, key heads, size]` into those of `all` `[rows, capacity, key heads, size]`.
+pub(super) fn write(all: &mut Tensor, new: &Tensor, moves: impl Iterator<Item = Move>) -> Result<()> {
+    let (&[.., heads, size], &[.., new_heads, new_size]) = (all.shape(), new.shape()) else {
         return Err(misfit(new));
     };
-    let fits = [rows, heads, size] == [new_rows, new_heads, new_size];
-    if !fits || places.clone().any(|(_, count)| count > time) {
+    if [heads, size] != [new_heads, new_size] {
         return Err(misfit(new));
     }
     let (one, new) = (heads * size, new.row_major()?);
     let all = all.as_mut_slice()?;
-    for (row, (start, count)) in places.enumerate() {
-        let (to, from) = ((row * capacity + start) * one, row * time * one);
-        all[to..to + count * one].copy_from_slice(&new[from..from + count * one]);
+    for Move { to, from, count } in moves {
+        all[to * one..(to + count) * one].copy_from_slice(&new[from * one..(from + count) * one]);
     }
     Ok(())
 }
 
-fn misfit(new: &Tensor) -> Error {
+pub(super) fn misfit(new: &Tensor) -> Error {
     Error::BadInput {
         input: new.dims().clone(),
         why: "the keys do not fit the cache or the step begun".into(),

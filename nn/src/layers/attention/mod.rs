@@ -10,6 +10,7 @@
 //! window, and the valid steps of each sequence ([`SequenceMask`]).
 
 mod cache;
+mod packed;
 mod rotary;
 pub(super) mod spec;
 
@@ -150,9 +151,15 @@ impl MultiHeadAttention {
     /// attention over the whole would give, with the same bits. `layer` is this layer's place in the cache.
     ///
     /// # Errors
-    /// When the shapes do not fit what the cache was told by [`KeyValueCache::begin`].
+    /// When the shapes do not fit what the cache was told by [`KeyValueCache::begin`] or [`KeyValueCache::read_packed`].
     pub fn forward_cached(&self, x: &Var, cache: &mut KeyValueCache, layer: usize) -> Result<Var> {
         let [q, k, v] = self.projected(x, cache.positions())?;
+        if cache.is_packed() {
+            let options =
+                AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
+            let y = cache.attended(layer, [q.value(), k.value(), v.value()], &options)?;
+            return self.joined(&Var::constant(y));
+        }
         let (keys, values) = cache.extended(layer, k.value(), v.value())?;
         let options =
             AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);

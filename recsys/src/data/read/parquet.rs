@@ -5,12 +5,11 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cairn_files::Budget;
+use cairn_files::{Budget, quietly};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -90,7 +89,7 @@ fn rows(
     each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
 ) -> Result<bool> {
     // The library answers damaged files with errors as far as its authors know of them.
-    let read = AssertUnwindSafe(|| {
+    let read = quietly(|| {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
         check_size(reader.metadata(), limit)?;
@@ -117,7 +116,7 @@ fn rows(
         }
         Ok(true)
     });
-    catch_unwind(read).unwrap_or_else(|_| Err(damaged(path, "the file is damaged")))
+    read.unwrap_or_else(|| Err(damaged(path, "the file is damaged")))
 }
 
 /// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
