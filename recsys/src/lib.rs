@@ -49,7 +49,7 @@ pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 #[cfg(feature = "neural")]
 pub use neural::{
-    Bert4Rec, Gru4Rec, LightGcn, LightGcnModel, MultVae, MultVaeModel, Sasrec, SequenceLoss, SequenceModel,
+    Bert4Rec, Gru4Rec, LightGcn, LightGcnModel, MultVae, MultVaeModel, NeuMf, NeuMfModel, Sasrec, SequenceLoss, SequenceModel,
     TrainingPlan,
 };
 pub use recommender::Recommender;

@@ -28,13 +28,19 @@ impl Layers {
     /// Rows of inputs, one after another, as rows of outputs.
     pub(crate) fn forward(&self, inputs: Vec<f32>, rows: usize) -> cairn_nn::Result<Vec<f32>> {
         let width = inputs.len() / rows.max(1);
-        let mut x = Var::constant(Tensor::from_vec(inputs, [rows, width])?);
+        let inputs = Var::constant(Tensor::from_vec(inputs, [rows, width])?);
+        Ok(no_grad(|| self.apply(inputs))?.value().to_vec())
+    }
+
+    /// As [`forward`](Self::forward), differentiable by the inputs.
+    pub(crate) fn apply(&self, inputs: Var) -> cairn_nn::Result<Var> {
+        let mut x = inputs;
         for (at, Dense { weight, bias }) in self.0.iter().enumerate() {
             let weight = Var::constant(Tensor::from_slice(weight, [x.shape()[1], bias.len()])?);
             let bias = Var::constant(Tensor::from_slice(bias, [bias.len()])?);
-            x = no_grad(|| x.linear(&weight, Some(&bias), at + 1 < self.0.len()))?;
+            x = x.linear(&weight, Some(&bias), at + 1 < self.0.len())?;
         }
-        Ok(x.value().to_vec())
+        Ok(x)
     }
 
     /// Whether they fit together and are finite, for what comes from a file: from so many inputs to so many outputs.

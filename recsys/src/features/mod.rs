@@ -9,7 +9,7 @@
 
 mod als;
 #[cfg(feature = "neural")]
-mod dense;
+pub(crate) mod dense;
 pub(crate) mod described;
 mod events;
 #[cfg(feature = "neural")]

@@ -32,6 +32,8 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<crate::neural::MultVaeModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::neural::LightGcnModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::NeuMfModel>(),
     ModelFormat::of::<crate::features::LightFmModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::features::FactorizationMachineModel>(),

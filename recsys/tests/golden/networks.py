@@ -167,8 +167,27 @@ def bert4rec(dim=4, length=5, heads=2):
     write_gradients("bert4rec", p, {})
 
 
+def neu_mf(factors=3, hidden=(4, 2)):
+    side = hidden[0] // 2
+    p = parameters(**{"users": (USERS, factors), "items": (ITEMS, factors), "user_sides": (USERS, side), "item_sides": (ITEMS, side),
+                      "layers.0.weight": (2 * side, hidden[0]), "layers.0.bias": (hidden[0],),
+                      "layers.1.weight": (hidden[0], hidden[1]), "layers.1.bias": (hidden[1],),
+                      "head.weight": (factors + hidden[1], 1), "head.bias": (1,)})
+    u, i = torch.cartesian_prod(torch.arange(USERS), torch.arange(ITEMS)).T
+    x = torch.cat([p["user_sides"][u], p["item_sides"][i]], dim=1)
+    for layer in (0, 1):
+        x = torch.relu(x @ p[f"layers.{layer}.weight"] + p[f"layers.{layer}.bias"])
+    scores = (torch.cat([p["users"][u] * p["items"][i], x], dim=1) @ p["head.weight"] + p["head.bias"])[:, 0]
+    loss = F.binary_cross_entropy_with_logits(scores, met[u, i])
+    loss.backward()
+    write("neu_mf loss", loss)
+    write_gradients("neu_mf", p, {})
+    write("neu_mf scores", scores)
+
+
 mult_vae()
 light_gcn()
+neu_mf()
 bert4rec()
 two_tower()
 factorization_machine("fm", False)

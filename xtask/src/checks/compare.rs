@@ -12,7 +12,7 @@ use cairn_datasets::registry;
 use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm, TwoTower};
 use cairn_recsys::{
     Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae,
-    RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
+    NeuMf, RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
 };
 
 use super::coldstart;
@@ -70,6 +70,7 @@ fn compare(
     models.add(ctx, &gcn)?;
     let vae = MultVae::new().hidden(200).latent(64).batch_size(100).epochs(epochs(100)).seed(seed);
     models.add(ctx, &vae)?;
+    models.add(ctx, &NeuMf::new().epochs(epochs(20)).seed(seed))?;
     models.add(ctx, &Gru4Rec::new().epochs(epochs(60)).seed(seed))?;
     models.add(ctx, &Sasrec::new().epochs(epochs(60)).seed(seed))?;
     models.add(ctx, &LightFm::new().epochs(epochs(30)).item_features(genres).seed(seed))?;
