@@ -12,6 +12,7 @@ mod compare;
 mod digits;
 mod embed;
 mod films;
+mod finetune;
 mod gpt;
 mod lm;
 mod ml1m;
@@ -45,6 +46,7 @@ pub const ALL: &[&Check] = &[
     &gpt::CHECK,
     &lm::CHECK,
     &embed::CHECK,
+    &finetune::CHECK,
     &translate::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,
