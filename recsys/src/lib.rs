@@ -49,8 +49,8 @@ pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 #[cfg(feature = "neural")]
 pub use neural::{
-    Bert4Rec, Gru4Rec, LightGcn, LightGcnModel, MultVae, MultVaeModel, NeuMf, NeuMfModel, Sasrec, SequenceLoss, SequenceModel,
-    TrainingPlan,
+    Bert4Rec, Gru4Rec, LightGcn, LightGcnModel, MultVae, MultVaeModel, NeuMf, NeuMfModel, Sasrec,
+    SequenceLoss, SequenceModel, TrainingPlan,
 };
 pub use recommender::Recommender;
 pub use serve::ann::{AnnIndex, AnnSettings};

@@ -2,7 +2,8 @@
 //!
 //! In training some items of a sequence are replaced by a mark, and the network has to say which they were; at other times the last one
 //! alone, since that is what it is asked for afterwards: what comes in place of a mark behind the history. Blocks are those of BERT: attention
-//! in both directions, normalisation behind each part. States are compared with the table of items by inner products, without a bias
+//! in both directions, normalisation behind each part. Places count from the end of a history, so that the question stands in the same
+//! place for short and long ones, as the authors have it by padding in front. States are compared with the table of items by inner products, without a bias
 //! for each item, so that lists are those of all models of sequences.
 //!
 //! It learns from a part of the steps of a sequence at a time, and its published figures took far more epochs than those of SASRec: what was
@@ -114,7 +115,7 @@ pub(super) struct Bert {
     pub(super) items: Parameter,
     /// What stands for a masked item, `[1, dim]`.
     mask: Parameter,
-    /// `[max_length, dim]`
+    /// Counted from the end, where the question is whatever the length of a history, `[max_length, dim]`.
     positions: Parameter,
     norm: LayerNorm,
     blocks: Vec<Block>,
@@ -170,7 +171,7 @@ impl Bert {
         if let Some([open, masked]) = batch.masks()? {
             x = x.mul(&open)?.add(&masked.mul(&self.mask.var())?)?;
         }
-        let x = x.add(&self.positions.var().lookup(&batch.positions)?)?;
+        let x = x.add(&self.positions.var().lookup(&batch.from_end()?)?)?;
         let x = self.dropout.forward(&self.norm.forward(&x)?, cx)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, batch, cx))?;
         self.head_norm.forward(&self.head.forward(&x)?)

@@ -105,7 +105,11 @@ impl NeuMf {
         self.hidden.iter().try_for_each(|&width| check::at_least_one("hidden", width))?;
         if self.side() == 0 || !self.hidden[0].is_multiple_of(2) {
             let found = format!("{:?}", self.hidden);
-            return Err(crate::Error::parameter("hidden", found, "at least one layer, the first of an even width"));
+            return Err(crate::Error::parameter(
+                "hidden",
+                found,
+                "at least one layer, the first of an even width",
+            ));
         }
         self.passes.check()?;
         check::not_empty(matrix)?;
@@ -113,10 +117,16 @@ impl NeuMf {
         let tables = memory::of_factors(vectors, self.factors.saturating_add(self.side()), 6);
         let samples = (self.passes.batch_size.min(matrix.nnz()) as u64)
             .saturating_mul((self.negatives as u64).saturating_add(1));
-        let widths = self.hidden.iter().fold(self.factors as u64, |sum, &width| sum.saturating_add(width as u64));
-        let pairs = self.hidden.iter().zip(&self.hidden[..1]).chain(self.hidden.iter().zip(self.hidden.iter().skip(1)));
+        let widths =
+            self.hidden.iter().fold(self.factors as u64, |sum, &width| sum.saturating_add(width as u64));
+        let pairs = self
+            .hidden
+            .iter()
+            .zip(&self.hidden[..1])
+            .chain(self.hidden.iter().zip(self.hidden.iter().skip(1)));
         let weights = pairs.map(|(&a, &b)| (a as u64).saturating_mul(b as u64)).fold(0, u64::saturating_add);
-        let needed = [tables, samples.saturating_mul(widths).saturating_mul(4 * 6), weights.saturating_mul(4 * 5)];
+        let needed =
+            [tables, samples.saturating_mul(widths).saturating_mul(4 * 6), weights.saturating_mul(4 * 5)];
         let what = || format!("NeuMF on {} users and {} items", matrix.n_rows(), matrix.n_cols());
         memory::check(what, needed.into_iter().fold(0, u64::saturating_add), self.memory_limit)
     }
@@ -196,7 +206,8 @@ impl Estimator for NeuMf {
     fn fit_matrix(&self, matrix: &UserItems) -> Result<NeuMfModel> {
         self.check(matrix)?;
         let failed = |e: cairn_nn::Error| failure(NAME, &e);
-        let network = Network::new(self, matrix.n_rows(), matrix.n_cols(), &mut rng(self.passes.seed)).map_err(failed)?;
+        let network = Network::new(self, matrix.n_rows(), matrix.n_cols(), &mut rng(self.passes.seed))
+            .map_err(failed)?;
         // Nothing is to be told apart by who met all.
         let open = |user: UserIdx| matrix.row_len(user) < matrix.n_cols();
         let entries = matrix.entries().filter(|&(user, ..)| open(user));
@@ -233,7 +244,8 @@ const NAME: &str = "NeuMF";
 
 impl NeuMfModel {
     fn new(settings: &NeuMf, network: &Network, progress: Vec<f64>) -> cairn_nn::Result<Self> {
-        let table = |parameter: &Parameter| Vectors::from_parts(parameter.shape()[1], parameter.value().to_vec());
+        let table =
+            |parameter: &Parameter| Vectors::from_parts(parameter.shape()[1], parameter.value().to_vec());
         let head = network.head.weight.value();
         let (factors, last) = (settings.factors, head.shape()[0] - settings.factors);
         let scales = head.narrow(0, 0, factors)?.to_vec();
@@ -277,7 +289,8 @@ impl NeuMfModel {
     fn fold_in(&self, items: &[ItemIdx]) -> Result<[Vec<f32>; 2]> {
         let n_items = self.factors.items.len();
         check::known(items, n_items)?;
-        let zeros = |vectors: &Vectors| Ok::<_, cairn_nn::Error>(Parameter::new(Tensor::zeros([1, vectors.dim()])?));
+        let zeros =
+            |vectors: &Vectors| Ok::<_, cairn_nn::Error>(Parameter::new(Tensor::zeros([1, vectors.dim()])?));
         let failed = |e: cairn_nn::Error| failure(NAME, &e);
         let person = Person {
             vector: zeros(&self.factors.items).map_err(failed)?,
@@ -362,7 +375,11 @@ impl Saved for NeuMfModel {
         self.sides.validate()?;
         let same = |of: fn(&Factors) -> usize| of(&self.factors) == of(&self.sides);
         let layers = self.sides.items.dim().checked_mul(2).is_some_and(|inputs| self.layers.fit(inputs, 1));
-        if same(|factors| factors.users.len()) && same(|factors| factors.items.len()) && layers && self.negatives > 0 {
+        if same(|factors| factors.users.len())
+            && same(|factors| factors.items.len())
+            && layers
+            && self.negatives > 0
+        {
             Ok(())
         } else {
             Err("vectors and layers do not fit".to_owned())

@@ -152,7 +152,7 @@ def bert4rec(dim=4, length=5, heads=2):
     normal = lambda name, x: F.layer_norm(x, (dim,), p[f"{name}.weight"], p[f"{name}.bias"], 1e-5)
     states = []
     for row in ([3, None, 0, 2], [6, None]):
-        x = torch.stack([p["mask"][0] if item is None else p["items"][item] for item in row]) + p["positions"][: len(row)]
+        x = torch.stack([p["mask"][0] if item is None else p["items"][item] for item in row]) + p["positions"][: len(row)].flip(0)
         x = normal("norm", x)
         split = lambda y: y.reshape(len(row), heads, dim // heads).transpose(0, 1)
         key, value = dense("blocks.0.key_value", x).split(dim, dim=1)

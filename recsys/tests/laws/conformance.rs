@@ -143,7 +143,10 @@ fn a_factorisation_beside_dense_layers() {
     use cairn_recsys::NeuMf;
     let settings = NeuMf::new().factors(8).hidden([16, 8]).batch_size(128).learning_rate(0.01);
     let alike = Excused { alike_items: true, alike_users: true, ..Excused::default() };
-    conforms(&settings, Excused { explanation: true, fold_in_is_near: true, fold_in_is_of_a_part: true, ..alike });
+    conforms(
+        &settings,
+        Excused { explanation: true, fold_in_is_near: true, fold_in_is_of_a_part: true, ..alike },
+    );
 }
 
 #[cfg(feature = "neural")]

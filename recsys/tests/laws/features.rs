@@ -305,7 +305,8 @@ mod machines {
                 let vector = model.model().factors().items.get(log.catalog().item(&item).unwrap().0 as usize);
                 both.iter().zip(vector).map(|(a, b)| a * b).sum::<f32>()
             };
-            let mean = |group: u32| (0..30).map(|n| product(group + GROUPS * n)).sum::<f32>() / 30.0;
+            // Without those met, which nobody is taught to meet again.
+            let mean = |group: u32| (2..30).map(|n| product(group + GROUPS * n)).sum::<f32>() / 28.0;
             assert!(mean(group) > mean((group + 1) % GROUPS) && mean(group) > mean((group + 2) % GROUPS));
         }
         let plain = towers().fit(&log).unwrap();

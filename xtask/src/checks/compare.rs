@@ -11,8 +11,8 @@ use std::time::Instant;
 use cairn_datasets::registry;
 use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm, TwoTower};
 use cairn_recsys::{
-    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae,
-    NeuMf, RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
+    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae, NeuMf,
+    RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
 };
 
 use super::coldstart;
