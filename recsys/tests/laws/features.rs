@@ -299,15 +299,13 @@ mod machines {
             assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{list:?}");
             let scores = model.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
             assert!(scores.iter().all(|&score| score <= scores[group as usize]), "{scores:?}");
-            let met = [group, group + 3].map(|item| log.catalog().item(&item).unwrap());
-            let both = model.model().user_vector_with(&met, &row(group)).unwrap();
-            let product = |item: u32| {
-                let vector = model.model().factors().items.get(log.catalog().item(&item).unwrap().0 as usize);
-                both.iter().zip(vector).map(|(a, b)| a * b).sum::<f32>()
-            };
-            // Without those met, which nobody is taught to meet again.
-            let mean = |group: u32| (2..30).map(|n| product(group + GROUPS * n)).sum::<f32>() / 28.0;
-            assert!(mean(group) > mean((group + 1) % GROUPS) && mean(group) > mean((group + 2) % GROUPS));
+            // All that somebody met, and what is known of them: the user of training again.
+            let user = log.catalog().user(&group).unwrap();
+            let both = model.model().user_vector_with(model.seen().row(user).0, &row(group)).unwrap();
+            let own = model.model().factors().users.get(group as usize);
+            assert!(both.iter().zip(own).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + a.abs())), "{group}");
+            let alone = model.model().user_vector_with(&[], &row(group)).unwrap();
+            assert!(alone != both);
         }
         let plain = towers().fit(&log).unwrap();
         assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));

@@ -29,7 +29,8 @@ use crate::{Error, Result, check, memory};
 /// 512, Adam with 1e-3, seed 0, no features.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
-/// [`Interactions::at_least`](crate::Interactions::at_least).
+/// [`Interactions::at_least`](crate::Interactions::at_least). Histories are taken whole, so lists are best for histories about as long
+/// as those of training.
 ///
 /// ```
 /// use cairn_recsys::features::{FeatureMatrix, FeatureRow, FeatureTable, TwoTower};
