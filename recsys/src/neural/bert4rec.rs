@@ -171,7 +171,7 @@ impl Bert {
         if let Some([open, masked]) = batch.masks()? {
             x = x.mul(&open)?.add(&masked.mul(&self.mask.var())?)?;
         }
-        let x = x.add(&self.positions.var().lookup(&batch.from_end()?)?)?;
+        let x = x.add(&self.positions.var().lookup(&batch.backwards()?)?)?;
         let x = self.dropout.forward(&self.norm.forward(&x)?, cx)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, batch, cx))?;
         self.head_norm.forward(&self.head.forward(&x)?)

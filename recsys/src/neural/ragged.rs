@@ -87,7 +87,7 @@ impl Ragged {
     }
 
     /// The place of each step counted from the end of its sequence, the last at 0, `[steps]`.
-    pub(super) fn from_end(&self) -> Result<Tensor<u32>> {
+    pub(super) fn backwards(&self) -> Result<Tensor<u32>> {
         let lengths = self.lengths.to_vec();
         let places: Vec<u32> = lengths.iter().flat_map(|&length| (0..length).rev()).collect();
         let steps = places.len();

@@ -26,8 +26,8 @@ pub(super) const CHECK: Check = Check {
     name: "coldstart",
     title: "Films that nobody has rated",
     about: "MovieLens 100K, a fifth of the films out of training: those of each user's test rows are to be found among that fifth by \
-            their genres. LightFM, ALS and a factorisation machine with genres have to be better than popularity, which knows nothing of new films, and than \
-            themselves without genres; a paired test has to say so.",
+            their genres. LightFM and ALS with genres have to be better than popularity, which knows nothing of new films, and than \
+            themselves without genres; a paired test has to say so. A factorisation machine stands beside them.",
     data: &[&registry::MOVIELENS_100K],
     run,
 };
@@ -69,7 +69,9 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let mut tests = Table::new(["compared", "difference in NDCG@10, 95 %, p"]).full_width();
     for (name, (with, without)) in ["LightFM", "iALS", "FM"].into_iter().zip(with.iter().zip(&without)) {
         let ndcg = |report: &RankingReport| report.mean(metrics::Ndcg, 10).unwrap_or(f64::NAN);
-        let bar = Bar::AtLeast(ctx.bar(&BETTER));
+        // The machine stands beside the two that are held to bars.
+        let held = name != "FM";
+        let bar = if held { Bar::AtLeast(ctx.bar(&BETTER)) } else { Bar::None };
         ctx.metric(
             format!("NDCG@10 of {name} with genres over popularity's"),
             ndcg(with) / ndcg(&popular),
@@ -80,7 +82,11 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
             tests.row([format!("{name} with genres, {what}"), found.to_string()]);
             // A difference the wrong way is no success, however sure.
             let p = if found.difference > 0.0 { found.p_value } else { 1.0 };
-            ctx.metric(format!("p of {name} with genres against {what}"), p, Bar::AtMost(P));
+            ctx.metric(
+                format!("p of {name} with genres against {what}"),
+                p,
+                if held { Bar::AtMost(P) } else { Bar::None },
+            );
         }
     }
     ctx.show("Paired tests, user by user", &tests);
