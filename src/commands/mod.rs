@@ -2,6 +2,7 @@
 //! failure, 2 for a command line that makes no sense; JSON for other programs.
 
 mod chat;
+mod compare;
 mod doctor;
 mod embed;
 mod failure;
@@ -12,6 +13,7 @@ mod output;
 mod perplexity;
 mod quantize;
 mod sampling;
+mod tokenize;
 
 use std::process::ExitCode;
 
@@ -48,8 +50,10 @@ enum Command {
     Finetune(finetune::Args),
     /// Says what is in a file or folder of weights.
     Inspect(inspect::Args),
-    /// Writes the weights of a GGUF file in fewer bits.
+    /// Writes the weights of a GGUF file, or of a folder, in fewer bits.
     Quantize(quantize::Args),
+    /// Turns a text into the ids of its tokens.
+    Tokenize(tokenize::Args),
     /// Says what this machine computes with: instructions, threads, caches, the bandwidth of its memory.
     Doctor,
 }
@@ -82,6 +86,7 @@ fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
         Command::Finetune(args) => finetune::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Quantize(args) => quantize::run(&args, out),
+        Command::Tokenize(args) => tokenize::run(&args, out),
         Command::Doctor => doctor::run(out),
     }
 }
