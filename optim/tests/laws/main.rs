@@ -11,8 +11,10 @@ mod examples;
 mod graphs;
 mod means;
 mod metrics;
+mod networks;
 mod not_finite;
 mod optimizers;
+mod processes;
 mod resume;
 #[cfg(feature = "linalg")]
 mod ridge;
