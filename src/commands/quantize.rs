@@ -64,9 +64,9 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     }
     let mut report = Report::default();
     if args.from.is_dir() {
-        folder(args, &mut report)?
+        folder(args, &mut report)?;
     } else {
-        gguf_file(args, &mut report)?
+        gguf_file(args, &mut report)?;
     }
     if let Some(text) = &args.compare {
         report.comparison = Some(Comparison::new(&args.from, &args.to, text, args.most)?);
@@ -83,7 +83,7 @@ fn gguf_file(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let mut tensors = BTreeMap::new();
     for name in file.tensors().keys() {
         let of_tokens = name.starts_with("token_embd") || name.starts_with("output.");
-        let to = report.changed(file.tensor(name)?, if of_tokens { tokens } else { args.format })?;
+        let to = report.changed(&file.tensor(name)?, if of_tokens { tokens } else { args.format })?;
         tensors.insert(name.clone(), to);
     }
     Ok(gguf::write(&args.to, file.values(), &tensors)?)
@@ -98,7 +98,7 @@ fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
     }
     let mut weights = nn::models::weights(&args.from)?;
     for tensor in weights.tensors.values_mut() {
-        *tensor = report.changed(tensor.clone(), args.format)?;
+        *tensor = report.changed(tensor, args.format)?;
     }
     std::fs::create_dir_all(&args.to).map_err(|error| Failure::file(&args.to, &error))?;
     copy_beside(&args.from, &args.to)?;
@@ -153,9 +153,9 @@ fn quantized(from: &AnyTensor, format: DType, report: &mut Report) -> Result<Any
 
 impl Report {
     /// A tensor in a format, if it is a matrix that takes it.
-    fn changed(&mut self, from: AnyTensor, wanted: DType) -> Result<AnyTensor, Failure> {
-        let to = match fitting(wanted, &from) {
-            Some(format) => quantized(&from, format, self)?,
+    fn changed(&mut self, from: &AnyTensor, wanted: DType) -> Result<AnyTensor, Failure> {
+        let to = match fitting(wanted, from) {
+            Some(format) => quantized(from, format, self)?,
             None => from.clone(),
         };
         self.bytes_before += from.byte_count();
