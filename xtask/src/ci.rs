@@ -53,7 +53,8 @@ pub const STEPS: &[Step] = &[
     // What lies behind features.
     Step::new("cargo test -p cairn-tensor -p cairn-autograd --all-features"),
     Step::new("cargo test -p cairn-nn --all-features"),
-    Step::new("cargo test -p cairn-ml --features cli --test cli"),
+    Step::new("cargo clippy -p cairn-ml --features serve --all-targets -- -D warnings"),
+    Step::new("cargo test -p cairn-ml --features serve --bin cairn --test cli"),
     Step::new("cargo test -p cairn-recsys --features parquet --test laws"),
     Step::new("cargo test -p cairn-datasets --all-features"),
     Step::new("cargo test -p cairn-fuzz --features all"),
