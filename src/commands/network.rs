@@ -5,9 +5,10 @@ use std::path::Path;
 use cairn::nn::graph::Input;
 use cairn::nn::{Context, Error, Sequential, Value as Batch};
 use cairn::tensor::Tensor;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
+use super::output::number;
 
 /// Deepest nesting of lists: more than inputs have axes.
 const DEEPEST: usize = 8;
@@ -104,7 +105,7 @@ fn nested(value: &Value, numbers: &mut Vec<f64>, deepest: usize) -> Result<Vec<u
 /// Numbers as nested lists of this shape. What is no number in JSON becomes null.
 fn lists(values: &[f32], shape: &[usize]) -> Value {
     match shape {
-        [] => values.first().map_or(Value::Null, |x| json!(x)),
+        [] => values.first().map_or(Value::Null, |&x| number(x)),
         [_, rest @ ..] => {
             let size = rest.iter().product::<usize>().max(1);
             values.chunks(size).map(|part| lists(part, rest)).collect()
@@ -115,13 +116,14 @@ fn lists(values: &[f32], shape: &[usize]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn lists_have_shapes() {
         let mut numbers = Vec::new();
         assert_eq!(nested(&json!([[1, 2, 3], [4, 5, 6]]), &mut numbers, 8).unwrap(), [2, 3]);
         assert_eq!(numbers, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(lists(&[1.0, 2.0, 3.0, 4.0], &[2, 2]), json!([[1.0, 2.0], [3.0, 4.0]]));
+        assert_eq!(lists(&[1.0, 0.1, 3.0, f32::NAN], &[2, 2]), json!([[1.0, 0.1], [3.0, null]]));
         for bad in [json!([[1], [2, 3]]), json!(["a"]), json!(null), json!([[[[[[[[[1]]]]]]]]])] {
             assert!(nested(&bad, &mut numbers, 8).is_err(), "{bad}");
         }

@@ -52,8 +52,10 @@ fn line(listed: &Listed) -> String {
     let plain = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     let mut line = format!("{}\t{:.4}", plain(&listed.item), listed.score);
     if let Some(because) = &listed.because {
-        let shares: Vec<String> =
-            because.iter().map(|(item, share)| format!("{} {share:+.4}", plain(item))).collect();
+        let shares: Vec<String> = because
+            .iter()
+            .map(|(item, share)| format!("{} {:+.4}", plain(item), share.as_f64().unwrap_or(f64::NAN)))
+            .collect();
         line += &format!("\tbecause of {}", shares.join(", "));
     }
     line

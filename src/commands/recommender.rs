@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::output::number;
 
 /// Most items that are asked for at a time.
 const MOST: usize = 10_000;
@@ -38,10 +39,15 @@ pub(crate) struct Asked {
 #[derive(Debug, Serialize)]
 pub(crate) struct Listed {
     pub(crate) item: Value,
+    #[serde(serialize_with = "short")]
     pub(crate) score: f32,
     /// Items of the user's history with their shares of the score, largest first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) because: Option<Vec<(Value, f32)>>,
+    pub(crate) because: Option<Vec<(Value, Value)>>,
+}
+
+fn short<S: serde::Serializer>(score: &f32, to: S) -> Result<S::Ok, S::Error> {
+    number(*score).serialize(to)
 }
 
 /// A recommender of any model and ids.
@@ -160,7 +166,7 @@ fn listed<U: AnyId, I: AnyId>(
         None => None,
         Some(user) => {
             let shares = model.explain(user, &scored.id)?;
-            Some(shares.into_iter().take(5).map(|share| (json!(share.id), share.score)).collect())
+            Some(shares.into_iter().take(5).map(|share| (json!(share.id), number(share.score))).collect())
         }
     };
     Ok(Listed { item: json!(scored.id), score: scored.score, because })

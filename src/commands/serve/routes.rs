@@ -17,6 +17,7 @@ use super::models::Kind;
 use super::refusal::{Refusal, json_response};
 use super::style::Style;
 use super::{Shared, body};
+use crate::commands::output::number;
 use crate::commands::recommender::Asked;
 
 type Answer = Result<Response, Refusal>;
@@ -199,7 +200,7 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
             json!(base64::engine::general_purpose::STANDARD.encode(bytes))
         } else {
-            json!(vector)
+            vector.iter().map(|&x| number(x)).collect()
         };
         json!({"object": "embedding", "index": index, "embedding": vector})
     });
