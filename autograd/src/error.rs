@@ -61,6 +61,12 @@ pub enum Error {
         /// The type it would be trained in.
         trained: DType,
     },
+    /// What a checkpoint is to compute a second time, for its derivative, failed then.
+    #[error("checkpoint: what was computed once could not be computed again: {why}")]
+    NotAgain {
+        /// What went wrong.
+        why: String,
+    },
     /// An operation whose analytic derivative differs from the numeric one.
     #[error(
         "gradcheck: input {input}, element {element}: the derivative is {analytic}, differences give {numeric}"

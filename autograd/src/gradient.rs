@@ -54,6 +54,24 @@ impl<T: Float> RowGradient<T> {
         Ok(RowGradient { shape, rows, values: sums })
     }
 
+    /// A gradient of `shape` whose `rows`, ascending, have these values, `[rows.len(), …]`: one that was taken apart, as it was.
+    ///
+    /// # Errors
+    /// When rows do not ascend or lie outside of `shape`, or the values do not fit.
+    pub fn new(shape: impl Into<Shape>, rows: Vec<u32>, values: Tensor<T>) -> Result<Self> {
+        let shape = shape.into();
+        let ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside =
+            rows.last().is_none_or(|&row| shape.first().is_some_and(|&count| (row as usize) < count));
+        let fit = values.shape().first() == Some(&rows.len()) && values.shape().get(1..) == shape.get(1..);
+        if ascending && inside && fit {
+            return Ok(RowGradient { shape, rows, values });
+        }
+        let why = "rows must ascend within the shape, with values for each";
+        let (lhs, rhs) = (shape, values.dims().clone());
+        Err(cairn_tensor::Error::ShapeMismatch { op: "RowGradient::new", lhs, rhs, why }.into())
+    }
+
     /// The shape of the whole gradient.
     pub fn shape(&self) -> &Shape {
         &self.shape
@@ -220,6 +238,11 @@ impl<T: Float> Gradients<T> {
     /// The gradient of a parameter or leaf, for changing it, say to clip.
     pub fn get_mut(&mut self, leaf: &impl Leaf<T>) -> Option<&mut Gradient<T>> {
         self.by_id.get_mut(&leaf.leaf_id())
+    }
+
+    /// Takes a gradient of a parameter or leaf in, in the place of the one there is.
+    pub fn set(&mut self, leaf: &impl Leaf<T>, gradient: Gradient<T>) {
+        self.by_id.insert(leaf.leaf_id(), gradient);
     }
 
     /// The gradient of a parameter or leaf as a tensor of its shape.

@@ -59,6 +59,7 @@
 struct Readme;
 
 mod backward;
+mod checkpoint;
 mod compiled;
 mod error;
 mod gradcheck;

@@ -120,13 +120,13 @@ fn stand_ins() -> Result<(), Error> {
     let start = Instant::now();
     let data = synthetic::ratings(&RatingsPlan::default(), 1)?;
     println!("ratings in {:.0} ms: {}", start.elapsed().as_secs_f64() * 1e3, ratings(&data));
-    print!("\ntext:\n{}", synthetic::text(4, 1));
+    print!("\ntext:\n{}", synthetic::text(4, 1)?);
     println!("\ntranslations:");
-    for pair in synthetic::translations(3, 1) {
+    for pair in synthetic::translations(3, 1)? {
         println!("{}  =  {}", pair.source, pair.target);
     }
     println!("\nreviews:");
-    for review in synthetic::reviews(3, 1) {
+    for review in synthetic::reviews(3, 1)? {
         println!("{}: {}", review.label, review.text);
     }
     Ok(())

@@ -27,6 +27,7 @@
 //! | bring your own | [`TensorDataset`], [`ImageDataset`], or implement [`Dataset`] |
 //! | split, take a part, batch, shuffle | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
 //! | augment images while training | [`Augmented`], [`augment`] |
+//! | read a CSV file, fill gaps, scale numbers, encode categories | [`table`] |
 //! | tokenize, number and pad text | [`text`] |
 //! | do without data | [`synthetic`] |
 //! | say where data lies | [`DataDir`] |
@@ -61,6 +62,7 @@ mod random;
 mod sets;
 mod source;
 pub mod synthetic;
+pub mod table;
 pub mod text;
 
 pub use augment::Augmented;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use cairn_datasets::table::TableReader;
 use cairn_datasets::text::{LabelledReader, Vocabulary};
 use cairn_datasets::{
     DataDir, ImageDataset, ag_news, cifar10, conllu, idx, imdb, mr_polarity, multi30k, tiny_shakespeare,
@@ -72,6 +73,10 @@ fn no_file_takes_more_than_a_multiple_of_its_length() {
     text("field.csv.gz", b"\"", b"x", &|path| ag_news::read(path).is_ok());
     text("rows.csv.gz", b"", b"1,a,b\n", &|path| ag_news::read(path).is_ok());
     text("labels.csv.gz", b"", b"a,b\n", &|path| LabelledReader::csv().read(path).is_ok());
+    let table = |path: &Path| TableReader::csv().read(path).is_ok();
+    text("table.csv.gz", b"a,b\n", b"1,2\n", &table);
+    text("names.csv.gz", b"a", b",b", &table);
+    text("words.csv.gz", b"a\n", b"word\n", &table);
     text("polarity.gz", b"", b"a\n", &|path| mr_polarity::read(path, 0).is_ok());
     text("pairs.gz", b"", b"a\n", &|path| multi30k::read_pairs(path, path).is_ok());
     text("words.gz", b"", b"a b 1\n", &|path| word_tests::read_pairs(path).is_ok());

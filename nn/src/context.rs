@@ -31,11 +31,12 @@ pub struct Context {
     /// Draws so far in this pass.
     place: u64,
     mask: Option<SequenceMask>,
+    recomputes: bool,
 }
 
 impl Context {
     fn new(training: bool, seed: u64) -> Self {
-        Context { training, seed, step: 0, micro_batch: 0, place: 0, mask: None }
+        Context { training, seed, step: 0, micro_batch: 0, place: 0, mask: None, recomputes: false }
     }
 
     /// A pass in training, of step 0: dropout drops, by draws from this seed.
@@ -78,6 +79,26 @@ impl Context {
     #[must_use]
     pub fn with_lengths(self, lengths: &Tensor<u32>) -> Self {
         Context { mask: Some(SequenceMask::of_lengths(lengths)), ..self }
+    }
+
+    /// Stacks of blocks keep nothing but each block's input for the backward pass, which computes the blocks again (gradient
+    /// checkpointing, Chen et al. 2016): a fraction of the memory, for a third more time.
+    #[must_use]
+    #[doc(alias("gradient_checkpointing", "remat"))]
+    pub fn recomputing(self) -> Self {
+        Context { recomputes: true, ..self }
+    }
+
+    /// Whether blocks are computed again in the backward pass.
+    pub fn recomputes(&self) -> bool {
+        self.recomputes
+    }
+
+    /// The context of a part that may be computed more than once: what it draws is its own, and the same each time.
+    pub(crate) fn fork(&mut self) -> Self {
+        let place = self.place;
+        self.place += 1;
+        Context { seed: mix(self.seed ^ mix(place)), place: 0, recomputes: false, ..self.clone() }
     }
 
     /// Whether this is training.

@@ -46,6 +46,10 @@ pub enum Init {
     /// Orthogonal rows or columns, whichever are fewer (Saxe et al. 2013), times a gain; axes before the last are taken as
     /// one. For recurrent weights.
     Orthogonal(f32),
+    /// All 0, in no memory: a single zero that is seen everywhere. For weights that a file brings afterwards; the first change takes
+    /// the memory.
+    #[doc(alias("meta", "skip_init", "no_init_weights"))]
+    Deferred,
 }
 
 impl Init {
@@ -69,6 +73,7 @@ impl Init {
             Init::LecunUniform => uniform(shape, (3.0 / fan_in).sqrt(), rng),
             Init::LecunNormal => normal(shape, (1.0 / fan_in).sqrt(), rng),
             Init::Orthogonal(gain) => orthogonal(&shape, gain, rng),
+            Init::Deferred => Ok(Tensor::scalar(0.0).broadcast_to(shape)?),
         }
     }
 }

@@ -61,6 +61,7 @@
 //! | [`onnx`] | models as ONNX |
 //! | [`explain`] | what a model looked at |
 //! | [`loss`] | losses, by name and as functions |
+//! | [`adapters`] | training a few values beside a frozen model: LoRA |
 //! | [`models`] | open language models and encoders, by architecture |
 //! | `language`, `tokenizer` | open models from text to text, with feature `language` |
 //! | [`generate`] | sampling from a language model, and beam search |
@@ -86,6 +87,7 @@ extern crate self as cairn_nn;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod adapters;
 #[doc(hidden)]
 pub mod codec;
 mod context;
@@ -118,7 +120,7 @@ pub use graph::{Frozen, Scratch};
 pub use init::Init;
 pub use layers::*;
 pub use loss::{
-    BinaryCrossentropy, CategoricalCrossentropy, CrossEntropy, Huber, Loss, MeanAbsoluteError,
+    BinaryCrossentropy, CategoricalCrossentropy, CrossEntropy, Distillation, Huber, Loss, MeanAbsoluteError,
     MeanSquaredError, SparseCategoricalCrossentropy, Weighted, binary_cross_entropy, cross_entropy, huber,
     mae, mse, soft_cross_entropy,
 };

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
+use cairn_datasets::text::{LabelledText, Padding, Vocabulary, WordTokenizer, pad};
 use cairn_datasets::{DataDir, TensorDataset, imdb, registry, synthetic};
 use cairn_nn::{
     Model, Sequential, SparseCategoricalCrossentropy,
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let plain = |reviews: Vec<imdb::Review>| reviews.into_iter().map(|r| (r.text, r.label)).collect();
         (plain(train), plain(test))
     } else {
-        let invented = |n, seed| synthetic::reviews(n, seed).into_iter().map(|r| (r.text, r.label)).collect();
-        (invented(10_000, 0), invented(2000, 1))
+        let plain = |reviews: Vec<LabelledText>| reviews.into_iter().map(|r| (r.text, r.label)).collect();
+        (plain(synthetic::reviews(10_000, 0)?), plain(synthetic::reviews(2000, 1)?))
     };
     let tokenizer = WordTokenizer::new();
     let texts = train.iter().map(|(text, _): &(String, u32)| text);

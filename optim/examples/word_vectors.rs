@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file)?,
         None if dir.has(&registry::PENN_TREEBANK) => penn_treebank::load(&dir)?.train,
-        None => synthetic::text(20_000, 1),
+        None => synthetic::text(20_000, 1)?,
     };
     let tokenizer: &dyn Tokenizer = if file.is_none() { &WhitespaceTokenizer } else { &WordTokenizer::new() };
     let settings =

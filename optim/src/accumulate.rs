@@ -3,6 +3,9 @@
 //! There is no scaling of the loss. It is for gradients in half precision, which vanish below 6e-8; here half precision is
 //! for storage, losses and gradients are always `f32`, which reaches down to 1e-38. Sums of batches are weighted by what their
 //! means were taken over, so a loss need not be divided by the number of batches either, as it has to be in a loop around PyTorch.
+//!
+//! Batches are added as the leaves of one binary [tree](crate::tree), so that processes that have some of them each come to the
+//! bits of one process that has all.
 
 use cairn_autograd::Gradients;
 use cairn_nn::Module;
@@ -10,6 +13,7 @@ use cairn_tensor::Setting;
 
 use crate::Result;
 use crate::clip::for_each_gradient;
+use crate::tree::Tree;
 
 /// Adds up the gradients of batches, each weighted by its number of samples, or the sum of their weights, so that the result is
 /// the gradient of the mean loss over all of them.
@@ -33,9 +37,11 @@ use crate::clip::for_each_gradient;
 #[doc(alias = "gradient_accumulation")]
 #[derive(Debug, Clone, Default)]
 pub struct Accumulation {
-    /// The gradient of the summed loss so far.
-    sum: Gradients,
+    /// The gradients of summed losses so far.
+    tree: Tree<Gradients>,
     weight: f64,
+    /// Batches so far, those that weigh nothing included.
+    count: u64,
 }
 
 impl Accumulation {
@@ -53,14 +59,26 @@ impl Accumulation {
     ///
     /// # Errors
     /// [`Error::BadSetting`](crate::Error::BadSetting) for a weight that is negative or not finite; when memory runs out.
-    pub fn add_weighted(&mut self, model: &dyn Module, mut gradients: Gradients, weight: f64) -> Result<()> {
+    pub fn add_weighted(&mut self, model: &dyn Module, gradients: Gradients, weight: f64) -> Result<()> {
+        self.add_leaf(model, gradients, weight, self.count)
+    }
+
+    /// As [`add_weighted`](Self::add_weighted), for batch number `leaf` of the step, after those of lower numbers that are here.
+    pub(crate) fn add_leaf(
+        &mut self,
+        model: &dyn Module,
+        mut gradients: Gradients,
+        weight: f64,
+        leaf: u64,
+    ) -> Result<()> {
         let possible = weight >= 0.0 && weight.is_finite();
         Setting::check("the sum of weights", weight, possible, "finite and not negative")?;
         if weight > 0.0 {
             for_each_gradient(model, &mut gradients, |values| values.scale(weight as f32))?;
-            self.sum.accumulate(gradients)?;
+            self.tree.leaf(leaf, gradients)?;
             self.weight += weight;
         }
+        self.count = leaf + 1;
         Ok(())
     }
 
@@ -69,10 +87,21 @@ impl Accumulation {
     /// # Errors
     /// When memory runs out.
     pub fn take(&mut self, model: &dyn Module) -> Result<Gradients> {
-        let Accumulation { mut sum, weight } = std::mem::take(self);
+        let Accumulation { tree, weight, .. } = std::mem::take(self);
+        let mut sum = tree.finish()?.unwrap_or_default();
         if weight > 0.0 {
-            for_each_gradient(model, &mut sum, |values| values.scale((1.0 / weight) as f32))?;
+            for_each_gradient(model, &mut sum, |values| values.scale(mean_factor(weight)))?;
         }
         Ok(sum)
     }
+
+    /// The sums of this process, where others have the rest.
+    pub(crate) fn into_tree(self) -> Tree<Gradients> {
+        self.tree
+    }
+}
+
+/// What the gradient of a summed loss is multiplied by for that of the mean.
+pub(crate) fn mean_factor(weight: f64) -> f32 {
+    (1.0 / weight) as f32
 }

@@ -81,6 +81,9 @@ pub enum Error {
         /// Those there are.
         known: String,
     },
+    /// Other processes cannot go on, or do not do the same.
+    #[error(transparent)]
+    Processes(#[from] cairn_processes::Error),
     /// A setting that makes no sense.
     #[error(transparent)]
     BadSetting(#[from] Setting),

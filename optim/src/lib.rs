@@ -53,12 +53,14 @@
 //! | the loop | [`Trainer`] with its options [`Fit`]; [`History`] [`Evaluation`] [`CrossValidation`] |
 //! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] |
 //! | samples with weights | [`WeightedSamples`] |
+//! | many processes | [`processes`], [`Fit::processes`] |
+//! | linear regression in closed form, to compare with | `Ridge` (feature `linalg`) |
 //! | word vectors | [`word2vec`] |
 //!
 //! Losses are in `cairn_nn`. The names of losses and metrics that are alike (`MeanSquaredError`) stay in their modules.
 //!
 //! # Reproducibility
-//! The same seed gives the same bits, for any number of threads, and also for a run that was interrupted and goes on from
+//! The same seed gives the same bits, for any number of threads and [processes], and also for a run that was interrupted and goes on from
 //! its [checkpoint](Fit::checkpoint). What is random in a model is a function of the seed, the step and the place in the
 //! model, not of what was drawn before.
 //!
@@ -81,9 +83,13 @@ mod ema;
 mod error;
 pub mod metrics;
 mod optimizers;
+pub mod processes;
+#[cfg(feature = "linalg")]
+mod ridge;
 pub mod schedules;
 mod state_dict;
 mod trainer;
+mod tree;
 mod weighted;
 pub mod word2vec;
 
@@ -96,6 +102,8 @@ pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, AnyOptimizer, ClosureOptimizer, Group, Lamb, Lbfgs, Lion, NAdam,
     Objective, Optimizer, RAdam, RmsProp, Sgd,
 };
+#[cfg(feature = "linalg")]
+pub use ridge::Ridge;
 pub use state_dict::StateDict;
 pub use trainer::{
     Batch, Callback, Computed, Control, CrossValidation, CsvLog, EarlyStopping, Epoch, Evaluation, Fit, Goal,

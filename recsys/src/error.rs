@@ -57,6 +57,9 @@ pub enum Error {
     /// An item that the model or data set has never met.
     #[error("unknown item {0}")]
     UnknownItem(String),
+    /// Other processes cannot go on, or do not do the same.
+    #[error(transparent)]
+    Processes(#[from] cairn_processes::Error),
     /// A setting outside its range.
     #[error("{name} = {value}: expected {expected}")]
     Parameter {

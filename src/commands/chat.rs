@@ -13,6 +13,9 @@ use super::sampling::SamplingArgs;
 pub(crate) struct Args {
     /// A GGUF file, or a folder with config.json, safetensors and tokenizer.json.
     model: PathBuf,
+    /// A folder of adapters for the model, as `cairn finetune` and peft write them.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// Answers this message, and ends.
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
@@ -28,6 +31,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     let model = LanguageModel::load(&args.model)?;
+    if let Some(folder) = &args.adapter {
+        model.load_adapter(folder)?;
+    }
     if model.template().is_none() {
         return Err(Failure::new(format!("{} has no template of conversations", args.model.display()))
             .hint("`cairn generate` continues a text with any model"));

@@ -13,6 +13,9 @@ use super::sampling::SamplingArgs;
 pub(crate) struct Args {
     /// A GGUF file, or a folder with config.json, safetensors and tokenizer.json.
     model: PathBuf,
+    /// A folder of adapters for the model, as `cairn finetune` and peft write them.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// The text; `-` reads it from standard input.
     prompt: String,
     /// Says on standard error how fast it was.
@@ -29,6 +32,9 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         std::io::stdin().read_to_string(&mut prompt)?;
     }
     let model = LanguageModel::load(&args.model)?;
+    if let Some(folder) = &args.adapter {
+        model.load_adapter(folder)?;
+    }
     let text = model.generate(&prompt, &args.sampling.settings(&model))?;
     let written = args.sampling.write(text, out)?;
     if args.timings {

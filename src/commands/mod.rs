@@ -5,6 +5,7 @@ mod chat;
 mod doctor;
 mod embed;
 mod failure;
+mod finetune;
 mod generate;
 mod inspect;
 mod network;
@@ -50,6 +51,8 @@ enum Command {
     Embed(embed::Args),
     /// Measures how well a model foretells a file of text.
     Perplexity(perplexity::Args),
+    /// Trains adapters beside a frozen model.
+    Finetune(finetune::Args),
     /// Says what is in a file or folder of weights.
     Inspect(inspect::Args),
     /// Writes the weights of a GGUF file in fewer bits.
@@ -95,6 +98,7 @@ fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
         Command::Generate(args) => generate::run(&args, out),
         Command::Embed(args) => embed::run(&args, out),
         Command::Perplexity(args) => perplexity::run(&args, out),
+        Command::Finetune(args) => finetune::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Quantize(args) => quantize::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),

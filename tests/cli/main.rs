@@ -216,3 +216,55 @@ fn what_is_wrong_is_one_line_with_a_hint() {
     }
     assert!(written(&["help"], "").contains("perplexity"));
 }
+
+#[test]
+fn adapters_are_trained_gone_on_with_used_and_merged() {
+    let made = model();
+    let at = |name: &str| made.path().join(name).to_str().unwrap().to_owned();
+    let talk = |question: &str, answer: &str| {
+        json!({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+            .to_string()
+    };
+    let lines = [
+        talk("hi", "the rain"),
+        talk("and where", "in spain"),
+        json!({"prompt": "a", "completion": "b"}).to_string(),
+    ];
+    std::fs::write(at("data.jsonl"), lines.join("\n")).unwrap();
+    let (path, data) = (made.path().to_str().unwrap().to_owned(), at("data.jsonl"));
+    let tune = |out: &str, epochs: &str, more: &[&str]| -> Value {
+        let out = at(out);
+        let arguments =
+            ["finetune", &path, "--data", &data, "--out", &out, "--epochs", epochs, "--json", "--quiet"];
+        let more = [&["--batch-tokens", "30", "--lora", "4", "--learning-rate", "0.01"], more].concat();
+        serde_json::from_str(&written(&[&arguments[..], &more].concat(), "")).unwrap()
+    };
+    let report = tune("whole", "4", &["--validation", &data, "--merged", &at("merged")]);
+    assert_eq!((report["examples"].as_u64(), report["left_out"].as_u64()), (Some(3), Some(0)));
+    let loss = |key: &str| report[key].as_f64().unwrap();
+    assert!(loss("loss") < 0.9 * loss("loss_before"), "{report}");
+    assert_eq!(
+        (loss("loss"), loss("loss_before")),
+        (loss("validation_loss"), loss("validation_loss_before"))
+    );
+    // Interrupted after two epochs.
+    tune("parts", "2", &[]);
+    tune("parts", "4", &["--resume"]);
+    let adapters =
+        |folder: &str| std::fs::read(made.path().join(folder).join("adapter_model.safetensors")).unwrap();
+    assert!(adapters("whole") == adapters("parts"));
+    let generate = |model: &str, more: &[&str]| {
+        written(&[&["generate", model, "hi", "-n", "12", "--greedy"], more].concat(), "")
+    };
+    let adapted = generate(&path, &["--adapter", &at("whole")]);
+    assert_ne!(adapted, generate(&path, &[]));
+    assert_eq!(adapted, generate(&at("merged"), &[]));
+    let chat = written(&["chat", &path, "--adapter", &at("whole"), "-m", "hi", "-n", "8", "--greedy"], "");
+    assert!(!chat.is_empty());
+
+    std::fs::write(at("data.jsonl"), "{\"prompt\": \"a\"}\n").unwrap();
+    let error = told(&["finetune", &path, "--data", &data, "--out", &at("no")]);
+    assert!(error.contains("data.jsonl: line 1: it has neither"), "{error}");
+    let error = told(&["generate", &path, "hi", "--adapter", &at("nowhere")]);
+    assert!(error.contains("adapter_config.json"), "{error}");
+}

@@ -85,13 +85,33 @@ fn stored<T: Float>(x: Operands<'_, T>, relu: bool, wanted: Wanted<'_>) -> Resul
                 Some(y) => y.relu_backward(g)?,
                 None => g.clone(),
             };
-            Ok([when(of_x, || g.matmul(&converted(&w)?.t()?))?, when(of_bias, || rows(&g)?.sum(0))?])
+            Ok([when(of_x, || of_inputs(&g, &w))?, when(of_bias, || rows(&g)?.sum(0))?])
         }
     })
 }
 
-fn converted<T: Float>(weights: &AnyTensor) -> cairn_tensor::Result<Tensor<T>> {
-    weights.cast(T::DTYPE)?.try_into()
+/// Weights that are floats at a time in the backward pass: all of a layer's would be several times what it stores.
+const FLOATS: usize = 1 << 20;
+
+/// The gradient of the inputs: `g Wᵀ`. Weights whose outputs lie one after the other are taken back some outputs at a time.
+fn of_inputs<T: Float>(g: &Tensor<T>, weights: &AnyTensor) -> cairn_tensor::Result<Tensor<T>> {
+    let by_output = weights.t()?;
+    let (outputs, inputs) = (by_output.shape()[0], by_output.shape()[1]);
+    let some = (FLOATS / inputs.max(1)).max(1);
+    let in_blocks = by_output.as_quantized().is_none_or(|weights| !weights.is_transposed());
+    if !in_blocks || outputs <= some {
+        let weights: Tensor<T> = weights.cast(T::DTYPE)?.try_into()?;
+        return g.matmul(&weights.t()?);
+    }
+    let g_rows = rows(g)?;
+    let mut sum = Tensor::zeros([g_rows.shape()[0], inputs])?;
+    for first in (0..outputs).step_by(some) {
+        let count = some.min(outputs - first);
+        let ids: Vec<u32> = (first as u32..(first + count) as u32).collect();
+        sum.add_matmul(&g_rows.narrow(1, first, count)?, &by_output.rows(&ids)?.cast()?)?;
+    }
+    let leading = g.shape().iter().rev().skip(1).rev();
+    sum.reshape(leading.copied().chain([inputs]).collect::<cairn_tensor::Shape>())
 }
 
 /// All axes but the last as one.

@@ -19,6 +19,11 @@ pub use shapes::shapes;
 
 use crate::{Error, Result};
 
+/// Whether memory holds so many things of about so many bytes each, so that an absurd number is an error and not the end of the process.
+fn fits(count: usize, bytes: usize, what: &str) -> Result<()> {
+    room::<u8>(count, bytes, what).map(drop)
+}
+
 /// An empty list with room for so many things of so many elements each.
 fn room<T>(count: usize, each: usize, what: &str) -> Result<Vec<T>> {
     let mut list = Vec::new();

@@ -5,7 +5,9 @@
 
 use cairn_tensor::Rng;
 
+use crate::error::Result;
 use crate::random::{self, below, unit};
+use crate::synthetic::fits;
 use crate::text::LabelledText;
 
 const THINGS: [&str; 10] =
@@ -32,6 +34,8 @@ const FILLER: [&str; 5] = [
     "we talked about it at home",
     "the cinema was half full",
 ];
+/// About what a review takes in memory.
+const BYTES: usize = 300;
 /// Share of clauses that speak by negation.
 const NEGATED: f64 = 0.3;
 
@@ -39,11 +43,16 @@ const NEGATED: f64 = 0.3;
 ///
 /// ```
 /// use cairn_datasets::synthetic;
-/// let reviews = synthetic::reviews(100, 1);
+/// let reviews = synthetic::reviews(100, 1)?;
 /// assert!(reviews.iter().any(|review| review.label == 1) && reviews.iter().any(|review| review.label == 0));
+/// # Ok::<(), cairn_datasets::Error>(())
 /// ```
-pub fn reviews(count: usize, seed: u64) -> Vec<LabelledText> {
-    (0..count).map(|i| review(&mut random::stream(seed, i as u64))).collect()
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) for more than memory can hold.
+pub fn reviews(count: usize, seed: u64) -> Result<Vec<LabelledText>> {
+    fits(count, BYTES, "reviews")?;
+    Ok((0..count).map(|i| review(&mut random::stream(seed, i as u64))).collect())
 }
 
 fn review(rng: &mut Rng) -> LabelledText {

@@ -7,8 +7,10 @@
 use cairn_tensor::Rng;
 
 use crate::conllu::{Sentence, Word};
+use crate::error::Result;
 use crate::multi30k::Pair;
 use crate::random::{self, below, unit};
+use crate::synthetic::fits;
 
 /// Singular and plural.
 type Forms = [&'static str; 2];
@@ -38,6 +40,8 @@ const TRANSITIVE: [Forms; 6] = [
 ];
 const INTRANSITIVE: [Forms; 5] =
     [["walks", "walk"], ["plays", "play"], ["sleeps", "sleep"], ["waits", "wait"], ["watches", "watch"]];
+/// About what a sentence takes in memory.
+const BYTES: usize = 2000;
 const DETERMINERS: [Forms; 4] = [["the", "the"], ["a", "some"], ["this", "these"], ["every", "many"]];
 const PRONOUNS: [Forms; 2] = [["she", "they"], ["it", "we"]];
 const ADJECTIVES: [&str; 7] = ["small", "old", "red", "quiet", "bright", "heavy", "light"];
@@ -48,19 +52,27 @@ const ADPOSITIONS: [&str; 4] = ["near", "behind", "under", "with"];
 ///
 /// ```
 /// use cairn_datasets::synthetic;
-/// let sentences = synthetic::sentences(3, 1);
+/// let sentences = synthetic::sentences(3, 1)?;
 /// assert_eq!(sentences.len(), 3);
 /// assert_eq!(sentences[0].words.last().map(|word| word.upos.as_str()), Some("PUNCT"));
+/// # Ok::<(), cairn_datasets::Error>(())
 /// ```
-pub fn sentences(count: usize, seed: u64) -> Vec<Sentence> {
-    (0..count).map(|i| sentence(&mut random::stream(seed, i as u64))).collect()
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) for more than memory can hold.
+pub fn sentences(count: usize, seed: u64) -> Result<Vec<Sentence>> {
+    fits(count, BYTES, "sentences")?;
+    Ok((0..count).map(|i| sentence(&mut random::stream(seed, i as u64))).collect())
 }
 
 /// Sentences of the same grammar as running text, with capitals, a space between sentences and a line end after
 /// every fourth.
-pub fn text(count: usize, seed: u64) -> String {
+///
+/// # Errors
+/// As [`sentences`].
+pub fn text(count: usize, seed: u64) -> Result<String> {
     let mut text = String::new();
-    for (i, sentence) in sentences(count, seed).iter().enumerate() {
+    for (i, sentence) in sentences(count, seed)?.iter().enumerate() {
         let words: Vec<&str> = sentence.words.iter().map(|word| word.form.as_str()).collect();
         let line = words.join(" ").replace(" .", ".");
         // All forms are ASCII.
@@ -68,18 +80,21 @@ pub fn text(count: usize, seed: u64) -> String {
         text.push_str(&line[1..]);
         text.push(if i % 4 == 3 { '\n' } else { ' ' });
     }
-    text
+    Ok(text)
 }
 
 /// Sentences of the same grammar and their translation into an invented language.
-pub fn translations(count: usize, seed: u64) -> Vec<Pair> {
-    let pairs = sentences(count, seed).into_iter().map(|sentence| {
+///
+/// # Errors
+/// As [`sentences`].
+pub fn translations(count: usize, seed: u64) -> Result<Vec<Pair>> {
+    let pairs = sentences(count, seed)?.into_iter().map(|sentence| {
         let words: Vec<&str> = sentence.words.iter().map(|word| word.form.as_str()).collect();
         let mut foreign = Vec::new();
         translate(&sentence, 0, &mut foreign);
         Pair { source: words.join(" "), target: foreign.join(" ") }
     });
-    pairs.collect()
+    Ok(pairs.collect())
 }
 
 fn sentence(rng: &mut Rng) -> Sentence {

@@ -5,12 +5,10 @@
 //! is the shape that vocabularies have here: the same names for limits and special tokens, the same ids for padding
 //! and unknown, and errors of this crate.
 
-use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::str::FromStr as _;
-use std::sync::Once;
 
+use cairn_files::quietly;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -146,24 +144,6 @@ fn parse(text: &str) -> std::result::Result<Inner, String> {
         Some(parsed) => parsed.map_err(|e| e.to_string()),
         None => Err("a part of it is not what it should be".to_owned()),
     }
-}
-
-/// What a function gives, or `None` where it panics, which is not reported on standard error.
-fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
-    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(f));
-    QUIET.set(false);
-    result.ok()
 }
 
 /// The pieces as text, bytes written as in GPT-2, for a [`Vocabulary`](super::Vocabulary) that should leave out rare ones. A

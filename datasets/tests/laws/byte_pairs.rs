@@ -8,7 +8,11 @@ use cairn_datasets::{Error, synthetic};
 use proptest::prelude::*;
 
 fn trained(max_size: usize) -> Bpe {
-    Bpe::builder().max_size(max_size).special(["<bos>"]).train(synthetic::text(300, 1).lines()).unwrap()
+    Bpe::builder()
+        .max_size(max_size)
+        .special(["<bos>"])
+        .train(synthetic::text(300, 1).unwrap().lines())
+        .unwrap()
 }
 
 #[test]
@@ -33,7 +37,7 @@ fn limits_and_special_tokens() {
     assert_eq!(bpe.token(2).as_deref(), Some("<bos>"));
     assert_eq!(bpe.token(300), None);
     // Learnt pieces shorten what they were learnt from.
-    let text = synthetic::text(20, 2);
+    let text = synthetic::text(20, 2).unwrap();
     let (short, long) = (bpe.encode(&text).unwrap(), trained(259).encode(&text).unwrap());
     assert_eq!(long.len(), text.len());
     assert!(short.len() * 3 < long.len() * 2, "{} of {} tokens", short.len(), long.len());
@@ -159,7 +163,7 @@ fn files_of_other_programs_are_read() {
 #[test]
 fn pieces_can_be_counted_as_words_are() {
     let bpe = trained(300);
-    let text = synthetic::text(50, 1);
+    let text = synthetic::text(50, 1).unwrap();
     let vocabulary = Vocabulary::builder().max_size(20).texts(text.lines(), &bpe).build().unwrap();
     assert_eq!(vocabulary.len(), 20);
     assert!(vocabulary.iter().skip(2).all(|piece| bpe.id(piece).is_some()));

@@ -15,5 +15,6 @@ mod movielens;
 mod server;
 mod synthetic;
 mod synthetic_text;
+mod table;
 mod text;
 mod texts;

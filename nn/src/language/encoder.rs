@@ -55,7 +55,7 @@ impl Encoder {
         let path = path.as_ref();
         let opened = Opened::open(path)?;
         let (tokenizer, _) = opened.tokenizer(path)?;
-        let Network::Encoder(network) = models::filled(opened.config, opened.weights)? else {
+        let Network::Encoder(network) = models::filled(opened.config, opened.weights, None)? else {
             return Err(Error::Unsupported { what: "embedding texts with a model that writes them".into() });
         };
         let encoder = Self::new(network, tokenizer);

@@ -7,6 +7,7 @@
 
 mod batcher;
 mod encoder;
+mod instruct;
 mod model;
 mod perplexity;
 mod text;
@@ -14,6 +15,7 @@ mod until;
 
 pub use batcher::{TextBatcher, TextEvent};
 pub use encoder::{Encoder, Pooling};
+pub use instruct::{Example, TextBatch, TokenLoss, Tuning, batches};
 pub use model::LanguageModel;
 pub use perplexity::Perplexity;
 pub use text::Text;

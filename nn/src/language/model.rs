@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use cairn_tensor::DType;
+
+use crate::adapters::Adapter;
 use crate::generate::{Generate, Sampling};
 use crate::models::{self, CausalModel, Config, Network, Opened};
 use crate::tokenizer::{ChatTemplate, Message, Tokenizer};
@@ -33,6 +36,8 @@ pub struct LanguageModel {
     /// The tokens that end a text.
     ends: Vec<u32>,
     suggested: Sampling,
+    /// The settings of the network, where it was read.
+    config: Option<Config>,
 }
 
 impl LanguageModel {
@@ -43,7 +48,18 @@ impl LanguageModel {
     /// [`Error::File`] and [`Error::BadFile`] for what cannot be read, [`Error::Unsupported`] for an architecture that is not known
     /// here, and for one that writes no texts.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::read(path.as_ref(), None)
+    }
+
+    /// As [`load`](Self::load), with all matrices in this type: see [`models::load_as`].
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and for a type that weights cannot have.
+    pub fn load_as(path: impl AsRef<Path>, dtype: DType) -> Result<Self> {
+        Self::read(path.as_ref(), Some(dtype))
+    }
+
+    fn read(path: &Path, dtype: Option<DType>) -> Result<Self> {
         let opened = Opened::open(path)?;
         let (tokenizer, template) = opened.tokenizer(path)?;
         let suggested = opened.suggested(path)?;
@@ -54,9 +70,11 @@ impl LanguageModel {
             let turns = TURNS.iter().filter(|turn| template.writes(turn));
             ends.extend(turns.filter_map(|turn| tokenizer.id(turn)));
         }
-        match models::filled(opened.config, opened.weights)? {
+        let config = Some(opened.config.clone());
+        match models::filled(opened.config, opened.weights, dtype)? {
             Network::Causal(network) => {
-                Ok(Self::new(network, tokenizer, template, ends).suggesting(sampling))
+                let model = Self::new(network, tokenizer, template, ends).suggesting(sampling);
+                Ok(LanguageModel { config, ..model })
             }
             Network::Encoder(_) => {
                 Err(Error::Unsupported { what: "writing texts with an encoder; it embeds them".into() })
@@ -73,7 +91,30 @@ impl LanguageModel {
     ) -> Self {
         ends.sort_unstable();
         ends.dedup();
-        LanguageModel { network, tokenizer, template, ends, suggested: Sampling::new() }
+        LanguageModel { network, tokenizer, template, ends, suggested: Sampling::new(), config: None }
+    }
+
+    /// The settings of the network, where it was read from a file.
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// Puts adapters beside the network's layers, as peft writes them into a folder: see [`Adapter::load`].
+    ///
+    /// ```no_run
+    /// use cairn_nn::language::LanguageModel;
+    /// let model = LanguageModel::load("SmolLM2-135M-Instruct.Q4_1.gguf")?;
+    /// let adapter = model.load_adapter("my-adapter")?; // from here on texts are written with it
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Adapter::load`]; [`Error::Unsupported`] for a model that was not read from a file.
+    pub fn load_adapter(&self, folder: impl AsRef<Path>) -> Result<Adapter> {
+        let Some(config) = &self.config else {
+            return Err(Error::Unsupported { what: "adapters of a network without settings".into() });
+        };
+        Adapter::load(folder, &*self.network, config)
     }
 
     fn suggesting(self, suggested: Sampling) -> Self {

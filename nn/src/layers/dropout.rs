@@ -43,7 +43,7 @@ impl Dropout {
         Ok(Some(drawn.map(|u: f32| if u < rate { 0.0 } else { scale })?))
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if (0.0..1.0).contains(&self.rate) {
             Ok(())
         } else {

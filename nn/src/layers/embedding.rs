@@ -54,8 +54,8 @@ impl Embedding {
     /// When the last axis of `x` is not the dimension.
     #[doc(alias("tie_weights", "lm_head"))]
     pub fn scores(&self, x: &Var) -> Result<Var> {
-        Ok(match self.weight.quantized() {
-            Some(table) => x.linear_quantized(&table.t()?, None, false)?,
+        Ok(match self.weight.stored() {
+            Some(table) => x.linear_stored(&table.t()?, None, false)?,
             None => x.linear(&self.weight.var().t()?, None, false)?,
         })
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{LayerConfig, Plan};
 use super::{Layer, Value, optional_var};
+use crate::adapters::{LowRank, Slot};
 use crate::weights::{Flow, Framework, Permutation, Rule};
 use crate::{Activation, Context, Error, Init, Result};
 
@@ -36,6 +37,8 @@ pub struct Linear {
     /// `[outputs]`
     pub bias: Option<Parameter>,
     activation: Option<Activation>,
+    /// What is trained beside a frozen weight.
+    lora: Slot,
 }
 
 impl Linear {
@@ -58,7 +61,7 @@ impl Linear {
 
     /// A layer of given parameters: a weight `[inputs, outputs]`, perhaps another layer's, and a bias `[outputs]`.
     pub fn with_parameters(weight: Parameter, bias: Option<Parameter>) -> Self {
-        Linear { weight, bias, activation: None }
+        Linear { weight, bias, activation: None, lora: Slot::default() }
     }
 
     /// With an activation after the product; ReLU is computed in the same operation.
@@ -78,22 +81,37 @@ impl Linear {
     /// # Errors
     /// When the last axis of `x` is not the number of inputs.
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        let relu = self.activation == Some(Activation::Relu);
+        self.forward_in(x, &mut Context::eval())
+    }
+
+    /// As [`forward`](Self::forward), in a context: in training, [adapters](crate::adapters) of the layer drop some of what they are
+    /// given.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_in(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        let adapters = self.lora.adapters();
+        let relu = self.activation == Some(Activation::Relu) && adapters.is_none();
         let bias = optional_var(self.bias.as_ref());
         let y = match self.weight.stored() {
             Some(weight) => x.linear_stored(&weight, bias.as_ref(), relu)?,
             None => x.linear(&self.weight.var(), bias.as_ref(), relu)?,
         };
+        let y = match adapters {
+            Some(adapters) => LowRank::added(&adapters, x, &y, cx)?,
+            None => y,
+        };
         match self.activation {
-            None | Some(Activation::Relu) => Ok(y),
-            Some(other) => other.forward(&y),
+            None => Ok(y),
+            Some(Activation::Relu) if relu => Ok(y),
+            Some(activation) => activation.forward(&y),
         }
     }
 }
 
 impl Layer for Linear {
-    fn forward(&self, input: Value, _: &mut Context) -> Result<Var> {
-        Linear::forward(self, &input.floats()?)
+    fn forward(&self, input: Value, cx: &mut Context) -> Result<Var> {
+        self.forward_in(&input.floats()?, cx)
     }
 }
 
@@ -159,7 +177,8 @@ pub(super) mod spec {
         pub fn layer(&self, inputs: usize, rng: &mut Rng) -> Result<Linear> {
             let weight = Parameter::new(self.kernel_init.tensor([inputs, self.units], rng)?);
             let bias = if self.bias { Some(self.bias_init.tensor([self.units], rng)?) } else { None };
-            Ok(Linear { weight, bias: bias.map(Parameter::new), activation: self.activation })
+            let bias = bias.map(Parameter::new);
+            Ok(Linear { weight, bias, activation: self.activation, lora: Slot::default() })
         }
     }
 

@@ -39,6 +39,7 @@ pub use pool::{AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, GlobalAvgPool, GlobalMax
 pub use recurrent::{Direction, Gru, Lstm, Recurrent, Rnn, State};
 pub use size::{Padding, Size2};
 pub use spatial::{Dropout2d, Upsample, ZeroPad2d};
+pub(crate) use transformer::recomputed;
 pub use transformer::{
     FeedForward, Memory, PatchEmbedding, PositionEmbedding, Transformer, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, sinusoids,

@@ -11,6 +11,7 @@
 mod classification;
 mod crf;
 mod ctc;
+mod distillation;
 mod log_space;
 mod regression;
 mod weighted;
@@ -24,6 +25,7 @@ pub use classification::{
 };
 pub use crf::{Crf, crf_losses};
 pub use ctc::{Ctc, Labelling};
+pub use distillation::Distillation;
 pub use regression::{Huber, MeanAbsoluteError, MeanSquaredError, huber, mae, mse};
 pub use weighted::{CrossEntropy, Weighted};
 

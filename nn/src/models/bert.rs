@@ -9,8 +9,12 @@ use crate::{
     Activation, Context, Dropout, Embedding, Error, Init, LayerNorm, Module, Result, TransformerEncoder, spec,
 };
 
-pub(super) const ARCHITECTURE: Architecture =
-    Architecture { names: &["bert", "roberta", "xlm-roberta", "distilbert"], build, table: names };
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    names: &["bert", "roberta", "xlm-roberta", "distilbert"],
+    build,
+    causal: false,
+    table: names,
+};
 
 /// BERT, without a head.
 #[derive(Debug, Clone, Module)]
@@ -99,7 +103,7 @@ impl EncoderModel for Bert {
     }
 }
 
-fn names(config: &Config) -> Names {
+pub(super) fn names(config: &Config) -> Names {
     let layers = if config.text("model_type") == Some("distilbert") { distilled() } else { whole() };
     Names {
         layers,

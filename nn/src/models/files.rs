@@ -18,6 +18,10 @@ pub(crate) struct Opened {
     pub(crate) config: Config,
     pub(crate) weights: Weights,
     /// Where it is one file.
+    #[cfg_attr(
+        not(feature = "language"),
+        expect(dead_code, reason = "its tokenizer is what it is kept for")
+    )]
     gguf: Option<Gguf>,
 }
 
@@ -33,13 +37,23 @@ impl Opened {
                 gguf: Some(file),
             });
         }
-        let mut config = Config::read(path.join("config.json"))?;
-        // Models that also see have the language model's settings in a part of theirs.
-        if let Some(text) = config.part("text_config") {
-            config = text;
-        }
+        let config = of_folder(path)?;
         Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)?, gguf: None })
     }
+}
+
+impl Opened {
+    /// The settings alone.
+    pub(crate) fn config(path: &Path) -> Result<Config> {
+        if path.is_dir() { of_folder(path) } else { gguf::config(path, &Gguf::open(path)?) }
+    }
+}
+
+/// The settings in a folder.
+fn of_folder(path: &Path) -> Result<Config> {
+    let config = Config::read(path.join("config.json"))?;
+    // Models that also see have the language model's settings in a part of theirs.
+    Ok(config.part("text_config").unwrap_or(config))
 }
 
 #[cfg(feature = "language")]
@@ -69,7 +83,7 @@ impl Opened {
 }
 
 /// The file of weights in a folder, or the index of several.
-fn weights_of(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn weights_of(folder: &Path) -> Result<PathBuf> {
     for name in ["model.safetensors", "model.safetensors.index.json"] {
         let path = folder.join(name);
         if path.is_file() {

@@ -8,7 +8,8 @@ use crate::{
     Activation, Context, Dropout, Embedding, Init, KeyValueCache, Module, Result, TransformerEncoder, spec,
 };
 
-pub(super) const ARCHITECTURE: Architecture = Architecture { names: &["gpt2"], build, table: |_| names() };
+pub(super) const ARCHITECTURE: Architecture =
+    Architecture { names: &["gpt2"], build, causal: true, table: |_| names() };
 
 /// GPT-2.
 #[derive(Debug, Clone, Module)]

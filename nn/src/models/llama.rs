@@ -6,6 +6,7 @@ use cairn_autograd::Var;
 use cairn_tensor::{Pairs, Rng, Rotary, RotaryScaling, Tensor};
 
 use super::{Architecture, CausalModel, Config, Format, Layout, Name, Names, Network};
+use crate::layers::recomputed;
 use crate::{
     Activation, Context, Embedding, Error, FeedForward, Init, KeyValueCache, Linear, Module,
     MultiHeadAttention, Result, RmsNorm, RotaryPositions, spec,
@@ -14,6 +15,7 @@ use crate::{
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     names: &["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text"],
     build,
+    causal: true,
     table: names,
 };
 
@@ -97,6 +99,14 @@ impl Llama {
 }
 
 impl LlamaBlock {
+    /// The block's output, of the same shape as its input `[batch, time, features]`.
+    ///
+    /// # Errors
+    /// When the features do not fit.
+    pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
+        self.run(x, cx, |x, cx| self.attention.forward(x, cx))
+    }
+
     fn run(
         &self,
         x: &Var,
@@ -116,7 +126,7 @@ impl CausalModel for Llama {
     fn states(&self, tokens: &Tensor<u32>, cx: &mut Context) -> Result<Var> {
         let mut x = self.embedded(tokens)?;
         for block in &self.layers {
-            x = block.run(&x, cx, |x, cx| block.attention.forward(x, cx))?;
+            x = recomputed(block, &x, cx, LlamaBlock::forward)?;
         }
         self.norm.forward(&x)
     }

@@ -23,24 +23,30 @@
 //! `ALL`.
 
 mod bert;
+mod classifier;
 mod config;
 mod files;
 mod gguf;
 mod gpt2;
 mod llama;
+mod loss;
+mod modules;
 mod names;
 
 use std::fmt::Debug;
 use std::path::Path;
 
 use cairn_autograd::{Var, no_grad};
-use cairn_tensor::{Rng, Tensor, rng};
+use cairn_tensor::{DType, Rng, Tensor, rng};
 
 pub use bert::Bert;
+pub use classifier::SequenceClassifier;
 pub use config::{Config, Format};
-pub(crate) use files::Opened;
+pub(crate) use files::{Opened, weights_of};
 pub use gpt2::Gpt2;
 pub use llama::{Llama, LlamaBlock};
+pub use loss::{IGNORED, next_token_loss};
+pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
 
 use crate::generate::Decoder;
@@ -55,6 +61,8 @@ struct Architecture {
     names: &'static [&'static str],
     /// The model of these settings, with weights drawn.
     build: fn(&Config, Init, &mut Rng) -> Result<Network>,
+    /// Whether they score the token that follows.
+    causal: bool,
     /// The names of its layers in files.
     table: fn(&Config) -> Names,
 }
@@ -142,15 +150,37 @@ pub trait EncoderModel: Module + Debug + Send + Sync {
     fn context(&self) -> usize;
 }
 
-/// The model in a folder with config.json and safetensors, or in a GGUF file. Its weights are f32, to be trained, but for quantised ones,
-/// which stay as they are.
+/// The model in a folder with config.json and safetensors, or in a GGUF file. Its matrices are in the type that they have there, f32,
+/// bf16, f16 or quantised, and layers compute with them so; only those of f32 can be trained, which [`load_as`] makes of any.
+///
+/// Beside the weights themselves this takes no memory to speak of.
 ///
 /// # Errors
 /// [`Error::File`] and [`Error::BadFile`] for what cannot be read, [`Error::Unsupported`] for an architecture that is not known here,
 /// [`Error::StateMismatch`] for weights that are not those of the settings.
+#[doc(alias = "from_pretrained")]
 pub fn load(path: impl AsRef<Path>) -> Result<Network> {
     let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
-    filled(config, weights)
+    filled(config, weights, None)
+}
+
+/// As [`load`], with all matrices in this type: [`DType::F32`] to train them, 16 bits or blocks of a few to run them in less memory.
+/// Matrices whose rows are no whole blocks are f32 then.
+///
+/// # Errors
+/// As [`load`]; [`Error::Unsupported`] for a type that is none of f32, f16, bf16 and the [block formats](cairn_tensor::BlockFormat).
+#[doc(alias("torch_dtype", "load_in_4bit", "load_in_8bit"))]
+pub fn load_as(path: impl AsRef<Path>, dtype: DType) -> Result<Network> {
+    let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
+    filled(config, weights, Some(dtype))
+}
+
+/// The settings of the model at a path, as [`load`] reads them.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::BadFile`] for what cannot be read.
+pub fn config(path: impl AsRef<Path>) -> Result<Config> {
+    Opened::config(path.as_ref())
 }
 
 /// A model of these settings, with its weights drawn from a normal distribution of the width that they say (0.02), to be trained from
@@ -172,8 +202,17 @@ pub fn new(config: &Config, rng: &mut Rng) -> Result<Network> {
     (architecture(config)?.build)(config, Init::Normal(spread as f32), rng)
 }
 
-/// The model of these settings with these weights.
-pub(crate) fn filled(mut config: Config, weights: crate::weights::Weights) -> Result<Network> {
+/// The model of these settings with these weights, their matrices in the type that is wanted, if any is.
+pub(crate) fn filled(
+    mut config: Config,
+    weights: crate::weights::Weights,
+    wanted: Option<DType>,
+) -> Result<Network> {
+    if let Some(dtype) = wanted
+        && !matches!(dtype, DType::F32 | DType::F16 | DType::BF16 | DType::Quantized(_))
+    {
+        return Err(Error::Unsupported { what: format!("models with weights of {dtype}") });
+    }
     let architecture = architecture(&config)?;
     let has_head =
         weights.tensors.keys().any(|name| name.ends_with("lm_head.weight") || name == "output.weight");
@@ -181,12 +220,12 @@ pub(crate) fn filled(mut config: Config, weights: crate::weights::Weights) -> Re
         config.set("tie_word_embeddings", true);
     }
     check_sizes(&config, &weights)?;
-    let network = (architecture.build)(&config, Init::Zeros, &mut rng(0))?;
+    let network = (architecture.build)(&config, Init::Deferred, &mut rng(0))?;
     let module: &dyn Module = match &network {
         Network::Causal(model) => model,
         Network::Encoder(model) => model,
     };
-    (architecture.table)(&config).load(module, weights, config.format())?;
+    (architecture.table)(&config).load(module, weights, config.format(), wanted)?;
     Ok(network)
 }
 

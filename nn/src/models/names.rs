@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_tensor::{AnyTensor, DType, Tensor};
+use cairn_tensor::{AnyTensor, DType, Element, Tensor, bf16, f16};
 
 use super::config::Format;
 use crate::weights::Weights;
@@ -64,27 +64,109 @@ impl Name {
         Some((names.iter().map(|name| format!("{}.{value}", name.replace('*', block))).collect(), value))
     }
 
-    /// What the values of a file are here.
-    fn value(&self, given: &[AnyTensor], kind: &str, format: Format) -> Result<AnyTensor> {
-        // Quantised ones stay so, unless they are part of a layer whose weight is one here.
+    /// The name in GGUF of one of this layer's values by transformers' name.
+    fn renamed(&self, name: &str) -> Option<String> {
+        let pairs = self.hugging_face.iter().zip(self.gguf);
+        pairs.into_iter().find_map(|(from, to)| {
+            let (block, value) = match from.split_once('*') {
+                None => ("", name.strip_prefix(from)?),
+                Some((before, after)) => {
+                    let (block, rest) = name.strip_prefix(before)?.split_once('.')?;
+                    (block, rest.strip_prefix(after.strip_prefix('.')?)?)
+                }
+            };
+            value.starts_with('.').then(|| format!("{}{value}", to.replace('*', block)))
+        })
+    }
+
+    /// What the values of a file are here. Matrices keep their type, unless another is wanted; all others become f32.
+    fn value(
+        &self,
+        given: &[AnyTensor],
+        kind: &str,
+        format: Format,
+        wanted: Option<DType>,
+    ) -> Result<AnyTensor> {
+        let matrix = kind == "weight" && given.iter().all(|x| x.rank() == 2);
         let dense =
             self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf);
-        if let ([AnyTensor::Quantized(one)], true) = (given, kind == "weight") {
-            return Ok(if dense { one.t()?.into() } else { one.clone().into() });
+        if matrix {
+            return match wanted.map_or_else(|| kept(given), |dtype| fitting(dtype, given)) {
+                DType::Quantized(blocks) => {
+                    let AnyTensor::Quantized(one) = joined(given)?.cast(blocks.into())? else {
+                        return Err(Error::Unsupported { what: format!("weights as {blocks}") });
+                    };
+                    let one = one.packed()?;
+                    Ok(if dense { one.t()?.into() } else { one.into() })
+                }
+                DType::BF16 => self.halves::<bf16>(given, dense),
+                DType::F16 => self.halves::<f16>(given, dense),
+                // In order: a product of one row, which is what writing a token comes down to, reads weights once and as they lie.
+                _ if dense => Ok(floats(given)?.t()?.contiguous()?.into()),
+                _ => Ok(floats(given)?.into()),
+            };
         }
-        let given: Vec<AnyTensor> = given.iter().map(|x| x.cast(DType::F32)).collect::<Result<_, _>>()?;
-        let given: Vec<&Tensor> = given.iter().map(AnyTensor::as_f32).collect::<Result<_, _>>()?;
+        let joined = floats(given)?;
+        if self.layout == Layout::FromOne && format != Format::Gguf {
+            return Ok(joined.add(&Tensor::scalar(1.0))?.into());
+        }
+        Ok(joined.into())
+    }
+
+    /// Matrices of 16 bits. Layers want the weights of an output side by side, as files have them but for convolutions.
+    fn halves<T: Element>(&self, given: &[AnyTensor], dense: bool) -> Result<AnyTensor> {
+        let given: Vec<AnyTensor> = given.iter().map(|x| x.cast(T::DTYPE)).collect::<Result<_, _>>()?;
+        let given: Vec<&Tensor<T>> = given.iter().map(AnyTensor::downcast_ref).collect::<Result<_, _>>()?;
         let joined = match given[..] {
             [one] => one.clone(),
             _ => Tensor::cat(&given, 0)?,
         };
-        let gguf = format == Format::Gguf;
         Ok(match self.layout {
-            // In order: a product of one row, which is what writing a token comes down to, reads weights once and as they lie.
-            _ if dense && kind == "weight" => joined.t()?.contiguous()?.into(),
-            Layout::FromOne if !gguf => joined.add(&Tensor::scalar(1.0))?.into(),
+            _ if dense => joined.t()?.into(),
+            Layout::Convolution => joined.t()?.contiguous()?.t()?.into(),
             _ => joined.into(),
         })
+    }
+}
+
+/// The type that matrices are kept in: their own where layers compute with it as it is. Quantised parts of one layer, whose blocks
+/// cannot be joined, become floats.
+fn kept(given: &[AnyTensor]) -> DType {
+    match given {
+        [AnyTensor::Quantized(one)] => one.format().into(),
+        [first, rest @ ..] if rest.iter().all(|other| other.dtype() == first.dtype()) => {
+            match first.dtype() {
+                half @ (DType::BF16 | DType::F16) => half,
+                _ => DType::F32,
+            }
+        }
+        _ => DType::F32,
+    }
+}
+
+/// A wanted type; of blocks, those that fit the rows.
+fn fitting(wanted: DType, given: &[AnyTensor]) -> DType {
+    let columns = given.first().and_then(|x| x.shape().last()).copied().unwrap_or(0);
+    match wanted {
+        DType::Quantized(blocks) => blocks.fitting(columns).map_or(DType::F32, DType::Quantized),
+        other => other,
+    }
+}
+
+fn floats(given: &[AnyTensor]) -> Result<Tensor> {
+    let given: Vec<AnyTensor> = given.iter().map(|x| x.cast(DType::F32)).collect::<Result<_, _>>()?;
+    let given: Vec<&Tensor> = given.iter().map(AnyTensor::as_f32).collect::<Result<_, _>>()?;
+    Ok(match given[..] {
+        [one] => one.clone(),
+        _ => Tensor::cat(&given, 0)?,
+    })
+}
+
+/// One value as it is, several as floats side by side.
+fn joined(given: &[AnyTensor]) -> Result<AnyTensor> {
+    match given {
+        [one] => Ok(one.clone()),
+        _ => Ok(floats(given)?.into()),
     }
 }
 
@@ -99,11 +181,27 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Puts the values of a file into a model; floats become f32.
+    /// The name in GGUF of what transformers calls so.
+    pub(super) fn in_gguf(&self, name: &str) -> Option<String> {
+        self.layers.iter().find_map(|layer| layer.renamed(name))
+    }
+
+    /// What the value at a path here is called elsewhere.
+    pub(super) fn elsewhere(&self, path: &str, format: Format) -> Option<Vec<String>> {
+        self.layers.iter().find_map(|name| Some(name.theirs(path, format)?.0))
+    }
+
+    /// Puts the values of a file into a model: matrices in the type that is wanted, or else that they have, all others as f32.
     ///
     /// # Errors
     /// [`Error::StateMismatch`] naming what is missing, has another shape, or has no place.
-    pub(super) fn load(&self, module: &dyn Module, weights: Weights, format: Format) -> Result<()> {
+    pub(super) fn load(
+        &self,
+        module: &dyn Module,
+        weights: Weights,
+        format: Format,
+        wanted: Option<DType>,
+    ) -> Result<()> {
         let mut given = self.bare(weights)?;
         let (mut state, mut missing) = (BTreeMap::new(), Vec::new());
         let mut result = Ok(());
@@ -118,7 +216,7 @@ impl Names {
                 missing.push(theirs.join(", "));
                 return;
             }
-            match name.value(&values, kind, format) {
+            match name.value(&values, kind, format, wanted) {
                 Ok(value) => drop(state.insert(path.to_owned(), value)),
                 Err(error) if result.is_ok() => result = Err(error.at(&theirs[0])),
                 Err(_) => {}

@@ -6,6 +6,7 @@ use std::fmt;
 use cairn_autograd::Parameter;
 
 use super::{Buffer, Module};
+use crate::adapters::Slot;
 
 /// A leaf of a module. Both kinds are cells: a clone is the same cell.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,14 @@ pub struct Visitor<'a> {
     path: String,
     /// The cells that were shown, or nothing where each of their paths is wanted.
     seen: Option<HashSet<(bool, u64)>>,
-    f: &'a mut dyn FnMut(&str, Part<'_>),
+    f: Wanted<'a>,
+}
+
+/// What a walk is for.
+enum Wanted<'a> {
+    Parts(&'a mut dyn FnMut(&str, Part<'_>)),
+    /// The layers that can have adapters.
+    Slots(&'a mut dyn FnMut(&str, &Slot)),
 }
 
 impl fmt::Debug for Visitor<'_> {
@@ -43,12 +51,17 @@ impl fmt::Debug for Visitor<'_> {
 impl<'a> Visitor<'a> {
     /// A visitor that calls `f` with the path and each leaf: a cell that stands in several places once, under its first path.
     pub fn new(f: &'a mut dyn FnMut(&str, Part<'_>)) -> Self {
-        Visitor { path: String::new(), seen: Some(HashSet::new()), f }
+        Visitor { path: String::new(), seen: Some(HashSet::new()), f: Wanted::Parts(f) }
     }
 
     /// A visitor that calls `f` for every path, those of tied cells too.
     pub fn every_path(f: &'a mut dyn FnMut(&str, Part<'_>)) -> Self {
-        Visitor { path: String::new(), seen: None, f }
+        Visitor { path: String::new(), seen: None, f: Wanted::Parts(f) }
+    }
+
+    /// A visitor that calls `f` with the places of adapters and the paths of the layers that have them.
+    pub(crate) fn slots(f: &'a mut dyn FnMut(&str, &Slot)) -> Self {
+        Visitor { path: String::new(), seen: None, f: Wanted::Slots(f) }
     }
 
     /// Visits a part under its name.
@@ -63,8 +76,22 @@ impl<'a> Visitor<'a> {
     }
 
     pub(super) fn leaf(&mut self, part: Part<'_>) {
-        if self.seen.as_mut().is_none_or(|seen| seen.insert(part.identity())) {
-            (self.f)(&self.path, part);
+        if let Wanted::Parts(f) = &mut self.f
+            && self.seen.as_mut().is_none_or(|seen| seen.insert(part.identity()))
+        {
+            f(&self.path, part);
+        }
+    }
+
+    /// Shows the place of a layer's adapters, or, to whoever wants parts, those of the adapters in it.
+    pub(crate) fn slot(&mut self, slot: &Slot) {
+        match &mut self.f {
+            Wanted::Slots(f) => f(self.path.rsplit_once('.').map_or("", |(layer, _)| layer), slot),
+            Wanted::Parts(_) => {
+                if let Some(adapters) = slot.adapters() {
+                    adapters.visit(self);
+                }
+            }
         }
     }
 }

@@ -8,14 +8,12 @@ mod gguf;
 mod pieces;
 mod template;
 
-use std::cell::Cell;
 use std::fs;
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::str::FromStr as _;
-use std::sync::Once;
 
+use cairn_files::quietly;
 use tokenizers::Tokenizer as Inner;
 
 pub use pieces::Pieces;
@@ -173,22 +171,4 @@ fn parsed(json: &str) -> Result<Tokenizer, String> {
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
     Ok(Tokenizer { inner })
-}
-
-/// What a function gives, or `None` where it panics, which is not reported on standard error.
-fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
-    thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(f));
-    QUIET.set(false);
-    result.ok()
 }

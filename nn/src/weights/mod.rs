@@ -24,8 +24,9 @@ mod safetensors;
 pub mod torch;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use cairn_tensor::{AnyTensor, DType};
+use cairn_tensor::{AnyTensor, DType, SharedBytes};
 
 pub use diff::{Difference, Distance, diff};
 pub(crate) use framework::no_rule;
@@ -207,7 +208,17 @@ impl From<BTreeMap<String, AnyTensor>> for Weights {
     }
 }
 
+/// A file's bytes, in place.
+fn mapped(path: &Path) -> Result<SharedBytes> {
+    SharedBytes::map_file(path).map_err(|error| match error {
+        cairn_tensor::Error::File { kind, why, .. } => {
+            Error::File { path: path.to_owned(), error: std::io::Error::new(kind, why) }
+        }
+        other => other.into(),
+    })
+}
+
 /// An error about a file's content.
-fn bad(path: &std::path::Path) -> impl Fn(String) -> Error + '_ {
+fn bad(path: &Path) -> impl Fn(String) -> Error + '_ {
     move |why| Error::BadFile { path: path.to_owned(), why }
 }

@@ -5,14 +5,13 @@
 //! the index reads them all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use cairn_tensor::{AnyTensor, DType};
+use cairn_tensor::{AnyTensor, DType, SharedBytes};
 
-use super::{Weights, bad};
-use crate::{Error, Result, codec};
+use super::{Weights, bad, mapped};
+use crate::{Result, codec};
 
 impl Weights {
     /// Reads a safetensors file, or the index of several, every tensor in its own type; types that Cairn has not are left out.
@@ -22,7 +21,7 @@ impl Weights {
     /// damaged, and when a file lacks what the index says is in it.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(Error::file(path))?;
+        let bytes = mapped(path)?;
         // A safetensors file begins with a length, which as text would be more bytes than there are.
         if bytes.first() == Some(&b'{') {
             return read_all(path, &bytes);
@@ -57,7 +56,7 @@ fn read_all(path: &Path, index: &[u8]) -> Result<Weights> {
             return Err(bad(path)(format!("the index names `{file}`, which is no file beside it")));
         }
         let part = path.with_file_name(file);
-        let bytes = fs::read(&part).map_err(Error::file(&part))?;
+        let bytes = mapped(&part)?;
         let Weights { mut tensors, metadata, left_out } = decode(&bytes).map_err(bad(&part))?;
         for name in weight_map.iter().filter(|(_, own)| *own == file).map(|(name, _)| name) {
             match tensors.remove(name) {
@@ -118,7 +117,7 @@ fn with_metadata(bytes: &[u8], weights: &Weights) -> Result<Vec<u8>, String> {
     Ok([&(header.len() as u64).to_le_bytes(), header.as_slice(), elements].concat())
 }
 
-fn decode(bytes: &[u8]) -> Result<Weights, String> {
+fn decode(bytes: &SharedBytes) -> Result<Weights, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut weights = Weights::default();
@@ -132,6 +131,11 @@ fn decode(bytes: &[u8]) -> Result<Weights, String> {
         };
         let tensor = AnyTensor::from_le_bytes(*ours, view.shape(), view.data());
         weights.tensors.insert(name.to_owned(), tensor.map_err(|error| format!("{name}: {error}"))?);
+        // What has been copied need not stay in memory twice.
+        let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
+        if let Some(part) = bytes.part(start..start + view.data().len()) {
+            part.release();
+        }
     }
     weights.left_out.sort();
     Ok(weights)

@@ -49,7 +49,12 @@ const NAMES: [(&str, &str); 17] = [
 ];
 
 /// The model's folder as a GGUF file, as the conversion would write it.
-fn converted(name: &str, architecture: &str, path: &Path, change: impl Fn(&str, AnyTensor) -> AnyTensor) {
+pub(crate) fn converted(
+    name: &str,
+    architecture: &str,
+    path: &Path,
+    change: impl Fn(&str, AnyTensor) -> AnyTensor,
+) {
     let weights = Weights::read_safetensors(folder(name).join("model.safetensors")).unwrap();
     let mut tensors = BTreeMap::new();
     for (name, tensor) in weights.tensors {
@@ -119,7 +124,7 @@ fn halves_of_16_bits_are_read_from_gguf() {
 }
 
 /// A model wide enough for blocks of 32.
-fn wide(format: Option<BlockFormat>) -> (tempfile::TempDir, Box<dyn CausalModel>) {
+pub(crate) fn wide(format: Option<BlockFormat>) -> (tempfile::TempDir, Box<dyn CausalModel>) {
     let text = r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true, "initializer_range": 0.2}"#;
     let config = models::Config::parse(text).unwrap();

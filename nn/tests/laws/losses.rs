@@ -223,3 +223,58 @@ fn wrong_labels_and_missing_layers_are_told_in_the_words_of_a_classifier() {
     assert!(text(&[2, 3]).contains("label 4 is none of 3 classes, which count from 0"));
     assert!(text(&[2, 5, 5, 3]).contains("is a Flatten or GlobalAvgPool missing"));
 }
+
+#[test]
+fn distillation_is_the_divergence_at_a_temperature_and_the_labels_share() {
+    use cairn_nn::Distillation;
+    let (student, teacher) = (
+        Tensor::from_vec(vec![1.0f32, -0.5, 2.0, 0.3, 0.1, -1.0], [2, 3]).unwrap(),
+        Tensor::from_vec(vec![0.5f32, 1.5, -1.0, 2.0, -2.0, 0.0], [2, 3]).unwrap(),
+    );
+    let labels = Tensor::from_vec(vec![1u32, 0], [2]).unwrap();
+    let softmax = |x: &[f32], t: f64| -> Vec<f64> {
+        let e: Vec<f64> = x.iter().map(|x| (f64::from(*x) / t).exp()).collect();
+        let sum: f64 = e.iter().sum();
+        e.into_iter().map(|e| e / sum).collect()
+    };
+    for (t, alpha) in [(1.0f32, 1.0f32), (2.0, 0.5), (5.0, 0.25), (3.0, 0.0)] {
+        let (s, q) = (student.to_vec(), teacher.to_vec());
+        let mut expected = 0.0;
+        for row in 0..2 {
+            let (s, q) = (&s[3 * row..][..3], &q[3 * row..][..3]);
+            let (ps, pt) = (softmax(s, t.into()), softmax(q, t.into()));
+            let kl: f64 = pt.iter().zip(&ps).map(|(t, s)| t * (t / s).ln()).sum();
+            let hard = -softmax(s, 1.0)[labels.to_vec()[row] as usize].ln();
+            expected += (f64::from(alpha) * f64::from(t * t) * kl + (1.0 - f64::from(alpha)) * hard) / 2.0;
+        }
+        let loss = Distillation::new().temperature(t).alpha(alpha);
+        let x = Var::parameter(student.clone());
+        let targets = (teacher.clone(), labels.clone());
+        let found = loss.loss(&x, &targets).unwrap();
+        assert!((f64::from(found.item().unwrap()) - expected).abs() < 1e-5, "T {t}, α {alpha}");
+        // Against small differences.
+        let gradient = found.backward().unwrap().of(&x).unwrap().to_vec();
+        for (i, gradient) in gradient.iter().enumerate() {
+            let at = |step: f32| {
+                let mut moved = student.to_vec();
+                moved[i] += step;
+                let moved = Var::constant(Tensor::from_vec(moved, [2, 3]).unwrap());
+                loss.loss(&moved, &targets).unwrap().item().unwrap()
+            };
+            let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
+            assert!((slope - gradient).abs() < 2e-3, "T {t}, α {alpha}, {i}: {slope} and {gradient}");
+        }
+    }
+    let same = Distillation::new().divergence(&Var::constant(teacher.clone()), &teacher).unwrap();
+    assert!(same.item().unwrap().abs() < 1e-6);
+    let far = Tensor::from_vec(vec![0.0f32, f32::NEG_INFINITY, 1.0], [1, 3]).unwrap();
+    let masked = Distillation::new().divergence(&Var::constant(far.clone()), &far).unwrap();
+    assert!(masked.item().unwrap().abs() < 1e-6, "classes that neither thinks possible");
+    for (loss, what) in [
+        (Distillation::new().temperature(0.0), "the temperature of distillation"),
+        (Distillation::new().alpha(1.5), "the share of the teacher"),
+    ] {
+        let told = loss.divergence(&Var::constant(teacher.clone()), &teacher).unwrap_err().to_string();
+        assert!(told.contains(what), "{told}");
+    }
+}

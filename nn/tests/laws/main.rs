@@ -3,6 +3,7 @@
 //! One program and not one for each file, because each would be linked with all kernels. What counts the memory of the whole
 //! process, or runs for minutes, is a program of its own beside this one.
 
+mod adapters;
 mod attended;
 mod batcher;
 mod context;
@@ -12,6 +13,8 @@ mod generate;
 mod gguf;
 mod gguf_models;
 mod images;
+#[cfg(feature = "language")]
+mod instruct;
 mod labelling;
 #[cfg(feature = "language")]
 mod language;

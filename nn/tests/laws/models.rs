@@ -174,6 +174,43 @@ fn weights_of_16_bits_are_read() {
 }
 
 #[test]
+fn weights_keep_their_type_unless_another_is_wanted() {
+    let types = |network: &Network| {
+        let module: &dyn Module = match network {
+            Network::Causal(model) => model,
+            Network::Encoder(model) => model,
+        };
+        let mut types = BTreeMap::new();
+        module.for_each_parameter(&mut |path, parameter| {
+            types.insert(path.to_owned(), (parameter.any().rank(), parameter.any().dtype()));
+        });
+        types
+    };
+    for name in ["llama", "gpt2", "bert"] {
+        let made = changed(name, |weights| weights.cast(DType::BF16).unwrap());
+        let (kept, floats) =
+            (models::load(made.path()).unwrap(), models::load_as(made.path(), DType::F32).unwrap());
+        for (path, (rank, dtype)) in types(&kept) {
+            assert_eq!(dtype, if rank == 2 { DType::BF16 } else { DType::F32 }, "{name}: {path}");
+        }
+        assert!(types(&floats).values().all(|(_, dtype)| *dtype == DType::F32), "{name}");
+        let scores = |network: &Network| {
+            let tokens = ids(&expected(name), "tokens");
+            let y = match network {
+                Network::Causal(model) => model.forward(&tokens, &mut Context::eval()),
+                Network::Encoder(model) => model.forward(&tokens, &mut Context::eval()),
+            };
+            y.unwrap().value().clone()
+        };
+        assert_near(name, &scores(&kept), &scores(&floats));
+    }
+    let blocks = models::load_as(folder("llama"), DType::F16).unwrap();
+    assert_eq!(types(&blocks)["layers.0.feed_forward.up.weight"].1, DType::F16);
+    let whole = models::load_as(folder("llama"), DType::I64).unwrap_err().to_string();
+    assert!(whole.contains("models with weights of i64"), "{whole}");
+}
+
+#[test]
 fn a_model_drawn_from_its_settings_is_the_same_for_the_same_seed() {
     let config = Config::read(folder("gemma3").join("config.json")).unwrap();
     let drawn = |seed| match models::new(&config, &mut rng(seed)).unwrap() {
@@ -231,4 +268,51 @@ fn settings_that_make_no_sense_are_named_before_memory_is_taken() {
     assert!(rope.contains("rotary positions of type `yarn`"), "{rope}");
     let heads = told("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3");
     assert!(heads.contains("the number of key heads is 3"), "{heads}");
+}
+
+#[test]
+fn classifiers_score_as_transformers_does_and_padding_changes_nothing() {
+    for name in ENCODERS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/classifiers").join(name);
+        let all = Weights::read_safetensors(folder.join("expected.safetensors")).unwrap();
+        let model = models::SequenceClassifier::load(&folder).unwrap();
+        assert_eq!(model.labels(), ["bad", "middling", "good"]);
+        let tokens = ids(&all, "tokens");
+        let scores = model.forward(&tokens, &mut Context::eval()).unwrap();
+        assert_near(name, scores.value(), &floats(&all, "logits"));
+        let lengths = Tensor::from_vec(vec![12, 7], [2]).unwrap();
+        let scores = model.forward(&tokens, &mut Context::eval().with_lengths(&lengths)).unwrap();
+        assert_near(name, &scores.value().index(0, 1).unwrap(), &floats(&all, "padded"));
+
+        // The mean of the tokens that there are, alone and padded.
+        let mean = model.mean();
+        let alone = mean.forward(
+            &tokens.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap().contiguous().unwrap(),
+            &mut Context::eval(),
+        );
+        let padded = mean.forward(&tokens, &mut Context::eval().with_lengths(&lengths)).unwrap();
+        assert_near(name, &padded.value().narrow(0, 1, 1).unwrap(), alone.unwrap().value());
+    }
+}
+
+#[test]
+fn an_encoder_gets_a_head_that_learns() {
+    use cairn_nn::models::SequenceClassifier;
+    let told = SequenceClassifier::load(folder("bert")).unwrap_err().to_string();
+    assert!(told.contains("an encoder without a head"), "{told}");
+    let model = SequenceClassifier::of_encoder(folder("bert"), 2, &mut rng(1)).unwrap().mean();
+    assert_eq!(model.trainable_count(), model.parameter_count());
+    let (tokens, labels) = (ids(&expected("bert"), "tokens"), Tensor::from_vec(vec![0, 1], [2]).unwrap());
+    let loss = || cross_entropy(&model.forward(&tokens, &mut Context::eval()).unwrap(), &labels).unwrap();
+    let before = loss().item().unwrap();
+    for _ in 0..20 {
+        let gradients = loss().backward().unwrap();
+        model.for_each_parameter(&mut |path, parameter| {
+            let gradient = gradients.of(parameter).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let change = gradient.map(|g: f32| -0.01 * g.signum()).unwrap();
+            parameter.update(|value| value.add_assign(&change)).unwrap();
+        });
+    }
+    let after = loss().item().unwrap();
+    assert!(after < 0.5 * before, "{before} became {after}");
 }

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let epochs = arguments.get(1).map_or(Ok(6), |number| number.parse())?;
     let text = match dir.has(&registry::TINY_SHAKESPEARE) {
         true => tiny_shakespeare::load(&dir)?,
-        false => synthetic::text(12_000, 0),
+        false => synthetic::text(12_000, 0)?,
     };
     let letters = Vocabulary::builder().padding(None).texts([&text], &CharTokenizer).build()?;
     let ids = letters.encode(&text, &CharTokenizer)?;

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let treebank = conllu::load_english_ewt(&dir)?;
         (treebank.train, treebank.test)
     } else {
-        (synthetic::sentences(6000, 0), synthetic::sentences(500, 1))
+        (synthetic::sentences(6000, 0)?, synthetic::sentences(500, 1)?)
     };
     let vocabularies = Vocabularies::of(&train)?;
     let (tagged, held_out) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = DataDir::resolve(arguments.first().map(Path::new));
     let sentences = match dir.has(&registry::MR_POLARITY) {
         true => mr_polarity::load(&dir)?,
-        false => synthetic::reviews(8000, 0),
+        false => synthetic::reviews(8000, 0)?,
     };
     let order = Tensor::permutation(sentences.len(), &mut rng(0))?;
     let shuffled: Vec<LabelledText> = order.iter().map(|i| sentences[i as usize].clone()).collect();

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let reversed = |pairs: Vec<Pair>| pairs.into_iter().map(Pair::reversed).collect();
         (reversed(captions.train), reversed(captions.test))
     } else {
-        (synthetic::translations(6000, 0), synthetic::translations(500, 1))
+        (synthetic::translations(6000, 0)?, synthetic::translations(500, 1)?)
     };
 
     let translator = Translator::new(&train, 8000, 0.3, &mut rng(0))?;

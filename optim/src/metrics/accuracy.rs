@@ -82,6 +82,10 @@ impl Accumulator<Tensor<u32>> for Hits {
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("accuracy", state)
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.share.merge("accuracy", later)
+    }
 }
 
 /// The share of predictions with the label among the `k` largest scores. Of equal scores, those of lower classes count as
@@ -141,5 +145,9 @@ impl Accumulator<Tensor<u32>> for Among {
 
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.share.load_state("top_k", state)
+    }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.share.merge("top_k", later)
     }
 }

@@ -242,4 +242,23 @@ impl Accumulator<Tensor<u32>> for ByClass {
         self.matrix = counts.map(ConfusionMatrix::from_tensor).transpose()?;
         Ok(())
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        let mut other = ByClass { matrix: None, average: self.average, of: self.of };
+        other.load_state(later)?;
+        match (&mut self.matrix, other.matrix) {
+            (_, None) => {}
+            (None, other) => self.matrix = other,
+            (Some(matrix), Some(other)) => {
+                let (here, classes) = (matrix.classes, other.classes);
+                Setting::check("the number of classes", classes, classes == here, "that of earlier batches")?;
+                if matrix.counts.is_empty() {
+                    matrix.counts = other.counts;
+                } else {
+                    matrix.counts.iter_mut().zip(other.counts).for_each(|(count, other)| *count += other);
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -96,6 +96,10 @@ impl Accumulator<Tensor<u32>> for Surprise {
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state("log_loss", state)
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.mean.merge("log_loss", later)
+    }
 }
 
 fn of_probability(p: f32) -> f64 {

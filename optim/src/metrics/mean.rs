@@ -28,4 +28,12 @@ impl Mean {
         *self = Mean { sum: state.number("sum")?, count: state.number("count")? as u64 };
         Ok(())
     }
+
+    pub(super) fn merge(&mut self, kind: &str, later: &StateDict) -> Result<()> {
+        let mut other = Mean::default();
+        other.load_state(kind, later)?;
+        self.sum += other.sum;
+        self.count += other.count;
+        Ok(())
+    }
 }

@@ -107,6 +107,15 @@ pub trait Accumulator<Y> {
         let _ = state;
         Ok(())
     }
+
+    /// Takes in the batches of another accumulator of the same metric, which come after those taken in so far, by its
+    /// [`state`](Self::state). What many [processes](crate::processes) need to report a metric together.
+    ///
+    /// # Errors
+    /// [`Error::BadState`](crate::Error::BadState) for the state of another metric, and for any unless written.
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        Err(crate::Error::BadState(format!("`{}` cannot be merged", later.kind)))
+    }
 }
 
 /// An error unless there is one label for each row of scores `[…, classes]`; returns the number of classes.

@@ -78,6 +78,13 @@ impl Ranked {
         self.samples = scores.iter().zip(targets.iter()).collect();
         Ok(())
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        let mut other = Ranked { samples: Vec::new(), of: self.of };
+        other.load_state(later)?;
+        self.samples.append(&mut other.samples);
+        Ok(())
+    }
 }
 
 impl Accumulator<Tensor> for Ranked {
@@ -103,6 +110,10 @@ impl Accumulator<Tensor> for Ranked {
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.merge(later)
+    }
 }
 
 impl Accumulator<Tensor<u32>> for Ranked {
@@ -126,6 +137,10 @@ impl Accumulator<Tensor<u32>> for Ranked {
 
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.load_state(state)
+    }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.merge(later)
     }
 }
 

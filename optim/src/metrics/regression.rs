@@ -61,6 +61,10 @@ impl Accumulator<Tensor> for MeanOf {
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.mean.load_state(self.name, state)
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.mean.merge(self.name, later)
+    }
 }
 
 /// The coefficient of determination: 1 minus the squared errors over the squared deviations of the targets from their
@@ -156,6 +160,29 @@ impl Accumulator<Tensor> for Columns {
         let columns = means.into_iter().zip(deviations).zip(errors);
         self.columns =
             columns.map(|((mean, deviations), errors)| Column { mean, deviations, errors }).collect();
+        Ok(())
+    }
+
+    /// By Chan, Golub and LeVeque (1979): of two parts, the squared distance of their means counts too.
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        let mut other = Columns::default();
+        other.load_state(later)?;
+        if self.rows == 0 || other.rows == 0 {
+            if self.rows == 0 {
+                *self = other;
+            }
+            return Ok(());
+        }
+        let (found, columns) = (other.columns.len(), self.columns.len());
+        Setting::check("the number of columns", found, found == columns, "that of earlier batches")?;
+        let (here, there) = (self.rows as f64, other.rows as f64);
+        for (column, other) in self.columns.iter_mut().zip(&other.columns) {
+            let apart = other.mean - column.mean;
+            column.deviations += other.deviations + apart * apart * (here * there / (here + there));
+            column.mean += apart * (there / (here + there));
+            column.errors += other.errors;
+        }
+        self.rows += other.rows;
         Ok(())
     }
 }

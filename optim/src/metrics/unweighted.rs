@@ -38,4 +38,8 @@ impl<Y> Accumulator<Weighted<Y>> for OfTargets<Y> {
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
         self.0.load_state(state)
     }
+
+    fn merge(&mut self, later: &StateDict) -> Result<()> {
+        self.0.merge(later)
+    }
 }

@@ -134,6 +134,7 @@ pub struct Control<'a> {
     model: &'a dyn Module,
     rate: &'a mut f64,
     stop: &'a mut bool,
+    writes: bool,
 }
 
 impl std::fmt::Debug for Control<'_> {
@@ -143,13 +144,18 @@ impl std::fmt::Debug for Control<'_> {
 }
 
 impl<'a> Control<'a> {
-    pub(super) fn new(model: &'a dyn Module, rate: &'a mut f64, stop: &'a mut bool) -> Self {
-        Control { model, rate, stop }
+    pub(super) fn new(model: &'a dyn Module, rate: &'a mut f64, stop: &'a mut bool, writes: bool) -> Self {
+        Control { model, rate, stop, writes }
     }
 
     /// The model. Its parameters are cells, so this reference is enough to change them.
     pub fn model(&self) -> &'a dyn Module {
         self.model
+    }
+
+    /// Whether files are to be written here. Of many [processes](crate::processes) only the first writes; callbacks run on all.
+    pub fn writes(&self) -> bool {
+        self.writes
     }
 
     /// The base learning rate, of which the schedule gives a factor.

@@ -87,15 +87,21 @@ impl Checkpoint {
         Ok(codec::write_atomically(&self.path, &bytes)?)
     }
 
-    /// What the file holds; nothing if there is none.
-    pub(super) fn read(&self, plan: &Plan) -> Result<Option<Saved>> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file(&self.path)(error)),
-        };
+    /// The file's bytes; none if there is none.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        match fs::read(&self.path) {
+            // What ended before anything was written is no checkpoint, but no run that is begun anew either.
+            Ok(bytes) if bytes.is_empty() => Err(Error::bad_file(&self.path, "it is empty".to_owned())),
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::file(&self.path)(error)),
+        }
+    }
+
+    /// What the file's bytes hold.
+    pub(super) fn decode(&self, bytes: &[u8], plan: &Plan) -> Result<Saved> {
         let bad = |why| Error::bad_file(&self.path, why);
-        let saved: Saved = codec::decode(Kind::Training, &bytes).map_err(bad)?;
+        let saved: Saved = codec::decode(Kind::Training, bytes).map_err(bad)?;
         let differences = saved.plan.differences(plan, saved.rate);
         if !differences.is_empty() {
             let differences = differences.join("; ");
@@ -103,6 +109,6 @@ impl Checkpoint {
                 "it is of a run with other settings ({differences}): give this one the same, or begin anew with another file"
             )));
         }
-        Ok(Some(saved))
+        Ok(saved)
     }
 }

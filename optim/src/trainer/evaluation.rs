@@ -33,7 +33,8 @@ where
             let loss = loss.loss(&output, &target)?.item()?;
             Ok::<_, cairn_nn::Error>((output, loss, weight))
         })?;
-        running.add(f64::from(loss), weight.unwrap_or(indices.len() as f64), output.value(), &target)?;
+        let measures = running.measure(output.value(), &target, false)?;
+        running.add(f64::from(loss), weight.unwrap_or(indices.len() as f64), &measures)?;
     }
     running.finish(data.len())
 }
@@ -79,24 +80,61 @@ impl fmt::Display for Evaluation {
 }
 
 /// Loss and metrics while a pass goes on.
-pub(super) struct Running<Y> {
+pub(super) struct Running<'m, Y> {
     loss: f64,
     weight: f64,
-    metrics: Vec<(String, Box<dyn Accumulator<Y>>)>,
+    metrics: Vec<Measured<'m, Y>>,
 }
 
-impl<Y> Running<Y> {
-    pub(super) fn start(metrics: &[Box<dyn Metric<Y>>]) -> Self {
-        let metrics = metrics.iter().map(|metric| (metric.name().to_owned(), metric.start())).collect();
+/// A metric of the pass.
+struct Measured<'m, Y> {
+    metric: &'m dyn Metric<Y>,
+    so_far: Box<dyn Accumulator<Y>>,
+    /// Whether batches that were taken alone can be put together.
+    merges: bool,
+}
+
+impl<'m, Y> Running<'m, Y> {
+    pub(super) fn start(metrics: &'m [Box<dyn Metric<Y>>]) -> Self {
+        let measured = |metric: &'m dyn Metric<Y>| {
+            let nothing = metric.start().state();
+            let merges = nothing.and_then(|nothing| metric.start().merge(&nothing)).is_ok();
+            Measured { metric, so_far: metric.start(), merges }
+        };
+        let metrics = metrics.iter().map(|metric| measured(&**metric)).collect();
         Running { loss: 0.0, weight: 0.0, metrics }
     }
 
+    /// The name of a metric that batches cannot be taken alone of.
+    pub(super) fn unmerged(&self) -> Option<&str> {
+        self.metrics.iter().find(|measured| !measured.merges).map(|measured| measured.metric.name())
+    }
+
+    /// What a batch adds to each metric, to be handed to [`add`](Self::add) in the order of batches; nothing where it was taken in
+    /// already. `apart` is whether batches are taken alone where they can be, as they are where other processes compute some.
+    pub(super) fn measure(
+        &mut self,
+        output: &Tensor,
+        target: &Y,
+        apart: bool,
+    ) -> Result<Vec<Option<StateDict>>> {
+        let measure = |measured: &mut Measured<'m, Y>| {
+            if !(apart && measured.merges) {
+                return measured.so_far.update(output, target).map(|()| None);
+            }
+            let mut alone = measured.metric.start();
+            alone.update(output, target)?;
+            alone.state().map(Some)
+        };
+        self.metrics.iter_mut().map(measure).collect()
+    }
+
     /// Takes in a batch: its mean loss counts by the sum of its weights.
-    pub(super) fn add(&mut self, loss: f64, weight: f64, output: &Tensor, target: &Y) -> Result<()> {
+    pub(super) fn add(&mut self, loss: f64, weight: f64, measures: &[Option<StateDict>]) -> Result<()> {
         self.loss += loss * weight;
         self.weight += weight;
-        for (_, metric) in &mut self.metrics {
-            metric.update(output, target)?;
+        for (measured, measure) in self.metrics.iter_mut().zip(measures) {
+            measure.as_ref().map_or(Ok(()), |measure| measured.so_far.merge(measure))?;
         }
         Ok(())
     }
@@ -109,7 +147,7 @@ impl<Y> Running<Y> {
     /// What was taken in so far: that of the loss first.
     pub(super) fn state(&self) -> Result<Vec<StateDict>> {
         let own = StateDict::new("loss").with("sum", self.loss).with("weight", self.weight);
-        std::iter::once(Ok(own)).chain(self.metrics.iter().map(|(_, metric)| metric.state())).collect()
+        std::iter::once(Ok(own)).chain(self.metrics.iter().map(|measured| measured.so_far.state())).collect()
     }
 
     pub(super) fn load_state(&mut self, states: &[StateDict]) -> Result<()> {
@@ -120,7 +158,8 @@ impl<Y> Running<Y> {
             let (found, needed) = (metrics.len(), self.metrics.len());
             return Err(Error::BadState(format!("of {found} metrics, the trainer has {needed}")));
         }
-        self.metrics.iter_mut().zip(metrics).try_for_each(|((_, metric), state)| metric.load_state(state))
+        let pairs = self.metrics.iter_mut().zip(metrics);
+        pairs.into_iter().try_for_each(|(measured, state)| measured.so_far.load_state(state))
     }
 
     /// The result for so many samples. A loss over nothing is no small loss but none.
@@ -128,7 +167,8 @@ impl<Y> Running<Y> {
         let weight = self.weight;
         Setting::check("the sum of weights of all samples", weight, weight > 0.0, "above 0")?;
         let mut values = vec![("loss".to_owned(), self.mean_loss())];
-        values.extend(self.metrics.into_iter().map(|(name, metric)| (name, metric.value())));
+        let value = |measured: Measured<'m, Y>| (measured.metric.name().to_owned(), measured.so_far.value());
+        values.extend(self.metrics.into_iter().map(value));
         Ok(Evaluation { values, weight, samples })
     }
 }

@@ -10,6 +10,7 @@ use super::checkpoint::Checkpoint;
 use cairn_tensor::Setting;
 
 use crate::Result;
+use crate::processes::Communicator;
 use crate::schedules::Schedule;
 
 /// How to fit: number of epochs, batches, validation, the learning rate, and what else happens. The arguments of Keras's `fit`.
@@ -30,6 +31,7 @@ pub struct Fit<'a, X, Y> {
     pub(super) callbacks: Vec<Box<dyn Callback + 'a>>,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) resume: bool,
+    pub(super) processes: Option<&'a dyn Communicator>,
 }
 
 /// A limit on gradients.
@@ -80,6 +82,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
             callbacks: Vec::new(),
             checkpoint: None,
             resume: false,
+            processes: None,
         }
     }
 
@@ -102,8 +105,9 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     }
 
     /// Makes one step for `batches` batches, by the gradient of the mean loss over all of them. The last step of an epoch may
-    /// have fewer. Batches count by their samples, so the loss needs no scaling; nor does it for precision, since losses and
-    /// gradients are `f32` throughout.
+    /// have fewer. Batches count by their samples, or what they weigh, so the loss needs no scaling; nor does it for precision, since
+    /// losses and gradients are `f32` throughout. Normalisation takes its statistics of each batch; the running ones become the mean of
+    /// what the batches make of them.
     #[doc(alias = "gradient_accumulation_steps")]
     #[doc(alias = "accumulate_grad_batches")]
     #[must_use]
@@ -187,6 +191,34 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     #[must_use]
     pub fn resume(self) -> Self {
         Fit { resume: true, ..self }
+    }
+
+    /// Trains together with other processes, which run the same program on the same data: see [`processes`](crate::processes). Each
+    /// computes its share of a step's [batches](Self::accumulate), of which there must be at least as many as processes. The result has
+    /// the same bits at any number of them.
+    ///
+    /// ```
+    /// use cairn_datasets::synthetic;
+    /// use cairn_nn::{Module, Sequential, SparseCategoricalCrossentropy, spec::Dense};
+    /// use cairn_optim::{Adam, Fit, Trainer, processes::Threads};
+    ///
+    /// let train = |size| {
+    ///     Threads::run(size, |process| {
+    ///         let data = synthetic::digits(64, 1).unwrap().flatten();
+    ///         let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0)).unwrap();
+    ///         let fit = Fit::epochs(1).batch_size(8).accumulate(4).quiet().processes(process);
+    ///         Trainer::new(Adam::default(), SparseCategoricalCrossentropy).fit(&model, &data, fit).unwrap();
+    ///         model.state()
+    ///     })
+    /// };
+    /// let alone = train(1);
+    /// assert!(train(4).iter().all(|state| *state == alone[0]));
+    /// ```
+    #[doc(alias = "DistributedDataParallel")]
+    #[doc(alias = "MirroredStrategy")]
+    #[must_use]
+    pub fn processes(self, processes: &'a dyn Communicator) -> Self {
+        Fit { processes: Some(processes), ..self }
     }
 
     /// Prints nothing.

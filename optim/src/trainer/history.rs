@@ -13,7 +13,8 @@ pub struct Epoch {
     pub values: Vec<(String, f64)>,
     /// Samples trained on.
     pub samples: usize,
-    /// Seconds of training, without validation.
+    /// Seconds of training, without validation. 0, as `seconds`, for an epoch from a checkpoint: the same run writes the same
+    /// bytes, however long it takes.
     pub training_seconds: f64,
     /// Seconds in all.
     pub seconds: f64,
@@ -25,9 +26,9 @@ impl Epoch {
         self.values.iter().find(|(other, _)| other == name).map(|&(_, value)| value)
     }
 
-    /// Samples trained on per second.
+    /// Samples trained on per second; NaN for an epoch from a checkpoint, which has no times.
     pub fn samples_per_second(&self) -> f64 {
-        self.samples as f64 / self.training_seconds
+        if self.training_seconds == 0.0 { f64::NAN } else { self.samples as f64 / self.training_seconds }
     }
 }
 
@@ -40,6 +41,12 @@ pub struct History {
 impl History {
     pub(super) fn push(&mut self, epoch: Epoch) {
         self.epochs.push(epoch);
+    }
+
+    /// Without what differs from run to run.
+    pub(super) fn without_times(&self) -> Self {
+        let timeless = |epoch: &Epoch| Epoch { training_seconds: 0.0, seconds: 0.0, ..epoch.clone() };
+        History { epochs: self.epochs.iter().map(timeless).collect() }
     }
 
     /// The epochs in order.

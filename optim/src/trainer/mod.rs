@@ -3,6 +3,7 @@
 mod callback;
 mod callbacks;
 mod checkpoint;
+mod epoch;
 mod evaluation;
 mod fit;
 mod folds;
@@ -12,6 +13,8 @@ mod progress;
 mod read_ahead;
 mod resume;
 mod run;
+mod shared;
+mod statistics;
 mod step;
 
 use std::fmt;

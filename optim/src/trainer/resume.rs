@@ -10,7 +10,7 @@ use crate::{Error, Result, StateDict};
 
 impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
     /// What must not change when the run is gone on with.
-    fn plan(&self, samples: usize) -> Plan {
+    pub(super) fn plan(&self, samples: usize) -> Plan {
         let fit = &self.fit;
         let text = |name: &str, value: &dyn std::fmt::Debug| (name.to_owned(), format!("{value:?}"));
         let settings = vec![
@@ -35,9 +35,9 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
         &mut self,
         model: &impl Module,
         samples: usize,
-        running: Option<&Running<Y>>,
+        running: Option<&Running<'_, Y>>,
     ) -> Result<()> {
-        let Some(checkpoint) = &self.fit.checkpoint else { return Ok(()) };
+        let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.writes()) else { return Ok(()) };
         checkpoint.write(&Saved {
             plan: self.plan(samples),
             position: self.position,
@@ -47,7 +47,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             optimizer: self.optimizer.state(),
             running: running.map_or(Ok(Vec::new()), Running::state)?,
             callbacks: self.fit.callbacks.iter().map(|callback| callback.state()).collect(),
-            history: self.history.clone(),
+            history: self.history.without_times(),
         })
     }
 
@@ -56,7 +56,18 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
         let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.fit.resume) else {
             return Ok(Vec::new());
         };
-        let Some(saved) = checkpoint.read(&self.plan(samples))? else { return Ok(Vec::new()) };
+        let bytes = match &self.shared {
+            None => checkpoint.bytes()?,
+            // Of many processes one may have it: where they share no files.
+            Some(shared) => {
+                let known = if shared.is_first() { checkpoint.bytes() } else { Ok(Vec::new()) };
+                shared.of_first("the checkpoint", known)?
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let saved = checkpoint.decode(&bytes, &self.plan(samples))?;
         let (found, needed) = (saved.callbacks.len(), self.fit.callbacks.len());
         if found != needed {
             let kinds: Vec<&str> = saved.callbacks.iter().map(|state| state.kind.as_str()).collect();

@@ -1,23 +1,22 @@
 //! The run itself: epochs of steps over shuffled batches.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
-use cairn_autograd::Gradients;
 use cairn_datasets::{Dataset, Loader};
-use cairn_nn::{Buffer, Context, Loss, Model, Module, Part, Visitor};
-use cairn_tensor::{AnyTensor, Setting};
+use cairn_nn::{Context, Loss, Model, Module};
+use cairn_tensor::Setting;
 
-use super::callback::{Batch, Control};
+use super::callback::Control;
 use super::checkpoint::Position;
 use super::evaluation::{Running, evaluate};
-use super::fit::{Clip, Fit, Unit};
+use super::fit::Fit;
 use super::progress::Progress;
-use super::read_ahead::read_ahead;
-use super::step::{Batches, Computed, Pending, Taken};
+use super::shared::Shared;
+use super::statistics::Statistics;
+use super::step::Computed;
 use super::{Epoch, History, LastRun, Trainer};
 use crate::metrics::Metric;
-use crate::{AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
+use crate::{AnyOptimizer, Result};
 
 impl<Y> Trainer<Y> {
     /// Trains a model on a data set.
@@ -115,7 +114,7 @@ impl<Y> Trainer<Y> {
 pub(super) struct Run<'r, 'f, X, Y> {
     pub(super) optimizer: &'r mut AnyOptimizer,
     loss: &'r dyn Loss<Y>,
-    metrics: &'r [Box<dyn Metric<Y>>],
+    pub(super) metrics: &'r [Box<dyn Metric<Y>>],
     pub(super) fit: Fit<'f, X, Y>,
     pub(super) position: Position,
     /// The base learning rate, of which the schedule gives a factor, and the one that the run began with.
@@ -126,7 +125,9 @@ pub(super) struct Run<'r, 'f, X, Y> {
     pub(super) over: bool,
     pub(super) history: History,
     /// What a forward pass changes beside gradients: running means of normalisation.
-    buffers: Vec<Buffer>,
+    pub(super) statistics: Statistics,
+    /// The other processes, if there are any.
+    pub(super) shared: Option<Shared<'f>>,
 }
 
 impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
@@ -149,7 +150,8 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             stop: false,
             over: false,
             history: History::default(),
-            buffers: Vec::new(),
+            statistics: Statistics::default(),
+            shared: None,
         }
     }
 
@@ -164,6 +166,41 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         M: Model<X>,
         D: Dataset<Input = X, Target = Y> + Sync,
     {
+        self.statistics = Statistics::of(model, self.fit.accumulate > 1);
+        self.shared = self.fit.processes.and_then(|processes| Shared::new(processes, model));
+        self.fit.quiet |= !self.writes();
+        let result = self.checked(model, data, step);
+        if let (Err(error), Some(shared)) = (&result, &self.shared) {
+            shared.tell(error);
+        }
+        if let Err(error) = &result {
+            let writes = self.writes();
+            for callback in &mut self.fit.callbacks {
+                callback.on_error(error, &mut Control::new(model, &mut self.rate, &mut self.stop, writes));
+            }
+        }
+        // A schedule's factor is for this run only.
+        self.optimizer.set_learning_rate(self.rate);
+        *last = LastRun { rates: Some((self.start_rate, self.rate)), history: self.history.clone() };
+        result.map(|()| self.history)
+    }
+
+    /// Whether this is the process that writes files and progress.
+    pub(super) fn writes(&self) -> bool {
+        self.shared.as_ref().is_none_or(Shared::is_first)
+    }
+
+    /// The run, if its settings make sense.
+    fn checked<M, D>(
+        &mut self,
+        model: &M,
+        data: &D,
+        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
+    ) -> Result<()>
+    where
+        M: Model<X>,
+        D: Dataset<Input = X, Target = Y> + Sync,
+    {
         self.fit.check()?;
         // A gradient that was clipped is not that of the loss, which such an optimiser goes by.
         let limits = if self.asks_again() { self.fit.clip.len() } else { 0 };
@@ -173,12 +210,8 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             limits == 0,
             "0 for L-BFGS and its like",
         )?;
-        model.visit(&mut Visitor::new(&mut |_, part| {
-            if let Part::Buffer(buffer) = part {
-                self.buffers.push(buffer.clone());
-            }
-        }));
-        let result = match self.fit.validation_split {
+        self.check_shared()?;
+        match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
             Some(share) => {
                 let held = ((data.len() as f64 * share).round() as usize).min(data.len());
@@ -187,16 +220,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
                 let held = data.subset((first..data.len()).collect())?;
                 self.epochs(model, &train, Some(&held), step)
             }
-        };
-        if let Err(error) = &result {
-            for callback in &mut self.fit.callbacks {
-                callback.on_error(error, &mut Control::new(model, &mut self.rate, &mut self.stop));
-            }
         }
-        // A schedule's factor is for this run only.
-        self.optimizer.set_learning_rate(self.rate);
-        *last = LastRun { rates: Some((self.start_rate, self.rate)), history: self.history.clone() };
-        result.map(|()| self.history)
     }
 
     fn epochs<M, D>(
@@ -215,10 +239,12 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             loader = loader.shuffle(self.fit.seed);
         }
         self.fit.callbacks.iter_mut().for_each(|callback| callback.reset());
+        self.agree(model, data.len())?;
         let mut resumed = self.resume(model, data.len())?;
         let batches = data.len().div_ceil(self.fit.batch_size.max(1));
+        let writes = self.writes();
         for i in 0..self.fit.callbacks.len() {
-            let mut control = Control::new(model, &mut self.rate, &mut self.stop);
+            let mut control = Control::new(model, &mut self.rate, &mut self.stop, writes);
             self.fit.callbacks[i].on_start(&self.history, &mut control)?;
         }
         while self.position.epoch <= self.fit.epochs && !self.stop {
@@ -243,157 +269,20 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             progress.finish(&epoch);
             let stopped = self.stop;
             for callback in &mut self.fit.callbacks {
-                callback.on_epoch(&epoch, &mut Control::new(model, &mut self.rate, &mut self.stop))?;
+                callback
+                    .on_epoch(&epoch, &mut Control::new(model, &mut self.rate, &mut self.stop, writes))?;
             }
             self.over = self.stop && !stopped;
             self.history.push(epoch);
             (self.position.epoch, self.position.batches) = (number + 1, 0);
             self.save(model, data.len(), None)?;
+            if let Some(shared) = &self.shared {
+                shared.compare(&format!("the end of epoch {number}"), model)?;
+            }
         }
         for callback in &mut self.fit.callbacks {
-            callback.on_end(&mut Control::new(model, &mut self.rate, &mut self.stop))?;
+            callback.on_end(&mut Control::new(model, &mut self.rate, &mut self.stop, writes))?;
         }
-        Ok(())
-    }
-
-    /// The rest of an epoch.
-    fn epoch<M, D>(
-        &mut self,
-        model: &M,
-        loader: &Loader<&D>,
-        running: &mut Running<Y>,
-        progress: &Progress,
-        mut step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
-    ) -> Result<()>
-    where
-        M: Model<X>,
-        D: Dataset<Input = X, Target = Y> + Sync,
-    {
-        let (data, size) = (*loader.dataset(), self.fit.batch_size);
-        let epoch = self.position.epoch;
-        let order = loader.epoch(epoch as u64)?.order().to_vec();
-        // Of batches that a resumed run has done already only the indices are passed over.
-        let rest = &order[(self.position.batches * size).min(order.len())..];
-        let batches =
-            rest.chunks(size).map(|indices| (indices.len(), data.batch_in_epoch(epoch as u64, indices)));
-        let last = order.len().div_ceil(size);
-        let mut pending = Pending::new(self.fit.accumulate == 1);
-        let mut before: Vec<AnyTensor> = Vec::new();
-        read_ahead(batches, |_, (samples, batch)| {
-            let (input, target) = batch?;
-            let mut cx = self.context().micro_batch(pending.count() as u64);
-            if pending.count() == 0 {
-                before = self.buffers.iter().map(Buffer::any).collect();
-            }
-            let Computed { loss, output, weight } = step(model, &input, &target, &mut cx)?;
-            let weight = weight.unwrap_or(samples as f64);
-            let value = loss.item()?;
-            let number = self.position.batches + 1;
-            if !value.is_finite() {
-                self.put_back(&before);
-                let hint = "Look for NaN in the data, or lower the learning rate.";
-                return Err(Error::NonFiniteLoss { epoch, step: number, loss: value, hint });
-            }
-            pending.add(model, value, loss.backward()?, weight)?;
-            running.add(f64::from(value), weight, output.value(), &target)?;
-            // The graph is used up; what is left of it holds values that the step is to change in place.
-            drop((loss, output));
-            if self.asks_again() {
-                pending.save(samples, input, target);
-            }
-            let complete = number == last || number.is_multiple_of(self.fit.accumulate);
-            let mut stepped = false;
-            if complete {
-                stepped = self
-                    .step(model, &mut pending, &mut step, number)
-                    .inspect_err(|_| self.put_back(&before))?;
-            }
-            self.position.batches = number;
-            progress.advance(samples, running.mean_loss());
-            self.after_batch(model, value.into(), stepped)?;
-            let due =
-                self.fit.checkpoint.as_ref().is_some_and(|at| self.position.steps.is_multiple_of(at.steps));
-            // After the last batch the epoch's own checkpoint follows.
-            if due && complete && number < last && !self.stop {
-                self.save(model, data.len(), Some(running))?;
-            }
-            // Gradients that were taken in are for a step that is still made.
-            Ok(if self.stop && complete { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })
-    }
-
-    /// Puts buffers back that a step was not made for.
-    fn put_back(&self, values: &[AnyTensor]) {
-        self.buffers.iter().zip(values).for_each(|(buffer, value)| buffer.set(value.clone()));
-    }
-
-    /// One step of the optimiser by the batches that were taken in, the last of which is number `batch` of its epoch. None is made
-    /// where all of them weigh nothing; says whether one was.
-    fn step<M: Model<X>>(
-        &mut self,
-        model: &M,
-        pending: &mut Pending<X, Y>,
-        step: impl FnMut(&M, &X, &Y, &mut Context) -> cairn_nn::Result<Computed>,
-        batch: usize,
-    ) -> Result<bool> {
-        let Some(Taken { loss, mut gradients, batches }) = pending.take(model)? else { return Ok(false) };
-        self.clip(model, &mut gradients)?;
-        self.optimizer.set_learning_rate(self.rate * self.factor());
-        let (cx, position) = (self.context(), (self.position.epoch, batch));
-        let result = match &mut *self.optimizer {
-            AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients),
-            AnyOptimizer::Closure(optimizer) => {
-                let first = Some((loss, gradients));
-                optimizer.step(&mut Batches { model, batches, step, cx, first, position }).map(|_| ())
-            }
-        };
-        result.map_err(|error| match error {
-            Error::NonFinite { .. } => {
-                Error::InStep { epoch: position.0, step: batch, error: Box::new(error) }
-            }
-            other => other,
-        })?;
-        self.position.steps += 1;
-        Ok(true)
-    }
-
-    /// What is random in the step that is to come.
-    fn context(&self) -> Context {
-        Context::train(self.fit.seed).at_step(self.position.steps)
-    }
-
-    /// Whether the optimiser asks for the loss of a step's batches again.
-    fn asks_again(&self) -> bool {
-        matches!(self.optimizer, AnyOptimizer::Closure(_))
-    }
-
-    /// The schedule's factor of the base learning rate.
-    fn factor(&self) -> f64 {
-        match &self.fit.schedule {
-            None => 1.0,
-            Some((Unit::Step, schedule)) => schedule.factor(self.position.steps),
-            Some((Unit::Epoch, schedule)) => schedule.factor(self.position.epoch as u64 - 1),
-        }
-    }
-
-    fn clip(&self, model: &dyn Module, gradients: &mut Gradients) -> Result<()> {
-        for clip in &self.fit.clip {
-            match *clip {
-                Clip::GlobalNorm(limit) => _ = clip_by_global_norm(model, gradients, limit)?,
-                Clip::Norm(limit) => clip_by_norm(model, gradients, limit)?,
-                Clip::Value(limit) => clip_by_value(model, gradients, limit)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn after_batch<M: Model<X>>(&mut self, model: &M, loss: f64, stepped: bool) -> Result<()> {
-        let Position { epoch, batches, steps } = self.position;
-        let learning_rate = self.optimizer.learning_rate();
-        let batch = Batch { epoch, batch: batches, step: steps, stepped, loss, learning_rate };
-        for callback in &mut self.fit.callbacks {
-            callback.on_batch(&batch, &mut Control::new(model, &mut self.rate, &mut self.stop))?;
-        }
-        Ok(())
+        self.shared.as_ref().map_or(Ok(()), |shared| shared.compare("the end of the run", model))
     }
 }

@@ -7,6 +7,7 @@
 use cairn_autograd::{Gradients, Var};
 use cairn_nn::{Context, Model, Module};
 
+use crate::tree::Tree;
 use crate::{Accumulation, Error, Objective, Result};
 
 /// What a training step computes of a batch: the mean loss, the output that metrics are taken of, and the sum of weights that the
@@ -38,17 +39,16 @@ impl From<(Var, Var, f64)> for Computed {
 /// A batch: its number of samples, inputs, and targets.
 pub(super) type Batch<X, Y> = (usize, X, Y);
 
-/// The batches of a step that is still to be made.
+/// The batches of a step that is still to be made, as far as this process computes them.
 pub(super) struct Pending<X, Y> {
     /// Whether a step is one batch, whose gradients need no sum.
     single: bool,
-    /// Of the single batch.
-    gradients: Gradients,
+    /// The gradients of the whole step, where they are known.
+    whole: Option<Gradients>,
     accumulation: Accumulation,
     /// The weighted sum.
     loss: f64,
     weight: f64,
-    count: usize,
     /// For an optimiser that asks for their loss again.
     batches: Vec<Batch<X, Y>>,
 }
@@ -57,36 +57,30 @@ impl<X, Y> Pending<X, Y> {
     pub(super) fn new(single: bool) -> Self {
         Pending {
             single,
-            gradients: Gradients::default(),
+            whole: None,
             accumulation: Accumulation::default(),
             loss: 0.0,
             weight: 0.0,
-            count: 0,
             batches: Vec::new(),
         }
     }
 
-    /// The number of batches so far, which is the place of the next one.
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Takes in a batch by its mean loss, the gradients of that, and the sum of its weights.
+    /// Takes in batch number `place` of the step by its mean loss, the gradients of that, and the sum of its weights.
     pub(super) fn add(
         &mut self,
         model: &dyn Module,
+        place: u64,
         loss: f32,
         gradients: Gradients,
         weight: f64,
     ) -> Result<()> {
         if self.single {
-            self.gradients = gradients;
+            self.whole = Some(gradients);
         } else {
-            self.accumulation.add_weighted(model, gradients, weight)?;
+            self.accumulation.add_leaf(model, gradients, weight, place)?;
         }
         self.loss += f64::from(loss) * weight;
         self.weight += weight;
-        self.count += 1;
         Ok(())
     }
 
@@ -95,14 +89,29 @@ impl<X, Y> Pending<X, Y> {
         self.batches.push((samples, input, target));
     }
 
+    /// The sums of the gradients taken in, to be added to those of other processes.
+    pub(super) fn take_tree(&mut self) -> Tree<Gradients> {
+        std::mem::take(&mut self.accumulation).into_tree()
+    }
+
+    /// Takes in the gradients of the whole step, and loss and weight of all its batches.
+    pub(super) fn settle(&mut self, whole: Gradients, batches: impl Iterator<Item = (f32, f64)>) {
+        self.whole = Some(whole);
+        (self.loss, self.weight) = (0.0, 0.0);
+        for (loss, weight) in batches {
+            self.loss += f64::from(loss) * weight;
+            self.weight += weight;
+        }
+    }
+
     /// What was taken in, unless all of it weighs nothing; starts anew.
     pub(super) fn take(&mut self, model: &dyn Module) -> Result<Option<Taken<X, Y>>> {
         let done = std::mem::replace(self, Pending::new(self.single));
-        let Pending { single, gradients, mut accumulation, loss, weight, batches, .. } = done;
+        let Pending { whole, mut accumulation, loss, weight, batches, .. } = done;
         if weight <= 0.0 {
             return Ok(None);
         }
-        let gradients = if single { gradients } else { accumulation.take(model)? };
+        let gradients = whole.map_or_else(|| accumulation.take(model), Ok)?;
         Ok(Some(Taken { loss: loss / weight, gradients, batches }))
     }
 }

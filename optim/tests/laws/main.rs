@@ -11,9 +11,13 @@ mod examples;
 mod graphs;
 mod means;
 mod metrics;
+mod networks;
 mod not_finite;
 mod optimizers;
+mod processes;
 mod resume;
+#[cfg(feature = "linalg")]
+mod ridge;
 mod schedules;
 mod settings;
 mod stopped;

@@ -38,6 +38,28 @@ fn value<Y: Element>(metric: &dyn Metric<Tensor<Y>>, prediction: &Tensor, target
         accumulator = resumed;
     }
     assert_eq!(at, target.shape()[0]);
+    let (whole, merged) = (accumulator.value(), merged(metric, prediction, target));
+    assert!(
+        (whole - merged).abs() <= 1e-9 * whole.abs().max(1.0),
+        "{}: {whole}, {merged} merged",
+        metric.name()
+    );
+    whole
+}
+
+/// The metric from batches that were taken in alone, one of them empty.
+fn merged<Y: Element>(metric: &dyn Metric<Tensor<Y>>, prediction: &Tensor, target: &Tensor<Y>) -> f64 {
+    let mut accumulator = metric.start();
+    accumulator.merge(&metric.start().state().unwrap()).unwrap();
+    let mut at = 0;
+    for size in [7, 1, 20, 22] {
+        let mut alone = metric.start();
+        let part = prediction.narrow(0, at, size).unwrap();
+        alone.update(&part, &target.narrow(0, at, size).unwrap()).unwrap();
+        accumulator.merge(&alone.state().unwrap()).unwrap();
+        at += size;
+    }
+    assert!(accumulator.merge(&StateDict::new("another")).is_err());
     accumulator.value()
 }
 

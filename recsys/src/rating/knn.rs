@@ -1,5 +1,5 @@
 //! Neighbourhoods for ratings: the k most similar users (or items) with a rating of that item (by that user), weighted by
-//! similarity. Plain, around means, or around the baseline (Koren 2010). Only positive similarities count, as in Surprise. Of equally
+//! similarity. Plain, around means, in standard deviations around means, or around the baseline (Koren 2010). Only positive similarities count, as in Surprise. Of equally
 //! similar neighbours the one whose first row comes first in the log counts: where many are alike, as with few common ratings,
 //! another order of the rows gives other predictions.
 //!
@@ -25,6 +25,8 @@ pub enum Centring {
     None,
     /// Each neighbour's own mean.
     Means,
+    /// Each neighbour's own mean, in units of its standard deviation.
+    ZScores,
     /// The baseline of each neighbour's rating.
     Baseline,
 }
@@ -32,6 +34,7 @@ pub enum Centring {
 /// Settings. Defaults: 40 neighbours, user-based, mean squared difference, at least 1 neighbour and 1 common rating.
 #[doc(alias = "KNNBasic")]
 #[doc(alias = "KNNWithMeans")]
+#[doc(alias = "KNNWithZScore")]
 #[doc(alias = "KNNBaseline")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct RatingKnn {
@@ -73,6 +76,12 @@ impl RatingKnn {
     #[must_use]
     pub fn with_means() -> Self {
         Self { centring: Centring::Means, ..Self::default() }
+    }
+
+    /// Around means, in standard deviations: Surprise's `KNNWithZScore`. Some rate between 2 and 4 what others rate between 1 and 5.
+    #[must_use]
+    pub fn with_z_scores() -> Self {
+        Self { centring: Centring::ZScores, ..Self::default() }
     }
 
     /// Around the baseline: Surprise's `KNNBaseline`.
@@ -143,6 +152,9 @@ pub struct RatingKnnModel {
     similarities: Vec<f32>,
     /// Mean rating of each user, or of each item; the mean of all without ratings.
     means: Vec<f32>,
+    /// Standard deviation of each user's, or each item's, ratings, and that of all; empty where it is not asked for.
+    deviations: Vec<f32>,
+    deviation: f32,
     biases: Option<Biases>,
     /// Who rated an item; only where neighbours are users.
     raters: Option<ItemUsers>,
@@ -166,10 +178,18 @@ impl Estimator for RatingKnn {
             }
             _ => self.similarities(matrix, &across),
         };
-        let means = if self.item_based {
-            across.row_indices().map(|i| stats.mean_of(across.row(i).1)).collect()
+        let rows: Vec<&[f32]> = if self.item_based {
+            across.row_indices().map(|i| across.row(i).1).collect()
         } else {
-            matrix.row_indices().map(|u| stats.mean_of(matrix.row(u).1)).collect()
+            matrix.row_indices().map(|u| matrix.row(u).1).collect()
+        };
+        let means = rows.iter().map(|values| stats.mean_of(values)).collect();
+        let deviation = deviation(rows.iter().copied().flatten()).unwrap_or(1.0);
+        let deviations = match self.centring {
+            Centring::ZScores => {
+                rows.iter().map(|row| self::deviation(row.iter()).unwrap_or(deviation)).collect()
+            }
+            _ => Vec::new(),
         };
         Ok(RatingKnnModel {
             stats,
@@ -181,6 +201,8 @@ impl Estimator for RatingKnn {
             centring: self.centring,
             similarities,
             means,
+            deviations,
+            deviation,
             biases,
             raters: (!self.item_based).then_some(across),
             n_users: matrix.n_rows(),
@@ -205,11 +227,23 @@ struct Query<'a> {
     /// Similarities with all users, where neighbours are users.
     similar: Option<&'a [f32]>,
     mean: f32,
+    /// Where neighbours are users, and z-scores count.
+    deviation: f32,
     bias: f32,
 }
 
-/// A neighbour: similarity, and the rating less what it is taken relative to.
+/// A neighbour: similarity, and the rating less what it is taken relative to, in units of its deviation where z-scores count.
 type Vote = (f32, f32);
+
+/// The standard deviation; `None` where all are equal, or there are none.
+fn deviation<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
+    let n = values.clone().count() as f64;
+    let mean = values.clone().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let squares: f64 = values.map(|&v| (f64::from(v) - mean).powi(2)).sum();
+    // Equal numbers leave only what rounding their mean leaves.
+    let deviation = (squares / n).sqrt();
+    (deviation > mean.abs() * 1e-12).then_some(deviation as f32)
+}
 
 impl RatingKnnModel {
     fn n(&self) -> usize {
@@ -223,20 +257,30 @@ impl RatingKnnModel {
 
     fn query<'a>(&'a self, seen: &'a UserItems, user: UserIdx) -> Query<'a> {
         let (items, values) = seen.row(user);
-        let (similar, mean) = if self.item_based {
-            (None, 0.0)
+        let (similar, mean, deviation) = if self.item_based {
+            (None, 0.0, 1.0)
         } else {
-            (Some(self.similar_to(user.at())), self.means[user.at()])
+            (Some(self.similar_to(user.at())), self.means[user.at()], self.scale(user.at()))
         };
         let bias = self.biases.as_ref().map_or(0.0, |b| b.users[user.at()]);
-        Query { items, values, similar, mean, bias }
+        Query { items, values, similar, mean, deviation, bias }
+    }
+
+    /// By what a neighbour's difference is divided.
+    fn scale(&self, x: usize) -> f32 {
+        self.deviations.get(x).copied().unwrap_or(1.0)
+    }
+
+    /// By what the mean of the neighbours' differences is multiplied.
+    fn spread(&self, query: &Query<'_>, item: ItemIdx) -> f32 {
+        if self.item_based { self.scale(item.at()) } else { query.deviation }
     }
 
     /// What the rating is without neighbours.
     fn base(&self, query: &Query<'_>, item: ItemIdx) -> f32 {
         match (self.centring, &self.biases) {
-            (Centring::Means, _) if self.item_based => self.means[item.at()],
-            (Centring::Means, _) => query.mean,
+            (Centring::Means | Centring::ZScores, _) if self.item_based => self.means[item.at()],
+            (Centring::Means | Centring::ZScores, _) => query.mean,
             (Centring::Baseline, Some(biases)) => biases.mean + query.bias + biases.items[item.at()],
             _ => self.stats.mean(),
         }
@@ -251,11 +295,11 @@ impl RatingKnnModel {
                 let weight = similar[user.at()];
                 if weight > 0.0 {
                     let reference = match (self.centring, &self.biases) {
-                        (Centring::Means, _) => self.means[user.at()],
+                        (Centring::Means | Centring::ZScores, _) => self.means[user.at()],
                         (Centring::Baseline, Some(biases)) => biases.of(Some(*user), Some(item)),
                         _ => 0.0,
                     };
-                    out.push(((weight, rating - reference), position));
+                    out.push(((weight, (rating - reference) / self.scale(user.at())), position));
                 }
             }
         } else {
@@ -264,13 +308,13 @@ impl RatingKnnModel {
                 let weight = similar[other.at()];
                 if weight > 0.0 {
                     let reference = match (self.centring, &self.biases) {
-                        (Centring::Means, _) => self.means[other.at()],
+                        (Centring::Means | Centring::ZScores, _) => self.means[other.at()],
                         (Centring::Baseline, Some(biases)) => {
                             biases.mean + query.bias + biases.items[other.at()]
                         }
                         _ => 0.0,
                     };
-                    out.push(((weight, rating - reference), position));
+                    out.push(((weight, (rating - reference) / self.scale(other.at())), position));
                 }
             }
         }
@@ -295,6 +339,7 @@ impl RatingKnnModel {
         match self.centring {
             Centring::None => sum / weights,
             Centring::Means | Centring::Baseline => base + sum / weights,
+            Centring::ZScores => base + self.spread(query, item) * sum / weights,
         }
     }
 
@@ -320,9 +365,11 @@ impl Recommender for RatingKnnModel {
         match (self.centring, self.item_based) {
             (Centring::None, false) => "kNN (users)",
             (Centring::Means, false) => "kNN with means (users)",
+            (Centring::ZScores, false) => "kNN with z-scores (users)",
             (Centring::Baseline, false) => "kNN baseline (users)",
             (Centring::None, true) => "kNN (items)",
             (Centring::Means, true) => "kNN with means (items)",
+            (Centring::ZScores, true) => "kNN with z-scores (items)",
             (Centring::Baseline, true) => "kNN baseline (items)",
         }
     }
@@ -364,6 +411,10 @@ impl Recommender for RatingKnnModel {
             values,
             similar: self.raters.is_some().then_some(&similar[..]),
             mean: self.stats.mean_of(values),
+            deviation: match self.centring {
+                Centring::ZScores => deviation(values.iter()).unwrap_or(self.deviation),
+                _ => 1.0,
+            },
             bias,
         };
         self.rate_all(&query, out);
@@ -388,13 +439,15 @@ impl Recommender for RatingKnnModel {
         if !self.item_based {
             return Err(self.unsupported("explanations"));
         }
-        let query = Query { items, values, similar: None, mean: 0.0, bias: self.bias(items, values) };
+        let query =
+            Query { items, values, similar: None, mean: 0.0, deviation: 1.0, bias: self.bias(items, values) };
         let mut votes = Vec::new();
         self.votes(&query, item, &mut votes);
         let weights: f32 = votes.iter().map(|((w, _), _)| w).sum();
+        let spread = self.spread(&query, item);
         let mut shares = vec![0.0; items.len()];
         if votes.len() >= self.min_neighbours {
-            votes.iter().for_each(|&((w, v), position)| shares[position] = w * v / weights);
+            votes.iter().for_each(|&((w, v), position)| shares[position] = spread * w * v / weights);
         }
         Ok(shares)
     }
@@ -414,7 +467,7 @@ impl RatingModel for RatingKnnModel {
 }
 
 impl Saved for RatingKnnModel {
-    const FORMAT: &'static str = "rating-knn";
+    const FORMAT: &'static str = "rating-knn-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.stats.validate()?;
@@ -435,7 +488,13 @@ impl Saved for RatingKnnModel {
         let kinds = self.biases.is_some()
             || !(self.centring == Centring::Baseline
                 || matches!(self.similarity, Similarity::PearsonBaseline { .. }));
+        let scaled = self.centring == Centring::ZScores;
+        let positive = |v: &[f32]| v.iter().all(|x| x.is_finite() && *x > 0.0);
+        let deviations = self.deviations.len() == if scaled { n } else { 0 }
+            && positive(&self.deviations)
+            && positive(&[self.deviation]);
         if biases
+            && deviations
             && raters
             && tables
             && kinds

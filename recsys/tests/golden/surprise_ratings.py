@@ -28,7 +28,8 @@ models = {"baseline als": surprise.BaselineOnly(bsl_options=als, verbose=False),
           "slope one": surprise.SlopeOne(),
           "nmf": surprise.NMF(n_factors=4, n_epochs=20, init_low=0.5, init_high=0.5)}
 for (name, kind), similarity, item_based in itertools.product(
-        {"none": surprise.KNNBasic, "means": surprise.KNNWithMeans, "baseline": surprise.KNNBaseline}.items(),
+        {"none": surprise.KNNBasic, "means": surprise.KNNWithMeans, "baseline": surprise.KNNBaseline,
+         "z_score": surprise.KNNWithZScore}.items(),
         ("cosine", "msd", "pearson", "pearson_baseline"), (False, True)):
     options = {"name": similarity, "user_based": not item_based, "min_support": 2}
     models[f"knn {name} {similarity} {'items' if item_based else 'users'}"] = kind(k=5, sim_options=options, verbose=False)

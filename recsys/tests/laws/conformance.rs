@@ -76,7 +76,12 @@ fn ratings() {
     );
     for similarity in [Similarity::Cosine, Similarity::Msd, Similarity::Pearson, Similarity::PEARSON_BASELINE]
     {
-        for settings in [RatingKnn::new(), RatingKnn::with_means(), RatingKnn::with_baseline()] {
+        for settings in [
+            RatingKnn::new(),
+            RatingKnn::with_means(),
+            RatingKnn::with_z_scores(),
+            RatingKnn::with_baseline(),
+        ] {
             let difference = settings != RatingKnn::new();
             let settings = settings.similarity(similarity).neighbours(10);
             conforms(&settings, Excused { alike_users: true, ..no_explanation });

@@ -236,7 +236,7 @@ fn an_unknown_format_is_named_beside_those_known() {
         for known in ["top-pop", "item-item", "user-knn", "pure-svd", "ials", "bpr-2"] {
             assert!(reason.contains(known), "{reason}");
         }
-        for known in ["baseline", "biased-mf", "svd++", "nmf", "slope-one", "rating-knn"] {
+        for known in ["baseline", "biased-mf", "svd++", "nmf", "slope-one", "rating-knn-2"] {
             assert!(reason.contains(known), "{reason}");
         }
     }

@@ -59,7 +59,7 @@ fn predictions_are_those_of_surprise() {
         let row = (fields[1].parse().unwrap(), fields[2].parse().unwrap(), fields[3].parse().unwrap());
         golden.entry(fields[0]).or_default().push(row);
     }
-    assert_eq!(golden.len(), 28);
+    assert_eq!(golden.len(), 36);
     agrees("baseline als", &Baseline::new(), &golden);
     agrees("baseline sgd", &Baseline::new().method(BaselineMethod::SGD), &golden);
     agrees("slope one", &SlopeOne::new(), &golden);
@@ -74,6 +74,7 @@ fn predictions_are_those_of_surprise() {
         ("none", RatingKnn::new()),
         ("means", RatingKnn::with_means()),
         ("baseline", RatingKnn::with_baseline()),
+        ("z_score", RatingKnn::with_z_scores()),
     ] {
         for (name, similarity) in similarities {
             let settings = settings.clone().neighbours(5).min_support(2).similarity(similarity);

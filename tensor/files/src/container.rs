@@ -60,12 +60,20 @@ pub enum Kind {
     Recommender = 4,
     /// An index over the items of a recommender.
     ItemIndex = 5,
+    /// How tables become tensors.
+    Preparation = 6,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 5] =
-        [Kind::Sequential, Kind::Weights, Kind::Training, Kind::Recommender, Kind::ItemIndex];
+    pub const ALL: [Kind; 6] = [
+        Kind::Sequential,
+        Kind::Weights,
+        Kind::Training,
+        Kind::Recommender,
+        Kind::ItemIndex,
+        Kind::Preparation,
+    ];
 
     /// In words, such as `a training run`.
     pub fn name(self) -> &'static str {
@@ -75,6 +83,7 @@ impl Kind {
             Kind::Training => "a training run",
             Kind::Recommender => "a recommender",
             Kind::ItemIndex => "an index of items",
+            Kind::Preparation => "a preparation of tables",
         }
     }
 

@@ -15,6 +15,8 @@
 //! |---|---|
 //! | replace a file in one step | [`write`](fn@write), [`AtomicFile`] |
 //! | read rows of fields, with any separator, quoted or not | [`Rows`], [`RowFormat`] |
+//! | read dates | [`date`] |
+//! | call a library that may panic | [`quietly`](fn@quietly) |
 //! | stop before a small file fills the memory | [`Budget`] |
 //! | keep a value in a file that notices damage | `container` (feature `container`) |
 //! | read a file that may be compressed | `unpack` (feature `gzip`, and `xz`) |
@@ -33,7 +35,9 @@ mod atomic;
 mod budget;
 #[cfg(feature = "container")]
 pub mod container;
+pub mod date;
 mod error;
+mod quietly;
 mod rows;
 #[cfg(feature = "gzip")]
 pub mod unpack;
@@ -41,4 +45,5 @@ pub mod unpack;
 pub use atomic::{AtomicFile, write};
 pub use budget::{Budget, read_limited};
 pub use error::{Error, Result};
+pub use quietly::quietly;
 pub use rows::{Row, RowFormat, Rows};

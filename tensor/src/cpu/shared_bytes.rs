@@ -81,6 +81,28 @@ impl SharedBytes {
         }
     }
 
+    /// Gives the memory that these bytes of a mapped file take back to the system, which reads them again when they are looked at:
+    /// for whoever copies a file piece by piece, and would hold it twice at the end. Of bytes in memory nothing changes.
+    ///
+    /// ```
+    /// use cairn_tensor::SharedBytes;
+    /// let bytes = SharedBytes::from(vec![1, 2, 3]);
+    /// bytes.release();
+    /// assert_eq!(*bytes, [1, 2, 3]);
+    /// ```
+    #[doc(alias("madvise", "MADV_DONTNEED"))]
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Owner::Map(map) = &*self.owner {
+            let (start, len) = (self.range.start, self.range.len());
+            // SAFETY: the mapping is private and never written to, so there is nothing in it that the file has not; whoever looks at
+            // the bytes afterwards gets them from the file again, as at the first time.
+            let done = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+            // It is a hint, and what becomes of it changes no result.
+            drop(done);
+        }
+    }
+
     /// A part of these bytes, without a copy; `None` where they do not reach as far.
     #[must_use]
     pub fn part(&self, range: Range<usize>) -> Option<Self> {

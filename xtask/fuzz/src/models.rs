@@ -1,5 +1,7 @@
 //! Networks, their weights, and recommenders.
 
+use cairn_nn::adapters::{Adapter, Lora};
+use cairn_nn::models::{self, Config, Network};
 use cairn_nn::weights::Weights;
 use cairn_nn::weights::gguf::{self, Gguf, Value};
 use cairn_nn::{Sequential, spec::Dense};
@@ -11,6 +13,18 @@ use crate::{Reader, at, written};
 pub(crate) const READERS: &[Reader] = &[
     Reader { name: "safetensors", sample: safetensors, read: read_safetensors },
     Reader { name: "gguf", sample: gguf_bytes, read: read_gguf },
+    Reader {
+        name: "adapters",
+        sample: || adapter_file("adapter_model.safetensors"),
+        read: |bytes| read_adapter("adapter_model.safetensors", bytes),
+    },
+    Reader {
+        name: "adapter-settings",
+        sample: || adapter_file("adapter_config.json"),
+        read: |bytes| read_adapter("adapter_config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader { name: "tokenizer", sample: || TOKENIZER.into(), read: read_tokenizer },
     Reader {
         name: "model",
         sample: || written(|path| dense().save(path).expect("written")),
@@ -48,6 +62,68 @@ fn gguf_bytes() -> Vec<u8> {
 fn read_gguf(bytes: &[u8]) -> bool {
     let Ok(file) = Gguf::from_bytes(bytes.to_vec()) else { return false };
     file.weights().is_ok()
+}
+
+/// A small language model, and its settings.
+fn language_model() -> (Network, Config) {
+    let text = r#"{"model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 8}"#;
+    let config = Config::parse(text).expect("settings");
+    (models::new(&config, &mut rng(0)).expect("a small model"), config)
+}
+
+/// Both files of adapters for it.
+fn adapter_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (network, config) = language_model();
+    let Network::Causal(model) = network else { unreachable!("GPT-2 writes texts") };
+    let adapter = Lora::new(2).attach_as(&model, &config, &mut rng(1)).expect("attached");
+    adapter.save(folder.path(), "small").expect("written");
+    folder
+}
+
+fn adapter_file(name: &str) -> Vec<u8> {
+    std::fs::read(adapter_folder().path().join(name)).expect("the file was written")
+}
+
+fn read_adapter(name: &str, bytes: &[u8]) -> bool {
+    let folder = adapter_folder();
+    std::fs::write(folder.path().join(name), bytes).expect("a file can be written");
+    let (network, config) = language_model();
+    let Network::Causal(model) = network else { unreachable!("GPT-2 writes texts") };
+    Adapter::load(folder.path(), &model, &config).is_ok()
+}
+
+/// A tokenizer with a part of each kind.
+#[cfg(feature = "all")]
+const TOKENIZER: &str = r###"{
+    "version": "1.0", "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+    "padding": {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>"},
+    "added_tokens": [{"id": 0, "content": "<s>", "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false}],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}, {"type": "Replace", "pattern": {"Regex": "x+"}, "content": "x"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "\p{L}+|\s+"}, "behavior": "Isolated", "invert": false},
+        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}},
+    "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+    "model": {"type": "BPE", "dropout": null, "unk_token": "<s>", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+        "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+        "vocab": {"<s>": 0, "t": 1, "h": 2, "e": 3, "th": 4, "the": 5, "Ġ": 6, "r": 7, "a": 8, "i": 9, "n": 10},
+        "merges": [["t", "h"], ["th", "e"]]}
+}"###;
+
+/// Read, and used both ways.
+#[cfg(feature = "all")]
+fn read_tokenizer(bytes: &[u8]) -> bool {
+    use cairn_nn::tokenizer::Tokenizer;
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(tokenizer) = Tokenizer::parse(text) else { return false };
+    let Ok(ids) = tokenizer.encode("the rain, theXx <s> \u{1f980}") else { return true };
+    // What it gives it may not take back: its settings may say so.
+    let _ = tokenizer.decode(&ids);
+    let _ = tokenizer.decode(&[0, 5, u32::MAX]);
+    true
 }
 
 fn recommender() -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cairn_datasets::table::{Preparation, TableReader};
 use cairn_datasets::text::{LabelledReader, Vocabulary, WhitespaceTokenizer};
 use cairn_datasets::{DataDir, ag_news, conllu, imdb, word_tests};
 use cairn_optim::word2vec::WordVectors;
@@ -28,6 +29,16 @@ pub(crate) const READERS: &[Reader] = &[
         name: "csv-labels",
         sample: || b"label,text\nspam,a b\nham,\"c, d\"\n".to_vec(),
         read: |bytes| LabelledReader::csv().from_reader(bytes).is_ok(),
+    },
+    Reader {
+        name: "csv-table",
+        sample: || TABLE.into(),
+        read: |bytes| TableReader::csv().from_reader(bytes).is_ok(),
+    },
+    Reader {
+        name: "preparation",
+        sample: preparation,
+        read: |bytes| at("x", bytes, |path| Preparation::load(path).is_ok()),
     },
     Reader {
         name: "vectors-text",
@@ -57,6 +68,16 @@ pub(crate) const READERS: &[Reader] = &[
     #[cfg(feature = "all")]
     Reader { name: "byte-pairs", sample: byte_pairs, read: read_byte_pairs },
 ];
+
+/// A column of each type, with gaps.
+const TABLE: &str = "size,kind,sold\n1.5,a,2024-01-01\nNA,\"b, c\",\n2e3,a,2024-01-02 10:00\n";
+
+fn preparation() -> Vec<u8> {
+    let table = TableReader::csv().from_reader(TABLE.as_bytes()).expect("a small table");
+    let builder = Preparation::builder().numbers(["size"]).categories(["kind"]).dates(["sold"]);
+    let preparation = builder.fit(&table).expect("each column has values");
+    crate::written(|path| preparation.save(path).expect("a small file"))
+}
 
 const CONLLU: &str =
     "# text = a b\n1\ta\ta\tNOUN\tNN\t_\t0\troot\t_\t_\n2\tb\tb\tVERB\tVB\tX=Y\t1\tdep\t_\t_\n\n";

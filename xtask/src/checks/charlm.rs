@@ -45,7 +45,7 @@ const STAND_IN: usize = 12_000;
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let seed = ctx.seed();
-    let stand_in = || Ok(synthetic::text(STAND_IN, seed));
+    let stand_in = || Ok(synthetic::text(STAND_IN, seed)?);
     let mut text = ctx.load(&registry::TINY_SHAKESPEARE, tiny_shakespeare::load, stand_in)?;
     if ctx.quick() {
         // A third of the training text, and as much less to test on.

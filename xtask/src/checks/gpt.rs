@@ -48,7 +48,7 @@ const STAND_IN: usize = 12_000;
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let seed = ctx.seed();
-    let stand_in = || Ok(synthetic::text(STAND_IN, seed));
+    let stand_in = || Ok(synthetic::text(STAND_IN, seed)?);
     let text = ctx.load(&registry::TINY_SHAKESPEARE, tiny_shakespeare::load, stand_in)?;
     let letters = Vocabulary::builder().padding(None).texts([&text], &CharTokenizer).build()?;
     let ids = letters.encode(&text, &CharTokenizer)?;

@@ -11,6 +11,7 @@ mod coldstart;
 mod digits;
 mod embed;
 mod films;
+mod finetune;
 mod gpt;
 mod lm;
 mod ml1m;
@@ -44,6 +45,7 @@ pub const ALL: &[&Check] = &[
     &gpt::CHECK,
     &lm::CHECK,
     &embed::CHECK,
+    &finetune::CHECK,
     &translate::CHECK,
     &wordvec::CHECK,
     &svd::CHECK,

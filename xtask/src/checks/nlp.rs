@@ -87,10 +87,10 @@ fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Labelled, Labelled)> {
         Ok((plain(train), plain(test)))
     };
     let seed = ctx.seed();
-    let generated = |n, seed| -> Labelled {
-        synthetic::reviews(n, seed).into_iter().map(|r| (r.text, r.label)).collect()
+    let generated = |n, seed| -> anyhow::Result<Labelled> {
+        Ok(synthetic::reviews(n, seed)?.into_iter().map(|r| (r.text, r.label)).collect())
     };
-    let stand_in = || Ok((generated(STAND_IN[0], seed), generated(STAND_IN[1], seed + 1)));
+    let stand_in = || Ok((generated(STAND_IN[0], seed)?, generated(STAND_IN[1], seed + 1)?));
     let (train, test) = ctx.load(&registry::IMDB, read, stand_in)?;
     let sizes = [train.len(), test.len()].map(|n| count(n as u64));
     ctx.say(format!("{} reviews to train on, {} to test on", sizes[0], sizes[1]));

@@ -81,7 +81,7 @@ pub(super) fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Vec<Sentence>, Vec<
     };
     let seed = ctx.seed();
     let stand_in =
-        || Ok((synthetic::sentences(STAND_IN[0], seed), synthetic::sentences(STAND_IN[1], seed + 1)));
+        || Ok((synthetic::sentences(STAND_IN[0], seed)?, synthetic::sentences(STAND_IN[1], seed + 1)?));
     let (train, test) = ctx.load(&registry::UD_ENGLISH_EWT, read, stand_in)?;
     let sizes = [train.len(), test.len()].map(|n| count(n as u64));
     ctx.say(format!("{} sentences to train on, {} to test on", sizes[0], sizes[1]));

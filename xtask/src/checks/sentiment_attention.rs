@@ -88,9 +88,10 @@ fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Reviews, Reviews)> {
         |reviews: Vec<imdb::Review>| reviews.into_iter().map(|r| (r.text, r.label)).collect::<Reviews>();
     let read = |dir: &_| imdb::load(dir).map(|(train, test)| (plain(train), plain(test)));
     let seed = ctx.seed();
-    let generated =
-        |n, seed| -> Reviews { synthetic::reviews(n, seed).into_iter().map(|r| (r.text, r.label)).collect() };
-    let stand_in = || Ok((generated(STAND_IN[0], seed), generated(STAND_IN[1], seed + 1)));
+    let generated = |n, seed| -> anyhow::Result<Reviews> {
+        Ok(synthetic::reviews(n, seed)?.into_iter().map(|r| (r.text, r.label)).collect())
+    };
+    let stand_in = || Ok((generated(STAND_IN[0], seed)?, generated(STAND_IN[1], seed + 1)?));
     let (mut train, mut test) = ctx.load(&registry::IMDB, read, stand_in)?;
     if ctx.quick() {
         // At even distances: the published reviews are in the order of their classes.

@@ -77,7 +77,7 @@ fn train(division: &Division, seed: u64) -> anyhow::Result<Trained> {
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let seed = ctx.seed();
-    let stand_in = || Ok(synthetic::reviews(STAND_IN, seed));
+    let stand_in = || Ok(synthetic::reviews(STAND_IN, seed)?);
     let sentences = ctx.load(&registry::MR_POLARITY, mr_polarity::load, stand_in)?;
     let quick = ctx.quick();
     let mut first = None;

@@ -100,9 +100,9 @@ impl Recipe {
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let seed = ctx.seed();
     let stand_in = || {
-        let [train, valid, test] =
-            [(6000, 0), (500, 1), (500, 2)].map(|(n, i)| synthetic::translations(n, seed + i));
-        Ok(Multi30k { train, valid, test })
+        let train = synthetic::translations(6000, seed)?;
+        let valid = synthetic::translations(500, seed + 1)?;
+        Ok(Multi30k { train, valid, test: synthetic::translations(500, seed + 2)? })
     };
     let Multi30k { train, valid, test } = ctx.load(&registry::MULTI30K, multi30k::load, stand_in)?;
     let recipe = Recipe::of(ctx);

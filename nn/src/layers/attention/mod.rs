@@ -94,7 +94,7 @@ impl MultiHeadAttention {
     /// # Errors
     /// When the features do not fit; [`Error::Unsupported`] for a layer that attends to another sequence.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        let [q, k, v] = self.projected(x, &Positions::From(0))?;
+        let [q, k, v] = self.projected(x, &Positions::From(0), cx)?;
         let mask = cx.mask().cloned();
         self.attended(&q, &k, &v, mask.as_ref(), cx)
     }
@@ -143,7 +143,7 @@ impl MultiHeadAttention {
         mask: Option<&SequenceMask>,
         cx: &mut Context,
     ) -> Result<Var> {
-        let q = self.by_head(&self.projection.forward(x)?, self.heads.queries)?;
+        let q = self.by_head(&self.projection.forward_in(x, cx)?, self.heads.queries)?;
         self.attended(&q, keys, values, mask, cx)
     }
 
@@ -153,19 +153,20 @@ impl MultiHeadAttention {
     /// # Errors
     /// When the shapes do not fit what the cache was told by [`KeyValueCache::begin`] or [`KeyValueCache::read_packed`].
     pub fn forward_cached(&self, x: &Var, cache: &mut KeyValueCache, layer: usize) -> Result<Var> {
-        let [q, k, v] = self.projected(x, cache.positions())?;
+        let mut cx = Context::eval();
+        let [q, k, v] = self.projected(x, cache.positions(), &mut cx)?;
         if cache.is_packed() {
             let options =
                 AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
             let y = cache.attended(layer, [q.value(), k.value(), v.value()], &options)?;
-            return self.joined(&Var::constant(y));
+            return self.joined(&Var::constant(y), &mut cx);
         }
         let (keys, values) = cache.extended(layer, k.value(), v.value())?;
         let options =
             AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
         let options = options.key_lengths(cache.key_lengths()).query_lengths(cache.new_lengths());
         let y = q.attention(&Var::constant(keys), &Var::constant(values), None, &options)?;
-        self.joined(&y)
+        self.joined(&y, &mut cx)
     }
 
     /// An empty cache for the keys and values of `layers` layers like this one, with `rows` rows of `capacity` tokens each.
@@ -177,16 +178,16 @@ impl MultiHeadAttention {
     }
 
     /// Queries, keys and values of a sequence whose steps are at these positions.
-    fn projected(&self, x: &Var, positions: &Positions) -> Result<[Var; 3]> {
+    fn projected(&self, x: &Var, positions: &Positions, cx: &mut Context) -> Result<[Var; 3]> {
         let Heads { queries, keys, .. } = self.heads;
         if self.memory.is_some() {
             let what = "attention to its own sequence by a layer for another".into();
             return Err(Error::Unsupported { what });
         }
-        let first = self.projection.forward(x)?;
+        let first = self.projection.forward_in(x, cx)?;
         let [q, k, v] = match (&self.keys, &self.values) {
             (Some(key), Some(value)) => {
-                let of = |layer: &Linear| self.by_head(&layer.forward(x)?, keys);
+                let mut of = |layer: &Linear| self.by_head(&layer.forward_in(x, cx)?, keys);
                 [self.by_head(&first, queries)?, of(key)?, of(value)?]
             }
             _ => {
@@ -241,13 +242,13 @@ impl MultiHeadAttention {
         options.key_lengths = keys.map(|mask| mask.ends.clone());
         let before = keys.and_then(|mask| mask.starts.as_ref().map(|_| mask));
         let bias = before.map(|mask| mask.hiding_bias(k.shape()[1])).transpose()?;
-        self.joined(&q.attention(k, v, bias.as_ref(), &options)?)
+        self.joined(&q.attention(k, v, bias.as_ref(), &options)?, cx)
     }
 
     /// The heads' results, `[batch, time, heads, size]`, as the layer's.
-    fn joined(&self, y: &Var) -> Result<Var> {
+    fn joined(&self, y: &Var, cx: &mut Context) -> Result<Var> {
         let [batch, time] = [y.shape()[0], y.shape()[1]];
-        self.output.forward(&y.reshape([batch, time, self.heads.queries * self.heads.size])?)
+        self.output.forward_in(&y.reshape([batch, time, self.heads.queries * self.heads.size])?, cx)
     }
 }
 

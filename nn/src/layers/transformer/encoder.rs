@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::attention::spec::{pytorch, sequence};
 use super::super::config::{LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
-use super::{FeedForward, residual, settings};
+use super::{FeedForward, recomputed, residual, settings};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
 use crate::{Context, Init, Module, Result};
 
@@ -107,7 +107,8 @@ impl TransformerEncoder {
     /// # Errors
     /// When the input does not fit.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        let x = self.layers.iter().try_fold(x.clone(), |x, block| block.forward(&x, cx))?;
+        let forward = TransformerEncoderLayer::forward;
+        let x = self.layers.iter().try_fold(x.clone(), |x, block| recomputed(block, &x, cx, forward))?;
         self.normalised(x)
     }
 

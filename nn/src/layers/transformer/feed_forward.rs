@@ -105,15 +105,17 @@ impl FeedForward {
     /// # Errors
     /// When the features do not fit; for a dropout rate out of range.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        let up = self.up.forward(x)?;
+        let up = self.up.forward_in(x, cx)?;
         let hidden = if self.gated {
-            self.let_through(&up, self.gate.as_ref().map(|gate| gate.forward(x)).transpose()?.as_ref())?
+            let gate = self.gate.as_ref().map(|gate| gate.forward_in(x, cx)).transpose()?;
+            self.let_through(&up, gate.as_ref())?
         } else if self.activation == Activation::Relu {
             up
         } else {
             self.activation.forward(&up)?
         };
-        self.down.forward(&self.dropout.forward(&hidden, cx)?)
+        let hidden = self.dropout.forward(&hidden, cx)?;
+        self.down.forward_in(&hidden, cx)
     }
 
     /// act(gate) · up, in one pass where there is an operation for it. Without a gate of its own, `up` begins with it.

@@ -23,7 +23,7 @@ pub use seq2seq::Transformer;
 use cairn_autograd::Var;
 
 use super::{Dropout, LayerNorm};
-use crate::{Context, Result};
+use crate::{Context, Module, Result};
 
 /// The settings that descriptions of both blocks have, from their fields of these names.
 macro_rules! settings {
@@ -79,6 +79,23 @@ fn residual(
     let y = if norm_first { part(&norm.forward(x)?, cx)? } else { part(x, cx)? };
     let sum = x.add(&dropout.forward(&y, cx)?)?;
     if norm_first { Ok(sum) } else { norm.forward(&sum) }
+}
+
+/// A block's output; where the context says so, nothing but `x` is kept of it for the backward pass.
+pub(crate) fn recomputed<B: Module + Clone + Send + Sync + 'static>(
+    block: &B,
+    x: &Var,
+    cx: &mut Context,
+    forward: impl Fn(&B, &Var, &mut Context) -> Result<Var> + Send + Sync + 'static,
+) -> Result<Var> {
+    if !cx.recomputes() {
+        return forward(block, x, cx);
+    }
+    let trained = block.parameters().into_iter().map(|(_, parameter)| parameter);
+    let trained: Vec<_> = trained.filter(cairn_autograd::Parameter::is_trainable).collect();
+    // A clone has the same parameters.
+    let (block, own) = (block.clone(), cx.fork());
+    x.checkpoint(&trained, move |x| forward(&block, x, &mut own.clone()))
 }
 
 pub(super) mod spec {

@@ -23,7 +23,7 @@ pub use report::{TensorReport, kernel_for};
 pub use value::{Array, Value};
 pub use write::{encode, write};
 
-use super::{Weights, bad};
+use super::{Weights, bad, mapped};
 use crate::{Error, Result};
 
 /// The alignment of tensors where a file does not state it.
@@ -92,13 +92,7 @@ impl Gguf {
     #[doc(alias("load", "read_gguf"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = SharedBytes::map_file(path).map_err(|error| match error {
-            cairn_tensor::Error::File { kind, why, .. } => {
-                Error::File { path: path.to_owned(), error: std::io::Error::new(kind, why) }
-            }
-            other => other.into(),
-        })?;
-        Self::parse(path, &bytes)
+        Self::parse(path, &mapped(path)?)
     }
 
     /// As [`open`](Self::open), of the bytes of a file.
@@ -211,6 +205,10 @@ impl Gguf {
                 AnyTensor::Quantized(q) if q.shape().len() == 2 => q.packed()?.into(),
                 other => other,
             };
+            // What has been copied need not stay in memory twice.
+            if let Some(part) = self.data.part(info.offset..info.offset + info.bytes) {
+                part.release();
+            }
             weights.tensors.insert(name.clone(), tensor);
         }
         Ok(weights)

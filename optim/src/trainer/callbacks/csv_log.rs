@@ -31,7 +31,9 @@ impl CsvLog {
         }
         let values = epoch.values.iter().map(|(_, value)| value.to_string());
         let values = std::iter::once(epoch.epoch.to_string()).chain(values);
-        text += &row(values.chain([epoch.seconds.to_string()]));
+        // A checkpoint keeps no times.
+        let seconds = if epoch.seconds == 0.0 { String::new() } else { epoch.seconds.to_string() };
+        text += &row(values.chain([seconds]));
         match &mut self.file {
             Some(file) => file.write_all(text.as_bytes()).map_err(Error::file(&self.path)),
             None => Ok(()),
@@ -40,13 +42,16 @@ impl CsvLog {
 }
 
 impl Callback for CsvLog {
-    fn on_start(&mut self, history: &History, _: &mut Control<'_>) -> Result<()> {
+    fn on_start(&mut self, history: &History, control: &mut Control<'_>) -> Result<()> {
         self.file = None;
+        if !control.writes() {
+            return Ok(());
+        }
         history.epochs().iter().try_for_each(|epoch| self.write(epoch))
     }
 
-    fn on_epoch(&mut self, epoch: &Epoch, _: &mut Control<'_>) -> Result<()> {
-        self.write(epoch)
+    fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        if control.writes() { self.write(epoch) } else { Ok(()) }
     }
 }
 

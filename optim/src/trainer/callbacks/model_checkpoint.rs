@@ -46,12 +46,14 @@ impl Callback for ModelCheckpoint {
             When::Best { goal, best } => {
                 let value = goal.of(epoch)?;
                 if value < *best {
-                    save_weights(control.model(), &self.path)?;
+                    if control.writes() {
+                        save_weights(control.model(), &self.path)?;
+                    }
                     *best = value;
                 }
             }
             When::Every(epochs) => {
-                if *epochs > 0 && epoch.epoch.is_multiple_of(*epochs) {
+                if *epochs > 0 && epoch.epoch.is_multiple_of(*epochs) && control.writes() {
                     let path = self.path.to_string_lossy().replace("{epoch}", &epoch.epoch.to_string());
                     save_weights(control.model(), path)?;
                 }

@@ -37,7 +37,10 @@ impl TensorBoard {
 }
 
 impl Callback for TensorBoard {
-    fn on_start(&mut self, _: &History, _: &mut Control<'_>) -> Result<()> {
+    fn on_start(&mut self, _: &History, control: &mut Control<'_>) -> Result<()> {
+        if !control.writes() {
+            return Ok(());
+        }
         fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
         let now = since_epoch();
         // Another name for each run, sorted by time, with the part that the reader looks for.
@@ -49,6 +52,9 @@ impl Callback for TensorBoard {
     }
 
     fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         let mut summary = Vec::new();
         let rate = ("learning_rate".to_owned(), control.learning_rate());
         for (name, value) in epoch.values.iter().chain([&rate]) {

@@ -5,12 +5,11 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cairn_files::Budget;
+use cairn_files::{Budget, quietly};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -43,8 +42,8 @@ impl LogReader {
         let named = self.clone().header(true);
         named.collect(path, Budget::of_file(path)?, |each| {
             // The library answers damaged files with errors as far as its authors know of them.
-            let read = AssertUnwindSafe(|| named.rows_of_parquet(path, each));
-            catch_unwind(read).unwrap_or_else(|_| Err(damaged(path, "the file is damaged")))
+            let rows = quietly(|| named.rows_of_parquet(path, each));
+            rows.unwrap_or_else(|| Err(damaged(path, "the file is damaged")))
         })
     }
 

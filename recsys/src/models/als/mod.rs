@@ -14,22 +14,25 @@
 //! After the last sweep the users are solved once more, exactly. So a user's vector is a function of their history and the
 //! item vectors alone: folding in a history gives the very bits that training gave.
 
+mod share;
 mod solve;
 
+use cairn_processes::Communicator;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Idx, ItemIdx};
+use crate::data::ids::{Id, Idx, ItemIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::linalg::rows;
+use crate::models::als::share::Share;
 use crate::models::als::solve::Side;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
 use crate::serve::file::Saved;
 use crate::update::{self, Update};
-use crate::{Error, Result, check, memory};
+use crate::{Error, Fitted, Interactions, Result, check, memory};
 
 /// How a vector's least-squares problem is solved in each sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,10 +253,55 @@ impl Estimator for Als {
     type Model = AlsModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<AlsModel> {
-        self.check(matrix)?;
+        self.fit_share(matrix, None)
+    }
+}
+
+impl Als {
+    /// As [`fit`](Estimator::fit), together with other processes, which have the same settings and the same log. Each solves for its
+    /// share of the vectors; the model is the same on all, with the same bits at any number of them.
+    ///
+    /// ```
+    /// use cairn_processes::Threads;
+    /// use cairn_recsys::{Als, Interactions};
+    /// let models = Threads::run(2, |process| {
+    ///     let log = Interactions::from_ratings([("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("cy", "nails")]).unwrap();
+    ///     Als::new().factors(4).fit_on(&log, process).unwrap().model().clone()
+    /// });
+    /// assert!(models[0] == models[1]);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`fit`](Estimator::fit), of any process on all of them; [`Error::Processes`] says of which.
+    pub fn fit_on<U: Id, I: Id>(
+        &self,
+        log: &Interactions<U, I>,
+        processes: &dyn Communicator,
+    ) -> Result<Fitted<AlsModel, U, I>> {
+        let (matrix, catalog) = (log.user_items(), log.catalog());
+        let user = |row: u32| catalog.users.ids().get(row as usize).map(|id| format!("{id:?}"));
+        let item = |column: u32| catalog.items.ids().get(column as usize).map(|id| format!("{id:?}"));
+        let model = self.fit_matrix_on(&matrix, processes).map_err(|error| error.named(user, item))?;
+        Fitted::new(model, catalog.clone(), matrix)
+    }
+
+    /// As [`fit_on`](Self::fit_on), on a matrix of users by items.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_matrix_on(&self, matrix: &UserItems, processes: &dyn Communicator) -> Result<AlsModel> {
+        self.fit_share(matrix, Share::new(processes).as_ref())
+    }
+
+    fn fit_share(&self, matrix: &UserItems, share: Option<&Share<'_>>) -> Result<AlsModel> {
+        let checked = self.check(matrix);
+        match share {
+            None => checked?,
+            Some(share) => share.agree(self, matrix, checked)?,
+        }
         let users = self.initial(matrix.n_rows(), 1)?;
         let items = self.initial(matrix.n_cols(), 2)?;
-        self.sweeps(matrix, users, items, self.epochs)
+        self.sweeps(matrix, users, items, self.epochs, share)
     }
 }
 
@@ -278,7 +326,7 @@ impl Update for Als {
             Ok::<_, Error>(new)
         };
         let (users, items) = (grow(users, after.n_rows(), 1)?, grow(items, after.n_cols(), 2)?);
-        self.sweeps(after, users, items, UPDATE_SWEEPS)
+        self.sweeps(after, users, items, UPDATE_SWEEPS, None)
     }
 }
 
@@ -290,17 +338,18 @@ impl Als {
         mut users: Vectors,
         mut items: Vectors,
         epochs: usize,
+        share: Option<&Share<'_>>,
     ) -> Result<AlsModel> {
         let transpose = matrix.transpose();
         let user_side = Side::new(self, matrix, &transpose);
         let item_side = Side::new(self, &transpose, matrix);
         let mut missing = Vec::new();
         for _ in 0..epochs {
-            solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing)?;
-            solve::half_sweep(self, self.solver, &item_side, &users, &mut items, &mut missing)?;
+            solve::half_sweep(self, self.solver, &user_side, &items, &mut users, &mut missing, share)?;
+            solve::half_sweep(self, self.solver, &item_side, &users, &mut items, &mut missing, share)?;
         }
         drop(item_side);
-        solve::half_sweep(self, AlsSolver::Cholesky, &user_side, &items, &mut users, &mut missing)?;
+        solve::half_sweep(self, AlsSolver::Cholesky, &user_side, &items, &mut users, &mut missing, share)?;
         let item_gram = solve::weighted_gram(&items, self.unobserved_weight);
         Ok(AlsModel { settings: self.clone(), factors: Factors { users, items }, item_gram })
     }

@@ -7,9 +7,11 @@
 mod blocks;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::share::Share;
 use super::{Als, AlsModel, AlsSolver};
 use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::{Csr, UserItems};
@@ -19,7 +21,7 @@ use crate::models::factors::{Factors, Vectors};
 use crate::{Error, Result};
 
 /// Rows that one task takes. Small, because popular items are a thousand times the work of rare ones.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 
 /// α₀ Σ y yᵀ, row-major, padded to whole vectors with zeros.
 pub(super) fn weighted_gram(vectors: &Vectors, weight: f32) -> Vec<f32> {
@@ -79,8 +81,8 @@ impl<'a, R: Idx, C: Idx> Side<'a, R, C> {
     }
 }
 
-/// Solves for all vectors of `side`. `missing` belongs to the solver and is to be handed from half sweep to half sweep, empty
-/// at first.
+/// Solves for all vectors of `side`, of many processes each for its share. `missing` belongs to the solver and is to be handed
+/// from half sweep to half sweep, empty at first.
 pub(super) fn half_sweep<R: Idx, C: Idx>(
     settings: &Als,
     solver: AlsSolver,
@@ -88,32 +90,52 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
     fixed: &Vectors,
     solved: &mut Vectors,
     missing: &mut Vec<f32>,
+    share: Option<&Share<'_>>,
+) -> Result<()> {
+    let width = rows::padded(settings.factors);
+    let block = match solver {
+        AlsSolver::Blocks { size } => Some(rows::padded(size)).filter(|&block| size < width && block < width),
+        _ => None,
+    };
+    let known = block.is_some() && blocks::carry(side, missing);
+    let own = share.map_or(0..side.matrix.n_rows(), |share| share.own(side.matrix, settings.factors));
+    let residual: &mut [f32] = if block.is_some() { missing } else { &mut [] };
+    let mut tasks = tasks(settings, side, fixed, solved, residual, &own);
+    let result = solve(settings, solver, side.matrix, fixed, block.map(|block| (block, known)), &mut tasks);
+    match share {
+        None => result,
+        Some(share) => share.gather(result, side.matrix, solved, block.map(|_| missing)),
+    }
+}
+
+/// Solves for the vectors of tasks. `blocks` is the width of blocks, if that is how, and whether what interactions miss is known.
+fn solve<R: Idx, C: Idx>(
+    settings: &Als,
+    solver: AlsSolver,
+    matrix: &Csr<R, C>,
+    fixed: &Vectors,
+    blocks: Option<(usize, bool)>,
+    tasks: &mut [Task<'_>],
 ) -> Result<()> {
     let gram = weighted_gram(fixed, settings.unobserved_weight);
     let width = rows::padded(settings.factors);
     let table = padded_columns(fixed, 0, settings.factors);
-    let matrix = side.matrix;
-    let tasks = |solved, residual| tasks(settings, side, fixed, solved, residual);
-    match solver {
-        AlsSolver::Blocks { size } if size < width && rows::padded(size) < width => {
-            let known = blocks::carry(side, missing);
-            let mut tasks = tasks(solved, missing);
+    match (blocks, solver) {
+        (Some((block, known)), _) => {
             if !known {
-                blocks::measure(matrix, &table, width, &mut tasks)?;
+                blocks::measure(matrix, &table, width, tasks)?;
             }
-            blocks::sweep(matrix, fixed, &gram, rows::padded(size), &mut tasks)
+            blocks::sweep(matrix, fixed, &gram, block, tasks)
         }
-        AlsSolver::ConjugateGradient { steps } => {
-            for_each_row(&mut tasks(solved, &mut []), matrix, width, |work, row| {
-                work.z.resize(row.columns.len() * width, 0.0);
-                rows::gather(row.scattered(&table, width), &mut work.z);
-                work.load(row.vector);
-                conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
-                work.store(row.vector);
-                Ok(())
-            })
-        }
-        _ => for_each_row(&mut tasks(solved, &mut []), matrix, width, |work, row| {
+        (_, AlsSolver::ConjugateGradient { steps }) => for_each_row(tasks, matrix, width, |work, row| {
+            work.z.resize(row.columns.len() * width, 0.0);
+            rows::gather(row.scattered(&table, width), &mut work.z);
+            work.load(row.vector);
+            conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
+            work.store(row.vector);
+            Ok(())
+        }),
+        _ => for_each_row(tasks, matrix, width, |work, row| {
             work.normal_equations(&table, row.columns, row.roots, &gram, row.lambda);
             solve_or_refine(&mut work.h, &mut work.x, &mut work.copy)?;
             work.store(row.vector);
@@ -150,12 +172,14 @@ impl<'a, C> Row<'a, C> {
     }
 }
 
+/// The tasks of some rows.
 fn tasks<'a, R: Idx, C: Idx>(
     settings: &Als,
     side: &'a Side<'_, R, C>,
     fixed: &Vectors,
     solved: &'a mut Vectors,
     mut residual: &'a mut [f32],
+    own: &Range<usize>,
 ) -> Vec<Task<'a>> {
     let mut roots = &side.roots[..];
     let chunks = solved.as_mut_slice().chunks_mut(ROWS * settings.factors).enumerate();
@@ -164,14 +188,15 @@ fn tasks<'a, R: Idx, C: Idx>(
             let first = chunk * ROWS;
             let rows = first..first + vectors.len() / settings.factors;
             let lengths = rows.map(|row| side.matrix.row_len(R::from_u32(row as u32)));
-            let (own, rest) = roots.split_at(lengths.clone().sum());
+            let (interactions, rest) = roots.split_at(lengths.clone().sum());
             roots = rest;
             // None where the solver asks for none.
-            let held = own.len().min(residual.len());
+            let held = interactions.len().min(residual.len());
             let residual = residual.split_off_mut(..held).unwrap_or_default();
             let lambdas = lengths.map(|n| frequency_scaled(settings, n, fixed.len())).collect();
-            Task { first, vectors, roots: own, lambdas, residual }
+            Task { first, vectors, roots: interactions, lambdas, residual }
         })
+        .filter(|task| own.contains(&task.first))
         .collect()
 }
 

@@ -159,6 +159,8 @@ const OF_SIZES: &[Call<usize>] = &[
     ("samples out of range", |n| drop(TensorDataset::new(points(), points()).unwrap().batch(&[n]))),
     ("generated data", |n| {
         drop((synthetic::digits(n.max(1 << 33), 0), synthetic::shapes(n.max(1 << 33), 0)));
+        drop((synthetic::sentences(n.max(1 << 40), 0), synthetic::text(n.max(1 << 40), 0)));
+        drop((synthetic::translations(n.max(1 << 40), 0), synthetic::reviews(n.max(1 << 40), 0)));
         let plan = |users, items, ratings| synthetic::RatingsPlan { users, items, ratings, rank: 2 };
         drop((synthetic::ratings(&plan(n, 9, n), 0), synthetic::ratings(&plan(9, n, 9), 0)));
     }),

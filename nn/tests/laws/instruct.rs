@@ -1,0 +1,224 @@
+//! Learning from conversations: which tokens are learnt; a loss that is that of all scores; blocks computed again have the same
+//! gradients; a model that learns its examples.
+
+use std::io::Write;
+
+use cairn_nn::adapters::Lora;
+use cairn_nn::language::{Example, LanguageModel, TextBatch, Tuning, assistant, batches, system, user};
+use cairn_nn::models::{self, Config, IGNORED, Network, next_token_loss};
+use cairn_nn::tokenizer::{ChatTemplate, Tokenizer};
+use cairn_nn::{Context, Model, Module, cross_entropy};
+use cairn_tensor::{Tensor, rng};
+
+use crate::tokenizer::byte_level;
+
+fn config() -> Config {
+    config_of(16)
+}
+
+fn config_of(features: usize) -> Config {
+    let text = serde_json::json!({
+        "model_type": "llama", "vocab_size": 265, "hidden_size": features, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 64, "initializer_range": 0.4, "tie_word_embeddings": true,
+    });
+    Config::parse(&text.to_string()).unwrap()
+}
+
+fn model(template: &str) -> LanguageModel {
+    model_of(&config(), template)
+}
+
+fn model_of(config: &Config, template: &str) -> LanguageModel {
+    let Network::Causal(network) = models::new(config, &mut rng(3)).unwrap() else { panic!() };
+    let template = ChatTemplate::parse(template).unwrap();
+    LanguageModel::new(network, Tokenizer::parse(&byte_level()).unwrap(), Some(template), vec![1])
+}
+
+const TEMPLATE: &str = "{% for m in messages %}<{{ m.role[:1] }}>{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+
+/// The text of the tokens that are learnt, and of all.
+fn texts(model: &LanguageModel, example: &Example) -> (String, String) {
+    let batch = &batches(std::slice::from_ref(example), 1).unwrap()[0];
+    let learned: Vec<u32> = batch.labels().iter().filter(|label| *label != IGNORED).collect();
+    assert_eq!(learned.len(), example.learned());
+    let text = |ids: &[u32]| model.tokenizer().decode_all(ids).unwrap();
+    (text(&learned), text(example.tokens()))
+}
+
+#[test]
+fn answers_are_learnt_with_their_ends_and_nothing_else() {
+    let model = model(TEMPLATE);
+    let talk = [system("be"), user("hi"), assistant("the rain"), user("and"), assistant("in Spain")];
+    let example = model.example(talk).unwrap();
+    let (learned, all) = texts(&model, &example);
+    assert_eq!(all, "<s>be</s>\n<u>hi</s>\n<a>the rain</s>\n<u>and</s>\n<a>in Spain</s>");
+    assert_eq!(learned, "the rain</s>in Spain</s>");
+    // The prompt is what the model is given when it is asked.
+    let asked = model.prompt([system("be"), user("hi")]).unwrap();
+    assert!(example.tokens().starts_with(&asked));
+    let (learned, all) = texts(&model, &model.completion("the", " rain").unwrap());
+    assert!(all.ends_with("the rain</s>") && learned == " rain</s>", "{all:?} {learned:?}");
+    assert_eq!(example.clone().cut(8).learned(), 0);
+}
+
+#[test]
+fn conversations_that_cannot_be_learnt_are_refused() {
+    let told = |model: &LanguageModel| model.example([user("hi"), assistant("yes")]).unwrap_err().to_string();
+    assert!(told(&model("{{ messages | length }}")).contains("one after the other"));
+    let without = model(TEMPLATE).example([user("hi")]).unwrap_err().to_string();
+    assert!(without.contains("a conversation without an answer"), "{without}");
+}
+
+#[test]
+fn files_are_read_line_by_line() {
+    let model = model(TEMPLATE);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let good = [
+        r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "the"}]}"#,
+        "",
+        r#"{"prompt": "the ", "completion": "rain"}"#,
+        r#"{"text": "in Spain"}"#,
+    ];
+    writeln!(file, "{}", good.join("\n")).unwrap();
+    let all = model.examples(file.path()).unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[0], model.example([user("hi"), assistant("the")]).unwrap());
+    for (line, why) in [
+        (r#"{"prompt": "x"}"#, "line 6: it has neither `messages`"),
+        ("{", "line 6: EOF"),
+        (
+            r#"{"messages": [{"role": "user", "content": "x"}]}"#,
+            "line 6: no rule for learning from a conversation without",
+        ),
+    ] {
+        let mut bad = tempfile::NamedTempFile::new().unwrap();
+        write!(bad, "{}\n\n{line}\n", good.join("\n")).unwrap();
+        let told = model.examples(bad.path()).unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn batches_are_of_like_length_within_their_size() {
+    let model = model(TEMPLATE);
+    let words = ["a", "the rain in Spain stays", "in", "the rain", "hi"];
+    let all: Vec<Example> = words.iter().map(|word| model.completion("", word).unwrap()).collect();
+    let tokens = 8;
+    let made = batches(&all, tokens).unwrap();
+    assert_eq!(
+        made.iter().map(TextBatch::learned).sum::<usize>(),
+        all.iter().map(Example::learned).sum::<usize>()
+    );
+    for batch in &made {
+        let &[rows, time] = batch.tokens().shape() else { panic!() };
+        assert!(rows == 1 || rows * time <= tokens);
+    }
+    assert!(made.len() > 1 && made.len() < all.len());
+}
+
+fn tokens() -> (Tensor<u32>, Tensor<u32>) {
+    let of = |ids: Vec<u32>| Tensor::from_vec(ids, [2, 5]).unwrap();
+    (of(vec![3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), of(vec![1, IGNORED, 1, 5, 9, 2, 6, IGNORED, IGNORED, 8]))
+}
+
+/// With a head that trains, with a frozen one, and with blocks that are computed again: one loss, one gradient.
+#[test]
+fn the_loss_is_that_of_all_scores_and_so_are_its_gradients() {
+    let Network::Causal(network) = models::new(&config(), &mut rng(3)).unwrap() else { panic!() };
+    let (x, y) = tokens();
+    let kept: Vec<u32> = y.iter().filter(|label| *label != IGNORED).collect();
+    let expected = || {
+        let scores = network.forward(&x, &mut Context::train(0)).unwrap().reshape([10, 265]).unwrap();
+        let places: Vec<u32> =
+            (0..).zip(y.iter()).filter(|(_, label)| *label != IGNORED).map(|(at, _)| at).collect();
+        let scores = scores.lookup(&Tensor::from_vec(places, [7]).unwrap()).unwrap();
+        cross_entropy(&scores, &Tensor::from_vec(kept.clone(), [7]).unwrap()).unwrap()
+    };
+    let compare = |trained: &dyn Module| {
+        let theirs = expected().backward().unwrap();
+        for cx in [Context::train(0), Context::train(0).recomputing()] {
+            let (loss, count) = next_token_loss(&*network, &x, &y, &mut cx.clone()).unwrap();
+            assert_eq!(count, 7);
+            assert!((loss.item().unwrap() - expected().item().unwrap()).abs() < 1e-5);
+            let ours = loss.backward().unwrap();
+            let mut compared = 0;
+            trained.for_each_parameter(&mut |path, parameter| {
+                let (a, b) = (ours.of(parameter).unwrap(), theirs.of(parameter).unwrap());
+                let most = b.iter().map(f32::abs).fold(1e-3, f32::max);
+                let off = a.sub(&b).unwrap().iter().map(f32::abs).fold(0.0, f32::max);
+                assert!(off < 1e-4 * most, "{path} is off by {off} of {most}");
+                compared += 1;
+            });
+            assert!(compared > 10);
+        }
+    };
+    compare(&*network);
+    let adapter = Lora::new(2).attach_as(&network, &config(), &mut rng(1)).unwrap();
+    for (path, parameter) in adapter.parameters() {
+        parameter.set(Tensor::normal(parameter.shape(), 0.0, 0.3, &mut rng(path.len() as u64)).unwrap());
+    }
+    compare(&adapter);
+    let nothing = Tensor::full([2, 5], IGNORED).unwrap();
+    let told = next_token_loss(&*network, &x, &nothing, &mut Context::eval()).unwrap_err().to_string();
+    assert!(told.contains("there is no label to learn from"), "{told}");
+}
+
+/// What blocks draw is theirs, the same when they are computed again, and other for the next block.
+#[test]
+fn what_is_dropped_is_the_same_the_second_time() {
+    let Network::Causal(network) = models::new(&config(), &mut rng(3)).unwrap() else { panic!() };
+    let adapter = Lora::new(4).dropout(0.5).attach_as(&network, &config(), &mut rng(1)).unwrap();
+    for (path, parameter) in adapter.parameters() {
+        parameter.set(Tensor::normal(parameter.shape(), 0.0, 0.3, &mut rng(path.len() as u64)).unwrap());
+    }
+    let (x, y) = tokens();
+    let loss = || next_token_loss(&*network, &x, &y, &mut Context::train(4).recomputing()).unwrap().0;
+    let gradients = loss().backward().unwrap();
+    for (path, parameter) in adapter.parameters() {
+        let gradient = gradients.of(&parameter).unwrap();
+        let length = gradient.norm(..).unwrap().item().unwrap();
+        if length < 1e-2 {
+            continue;
+        }
+        let step = 3e-3 / length;
+        let at = |sign: f32| {
+            let before = parameter.value();
+            parameter.update(|value| value.add_assign(&gradient.scale(sign * step)?)).unwrap();
+            let found = loss().item().unwrap();
+            parameter.set(before);
+            found
+        };
+        let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
+        assert!((slope / (length * length) - 1.0).abs() < 0.05, "{path}: {slope} and {}", length * length);
+    }
+}
+
+#[test]
+fn a_tuned_model_answers_what_it_has_learnt() {
+    // Wide enough for the frozen embeddings to tell their tokens apart.
+    let config = config_of(64);
+    let model = model_of(&config, TEMPLATE);
+    let talks = [("hi", "the rain"), ("and", "in Spain")];
+    let all: Vec<Example> = talks
+        .iter()
+        .map(|(question, answer)| model.example([user(*question), assistant(*answer)]).unwrap())
+        .collect();
+    let adapter = Lora::new(8).attach_as(model.network(), &config, &mut rng(1)).unwrap();
+    let (tuning, data) = (Tuning::adapter(model.network(), &adapter), batches(&all, 256).unwrap());
+    assert_eq!(tuning.parameter_count(), adapter.parameter_count());
+    // By the signs of gradients, in ever smaller steps.
+    for step in 0..100 {
+        let loss = tuning.forward(&data, &mut Context::train(0).at_step(step)).unwrap();
+        let gradients = loss.backward().unwrap();
+        tuning.for_each_parameter(&mut |_, parameter| {
+            let length = 0.02 * (1.0 - step as f32 / 100.0);
+            let change = gradients.of(parameter).unwrap().map(|g: f32| -length * g.signum()).unwrap();
+            parameter.update(|value| value.add_assign(&change)).unwrap();
+        });
+    }
+    let settings = cairn_nn::generate::Generate::new(20).sampling(cairn_nn::generate::Sampling::greedy());
+    for (question, answer) in talks {
+        let text: String = model.chat([user(question)], &settings).unwrap().map(Result::unwrap).collect();
+        assert_eq!(text, answer);
+    }
+}
