@@ -6,6 +6,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use cairn::nn::Sequential;
+use cairn::nn::spec::{Dense, Flatten};
+use cairn::tensor::rng;
+
 use crate::http::Server;
 use crate::model;
 
@@ -47,20 +51,36 @@ fn the_page_shows_what_is_served() {
         eprintln!("SKIPPED: there is no Chromium here, so that the page was not looked at");
         return;
     };
-    let made = model();
-    let server = Server::start(&[made.path().to_str().unwrap()]);
+    let (made, folder) = (model(), tempfile::tempdir().unwrap());
+    let digits = folder.path().join("digits.cairn");
+    let network = Sequential::new([28, 28, 1]).add(Flatten).add(Dense::new(10)).build(&mut rng(1)).unwrap();
+    network.save(&digits).unwrap();
+    let (films, _) = crate::saved::films(folder.path());
+    let paths = [made.path(), &digits, &films].map(|path| path.to_str().unwrap());
+    let server = Server::start(&paths);
     let url = format!("http://{}/", server.address);
     let name = made.path().file_name().unwrap().to_str().unwrap();
-    for width in [390, 1200] {
+    for (width, tab) in
+        [(390, "chat"), (1200, "chat"), (390, "draw"), (1200, "draw"), (390, "films"), (1200, "films")]
+    {
+        let url = format!("{url}#{tab}");
         let page = seen(browser, &url, width, &["--dump-dom"]);
-        let tab = page.find("data-name=\"chat\"").expect("there is a tab to chat");
-        assert!(page[tab - 60..tab + 60].contains("aria-selected=\"true\""), "it is the one that is open");
-        assert!(page.contains(&format!("<option>{name}</option>")), "{page}");
-        assert!(page.contains("<section id=\"chat\" aria-label=\"Chat\">"), "what can be done is not hidden");
-        assert!(page.contains("<section id=\"films\" hidden"), "what cannot is");
+        for one in ["chat", "draw", "films"] {
+            assert!(
+                page.contains(&format!("data-name=\"{one}\" aria-selected=\"{}\"", one == tab)),
+                "{tab}: {page}"
+            );
+            assert!(page.contains(&format!(
+                "<section id=\"{one}\"{} aria-label",
+                if one == tab { "" } else { " hidden=\"\"" }
+            )));
+        }
+        for option in [name, "digits", "films"] {
+            assert!(page.contains(&format!("<option>{option}</option>")), "{page}");
+        }
         if let Some(folder) = std::env::var_os("CAIRN_SCREENSHOTS") {
             let picture =
-                format!("--screenshot={}", Path::new(&folder).join(format!("page-{width}.png")).display());
+                format!("--screenshot={}", Path::new(&folder).join(format!("{tab}-{width}.png")).display());
             seen(browser, &url, width, &[&picture]);
         }
     }

@@ -17,7 +17,7 @@ fn network(folder: &Path) -> (PathBuf, Sequential) {
     (path, model)
 }
 
-fn films(folder: &Path) -> (PathBuf, Fitted<cairn::recsys::AlsModel, String, u32>) {
+pub(crate) fn films(folder: &Path) -> (PathBuf, Fitted<cairn::recsys::AlsModel, String, u32>) {
     let path = folder.join("films.rec");
     let ratings = (0..40u32).map(|n| (format!("user {}", n % 8), n * 7 % 15, 1.0 + (n % 5) as f32, n.into()));
     let model = Als::new().factors(4).fit(&Interactions::from_ratings(ratings).unwrap()).unwrap();
