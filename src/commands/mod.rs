@@ -2,6 +2,7 @@
 //! failure, 2 for a command line that makes no sense; JSON for other programs.
 
 mod chat;
+mod compare;
 mod doctor;
 mod embed;
 mod failure;
@@ -18,6 +19,7 @@ mod recommender;
 mod sampling;
 #[cfg(feature = "serve")]
 mod serve;
+mod tokenize;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,8 +57,10 @@ enum Command {
     Finetune(finetune::Args),
     /// Says what is in a file or folder of weights.
     Inspect(inspect::Args),
-    /// Writes the weights of a GGUF file in fewer bits.
+    /// Writes the weights of a GGUF file, or of a folder, in fewer bits.
     Quantize(quantize::Args),
+    /// Turns a text into the ids of its tokens.
+    Tokenize(tokenize::Args),
     /// Says what a saved network makes of inputs.
     Predict(predict::Args),
     /// Lists what a saved recommender would recommend.
@@ -101,6 +105,7 @@ fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
         Command::Finetune(args) => finetune::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Quantize(args) => quantize::run(&args, out),
+        Command::Tokenize(args) => tokenize::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),
         Command::Recommend(args) => recommend::run(&args, out),
         #[cfg(feature = "serve")]

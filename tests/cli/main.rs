@@ -268,3 +268,36 @@ fn adapters_are_trained_gone_on_with_used_and_merged() {
     let error = told(&["generate", &path, "hi", "--adapter", &at("nowhere")]);
     assert!(error.contains("adapter_config.json"), "{error}");
 }
+
+#[test]
+fn folders_are_halved_and_what_that_changes_is_measured() {
+    for (name, key) in [("llama", "agreement"), ("bert", "mean_cosine")] {
+        let made = copied(name);
+        let at = |name: &str| made.path().join(name).to_str().unwrap().to_owned();
+        let text = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(text.path(), "the rain in spain\nstays mainly in the plain\n".repeat(3)).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let (from, to) = (made.path().to_str().unwrap(), other.path().join("half"));
+        let to = to.to_str().unwrap();
+        let compare = ["--compare", text.path().to_str().unwrap(), "--json"];
+        let line = written(&[&["quantize", from, to, "--format", "bf16"][..], &compare].concat(), "");
+        let report: Value = serde_json::from_str(&line).unwrap();
+        assert!(report["bytes_after"].as_u64() < report["bytes_before"].as_u64());
+        let alike = report["comparison"][key].as_f64().unwrap();
+        assert!(alike > 0.9 && alike <= 1.0 + 1e-6, "{report}");
+        assert!(std::path::Path::new(to).join("tokenizer.json").is_file());
+        let error = told(&["quantize", from, &at("small"), "--format", "q4_1"]);
+        assert!(error.contains("safetensors have no q4_1") && error.contains("hint"), "{error}");
+    }
+}
+
+#[test]
+fn texts_become_ids() {
+    let made = model();
+    let file = made.path().join("text.txt");
+    std::fs::write(&file, "ab c").unwrap();
+    let (path, file) = (made.path().to_str().unwrap(), file.to_str().unwrap());
+    assert_eq!(written(&["tokenize", path, file], ""), "2 3 28 4\n");
+    let value: Value = serde_json::from_str(&written(&["tokenize", path, file, "--json"], "")).unwrap();
+    assert_eq!(value["ids"], json!([2, 3, 28, 4]));
+}
