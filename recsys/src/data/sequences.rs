@@ -96,6 +96,7 @@ impl Sequences {
     }
 
     /// For what comes from a file.
+    #[cfg(feature = "neural")]
     pub(crate) fn is_consistent(&self, n_users: usize, n_items: usize) -> bool {
         self.n_users() == n_users
             && self.offsets.first() == Some(&0)

@@ -6,12 +6,15 @@
 use std::sync::OnceLock;
 
 use crate::BlockFormat;
+#[cfg(target_arch = "x86_64")]
 use crate::cpu::instruction_set;
 
 use super::activations::Rows;
 use super::lanes::Portable;
 use super::panels::ROWS;
-use super::product::{Format, offset, run, with_format};
+#[cfg(target_arch = "x86_64")]
+use super::product::Format;
+use super::product::{offset, run, with_format};
 
 /// Instructions that products of quantised weights are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
