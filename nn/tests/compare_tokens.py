@@ -2,7 +2,7 @@
 
     pip install tokenizers transformers gguf torch
     cargo build --release --features cli
-    python nn/tests/golden/compare_tokens.py target/release/cairn MODEL TEXT
+    python nn/tests/compare_tokens.py target/release/cairn MODEL TEXT
 
 MODEL is a folder with tokenizer.json, or a GGUF file, TEXT a file of UTF-8: WikiText-2's test text, say.
 """
