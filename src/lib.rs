@@ -102,7 +102,7 @@
 //!
 //! A feature brings those it rests on: `optim` all above it and `datasets`. Further features: `download`, `xz` and `zip` (on by
 //! default: fetching data sets, reading archives), `neural` (recommenders that are networks), `image-folder`, `bpe`, `parquet`, `npz`,
-//! `linalg`, `faer`, `ndarray`, and `cli`, the program `cairn`. A program
+//! `linalg`, `faer`, `ndarray`, and `cli`, the program `cairn`, with `serve` for its server. A program
 //! that only recommends: `cargo add cairn-ml --no-default-features --features recsys`.
 
 #![forbid(unsafe_code)]

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 
-use cairn_optim::processes::{Alone, Communicator, world};
+use cairn_optim::processes::{Alone, world};
 use cairn_optim::{Batch, Callback, Control, Error, Result};
 use cairn_tensor::Tensor;
 

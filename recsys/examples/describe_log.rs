@@ -25,10 +25,13 @@ fn describe<U: Id, I: Id>(log: &Interactions<U, I>) -> Result<(), Box<dyn Error>
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Some(path) = std::env::args().nth(1) else {
+    run(std::env::args().nth(1).as_ref().map(Path::new))
+}
+
+pub(crate) fn run(path: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let Some(path) = path else {
         return describe(&synthetic::planted_groups(200, 100, 4, 12, 0.1, 0)?);
     };
-    let path = Path::new(&path);
     let is_text = path.extension().is_some_and(|ending| ending == "csv" || ending == "gz");
     if is_text {
         // Repeats are counted by the report, before the latest of each is kept.

@@ -25,7 +25,10 @@ fn generated() -> Result<[PathBuf; 2], Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
+    run(std::env::args().skip(1).map(PathBuf::from).collect())
+}
+
+pub(crate) fn run(arguments: Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
     let [events, items] = <[PathBuf; 2]>::try_from(arguments).or_else(|_| generated())?;
     let (log, report) = LogReader::csv().read::<String, String>(&events)?;
     println!("{report}\n{}", log.lint());
@@ -38,10 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     settings.fit(&log)?.save(&path)?;
     let model = Fitted::<SequenceModel, String, String>::load(Path::new(&path))?;
     let ids = log.catalog().items.ids();
-    println!("after {:?}:", &ids[..3]);
-    for entry in model.recommend_session(&ids[..3], 5, &Filter::unseen())? {
-        println!("  {:<8} {:.3}", entry.id, entry.score);
-    }
+    println!("after {:?}: {:?}", &ids[..3], model.recommend_session(&ids[..3], 5, &Filter::unseen())?);
 
     let kinds = ItemGroups::new(log.catalog(), |id| {
         let row = table.rows().iter().find(|(item, _)| item == id);

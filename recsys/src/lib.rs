@@ -48,7 +48,10 @@ pub use models::rp3beta::Rp3Beta;
 pub use models::slim::Slim;
 pub use models::top_pop::{TopPop, TopPopModel};
 #[cfg(feature = "neural")]
-pub use neural::{Gru4Rec, Sasrec, SequenceLoss, SequenceModel, TrainingPlan};
+pub use neural::{
+    Bert4Rec, Gru4Rec, LightGcn, LightGcnModel, MultVae, MultVaeModel, NeuMf, NeuMfModel, Sasrec,
+    SequenceLoss, SequenceModel, TrainingPlan,
+};
 pub use recommender::Recommender;
 pub use serve::ann::{AnnIndex, AnnSettings};
 pub use serve::file::{AnyModel, ModelFile, ModelFormat, Saved, inspect};

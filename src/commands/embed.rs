@@ -4,10 +4,10 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use cairn::nn::language::Encoder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, number};
 
 /// Lines of standard input that are embedded at a time.
 const AT_ONCE: usize = 1024;
@@ -39,7 +39,8 @@ fn embed(encoder: &Encoder, texts: &[String], out: &mut Output) -> Result<(), Fa
     let vectors = encoder.embed(texts)?;
     for (row, text) in texts.iter().enumerate() {
         let vector = vectors.index(0, row).map_err(cairn::nn::Error::from)?.to_vec();
-        out.result(&json!({ "text": text, "embedding": vector }), || {
+        let numbers: Vec<Value> = vector.iter().map(|&x| number(x)).collect();
+        out.result(&json!({ "text": text, "embedding": numbers }), || {
             vector.iter().map(f32::to_string).collect::<Vec<_>>().join(" ")
         })?;
     }

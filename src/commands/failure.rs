@@ -61,6 +61,12 @@ impl From<nn::Error> for Failure {
     }
 }
 
+impl From<cairn::recsys::Error> for Failure {
+    fn from(error: cairn::recsys::Error) -> Self {
+        Failure::new(error.to_string())
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;

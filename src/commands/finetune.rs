@@ -118,12 +118,13 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     let validation_before = validation.as_ref().map(|(data, ..)| loss_of(&tuning, data)).transpose()?;
 
     let checkpoint = args.out.join("training.cairn");
-    let steps = args.epochs.saturating_mul(train.len()) as u64;
+    // A part of the first epoch, so that a run that goes on for longer takes the same steps.
+    let warm_up = train.len().div_ceil(10).min(50) as u64;
     let mut fit = Fit::epochs(args.epochs)
         .batch_size(1)
         .seed(args.seed)
         .clip_norm(1.0)
-        .schedule(Linear::new(0.1, 1.0, (steps / 10).min(50)))
+        .schedule(Linear::new(0.1, 1.0, warm_up))
         .checkpoint(&checkpoint, 20);
     if args.resume {
         fit = fit.resume();

@@ -2,25 +2,34 @@
 //! failure, 2 for a command line that makes no sense; JSON for other programs.
 
 mod chat;
+mod compare;
 mod doctor;
 mod embed;
 mod failure;
 mod finetune;
 mod generate;
 mod inspect;
+mod network;
 mod output;
 mod perplexity;
+mod predict;
 mod quantize;
+mod recommend;
+mod recommender;
 mod sampling;
+#[cfg(feature = "serve")]
+mod serve;
+mod tokenize;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 use output::Output;
 
-/// Open language models and encoders on the CPU.
+/// Open language models and encoders, networks and recommenders, on the CPU.
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, arg_required_else_help = true)]
 struct Cli {
@@ -48,8 +57,22 @@ enum Command {
     Finetune(finetune::Args),
     /// Says what is in a file or folder of weights.
     Inspect(inspect::Args),
-    /// Writes the weights of a GGUF file in fewer bits.
+    /// Writes the weights of a GGUF file, or of a folder, in fewer bits.
     Quantize(quantize::Args),
+    /// Turns a text into the ids of its tokens.
+    Tokenize(tokenize::Args),
+    /// Says what a saved network makes of inputs.
+    Predict(predict::Args),
+    /// Lists what a saved recommender would recommend.
+    Recommend(recommend::Args),
+    /// Answers over HTTP, as OpenAI's clients ask, and on a page at /.
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
+    /// Writes what a shell needs to complete the program's command lines.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Says what this machine computes with: instructions, threads, caches, the bandwidth of its memory.
     Doctor,
 }
@@ -82,6 +105,19 @@ fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
         Command::Finetune(args) => finetune::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Quantize(args) => quantize::run(&args, out),
+        Command::Tokenize(args) => tokenize::run(&args, out),
+        Command::Predict(args) => predict::run(&args, out),
+        Command::Recommend(args) => recommend::run(&args, out),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, out),
+        Command::Completions { shell } => completions(shell),
         Command::Doctor => doctor::run(out),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    // Written at once: whoever reads may have enough before the end, which is no fault.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cairn", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
 
@@ -52,4 +53,9 @@ impl Output {
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
     }
+}
+
+/// A number of 32 bits for JSON, with no more digits than tell it from others; null where it is none.
+pub(crate) fn number(x: f32) -> Value {
+    x.to_string().parse::<f64>().map_or(Value::Null, |x| json!(x))
 }

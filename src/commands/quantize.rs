@@ -1,4 +1,4 @@
-//! `cairn quantize`: the weights of a GGUF file in fewer bits.
+//! `cairn quantize`: the weights of a GGUF file, or of a folder, in fewer bits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,30 @@ use cairn::nn::weights::gguf::{self, Gguf};
 use cairn::tensor::{AnyTensor, BlockFormat, DType};
 use serde::Serialize;
 
+use super::compare::Comparison;
 use super::failure::Failure;
 use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file.
+    /// A GGUF file, or a folder with config.json and safetensors.
     from: PathBuf,
-    /// The GGUF file to write.
+    /// What to write, of the same kind.
     to: PathBuf,
-    /// The format of the matrices: q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k. One of blocks of 256 gives way to one of 32 where
-    /// rows are no whole blocks.
+    /// The format of the matrices: f16, bf16, and of a GGUF file q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k. One of blocks of 256
+    /// gives way to one of 32 where rows are no whole blocks.
     #[arg(long, short, value_name = "FORMAT", value_parser = format_of)]
-    format: BlockFormat,
-    /// The format of the table of tokens, and of the output layer.
-    #[arg(long, value_name = "FORMAT", value_parser = format_of, default_value = "q8_0")]
-    tokens: BlockFormat,
+    format: DType,
+    /// The format of the table of tokens, and of the output layer: q8_0, if not given, or the other of 16 bits.
+    #[arg(long, value_name = "FORMAT", value_parser = format_of)]
+    tokens: Option<DType>,
+    /// Also measures what changed, on a text: of a model that writes, its perplexity, how often the likeliest token is the same, and how
+    /// fast it reads; of an encoder, how alike its vectors are.
+    #[arg(long, value_name = "TEXT")]
+    compare: Option<PathBuf>,
+    /// Of that text only the first tokens, or lines.
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    most: usize,
 }
 
 /// What became of a file.
@@ -36,12 +44,16 @@ struct Report {
     tensors: BTreeMap<String, usize>,
     /// Of the tensors that changed, the largest distance from what they were, as a share of their length.
     largest_error: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison>,
 }
 
-fn format_of(name: &str) -> Result<BlockFormat, String> {
-    let found = BlockFormat::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = BlockFormat::ALL.into_iter().map(BlockFormat::name).collect();
+fn format_of(name: &str) -> Result<DType, String> {
+    let all: Vec<DType> =
+        [DType::F16, DType::BF16].into_iter().chain(BlockFormat::ALL.map(DType::from)).collect();
+    let found = all.iter().find(|format| format.name().eq_ignore_ascii_case(name));
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|format| format.name()).collect();
         format!("there are {}", names.join(", "))
     })
 }
@@ -50,26 +62,62 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     if same_file(&args.from, &args.to) {
         return Err(Failure::new("the file to write is the one to read").hint("name another"));
     }
+    let mut report = Report::default();
+    if args.from.is_dir() {
+        folder(args, &mut report)?;
+    } else {
+        gguf_file(args, &mut report)?;
+    }
+    if let Some(text) = &args.compare {
+        report.comparison = Some(Comparison::new(&args.from, &args.to, text, args.most)?);
+    }
+    out.result(&report, || report.to_text())
+}
+
+fn gguf_file(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let file = Gguf::open(&args.from)?;
-    let (mut tensors, mut report) = (BTreeMap::new(), Report::default());
+    let tokens = args.tokens.unwrap_or(match args.format {
+        DType::Quantized(_) => BlockFormat::Q8_0.into(),
+        half => half,
+    });
+    let mut tensors = BTreeMap::new();
     for name in file.tensors().keys() {
-        let from = file.tensor(name)?;
-        let wanted = if name.starts_with("token_embd") || name.starts_with("output.") {
-            args.tokens
-        } else {
-            args.format
-        };
-        let to = match fitting(wanted, &from) {
-            Some(format) => quantized(&from, format, &mut report)?,
-            None => from.clone(),
-        };
-        report.bytes_before += from.byte_count();
-        report.bytes_after += to.byte_count();
-        *report.tensors.entry(to.dtype().to_string()).or_default() += 1;
+        let of_tokens = name.starts_with("token_embd") || name.starts_with("output.");
+        let to = report.changed(&file.tensor(name)?, if of_tokens { tokens } else { args.format })?;
         tensors.insert(name.clone(), to);
     }
-    gguf::write(&args.to, file.values(), &tensors)?;
-    out.result(&report, || report.to_text())
+    Ok(gguf::write(&args.to, file.values(), &tensors)?)
+}
+
+/// All files of a folder, its weights in 16 bits.
+fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
+    if matches!(args.format, DType::Quantized(_)) {
+        let why = format!("safetensors have no {}", args.format);
+        return Err(Failure::new(why)
+            .hint("f16 and bf16 halve a folder; blocks of fewer bits are written into GGUF files"));
+    }
+    let mut weights = nn::models::weights(&args.from)?;
+    for tensor in weights.tensors.values_mut() {
+        *tensor = report.changed(tensor, args.format)?;
+    }
+    std::fs::create_dir_all(&args.to).map_err(|error| Failure::file(&args.to, &error))?;
+    copy_beside(&args.from, &args.to)?;
+    Ok(weights.write_safetensors(args.to.join("model.safetensors"))?)
+}
+
+/// Settings, tokenizer and folders of settings: all but the weights.
+fn copy_beside(from: &Path, to: &Path) -> Result<(), Failure> {
+    for entry in std::fs::read_dir(from).map_err(|error| Failure::file(from, &error))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else { continue };
+        if path.is_dir() {
+            std::fs::create_dir_all(to.join(name))?;
+            copy_beside(&path, &to.join(name))?;
+        } else if !name.to_string_lossy().contains("safetensors") {
+            std::fs::copy(&path, to.join(name)).map_err(|error| Failure::file(&path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -77,24 +125,21 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// The format for a matrix of weights; none for what stays as it is.
-fn fitting(wanted: BlockFormat, tensor: &AnyTensor) -> Option<BlockFormat> {
+fn fitting(wanted: DType, tensor: &AnyTensor) -> Option<DType> {
     let &[_, columns] = tensor.shape() else { return None };
-    let smaller = match wanted {
-        BlockFormat::Q4K => BlockFormat::Q5_0,
-        BlockFormat::Q5K => BlockFormat::Q5_1,
-        BlockFormat::Q6K => BlockFormat::Q8_0,
-        other => other,
-    };
-    [wanted, smaller].into_iter().find(|format| columns.is_multiple_of(format.weights()))
+    match wanted {
+        DType::Quantized(blocks) => blocks.fitting(columns).map(DType::Quantized),
+        half => (tensor.dtype() == DType::F32).then_some(half),
+    }
 }
 
-fn quantized(from: &AnyTensor, format: BlockFormat, report: &mut Report) -> Result<AnyTensor, Failure> {
-    if from.dtype() == DType::Quantized(format) {
+fn quantized(from: &AnyTensor, format: DType, report: &mut Report) -> Result<AnyTensor, Failure> {
+    if from.dtype() == format {
         return Ok(from.clone());
     }
     let failed = |error: cairn::tensor::Error| Failure::from(nn::Error::from(error));
     let exact = from.cast(DType::F32).map_err(failed)?;
-    let to = exact.cast(format.into()).map_err(failed)?;
+    let to = exact.cast(format).map_err(failed)?;
     let back = to.cast(DType::F32).map_err(failed)?;
     let (exact, back) = (exact.as_f32().map_err(failed)?, back.as_f32().map_err(failed)?);
     let (mut off, mut length) = (0.0, 0.0);
@@ -107,6 +152,18 @@ fn quantized(from: &AnyTensor, format: BlockFormat, report: &mut Report) -> Resu
 }
 
 impl Report {
+    /// A tensor in a format, if it is a matrix that takes it.
+    fn changed(&mut self, from: &AnyTensor, wanted: DType) -> Result<AnyTensor, Failure> {
+        let to = match fitting(wanted, from) {
+            Some(format) => quantized(from, format, self)?,
+            None => from.clone(),
+        };
+        self.bytes_before += from.byte_count();
+        self.bytes_after += to.byte_count();
+        *self.tensors.entry(to.dtype().to_string()).or_default() += 1;
+        Ok(to)
+    }
+
     fn to_text(&self) -> String {
         let types = self
             .tensors
@@ -114,8 +171,12 @@ impl Report {
             .map(|(dtype, count)| format!("{count} {dtype}"))
             .collect::<Vec<_>>()
             .join(", ");
+        let comparison = match &self.comparison {
+            Some(comparison) => format!("\n{}", comparison.to_text()),
+            None => " (--compare measures what that changes)".into(),
+        };
         format!(
-            "{:.1} MB became {:.1} MB: {types}; the largest error of a tensor is {:.2} % (`cairn perplexity` measures what that changes)",
+            "{:.1} MB became {:.1} MB: {types}; the largest error of a tensor is {:.2} %{comparison}",
             self.bytes_before as f64 / 1e6,
             self.bytes_after as f64 / 1e6,
             100.0 * self.largest_error

@@ -77,7 +77,7 @@ impl SamplingArgs {
         let began = Instant::now();
         let mut text = text.until(&self.stop);
         let (mut all, mut first) = (String::new(), None);
-        while let Some(piece) = text.next() {
+        for piece in text.by_ref() {
             let piece = piece?;
             first.get_or_insert_with(|| began.elapsed().as_secs_f64());
             out.piece(&piece)?;

@@ -183,6 +183,18 @@ pub fn config(path: impl AsRef<Path>) -> Result<Config> {
     Opened::config(path.as_ref())
 }
 
+/// The weights at a path, as its files have them: a folder's safetensors, one or several, or a GGUF file's.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::BadFile`] for what cannot be read.
+pub fn weights(path: impl AsRef<Path>) -> Result<crate::weights::Weights> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return crate::weights::Weights::read_safetensors(weights_of(path)?);
+    }
+    crate::weights::gguf::Gguf::open(path)?.weights()
+}
+
 /// A model of these settings, with its weights drawn from a normal distribution of the width that they say (0.02), to be trained from
 /// the beginning.
 ///

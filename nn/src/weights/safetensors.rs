@@ -124,7 +124,10 @@ fn decode(bytes: &SharedBytes) -> Result<Weights, String> {
     if let Some(metadata) = header.metadata() {
         weights.metadata = metadata.clone().into_iter().collect();
     }
-    for (name, view) in file.iter() {
+    // The largest first: what is there twice for a moment is there while little else is.
+    let mut in_order: Vec<_> = file.iter().collect();
+    in_order.sort_by_key(|(_, view)| std::cmp::Reverse(view.data().len()));
+    for (name, view) in in_order {
         let Some((ours, _)) = TYPES.iter().find(|(_, theirs)| *theirs == view.dtype()) else {
             weights.left_out.push(name.to_owned());
             continue;

@@ -340,6 +340,10 @@ macro_rules! optimizer {
                 self.core.settings(&self.rule)
             }
 
+            fn is_elementwise(&self) -> bool {
+                $crate::optimizers::rule::UpdateRule::is_elementwise(&self.rule)
+            }
+
             fn is_of(&self, model: &dyn ::cairn_nn::Module) -> bool {
                 self.core.is_of(model)
             }

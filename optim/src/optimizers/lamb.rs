@@ -67,6 +67,11 @@ impl UpdateRule for LambRule {
         self.moments.check()
     }
 
+    /// The norms are those of whole parameters.
+    fn is_elementwise(&self) -> bool {
+        false
+    }
+
     fn apply(&self, parameter: ParameterUpdate<'_>, step: StepContext) -> Result<()> {
         let ParameterUpdate { value: p, gradient, states, lazy } = parameter;
         let [m, v] = running(states, p, [0.0; 2])?;

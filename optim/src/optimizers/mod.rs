@@ -92,6 +92,12 @@ pub trait Optimizer {
         true
     }
 
+    /// Whether an element's step depends on its own gradient and running values alone, so that of many processes each can step some
+    /// rows: see [`Fit::shard_optimizer`](crate::Fit::shard_optimizer). Not unless written.
+    fn is_elementwise(&self) -> bool {
+        false
+    }
+
     /// Begins anew: forgets running values and counts. Settings and the learning rate stay. Nothing unless written.
     fn reset(&mut self) {}
 }

@@ -26,6 +26,11 @@ pub(super) trait UpdateRule: std::fmt::Debug {
         false
     }
 
+    /// Whether an element's step depends on its own gradient and running values alone.
+    fn is_elementwise(&self) -> bool {
+        true
+    }
+
     /// Brings state that the rule keeps for all parameters together up to date, after step number `step`.
     fn advance(&mut self, step: u64) {
         let _ = step;

@@ -37,9 +37,11 @@
 
 mod partition;
 mod reduce;
+mod sharded;
 
 #[cfg(feature = "mpi")]
 pub use cairn_processes::Mpi;
 pub use cairn_processes::{Alone, Communicator, Error, Group, Threads, world};
 
 pub(crate) use partition::Partition;
+pub(crate) use sharded::{Sharded, encode};

@@ -101,24 +101,37 @@ impl Partition {
     }
 
     fn read(&self, from: &mut Reader<'_>, piece: &Piece) -> Result<Option<Gradient>> {
-        let mut shape = self.parameters[piece.parameter].shape().to_vec();
-        let count = piece.end - piece.start;
-        match shape.first_mut() {
-            Some(first) => *first = count,
-            None => shape.push(count),
-        }
-        Ok(match from.u8()? {
-            ABSENT => None,
-            DENSE => Some(Gradient::Dense(Tensor::from_vec(from.f32s()?, shape)?)),
-            ROWS => {
-                let (at, values) = (from.u32s()?, from.f32s()?);
-                let whole = Shape::from(shape.clone());
-                shape[0] = at.len();
-                Some(Gradient::Rows(RowGradient::new(whole, at, Tensor::from_vec(values, shape)?)?))
-            }
-            other => return Err(Malformed::Malformed(format!("a gradient of kind {other}")).into()),
-        })
+        read(from, &self.parameters[piece.parameter].shape(), piece)
     }
+}
+
+/// Reads what [`write`] wrote of a gradient of this shape.
+fn read(from: &mut Reader<'_>, shape: &[usize], piece: &Piece) -> Result<Option<Gradient>> {
+    let mut shape = shape.to_vec();
+    let count = piece.end - piece.start;
+    match shape.first_mut() {
+        Some(first) => *first = count,
+        None => shape.push(count),
+    }
+    Ok(match from.u8()? {
+        ABSENT => None,
+        DENSE => Some(Gradient::Dense(Tensor::from_vec(from.f32s()?, shape)?)),
+        ROWS => {
+            let (at, values) = (from.u32s()?, from.f32s()?);
+            let whole = Shape::from(shape.clone());
+            shape[0] = at.len();
+            Some(Gradient::Rows(RowGradient::new(whole, at, Tensor::from_vec(values, shape)?)?))
+        }
+        other => return Err(Malformed::Malformed(format!("a gradient of kind {other}")).into()),
+    })
+}
+
+/// The rows of a gradient that belong to a piece, as the gradient of these alone.
+pub(super) fn piece_of(gradient: &Gradient, piece: &Piece) -> Result<Gradient> {
+    let mut to = Writer::new();
+    write(&mut to, Some(gradient), piece)?;
+    let own = read(&mut Reader::new(&to.into_bytes()), gradient.shape(), piece)?;
+    own.ok_or_else(|| Malformed::Malformed("a gradient without values".to_owned()).into())
 }
 
 /// Writes the rows of a gradient that belong to a piece.
@@ -149,7 +162,7 @@ fn write_whole(to: &mut Writer, gradient: Option<&Gradient>) -> Result<()> {
     write(to, gradient, &Piece { parameter: 0, start: 0, end })
 }
 
-fn flat(values: &Tensor) -> Cow<'_, [f32]> {
+pub(super) fn flat(values: &Tensor) -> Cow<'_, [f32]> {
     values.as_slice().map_or_else(|| Cow::Owned(values.to_vec()), Cow::Borrowed)
 }
 

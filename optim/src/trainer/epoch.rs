@@ -179,7 +179,13 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
         self.optimizer.set_learning_rate(self.rate * self.factor());
         let (cx, position) = (self.context(), (self.position.epoch, batch));
         let result = match &mut *self.optimizer {
-            AnyOptimizer::Gradient(optimizer) => optimizer.step(model, &gradients),
+            AnyOptimizer::Gradient(optimizer) => match &self.shared {
+                None => optimizer.step(model, &gradients),
+                Some(shared) => {
+                    let place = format!("step {} of epoch {}", position.1, position.0);
+                    shared.step(&mut **optimizer, model, &gradients, &place)
+                }
+            },
             AnyOptimizer::Closure(optimizer) => {
                 let first = Some((loss, gradients));
                 optimizer.step(&mut Batches { model, batches, step, cx, first, position }).map(|_| ())

@@ -32,6 +32,7 @@ pub struct Fit<'a, X, Y> {
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) resume: bool,
     pub(super) processes: Option<&'a dyn Communicator>,
+    pub(super) shard_optimizer: bool,
 }
 
 /// A limit on gradients.
@@ -83,6 +84,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
             checkpoint: None,
             resume: false,
             processes: None,
+            shard_optimizer: false,
         }
     }
 
@@ -219,6 +221,17 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     #[must_use]
     pub fn processes(self, processes: &'a dyn Communicator) -> Self {
         Fit { processes: Some(processes), ..self }
+    }
+
+    /// With many [processes](Self::processes) each keeps the running values of an N-th of the parameters only, steps these, and gives
+    /// the others the new values: half as many bytes again are exchanged in a step, and of Adam's two values for each weight
+    /// 2 / N are held. The result, and the checkpoint, have the same bits as without. For all optimisers but
+    /// [`Lamb`](crate::Lamb), whose step depends on whole parameters.
+    #[doc(alias = "ZeroRedundancyOptimizer")]
+    #[doc(alias = "ZeRO")]
+    #[must_use]
+    pub fn shard_optimizer(self) -> Self {
+        Fit { shard_optimizer: true, ..self }
     }
 
     /// Prints nothing.

@@ -37,14 +37,21 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
         samples: usize,
         running: Option<&Running<'_, Y>>,
     ) -> Result<()> {
-        let Some(checkpoint) = self.fit.checkpoint.as_ref().filter(|_| self.writes()) else { return Ok(()) };
+        let Some(checkpoint) = &self.fit.checkpoint else { return Ok(()) };
+        let optimizer = match &self.shared {
+            None => self.optimizer.state(),
+            Some(shared) => shared.state(self.optimizer)?,
+        };
+        if !self.writes() {
+            return Ok(());
+        }
         checkpoint.write(&Saved {
             plan: self.plan(samples),
             position: self.position,
             stopped: self.over,
             rate: self.rate,
             model: model.state(),
-            optimizer: self.optimizer.state(),
+            optimizer,
             running: running.map_or(Ok(Vec::new()), Running::state)?,
             callbacks: self.fit.callbacks.iter().map(|callback| callback.state()).collect(),
             history: self.history.without_times(),

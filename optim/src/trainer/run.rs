@@ -241,6 +241,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         self.fit.callbacks.iter_mut().for_each(|callback| callback.reset());
         self.agree(model, data.len())?;
         let mut resumed = self.resume(model, data.len())?;
+        self.shard(model)?;
         let batches = data.len().div_ceil(self.fit.batch_size.max(1));
         let writes = self.writes();
         for i in 0..self.fit.callbacks.len() {
@@ -283,6 +284,6 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         for callback in &mut self.fit.callbacks {
             callback.on_end(&mut Control::new(model, &mut self.rate, &mut self.stop, writes))?;
         }
-        self.shared.as_ref().map_or(Ok(()), |shared| shared.compare("the end of the run", model))
+        self.conclude(model)
     }
 }

@@ -1,5 +1,6 @@
 //! What the processes of a run tell each other: that they do the same, and what each has computed of a step.
 
+use cairn_autograd::Gradients;
 use cairn_nn::codec::{self, Kind};
 use cairn_nn::{Model, Module};
 use cairn_tensor::Setting;
@@ -10,14 +11,16 @@ use super::run::Run;
 use super::statistics::{Changes, Statistics};
 use super::step::Pending;
 use crate::accumulate::mean_factor;
-use crate::processes::{Communicator, Group, Partition};
-use crate::{Error, Result, StateDict};
+use crate::processes::{Communicator, Group, Partition, Sharded, encode};
+use crate::{AnyOptimizer, Error, Optimizer, Result, StateDict};
 
 /// The processes of a run that are more than one.
 #[derive(Debug)]
 pub(super) struct Shared<'f> {
     group: Group<'f>,
     partition: Partition,
+    /// Where each process keeps the optimiser's running values for its rows only.
+    sharded: Option<Sharded>,
 }
 
 /// What is reported of one batch.
@@ -41,7 +44,11 @@ impl<'f> Shared<'f> {
     /// Nothing where there is one process.
     pub(super) fn new(processes: &'f dyn Communicator, model: &dyn Module) -> Option<Self> {
         let partition = || Partition::new(model, processes.size());
-        (processes.size() > 1).then(|| Shared { group: Group::new(processes), partition: partition() })
+        (processes.size() > 1).then(|| Shared {
+            group: Group::new(processes),
+            partition: partition(),
+            sharded: None,
+        })
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -104,7 +111,55 @@ impl<'f> Shared<'f> {
     }
 }
 
+impl Shared<'_> {
+    /// One step of the optimiser, the same on all.
+    pub(super) fn step(
+        &self,
+        optimizer: &mut dyn Optimizer,
+        model: &dyn Module,
+        gradients: &Gradients,
+        place: &str,
+    ) -> Result<()> {
+        match &self.sharded {
+            None => optimizer.step(model, gradients),
+            Some(sharded) => sharded.step(optimizer, gradients, &self.partition, &self.group, place),
+        }
+    }
+
+    /// The optimiser's state for a checkpoint: the whole one on the first process.
+    pub(super) fn state(&self, optimizer: &AnyOptimizer) -> Result<StateDict> {
+        let Some(sharded) = &self.sharded else { return Ok(optimizer.state()) };
+        let mut parts = vec![Vec::new(); self.group.size()];
+        parts[0] = encode(&optimizer.state())?;
+        let all = self.group.all_to_all(parts)?;
+        if self.is_first() { sharded.whole_state(&all) } else { Ok(StateDict::default()) }
+    }
+
+    /// Gives the optimiser back its whole state, at the end of a run.
+    fn unite(&self, optimizer: &mut AnyOptimizer) -> Result<()> {
+        let Some(sharded) = &self.sharded else { return Ok(()) };
+        let all = self.group.meet("the optimiser at the end", &[], Ok(&encode(&optimizer.state())?))?;
+        optimizer.load_state(sharded.whole_state(&all)?)
+    }
+}
+
 impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
+    /// Leaves the optimiser the running values of this process's rows, where that is asked for.
+    pub(super) fn shard(&mut self, model: &dyn Module) -> Result<()> {
+        let Some(shared) = self.shared.as_mut().filter(|_| self.fit.shard_optimizer) else { return Ok(()) };
+        let sharded = Sharded::new(model, &shared.partition, shared.group.rank())?;
+        self.optimizer.load_state(sharded.own_state(self.optimizer.state())?)?;
+        shared.sharded = Some(sharded);
+        Ok(())
+    }
+
+    /// What is to be the same on all processes at the end of a run.
+    pub(super) fn conclude(&mut self, model: &dyn Module) -> Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        shared.unite(self.optimizer)?;
+        shared.compare("the end of the run", model)
+    }
+
     /// An error where a run of many processes asks for what they cannot do.
     pub(super) fn check_shared(&self) -> Result<()> {
         let Some(shared) = &self.shared else { return Ok(()) };
@@ -122,6 +177,15 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             asking,
             asking == 0,
             "0 for many processes",
+        )?;
+        let whole =
+            matches!(&*self.optimizer, AnyOptimizer::Gradient(optimizer) if !optimizer.is_elementwise());
+        let whole = usize::from(whole && self.fit.shard_optimizer);
+        Setting::check(
+            "the number of optimisers that need whole parameters",
+            whole,
+            whole == 0,
+            "0 for one in slices",
         )?;
         match Running::start(self.metrics).unmerged() {
             None => Ok(()),
@@ -147,6 +211,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
                 "metrics".to_owned(),
                 format!("{:?}", self.metrics.iter().map(|metric| metric.name()).collect::<Vec<_>>()),
             ),
+            ("whether the optimiser is in slices".to_owned(), self.fit.shard_optimizer.to_string()),
             ("callbacks".to_owned(), self.fit.callbacks.len().to_string()),
         ];
         facts.extend(plan.settings);

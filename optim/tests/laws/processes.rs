@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use cairn_autograd::Var;
 use cairn_datasets::{TensorDataset, synthetic};
+use cairn_nn::Activation::Relu;
 use cairn_nn::{Buffer, Context, Model, Module, Sequential, SparseCategoricalCrossentropy, spec::Dense};
 use cairn_optim::metrics::{Accumulator, Metric};
 use cairn_optim::processes::{Communicator, Threads};
 use cairn_optim::{
-    Batch, Callback, Control, CsvLog, Error, Fit, Lbfgs, ModelCheckpoint, Result, Sgd, Trainer,
+    Adam, AnyOptimizer, Batch, Callback, Control, CsvLog, Error, Fit, Group, Lamb, Lbfgs, ModelCheckpoint,
+    NAdam, Result, Sgd, StateDict, Trainer,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -67,6 +69,49 @@ fn an_lstm_over_a_sparse_embedding_too() {
 #[test]
 fn a_small_gpt_with_a_tied_embedding_too() {
     same_at_any_number(Net::Gpt);
+}
+
+/// The checkpoint of runs with the optimiser in slices, or whole.
+fn sharded(optimizer: fn() -> AnyOptimizer, slices: bool, runs: &[(usize, usize)]) -> (Vec<u8>, StateDict) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.cairn");
+    let mut states = Vec::new();
+    for &(size, batches) in runs {
+        states = Threads::run(size, |process| {
+            let model = Sequential::new([784]).add(Dense::new(7).activation(Relu)).add(Dense::new(10));
+            let model = model.build(&mut rng(1)).unwrap();
+            let data = synthetic::digits(60, 1).unwrap().flatten();
+            let mut trainer = Trainer::new(optimizer(), SparseCategoricalCrossentropy);
+            let fit = Fit::epochs(2).batch_size(5).accumulate(4).clip_norm(0.7).quiet().processes(process);
+            let fit = fit.checkpoint(&path, 1).resume().callback(Interrupt(batches));
+            let fit = if slices { fit.shard_optimizer() } else { fit };
+            assert_eq!(trainer.fit(&model, &data, fit).is_err(), batches < 100);
+            trainer.optimizer().state()
+        });
+    }
+    (fs::read(path).unwrap(), states.swap_remove(0))
+}
+
+#[test]
+fn an_optimiser_in_slices_has_the_same_bits_as_a_whole_one() {
+    let optimizers: [fn() -> AnyOptimizer; 3] = [
+        || Adam::new(0.01).into(),
+        || NAdam::new(0.01).weight_decay(0.1).into(),
+        || Sgd::new(0.1).momentum(0.9).group("*.bias", Group::new().rate_factor(2.0)).into(),
+    ];
+    for optimizer in optimizers {
+        let alone = sharded(optimizer, false, &[(1, 100)]);
+        assert!(sharded(optimizer, true, &[(1, 100)]) == alone);
+        assert!(sharded(optimizer, true, &[(2, 100)]) == alone);
+        assert!(sharded(optimizer, true, &[(3, 100)]) == alone);
+        assert!(sharded(optimizer, true, &[(4, 7), (2, 9), (3, 100)]) == alone, "resumed");
+    }
+    let whole = said(|process| {
+        let data = synthetic::digits(40, 1).unwrap().flatten();
+        let mut trainer = Trainer::new(Lamb::new(0.1), SparseCategoricalCrossentropy);
+        trainer.fit(&model(), &data, fit(process).shard_optimizer()).map(|_| ())
+    });
+    assert!(whole.iter().all(|said| said.contains("need whole parameters")), "{whole:?}");
 }
 
 /// One layer, on data with a label for each of 40 samples.

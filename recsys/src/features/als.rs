@@ -6,15 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::known::{FeatureModel, Known, feature_setters, trained_with};
 use super::space::{FeatureMatrix, FeatureSpace};
 use super::table::FeatureRow;
-use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::models::als::{Als, AlsModel};
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
 use crate::serve::file::Saved;
-use crate::serve::fitted::Fitted;
 use crate::{Error, Result, check};
 
 /// Settings of ALS with features: those of [`Als`], and the features.
@@ -38,43 +38,30 @@ use crate::{Error, Result, check};
 #[doc(alias("CMF", "collective matrix factorization"))]
 pub struct FeatureAls {
     als: Als,
-    items: Option<FeatureMatrix<ItemIdx>>,
-    users: Option<FeatureMatrix<UserIdx>>,
+    known: Known,
 }
 
 impl FeatureAls {
     /// With these settings of the factorisation, and no features yet.
     #[must_use]
     pub fn new(als: Als) -> Self {
-        Self { als, items: None, users: None }
+        Self { als, known: Known::default() }
     }
 
-    /// With features of the items of the log's catalogue.
-    #[must_use]
-    pub fn item_features(mut self, features: &FeatureMatrix<ItemIdx>) -> Self {
-        self.items = Some(features.clone());
-        self
-    }
-
-    /// With features of the users of the log's catalogue.
-    #[must_use]
-    pub fn user_features(mut self, features: &FeatureMatrix<UserIdx>) -> Self {
-        self.users = Some(features.clone());
-        self
-    }
+    feature_setters!();
 
     /// The matrix with a row for each feature of items below, and a column for each of users behind.
     fn joined(&self, matrix: &UserItems) -> Result<UserItems> {
         let (n_users, n_items) = (matrix.n_rows() as u32, matrix.n_cols() as u32);
         let mut entries: Vec<(UserIdx, ItemIdx, f32)> = matrix.entries().collect();
         let (mut more_users, mut more_items) = (0, 0);
-        if let Some(features) = &self.items {
+        if let Some(features) = &self.known.items {
             check_categories(features, matrix.n_cols())?;
             more_users = features.space().len();
             let rows = features.rows().entries();
             entries.extend(rows.map(|(item, feature, _)| (UserIdx(n_users + feature.0), item, 1.0)));
         }
-        if let Some(features) = &self.users {
+        if let Some(features) = &self.known.users {
             check_categories(features, matrix.n_rows())?;
             more_items = features.space().len();
             let rows = features.rows().entries();
@@ -125,8 +112,8 @@ impl Estimator for FeatureAls {
             factors: Factors { users: first(users, matrix.n_rows())?, items: first(items, matrix.n_cols())? },
             by_items: AlsModel::of_one_side(&self.als, items)?,
             by_users: AlsModel::of_one_side(&self.als, users)?,
-            items: self.items.as_ref().map(|features| features.space().clone()),
-            users: self.users.as_ref().map(|features| features.space().clone()),
+            items: self.known.items.as_ref().map(|features| features.space().clone()),
+            users: self.known.users.as_ref().map(|features| features.space().clone()),
         })
     }
 }
@@ -156,22 +143,26 @@ impl FeatureAlsModel {
 
 /// The vector of who has these features, which stand behind the `n` first of the other side.
 fn vector(other: &AlsModel, space: Option<&FeatureSpace>, n: usize, row: &FeatureRow) -> Result<Vec<f32>> {
-    let operation = "a vector by features: it was trained without";
-    let space = space.ok_or(Error::Unsupported { model: FeatureAlsModel::NAME, operation })?;
+    let space = trained_with(FeatureAlsModel::NAME, space)?;
     let features: Vec<ItemIdx> =
         space.encode(row)?.into_iter().map(|(feature, _)| ItemIdx(n as u32 + feature.0)).collect();
     other.fold_in(&features, &vec![1.0; features.len()])
 }
 
-impl<U: Id, I: Id> Fitted<FeatureAlsModel, U, I> {
-    /// Scores of items that are not in the catalogue by what is known of them, to be compared with those of the user's list.
-    ///
-    /// # Errors
-    /// [`Error::UnknownUser`], and those of [`FeatureAlsModel::item_vector`].
-    pub fn score_new_items(&self, user: &U, items: &[FeatureRow]) -> Result<Vec<f32>> {
-        let user = self.catalog().user(user)?;
-        let own = self.model().factors.users.get(user.at());
-        items.iter().map(|row| Ok(dot(own, &self.model().item_vector(row)?))).collect()
+impl FeatureModel for FeatureAlsModel {
+    fn item_space(&self) -> Option<&FeatureSpace> {
+        self.items.as_ref()
+    }
+    fn user_space(&self) -> Option<&FeatureSpace> {
+        self.users.as_ref()
+    }
+    fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
+        let own = self.factors.users.get(user.at());
+        items.iter().map(|row| Ok(dot(own, &self.item_vector(row)?))).collect()
+    }
+    fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
+        self.factors.items.inner_products(&self.user_vector_of(user)?, out);
+        Ok(())
     }
 }
 

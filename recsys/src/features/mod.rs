@@ -3,15 +3,31 @@
 //!
 //! A [`FeatureTable`] holds rows of named values by id. A [`FeatureSpace`] learns from it what there is (the categories of a column,
 //! the mean and spread of a number) and turns raw rows into features; it is saved with the model, so that what comes later is encoded
-//! alike. A [`FeatureMatrix`] is the features of the users or items of a catalogue, a row each. Models take it as a setting:
-//! [`LightFm`], and [`FeatureAls`], which is ALS with features.
+//! alike. A [`FeatureMatrix`] is the features of the users or items of a catalogue, a row each; [`EventFeatures`] are those of who met what and
+//! when. Models take them as settings: [`LightFm`], [`FeatureAls`], which is ALS with features, and (feature `neural`)
+//! [`FactorizationMachine`], which is DeepFM where it has dense layers, and [`TwoTower`].
 
 mod als;
+#[cfg(feature = "neural")]
+pub(crate) mod dense;
+pub(crate) mod described;
+mod events;
+#[cfg(feature = "neural")]
+mod fm;
+pub(crate) mod known;
 mod lightfm;
 mod space;
 mod table;
+#[cfg(feature = "neural")]
+mod two_tower;
 
 pub use als::{FeatureAls, FeatureAlsModel};
+pub use events::EventFeatures;
+#[cfg(feature = "neural")]
+pub use fm::{FactorizationMachine, FactorizationMachineModel};
+pub use known::FeatureModel;
 pub use lightfm::{LightFm, LightFmLoss, LightFmModel};
 pub use space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 pub use table::{FeatureRow, FeatureTable, FeatureValue};
+#[cfg(feature = "neural")]
+pub use two_tower::{TwoTower, TwoTowerModel};

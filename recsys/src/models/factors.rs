@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
@@ -72,12 +73,22 @@ impl Vectors {
     }
 
     /// Inner products of all vectors with each of `queries` (a query after another): `out` is queries x vectors,
-    /// row-major.
+    /// row-major. A single query is waited for: its products are computed by all threads, where there are enough vectors.
     pub(crate) fn inner_products(&self, queries: &[f32], out: &mut [f32]) {
-        let n = self.len();
+        /// Vectors of a task: half a megabyte of the usual length.
+        const VECTORS: usize = 2048;
         let queries = MatRef::from_column_major_slice(queries, self.dim, queries.len() / self.dim);
-        let out = MatMut::from_column_major_slice_mut(out, n, queries.ncols());
-        matmul(out, Accum::Replace, self.as_mat().transpose(), queries, 1.0, Par::Seq);
+        let products = |vectors: MatRef<'_, f32>, out: &mut [f32]| {
+            let out = MatMut::from_column_major_slice_mut(out, vectors.ncols(), queries.ncols());
+            matmul(out, Accum::Replace, vectors.transpose(), queries, 1.0, Par::Seq);
+        };
+        if queries.ncols() != 1 || self.len() <= VECTORS {
+            return products(self.as_mat(), out);
+        }
+        let parts = self.data.par_chunks(VECTORS * self.dim).zip(out.par_chunks_mut(VECTORS));
+        parts.for_each(|(vectors, out)| {
+            products(MatRef::from_column_major_slice(vectors, self.dim, out.len()), out);
+        });
     }
 
     /// Cosine of vector `n` with every vector, over the first `dim` entries; 0 where a vector is zero.

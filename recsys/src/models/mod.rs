@@ -28,7 +28,17 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<bpr::BprModel>(),
     #[cfg(feature = "neural")]
     ModelFormat::of::<crate::neural::SequenceModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::MultVaeModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::LightGcnModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::neural::NeuMfModel>(),
     ModelFormat::of::<crate::features::LightFmModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::features::FactorizationMachineModel>(),
+    #[cfg(feature = "neural")]
+    ModelFormat::of::<crate::features::TwoTowerModel>(),
     ModelFormat::of::<crate::features::FeatureAlsModel>(),
     ModelFormat::of::<BaselineModel>(),
     ModelFormat::of::<BiasedMfModel>(),

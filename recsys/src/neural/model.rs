@@ -10,6 +10,7 @@ use cairn_nn::{Context, Module, Parameter};
 use cairn_tensor::{AnyTensor, Rng, Tensor, rng};
 use serde::{Deserialize, Serialize};
 
+use super::bert4rec::Bert;
 use super::gru4rec::Gru;
 use super::ragged::Ragged;
 use super::sasrec::Attention;
@@ -27,6 +28,7 @@ use crate::{Error, Result, check, memory};
 #[derive(Debug, Clone)]
 pub(super) enum Network {
     Attention(Attention),
+    Masked(Bert),
     Gru(Gru),
 }
 
@@ -36,6 +38,9 @@ impl Network {
             Encoder::Attention { blocks, heads } => {
                 Self::Attention(Attention::new(settings, (blocks, heads), n_items, rng)?)
             }
+            Encoder::Masked { blocks, heads, .. } => {
+                Self::Masked(Bert::new(settings, (blocks, heads), n_items, rng)?)
+            }
             Encoder::Gru { layers } => Self::Gru(Gru::new(settings, layers, n_items, rng)?),
         })
     }
@@ -44,6 +49,7 @@ impl Network {
     pub(super) fn encode(&self, batch: &Ragged, cx: &mut Context) -> cairn_nn::Result<Var> {
         match self {
             Self::Attention(network) => network.encode(batch, cx),
+            Self::Masked(network) => network.encode(batch, cx),
             Self::Gru(network) => network.encode(batch, cx),
         }
     }
@@ -52,6 +58,7 @@ impl Network {
     pub(super) fn items(&self) -> &Parameter {
         match self {
             Self::Attention(network) => &network.items,
+            Self::Masked(network) => &network.items,
             Self::Gru(network) => &network.items,
         }
     }
@@ -59,12 +66,13 @@ impl Network {
     pub(super) fn module(&self) -> &dyn Module {
         match self {
             Self::Attention(network) => network,
+            Self::Masked(network) => network,
             Self::Gru(network) => network,
         }
     }
 }
 
-/// A trained [`Sasrec`](crate::Sasrec) or [`Gru4Rec`](crate::Gru4Rec).
+/// A trained [`Sasrec`](crate::Sasrec), [`Bert4Rec`](crate::Bert4Rec) or [`Gru4Rec`](crate::Gru4Rec).
 ///
 /// It knows order: lists of users follow what they met last, those of [`Fitted::recommend_session`](crate::Fitted::recommend_session)
 /// the session. Nothing is known of a history without items, whose scores are all 0: its list is what is popular.
@@ -170,7 +178,9 @@ impl Record {
         }
         // The state says how large the network is before one is made.
         let values: usize = state.values().map(AnyTensor::len).sum();
-        let (Encoder::Attention { blocks: layers, .. } | Encoder::Gru { layers }) = settings.encoder;
+        let (Encoder::Attention { blocks: layers, .. }
+        | Encoder::Masked { blocks: layers, .. }
+        | Encoder::Gru { layers }) = settings.encoder;
         let tables = memory::of_factors(settings.max_length, settings.dim, 1);
         if layers > state.len() || tables > 64 * (values as u64 + (1 << 20)) {
             return Err("settings and network do not fit".to_owned());

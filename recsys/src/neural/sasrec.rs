@@ -157,16 +157,30 @@ impl Block {
     }
 
     fn attend(&self, own: &Var, x: &Var, batch: &Ragged, cx: &mut Context) -> cairn_nn::Result<Var> {
-        let q = batch.side_by_side(&self.query.forward(own)?)?;
-        let kv = batch.side_by_side(&self.key_value.forward(x)?)?;
-        let &[rows, time, dim] = q.shape() else { unreachable!("rows, steps and features") };
-        let shape = [rows, time, self.heads, dim / self.heads];
-        let part = |first: usize| kv.narrow(2, first, dim)?.reshape(shape);
-        let mut options = AttentionOptions::default().causal(Causal::TopLeft);
-        options.rules.dropout =
-            (cx.is_training() && self.rate != 0.0).then(|| (f64::from(self.rate), cx.draw().random()));
-        let options = options.key_lengths(&batch.lengths).query_lengths(&batch.lengths);
-        let y = q.reshape(shape)?.attention(&part(0)?, &part(dim)?, None, &options)?;
-        self.output.forward(&batch.packed(&y.reshape([rows, time, dim])?)?)
+        let (q, kv) = (self.query.forward(own)?, self.key_value.forward(x)?);
+        self.output.forward(&attention(&q, &kv, batch, (self.heads, self.rate, true), cx)?)
     }
+}
+
+/// What the steps of each sequence attend to, `[steps, dim]`, by queries `[steps, dim]` and by keys and values side by side, with heads, the
+/// rate of dropout, and whether later steps are out of sight.
+pub(super) fn attention(
+    q: &Var,
+    kv: &Var,
+    batch: &Ragged,
+    (heads, rate, causal): (usize, f32, bool),
+    cx: &mut Context,
+) -> cairn_nn::Result<Var> {
+    let (q, kv) = (batch.side_by_side(q)?, batch.side_by_side(kv)?);
+    let &[rows, time, dim] = q.shape() else { unreachable!("rows, steps and features") };
+    let shape = [rows, time, heads, dim / heads];
+    let part = |first: usize| kv.narrow(2, first, dim)?.reshape(shape);
+    let mut options = AttentionOptions::default();
+    if causal {
+        options = options.causal(Causal::TopLeft);
+    }
+    options.rules.dropout = (cx.is_training() && rate != 0.0).then(|| (f64::from(rate), cx.draw().random()));
+    let options = options.key_lengths(&batch.lengths).query_lengths(&batch.lengths);
+    let y = q.reshape(shape)?.attention(&part(0)?, &part(dim)?, None, &options)?;
+    batch.packed(&y.reshape([rows, time, dim])?)
 }

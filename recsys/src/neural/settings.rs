@@ -1,9 +1,12 @@
 //! What all models of the next item are set by, and what training them takes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ragged::MASK;
+use crate::data::ids::ItemIdx;
 use crate::{Error, Result, check, memory};
 
 /// Most logits that the softmax over all items has at a time, see [`cairn_tensor::Tensor::linear_cross_entropy`].
@@ -114,8 +117,19 @@ impl fmt::Display for TrainingPlan {
 /// The encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) enum Encoder {
-    Attention { blocks: usize, heads: usize },
-    Gru { layers: usize },
+    Attention {
+        blocks: usize,
+        heads: usize,
+    },
+    Gru {
+        layers: usize,
+    },
+    /// Attention in both directions, with this share of items masked in training.
+    Masked {
+        blocks: usize,
+        heads: usize,
+        masked: f32,
+    },
 }
 
 /// The settings of a model.
@@ -159,13 +173,14 @@ impl Settings {
         match (self.encoder, self.loss) {
             (Encoder::Attention { .. }, SequenceLoss::Gbce { .. }) => "gSASRec",
             (Encoder::Attention { .. }, _) => "SASRec",
+            (Encoder::Masked { .. }, _) => "BERT4Rec",
             (Encoder::Gru { .. }, _) => "GRU4Rec",
         }
     }
 
     pub(super) fn check(&self) -> Result<()> {
         let layers = match self.encoder {
-            Encoder::Attention { blocks, heads } => {
+            Encoder::Attention { blocks, heads } | Encoder::Masked { blocks, heads, .. } => {
                 check::at_least_one("heads", heads)?;
                 if !self.dim.is_multiple_of(heads) {
                     return Err(Error::parameter("heads", heads, "a divisor of `dim`"));
@@ -174,6 +189,14 @@ impl Settings {
             }
             Encoder::Gru { layers } => ("layers", layers),
         };
+        if let Encoder::Masked { masked, .. } = self.encoder {
+            if !(0.0..1.0).contains(&masked) {
+                return Err(Error::parameter("masked", masked, "0 to below 1"));
+            }
+            if self.max_length == 1 {
+                return Err(Error::parameter("max_length", 1, "at least 2: one step is the mask"));
+            }
+        }
         let counts = [
             layers,
             ("dim", self.dim),
@@ -190,6 +213,17 @@ impl Settings {
         self.loss.check()
     }
 
+    /// What the network reads to say what comes after a history: as far back as it looks, and a mask behind it if it fills masks.
+    pub(super) fn input<'a>(&self, items: &'a [ItemIdx]) -> Cow<'a, [ItemIdx]> {
+        let last = |n: usize| &items[items.len().saturating_sub(n)..];
+        match self.encoder {
+            Encoder::Masked { .. } if !items.is_empty() => {
+                Cow::Owned(last(self.max_length - 1).iter().copied().chain([MASK]).collect())
+            }
+            _ => Cow::Borrowed(last(self.max_length)),
+        }
+    }
+
     /// Bytes of a training on so many users and items.
     pub(super) fn memory(&self, n_users: usize, n_items: usize) -> u64 {
         let [users, items, dim, length] = [n_users, n_items, self.dim, self.max_length].map(|n| n as u64);
@@ -197,12 +231,14 @@ impl Settings {
         // Of each step: what the layers keep for their backward passes, and gradients.
         let (layers, kept) = match self.encoder {
             Encoder::Attention { blocks, .. } => (blocks as u64, 40),
+            Encoder::Masked { blocks, .. } => (blocks as u64, 60),
             Encoder::Gru { layers } => (layers as u64, 16),
         };
         let of_steps = steps.saturating_mul(dim).saturating_mul(4 * kept * layers + 48);
         // The tables of items and positions: values, gradients in two parts, two moments, the best so far, and what is kept.
         let tables = items.saturating_add(length).saturating_mul(dim).saturating_mul(4 * 8);
-        let weights = dim.saturating_mul(dim).saturating_mul(4 * 7 * 8 * layers);
+        // The largest block has 12 · dim² weights.
+        let weights = dim.saturating_mul(dim).saturating_mul(4 * 12 * 8).saturating_mul(layers);
         let of_users = users.saturating_mul(dim).saturating_mul(4 * 2);
         let (_, of_scores) = self.loss.scores(items, steps, dim);
         [of_steps, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
@@ -213,6 +249,7 @@ impl Settings {
         let dim = self.dim as f64;
         let of_layer = match self.encoder {
             Encoder::Attention { blocks, .. } => 6.0 * dim * dim * blocks as f64,
+            Encoder::Masked { blocks, .. } => 12.0 * dim * dim * blocks as f64,
             Encoder::Gru { layers } => 6.0 * dim * dim * layers as f64,
         };
         let (scores, _) = self.loss.scores(n_items as u64, 1, self.dim as u64);

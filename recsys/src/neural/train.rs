@@ -1,8 +1,9 @@
 //! Passes over the sequences of a log: batches, steps of Adam, and when to end.
 //!
-//! A step learns from a batch of sequences, every prefix of each. The order of sequences and all that is random are functions of the
+//! A step learns from a batch of sequences, from every prefix of each or, where the network fills masks, from the items that are masked. The order of sequences and all that is random are functions of the
 //! seed and the step, so the same seed gives the same bits on any number of threads.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cairn_autograd::no_grad;
@@ -13,10 +14,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
+use super::bert4rec::mask;
 use super::loss::Objective;
 use super::model::Network;
 use super::ragged::Ragged;
-use super::settings::Settings;
+use super::settings::{Encoder, Settings};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sequences::Sequences;
 use crate::data::sparse::{Csr, UserItems};
@@ -90,6 +92,30 @@ pub(super) fn train(settings: &Settings, sequences: &Sequences, n_items: usize) 
     Ok(Trained { network, losses, validation: scores })
 }
 
+/// What a batch of sequences asks: what the network reads, at which steps it is asked if not at all, and the item of each.
+struct Samples<'a> {
+    inputs: Vec<Cow<'a, [ItemIdx]>>,
+    steps: Option<Vec<u32>>,
+    next: Vec<u32>,
+}
+
+impl<'a> Samples<'a> {
+    /// Every prefix of each sequence, or the items that are masked.
+    fn new(settings: &Settings, rows: &[&'a [ItemIdx]], cx: &mut Context) -> Self {
+        let Encoder::Masked { masked, .. } = settings.encoder else {
+            return Self {
+                inputs: rows.iter().map(|items| Cow::Borrowed(&items[..items.len() - 1])).collect(),
+                steps: None,
+                next: rows.iter().flat_map(|items| &items[1..]).map(|item| item.0).collect(),
+            };
+        };
+        let rows: Vec<&[ItemIdx]> =
+            rows.iter().map(|items| &items[items.len().saturating_sub(settings.max_length)..]).collect();
+        let (inputs, steps, next) = mask(&rows, masked, &mut cx.draw());
+        Self { inputs: inputs.into_iter().map(Cow::Owned).collect(), steps: Some(steps), next }
+    }
+}
+
 /// A step; the mean loss, and of how many steps of sequences.
 fn learn(
     settings: &Settings,
@@ -100,14 +126,16 @@ fn learn(
     step: u64,
 ) -> Result<(f64, f64)> {
     let failed = |error: &dyn std::fmt::Display| failure(settings, error);
-    let inputs: Vec<&[ItemIdx]> = rows.iter().map(|items| &items[..items.len() - 1]).collect();
-    let next: Vec<u32> = rows.iter().flat_map(|items| &items[1..]).map(|item| item.0).collect();
-    let steps = next.len();
     let mut cx = Context::train(settings.seed).at_step(step);
+    let samples = Samples::new(settings, rows, &mut cx);
+    let steps = samples.next.len();
     let mut mean = || {
-        let batch = Ragged::new(&inputs)?;
-        let states = network.encode(&batch, &mut cx)?;
-        let next = Tensor::from_vec(next.clone(), [steps])?;
+        let inputs: Vec<&[ItemIdx]> = samples.inputs.iter().map(AsRef::as_ref).collect();
+        let mut states = network.encode(&Ragged::new(&inputs)?, &mut cx)?;
+        if let Some(asked) = &samples.steps {
+            states = states.index_select(0, asked)?;
+        }
+        let next = Tensor::from_slice(&samples.next, [steps])?;
         objective.mean(&states, network.items(), &next, &mut cx)
     };
     let mean = mean().map_err(|e| failed(&e))?;
@@ -128,10 +156,8 @@ fn failure(settings: &Settings, error: &dyn std::fmt::Display) -> Error {
 /// encoded together; what comes out does not depend on it.
 pub(super) fn states(settings: &Settings, network: &Network, sequences: &[&[ItemIdx]]) -> Result<Vec<f32>> {
     let dim = settings.dim;
-    let recent = |at: usize| {
-        let items = sequences[at];
-        &items[items.len().saturating_sub(settings.max_length)..]
-    };
+    let inputs: Vec<Cow<'_, [ItemIdx]>> = sequences.iter().map(|items| settings.input(items)).collect();
+    let recent = |at: usize| inputs[at].as_ref();
     let mut order: Vec<usize> = (0..sequences.len()).filter(|&at| !sequences[at].is_empty()).collect();
     order.sort_by_key(|&at| recent(at).len());
     let mut states = crate::memory::zeros(sequences.len(), dim)?;
@@ -204,10 +230,13 @@ impl<'a> Validation<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::neural::settings::Encoder;
 
     fn networks() -> Vec<(Settings, Network)> {
-        let encoders = [Encoder::Attention { blocks: 2, heads: 2 }, Encoder::Gru { layers: 2 }];
+        let encoders = [
+            Encoder::Attention { blocks: 2, heads: 2 },
+            Encoder::Masked { blocks: 2, heads: 2, masked: 0.2 },
+            Encoder::Gru { layers: 2 },
+        ];
         let make = |encoder| {
             let settings = Settings { dim: 8, max_length: 6, dropout: 0.0, ..Settings::new(encoder) };
             let network = Network::new(&settings, 11, &mut rng(3)).unwrap();
@@ -258,7 +287,10 @@ mod tests {
                 let gradients = mean.scale(steps as f32).unwrap().backward().unwrap();
                 let mut all = Vec::new();
                 network.module().for_each_parameter(&mut |_, parameter| {
-                    all.extend(gradients.of(parameter).unwrap().to_vec());
+                    // Nothing is hidden here, so what stands for that has no gradient.
+                    let dense =
+                        gradients.get(parameter).map(|gradient| gradient.to_dense().unwrap().to_vec());
+                    all.extend(dense.unwrap_or_else(|| vec![0.0; parameter.len()]));
                 });
                 all
             };

@@ -165,3 +165,194 @@ fn features_of_another_catalogue_and_settings_out_of_range_are_refused() {
     assert!(matches!(LightFm::new().memory_limit(10).fit(&log), Err(Error::Memory { .. })));
     assert!(matches!(LightFm::new().learning_rate(1e30).fit(&log), Err(Error::Factorization { .. })));
 }
+
+#[cfg(feature = "neural")]
+mod machines {
+    use super::*;
+    use cairn_recsys::features::{
+        EventFeatures, FactorizationMachine, FactorizationMachineModel, FeatureModel, TwoTower, TwoTowerModel,
+    };
+    use cairn_recsys::rerank::{Rank, Reranking};
+
+    fn machines() -> [FactorizationMachine; 2] {
+        let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
+        [machine.clone(), machine.hidden([16])]
+    }
+
+    #[test]
+    fn items_that_nobody_met_are_ranked_by_their_features() {
+        let log = log();
+        let features = item_features(&log);
+        for settings in machines() {
+            let (with, without) =
+                (cold_ndcg(&settings.clone().item_features(&features), &log), cold_ndcg(&settings, &log));
+            assert!(with > 0.35 && with > 1.5 * without, "{settings:?}: {with}, {without} without");
+        }
+    }
+
+    #[test]
+    fn who_is_new_is_known_by_features_to_a_model_from_a_file_too() {
+        let log = log();
+        for settings in machines() {
+            let settings = settings.item_features(&item_features(&log)).user_features(&user_features(&log));
+            let model = settings.fit(&log).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model");
+            model.save(&path).unwrap();
+            let loaded = Fitted::<FactorizationMachineModel>::load(&path).unwrap();
+            assert!(loaded.model() == model.model());
+            assert_eq!(loaded.model().item_space().unwrap().len(), 5);
+            for group in 0..GROUPS {
+                let list = loaded.recommend_described(&row(group), 5, &Filter::unseen()).unwrap();
+                assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{settings:?}: {list:?}");
+                let scores = loaded.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+                let best = scores[group as usize];
+                assert!(
+                    scores.iter().filter(|&&score| score >= best).count() == 1,
+                    "{settings:?}: {scores:?}"
+                );
+            }
+            let plain = machines()[0].fit(&log).unwrap();
+            assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
+        }
+    }
+
+    /// What is met at night is of another group than what is met by day.
+    #[test]
+    fn lists_follow_the_context_of_the_request() {
+        let rows = (0..80_u32).flat_map(|user| {
+            (0..12_u32).map(move |time| {
+                let (night, n) = (time % 2, (user * 7 + time * 5) % 10);
+                (user, 2 * n + night, 1.0, i64::from(12 * user + time))
+            })
+        });
+        let log = Interactions::from_ratings(rows).unwrap();
+        let when = |night: bool| FeatureRow::new().category("when", if night { "night" } else { "day" });
+        let events = (0..80_u32).flat_map(|user| {
+            (0..12_u32).map(move |time| ((user, i64::from(12 * user + time)), time % 2 == 1))
+        });
+        let table = FeatureTable::new(events.map(|(event, night)| (event, when(night)))).unwrap();
+        let context = EventFeatures::new(&table, &log.catalog().users).unwrap();
+        for settings in machines() {
+            let settings = settings.epochs(60).context(&context);
+            let model = settings.fit(&log).unwrap();
+            for (night, rest) in [(true, 1), (false, 0)] {
+                let list = model.recommend_in(&5, &when(night), 5, &Filter::all()).unwrap();
+                let right = list.iter().filter(|entry| entry.id % 2 == rest).count();
+                assert!(right >= 4, "{settings:?}, {night}: {list:?}");
+            }
+            let unknown = model.recommend_in(&5, &FeatureRow::new().number("hour", 3.0), 5, &Filter::all());
+            assert!(matches!(unknown, Err(Error::Parameter { name: "feature", .. })));
+            assert!(matches!(settings.fit_matrix(&log.user_items()), Err(Error::Unsupported { .. })));
+        }
+        let without = machines()[0].fit(&log).unwrap();
+        assert!(matches!(
+            without.recommend_in(&5, &when(true), 5, &Filter::all()),
+            Err(Error::Unsupported { .. })
+        ));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named_and_memory_is_asked_for_first() {
+        let log = log();
+        let machine = FactorizationMachine::new;
+        for (settings, name) in [
+            (machine().factors(0), "factors"),
+            (machine().negatives(0), "negatives"),
+            (machine().dropout(1.0), "dropout"),
+            (machine().hidden([4, 0]), "hidden"),
+            (machine().regularization(-1.0), "regularization"),
+            (machine().batch_size(0), "batch_size"),
+            (machine().learning_rate(f64::NAN), "learning_rate"),
+        ] {
+            let error = settings.fit(&log).unwrap_err();
+            assert!(
+                matches!(&error, Error::Parameter { name: said, .. } if *said == name),
+                "{name}: {error}"
+            );
+        }
+        for settings in
+            [machine().factors(usize::MAX), machine().hidden([usize::MAX]), machine().memory_limit(9)]
+        {
+            assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
+        }
+    }
+
+    fn towers() -> TwoTower {
+        TwoTower::new().factors(8).hidden([16]).batch_size(128).epochs(30).learning_rate(0.01)
+    }
+
+    #[test]
+    fn towers_know_who_is_new_by_features_history_or_both() {
+        let log = log();
+        let features = item_features(&log);
+        let (with, without) =
+            (cold_ndcg(&towers().item_features(&features), &log), cold_ndcg(&towers(), &log));
+        assert!(with > 0.35 && with > 1.5 * without, "{with}, {without} without");
+        let settings = towers().item_features(&features).user_features(&user_features(&log));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        settings.fit(&log).unwrap().save(&path).unwrap();
+        let model = Fitted::<TwoTowerModel>::load(&path).unwrap();
+        for group in 0..GROUPS {
+            let list = model.recommend_described(&row(group), 5, &Filter::unseen()).unwrap();
+            assert!(list.iter().all(|entry| entry.id % GROUPS == group), "{list:?}");
+            let scores = model.score_new_items(&group, &[0, 1, 2].map(row)).unwrap();
+            assert!(scores.iter().all(|&score| score <= scores[group as usize]), "{scores:?}");
+            // All that somebody met, and what is known of them: the user of training again.
+            let user = log.catalog().user(&group).unwrap();
+            let both = model.model().user_vector_with(model.seen().row(user).0, &row(group)).unwrap();
+            let own = model.model().factors().users.get(group as usize);
+            assert!(both.iter().zip(own).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + a.abs())), "{group}");
+            let alone = model.model().user_vector_with(&[], &row(group)).unwrap();
+            assert!(alone != both);
+        }
+        let plain = towers().fit(&log).unwrap();
+        assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
+        assert!(matches!(
+            plain.recommend_described(&row(1), 5, &Filter::all()),
+            Err(Error::Unsupported { .. })
+        ));
+    }
+
+    #[test]
+    fn candidates_of_towers_are_ranked_by_a_network_of_pairs() {
+        let log = log();
+        let (candidates, ranker) = (towers().fit(&log).unwrap(), machines()[1].fit(&log).unwrap());
+        let steps = Reranking::from_best(20).then(Rank::by(&ranker));
+        let best = candidates.recommend(&7, 20, &Filter::unseen()).unwrap();
+        let list = candidates.recommend_reranked(&7, 5, &Filter::unseen(), &steps).unwrap();
+        let score = |id: u32| ranker.score(&7, &id).unwrap();
+        let mut want: Vec<f32> = best.iter().map(|entry| score(entry.id)).collect();
+        want.sort_by(|a, b| b.total_cmp(a));
+        let got: Vec<f32> = list.iter().map(|entry| score(entry.id)).collect();
+        assert_eq!(got, want[..5]);
+        let other = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let foreign = Reranking::from_best(20).then(Rank::by(&machines()[0].fit(&other).unwrap()));
+        let refused = candidates.recommend_reranked(&7, 5, &Filter::unseen(), &foreign);
+        assert!(matches!(refused, Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn settings_of_towers_out_of_range_are_named() {
+        let log = log();
+        let named = [
+            (towers().factors(0), "factors"),
+            (towers().hidden([0]), "hidden"),
+            (towers().dropout(-0.1), "dropout"),
+            (towers().batch_size(0), "batch_size"),
+        ];
+        for (settings, name) in named {
+            let error = settings.fit(&log).unwrap_err();
+            assert!(
+                matches!(&error, Error::Parameter { name: said, .. } if *said == name),
+                "{name}: {error}"
+            );
+        }
+        for settings in
+            [towers().factors(usize::MAX), towers().hidden([usize::MAX]), towers().memory_limit(9)]
+        {
+            assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod data;
+mod examples;
 mod features;
 mod files;
 mod index;
@@ -11,6 +12,7 @@ mod isa;
 mod models;
 #[cfg(feature = "neural")]
 mod neural;
+mod odd;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranking;

@@ -1,8 +1,8 @@
 //! Models that know order, each against what only order tells, and what is said before and during their training.
 
 use cairn_recsys::{
-    Error, Estimator, Filter, Gru4Rec, Interactions, RankingEvaluator, Sasrec, SequenceLoss, Split, UserIdx,
-    metrics::Ndcg,
+    Bert4Rec, Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, RankingEvaluator, Sasrec,
+    SequenceLoss, Split, UserIdx, metrics::Ndcg,
 };
 
 /// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
@@ -33,6 +33,20 @@ fn what_comes_next_depends_on_the_order_of_what_was_met() {
             model.model().factors().users.get(4)
         );
     }
+}
+
+/// The last item is asked for as in training, when something in the middle is too.
+#[test]
+fn what_is_masked_behind_a_history_is_what_comes_next() {
+    let log = walks(80, 20, 6);
+    let (train, test) = log.split(Split::leave_last_out()).unwrap();
+    let bert = Bert4Rec::new().dim(16).max_length(8).blocks(1).batch_size(16).epochs(100).learning_rate(0.01);
+    let model = bert.patience(None).fit(&train).unwrap();
+    let report = RankingEvaluator::at([10]).evaluate(&model, &test).unwrap();
+    assert!(report.mean(Ndcg, 10).unwrap() > 0.5, "{report}");
+    let user = train.catalog().user(&4).unwrap();
+    let encoded = model.model().encode(train.sequences().get(user)).unwrap();
+    assert_eq!(encoded, model.model().factors().users.get(4));
 }
 
 #[test]
@@ -93,6 +107,15 @@ fn settings_out_of_range_are_named() {
         let error = settings.fit(&log).unwrap_err();
         assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
     }
+    for (settings, name) in [
+        (Bert4Rec::new().masked(1.0), "masked"),
+        (Bert4Rec::new().max_length(1), "max_length"),
+        (Bert4Rec::new().heads(5), "heads"),
+        (Bert4Rec::new().blocks(0), "blocks"),
+    ] {
+        let error = settings.fit(&log).unwrap_err();
+        assert!(matches!(&error, Error::Parameter { name: said, .. } if *said == name), "{name}: {error}");
+    }
     let wild = sasrec().learning_rate(1e30).fit(&log).unwrap_err();
     assert!(matches!(wild, Error::Network { model: "SASRec", .. }), "{wild}");
 }
@@ -106,4 +129,43 @@ fn rows_of_one_moment_keep_the_order_of_the_log() {
     assert_eq!(ids, [4, 5, 3, 1]);
     assert_eq!(log.split(Split::leave_last_out()).unwrap().1.rating(0).item, 1);
     assert!(log.sequences().get(UserIdx(7)).is_empty());
+}
+
+#[test]
+fn settings_of_networks_of_sets_are_named_and_memory_is_asked_for_first() {
+    fn name(error: Error) -> &'static str {
+        match error {
+            Error::Parameter { name, .. } => name,
+            error => panic!("{error}"),
+        }
+    }
+    let log = walks(20, 10, 5);
+    let (vae, gcn) = (MultVae::new, LightGcn::new);
+    for (settings, wrong) in [
+        (vae().hidden(0), "hidden"),
+        (vae().latent(0), "latent"),
+        (vae().dropout(1.0), "dropout"),
+        (vae().beta(-1.0), "beta"),
+        (vae().anneal(f32::NAN), "anneal"),
+        (vae().batch_size(0), "batch_size"),
+        (vae().learning_rate(0.0), "learning_rate"),
+    ] {
+        assert_eq!(name(settings.fit(&log).unwrap_err()), wrong);
+    }
+    for (settings, wrong) in [
+        (gcn().factors(0), "factors"),
+        (gcn().layers(0), "layers"),
+        (gcn().regularization(f32::NAN), "regularization"),
+    ] {
+        assert_eq!(name(settings.fit(&log).unwrap_err()), wrong);
+    }
+    let wild = vae().hidden(8).latent(4).epochs(5).learning_rate(1e30).fit(&log).unwrap_err();
+    assert!(matches!(wild, Error::Network { model: "Mult-VAE", .. }), "{wild}");
+    for most in [1 << 40, usize::MAX] {
+        assert!(matches!(vae().hidden(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(vae().latent(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(gcn().factors(most).fit(&log), Err(Error::Memory { .. })));
+        assert!(matches!(gcn().layers(most).fit(&log), Err(Error::Memory { .. })));
+    }
+    assert!(matches!(vae().memory_limit(9).fit(&log), Err(Error::Memory { limit: 9, .. })));
 }

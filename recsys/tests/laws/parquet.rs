@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use cairn_recsys::Error;
-use cairn_recsys::read::LogReader;
+use cairn_recsys::features::FeatureRow;
+use cairn_recsys::read::{FeatureReader, LogReader};
 use proptest::prelude::*;
 
 fn golden(codec: &str) -> PathBuf {
@@ -45,6 +46,32 @@ fn what_is_not_there_is_named() {
     let script = golden("none").with_file_name("parquet.py");
     let error = reader().read_parquet::<u32, String>(script).unwrap_err().to_string();
     assert!(error.contains("parquet.py"), "{error}");
+}
+
+#[test]
+fn tables_of_features_read_with_lists_dates_and_what_is_missing() {
+    let reader = FeatureReader::csv("title").number("user").category("item").date("when");
+    let reader = reader.categories("nested", "|");
+    for codec in ["none", "zstd", "lz4"] {
+        let table = reader.read_parquet::<String>(golden(codec)).unwrap();
+        let ids: Vec<&str> = table.rows().iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c", "d", "e"], "{codec}");
+        let row = |item: &str, when: f64| FeatureRow::new().category("item", item).number("when", when);
+        assert_eq!(table.rows()[1].1, row("tea", 99.0).number("user", 2.0).categories("nested", ["2", "3"]));
+        assert_eq!(table.rows()[2].1, row("milk", 98.0), "neither a user nor anything in the list");
+        assert_eq!(table.rows()[3].1, row("müsli", 102.0).number("user", 1.0), "no list at all");
+    }
+    let by_place =
+        FeatureReader::separated_by(",", 0).number(4).read_parquet::<String>(golden("none")).unwrap();
+    assert_eq!(by_place.rows()[0].1, FeatureRow::new().number("column 4", 100.0));
+    let fails = |reader: FeatureReader| reader.read_parquet::<String>(golden("none")).unwrap_err();
+    let of_another_type = fails(FeatureReader::csv("title").number("item"));
+    assert!(matches!(of_another_type, Error::InvalidRow { line: 1, .. }), "{of_another_type}");
+    assert!(matches!(
+        fails(FeatureReader::csv("title").number("price")),
+        Error::Parameter { name: "column", .. }
+    ));
+    assert!(matches!(fails(FeatureReader::csv("item").number("seconds")), Error::DuplicateId { .. }));
 }
 
 proptest! {

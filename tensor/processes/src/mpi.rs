@@ -107,8 +107,12 @@ fn operation_of(code: u64) -> Result<Operation> {
 
 /// Counts as C integers, and where each begins when they follow one another.
 fn layout(counts: &[usize]) -> (Vec<i32>, Vec<i32>) {
-    let mut at = 0;
-    let starts = counts.iter().map(|&count| std::mem::replace(&mut at, at + count) as i32).collect();
+    let mut end = 0;
+    let start = |&count: &usize| {
+        end += count;
+        (end - count) as i32
+    };
+    let starts = counts.iter().map(start).collect();
     (counts.iter().map(|&count| count as i32).collect(), starts)
 }
 

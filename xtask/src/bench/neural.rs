@@ -1,12 +1,16 @@
-//! Models of the next item: an epoch of training, and a session answered, on generated sequences of the lengths of Amazon Beauty
-//! (skewed, 9 on average, at most 50) and of MovieLens 1M (108 on average, at most 200).
+//! Networks that recommend. Models of the next item: an epoch of training, and a session answered, on generated sequences of the lengths of Amazon Beauty
+//! (skewed, 9 on average, at most 50) and of MovieLens 1M (108 on average, at most 200). Models of sets, and those with features: an epoch.
 //!
 //! Seconds an epoch are differences of two trainings, which leaves out the start and the end; the least of the repetitions counts.
 //! Users and items follow from formulas, so that another library can be given the same.
 
 use std::time::Instant;
 
-use cairn_recsys::{AnnSettings, Estimator, Filter, Gru4Rec, Interactions, Sasrec, SequenceModel};
+use cairn_recsys::features::{FactorizationMachine, LightFm};
+use cairn_recsys::{
+    AnnSettings, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, Sasrec, SequenceModel,
+    synthetic,
+};
 
 use super::{Bench, Recorder, best_seconds};
 
@@ -64,7 +68,27 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
         recorder.recommender(&work("GRU4Rec"), "full softmax", "seconds_per_epoch", seconds)?;
         sessions(recorder, &shape, &sasrec(1).fit(&log)?)?;
     }
-    Ok(())
+    sets(recorder)
+}
+
+/// Models of sets and with features, on a log with the shape and the skew of MovieLens 1M.
+fn sets(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    let matrix = synthetic::power_law(6040, 3706, 1_600_000, 0)?;
+    let mut record = |model: &str, how: &str, seconds: f64| {
+        recorder.recommender(&format!("{model} ML-1M-like"), how, "seconds_per_epoch", seconds)
+    };
+    let seconds = epoch(|epochs| Ok(MultVae::new().epochs(epochs).fit_matrix(&matrix)?))?;
+    record("Mult-VAE", "600-200-600, batches of 500", seconds)?;
+    let light_fm = LightFm::new().factors(64);
+    let seconds = epoch(|epochs| Ok(light_fm.clone().epochs(epochs).fit_matrix(&matrix)?))?;
+    record("LightFM", "WARP, f=64", seconds)?;
+    let machine = FactorizationMachine::new().negatives(1).batch_size(4096);
+    let seconds = epoch(|epochs| Ok(machine.clone().epochs(epochs).fit_matrix(&matrix)?))?;
+    record("FM", "f=16, a negative each", seconds)?;
+    // One step of many: vectors go along the whole graph in each.
+    let graph = synthetic::power_law(943, 1682, 160_000, 0)?;
+    let seconds = epoch(|epochs| Ok(LightGcn::new().epochs(epochs).fit_matrix(&graph)?))?;
+    recorder.recommender("LightGCN ML-100K-like", "f=64, 3 layers", "seconds_per_epoch", seconds)
 }
 
 /// Seconds that one more epoch takes.

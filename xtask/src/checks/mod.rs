@@ -8,6 +8,7 @@ mod charlm;
 mod classified;
 mod cnn;
 mod coldstart;
+mod compare;
 mod digits;
 mod embed;
 mod films;
@@ -51,6 +52,7 @@ pub const ALL: &[&Check] = &[
     &svd::CHECK,
     &recsys::CHECK,
     &coldstart::CHECK,
+    &compare::CHECK,
     &sequences::CHECK,
     &ml1m::CHECK,
     &ml20m::CHECK,

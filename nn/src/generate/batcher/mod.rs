@@ -25,6 +25,8 @@ pub use request::{Event, Finish, Request, RequestId, TokenScores, Usage};
 /// Tokens of prompts that are read in a step: alone, and while other texts wait for their next token.
 const CHUNK: usize = 256;
 const CHUNK_BESIDE: usize = 64;
+/// Tokens that the cache has room for in each row in the beginning; it doubles as texts need.
+const FIRST_ROOM: usize = 64;
 /// Tokens in common that are worth being taken over from another row, or waited for.
 const WORTH: usize = 8;
 
@@ -57,6 +59,8 @@ const WORTH: usize = 8;
 pub struct Batcher<'m> {
     model: &'m dyn CausalModel,
     cache: KeyValueCache,
+    /// How long a text may be; the cache has room for as much as was needed so far.
+    capacity: usize,
     rows: Vec<Row>,
     waiting: VecDeque<(RequestId, Request)>,
     most_waiting: usize,
@@ -98,8 +102,8 @@ struct Part {
 }
 
 impl<'m> Batcher<'m> {
-    /// At most `rows` texts at a time of at most `capacity` tokens each, prompt included. Room for their keys and values is set aside at
-    /// once; systems hand out memory when it is first written.
+    /// At most `rows` texts at a time of at most `capacity` tokens each, prompt included. Memory for their keys and values is taken as texts
+    /// become longer, for all rows at once.
     ///
     /// # Errors
     /// [`Error::BadSetting`] for no rows or no capacity; when memory does not hold the cache.
@@ -112,7 +116,8 @@ impl<'m> Batcher<'m> {
         let capacity = capacity.min(model.context());
         Ok(Batcher {
             model,
-            cache: model.cache(rows, capacity)?,
+            cache: model.cache(rows, capacity.min(FIRST_ROOM))?,
+            capacity,
             rows: (0..rows).map(|_| Row::default()).collect(),
             waiting: VecDeque::new(),
             most_waiting: usize::MAX,
@@ -138,7 +143,7 @@ impl<'m> Batcher<'m> {
 
     /// How many tokens a text can have.
     pub fn capacity(&self) -> usize {
-        self.cache.capacity()
+        self.capacity
     }
 
     /// Adds a request behind those that wait.
@@ -146,7 +151,7 @@ impl<'m> Batcher<'m> {
     /// # Errors
     /// [`Error::Busy`] when as many wait as may; [`Error::BadSetting`] for a prompt without a token and one that leaves no room for another.
     pub fn push(&mut self, request: Request) -> Result<RequestId> {
-        request::check_prompt(request.prompt.len(), self.capacity())?;
+        request::check_prompt(request.prompt.len(), self.capacity)?;
         if self.waiting.len() >= self.most_waiting {
             return Err(Error::Busy { waiting: self.waiting.len() });
         }
@@ -225,7 +230,7 @@ impl<'m> Batcher<'m> {
 
     fn begin(&mut self, row: usize, id: RequestId, request: Request, cached: usize) {
         let prompt = request.prompt.len();
-        let room = request.settings.most().min(self.capacity() - prompt);
+        let room = request.settings.most().min(self.capacity - prompt);
         let usage = Usage { prompt, cached, ..Usage::default() };
         let text = request.prompt.clone();
         let running = Running { id, guesses: Guesses::new(), usage, room, request };
@@ -315,6 +320,12 @@ impl<'m> Batcher<'m> {
 
     /// The scores after each part that draws, and after each of its guesses, `[…, vocabulary]`.
     fn forward(&mut self, parts: &[Part]) -> Result<Tensor> {
+        let needed = parts.iter().map(|part| self.cache.lengths()[part.row] + part.tokens.len());
+        let needed = needed.max().unwrap_or(0);
+        if needed > self.cache.capacity() {
+            self.cache.grow(needed.next_power_of_two().min(self.capacity))?;
+            cairn_tensor::trim_memory();
+        }
         let rows: Vec<(usize, &[u32])> = parts.iter().map(|part| (part.row, &part.tokens[..])).collect();
         let (ids, positions) = self.cache.read_packed(&rows)?;
         let (mut wanted, mut first) = (Vec::new(), 0u32);

@@ -7,7 +7,7 @@
 use cairn_tensor::{AttentionOptions, Tensor};
 
 use super::KeyValueCache;
-use super::cache::{Move, misfit, write};
+use super::cache::{Move, Pair, misfit, write};
 use super::lengths;
 use super::rotary::Positions;
 use crate::{Error, Result};
@@ -109,6 +109,33 @@ impl KeyValueCache {
         }
         self.lengths[to] = length;
         Ok(())
+    }
+
+    /// Makes room for longer texts. What is in the cache stays.
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    #[doc(alias = "resize")]
+    pub fn grow(&mut self, capacity: usize) -> Result<()> {
+        if capacity <= self.capacity {
+            return Ok(());
+        }
+        let mut grown = Vec::with_capacity(self.layers.len());
+        for pair in &self.layers {
+            let larger = |old: &Tensor| self.larger(old, capacity);
+            grown.push(Pair { keys: larger(&pair.keys)?, values: larger(&pair.values)? });
+        }
+        (self.layers, self.capacity) = (grown, capacity);
+        Ok(())
+    }
+
+    fn larger(&self, old: &Tensor, capacity: usize) -> Result<Tensor> {
+        let &[rows, _, heads, size] = old.shape() else { return Err(misfit(old)) };
+        let mut new = Tensor::zeros([rows, capacity, heads, size])?;
+        let moves = self.lengths.iter().enumerate();
+        let moves = moves.map(|(row, &count)| Move { to: row * capacity, from: row * self.capacity, count });
+        write(&mut new, old, moves)?;
+        Ok(new)
     }
 
     pub(super) fn is_packed(&self) -> bool {

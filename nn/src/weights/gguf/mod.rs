@@ -196,7 +196,10 @@ impl Gguf {
     /// When memory does not hold them.
     pub fn weights(&self) -> Result<Weights> {
         let mut weights = Weights::default();
-        for (name, info) in &self.tensors {
+        // The largest first: what is there twice for a moment is there while little else is.
+        let mut in_order: Vec<(&String, &TensorInfo)> = self.tensors.iter().collect();
+        in_order.sort_by_key(|(_, info)| std::cmp::Reverse(info.bytes));
+        for (name, info) in in_order {
             if info.dtype().is_none() {
                 weights.left_out.push(name.clone());
                 continue;
@@ -211,6 +214,7 @@ impl Gguf {
             }
             weights.tensors.insert(name.clone(), tensor);
         }
+        weights.left_out.sort();
         Ok(weights)
     }
 

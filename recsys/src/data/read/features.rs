@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use cairn_files::RowFormat;
 
-use super::{Column, parse, rows};
+use super::{Column, Fields, parse, rows};
 use crate::data::ids::Id;
 use crate::features::{FeatureRow, FeatureTable, FeatureValue};
 use crate::{Error, Result};
@@ -123,11 +123,21 @@ impl FeatureReader {
         &self,
         reader: impl BufRead,
         path: &Path,
+        take: impl FnMut(u64) -> Result<()>,
+    ) -> Result<FeatureTable<K>> {
+        self.collect(path, take, |each| rows::for_each(reader, &self.format, path, each))
+    }
+
+    /// The table of what `rows` hands on, each row with its line.
+    pub(super) fn collect<K: Id + FromStr>(
+        &self,
+        path: &Path,
         mut take: impl FnMut(u64) -> Result<()>,
+        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<bool>,
     ) -> Result<FeatureTable<K>> {
         let mut places = if self.header { None } else { Some(self.places(&[])?) };
         let (mut table, mut failure) = (Vec::new(), None);
-        rows::for_each(reader, &self.format, path, |line, fields| {
+        rows(&mut |line, fields| {
             let invalid = |reason| Error::InvalidRow { path: path.to_owned(), line, reason };
             let result = fields.map_err(invalid).and_then(|fields| {
                 let Some(places) = &places else {
@@ -147,6 +157,12 @@ impl FeatureReader {
             Some(error) => Err(error),
             None => FeatureTable::new(table),
         }
+    }
+
+    /// Whether a column of this name is needed: all are as soon as one is given by position.
+    #[cfg(feature = "parquet")]
+    pub(super) fn reads(&self, name: &str) -> bool {
+        self.id.may_be(name) || self.columns.iter().any(|(_, column, _)| column.may_be(name))
     }
 
     /// Where the id and the columns are.

@@ -36,6 +36,17 @@ pub enum Column {
     Named(String),
 }
 
+#[cfg(feature = "parquet")]
+impl Column {
+    /// Whether the column of this name may be meant: any, where it is given by position.
+    fn may_be(&self, name: &str) -> bool {
+        match self {
+            Self::At(_) => true,
+            Self::Named(wanted) => wanted == name.trim(),
+        }
+    }
+}
+
 impl From<usize> for Column {
     fn from(at: usize) -> Self {
         Self::At(at)

@@ -1,4 +1,4 @@
-//! Logs from Apache Parquet, the format in which data warehouses hand tables over.
+//! Logs and tables of features from Apache Parquet, the format in which data warehouses hand tables over.
 //!
 //! Only the columns in question are read, a row at a time; what they hold becomes text and goes the way of all other rows,
 //! so that ids of any type, bounds, rejections and policies mean the same. That costs a little, and a log is read once.
@@ -15,8 +15,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
-use super::{Column, Fields, LogReader, ReadReport};
+use super::features::FeatureReader;
+use super::{Fields, LogReader, ReadReport};
 use crate::data::ids::Id;
+use crate::features::FeatureTable;
 use crate::{Error, Interactions, Result, memory};
 
 impl LogReader {
@@ -40,25 +42,60 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let path = path.as_ref();
         let named = self.clone().header(true);
-        named.collect(path, Budget::of_file(path)?, |each| {
-            // The library answers damaged files with errors as far as its authors know of them.
-            let rows = quietly(|| named.rows_of_parquet(path, each));
-            rows.unwrap_or_else(|| Err(damaged(path, "the file is damaged")))
-        })
+        let budget = Budget::of_file(path)?;
+        let limit = self.memory_limit.unwrap_or(budget.left());
+        named.collect(path, budget, |each| rows(path, limit, &|name| named.reads(name), each))
     }
 
-    /// The names of the columns, then each row.
-    fn rows_of_parquet(
-        &self,
-        path: &Path,
-        each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
-    ) -> Result<bool> {
+    /// Whether a column is needed: all are as soon as one is given by position.
+    fn reads(&self, name: &str) -> bool {
+        let columns = [Some(&self.user), Some(&self.item), self.value.as_ref(), self.time.as_ref()];
+        columns.into_iter().flatten().any(|column| column.may_be(name))
+    }
+}
+
+impl FeatureReader {
+    /// Reads a Parquet file, under the feature `parquet`: columns by name or by position; a missing value is one that is not known. Of a
+    /// column of lists the values are read as if `|` were between them, so it is to be declared by
+    /// [`categories`](Self::categories) with that. Separator, quotes and header do not matter.
+    ///
+    /// ```no_run
+    /// use cairn_recsys::read::FeatureReader;
+    /// let reader = FeatureReader::csv("film").number("year").categories("genres", "|");
+    /// let table = reader.read_parquet::<u32>("films.parquet")?;
+    /// println!("{} films", table.len());
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`], for a file that is not Parquet or a damaged one too; [`Error::InvalidRow`] with the number of a row that does not
+    /// read; [`Error::Parameter`] for a column that the file does not have; [`Error::DuplicateId`]; [`Error::Memory`] for a file that
+    /// announces more than may be made of it.
+    pub fn read_parquet<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
+        let path = path.as_ref();
+        let named = self.clone().header(true);
+        let mut budget = Budget::of_file(path)?;
+        let limit = budget.left();
+        let take = |bytes| budget.take(bytes).map_err(super::rows::io(path));
+        named.collect(path, take, |each| rows(path, limit, &|name| named.reads(name), each))
+    }
+}
+
+/// The names of the columns that are wanted, then each row, as they would be in a text file.
+fn rows(
+    path: &Path,
+    limit: u64,
+    wanted: &dyn Fn(&str) -> bool,
+    each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
+) -> Result<bool> {
+    // The library answers damaged files with errors as far as its authors know of them.
+    let read = quietly(|| {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, error))?;
-        self.check_size(reader.metadata(), &Budget::of_file(path)?)?;
+        check_size(reader.metadata(), limit)?;
         let schema = reader.metadata().file_metadata().schema();
         let columns: Vec<Arc<Type>> =
-            schema.get_fields().iter().filter(|field| self.reads(field.name())).cloned().collect();
+            schema.get_fields().iter().filter(|field| wanted(field.name())).cloned().collect();
         let names: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
         if !each(0, Ok(&names.iter().map(String::as_str).collect::<Vec<_>>())) {
             return Ok(true);
@@ -78,27 +115,18 @@ impl LogReader {
             }
         }
         Ok(true)
-    }
+    });
+    read.unwrap_or_else(|| Err(damaged(path, "the file is damaged")))
+}
 
-    /// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
-    /// there is any number in few bytes.
-    fn check_size(&self, metadata: &ParquetMetaData, budget: &Budget) -> Result<()> {
-        let limit = self.memory_limit.unwrap_or(budget.left());
-        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-        let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
-        let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
-        let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
-        memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
-    }
-
-    /// Whether a column is needed: all are as soon as one is given by position.
-    fn reads(&self, name: &str) -> bool {
-        let columns = [Some(&self.user), Some(&self.item), self.value.as_ref(), self.time.as_ref()];
-        columns.into_iter().flatten().any(|column| match column {
-            Column::At(_) => true,
-            Column::Named(wanted) => wanted == name.trim(),
-        })
-    }
+/// That neither the rows nor a column's pages that the file announces take more memory than may be made of it. Of what repeats
+/// there is any number in few bytes.
+fn check_size(metadata: &ParquetMetaData, limit: u64) -> Result<()> {
+    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
+    let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
+    memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
 }
 
 /// A field as it would be in a text file; nothing for a missing one.
@@ -113,6 +141,15 @@ fn write_text(field: &Field, text: &mut String) {
         Field::TimestampMicros(x) => write!(text, "{}", x.div_euclid(1_000_000)),
         Field::Date(days) => write!(text, "{}", i64::from(*days) * 86_400),
         Field::Bytes(x) => write!(text, "{}", String::from_utf8_lossy(x.data())),
+        Field::ListInternal(list) => {
+            for (at, element) in list.elements().iter().enumerate() {
+                if at > 0 {
+                    text.push('|');
+                }
+                write_text(element, text);
+            }
+            Ok(())
+        }
         other => write!(text, "{other}"),
     };
 }

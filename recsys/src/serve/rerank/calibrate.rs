@@ -57,7 +57,7 @@ fn divergence(wanted: &[f64], sums: &[f64]) -> f64 {
 
 impl Reranker for Calibration {
     fn order(&self, candidates: &Candidates<'_>, k: usize) -> Vec<usize> {
-        let Candidates { items, relevance, history } = candidates;
+        let Candidates { items, relevance, history, .. } = candidates;
         let mut left: Vec<usize> = (0..items.len()).collect();
         let Some(wanted) = self.shares(history) else { return left };
         let weight = f64::from(self.weight);

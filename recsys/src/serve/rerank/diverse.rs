@@ -190,6 +190,7 @@ impl Reranker for Dpp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::ids::UserIdx;
 
     fn candidates(n: usize) -> (Candidates<'static>, ItemLikeness, Vectors) {
         let mut vectors = Vectors::zeros(n, 3).unwrap();
@@ -198,7 +199,11 @@ mod tests {
         }
         let items = (0..n as u32).map(ItemIdx).collect();
         let relevance = (0..n).map(|at| 1.0 - at as f32 / n as f32).collect();
-        (Candidates { items, relevance, history: &[] }, ItemLikeness::from(&vectors), vectors)
+        (
+            Candidates { user: UserIdx(0), items, relevance, history: &[] },
+            ItemLikeness::from(&vectors),
+            vectors,
+        )
     }
 
     /// The determinant of each set by Gauss's elimination, for every item that might be next.

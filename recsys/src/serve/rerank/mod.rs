@@ -9,6 +9,7 @@
 mod calibrate;
 mod diverse;
 mod groups;
+mod rank;
 mod shop;
 
 use std::borrow::Borrow;
@@ -18,6 +19,7 @@ use std::hash::Hash;
 pub use calibrate::Calibration;
 pub use diverse::{Dpp, ItemLikeness, Mmr};
 pub use groups::ItemGroups;
+pub use rank::Rank;
 use rayon::prelude::*;
 pub use shop::{Boost, Quota};
 
@@ -32,6 +34,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Candidates<'a> {
+    /// Whose list it is.
+    pub user: UserIdx,
     /// The items, in the order of the step before.
     pub items: Vec<ItemIdx>,
     /// How good each is, from 0 for the worst candidate to 1 for the best.
@@ -100,8 +104,13 @@ impl Reranking {
         self.steps.iter().try_for_each(|step| step.check(n_items))
     }
 
-    /// The list of one user.
-    fn apply(&self, best: Vec<ScoredItem>, history: &[ItemIdx], k: usize) -> Vec<ScoredItem> {
+    /// The list of one user, with what they met.
+    fn apply(
+        &self,
+        best: Vec<ScoredItem>,
+        (user, history): (UserIdx, &[ItemIdx]),
+        k: usize,
+    ) -> Vec<ScoredItem> {
         let (low, high) = best.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), entry| {
             (low.min(entry.score), high.max(entry.score))
         });
@@ -110,6 +119,7 @@ impl Reranking {
         let mut list = best;
         for step in &self.steps {
             let candidates = Candidates {
+                user,
                 items: list.iter().map(|entry| entry.item).collect(),
                 relevance: list.iter().map(|entry| relevance(entry.score)).collect(),
                 history,
@@ -159,7 +169,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         check_k(k)?;
         reranking.check(self.seen().n_cols(), k)?;
         let best = self.recommend_indices(users, reranking.candidates, filter)?;
-        let history = |user: UserIdx| self.seen().row(user).0;
-        Ok(users.par_iter().zip(best).map(|(&user, best)| reranking.apply(best, history(user), k)).collect())
+        let own = |user: UserIdx| (user, self.seen().row(user).0);
+        Ok(users.par_iter().zip(best).map(|(&user, best)| reranking.apply(best, own(user), k)).collect())
     }
 }

@@ -1,0 +1,44 @@
+//! Features with a vector each, kept with a model for rows that come later.
+
+use serde::{Deserialize, Serialize};
+
+use super::space::{FeatureIdx, FeatureSpace};
+use super::table::FeatureRow;
+use crate::Result;
+use crate::models::factors::Vectors;
+
+/// The features of one side with their vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    pub(crate) space: FeatureSpace,
+    vectors: Vectors,
+}
+
+impl Described {
+    pub(crate) fn new(space: FeatureSpace, vectors: Vectors) -> Self {
+        Self { space, vectors }
+    }
+
+    /// The sum of the vectors of a row's features.
+    pub(crate) fn vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
+        let mut sum = vec![0.0; self.vectors.dim()];
+        self.each(row, |vector, x| sum.iter_mut().zip(vector).for_each(|(sum, v)| *sum += x * v))?;
+        Ok(sum)
+    }
+
+    /// Hands on the vector of each feature of a row, with its value.
+    pub(crate) fn each(&self, row: &FeatureRow, mut f: impl FnMut(&[f32], f32)) -> Result<()> {
+        for (FeatureIdx(feature), x) in self.space.encode(row)? {
+            f(self.vectors.get(feature as usize), x);
+        }
+        Ok(())
+    }
+
+    /// For what comes from a file: vectors of this width, one for each feature.
+    pub(crate) fn fits(&self, width: usize) -> bool {
+        self.space.is_consistent()
+            && self.vectors.dim() == width
+            && self.vectors.as_slice().len() == self.space.len() * width
+            && self.vectors.as_slice().iter().all(|x| x.is_finite())
+    }
+}

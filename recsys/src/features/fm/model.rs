@@ -1,0 +1,353 @@
+//! A trained factorisation machine: what users and items come to, and features for who is new.
+
+use serde::{Deserialize, Serialize};
+
+use super::network::{FIELDS, Network};
+use super::{FactorizationMachine, Fields};
+use crate::data::filter::Filter;
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::sparse::{ItemUsers, UserItems};
+use crate::features::dense::Layers;
+use crate::features::described::Described;
+use crate::features::known::{self, FeatureModel, trained_with};
+use crate::features::space::{FeatureMatrix, FeatureSpace};
+use crate::features::table::FeatureRow;
+use crate::models::factors::{Factors, Vectors, dot};
+use crate::neural::passes::failure;
+use crate::recommender::Recommender;
+use crate::serve::file::Saved;
+use crate::serve::fitted::{Fitted, Scored, check_k};
+use crate::{Error, Result, check};
+
+/// Items that the dense layers score at a time.
+const ITEMS: usize = 4096;
+
+/// A trained [`FactorizationMachine`].
+///
+/// Without dense layers scores are inner products: a user's vector ends with what is theirs alone and a 1, an item's with a 1 and what is
+/// its alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FactorizationMachineModel {
+    dim: usize,
+    seed: u64,
+    bias: f32,
+    factors: Factors,
+    items: Option<Described>,
+    users: Option<Described>,
+    context: Option<Described>,
+    deep: Option<Deep>,
+    progress: Vec<f64>,
+}
+
+/// What a user, an item or an event comes to.
+struct Sum {
+    /// The vector of its identity, then the sum of those of its features.
+    fields: Vec<f32>,
+    linear: f32,
+    squares: f32,
+}
+
+impl Sum {
+    fn new(dim: usize) -> Self {
+        Self { fields: vec![0.0; 2 * dim], linear: 0.0, squares: 0.0 }
+    }
+
+    /// Adds `x` times a vector with its linear weight to one of the fields.
+    fn add(&mut self, field: usize, vector: &[f32], x: f32) {
+        let dim = self.fields.len() / 2;
+        for (sum, v) in self.fields[field * dim..(field + 1) * dim].iter_mut().zip(vector) {
+            *sum += x * v;
+            self.squares += (x * v) * (x * v);
+        }
+        self.linear += x * vector[dim];
+    }
+
+    fn described(dim: usize, known: &Described, row: &FeatureRow) -> Result<Self> {
+        let mut sum = Self::new(dim);
+        known.each(row, |vector, x| sum.add(1, vector, x))?;
+        Ok(sum)
+    }
+
+    fn vector(&self) -> Vec<f32> {
+        let (identity, features) = self.fields.split_at(self.fields.len() / 2);
+        identity.iter().zip(features).map(|(a, b)| a + b).collect()
+    }
+
+    /// What it adds to a score whatever it meets.
+    fn own(&self) -> f32 {
+        let vector = self.vector();
+        self.linear + 0.5 * (dot(&vector, &vector) - self.squares)
+    }
+
+    /// As a user's vector.
+    fn query(&self, bias: f32) -> Vec<f32> {
+        self.vector().into_iter().chain([bias + self.own(), 1.0]).collect()
+    }
+
+    /// As an item's vector.
+    fn target(&self) -> Vec<f32> {
+        self.vector().into_iter().chain([1.0, self.own()]).collect()
+    }
+}
+
+/// The dense layers of a DeepFM, and what they take of users and items.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Deep {
+    users: Vectors,
+    items: Vectors,
+    layers: Layers,
+}
+
+impl Deep {
+    /// Adds to the scores of items those of the layers, for somebody with these fields in a context.
+    fn add(&self, user: &[f32], items: &[f32], context: &[f32], out: &mut [f32]) -> cairn_nn::Result<()> {
+        let width = user.len();
+        for (items, out) in items.chunks(ITEMS * width).zip(out.chunks_mut(ITEMS)) {
+            let rows = items.chunks(width).flat_map(|item| [user, item, context]).flatten().copied();
+            let scores = self.layers.forward(rows.collect(), out.len())?;
+            out.iter_mut().zip(scores).for_each(|(out, score)| *out += score);
+        }
+        Ok(())
+    }
+
+    fn fits(&self, dim: usize, factors: &Factors) -> bool {
+        let width = dim.checked_mul(2);
+        let table = |vectors: &Vectors, n: usize| {
+            Some(vectors.dim()) == width
+                && vectors.as_slice().len().checked_div(vectors.dim().max(1)) == Some(n)
+                && vectors.as_slice().iter().all(|x| x.is_finite())
+        };
+        let layers = FIELDS.checked_mul(dim).is_some_and(|inputs| self.layers.fit(inputs, 1));
+        table(&self.users, factors.users.len()) && table(&self.items, factors.items.len()) && layers
+    }
+}
+
+impl FactorizationMachineModel {
+    pub(super) fn new(
+        settings: &FactorizationMachine,
+        network: &Network,
+        fields: &Fields<'_>,
+        (by_user, by_item): (&UserItems, &ItemUsers),
+        progress: Vec<f64>,
+    ) -> Result<Self> {
+        let dim = settings.factors;
+        let table = network.table.value().to_vec();
+        let row = |at: usize| &table[at * (dim + 1)..(at + 1) * (dim + 1)];
+        // What was never trained says nothing.
+        let users: Vec<Sum> = by_user
+            .row_indices()
+            .map(|x| {
+                side(dim, &row, fields.starts[0], (settings.known.users.as_ref(), x), by_user.row_len(x) > 0)
+            })
+            .collect();
+        let items: Vec<Sum> = by_item
+            .row_indices()
+            .map(|x| {
+                side(dim, &row, fields.starts[2], (settings.known.items.as_ref(), x), by_item.row_len(x) > 0)
+            })
+            .collect();
+        let described = |space: Option<&FeatureSpace>, at: usize| {
+            let rows = &table[fields.starts[at] * (dim + 1)..fields.starts[at + 1] * (dim + 1)];
+            space.map(|space| Described::new(space.clone(), Vectors::from_parts(dim + 1, rows.to_vec())))
+        };
+        let bias = network.bias.value().to_vec()[0];
+        let all = |sums: &[Sum], vector: &dyn Fn(&Sum) -> Vec<f32>| {
+            sums.iter().flat_map(vector).collect::<Vec<f32>>()
+        };
+        let deep = (!settings.hidden.is_empty()).then(|| Deep {
+            users: Vectors::from_parts(2 * dim, all(&users, &|sum| sum.fields.clone())),
+            items: Vectors::from_parts(2 * dim, all(&items, &|sum| sum.fields.clone())),
+            layers: Layers::new(&network.deep),
+        });
+        let model = Self {
+            dim,
+            seed: settings.passes.seed,
+            bias,
+            factors: Factors {
+                users: Vectors::from_parts(dim + 2, all(&users, &|sum| sum.query(bias))),
+                items: Vectors::from_parts(dim + 2, all(&items, &Sum::target)),
+            },
+            items: described(settings.known.items.as_ref().map(FeatureMatrix::space), 3),
+            users: described(settings.known.users.as_ref().map(FeatureMatrix::space), 1),
+            context: described(settings.context.as_ref().map(super::EventFeatures::space), 4),
+            deep,
+            progress,
+        };
+        let reason = &"the vectors are no longer finite; lower the learning rate";
+        model.validate().map_err(|_| failure(model.name(), reason))?;
+        Ok(model)
+    }
+
+    /// The vectors of users and items, of two more entries than asked for. Of a DeepFM their products are a part of the scores.
+    pub fn factors(&self) -> &Factors {
+        &self.factors
+    }
+
+    /// Scores of all items for a user's vector and fields, in a context.
+    fn score(&self, query: &[f32], fields: &[f32], context: Option<&Sum>, out: &mut [f32]) -> Result<()> {
+        let Some(context) = context else {
+            self.factors.items.inner_products(query, out);
+            return self.score_deep(fields, &vec![0.0; self.dim], out);
+        };
+        let vector = context.vector();
+        let mut query = query.to_vec();
+        // What the context adds by itself, and with the user.
+        query[self.dim] += context.own() + dot(&vector, &query[..self.dim]);
+        query.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += x);
+        self.factors.items.inner_products(&query, out);
+        self.score_deep(fields, &vector, out)
+    }
+
+    fn score_deep(&self, fields: &[f32], context: &[f32], out: &mut [f32]) -> Result<()> {
+        let Some(deep) = &self.deep else { return Ok(()) };
+        deep.add(fields, deep.items.as_slice(), context, out).map_err(|e| failure(self.name(), &e))
+    }
+
+    fn fields(&self, user: UserIdx) -> &[f32] {
+        self.deep.as_ref().map_or(&[], |deep| deep.users.get(user.at()))
+    }
+
+    /// What the items met say of somebody: a user's vector.
+    fn folded(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
+        check::known(items, self.factors.items.len())?;
+        Ok(known::fold_in(&self.factors.items, items, self.seed))
+    }
+}
+
+/// What a user or item comes to by the rows of the table.
+fn side<'t, X: Idx>(
+    dim: usize,
+    row: &impl Fn(usize) -> &'t [f32],
+    start: usize,
+    (features, x): (Option<&FeatureMatrix<X>>, X),
+    met: bool,
+) -> Sum {
+    let mut sum = Sum::new(dim);
+    if met {
+        sum.add(0, row(start + x.at()), 1.0);
+    }
+    if let Some(features) = features {
+        let start = start + features.rows().n_rows();
+        let (columns, values) = features.rows().row(x);
+        columns.iter().zip(values).for_each(|(feature, &x)| sum.add(1, row(start + feature.at()), x));
+    }
+    sum
+}
+
+impl FeatureModel for FactorizationMachineModel {
+    fn item_space(&self) -> Option<&FeatureSpace> {
+        self.items.as_ref().map(|known| &known.space)
+    }
+    fn user_space(&self) -> Option<&FeatureSpace> {
+        self.users.as_ref().map(|known| &known.space)
+    }
+    fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
+        let known = trained_with(self.name(), self.items.as_ref())?;
+        let sums =
+            items.iter().map(|row| Sum::described(self.dim, known, row)).collect::<Result<Vec<_>>>()?;
+        let query = self.factors.users.get(user.at());
+        let mut scores: Vec<f32> = sums.iter().map(|sum| dot(query, &sum.target())).collect();
+        if let Some(deep) = &self.deep {
+            let fields: Vec<f32> = sums.iter().flat_map(|sum| &sum.fields).copied().collect();
+            let added = deep.add(self.fields(user), &fields, &vec![0.0; self.dim], &mut scores);
+            added.map_err(|e| failure(self.name(), &e))?;
+        }
+        Ok(scores)
+    }
+    fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
+        let sum = Sum::described(self.dim, trained_with(self.name(), self.users.as_ref())?, user)?;
+        self.score(&sum.query(self.bias), &sum.fields, None, out)
+    }
+}
+
+impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
+    /// The `k` best items for a user in a context: what is known of the request, which the model was trained with as features of
+    /// events.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0; [`Error::Unsupported`] for a model without features of events, and
+    /// those of [`FeatureSpace::encode`].
+    pub fn recommend_in(
+        &self,
+        user: &U,
+        context: &FeatureRow,
+        k: usize,
+        filter: &Filter<'_, I>,
+    ) -> Result<Vec<Scored<I>>> {
+        check_k(k)?;
+        let (user, model) = (self.catalog().user(user)?, self.model());
+        let context =
+            Sum::described(model.dim, trained_with(model.name(), model.context.as_ref())?, context)?;
+        let mut scores = vec![0.0; self.seen().n_cols()];
+        model.score(model.factors.users.get(user.at()), model.fields(user), Some(&context), &mut scores)?;
+        Ok(self.list_of_scores(scores, self.seen().row(user).0, k, filter))
+    }
+}
+
+impl Recommender for FactorizationMachineModel {
+    fn name(&self) -> &'static str {
+        if self.deep.is_none() { "FM" } else { "DeepFM" }
+    }
+    fn n_users(&self) -> usize {
+        self.factors.users.len()
+    }
+    fn n_items(&self) -> usize {
+        self.factors.items.len()
+    }
+    fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        self.factors.score_users(users, out);
+        let context = vec![0.0; self.dim];
+        let rows = users.iter().zip(out.chunks_mut(self.n_items().max(1)));
+        rows.into_iter().try_for_each(|(&user, out)| self.score_deep(self.fields(user), &context, out))
+    }
+    fn inner_product(&self) -> Option<&Factors> {
+        self.deep.is_none().then_some(&self.factors)
+    }
+    /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal; of a DeepFM less near, since
+    /// it is the factorisation alone that the steps look at.
+    fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
+        let query = self.folded(items)?;
+        let mut fields = query[..self.dim].to_vec();
+        fields.resize(2 * self.dim, 0.0);
+        self.score(&query, &fields, None, out)
+    }
+    fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        if self.deep.is_some() {
+            return Err(Error::Unsupported { model: self.name(), operation: "the vector of a new user" });
+        }
+        self.folded(items)
+    }
+    fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.items.cosines(item.at(), self.dim, out);
+        Ok(())
+    }
+    fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
+        self.factors.users.cosines(user.at(), self.dim, out);
+        Ok(())
+    }
+    /// The mean loss of each epoch.
+    fn progress(&self) -> &[f64] {
+        &self.progress
+    }
+}
+
+impl Saved for FactorizationMachineModel {
+    const FORMAT: &'static str = "factorization-machine";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()?;
+        let wide = self.dim.checked_add(1).unwrap_or(0);
+        let known = [&self.items, &self.users, &self.context];
+        let described = known.into_iter().flatten().all(|known| known.fits(wide));
+        let deep = self.deep.as_ref().is_none_or(|deep| deep.fits(self.dim, &self.factors));
+        if self.bias.is_finite()
+            && self.dim.checked_add(2) == Some(self.factors.items.dim())
+            && described
+            && deep
+        {
+            Ok(())
+        } else {
+            Err("features, layers and vectors do not fit".to_owned())
+        }
+    }
+}

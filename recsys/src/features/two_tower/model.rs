@@ -1,0 +1,200 @@
+//! Trained towers.
+
+use serde::{Deserialize, Serialize};
+
+use super::TwoTower;
+use super::network::{self, Inputs, Network, Rows};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::sparse::ItemUsers;
+use crate::features::dense::Layers;
+use crate::features::known::{FeatureModel, trained_with};
+use crate::features::space::{FeatureIdx, FeatureMatrix, FeatureSpace};
+use crate::features::table::FeatureRow;
+use crate::models::factors::{FactorModel, Factors, Vectors, dot};
+use crate::neural::passes::failure;
+use crate::serve::file::Saved;
+use crate::{Result, check};
+
+/// Rows that go through a tower at a time.
+const ROWS: usize = 4096;
+
+/// A trained [`TwoTower`]: what came out of the towers for users and items, and the towers for who is new.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TwoTowerModel {
+    factors: Factors,
+    user_tower: Tower,
+    item_tower: Tower,
+    users: Option<FeatureSpace>,
+    items: Option<FeatureSpace>,
+    progress: Vec<f64>,
+}
+
+/// A tower: a vector for each item, features behind them, and the layers on their sum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Tower {
+    table: Vectors,
+    layers: Layers,
+}
+
+impl Tower {
+    fn new(tower: &network::Tower) -> Self {
+        let values = tower.table.value().to_vec();
+        let table = Vectors::from_parts(tower.table.shape()[1], values);
+        Self { table, layers: Layers::new(&tower.layers) }
+    }
+
+    /// What comes out for rows of weighted features.
+    fn vectors<'r>(
+        &self,
+        rows: impl ExactSizeIterator<Item = (&'r [FeatureIdx], &'r [f32])>,
+    ) -> Result<Vec<f32>> {
+        let (n, dim) = (rows.len(), self.table.dim());
+        let mut sums = vec![0.0; n * dim];
+        for (sum, (features, weights)) in sums.chunks_mut(dim).zip(rows) {
+            for (feature, weight) in features.iter().zip(weights) {
+                sum.iter_mut().zip(self.table.get(feature.at())).for_each(|(sum, x)| *sum += weight * x);
+            }
+        }
+        self.layers.forward(sums, n).map_err(|e| failure(TwoTowerModel::NAME, &e))
+    }
+
+    /// What comes out for all rows.
+    fn all(&self, rows: &Inputs) -> Result<Vectors> {
+        let mut out = Vec::new();
+        let every: Vec<UserIdx> = rows.row_indices().collect();
+        for part in every.chunks(ROWS) {
+            out.extend(self.vectors(part.iter().map(|&row| rows.row(row)))?);
+        }
+        Ok(Vectors::from_parts(self.table.dim(), out))
+    }
+
+    /// For what comes from a file.
+    fn fits(&self, dim: usize, n_items: usize, space: Option<&FeatureSpace>) -> bool {
+        let known = space.map_or(0, FeatureSpace::len);
+        let rows = n_items.checked_add(known).and_then(|rows| rows.checked_mul(dim));
+        self.table.dim() == dim
+            && Some(self.table.as_slice().len()) == rows
+            && self.table.as_slice().iter().all(|x| x.is_finite())
+            && self.layers.fit(dim, dim)
+            && space.is_none_or(FeatureSpace::is_consistent)
+    }
+}
+
+impl TwoTowerModel {
+    pub(super) fn new(
+        settings: &TwoTower,
+        network: &Network,
+        rows: &Rows<'_>,
+        by_item: &ItemUsers,
+        progress: Vec<f64>,
+    ) -> Result<Self> {
+        let (user_tower, item_tower) = (Tower::new(&network.users), Tower::new(&network.items));
+        let users = user_tower.all(&rows.users(rows.matrix.row_indices().map(|user| (user, None))))?;
+        // The identity of an item that nobody met was never trained.
+        let items = by_item.row_indices().map(|item| (item, by_item.row_len(item) > 0));
+        let items = item_tower.all(&rows.items(items))?;
+        let model = Self {
+            factors: Factors { users, items },
+            user_tower,
+            item_tower,
+            users: settings.known.users.as_ref().map(FeatureMatrix::space).cloned(),
+            items: settings.known.items.as_ref().map(FeatureMatrix::space).cloned(),
+            progress,
+        };
+        let reason = &"the vectors are no longer finite; lower the learning rate";
+        model.validate().map_err(|_| failure(Self::NAME, reason))?;
+        Ok(model)
+    }
+
+    /// What came out of the towers for users and items.
+    pub fn factors(&self) -> &Factors {
+        &self.factors
+    }
+
+    /// The vector of somebody who met these items and of whom `row` is known; either may say nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`](crate::Error::UnknownItem) for an index out of range;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for features where the model was trained without, and those of
+    /// [`FeatureSpace::encode`].
+    pub fn user_vector_with(&self, items: &[ItemIdx], row: &FeatureRow) -> Result<Vec<f32>> {
+        check::known(items, self.factors.items.len())?;
+        let mut features: Vec<FeatureIdx> = items.iter().map(|item| FeatureIdx(item.0)).collect();
+        let mut weights = vec![1.0 / items.len().max(1) as f32; items.len()];
+        if row.iter().next().is_some() {
+            self.encode(self.users.as_ref(), row, &mut features, &mut weights)?;
+        }
+        self.user_tower.vectors(std::iter::once((&features[..], &weights[..])))
+    }
+
+    /// The vector of an item by what is known of it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a model without features of items, and those of [`FeatureSpace::encode`].
+    pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
+        let (mut features, mut weights) = (Vec::new(), Vec::new());
+        self.encode(self.items.as_ref(), row, &mut features, &mut weights)?;
+        self.item_tower.vectors(std::iter::once((&features[..], &weights[..])))
+    }
+
+    fn encode(
+        &self,
+        space: Option<&FeatureSpace>,
+        row: &FeatureRow,
+        features: &mut Vec<FeatureIdx>,
+        weights: &mut Vec<f32>,
+    ) -> Result<()> {
+        let n_items = self.factors.items.len() as u32;
+        for (feature, weight) in trained_with(Self::NAME, space)?.encode(row)? {
+            features.push(FeatureIdx(n_items + feature.0));
+            weights.push(weight);
+        }
+        Ok(())
+    }
+}
+
+impl FeatureModel for TwoTowerModel {
+    fn item_space(&self) -> Option<&FeatureSpace> {
+        self.items.as_ref()
+    }
+    fn user_space(&self) -> Option<&FeatureSpace> {
+        self.users.as_ref()
+    }
+    fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
+        let own = self.factors.users.get(user.at());
+        items.iter().map(|row| Ok(dot(own, &self.item_vector(row)?))).collect()
+    }
+    fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
+        trained_with(Self::NAME, self.users.as_ref())?;
+        self.factors.items.inner_products(&self.user_vector_with(&[], user)?, out);
+        Ok(())
+    }
+}
+
+impl FactorModel for TwoTowerModel {
+    const NAME: &'static str = "two towers";
+
+    fn factors(&self) -> &Factors {
+        &self.factors
+    }
+    /// Through the tower of users, as in training; values do not matter.
+    fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        self.user_vector_with(items, &FeatureRow::new())
+    }
+    /// The mean loss of each epoch.
+    fn training_curve(&self) -> &[f64] {
+        &self.progress
+    }
+}
+
+impl Saved for TwoTowerModel {
+    const FORMAT: &'static str = "two-tower";
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        self.factors.validate()?;
+        let (dim, items) = (self.factors.items.dim(), self.factors.items.len());
+        let fits = self.user_tower.fits(dim, items, self.users.as_ref())
+            && self.item_tower.fits(dim, items, self.items.as_ref());
+        if fits { Ok(()) } else { Err("features, towers and vectors do not fit".to_owned()) }
+    }
+}

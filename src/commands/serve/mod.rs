@@ -1,0 +1,234 @@
+//! `cairn serve`: models over HTTP, as OpenAI's clients ask for them, and on a page for people.
+//!
+//! One thread talks to the clients; each model that writes texts has a thread of its own that writes all of them together
+//! ([`writer`]); other models work one request at a time ([`gate`]). What is too much to do is refused at once, and what nobody waits for
+//! any more is not done.
+
+mod answer;
+mod asked;
+mod body;
+mod gate;
+mod metrics;
+mod models;
+mod refusal;
+mod routes;
+mod style;
+mod writer;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::failure::Failure;
+use super::output::Output;
+use metrics::Metrics;
+use models::{Model, Models};
+use refusal::Refusal;
+use writer::Sizes;
+
+/// How long answers that have begun may go on once the server is to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What is served: GGUF files and folders of language models and encoders, networks and recommenders that Cairn saved.
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
+    /// The address to listen at; others than this machine reach it only where it is another.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port; 0 takes one that is free.
+    #[arg(long, short, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Writes so many texts at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+    /// Lets so many requests wait for each model; others are told to come again.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    queue: u16,
+    /// Most tokens of a text, prompt included, where the model can read as many.
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..))]
+    context: u32,
+    /// Guesses so many tokens in a step by what followed before; texts are the same with and without.
+    #[arg(long, value_name = "TOKENS", default_value_t = 6)]
+    guesses: u16,
+    /// Largest body of a request, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    body_limit: u16,
+    /// Answers only who brings this key; CAIRN_API_KEY does the same without showing it.
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+}
+
+/// What all handlers share.
+#[derive(Debug)]
+struct Server {
+    models: Models,
+    metrics: Metrics,
+    body_limit: usize,
+    key: Option<String>,
+}
+
+type Shared = Arc<Server>;
+
+pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
+    let sizes = Sizes {
+        parallel: args.parallel.into(),
+        queue: args.queue.into(),
+        context: args.context as usize,
+        guesses: args.guesses.into(),
+    };
+    let models = args.models.iter().map(|path| Model::load(path, sizes)).collect::<Result<Vec<_>, _>>()?;
+    let mut names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::new(format!("two models are named {}", twice[0]))
+            .hint("a model has the name of its file or folder"));
+    }
+    let server = Arc::new(Server {
+        models: Models(models),
+        metrics: Metrics::default(),
+        body_limit: usize::from(args.body_limit) << 20,
+        key: args
+            .api_key
+            .clone()
+            .or_else(|| std::env::var("CAIRN_API_KEY").ok())
+            .filter(|key| !key.is_empty()),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(listen(server, SocketAddr::new(args.host, args.port), out));
+    // What is computed for clients that are gone is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn listen(server: Shared, address: SocketAddr, out: &mut Output) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!("{address}: {error}")).hint("`--port` takes another port, 0 any that is free")
+    })?;
+    let address = listener.local_addr()?;
+    let names: Vec<&str> = server.models.0.iter().map(|model| &*model.name).collect();
+    let value = json!({"address": format!("http://{address}"), "models": names});
+    out.result(&value, || format!("http://{address} serves {}; Ctrl-C ends it", names.join(", ")))?;
+    let (told, is_told) = tokio::sync::oneshot::channel();
+    let ended = axum::serve(listener, router(server)).with_graceful_shutdown(async {
+        asked_to_end().await;
+        let _ = told.send(());
+    });
+    let ended = std::pin::pin!(ended.into_future());
+    let patience = async {
+        let _ = is_told.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    first(ended, std::pin::pin!(patience)).await.unwrap_or(Ok(()))?;
+    Ok(())
+}
+
+/// What comes of a future, unless another is done before.
+async fn first<T>(
+    mut one: std::pin::Pin<&mut impl Future<Output = T>>,
+    mut other: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Option<T> {
+    use std::task::Poll;
+    std::future::poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => other.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Until somebody wants the server to end: by Ctrl-C, or by the signal that asks programs to.
+async fn asked_to_end() {
+    let interrupt = std::pin::pin!(async {
+        // Where it cannot be listened for, the server goes on.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            let terminate = std::pin::pin!(async {
+                terminate.recv().await;
+            });
+            first(interrupt, terminate).await;
+            return;
+        }
+    }
+    interrupt.await;
+}
+
+fn router(server: Shared) -> Router {
+    let asked = Router::new()
+        .route("/v1/chat/completions", post(routes::chat))
+        .route("/v1/completions", post(routes::completions))
+        .route("/v1/embeddings", post(routes::embeddings))
+        .route("/v1/predict", post(routes::predict))
+        .route("/v1/recommend", post(routes::recommend))
+        .route("/v1/models", get(routes::models))
+        .route("/v1/models/{name}", get(routes::model))
+        .route("/metrics", get(routes::metrics))
+        .route_layer(middleware::from_fn_with_state(server.clone(), guarded));
+    asked
+        .route("/health", get(routes::health))
+        .route("/", get(routes::page))
+        .route("/favicon.ico", get(routes::no_icon))
+        .method_not_allowed_fallback(async |request: Request| {
+            Refusal::wrong_method(request.method().as_str(), request.uri().path())
+        })
+        .fallback(async |request: Request| Refusal::no_route(request.method().as_str(), request.uri().path()))
+        .layer(middleware::from_fn_with_state(server.clone(), counted))
+        .with_state(server)
+}
+
+/// Counts requests and answers by route.
+async fn counted(State(server): State<Shared>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let _under_way = server.metrics.begin();
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    server.metrics.answered(&route, response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// Lets through who has the key, where there is one, and no pages of other hosts: a browser would let them ask this machine.
+async fn guarded(State(server): State<Shared>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if is_foreign(headers) {
+        return Refusal::foreign_page().into_response();
+    }
+    if let Some(key) = &server.key {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.strip_prefix("Bearer "));
+        if !given.is_some_and(|given| same(given.as_bytes(), key.as_bytes())) {
+            return Refusal::no_key().into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// Whether a request is from a page of another host.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match (headers.contains_key(header::ORIGIN), text(header::ORIGIN), text(header::HOST)) {
+        (false, ..) => false,
+        (true, Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, from)| from != host),
+        _ => true,
+    }
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}

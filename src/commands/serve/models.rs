@@ -1,0 +1,132 @@
+//! What is served: files of any kind that the program knows, each by the name of its file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn::nn::Error;
+use cairn::nn::language::{Encoder, LanguageModel};
+use serde_json::{Value, json};
+
+use super::gate::Gate;
+use super::refusal::Refusal;
+use super::writer::{Sizes, Writer};
+use crate::commands::failure::Failure;
+use crate::commands::network::Network;
+use crate::commands::recommender::{self, Recommends};
+
+/// A model and its name.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// What all but writers wait at.
+    pub(super) gate: Gate,
+}
+
+/// What a model does.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Writer(Arc<Writer>),
+    Encoder(Arc<Encoder>),
+    Network(Arc<Network>),
+    Recommender(Arc<dyn Recommends>),
+}
+
+impl Model {
+    /// Reads what lies at a path.
+    pub(super) fn load(path: &Path, sizes: Sizes) -> Result<Self, Failure> {
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let name =
+            name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        Ok(Model { name, kind: Kind::load(path, sizes)?, gate: Gate::new(sizes.queue) })
+    }
+
+    /// What `/v1/models` says of it.
+    pub(super) fn about(&self) -> Value {
+        let mut about = json!({"id": self.name, "object": "model", "created": 0, "owned_by": "cairn"});
+        let more = match &self.kind {
+            Kind::Writer(writer) => {
+                let kind = if writer.model.template().is_some() { "chat" } else { "completion" };
+                json!({"kind": kind, "context": writer.capacity})
+            }
+            Kind::Encoder(_) => json!({"kind": "embedding"}),
+            Kind::Network(network) => json!({
+                "kind": "network", "input": network.input(), "output": network.output(), "ids": network.takes_ids(),
+            }),
+            Kind::Recommender(model) => json!({"kind": "recommender", "about": model.about()}),
+        };
+        if let (Value::Object(about), Value::Object(more)) = (&mut about, more) {
+            about.extend(more);
+        }
+        about
+    }
+}
+
+impl Kind {
+    pub(super) fn writer(&self) -> Option<Arc<Writer>> {
+        if let Kind::Writer(writer) = self { Some(writer.clone()) } else { None }
+    }
+
+    pub(super) fn encoder(&self) -> Option<Arc<Encoder>> {
+        if let Kind::Encoder(encoder) = self { Some(encoder.clone()) } else { None }
+    }
+
+    pub(super) fn network(&self) -> Option<Arc<Network>> {
+        if let Kind::Network(network) = self { Some(network.clone()) } else { None }
+    }
+
+    pub(super) fn recommender(&self) -> Option<Arc<dyn Recommends>> {
+        if let Kind::Recommender(model) = self { Some(model.clone()) } else { None }
+    }
+
+    fn load(path: &Path, sizes: Sizes) -> Result<Self, Failure> {
+        std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
+        if !path.is_dir() {
+            if cairn::recsys::inspect(path).is_ok() {
+                return Ok(Kind::Recommender(recommender::load(path)?.into()));
+            }
+            match Network::load(path) {
+                Ok(network) => return Ok(Kind::Network(Arc::new(network))),
+                Err(failure) if path.extension().is_some_and(|end| end == "cairn") => return Err(failure),
+                Err(_) => {}
+            }
+        }
+        match LanguageModel::load(path) {
+            Ok(model) => Ok(Kind::Writer(Arc::new(Writer::start(model, sizes)?))),
+            Err(error @ Error::Unsupported { .. }) => match Encoder::load(path) {
+                Ok(encoder) => Ok(Kind::Encoder(Arc::new(encoder))),
+                Err(_) => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// All models of a server.
+#[derive(Debug)]
+pub(super) struct Models(pub(super) Vec<Model>);
+
+impl Models {
+    /// The model of a name that is of a kind; without a name the only one of that kind, or the first.
+    pub(super) fn find<T>(
+        &self,
+        name: Option<&str>,
+        what: &str,
+        of: impl Fn(&Kind) -> Option<T>,
+    ) -> Result<(&Model, T), Refusal> {
+        let mut fitting = self.0.iter().filter_map(|model| Some((model, of(&model.kind)?)));
+        match name {
+            None => fitting.next().ok_or_else(|| Refusal::no_model(format!("no model here {what}"))),
+            Some(name) => fitting.find(|(model, _)| model.name == name).ok_or_else(|| {
+                let known: Vec<&str> = self
+                    .0
+                    .iter()
+                    .filter(|model| of(&model.kind).is_some())
+                    .map(|model| &*model.name)
+                    .collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                Refusal::no_model(format!("there is no model `{name}` that {what}; those that do: {known}"))
+            }),
+        }
+    }
+}

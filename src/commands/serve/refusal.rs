@@ -1,0 +1,119 @@
+//! What is answered where a request cannot be met, as OpenAI's clients expect it.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cairn::nn;
+use serde_json::{Value, json};
+
+use crate::commands::failure::Failure;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: String) -> Self {
+        Refusal { status, kind, code, message }
+    }
+
+    /// The request makes no sense.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", None, message.into())
+    }
+
+    /// The prompt leaves no room for an answer.
+    pub(super) fn too_long(tokens: usize, most: usize) -> Self {
+        let message =
+            format!("the prompt has {tokens} tokens; with at least one of an answer there can be {most}");
+        let code = Some("context_length_exceeded");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, message)
+    }
+
+    pub(super) fn too_large(bytes: usize) -> Self {
+        let message = format!("the body has more than {bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("body_too_large"), message)
+    }
+
+    pub(super) fn too_slow() -> Self {
+        let message = "the body did not come in time".into();
+        Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", None, message)
+    }
+
+    pub(super) fn no_model(message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found"), message)
+    }
+
+    pub(super) fn no_route(method: &str, path: &str) -> Self {
+        let message = format!("there is nothing at {method} {path}");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", Some("unknown_url"), message)
+    }
+
+    pub(super) fn wrong_method(method: &str, path: &str) -> Self {
+        let message = format!("{path} is not asked with {method}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", None, message)
+    }
+
+    pub(super) fn no_key() -> Self {
+        let message = "the API key is missing or wrong".into();
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", Some("invalid_api_key"), message)
+    }
+
+    pub(super) fn foreign_page() -> Self {
+        let message = "pages of other hosts may not ask this one".into();
+        Self::new(StatusCode::FORBIDDEN, "invalid_request_error", Some("foreign_origin"), message)
+    }
+
+    /// As much is to be done as may be.
+    pub(super) fn busy() -> Self {
+        let message = "too many requests are waiting; try again in a moment".into();
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded"), message)
+    }
+
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, message.into())
+    }
+
+    /// What the body says of it, which in a stream comes as an event.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": self.code}})
+    }
+}
+
+impl From<nn::Error> for Refusal {
+    fn from(error: nn::Error) -> Self {
+        match error {
+            nn::Error::Busy { .. } => Refusal::busy(),
+            other => Refusal::bad(other.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Refusal::bad(failure.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = json_response(self.status, &self.to_json());
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// An answer of JSON.
+pub(super) fn json_response(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,270 @@
+//! What is asked at each path.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use cairn::nn::generate::Request;
+use cairn::nn::language::Message;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{How, answer};
+use super::asked::{Common, OneOrMany};
+use super::gate::blocking;
+use super::models::Kind;
+use super::refusal::{Refusal, json_response};
+use super::style::Style;
+use super::{Shared, body};
+use crate::commands::output::number;
+use crate::commands::recommender::Asked;
+
+type Answer = Result<Response, Refusal>;
+
+/// Most texts that are embedded in one request.
+const MOST_INPUTS: usize = 2048;
+
+fn ok(value: &Value) -> Answer {
+    Ok(json_response(StatusCode::OK, value))
+}
+
+#[derive(Debug, Deserialize)]
+struct Chat {
+    messages: Vec<Said>,
+    #[serde(default)]
+    logprobs: Option<bool>,
+    #[serde(default)]
+    top_logprobs: Option<usize>,
+    #[serde(flatten)]
+    common: Common,
+}
+
+/// A message as clients send it.
+#[derive(Debug, Deserialize)]
+struct Said {
+    role: String,
+    #[serde(default)]
+    content: Option<Content>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Value>),
+}
+
+impl Said {
+    fn message(self) -> Result<Message, Refusal> {
+        let role = if self.role == "developer" { "system".to_owned() } else { self.role };
+        let content = match self.content {
+            None => String::new(),
+            Some(Content::Text(text)) => text,
+            Some(Content::Parts(parts)) => {
+                let texts = parts.iter().map(|part| {
+                    let text = part["text"].as_str().filter(|_| part["type"] == "text");
+                    text.ok_or_else(|| Refusal::bad("a message can be made of parts of type `text` alone"))
+                });
+                texts.collect::<Result<String, _>>()?
+            }
+        };
+        Ok(Message { role, content })
+    }
+}
+
+pub(super) async fn chat(State(shared): State<Shared>, body: Body) -> Answer {
+    let asked: Chat = body::read(body, shared.body_limit).await?;
+    asked.common.check()?;
+    let (model, writer) = shared.models.find(asked.common.model.as_deref(), "writes texts", Kind::writer)?;
+    let scores = asked.logprobs.unwrap_or(false);
+    let likeliest = scores.then_some(asked.top_logprobs.unwrap_or(0));
+    let style = Style::new(true, writer.clone(), model.name.clone(), scores);
+    let messages = asked.messages.into_iter().map(Said::message).collect::<Result<Vec<_>, _>>()?;
+    if messages.is_empty() {
+        return Err(Refusal::bad("`messages` is empty"));
+    }
+    let common = asked.common;
+    let (common, requests, prompt) = blocking(move || {
+        let prompt = writer.model.prompt(&messages)?;
+        let requests = common.requests(&writer, &prompt, usize::MAX, likeliest)?;
+        Ok((common, requests, prompt.len()))
+    })
+    .await?;
+    answer(style, requests, how(&common, prompt)).await
+}
+
+fn how(common: &Common, prompt: usize) -> How {
+    How { stops: common.stops(), stream: common.streams(), include_usage: common.include_usage(), prompt }
+}
+
+#[derive(Debug, Deserialize)]
+struct Completion {
+    prompt: Prompt,
+    #[serde(default)]
+    logprobs: Option<usize>,
+    #[serde(default)]
+    echo: Option<bool>,
+    #[serde(default)]
+    suffix: Option<String>,
+    #[serde(default)]
+    best_of: Option<usize>,
+    #[serde(flatten)]
+    common: Common,
+}
+
+/// A text or its tokens, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Prompt {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    Lists(Vec<Vec<u32>>),
+}
+
+pub(super) async fn completions(State(shared): State<Shared>, body: Body) -> Answer {
+    let asked: Completion = body::read(body, shared.body_limit).await?;
+    asked.common.check()?;
+    let unsupported = [
+        ("echo", asked.echo.unwrap_or(false)),
+        ("suffix", asked.suffix.is_some_and(|suffix| !suffix.is_empty())),
+        ("best_of", asked.best_of.is_some_and(|best| best != asked.common.texts())),
+    ];
+    if let Some((name, _)) = unsupported.iter().find(|(_, asked)| *asked) {
+        return Err(Refusal::bad(format!("`{name}` is not supported; leave it out")));
+    }
+    let (model, writer) = shared.models.find(asked.common.model.as_deref(), "writes texts", Kind::writer)?;
+    let style = Style::new(false, writer.clone(), model.name.clone(), asked.logprobs.is_some());
+    let (common, prompt, likeliest) = (asked.common, asked.prompt, asked.logprobs);
+    let (common, requests, prompt) = blocking(move || {
+        let encode = |text: String| writer.model.tokenizer().encode(&text);
+        let prompts = match prompt {
+            Prompt::Text(text) => vec![encode(text)?],
+            Prompt::Texts(texts) => texts.into_iter().map(encode).collect::<Result<_, _>>()?,
+            Prompt::Tokens(ids) => vec![ids],
+            Prompt::Lists(lists) => lists,
+        };
+        if prompts.is_empty() || prompts.iter().any(Vec::is_empty) {
+            return Err(Refusal::bad("`prompt` has no tokens"));
+        }
+        let requests = prompts.iter().map(|prompt| common.requests(&writer, prompt, 16, likeliest));
+        let requests: Vec<Vec<Request>> = requests.collect::<Result<_, _>>()?;
+        let tokens = prompts.iter().map(Vec::len).sum();
+        Ok((common, requests.into_iter().flatten().collect(), tokens))
+    })
+    .await?;
+    answer(style, requests, how(&common, prompt)).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Embeddings {
+    #[serde(default)]
+    model: Option<String>,
+    input: OneOrMany,
+    #[serde(default)]
+    encoding_format: Option<String>,
+    #[serde(default)]
+    dimensions: Option<usize>,
+}
+
+pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answer {
+    let asked: Embeddings = body::read(body, shared.body_limit).await?;
+    let (model, encoder) = shared.models.find(asked.model.as_deref(), "embeds texts", Kind::encoder)?;
+    let texts = asked.input.into_list();
+    if texts.is_empty() || texts.len() > MOST_INPUTS {
+        return Err(Refusal::bad(format!("`input` is {} texts; it can be 1 to {MOST_INPUTS}", texts.len())));
+    }
+    let base64 = match asked.encoding_format.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(other) => {
+            return Err(Refusal::bad(format!("`encoding_format` is `{other}`, not float or base64")));
+        }
+    };
+    let (vectors, tokens) = model
+        .gate
+        .run(move || {
+            let counts = texts.iter().map(|text| Ok(encoder.tokenizer().encode(text)?.len()));
+            let tokens = counts.sum::<Result<usize, Refusal>>()?;
+            Ok((encoder.embed(&texts)?, tokens))
+        })
+        .await?;
+    let features = vectors.shape()[1];
+    if asked.dimensions.is_some_and(|dimensions| dimensions != features) {
+        return Err(Refusal::bad(format!("the vectors of this model have {features} dimensions, no fewer")));
+    }
+    let rows = vectors.to_vec();
+    let data = rows.chunks_exact(features.max(1)).enumerate().map(|(index, vector)| {
+        let vector = if base64 {
+            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+            json!(base64::engine::general_purpose::STANDARD.encode(bytes))
+        } else {
+            vector.iter().map(|&x| number(x)).collect()
+        };
+        json!({"object": "embedding", "index": index, "embedding": vector})
+    });
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+    let data: Vec<Value> = data.collect();
+    ok(&json!({"object": "list", "data": data, "model": model.name, "usage": usage}))
+}
+
+#[derive(Debug, Deserialize)]
+struct Predict {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(alias = "inputs")]
+    input: Value,
+}
+
+pub(super) async fn predict(State(shared): State<Shared>, body: Body) -> Answer {
+    let asked: Predict = body::read(body, shared.body_limit).await?;
+    let (model, network) = shared.models.find(asked.model.as_deref(), "is a network", Kind::network)?;
+    let output = model.gate.run(move || Ok(network.predict(&asked.input)?)).await?;
+    ok(&json!({"object": "prediction", "model": model.name, "output": output}))
+}
+
+#[derive(Debug, Deserialize)]
+struct Recommend {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(flatten)]
+    asked: Asked,
+}
+
+pub(super) async fn recommend(State(shared): State<Shared>, body: Body) -> Answer {
+    let Recommend { model, asked } = body::read(body, shared.body_limit).await?;
+    let (model, recommender) = shared.models.find(model.as_deref(), "recommends", Kind::recommender)?;
+    let items = model.gate.run(move || Ok(recommender.recommend(&asked)?)).await?;
+    ok(&json!({"object": "list", "model": model.name, "data": items}))
+}
+
+pub(super) async fn models(State(shared): State<Shared>) -> Answer {
+    let all: Vec<Value> = shared.models.0.iter().map(super::models::Model::about).collect();
+    ok(&json!({"object": "list", "data": all}))
+}
+
+pub(super) async fn model(State(shared): State<Shared>, Path(name): Path<String>) -> Answer {
+    match shared.models.0.iter().find(|model| model.name == name) {
+        Some(model) => ok(&model.about()),
+        None => Err(Refusal::no_model(format!("there is no model `{name}`"))),
+    }
+}
+
+pub(super) async fn health() -> Answer {
+    ok(&json!({"status": "ok"}))
+}
+
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = shared.metrics.to_text(&shared.models);
+    ([("content-type", "text/plain; version=0.0.4")], text).into_response()
+}
+
+pub(super) async fn page() -> Response {
+    ([("content-type", "text/html; charset=utf-8")], include_str!("page.html")).into_response()
+}
+
+/// So that the page's tab has no error.
+pub(super) async fn no_icon() -> StatusCode {
+    StatusCode::NO_CONTENT
+}

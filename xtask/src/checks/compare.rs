@@ -1,0 +1,117 @@
+//! Every kind of recommender on the same two splits of MovieLens 100K: popularity, neighbours, factorisations, closed forms, networks of
+//! sets, networks of order, and models with genres.
+//!
+//! The first split leaves out each user's last film. It is that of most papers, and lets other people's future into the training log. The
+//! second cuts the log at a moment: what came before is learned from, what came after is to be found, for people who were there
+//! before. All films are ranked, those met before left out. Settings are the defaults or those of the papers, fewer epochs where these
+//! are long; nothing was searched for, so small differences mean nothing, and the intervals say which are small.
+
+use std::time::Instant;
+
+use cairn_datasets::registry;
+use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm, TwoTower};
+use cairn_recsys::{
+    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae, NeuMf,
+    RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
+};
+
+use super::coldstart;
+use crate::check::{Check, Context};
+use crate::format;
+use crate::report::Table;
+use crate::results::Bar;
+
+/// See the module.
+pub(super) const CHECK: Check = Check {
+    name: "compare",
+    title: "All kinds of recommenders on the same splits",
+    about: "MovieLens 100K, each user's last film, and all films after a moment, among all. Classical models, networks of sets (Mult-VAE, \
+            LightGCN), of order (SASRec, GRU4Rec) and models with genres in one table, with intervals and seconds. Figures \
+            without bars: the checks of single models have them.",
+    data: &[&registry::MOVIELENS_100K],
+    run,
+};
+
+fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
+    let (log, table) = coldstart::load(ctx)?;
+    let genres = FeatureMatrix::new(&table, &log.catalog().items)?;
+    let log = log.map_values(|_| 1.0)?;
+    compare(ctx, &log, Split::leave_last_out(), "Each user's last film", &genres)?;
+    if !ctx.quick() {
+        compare(ctx, &log, Split::temporal(0.2), "The latest fifth of the log", &genres)?;
+    }
+    Ok(())
+}
+
+fn compare(
+    ctx: &mut Context<'_>,
+    log: &Interactions,
+    split: Split,
+    name: &'static str,
+    genres: &FeatureMatrix<ItemIdx>,
+) -> anyhow::Result<()> {
+    let (train, test) = log.split(split)?;
+    let headings = ["model", "NDCG@10", "95 %", "recall@10", "coverage@10", "training"];
+    let table = Table::new(headings).numbers([1, 2, 3, 4, 5]);
+    let mut models = Models { train, test, name, table, popular: None };
+    let (seed, quick) = (ctx.seed(), ctx.quick());
+    let epochs = |n: usize| if quick { n.div_ceil(20) } else { n };
+    models.add(ctx, &TopPop::new())?;
+    models.add(ctx, &ItemKnn::new(100))?;
+    models.add(ctx, &Rp3Beta::new())?;
+    models.add(ctx, &Ease::new(300.0))?;
+    models.add(ctx, &Als::new().factors(32).seed(seed))?;
+    models.add(ctx, &Bpr::new().epochs(epochs(100)).seed(seed))?;
+    models.add(ctx, &GfCf::new().seed(seed))?;
+    let gcn = LightGcn::new().epochs(epochs(60)).learning_rate(5e-3).seed(seed);
+    models.add(ctx, &gcn)?;
+    let vae = MultVae::new().hidden(200).latent(64).batch_size(100).epochs(epochs(100)).seed(seed);
+    models.add(ctx, &vae)?;
+    models.add(ctx, &NeuMf::new().epochs(epochs(20)).seed(seed))?;
+    models.add(ctx, &Gru4Rec::new().epochs(epochs(60)).seed(seed))?;
+    models.add(ctx, &Sasrec::new().epochs(epochs(60)).seed(seed))?;
+    models.add(ctx, &LightFm::new().epochs(epochs(30)).item_features(genres).seed(seed))?;
+    models.add(ctx, &FeatureAls::new(Als::new().factors(32).seed(seed)).item_features(genres))?;
+    let machine = FactorizationMachine::new().epochs(epochs(10)).item_features(genres).seed(seed);
+    models.add(ctx, &machine)?;
+    models.add(ctx, &machine.hidden([64, 32]))?;
+    models.add(ctx, &TwoTower::new().epochs(epochs(20)).item_features(genres).seed(seed))?;
+    ctx.show(name, &models.table);
+    Ok(())
+}
+
+/// Trains models one after another on a split.
+struct Models {
+    train: Interactions,
+    test: Interactions,
+    name: &'static str,
+    table: Table,
+    popular: Option<f64>,
+}
+
+impl Models {
+    fn add<F: Estimator>(&mut self, ctx: &mut Context<'_>, settings: &F) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let model = settings.fit(&self.train)?;
+        let training = started.elapsed().as_secs_f64();
+        let report = RankingEvaluator::at([10]).list_quality().evaluate(&model, &self.test)?;
+        let mean = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let (ndcg, recall) = (mean(report.mean(metrics::Ndcg, 10)), mean(report.mean(metrics::Recall, 10)));
+        let interval = report.interval(metrics::Ndcg, 10, 0.95, 500, ctx.seed())?;
+        let interval = interval.map_or(String::new(), |(low, high)| format!("{low:.4} to {high:.4}"));
+        let coverage = report.list_quality(10).map_or(f64::NAN, |quality| quality.coverage);
+        let popular = *self.popular.get_or_insert(ndcg);
+        let what = format!("{}: NDCG@10 of {} over TopPop's", self.name, report.model());
+        ctx.metric(what, ndcg / popular, Bar::None);
+        let cells = [
+            report.model().to_owned(),
+            format!("{ndcg:.4}"),
+            interval,
+            format!("{recall:.4}"),
+            format!("{coverage:.3}"),
+            format::seconds(training),
+        ];
+        self.table.row(cells);
+        Ok(())
+    }
+}
