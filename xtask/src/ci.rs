@@ -21,8 +21,43 @@ pub struct Step {
     pub command: &'static str,
     /// An environment variable to set for it, and its value.
     pub variable: Option<(&'static str, &'static str)>,
-    /// A program without which it is left out.
-    pub needs: Option<&'static str>,
+    /// Without which it is left out.
+    pub needs: Option<Need>,
+}
+
+/// What not every machine has.
+#[derive(Debug, Clone, Copy)]
+pub enum Need {
+    /// A program.
+    Program(&'static str),
+    /// The standard library of another target, as `rustup target add` brings it.
+    Target(&'static str),
+}
+
+impl Need {
+    fn is_here(self) -> bool {
+        match self {
+            Need::Program(name) => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+            }
+            Need::Target(name) => {
+                let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+                let output =
+                    Command::new(rustc).args(["--print", "target-libdir", "--target", name]).output();
+                output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Need::Program(name) => write!(f, "`{name}`"),
+            Need::Target(name) => write!(f, "the target {name}"),
+        }
+    }
 }
 
 impl Step {
@@ -34,15 +69,13 @@ impl Step {
         Self { variable: Some((variable, value)), ..self }
     }
 
-    const fn needs(self, program: &'static str) -> Self {
-        Self { needs: Some(program), ..self }
+    const fn needs(self, need: Need) -> Self {
+        Self { needs: Some(need), ..self }
     }
 
-    /// The program that it needs, if that is not here.
-    fn lacks(&self) -> Option<&'static str> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let here = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-        self.needs.filter(|program| !here(program))
+    /// What it needs, if that is not here.
+    fn lacks(&self) -> Option<Need> {
+        self.needs.filter(|need| !need.is_here())
     }
 
     fn run(&self, root: &Path) -> anyhow::Result<()> {
@@ -73,11 +106,20 @@ pub const STEPS: &[Step] = &[
     Step::new("cargo test -p cairn-datasets --all-features"),
     Step::new("cargo test -p cairn-fuzz --features all"),
     // Processes that MPI connects. Debian: libopenmpi-dev, openmpi-bin, libclang-dev.
-    Step::new("cargo test -p cairn-optim --features mpi --test mpi").needs("mpicc"),
+    Step::new("cargo test --workspace --features cairn-optim/mpi --test mpi").needs(Need::Program("mpicc")),
     // What is left without them.
     Step::new(
         "cargo check -p cairn-ml -p cairn-recsys -p cairn-datasets --no-default-features --all-targets",
     ),
+    // What the READMEs say of other machines.
+    Step::new(
+        "cargo check -p cairn-recsys -p cairn-optim -p cairn-datasets --no-default-features --target i686-unknown-linux-gnu",
+    )
+    .needs(Need::Target("i686-unknown-linux-gnu")),
+    Step::new("cargo check -p cairn-optim -p cairn-datasets --no-default-features --target wasm32-unknown-unknown")
+        .needs(Need::Target("wasm32-unknown-unknown")),
+    Step::new("cargo check -p cairn-recsys -p cairn-optim --target aarch64-unknown-linux-gnu")
+        .needs(Need::Target("aarch64-unknown-linux-gnu")),
     // What would be published, as far as it goes without a network.
     Step::new(
         "cargo package --workspace --exclude xtask --exclude bench-tables --exclude cairn-fuzz --no-verify --allow-dirty --offline",
@@ -94,8 +136,8 @@ pub fn run(root: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut times = Vec::with_capacity(STEPS.len());
     for (i, step) in STEPS.iter().enumerate() {
         writeln!(out, "\n[{}/{}] {}", i + 1, STEPS.len(), step.command)?;
-        if let Some(program) = step.lacks() {
-            writeln!(out, "[{}/{}] left out: `{program}` is not here", i + 1, STEPS.len())?;
+        if let Some(need) = step.lacks() {
+            writeln!(out, "[{}/{}] left out: {need} is not here", i + 1, STEPS.len())?;
             times.push(0.0);
             continue;
         }

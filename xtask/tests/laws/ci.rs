@@ -44,19 +44,26 @@ fn missing(words: &[&str], packages: &[Package]) -> Vec<String> {
     if chosen.is_empty() || arguments.contains(&"--workspace") {
         chosen = packages.iter().collect();
     }
+    // What all packages are searched for is in one of them.
+    let anywhere = arguments.contains(&"--workspace");
     for (option, kind) in
         [("--test", "test"), ("--bench", "bench"), ("--example", "example"), ("--bin", "bin")]
     {
         for name in values(option) {
-            for package in &chosen {
-                if !package.targets.iter().any(|(k, n)| k == kind && n == name) {
-                    faults.push(format!("the {kind} target `{name}` of {}", package.name));
-                }
-            }
+            let lacks = |package: &&&Package| !package.targets.iter().any(|(k, n)| k == kind && n == name);
+            let without: Vec<_> = chosen.iter().filter(lacks).collect();
+            let missing = if anywhere { without.len() == chosen.len() } else { !without.is_empty() };
+            faults.extend(
+                without
+                    .iter()
+                    .filter(|_| missing)
+                    .map(|package| format!("the {kind} target `{name}` of {}", package.name)),
+            );
         }
     }
     for feature in values("--features").iter().flat_map(|list| list.split(',')) {
-        for package in &chosen {
+        let (named, feature) = feature.split_once('/').map_or((None, feature), |(of, name)| (Some(of), name));
+        for package in chosen.iter().filter(|package| named.is_none_or(|named| package.name == named)) {
             if !package.features.iter().any(|f| f == feature) {
                 faults.push(format!("the feature `{feature}` of {}", package.name));
             }
@@ -100,6 +107,9 @@ fn a_renamed_target_is_missed() {
     assert_eq!(missing("test -p cairn-recsys --features parquet --test laws"), "");
     assert_eq!(missing("test -p cairn-recsys --test parquet"), "the test target `parquet` of cairn-recsys");
     assert_eq!(missing("test -p cairn-recsys --features arrow"), "the feature `arrow` of cairn-recsys");
+    assert_eq!(missing("test --workspace --features cairn-optim/mpi --test mpi"), "");
+    assert_eq!(missing("test --workspace --features cairn-optim/mpj"), "the feature `mpj` of cairn-optim");
+    assert!(missing("test --workspace --test mpj").contains("`mpj` of cairn-optim"));
     assert_eq!(missing("test -p cairn-layers"), "the package `cairn-layers`");
     assert_eq!(missing("tset --workspace"), "the command `tset`");
     assert_eq!(missing("xtask e2e --quick --only svd"), "");
