@@ -21,9 +21,17 @@ def reference(model, text):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer.encode(text).ids
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(model.parent), gguf_file=model.name)(text, verbose=False)["input_ids"]
+    tokenizer = AutoTokenizer.from_pretrained(str(model.parent), gguf_file=model.name).backend_tokenizer
+    pre = GGUFReader(model).get_field("tokenizer.ggml.pre")
+    if pre is not None and pre.contents() == "smollm":
+        # transformers' conversion of GGUF leaves out what SmolLM's own tokenizer.json says: digits are cut one by one.
+        level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), level])
+    return tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def main():
