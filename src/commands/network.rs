@@ -34,11 +34,13 @@ impl Network {
     }
 
     /// The shape of the output for one input.
+    #[cfg(feature = "serve")]
     pub(crate) fn output(&self) -> &[usize] {
         self.model.output_shape()
     }
 
     /// Whether inputs are whole numbers: tokens, users, categories.
+    #[cfg(feature = "serve")]
     pub(crate) fn takes_ids(&self) -> bool {
         self.ids
     }

@@ -55,6 +55,7 @@ pub(crate) trait Recommends: Debug + Send + Sync {
     fn recommend(&self, asked: &Asked) -> Result<Vec<Listed>, Failure>;
 
     /// What there is to say of it.
+    #[cfg(feature = "serve")]
     fn about(&self) -> Value;
 }
 
@@ -147,6 +148,7 @@ impl<U: AnyId, I: AnyId> Recommends for Fitted<dyn AnyModel, U, I> {
         }
     }
 
+    #[cfg(feature = "serve")]
     fn about(&self) -> Value {
         let (users, items) = (self.catalog().users.ids(), self.catalog().items.ids());
         let some = |count: usize| count.min(5);

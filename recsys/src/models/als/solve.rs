@@ -94,7 +94,8 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
 ) -> Result<()> {
     let width = rows::padded(settings.factors);
     let block = match solver {
-        AlsSolver::Blocks { size } => Some(rows::padded(size)).filter(|&block| size < width && block < width),
+        // Sizes are compared before they are padded: the largest there are would overflow.
+        AlsSolver::Blocks { size } if size < width => Some(rows::padded(size)).filter(|&block| block < width),
         _ => None,
     };
     let known = block.is_some() && blocks::carry(side, missing);
