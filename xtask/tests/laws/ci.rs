@@ -9,8 +9,9 @@ use crate::workspace::{Package, packages, root};
 
 /// What a cargo command names that is not there.
 fn missing(words: &[&str], packages: &[Package]) -> Vec<String> {
-    const KNOWN: [&str; 12] = [
-        "add", "bench", "build", "check", "clippy", "deny", "doc", "fmt", "package", "publish", "run", "test",
+    const KNOWN: [&str; 13] = [
+        "add", "bench", "build", "check", "clippy", "deny", "doc", "fmt", "install", "package", "publish",
+        "run", "test",
     ];
     let Some((&command, arguments)) = words.split_first() else {
         return vec!["nothing after `cargo`".to_owned()];
@@ -35,7 +36,9 @@ fn missing(words: &[&str], packages: &[Package]) -> Vec<String> {
         arguments.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1]).collect()
     };
     let mut chosen = Vec::new();
-    for name in [values("-p"), values("--package"), values("--exclude")].concat() {
+    // What is installed is named without an option.
+    let installed = arguments.iter().copied().take(usize::from(command == "install")).collect();
+    for name in [values("-p"), values("--package"), values("--exclude"), installed].concat() {
         match packages.iter().find(|package| package.name == name) {
             Some(package) => chosen.push(package),
             None => faults.push(format!("the package `{name}`")),
@@ -110,6 +113,8 @@ fn a_renamed_target_is_missed() {
     assert_eq!(missing("test --workspace --features cairn-optim/mpi --test mpi"), "");
     assert_eq!(missing("test --workspace --features cairn-optim/mpj"), "the feature `mpj` of cairn-optim");
     assert!(missing("test --workspace --test mpj").contains("`mpj` of cairn-optim"));
+    assert_eq!(missing("install cairn-ml --features cli,serve"), "");
+    assert!(missing("install cairn").contains("the package `cairn`"));
     assert_eq!(missing("test -p cairn-layers"), "the package `cairn-layers`");
     assert_eq!(missing("tset --workspace"), "the command `tset`");
     assert_eq!(missing("xtask e2e --quick --only svd"), "");
