@@ -8,7 +8,7 @@ use cairn_autograd::Parameter;
 use cairn_nn::Linear;
 use cairn_tensor::{Setting, Tensor};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Least squares with a penalty on the squares of the weights: |X w + b - y|² + penalty · |w|². The bias is not penalised.
 ///
@@ -48,7 +48,7 @@ impl Ridge {
     /// features than rows and no penalty, the one of the least weights.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] for a penalty that is negative or not finite, and for shapes that do not go together; those of the
+    /// [`Error::BadSetting`](crate::Error::BadSetting) for a penalty that is negative or not finite, and for shapes that do not go together; those of the
     /// decomposition for inputs that are not finite.
     pub fn fit(&self, x: &Tensor<f32>, y: &Tensor<f32>) -> Result<Linear> {
         let possible = self.penalty >= 0.0 && self.penalty.is_finite();

@@ -29,8 +29,8 @@ proptest! {
         rows in 1usize..12, features in 1usize..6, outputs in 1usize..3, penalty in 0.0f64..3.0, seed in 0u64..99,
     ) {
         let mut rng = rng(seed);
-        let x = Tensor::randn([rows, features], &mut rng).unwrap();
-        let y = Tensor::randn([rows, outputs], &mut rng).unwrap();
+        let x = Tensor::normal([rows, features], 0.0, 1.0, &mut rng).unwrap();
+        let y = Tensor::normal([rows, outputs], 0.0, 1.0, &mut rng).unwrap();
         let fitted = Ridge::new(penalty).fit(&x, &y).unwrap();
         let (of_weight, of_bias) = gradients(&x, &y, penalty, &fitted);
         // A near-singular matrix without a penalty has large weights, and their rounding.
