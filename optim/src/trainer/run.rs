@@ -29,9 +29,9 @@ impl<Y> Trainer<Y> {
     /// same model it goes on.
     ///
     /// # Errors
-    /// [`Error::NonFiniteLoss`] as soon as the loss is NaN or infinite, and [`Error::InStep`] with [`Error::NonFinite`] as soon as a
+    /// [`Error::NonFiniteLoss`](crate::Error::NonFiniteLoss) as soon as the loss is NaN or infinite, and [`Error::InStep`](crate::Error::InStep) with [`Error::NonFinite`](crate::Error::NonFinite) as soon as a
     /// gradient is, naming the step, with the model as before it or, with [`EarlyStopping`](crate::EarlyStopping), as after its best
-    /// epoch; the epochs before it are in [`history`](Self::history). [`Error::BadSetting`] for no epochs or an empty batch, and when
+    /// epoch; the epochs before it are in [`history`](Self::history). [`Error::BadSetting`](crate::Error::BadSetting) for no epochs or an empty batch, and when
     /// all weights of an epoch are 0; when the data is empty, cannot be read, or does not fit the model; those of callbacks; when a
     /// checkpoint cannot be written, or read and gone on from.
     pub fn fit<M, D>(&mut self, model: &M, data: &D, fit: Fit<'_, D::Input, Y>) -> Result<History>
