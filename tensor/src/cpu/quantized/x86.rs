@@ -14,11 +14,11 @@ use super::panels::{QUAD, ROWS};
 pub(super) struct Avx512;
 
 // SAFETY: as below.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl Avx512 {
     /// Writes bytes less a number, as signed ones.
     #[inline(always)]
     pub(super) fn store_less(bytes: __m512i, less: u8, out: &mut [u8; QUAD]) {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is written.
         unsafe {
             let signed = _mm512_sub_epi8(bytes, _mm512_set1_epi8(less as i8));
             _mm512_storeu_si512(out.as_mut_ptr().cast(), signed);
@@ -27,19 +27,20 @@ impl Avx512 {
 
     #[inline(always)]
     pub(super) fn load_floats(from: &[f32; ROWS]) -> __m512 {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
 
     /// Whole numbers, as floats.
     #[inline(always)]
     pub(super) fn load_sums(from: &[i32; ROWS]) -> __m512 {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.as_ptr().cast())) }
     }
 }
 
 // SAFETY of all blocks below: values of these types are made only inside functions compiled for the instructions, which
 // `engine` calls where the processor has them; arrays are as long as what is read or written.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Avx512 {
     type Quads = __m512i;
     type Sums = __m512i;
@@ -48,10 +49,12 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn load(bytes: &[u8; QUAD]) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
     }
     #[inline(always)]
     fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe {
             let bytes =
                 if left > 0 { _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(left as i32)) } else { bytes };
@@ -62,54 +65,67 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_or_si512(a, b) }
     }
     #[inline(always)]
     fn signed(bytes: Self::Quads) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)) }
     }
     #[inline(always)]
     fn start(all: i32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_set1_epi32(all) }
     }
     #[inline(always)]
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(x as i32)) }
     }
     #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_cvtepi32_ps(sums) }
     }
     #[inline(always)]
     fn splat(x: f32) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_set1_ps(x) }
     }
     #[inline(always)]
     fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast())) }
     }
     #[inline(always)]
     fn unsigned_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) }
     }
     #[inline(always)]
     fn signed_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))) }
     }
     #[inline(always)]
     fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_mul_ps(a, b) }
     }
     #[inline(always)]
     fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
     fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is written.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
     }
     #[inline(always)]
     fn prefetch(address: *const u8) {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
@@ -119,7 +135,6 @@ impl Lanes for Avx512 {
 pub(super) struct Avx2<const VNNI: bool>;
 
 // SAFETY: as above.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type Quads = [__m256i; 2];
     type Sums = [__m256i; 2];
@@ -128,16 +143,19 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
 
     #[inline(always)]
     fn load(bytes: &[u8; QUAD]) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe {
             [_mm256_loadu_si256(bytes.as_ptr().cast()), _mm256_loadu_si256(bytes[32..].as_ptr().cast())]
         }
     }
     #[inline(always)]
     fn bits(bytes: Self::Quads, left: u32, right: u32, mask: u8) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [some_bits(bytes[0], left, right, mask), some_bits(bytes[1], left, right, mask)] }
     }
     #[inline(always)]
     fn or(a: Self::Quads, b: Self::Quads) -> Self::Quads {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
     }
     #[inline(always)]
@@ -145,6 +163,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         if !VNNI {
             return bytes;
         }
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe {
             let flip = _mm256_set1_epi8(i8::MIN);
             [_mm256_xor_si256(bytes[0], flip), _mm256_xor_si256(bytes[1], flip)]
@@ -152,10 +171,12 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn start(all: i32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_set1_epi32(all); 2] }
     }
     #[inline(always)]
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe {
             let x = _mm256_set1_epi32(x as i32);
             [one_dot::<VNNI, SIGNED>(sums[0], weights[0], x), one_dot::<VNNI, SIGNED>(sums[1], weights[1], x)]
@@ -163,14 +184,17 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
     }
     #[inline(always)]
     fn splat(x: f32) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_set1_ps(x); 2] }
     }
     #[inline(always)]
     fn halves(bits: &[u8; 2 * ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
         unsafe {
             let (low, high) =
                 (_mm_loadu_si128(bits.as_ptr().cast()), _mm_loadu_si128(bits[16..].as_ptr().cast()));
@@ -179,6 +203,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn unsigned_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe {
             let (low, high) =
                 (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
@@ -187,6 +212,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn signed_bytes(bytes: &[u8; ROWS]) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe {
             let (low, high) =
                 (_mm_loadl_epi64(bytes.as_ptr().cast()), _mm_loadl_epi64(bytes[8..].as_ptr().cast()));
@@ -195,14 +221,17 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
     }
     #[inline(always)]
     fn store(x: Self::Floats, out: &mut [f32; ROWS]) {
+        // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is written.
         unsafe {
             _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
             _mm256_storeu_ps(out[8..].as_mut_ptr(), x[1]);
@@ -210,6 +239,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     fn prefetch(address: *const u8) {
+        // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
