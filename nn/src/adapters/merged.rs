@@ -25,7 +25,9 @@ pub fn merge_files(model: impl AsRef<Path>, adapter: impl AsRef<Path>, to: impl 
         let exact = exact.as_f32()?;
         if exact.shape() != product.shape() {
             let (ours, theirs) = (product.dims(), exact.dims());
-            return Err(Error::StateMismatch(format!("{name}: an adapter of {ours} for a weight of {theirs}")));
+            return Err(Error::StateMismatch(format!(
+                "{name}: an adapter of {ours} for a weight of {theirs}"
+            )));
         }
         like(name, &exact.add(&product)?, &weight)
     })?;

@@ -29,7 +29,11 @@ use crate::{Error, Module, Result};
 /// [`Error::File`] and [`Error::BadFile`] for what cannot be read or written, and where both paths are the same; [`Error::StateMismatch`] for
 /// a network of other sizes.
 #[doc(alias("save_pretrained", "export"))]
-pub fn save_like(from: impl AsRef<Path>, network: &(impl Module + ?Sized), to: impl AsRef<Path>) -> Result<()> {
+pub fn save_like(
+    from: impl AsRef<Path>,
+    network: &(impl Module + ?Sized),
+    to: impl AsRef<Path>,
+) -> Result<()> {
     let (from, config) = (from.as_ref(), super::config(from.as_ref())?);
     let modules = Modules::of(&config)?;
     let names = (architecture(&config)?.table)(&config);

@@ -55,7 +55,8 @@ pub fn to_gguf(folder: impl AsRef<Path>) -> Result<GgufParts> {
     if let Some(factors) = factors(config, kind, &mut values)? {
         tensors.insert("rope_freqs.weight".into(), factors.into());
     }
-    let name = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let name =
+        folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     values.insert("general.name".into(), name.unwrap_or_else(|| kind.into()).into());
     let rows = tensors.get("token_embd.weight").and_then(|table| table.shape().first().copied());
     values.extend(tokenizer::gguf_values(folder, config, rows.unwrap_or(0))?);
@@ -82,9 +83,11 @@ fn settings(config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
     let mut values = BTreeMap::new();
     let mut put = |key: &str, value: Value| values.insert(format!("{kind}.{key}"), value);
     for (gguf, ours) in KEYS {
-        let theirs = GPT2.iter().find(|(long, _)| kind == "gpt2" && *long == ours).map_or(ours, |(_, short)| short);
+        let theirs =
+            GPT2.iter().find(|(long, _)| kind == "gpt2" && *long == ours).map_or(ours, |(_, short)| short);
         let Some(number) = config.get(theirs).and_then(serde_json::Value::as_f64) else { continue };
-        let fraction = gguf.ends_with("epsilon") || gguf.ends_with("freq_base") || gguf.ends_with("softcapping");
+        let fraction =
+            gguf.ends_with("epsilon") || gguf.ends_with("freq_base") || gguf.ends_with("softcapping");
         put(gguf, if fraction { (number as f32).into() } else { (number as u32).into() });
     }
     if kind == "gpt2" && config.get("n_inner").is_none() {
@@ -101,7 +104,8 @@ fn settings(config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
     }
     if kind == "bert" {
         put("attention.causal", false.into());
-        let first = Config::read(config_beside(config)).is_ok_and(|pool| pool.flag_or("pooling_mode_cls_token", false));
+        let first = Config::read(config_beside(config))
+            .is_ok_and(|pool| pool.flag_or("pooling_mode_cls_token", false));
         put("pooling_type", if first { 2u32 } else { 1 }.into());
     }
     values.insert("general.architecture".into(), kind.into());
@@ -140,7 +144,9 @@ fn factors(config: &Config, kind: &str, values: &mut BTreeMap<String, Value>) ->
             high: rope.number_or("high_freq_factor", 4.0)?,
             original: rope.number_or("original_max_position_embeddings", 8192.0)?,
         },
-        Some(other) => return Err(Error::Unsupported { what: format!("rotary positions of type `{other}`") }),
+        Some(other) => {
+            return Err(Error::Unsupported { what: format!("rotary positions of type `{other}`") });
+        }
     };
     let head = config.size("hidden_size")? / config.size("num_attention_heads")?;
     let plain = Rotary::new(config.size_or("head_dim", head)?).base(rope_base(config)?);

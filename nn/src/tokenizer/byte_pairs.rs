@@ -43,7 +43,8 @@ impl BytePairs {
         let vocabulary = Vocabulary::new(tokens).ok_or("there are too many tokens")?;
         let mut pairs = HashMap::with_capacity(merges.len());
         let mut joined = String::new();
-        let id = |token: &str| vocabulary.id(token).ok_or_else(|| format!("`{token}` of a merge is no token"));
+        let id =
+            |token: &str| vocabulary.id(token).ok_or_else(|| format!("`{token}` of a merge is no token"));
         for (rank, merge) in (0..).zip(merges) {
             let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ');
             let (space, _) = space.ok_or("a merge is no pair of tokens")?;

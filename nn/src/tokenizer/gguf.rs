@@ -58,8 +58,7 @@ impl Tokens<'_> {
         let pre = self.file.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default");
         let (words, whole) = words(pre)?;
         let merges = self.file.texts("tokenizer.ggml.merges")?;
-        let model =
-            BytePairs::new(self.tokens.iter(), merges.iter(), whole).map_err(|why| bad(&why))?;
+        let model = BytePairs::new(self.tokens.iter(), merges.iter(), whole).map_err(|why| bad(&why))?;
         let around = self.around(false);
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
@@ -109,7 +108,11 @@ impl Tokens<'_> {
         let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
         let decoder = json!({"type": "Sequence", "decoders": decoders});
         let model = model.map_err(|error| bad(&error.to_string()))?;
-        self.joined([&normalizer, &Json::Null, &decoder], &self.around(true), ModelWrapper::from(model).into())
+        self.joined(
+            [&normalizer, &Json::Null, &decoder],
+            &self.around(true),
+            ModelWrapper::from(model).into(),
+        )
     }
 
     /// BERT's pieces of words, of which files mark the first of each word and not the others.
@@ -182,9 +185,8 @@ impl Tokens<'_> {
     fn add(&self, inner: &mut Inner, kind: i64) -> Result<()> {
         let of_kind =
             self.tokens.iter().zip(&self.kinds).filter(|(token, own)| **own == kind && !token.is_empty());
-        let added: Vec<AddedToken> = of_kind
-            .map(|(token, _)| AddedToken::from(token, kind == CONTROL).normalized(false))
-            .collect();
+        let added: Vec<AddedToken> =
+            of_kind.map(|(token, _)| AddedToken::from(token, kind == CONTROL).normalized(false)).collect();
         let done = if kind == CONTROL { inner.add_special_tokens(added) } else { inner.add_tokens(added) };
         done.map(drop).map_err(|error| bad(&error.to_string()))
     }

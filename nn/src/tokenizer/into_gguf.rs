@@ -96,7 +96,8 @@ pub(crate) fn gguf_values(folder: &Path, config: &Config, rows: usize) -> Result
     let mut all: Vec<(String, i32)> = (0..rows).map(|id| (format!("[PAD{id}]"), UNUSED as i32)).collect();
     let mut set = |id: Option<usize>, token: String, kind: i64| {
         let place = id.and_then(|id| all.get_mut(id));
-        let place = place.ok_or_else(|| bad(format!("`{token}` has an id beyond the table of {rows} tokens")))?;
+        let place =
+            place.ok_or_else(|| bad(format!("`{token}` has an id beyond the table of {rows} tokens")))?;
         *place = (token, kind as i32);
         Ok::<(), Error>(())
     };
@@ -116,7 +117,10 @@ pub(crate) fn gguf_values(folder: &Path, config: &Config, rows: usize) -> Result
         }
     }
     let begins = settings.as_ref().and_then(|settings| settings.get("add_bos_token")?.as_bool());
-    put("add_bos_token", begins.unwrap_or_else(|| !words && begins_with_token(file.post_processor.as_ref())).into());
+    put(
+        "add_bos_token",
+        begins.unwrap_or_else(|| !words && begins_with_token(file.post_processor.as_ref())).into(),
+    );
     let mark = |(token, kind): &(String, i32)| match token.strip_prefix("##") {
         Some(rest) if words => rest.to_owned(),
         None if words && i64::from(*kind) == NORMAL => format!("{SPACE}{token}"),
@@ -138,7 +142,9 @@ fn cut(words_of: Option<&Json>) -> Result<&'static str> {
             return Ok(name);
         }
     }
-    Err(Error::Unsupported { what: "writing this way of cutting a text into words as GGUF, which has no name there".into() })
+    Err(Error::Unsupported {
+        what: "writing this way of cutting a text into words as GGUF, which has no name there".into(),
+    })
 }
 
 /// What decides where words are cut, with what is left out as it is meant then.
@@ -146,8 +152,11 @@ fn essential(json: &Json) -> Json {
     match json {
         Json::Array(list) => Json::Array(list.iter().map(essential).collect()),
         Json::Object(map) => {
-            let mut map: Map<String, Json> =
-                map.iter().filter(|(key, _)| *key != "trim_offsets").map(|(key, json)| (key.clone(), essential(json))).collect();
+            let mut map: Map<String, Json> = map
+                .iter()
+                .filter(|(key, _)| *key != "trim_offsets")
+                .map(|(key, json)| (key.clone(), essential(json)))
+                .collect();
             if map.get("type").and_then(Json::as_str) == Some("ByteLevel") {
                 map.entry("use_regex").or_insert(true.into());
             }
@@ -180,7 +189,8 @@ fn template(folder: &Path, settings: Option<&Config>) -> Option<String> {
     match settings?.get("chat_template")? {
         Json::String(text) => Some(text.clone()),
         Json::Array(several) => {
-            let default = several.iter().find(|one| one.get("name").and_then(Json::as_str) == Some("default"))?;
+            let default =
+                several.iter().find(|one| one.get("name").and_then(Json::as_str) == Some("default"))?;
             Some(default.get("template")?.as_str()?.to_owned())
         }
         _ => None,

@@ -19,8 +19,8 @@ use std::str::FromStr as _;
 
 use cairn_files::quietly;
 
-use model::Inner;
 pub(crate) use into_gguf::gguf_values;
+use model::Inner;
 pub use pieces::Pieces;
 pub use template::{ChatTemplate, Message, assistant, system, user};
 
@@ -169,11 +169,12 @@ impl Tokenizer {
 /// Reads the library's JSON. It panics on parts of another shape than it expects; that is an error like any other here.
 fn parsed(json: &str) -> Result<Tokenizer, String> {
     let read = quietly(|| Inner::from_str(json));
-    let mut inner = read.unwrap_or_else(|| Err("a part of it is not what it should be".into())).map_err(|error| {
-        // What is no JSON at all is better told by its reader.
-        let json = serde_json::from_str::<serde::de::IgnoredAny>(json);
-        json.err().map_or_else(|| error.to_string(), |error| error.to_string())
-    })?;
+    let mut inner =
+        read.unwrap_or_else(|| Err("a part of it is not what it should be".into())).map_err(|error| {
+            // What is no JSON at all is better told by its reader.
+            let json = serde_json::from_str::<serde::de::IgnoredAny>(json);
+            json.err().map_or_else(|| error.to_string(), |error| error.to_string())
+        })?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
     Ok(Tokenizer { inner })

@@ -33,7 +33,8 @@ pub(super) trait Format {
     const HALVES: bool = matches!(Self::FORMAT, BlockFormat::Q6K);
     const SIGNED: bool = matches!(Self::FORMAT, BlockFormat::Q8_0);
     /// Bits of the fine bytes of activations; weights of four or five bits times their number of steps are bytes still.
-    const SHIFT: u32 = if matches!(Self::FORMAT, BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K) { 2 } else { 3 };
+    const SHIFT: u32 =
+        if matches!(Self::FORMAT, BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K) { 2 } else { 3 };
 }
 
 macro_rules! formats {
