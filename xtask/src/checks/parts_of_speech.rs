@@ -66,7 +66,7 @@ pub(super) fn train(
     optimizer: &mut impl Optimizer,
     (train, lengths): (&Tagged, Vec<usize>),
     (test, sentences): (&Tagged, &[Sentence]),
-    course: Course<impl Fn(f64) -> f64>,
+    course: &Course<impl Fn(f64) -> f64>,
     bars: &Bars,
 ) -> anyhow::Result<()> {
     let (seed, epochs) = (ctx.seed(), course.epochs);

@@ -36,7 +36,15 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let course = Course { epochs, rate: |behind| RATE * (1.0 - behind), clip: 5.0 };
     let lengths = train.iter().map(|sentence| sentence.words.len()).collect();
     let mut adam = Adam::new(RATE);
-    parts_of_speech::train(ctx, &model, &mut adam, (&train_data, lengths), (&test_data, &test), course, &BARS)
+    parts_of_speech::train(
+        ctx,
+        &model,
+        &mut adam,
+        (&train_data, lengths),
+        (&test_data, &test),
+        &course,
+        &BARS,
+    )
 }
 
 impl Tags for Tagger {

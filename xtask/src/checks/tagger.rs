@@ -56,7 +56,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let rate = |behind: f64| RATE * schedule.factor((behind * CYCLE as f64) as u64);
     let (mut adam, course) = (AdamW::new(RATE), Course { epochs, rate, clip: 1.0 });
     let (train_data, test_part) = ((&train_data, lengths), (&test_data, &test[..]));
-    parts_of_speech::train(ctx, &model, &mut adam, train_data, test_part, course, &BARS)?;
+    parts_of_speech::train(ctx, &model, &mut adam, train_data, test_part, &course, &BARS)?;
     show_attention(ctx, &model, &test, &test_data)
 }
 
