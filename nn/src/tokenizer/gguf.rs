@@ -16,12 +16,10 @@ use crate::weights::gguf::{Array, Gguf, Texts, Value};
 use crate::{Error, Result};
 
 /// A space as SentencePiece writes it.
-pub(super) const SPACE: &str = "▁";
+const SPACE: &str = "▁";
 /// How tokens are numbered by what they are for.
-pub(super) const NORMAL: i64 = 1;
-pub(super) const CONTROL: i64 = 3;
-pub(super) const USER_DEFINED: i64 = 4;
-pub(super) const UNUSED: i64 = 5;
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
 
 /// What all kinds need.
 struct Tokens<'a> {
@@ -194,7 +192,7 @@ impl Tokens<'_> {
 
 /// How a text is cut into words that tokens do not go across, by the name of the model that a file was made for; and whether a
 /// word that is a token is taken as it is.
-pub(super) fn words(pre: &str) -> Result<(Json, bool)> {
+fn words(pre: &str) -> Result<(Json, bool)> {
     let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
     let split = |pattern: &str| {
         json!({"type": "Sequence", "pretokenizers": [
