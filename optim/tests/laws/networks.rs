@@ -118,6 +118,7 @@ pub(crate) fn train_in_steps_of(
 }
 
 /// Where, and in what pieces.
+#[derive(Clone, Copy)]
 struct Run<'a> {
     process: &'a dyn Communicator,
     path: &'a Path,
