@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-pub use cairn_optim::report::{Peak, peak as measure};
+pub use cairn_optim::report::peak as measure;
 
 /// Pairs of places in memory that a copy is timed between.
 const PLACES: usize = 4;
