@@ -77,6 +77,13 @@ impl Rule for Linear {
             },
         }
     }
+
+    /// Of stored weights there is no gradient, and they are not among the floats.
+    fn backward_flops(&self, operands: &[&[usize]], output: &[usize], wanted: &[bool]) -> u64 {
+        let most = if matches!(self, Linear::Stored { .. }) { 1 } else { 2 };
+        let factors = wanted.iter().take(most).filter(|wanted| **wanted).count();
+        self.flops(operands, output).saturating_mul(factors as u64)
+    }
 }
 
 /// The gradient is that of the product with the weights as floats, taken back for it and dropped again: rounding activations has
