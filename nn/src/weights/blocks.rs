@@ -56,8 +56,8 @@ fn turned(x: &AnyTensor) -> Result<AnyTensor> {
 }
 
 /// Moves a value, turned, if it is there.
-fn shift(from: &mut Values, name: String, to: &mut Values, new: String) -> Result<()> {
-    if let Some(x) = from.remove(&name) {
+fn shift(from: &mut Values, name: &str, to: &mut Values, new: String) -> Result<()> {
+    if let Some(x) = from.remove(name) {
         to.insert(new, turned(&x)?);
     }
     Ok(())
@@ -97,12 +97,12 @@ impl Weights {
             for (here, there) in parts(decoder) {
                 for value in ["weight", "bias"] {
                     let (name, new) = (format!("{place}{there}.{value}"), format!("{place}{here}.{value}"));
-                    shift(&mut given, name, &mut own, new)?;
+                    shift(&mut given, &name, &mut own, new)?;
                 }
             }
             for value in ["weight", "bias"] {
                 let name = format!("{place}self_attn.in_proj_{value}");
-                shift(&mut given, name, &mut own, format!("{place}attention.projection.{value}"))?;
+                shift(&mut given, &name, &mut own, format!("{place}attention.projection.{value}"))?;
                 let name = format!("{place}multihead_attn.in_proj_{value}");
                 if let Some(both) = given.remove(&name) {
                     let [queries, memory] = split(&name, &both)?;
@@ -111,7 +111,7 @@ impl Weights {
                 }
             }
             let name = |part| format!("{place}multihead_attn.{part}_proj_weight");
-            shift(&mut given, name("q"), &mut own, format!("{place}cross_attention.projection.weight"))?;
+            shift(&mut given, &name("q"), &mut own, format!("{place}cross_attention.projection.weight"))?;
             if let (Some(keys), Some(values)) = (given.remove(&name("k")), given.remove(&name("v"))) {
                 let memory = Tensor::cat(&[&floats(&keys)?, &floats(&values)?], 0)?;
                 own.insert(format!("{place}cross_attention.memory.weight"), turned(&memory.into())?);
@@ -135,12 +135,12 @@ impl Weights {
             for (here, there) in parts(decoder) {
                 for value in ["weight", "bias"] {
                     let (name, new) = (format!("{place}{here}.{value}"), format!("{place}{there}.{value}"));
-                    shift(&mut own, name, &mut foreign, new)?;
+                    shift(&mut own, &name, &mut foreign, new)?;
                 }
             }
             for value in ["weight", "bias"] {
                 let name = format!("{place}attention.projection.{value}");
-                shift(&mut own, name, &mut foreign, format!("{place}self_attn.in_proj_{value}"))?;
+                shift(&mut own, &name, &mut foreign, format!("{place}self_attn.in_proj_{value}"))?;
                 let name = |part| format!("{place}cross_attention.{part}.{value}");
                 let (Some(queries), Some(memory)) =
                     (own.remove(&name("projection")), own.remove(&name("memory")))
