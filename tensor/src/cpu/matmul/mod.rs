@@ -3,7 +3,8 @@
 //! Products of middling and large size go to [`blocked`], whose packing threads share. The engine for the others, and for processors
 //! without fused multiply-adds, is the `gemm` crate, faer's own: it takes any strides, so transposed operands are not copied. Another
 //! engine (lower precision, a matrix unit, a second device) would be chosen in this file. What is bound by reading a matrix once packs
-//! nothing: products of a single column go to [`column`], those of a single row with a matrix that is stored in order to [`row`].
+//! nothing: products of a single column go to [`column`], those of a single row with a matrix that is stored in order to [`row`],
+//! with one that is stored by columns to [`turned`].
 //!
 //! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
 //! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
@@ -18,6 +19,7 @@
 mod blocked;
 mod column;
 mod row;
+mod turned;
 
 use crate::Float;
 use crate::cpu::linear::relu_in_place;
@@ -170,13 +172,6 @@ fn depths(k: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// One row times a matrix, in the order of sums of any other product.
 fn one_row<T: Float>((k, n): (usize, usize), a: Mat<'_, T>, b: Mat<'_, T>, out: &mut [T], accumulate: bool) {
-    if !is_in_rows(&b) {
-        // Twice the same, so that the engine takes no short cut.
-        let a = Mat { row_step: 0, ..a };
-        let mut both = out.repeat(2);
-        in_parts((2, k, n), a, b, &mut both, accumulate);
-        return out.copy_from_slice(&both[..n]);
-    }
     let at = |i: usize| a.data[a.offset.wrapping_add_signed(i as isize * a.column_step)];
     let gathered: Vec<T>;
     let x = if a.column_step == 1 {
@@ -185,6 +180,16 @@ fn one_row<T: Float>((k, n): (usize, usize), a: Mat<'_, T>, b: Mat<'_, T>, out: 
         gathered = (0..k).map(at).collect();
         &gathered
     };
+    if b.row_step == 1 && b.column_step > 1 && n >= turned::WIDTH {
+        return turned::product(x, b, out, accumulate);
+    }
+    if !is_in_rows(&b) {
+        // Twice the same, so that the engine takes no short cut.
+        let a = Mat { row_step: 0, ..a };
+        let mut both = out.repeat(2);
+        in_parts((2, k, n), a, b, &mut both, accumulate);
+        return out.copy_from_slice(&both[..n]);
+    }
     let step = b.row_step.unsigned_abs();
     let pieces = (k.saturating_mul(n) / PIECE).clamp(1, 8);
     // Whole registers in each piece.
