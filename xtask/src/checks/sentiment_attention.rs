@@ -1,17 +1,14 @@
 //! Film reviews by one transformer block, as in Keras's example.
 
-use cairn_datasets::text::{Padding, Vocabulary, WordTokenizer, pad};
-use cairn_datasets::{TensorDataset, imdb, registry, synthetic};
-use cairn_nn::{Context as Pass, Model, Sequential, SparseCategoricalCrossentropy, explain};
-use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
+use cairn_datasets::registry;
+use cairn_datasets::text::Vocabulary;
+use cairn_nn::{Context as Pass, Model, Sequential, explain};
 use cairn_tensor::{Tensor, rng};
 
-use super::training;
+use super::reviews::{self, Encoder};
 use crate::check::{Bars, Check, Context};
-use crate::format::{count, value};
 use crate::models;
-use crate::report::{ColouredWords, KeyFigures, Sample, Weights};
-use crate::results::Bar;
+use crate::report::{ColouredWords, Sample, Weights};
 
 /// See the module.
 pub(super) const CHECK: Check = Check {
@@ -30,8 +27,7 @@ const EPOCHS: usize = 2;
 /// Generated reviews are a tenth as long, and each is read in fewer steps and more often: a mean over nothing but padding says little.
 const STAND_IN_EPOCHS: usize = 6;
 const STAND_IN_STEPS: usize = 40;
-/// Stand-in reviews to train on and to test on, and reviews of a quick run.
-const STAND_IN: [usize; 2] = [10_000, 2_000];
+/// Reviews of a quick run to train on and to test on.
 const QUICK: [usize; 2] = [10_000, 2_000];
 /// Reviews shown, their words, and the steps of integrated gradients.
 const SHOWN: usize = 5;
@@ -40,69 +36,17 @@ const STEPS: usize = 50;
 /// Words whose attention is shown.
 const MAPPED: usize = 16;
 
-type Reviews = Vec<(String, u32)>;
-
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
-    let (train, test) = load(ctx)?;
+    let (train, test) = reviews::load(ctx, ctx.quick().then_some(QUICK))?;
     let (epochs, steps) =
         if ctx.stands_in() { (STAND_IN_EPOCHS, STAND_IN_STEPS) } else { (EPOCHS, models::ATTENTIVE_STEPS) };
-    let tokenizer = WordTokenizer::new().lowercase(true).punctuation(false);
-    let texts = train.iter().map(|(text, _)| text);
-    let vocabulary =
-        Vocabulary::builder().texts(texts, &tokenizer).max_size(models::ATTENTIVE_WORDS).build()?;
-    let data = |reviews: &Reviews| -> anyhow::Result<TensorDataset<u32, u32>> {
-        let mut ids = Vec::with_capacity(reviews.len());
-        for (text, _) in reviews {
-            ids.push(vocabulary.encode(text, &tokenizer)?);
-        }
-        let padded = pad(&ids, &Padding::new().length(steps).at_start())?;
-        let labels = reviews.iter().map(|&(_, label)| label).collect();
-        Ok(TensorDataset::new(padded.ids, Tensor::from_vec(labels, [reviews.len()])?)?)
-    };
-    let (train_data, test_data) = (data(&train)?, data(&test)?);
-    let seed = ctx.seed();
-    let model = models::attentive(steps, &mut rng(seed))?;
-    let mut trainer =
-        Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
-    let fit = Fit::epochs(epochs).seed(seed).validate(&test_data).quiet();
-    let history = trainer.fit(&model, &train_data, fit)?;
-    training::say(ctx, &history);
-    let accuracy = history.last("val_accuracy").unwrap_or(f64::NAN);
-    let bar = ctx.bar(&BARS);
-    ctx.metric("test accuracy", accuracy, Bar::AtLeast(bar));
-    let speed = training::samples_per_second(&history);
-    ctx.metric("training samples per second", speed, Bar::None);
-    let figures = KeyFigures::new()
-        .figure(format!("{:.1} %", 100.0 * accuracy), "of the test reviews right")
-        .figure(count(model.summary().parameters as u64), "parameters")
-        .figure(value(speed), "reviews a second in training");
-    ctx.show("At a glance", &figures);
-    training::show_curves(ctx, &history, "Accuracy", "accuracy", "accuracy");
-    explained(ctx, &model, &vocabulary, test_data.inputs())?;
+    let encoder = Encoder::of(&train, models::ATTENTIVE_WORDS, steps)?;
+    let (train_data, test_data) = (encoder.encode(&train)?, encoder.encode(&test)?);
+    let model = models::attentive(steps, &mut rng(ctx.seed()))?;
+    reviews::train(ctx, &model, [&train_data, &test_data], epochs, &BARS)?;
+    explained(ctx, &model, &encoder.vocabulary, test_data.inputs())?;
     ctx.show("The model", &Sample::new(model.summary().to_string()));
     Ok(())
-}
-
-fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Reviews, Reviews)> {
-    let plain =
-        |reviews: Vec<imdb::Review>| reviews.into_iter().map(|r| (r.text, r.label)).collect::<Reviews>();
-    let read = |dir: &_| imdb::load(dir).map(|(train, test)| (plain(train), plain(test)));
-    let seed = ctx.seed();
-    let generated = |n, seed| -> anyhow::Result<Reviews> {
-        Ok(synthetic::reviews(n, seed)?.into_iter().map(|r| (r.text, r.label)).collect())
-    };
-    let stand_in = || Ok((generated(STAND_IN[0], seed)?, generated(STAND_IN[1], seed + 1)?));
-    let (mut train, mut test) = ctx.load(&registry::IMDB, read, stand_in)?;
-    if ctx.quick() {
-        // At even distances: the published reviews are in the order of their classes.
-        for (reviews, most) in [(&mut train, QUICK[0]), (&mut test, QUICK[1])] {
-            let every = (reviews.len() / most).max(1);
-            *reviews = std::mem::take(reviews).into_iter().step_by(every).take(most).collect();
-        }
-    }
-    let sizes = [train.len(), test.len()].map(|n| count(n as u64));
-    ctx.say(format!("{} reviews to train on, {} to test on", sizes[0], sizes[1]));
-    Ok((train, test))
 }
 
 /// Shows which words of some reviews speak for what the model says of them, and what the words of one attend to.

@@ -3,22 +3,21 @@
 #[path = "../../../optim/examples/tagger/attentive.rs"]
 mod attentive;
 
+use cairn_autograd::Var;
 use cairn_datasets::conllu::{Sentence, UPOS};
-use cairn_datasets::{Dataset, Loader, registry};
+use cairn_datasets::{Dataset, registry};
 use cairn_nn::{Context as Pass, Module, explain};
-use cairn_optim::schedules::OneCycle;
-use cairn_optim::schedules::Schedule;
-use cairn_optim::{AdamW, Optimizer, clip_by_global_norm};
-use cairn_tensor::rng;
+use cairn_optim::AdamW;
+use cairn_optim::schedules::{OneCycle, Schedule};
+use cairn_tensor::{Tensor, rng};
 
 use self::attentive::AttentiveTagger;
-use self::model::{Tagged, Vocabularies};
-// The sentences are those of the example, whose other tagger that check trains.
-use super::rnn::{load, model, share_right, show};
+use self::model::{Batch, Tagged, Vocabularies};
+// The example's file names its neighbour.
+use super::parts_of_speech::{self, Course, Tags, model};
 use crate::check::{Bars, Check, Context};
-use crate::format::{count, seconds};
+use crate::format::count;
 use crate::report::Weights;
-use crate::results::Bar;
 
 /// See the module.
 pub(super) const CHECK: Check = Check {
@@ -34,62 +33,41 @@ pub(super) const CHECK: Check = Check {
 /// Of the test accuracy.
 const BARS: Bars = Bars { full: 0.915, quick: 0.65, stand_in: 0.95, stand_in_quick: 0.75 };
 const EPOCHS: usize = 10;
-const BATCH: usize = 32;
 const RATE: f64 = 2e-3;
+/// Points of the cycle of the learning rate.
+const CYCLE: u64 = 1 << 20;
 /// Sentences of a quick run.
 const QUICK: usize = 4_000;
 /// Words of the sentence whose attention is shown, at least and at most.
 const SHOWN: [usize; 2] = [8, 14];
 
 fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
-    let (mut train, test) = load(ctx)?;
+    let (mut train, test) = parts_of_speech::load(ctx)?;
     if ctx.quick() {
         train.truncate(QUICK);
     }
     let vocabularies = Vocabularies::of(&train)?;
     let (train_data, test_data) = (Tagged::new(&train, &vocabularies)?, Tagged::new(&test, &vocabularies)?);
-    let seed = ctx.seed();
-    let model = AttentiveTagger::new(&vocabularies, &mut rng(seed))?;
+    let model = AttentiveTagger::new(&vocabularies, &mut rng(ctx.seed()))?;
     ctx.say(format!("{} parameters", count(model.parameter_count() as u64)));
     let epochs = if ctx.quick() { 2 } else { EPOCHS };
     let lengths = train.iter().map(|sentence| sentence.words.len()).collect();
-    let loader = Loader::new(&train_data).batch_size(BATCH).shuffle(seed).group_by_length(lengths)?;
-    let schedule = OneCycle::new((epochs * loader.batches()) as u64);
-    let (mut adam, mut step, mut curve) = (AdamW::new(RATE), 0, Vec::new());
-    for epoch in 0..epochs {
-        let (began, mut sum, mut seen) = (std::time::Instant::now(), 0.0, 0);
-        for batch in loader.epoch(epoch as u64)? {
-            let (input, tags) = batch?;
-            let loss = model.loss(&input, &tags, &mut Pass::train(seed).at_step(step))?;
-            sum += f64::from(loss.item()?) * tags.len() as f64;
-            seen += tags.len();
-            let mut gradients = loss.backward()?;
-            clip_by_global_norm(&model, &mut gradients, 1.0)?;
-            adam.set_learning_rate(RATE * schedule.factor(step));
-            adam.step(&model, &gradients)?;
-            step += 1;
-        }
-        let took = began.elapsed().as_secs_f64();
-        let accuracy = share_right(&predict(&model, &test_data)?);
-        curve.push(accuracy);
-        let (loss, took, n) = (sum / seen as f64, seconds(took), epoch + 1);
-        ctx.say(format!("epoch {n}/{epochs}: loss {loss:.4}, test accuracy {accuracy:.4}, {took}"));
-    }
-    let tagged = predict(&model, &test_data)?;
-    let bar = ctx.bar(&BARS);
-    ctx.metric("test accuracy", share_right(&tagged), Bar::AtLeast(bar));
-    show(ctx, &test, &tagged, &curve);
+    let schedule = OneCycle::new(CYCLE);
+    let rate = |behind: f64| RATE * schedule.factor((behind * CYCLE as f64) as u64);
+    let (mut adam, course) = (AdamW::new(RATE), Course { epochs, rate, clip: 1.0 });
+    let (train_data, test_part) = ((&train_data, lengths), (&test_data, &test[..]));
+    parts_of_speech::train(ctx, &model, &mut adam, train_data, test_part, &course, &BARS)?;
     show_attention(ctx, &model, &test, &test_data)
 }
 
-/// True and predicted tag of each word of a part, in order.
-fn predict(model: &AttentiveTagger, data: &Tagged) -> anyhow::Result<Vec<(u32, u32)>> {
-    let mut pairs = Vec::new();
-    for batch in Loader::new(data).batch_size(4 * BATCH).epoch(0)? {
-        let (input, tags) = batch?;
-        pairs.extend(tags.iter().zip(model.tag(&input)?));
+impl Tags for AttentiveTagger {
+    fn loss(&self, batch: &Batch, tags: &Tensor<u32>, pass: &mut Pass) -> cairn_nn::Result<Var> {
+        self.loss(batch, tags, pass)
     }
-    Ok(pairs)
+
+    fn tag(&self, batch: &Batch) -> cairn_nn::Result<Vec<u32>> {
+        self.tag(batch)
+    }
 }
 
 /// Shows what the words of a sentence attend to, in each block the mean of the heads.
