@@ -33,6 +33,8 @@ mod loss;
 mod modules;
 mod names;
 mod rewrite;
+#[cfg(feature = "language")]
+mod to_gguf;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -51,6 +53,8 @@ pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
 pub use rewrite::save_like;
 pub(crate) use rewrite::{Changed, like};
+#[cfg(feature = "language")]
+pub use to_gguf::{GgufParts, to_gguf};
 
 use crate::generate::Decoder;
 use crate::{Context, Error, Init, KeyValueCache, Module, Result};

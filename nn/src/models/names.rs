@@ -203,6 +203,12 @@ impl Names {
         self.layers.iter().find_map(|layer| layer.renamed(name))
     }
 
+    /// As [`in_gguf`](Self::in_gguf), with how the layer lies in files.
+    #[cfg(feature = "language")]
+    pub(super) fn placed(&self, name: &str) -> Option<(String, Layout)> {
+        self.layers.iter().find_map(|layer| Some((layer.renamed(name)?, layer.layout)))
+    }
+
     /// What the value at a path here is called elsewhere.
     pub(super) fn elsewhere(&self, path: &str, format: Format) -> Option<Vec<String>> {
         self.layers.iter().find_map(|name| Some(name.theirs(path, format)?.0))

@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use tokenizers::Token;
 
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Quick, Vocabulary};
 
 /// No part before or after.
 const NONE: u32 = u32::MAX;
@@ -17,7 +17,7 @@ const NONE: u32 = u32::MAX;
 pub(super) struct BytePairs {
     vocabulary: Vocabulary,
     /// By the pair: its rank, and the token that it becomes.
-    merges: HashMap<(u32, u32), (u32, u32)>,
+    merges: HashMap<(u32, u32), (u32, u32), Quick>,
     /// Whether a word that is a token is taken as it is.
     whole: bool,
 }
@@ -41,7 +41,7 @@ impl BytePairs {
         whole: bool,
     ) -> Result<Self, String> {
         let vocabulary = Vocabulary::new(tokens).ok_or("there are too many tokens")?;
-        let mut pairs = HashMap::with_capacity(merges.len());
+        let mut pairs = HashMap::with_capacity_and_hasher(merges.len(), Quick::new());
         let mut joined = String::new();
         let id =
             |token: &str| vocabulary.id(token).ok_or_else(|| format!("`{token}` of a merge is no token"));

@@ -16,10 +16,12 @@ use crate::weights::gguf::{Array, Gguf, Texts, Value};
 use crate::{Error, Result};
 
 /// A space as SentencePiece writes it.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 /// How tokens are numbered by what they are for.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+pub(super) const NORMAL: i64 = 1;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 /// What all kinds need.
 struct Tokens<'a> {
@@ -181,10 +183,11 @@ impl Tokens<'_> {
 
     /// Tokens that are found in a text before it is cut.
     fn add(&self, inner: &mut Inner, kind: i64) -> Result<()> {
-        let of_kind =
-            self.tokens.iter().zip(&self.kinds).filter(|(token, own)| **own == kind && !token.is_empty());
-        let added: Vec<AddedToken> =
-            of_kind.map(|(token, _)| AddedToken::from(token, kind == CONTROL).normalized(false)).collect();
+        let of_kind = (0..self.kinds.len()).filter(|&id| self.kinds[id] == kind);
+        let added: Vec<AddedToken> = of_kind
+            .filter_map(|id| self.tokens.get(id).filter(|token| !token.is_empty()))
+            .map(|token| AddedToken::from(token, kind == CONTROL).normalized(false))
+            .collect();
         let done = if kind == CONTROL { inner.add_special_tokens(added) } else { inner.add_tokens(added) };
         done.map(drop).map_err(|error| bad(&error.to_string()))
     }
@@ -192,7 +195,7 @@ impl Tokens<'_> {
 
 /// How a text is cut into words that tokens do not go across, by the name of the model that a file was made for; and whether a
 /// word that is a token is taken as it is.
-fn words(pre: &str) -> Result<(Json, bool)> {
+pub(super) fn words(pre: &str) -> Result<(Json, bool)> {
     let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
     let split = |pattern: &str| {
         json!({"type": "Sequence", "pretokenizers": [

@@ -6,6 +6,7 @@
 
 mod byte_pairs;
 mod gguf;
+mod into_gguf;
 mod model;
 mod pieces;
 mod template;
@@ -18,6 +19,7 @@ use std::str::FromStr as _;
 
 use cairn_files::quietly;
 
+pub(crate) use into_gguf::gguf_values;
 use model::Inner;
 pub use pieces::Pieces;
 pub use template::{ChatTemplate, Message, assistant, system, user};
