@@ -11,6 +11,9 @@ use crate::trace::is_tracing;
 use crate::var::{Argument, recording};
 use crate::{Error, Gradient, Parameter, Result, Var, no_grad};
 
+/// The name of the operation.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
 impl<T: Float> Var<T> {
     /// `f` of this variable, of which nothing is kept: the backward pass computes `f` again. `f` must give the same result each time, and
     /// `parameters` are those in it that are to have gradients.
@@ -59,6 +62,6 @@ impl<T: Float> Var<T> {
             });
             Ok(Ran { value, backward })
         };
-        Ok(Self::apply_as(Op::Custom("checkpoint"), &operands, run)?)
+        Ok(Self::apply_as(Op::Custom(CHECKPOINT), &operands, run)?)
     }
 }

@@ -62,6 +62,7 @@ mod backward;
 mod checkpoint;
 mod compiled;
 mod error;
+mod flops;
 mod gradcheck;
 mod gradient;
 mod logits;
@@ -72,6 +73,7 @@ mod trace;
 mod var;
 
 pub use error::{Error, Result};
+pub use flops::{FlopCounts, Flops, Part, count_flops};
 pub use gradcheck::gradcheck;
 pub use gradient::{Gradient, Gradients, Leaf, RowGradient};
 pub use ops::RecurrentVars;

@@ -165,6 +165,13 @@ impl Op {
         by_stem!(self, op => op.flops(operands, output), custom _name => 0)
     }
 
+    /// Floating-point operations of the derivative where a gradient is `wanted` of these of the operands that are floats, in order, counted as
+    /// [`flops`](Self::flops) counts: the derivative of a product by one of its factors is a product of the same size. What a kernel
+    /// computes again because it was not kept does not count.
+    pub fn backward_flops(&self, operands: &[&[usize]], output: &[usize], wanted: &[bool]) -> u64 {
+        by_stem!(self, op => op.backward_flops(operands, output, wanted), custom _name => 0)
+    }
+
     pub(crate) fn run<T: Float>(&self, operands: &[Operand<'_, T>], wanted: Wanted<'_>) -> Result<Ran<T>> {
         compiled::run()(self, operands, wanted)
     }
@@ -184,6 +191,12 @@ pub(crate) trait Rule {
     /// See [`Op::flops`].
     fn flops(&self, _operands: &[&[usize]], _output: &[usize]) -> u64 {
         0
+    }
+
+    /// See [`Op::backward_flops`]. The factors of a product are the first two floats; what follows is added.
+    fn backward_flops(&self, operands: &[&[usize]], output: &[usize], wanted: &[bool]) -> u64 {
+        let factors = wanted.iter().take(2).filter(|wanted| **wanted).count();
+        self.flops(operands, output).saturating_mul(factors as u64)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use cairn_tensor::{AnyTensor, Float, Tensor};
 
+use crate::flops::is_counting;
 use crate::op::{Op, Operand};
 use crate::ops::IdsOp;
 use crate::var::{Argument, recording};
@@ -112,7 +113,7 @@ impl<T: Float> Origin<T> {
     pub(crate) fn of(arguments: &[Argument<'_, T>]) -> Option<Box<Self>> {
         TRACING.get().then(|| {
             let operands = arguments.iter().map(Source::from).collect();
-            Box::new(Origin { operands, scope: SCOPE.with_borrow(Clone::clone) })
+            Box::new(Origin { operands, scope: current_scope() })
         })
     }
 }
@@ -120,9 +121,14 @@ impl<T: Float> Origin<T> {
 /// Keeps an operation on ids, where a trace wants it.
 pub(crate) fn record_ids(op: IdsOp, operand: &Tensor<u32>, result: &Tensor<u32>) {
     if TRACING.get() {
-        let (operand, result, scope) = (operand.clone(), result.clone(), SCOPE.with_borrow(Clone::clone));
+        let (operand, result, scope) = (operand.clone(), result.clone(), current_scope());
         IDS.with_borrow_mut(|all| all.push(RecordedIds { op, operand, result, scope }));
     }
+}
+
+/// The part of the model that is being run, where that is asked for.
+pub(crate) fn current_scope() -> Option<Arc<str>> {
+    SCOPE.with_borrow(Clone::clone)
 }
 
 /// Whether a forward pass is being traced on this thread.
@@ -157,7 +163,7 @@ pub fn trace<R>(f: impl FnOnce() -> R) -> Traced<R> {
 }
 
 /// Runs `f`, saying of what it records that it belongs to the part of a model called `name`, within the part that is being run
-/// already. Free outside a [`trace`].
+/// already. Free outside a [`trace`] and [`count_flops`](crate::count_flops).
 pub fn scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
     struct Restore(Option<Arc<str>>);
     impl Drop for Restore {
@@ -165,7 +171,7 @@ pub fn scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
             SCOPE.set(self.0.take());
         }
     }
-    if !TRACING.get() {
+    if !TRACING.get() && !is_counting() {
         return f();
     }
     let path: Arc<str> = SCOPE.with_borrow(|outer| match outer {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cairn_tensor::{AnyTensor, Float, Shape, Tensor};
 use smallvec::SmallVec;
 
+use crate::flops::{counted, is_counting};
 use crate::logits::{Activated, Logits};
 use crate::op::{Backward, Op, Operand, Ran, Wanted};
 use crate::trace::{Origin, Source, is_tracing};
@@ -63,6 +64,18 @@ pub(crate) enum Argument<'a, T: Float> {
     Ids(&'a Tensor<u32>),
     Mask(&'a Tensor<bool>),
     Stored(&'a AnyTensor),
+}
+
+impl<T: Float> Argument<'_, T> {
+    /// The sizes along each axis.
+    pub(crate) fn shape(&self) -> &[usize] {
+        match *self {
+            Argument::Var(var) => var.shape(),
+            Argument::Ids(ids) => ids.shape(),
+            Argument::Mask(mask) => mask.shape(),
+            Argument::Stored(weights) => weights.shape(),
+        }
+    }
 }
 
 impl<'a, T: Float> From<&'a Var<T>> for Argument<'a, T> {
@@ -238,8 +251,11 @@ impl<T: Float> Var<T> {
     }
 
     fn record(op: Op, arguments: &[Argument<'_, T>], ran: Ran<T>) -> Self {
-        let Ran { value, backward } = ran;
+        let Ran { value, mut backward } = ran;
         let tracked = backward.is_some();
+        if is_counting() {
+            backward = counted(&op, arguments, value.shape(), backward);
+        }
         let history =
             backward.map(|backward| History { parents: vars(arguments).cloned().collect(), backward });
         let origin = if is_tracing() { Origin::of(arguments) } else { None };
@@ -298,7 +314,7 @@ impl<T: Float> Var<T> {
 }
 
 /// The variables among the operands.
-fn vars<'a, T: Float>(arguments: &[Argument<'a, T>]) -> impl Iterator<Item = &'a Var<T>> {
+pub(crate) fn vars<'a, T: Float>(arguments: &[Argument<'a, T>]) -> impl Iterator<Item = &'a Var<T>> {
     arguments.iter().filter_map(|argument| match *argument {
         Argument::Var(var) => Some(var),
         Argument::Ids(_) | Argument::Mask(_) | Argument::Stored(_) => None,

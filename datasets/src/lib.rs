@@ -25,6 +25,7 @@
 //! | find ratings and sequences, which `cairn-recsys` reads | [`movielens`], [`beauty`] |
 //! | test word vectors | [`word_tests`] |
 //! | bring your own | [`TensorDataset`], [`ImageDataset`], or implement [`Dataset`] |
+//! | bring more than memory holds | [`NpyDataset`], [`text::TokenFile`], [`Loader::shuffle_blocks`] |
 //! | split, take a part, batch, shuffle | [`Dataset::split`], [`Dataset::subset`], [`Loader`] |
 //! | augment images while training | [`Augmented`], [`augment`] |
 //! | read a CSV file, fill gaps, scale numbers, encode categories | [`table`] |
@@ -58,6 +59,7 @@ mod error;
 mod files;
 mod images;
 mod loader;
+mod npy;
 mod random;
 mod sets;
 mod source;
@@ -73,6 +75,7 @@ pub use error::{Error, Result};
 pub use images::ImageFolder;
 pub use images::{ImageDataset, idx};
 pub use loader::{Batches, Loader};
+pub use npy::NpyDataset;
 pub use sets::*;
 pub use source::dir::{DATA_DIR_VARIABLE, DataDir, Located};
 #[cfg(feature = "download")]

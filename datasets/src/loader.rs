@@ -32,6 +32,8 @@ pub struct Loader<D> {
     data: D,
     batch_size: usize,
     seed: Option<u64>,
+    /// Samples in a block, and blocks that are shuffled together; all samples are where there is none.
+    blocks: Option<(usize, usize)>,
     drop_last: bool,
     /// Lengths to group by.
     lengths: Option<Arc<[usize]>>,
@@ -45,7 +47,15 @@ const POOL: usize = 64;
 impl<D: Dataset> Loader<D> {
     /// Batches of 32 in the data set's own order, the last one possibly smaller.
     pub fn new(data: D) -> Self {
-        Loader { data, batch_size: 32, seed: None, drop_last: false, lengths: None, max_tokens: None }
+        Loader {
+            data,
+            batch_size: 32,
+            seed: None,
+            blocks: None,
+            drop_last: false,
+            lengths: None,
+            max_tokens: None,
+        }
     }
 
     /// The number of samples in a batch.
@@ -59,6 +69,32 @@ impl<D: Dataset> Loader<D> {
     #[must_use]
     pub fn shuffle(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self.blocks = None;
+        self
+    }
+
+    /// As [`shuffle`](Self::shuffle), in two levels, for data on disks that are slow to go from place to place: blocks of `block`
+    /// neighbouring samples come in a new random order each epoch, and samples are shuffled among every `together` blocks that follow one
+    /// another in it. So samples of one batch come from at most so many places, which are read to their end before others are begun. The order
+    /// is a function of seed and epoch, for data in memory the same as for data on disk.
+    ///
+    /// ```
+    /// use cairn_datasets::{synthetic, Loader};
+    /// let digits = synthetic::digits(100, 7)?;
+    /// let loader = Loader::new(&digits).shuffle_blocks(1, 10, 2);
+    /// let epoch = loader.epoch(0)?;
+    /// // The first 20 samples are those of two blocks of 10.
+    /// let mut blocks: Vec<usize> = epoch.order()[..20].iter().map(|i| i / 10).collect();
+    /// blocks.sort();
+    /// blocks.dedup();
+    /// assert_eq!(blocks.len(), 2);
+    /// # Ok::<(), cairn_datasets::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias("shuffle_buffer", "buffer_size", "shuffle_block_size", "shardshuffle"))]
+    pub fn shuffle_blocks(mut self, seed: u64, block: usize, together: usize) -> Self {
+        self.seed = Some(seed);
+        self.blocks = Some((block, together));
         self
     }
 
@@ -128,11 +164,15 @@ impl<D: Dataset> Loader<D> {
     /// The batches of one epoch.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a batch size or a budget of 0, and for a budget without lengths or with
+    /// [`Error::Argument`] for a batch size, a budget, or a number of blocks or of their samples of 0, and for a budget without lengths or with
     /// [`drop_last`](Self::drop_last); [`Error::Empty`] for an empty data set, or one from which `drop_last` would leave nothing.
     pub fn epoch(&self, number: u64) -> Result<Batches<'_, D>> {
         if self.batch_size == 0 || self.max_tokens == Some(0) {
             return Err(Error::argument("Loader", "the batch size must be at least 1, not 0"));
+        }
+        if self.blocks.is_some_and(|(block, together)| block == 0 || together == 0) {
+            let message = "blocks have at least 1 sample, and at least 1 is shuffled at a time";
+            return Err(Error::argument("Loader", message));
         }
         if self.max_tokens.is_some() && (self.drop_last || self.lengths.is_none()) {
             let message = "a budget of tokens needs the lengths of samples, and leaves out no batch";
@@ -151,7 +191,10 @@ impl<D: Dataset> Loader<D> {
         let mut order: Vec<usize> = (0..self.data.len()).collect();
         let mut rng = self.seed.map(|seed| random::stream(seed, number));
         if let Some(rng) = &mut rng {
-            random::shuffle(&mut order, rng);
+            match self.blocks {
+                None => random::shuffle(&mut order, rng),
+                Some((block, together)) => shuffle_blocks(&mut order, block, together, rng),
+            }
         }
         let mut ends: Vec<usize> = match (&self.lengths, self.max_tokens) {
             (Some(lengths), Some(budget)) => fill(&mut order, lengths, budget, rng.as_mut()),
@@ -168,6 +211,26 @@ impl<D: Dataset> Loader<D> {
             order.truncate(ends.last().copied().unwrap_or(0));
         }
         Ok(Batches { data: &self.data, epoch: number, order, ends, next: 0 })
+    }
+}
+
+/// Puts blocks of neighbours into random order, and then the samples among every `together` blocks.
+fn shuffle_blocks(order: &mut [usize], block: usize, together: usize, rng: &mut Rng) {
+    let len = order.len();
+    let mut blocks: Vec<usize> = (0..len.div_ceil(block)).collect();
+    random::shuffle(&mut blocks, rng);
+    let mut rest = order;
+    for blocks in blocks.chunks(together) {
+        // The last block of the data may be shorter, and comes up anywhere.
+        let samples = blocks.iter().flat_map(|&b| b * block..(b * block).saturating_add(block).min(len));
+        let mut count = 0;
+        for (to, sample) in rest.iter_mut().zip(samples) {
+            *to = sample;
+            count += 1;
+        }
+        let (window, after) = rest.split_at_mut(count);
+        random::shuffle(window, rng);
+        rest = after;
     }
 }
 
@@ -237,6 +300,11 @@ impl<D> Batches<'_, D> {
     /// The sample indices of this epoch, in the order in which they come up.
     pub fn order(&self) -> &[usize] {
         &self.order
+    }
+
+    /// As [`order`](Self::order), without a copy.
+    pub fn into_order(self) -> Vec<usize> {
+        self.order
     }
 }
 

@@ -152,7 +152,7 @@ fn cairn(count: usize) {
 
 /// A small file with values of every kind and tensors of several types.
 fn small_gguf() -> Vec<u8> {
-    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Text(vec!["a".into(), String::new()])]);
+    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Text(["a", ""].into_iter().collect())]);
     let values: [(&str, Value); 6] = [
         ("a", "text".into()),
         ("b", true.into()),

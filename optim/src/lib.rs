@@ -54,6 +54,7 @@
 //! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] |
 //! | samples with weights | [`WeightedSamples`] |
 //! | many processes | [`processes`], [`Fit::processes`] |
+//! | what it has cost: time, FLOPs, memory, energy | [`Fit::report`], [`Trainer::evaluate_with_report`], [`report`](mod@report) |
 //! | linear regression in closed form, to compare with | `Ridge` (feature `linalg`) |
 //! | word vectors | [`word2vec`] |
 //!
@@ -84,6 +85,7 @@ mod error;
 pub mod metrics;
 mod optimizers;
 pub mod processes;
+pub mod report;
 #[cfg(feature = "linalg")]
 mod ridge;
 pub mod schedules;

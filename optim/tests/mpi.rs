@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 
 use cairn_optim::processes::{Alone, world};
-use cairn_optim::{Batch, Callback, Control, Error, Result};
+use cairn_optim::{Batch, Callback, Control, CsvLog, Epoch, Error, Result};
 use cairn_tensor::Tensor;
 
-use networks::{Net, train};
+use networks::{Net, train, train_in_steps_of};
 
 /// What tells the program, started again, what it is to do, and where.
 const CASE: &str = "CAIRN_MPI_CASE";
@@ -24,19 +24,33 @@ const FOLDER: &str = "CAIRN_MPI_FOLDER";
 /// From the fault of one process to the end of all.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What happens to rank 1, or to rank 0 as the disk is full, after the sixth batch.
+/// What happens to rank 1, or to rank 0 as the disk is full, after the sixth batch; where the whole run is stopped, to all.
 struct Fault<'a> {
     kind: &'a str,
     rank: usize,
     folder: &'a Path,
     seen: usize,
+    /// On a device that is full, as far as there is one.
+    log: CsvLog,
 }
 
 impl Callback for Fault<'_> {
+    fn on_epoch(&mut self, epoch: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        if self.kind != "full" {
+            return Ok(());
+        }
+        fs::write(self.folder.join("fault"), self.kind).unwrap();
+        self.log.on_epoch(epoch, control)
+    }
+
     fn on_batch(&mut self, _: &Batch, control: &mut Control<'_>) -> Result<()> {
         self.seen += 1;
+        if self.kind == "stop" && self.seen == 6 {
+            control.stop();
+        }
         let at = if self.kind == "disk" { 0 } else { 1 };
-        if self.seen != 6 || self.rank != at || matches!(self.kind, "" | "batch" | "leave") {
+        if self.seen != 6 || self.rank != at || matches!(self.kind, "" | "batch" | "leave" | "stop" | "full")
+        {
             return Ok(());
         }
         fs::write(self.folder.join("fault"), self.kind).unwrap();
@@ -69,6 +83,8 @@ fn process() {
     let world = world().unwrap();
     let rank = world.rank();
     let (net, kind) = case.split_once(' ').unwrap();
+    let (net, batches) =
+        net.split_once('*').map_or((net, 4), |(net, batches)| (net, batches.parse().unwrap()));
     let net = match net {
         "mlp" => Net::Mlp,
         "cnn" => Net::Cnn,
@@ -80,13 +96,14 @@ fn process() {
         fs::write(folder.join("fault"), kind).unwrap();
         return;
     }
-    let mut fault = Fault { kind, rank, folder, seen: 0 };
+    let mut fault = Fault { kind, rank, folder, seen: 0, log: CsvLog::new("/dev/full") };
     let path = folder.join("run.cairn");
     let odd = kind == "batch" && rank == 1;
     if odd {
         fs::write(folder.join("fault"), kind).unwrap();
     }
-    if let Err(error) = train(net, &*world, &path, if odd { 4 } else { 5 }, &mut fault) {
+    let size = if odd { 4 } else { 5 };
+    if let Err(error) = train_in_steps_of(batches, net, &*world, &path, size, &mut fault) {
         fs::write(folder.join(format!("error-{rank}")), error.to_string()).unwrap();
         eprintln!("rank {rank}: {error}");
         drop(world);
@@ -140,6 +157,31 @@ fn checkpoints_are_the_same_to_the_byte_at_any_number_of_processes() {
     }
 }
 
+#[test]
+fn eight_processes_on_fewer_processors_train_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("alone.cairn");
+    train_in_steps_of(8, Net::Cnn, &Alone, &alone, 5, &mut Nothing).unwrap();
+    // The last step of an epoch has two batches, and six processes without any.
+    let output = mpirun(8, "cnn*8 ", folder.path());
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(fs::read(folder.path().join("run.cairn")).unwrap() == fs::read(alone).unwrap());
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_at_another_number_of_processes() {
+    for (net, name) in [(Net::Cnn, "cnn"), (Net::Lstm, "lstm")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.cairn");
+        // Stopped in the middle of an epoch, as the step is made; then gone on with to the end.
+        for (size, kind) in [(4, "stop"), (2, "stop"), (3, "")] {
+            let output = mpirun(size, &format!("{name} {kind}"), folder.path());
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        assert!(fs::read(path).unwrap() == checkpoint_of_one(net), "{name}");
+    }
+}
+
 /// Runs a case that ends in an error on all; returns the errors of ranks that could say one.
 fn fails(size: usize, case: &str, folder: &Path) -> Vec<String> {
     let output = mpirun(size, case, folder);
@@ -159,6 +201,8 @@ fn whatever_happens_to_one_process_all_end_soon_and_the_run_goes_on_later() {
         ("nan", Some("rank 1: the loss is NaN in epoch 1, step 9")),
         ("error", Some("rank 1: the state does not fit: on purpose")),
         ("disk", Some("rank 0: ")),
+        #[cfg(target_os = "linux")]
+        ("full", Some("rank 0: /dev/full: ")),
         ("kill", None),
         ("panic", None),
     ] {

@@ -38,7 +38,7 @@
 //! | normalisation | those of [`norm`], with their gradients |
 //! | sequences | `recurrent` ([`Recurrence`]: RNN, LSTM, GRU), `attention` ([`AttentionOptions`]), `rotary` `rotary_at` `rotary_back` `rotary_at_back` ([`Rotary`]), with their gradients |
 //! | training | `update` `update_rows` by a [`Rule`], `update_summing` `update_rows_summing` by a [`SummingRule`] |
-//! | files | `read_npy` `write_npy`, serde; with feature `npz` `NpzReader` and `NpzWriter` |
+//! | files | `read_npy` `write_npy`, by rows [`NpyFile`] [`NpyWriter`], serde; with feature `npz` `NpzReader` and `NpzWriter` |
 //! | other crates | with feature `ndarray` `from_ndarray` `view_ndarray` `into_ndarray`; with feature `faer` `view_faer` `from_faer` |
 //!
 //! [`AnyTensor`] is a tensor whose element type is known at run time, for state and files; [`QuantizedTensor`] are weights of a few
@@ -98,6 +98,7 @@ pub use dtype::{DType, UnknownDType};
 pub use element::{Element, Float, Number};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
+pub use npy::{NpyFile, NpyWriter};
 #[cfg(feature = "npz")]
 pub use npy::{NpzReader, NpzWriter};
 pub use ops::attention::{AttentionOptions, AttentionRules, Causal};

@@ -143,21 +143,27 @@ fn type_name<T: Element>() -> Result<&'static str, Problem> {
 }
 
 fn encode<T: Element>(x: &Tensor<T>, out: &mut impl Write) -> Result<(), Problem> {
+    out.write_all(&header_bytes::<T>(x.shape(), 0)?)?;
+    encode_elements(x, out)
+}
+
+/// All that stands before the elements, in at least so many bytes.
+fn header_bytes<T: Element>(shape: &[usize], least: usize) -> Result<Vec<u8>, Problem> {
     let name = type_name::<T>()?;
     let order = if size_of::<T>() == 1 { '|' } else { '<' };
-    let sizes: Vec<String> = x.shape().iter().map(|size| format!("{size},")).collect();
+    let sizes: Vec<String> = shape.iter().map(|size| format!("{size},")).collect();
     let shape = format!("({})", sizes.join(" "));
     let mut header = format!("{{'descr': '{order}{name}', 'fortran_order': False, 'shape': {shape}, }}");
     // Padded so that the elements start at a multiple of 64 bytes; magic, version and length take 10.
-    while !(10 + header.len() + 1).is_multiple_of(64) {
+    while !(10 + header.len() + 1).is_multiple_of(64) || 10 + header.len() + 1 < least {
         header.push(' ');
     }
     header.push('\n');
     let len = u16::try_from(header.len()).map_err(|_| Problem::new("too many axes for a header"))?;
-    out.write_all(MAGIC)?;
-    out.write_all(&[1, 0])?;
-    out.write_all(&len.to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
+    Ok([&MAGIC[..], &[1, 0], &len.to_le_bytes(), header.as_bytes()].concat())
+}
+
+fn encode_elements<T: Element>(x: &Tensor<T>, out: &mut impl Write) -> Result<(), Problem> {
     let x = x.row_major().map_err(|error| Problem::new(error.to_string()))?;
     let mut bytes = Vec::new();
     for piece in x.chunks(1 << 14) {
@@ -354,8 +360,11 @@ fn decode_elements<T: Element>(
     Ok(Parts { shape, column_major, data })
 }
 
+mod rows;
+
 #[cfg(feature = "npz")]
 pub use archive::{NpzReader, NpzWriter};
+pub use rows::{NpyFile, NpyWriter};
 
 /// `.npz`: a zip archive of `.npy` files.
 #[cfg(feature = "npz")]

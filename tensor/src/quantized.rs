@@ -128,9 +128,43 @@ impl QuantizedTensor {
             return Ok(self.clone());
         }
         let matrix = self.matrix();
-        let mut memory = quantized::memory(matrix.packed_bytes())?;
-        matrix.pack(&mut memory);
-        Ok(QuantizedTensor { packed: true, bytes: SharedBytes::from_buffer(memory), ..self.clone() })
+        let bytes = SharedBytes::filled(matrix.packed_bytes(), |memory| matrix.pack(memory))?;
+        Ok(QuantizedTensor { packed: true, bytes, ..self.clone() })
+    }
+
+    /// Several [packed](Self::packed) one after the other into memory that they share, as is best for those of a whole model: it
+    /// is taken once, in large pages, and of a file that is mapped no more than one tensor is in memory twice.
+    ///
+    /// ```
+    /// use cairn_tensor::{BlockFormat, QuantizedTensor, Tensor, rng};
+    /// let w = Tensor::normal([20, 64], 0.0, 1.0, &mut rng(0))?;
+    /// let all = BlockFormat::ALL[..2].iter().map(|&format| QuantizedTensor::quantize(&w, format)).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(QuantizedTensor::packed_together(&all)?, all);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn packed_together(all: &[Self]) -> Result<Vec<Self>> {
+        // Each begins where a register does.
+        let size = |q: &Self| if q.packed { 0 } else { q.matrix().packed_bytes().next_multiple_of(64) };
+        let memory = SharedBytes::filled(all.iter().map(size).sum(), |mut memory| {
+            for q in all.iter().filter(|q| !q.packed) {
+                let matrix = q.matrix();
+                let (own, rest) = memory.split_at_mut(size(q));
+                matrix.pack(&mut own[..matrix.packed_bytes()]);
+                q.bytes.release();
+                memory = rest;
+            }
+        })?;
+        let mut at = 0;
+        let packed = all.iter().map(|q| {
+            let start = at;
+            at += size(q);
+            let part = if q.packed { None } else { memory.part(start..start + q.matrix().packed_bytes()) };
+            part.map_or_else(|| q.clone(), |bytes| QuantizedTensor { packed: true, bytes, ..q.clone() })
+        });
+        Ok(packed.collect())
     }
 
     /// The bytes of the blocks in row-major order, of a transposed one those of its transpose; without a copy unless they are packed.

@@ -76,6 +76,21 @@ impl Rule for Attention {
         let (&[_, _, _, size], &[_, keys, ..]) = (q, k) else { return 0 };
         multiply_adds(&[batch, heads, queries, keys, size.saturating_add(value_size)])
     }
+
+    /// Of the second product by the values and, for all that the scores are made of, by the weights; of the first by queries and keys.
+    fn backward_flops(&self, operands: &[&[usize]], output: &[usize], wanted: &[bool]) -> u64 {
+        let (&[q, k, ..], &[batch, queries, heads, value_size]) = (operands, output) else { return 0 };
+        let (&[_, _, _, size], &[_, keys, ..]) = (q, k) else { return 0 };
+        let [of_q, of_k, of_v, of_bias] = Wanted(wanted).of();
+        let times = |wanted: bool, size: usize| if wanted { size } else { 0 };
+        let sizes = [
+            times(of_q, size),
+            times(of_k, size),
+            times(of_v, value_size),
+            times(of_q || of_k || of_bias, value_size),
+        ];
+        multiply_adds(&[batch, heads, queries, keys, sizes.iter().fold(0, |a, b| a.saturating_add(*b))])
+    }
 }
 
 impl<T: Float> Var<T> {

@@ -43,6 +43,12 @@ impl Rule for Matmul {
             _ => 0,
         }
     }
+
+    /// A formula may have any number of factors.
+    fn backward_flops(&self, operands: &[&[usize]], output: &[usize], wanted: &[bool]) -> u64 {
+        let factors = wanted.iter().filter(|wanted| **wanted).count();
+        self.flops(operands, output).saturating_mul(factors as u64)
+    }
 }
 
 fn matmul<T: Float>(left: &Tensor<T>, right: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {

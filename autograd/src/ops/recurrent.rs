@@ -95,6 +95,18 @@ impl Rule for Recurrent {
         let products = |weight: &[usize]| multiply_adds([batch, time].iter().chain(weight));
         products(weight).saturating_add(products(recurrent_weight))
     }
+
+    /// Back through time h always has a gradient.
+    fn backward_flops(&self, operands: &[&[usize]], _output: &[usize], wanted: &[bool]) -> u64 {
+        let &[&[batch, time, _], weight, recurrent_weight, ..] = operands else { return 0 };
+        let products = |weight: &[usize], factors: [bool; 2]| {
+            let factors = factors.into_iter().filter(|wanted| *wanted).count();
+            multiply_adds([batch, time, factors].iter().chain(weight))
+        };
+        let [of_x, of_weight, of_recurrent] = Wanted(wanted).of();
+        products(weight, [of_x, of_weight])
+            .saturating_add(products(recurrent_weight, [Wanted(wanted).any(), of_recurrent]))
+    }
 }
 
 /// The parameters of a recurrent layer, and its states before the first step: see [`RecurrentOperands`].

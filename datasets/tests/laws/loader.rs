@@ -185,3 +185,45 @@ proptest! {
         prop_assert!(pairs.iter().zip(&again).all(|(a, b)| a.1.indices() == b.1.indices()));
     }
 }
+
+proptest! {
+    /// Each sample once, the same for the same seed and epoch, and among every so many samples those of few blocks. With one sample to a
+    /// block, or one block for all, any order can come.
+    #[test]
+    fn shuffling_in_blocks(len in 1usize..200, block in 1usize..40, together in 1usize..6, seed in any::<u64>(), number in any::<u64>()) {
+        let data = counting(len);
+        let loader = Loader::new(&data).shuffle_blocks(seed, block, together);
+        let order = loader.epoch(number).unwrap().into_order();
+        prop_assert_eq!(&order, &loader.epoch(number).unwrap().into_order());
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        prop_assert!(sorted.into_iter().eq(0..len));
+        // Blocks in the order in which they come up first: each window's are read to their end before another begins.
+        let mut blocks = Vec::new();
+        for sample in &order {
+            if !blocks.contains(&(sample / block)) {
+                blocks.push(sample / block);
+            }
+        }
+        let mut rest = &order[..];
+        for window in blocks.chunks(together) {
+            let count: usize = window.iter().map(|b| block.min(len - b * block)).sum();
+            let (own, after) = rest.split_at(count);
+            prop_assert!(own.iter().all(|sample| window.contains(&(sample / block))));
+            rest = after;
+        }
+        let other = loader.epoch(number ^ 1).unwrap().into_order();
+        prop_assert!(other != order || len < 20 || (len.div_ceil(block) < 20 && block.min(len) < 20));
+    }
+}
+
+#[test]
+fn blocks_of_nothing_are_errors() {
+    let data = counting(10);
+    for (block, together) in [(0, 1), (1, 0)] {
+        let loader = Loader::new(&data).shuffle_blocks(1, block, together);
+        assert!(matches!(loader.epoch(0), Err(Error::Argument { .. })));
+    }
+    let whole = Loader::new(&data).shuffle_blocks(1, usize::MAX, usize::MAX);
+    assert_eq!(whole.epoch(0).unwrap().order().len(), 10);
+}

@@ -11,6 +11,7 @@ mod idx;
 mod image_folder;
 mod loader;
 mod movielens;
+mod npy;
 #[cfg(feature = "download")]
 mod server;
 mod synthetic;

@@ -5,7 +5,7 @@ use std::path::Path;
 use cairn_autograd::no_grad;
 use cairn_tensor::Tensor;
 
-use crate::models::{self, Config, EncoderModel, Network, Opened};
+use crate::models::{Config, EncoderModel, Network, Opened};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 
@@ -54,8 +54,8 @@ impl Encoder {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let opened = Opened::open(path)?;
-        let (tokenizer, _) = opened.tokenizer(path)?;
-        let Network::Encoder(network) = models::filled(opened.config, opened.weights, None)? else {
+        let (network, tokenizer, _) = opened.parts(path, None)?;
+        let Network::Encoder(network) = network else {
             return Err(Error::Unsupported { what: "embedding texts with a model that writes them".into() });
         };
         let encoder = Self::new(network, tokenizer);

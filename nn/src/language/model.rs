@@ -6,7 +6,7 @@ use cairn_tensor::DType;
 
 use crate::adapters::Adapter;
 use crate::generate::{Generate, Sampling};
-use crate::models::{self, CausalModel, Config, Network, Opened};
+use crate::models::{CausalModel, Config, Network, Opened};
 use crate::tokenizer::{ChatTemplate, Message, Tokenizer};
 use crate::{Error, Module, Result};
 
@@ -51,7 +51,7 @@ impl LanguageModel {
         Self::read(path.as_ref(), None)
     }
 
-    /// As [`load`](Self::load), with all matrices in this type: see [`models::load_as`].
+    /// As [`load`](Self::load), with all matrices in this type: see [`models::load_as`](crate::models::load_as).
     ///
     /// # Errors
     /// As [`load`](Self::load), and for a type that weights cannot have.
@@ -61,7 +61,7 @@ impl LanguageModel {
 
     fn read(path: &Path, dtype: Option<DType>) -> Result<Self> {
         let opened = Opened::open(path)?;
-        let (tokenizer, template) = opened.tokenizer(path)?;
+        let (network, tokenizer, template) = opened.parts(path, dtype)?;
         let suggested = opened.suggested(path)?;
         let mut ends = suggested.as_ref().map(|config| config.ids("eos_token_id")).unwrap_or_default();
         ends.extend(opened.config.ids("eos_token_id"));
@@ -70,8 +70,8 @@ impl LanguageModel {
             let turns = TURNS.iter().filter(|turn| template.writes(turn));
             ends.extend(turns.filter_map(|turn| tokenizer.id(turn)));
         }
-        let config = Some(opened.config.clone());
-        match models::filled(opened.config, opened.weights, dtype)? {
+        let config = Some(opened.config);
+        match network {
             Network::Causal(network) => {
                 let model = Self::new(network, tokenizer, template, ends).suggesting(sampling);
                 Ok(LanguageModel { config, ..model })

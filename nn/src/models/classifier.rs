@@ -74,7 +74,8 @@ impl SequenceClassifier {
     /// # Errors
     /// As [`load`](super::load), for one without a head too.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
+        let opened = Opened::open(path.as_ref())?;
+        let (weights, config) = (opened.weights()?, opened.config);
         super::check_sizes(&config, &weights)?;
         let head = weights.tensors.iter().find(|(name, _)| {
             name.ends_with("classifier.weight") || name.ends_with("classifier.out_proj.weight")
@@ -94,7 +95,8 @@ impl SequenceClassifier {
     /// As [`load`](super::load); [`Error::BadSetting`] for no classes.
     #[doc(alias = "num_labels")]
     pub fn of_encoder(path: impl AsRef<Path>, classes: usize, rng: &mut Rng) -> Result<Self> {
-        let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
+        let opened = Opened::open(path.as_ref())?;
+        let (weights, config) = (opened.weights()?, opened.config);
         super::check_sizes(&config, &weights)?;
         let model = Self::new(&config, classes, Init::Deferred, rng)?;
         bert::names(&config).load(&model.encoder, weights, config.format(), Some(DType::F32))?;

@@ -2,8 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "language")]
+use std::thread;
+
+#[cfg(feature = "language")]
+use cairn_tensor::DType;
 
 use super::{Config, gguf};
+#[cfg(feature = "language")]
+use super::{Network, filled};
 #[cfg(feature = "language")]
 use crate::tokenizer::{ChatTemplate, Tokenizer};
 use crate::weights::Weights;
@@ -16,33 +23,36 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) config: Config,
-    pub(crate) weights: Weights,
-    /// Where it is one file.
-    #[cfg_attr(
-        not(feature = "language"),
-        expect(dead_code, reason = "its tokenizer is what it is kept for")
-    )]
-    gguf: Option<Gguf>,
+    source: Source,
+}
+
+/// Where the weights are.
+#[derive(Debug)]
+enum Source {
+    /// The file of a folder, or the index of several.
+    Folder(PathBuf),
+    Gguf(Gguf),
 }
 
 impl Opened {
-    /// Reads the settings and weights that lie at a path.
+    /// Reads the settings that lie at a path, and finds the weights.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             fs::metadata(path).map_err(Error::file(path))?;
             let file = Gguf::open(path)?;
-            return Ok(Opened {
-                config: gguf::config(path, &file)?,
-                weights: file.weights()?,
-                gguf: Some(file),
-            });
+            return Ok(Opened { config: gguf::config(path, &file)?, source: Source::Gguf(file) });
         }
-        let config = of_folder(path)?;
-        Ok(Opened { config, weights: Weights::read_safetensors(weights_of(path)?)?, gguf: None })
+        Ok(Opened { config: of_folder(path)?, source: Source::Folder(weights_of(path)?) })
     }
-}
 
-impl Opened {
+    /// Reads the weights.
+    pub(crate) fn weights(&self) -> Result<Weights> {
+        match &self.source {
+            Source::Folder(path) => Weights::read_safetensors(path),
+            Source::Gguf(file) => file.weights(),
+        }
+    }
+
     /// The settings alone.
     pub(crate) fn config(path: &Path) -> Result<Config> {
         if path.is_dir() { of_folder(path) } else { gguf::config(path, &Gguf::open(path)?) }
@@ -60,7 +70,7 @@ fn of_folder(path: &Path) -> Result<Config> {
 impl Opened {
     /// The tokenizer of the model, and how it reads conversations.
     pub(crate) fn tokenizer(&self, path: &Path) -> Result<(Tokenizer, Option<ChatTemplate>)> {
-        let Some(file) = &self.gguf else {
+        let Source::Gguf(file) = &self.source else {
             return Ok((Tokenizer::load(path)?, ChatTemplate::load(path)?));
         };
         let tokenizer = Tokenizer::of_gguf(file)?;
@@ -73,6 +83,26 @@ impl Opened {
         };
         let template = ChatTemplate::parse(source)?.with_marks(mark("bos"), mark("eos"));
         Ok((tokenizer, Some(template)))
+    }
+
+    /// The network, with what [`tokenizer`](Self::tokenizer) reads on a thread of its own meanwhile.
+    pub(crate) fn parts(
+        &self,
+        path: &Path,
+        dtype: Option<DType>,
+    ) -> Result<(Network, Tokenizer, Option<ChatTemplate>)> {
+        let network = || filled(self.config.clone(), self.weights()?, dtype);
+        thread::scope(|scope| {
+            // Where there are no threads, one after the other.
+            let Ok(words) = thread::Builder::new().spawn_scoped(scope, || self.tokenizer(path)) else {
+                let (tokenizer, template) = self.tokenizer(path)?;
+                return Ok((network()?, tokenizer, template));
+            };
+            let network = network();
+            let words = words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (tokenizer, template) = words?;
+            Ok((network?, tokenizer, template))
+        })
     }
 
     /// What the publisher suggests about sampling, and which tokens end texts.

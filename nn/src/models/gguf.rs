@@ -10,7 +10,7 @@ use crate::weights::gguf::{Gguf, Value};
 use crate::{Error, Result};
 
 /// The keys after that of the architecture, and what they are called elsewhere.
-const KEYS: [(&str, &str); 14] = [
+pub(super) const KEYS: [(&str, &str); 14] = [
     ("block_count", "num_hidden_layers"),
     ("context_length", "max_position_embeddings"),
     ("embedding_length", "hidden_size"),
@@ -27,7 +27,7 @@ const KEYS: [(&str, &str); 14] = [
     ("final_logit_softcapping", "final_logit_softcapping"),
 ];
 /// What GPT-2 calls its settings.
-const GPT2: [(&str, &str); 6] = [
+pub(super) const GPT2: [(&str, &str); 6] = [
     ("num_hidden_layers", "n_layer"),
     ("max_position_embeddings", "n_positions"),
     ("hidden_size", "n_embd"),

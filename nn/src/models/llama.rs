@@ -116,8 +116,8 @@ impl LlamaBlock {
         let after =
             |norm: &Option<RmsNorm>, y: Var| norm.as_ref().map_or(Ok(y.clone()), |norm| norm.forward(&y));
         let y = attend(&self.attention_norm.forward(x)?, cx)?;
-        let x = x.add(&after(&self.attention_post_norm, y)?)?;
-        let y = self.feed_forward.forward(&self.feed_forward_norm.forward(&x)?, cx)?;
+        let (x, normal) = self.feed_forward_norm.forward_sum(x, &after(&self.attention_post_norm, y)?)?;
+        let y = self.feed_forward.forward(&normal, cx)?;
         Ok(x.add(&after(&self.feed_forward_post_norm, y)?)?)
     }
 }
@@ -298,8 +298,22 @@ fn names(config: &Config) -> Names {
     let before: &[&str] =
         if gemma { &["layers.*.pre_feedforward_layernorm"] } else { &["layers.*.post_attention_layernorm"] };
     let name = |ours, layout, theirs, gguf| Name::new(ours, layout, theirs, gguf);
+    let after = [
+        name(
+            "layers.*.attention_post_norm",
+            norm,
+            &["layers.*.post_attention_layernorm"],
+            &["blk.*.post_attention_norm"],
+        ),
+        name(
+            "layers.*.feed_forward_post_norm",
+            norm,
+            &["layers.*.post_feedforward_layernorm"],
+            &["blk.*.post_ffw_norm"],
+        ),
+    ];
     Names {
-        layers: vec![
+        layers: [
             name("tokens", Same, &["embed_tokens"], &["token_embd"]),
             name("norm", norm, &["norm"], &["output_norm"]),
             name("head", Dense, &["lm_head"], &["output"]),
@@ -315,23 +329,15 @@ fn names(config: &Config) -> Names {
                 &["blk.*.attn_q_norm"],
             ),
             name("layers.*.attention.key_norm", norm, &["layers.*.self_attn.k_norm"], &["blk.*.attn_k_norm"]),
-            name(
-                "layers.*.attention_post_norm",
-                norm,
-                &["layers.*.post_attention_layernorm"],
-                &["blk.*.post_attention_norm"],
-            ),
             name("layers.*.feed_forward_norm", norm, before, &["blk.*.ffn_norm"]),
             name("layers.*.feed_forward.gate", Dense, &["layers.*.mlp.gate_proj"], &["blk.*.ffn_gate"]),
             name("layers.*.feed_forward.up", Dense, &["layers.*.mlp.up_proj"], &["blk.*.ffn_up"]),
             name("layers.*.feed_forward.down", Dense, &["layers.*.mlp.down_proj"], &["blk.*.ffn_down"]),
-            name(
-                "layers.*.feed_forward_post_norm",
-                norm,
-                &["layers.*.post_feedforward_layernorm"],
-                &["blk.*.post_ffw_norm"],
-            ),
-        ],
+        ]
+        .into_iter()
+        // One name is another's in models without norms after their parts.
+        .chain(after.into_iter().filter(|_| gemma))
+        .collect(),
         prefixes: &["language_model.", "model."],
         unused: if config.flag_or("tie_word_embeddings", gemma) {
             &["rotary_emb.inv_freq", "rope_freqs", "lm_head.weight"]

@@ -32,6 +32,9 @@ mod llama;
 mod loss;
 mod modules;
 mod names;
+mod rewrite;
+#[cfg(feature = "language")]
+mod to_gguf;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -48,6 +51,10 @@ pub use llama::{Llama, LlamaBlock};
 pub use loss::{IGNORED, next_token_loss};
 pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
+pub use rewrite::save_like;
+pub(crate) use rewrite::{Changed, like};
+#[cfg(feature = "language")]
+pub use to_gguf::{GgufParts, to_gguf};
 
 use crate::generate::Decoder;
 use crate::{Context, Error, Init, KeyValueCache, Module, Result};
@@ -160,8 +167,9 @@ pub trait EncoderModel: Module + Debug + Send + Sync {
 /// [`Error::StateMismatch`] for weights that are not those of the settings.
 #[doc(alias = "from_pretrained")]
 pub fn load(path: impl AsRef<Path>) -> Result<Network> {
-    let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
-    filled(config, weights, None)
+    let opened = Opened::open(path.as_ref())?;
+    let weights = opened.weights()?;
+    filled(opened.config, weights, None)
 }
 
 /// As [`load`], with all matrices in this type: [`DType::F32`] to train them, 16 bits or blocks of a few to run them in less memory.
@@ -171,8 +179,9 @@ pub fn load(path: impl AsRef<Path>) -> Result<Network> {
 /// As [`load`]; [`Error::Unsupported`] for a type that is none of f32, f16, bf16 and the [block formats](cairn_tensor::BlockFormat).
 #[doc(alias("torch_dtype", "load_in_4bit", "load_in_8bit"))]
 pub fn load_as(path: impl AsRef<Path>, dtype: DType) -> Result<Network> {
-    let Opened { config, weights, .. } = Opened::open(path.as_ref())?;
-    filled(config, weights, Some(dtype))
+    let opened = Opened::open(path.as_ref())?;
+    let weights = opened.weights()?;
+    filled(opened.config, weights, Some(dtype))
 }
 
 /// The settings of the model at a path, as [`load`] reads them.
@@ -238,6 +247,8 @@ pub(crate) fn filled(
         Network::Encoder(model) => model,
     };
     (architecture.table)(&config).load(module, weights, config.format(), wanted)?;
+    // What was copied on the way from the file's layout to the model's is not kept for tensors to come.
+    cairn_tensor::trim_memory();
     Ok(network)
 }
 

@@ -19,9 +19,19 @@ pub(crate) struct Modules {
 
 impl Modules {
     pub(crate) fn of(config: &Config) -> Result<Self> {
+        Self::new(config, config.format())
+    }
+
+    /// With the order of outputs that GGUF has, whatever files the settings are of.
+    #[cfg(feature = "language")]
+    pub(crate) fn for_gguf(config: &Config) -> Result<Self> {
+        Self::new(config, Format::Gguf)
+    }
+
+    fn new(config: &Config, format: Format) -> Result<Self> {
         let architecture = architecture(config)?;
         let kind = config.model_type()?;
-        let reordered = config.format() == Format::Gguf && matches!(kind, "llama" | "mistral");
+        let reordered = format == Format::Gguf && matches!(kind, "llama" | "mistral");
         let head =
             || config.size_or("head_dim", config.size("hidden_size")? / config.size("num_attention_heads")?);
         Ok(Modules {

@@ -88,8 +88,7 @@ impl Name {
         wanted: Option<DType>,
     ) -> Result<AnyTensor> {
         let matrix = kind == "weight" && given.iter().all(|x| x.rank() == 2);
-        let dense =
-            self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf);
+        let dense = self.is_dense(format);
         if matrix {
             return match wanted.map_or_else(|| kept(given), |dtype| fitting(dtype, given)) {
                 DType::Quantized(blocks) => {
@@ -111,6 +110,24 @@ impl Name {
             return Ok(joined.add(&Tensor::scalar(1.0))?.into());
         }
         Ok(joined.into())
+    }
+
+    /// What a value here is in a file, in so many parts: the inverse of [`value`](Self::value), in f32.
+    fn parts(&self, value: &AnyTensor, count: usize, kind: &str, format: Format) -> Result<Vec<Tensor>> {
+        let mut value = floats(std::slice::from_ref(value))?;
+        if kind == "weight" && value.rank() == 2 && self.is_dense(format) {
+            value = value.t()?.contiguous()?;
+        }
+        if self.layout == Layout::FromOne && format != Format::Gguf {
+            value = value.sub(&Tensor::scalar(1.0))?;
+        }
+        let width = value.shape().first().copied().unwrap_or(0) / count.max(1);
+        (0..count).map(|part| Ok(value.narrow(0, part * width, width)?.contiguous()?)).collect()
+    }
+
+    /// Whether files have `[outputs, inputs]`.
+    fn is_dense(&self, format: Format) -> bool {
+        self.layout == Layout::Dense || (self.layout == Layout::Convolution && format == Format::Gguf)
     }
 
     /// Matrices of 16 bits. Layers want the weights of an output side by side, as files have them but for convolutions.
@@ -186,6 +203,12 @@ impl Names {
         self.layers.iter().find_map(|layer| layer.renamed(name))
     }
 
+    /// As [`in_gguf`](Self::in_gguf), with how the layer lies in files.
+    #[cfg(feature = "language")]
+    pub(super) fn placed(&self, name: &str) -> Option<(String, Layout)> {
+        self.layers.iter().find_map(|layer| Some((layer.renamed(name)?, layer.layout)))
+    }
+
     /// What the value at a path here is called elsewhere.
     pub(super) fn elsewhere(&self, path: &str, format: Format) -> Option<Vec<String>> {
         self.layers.iter().find_map(|name| Some(name.theirs(path, format)?.0))
@@ -236,6 +259,25 @@ impl Names {
             return Err(Error::StateMismatch(problems.join("; ")));
         }
         module.adopt_state(&state)
+    }
+
+    /// The values of a model, under the names and in the layouts that files have: what [`load`](Self::load) reads.
+    pub(super) fn values(
+        &self,
+        module: &(impl Module + ?Sized),
+        format: Format,
+    ) -> Result<BTreeMap<String, Tensor>> {
+        let (mut values, mut result) = (BTreeMap::new(), Ok(()));
+        module.for_each_parameter(&mut |path, parameter| {
+            let found = self.layers.iter().find_map(|name| Some((name, name.theirs(path, format)?)));
+            let Some((name, (theirs, kind))) = found else { return };
+            match name.parts(&parameter.any(), theirs.len(), kind, format) {
+                Ok(parts) => values.extend(theirs.into_iter().zip(parts)),
+                Err(error) if result.is_ok() => result = Err(error.at(path)),
+                Err(_) => {}
+            }
+        });
+        result.map(|()| values)
     }
 
     /// Without what data-parallel training, compilation and heads put before names.

@@ -7,22 +7,26 @@
 use serde_json::{Value as Json, json};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as Inner};
+use tokenizers::{AddedToken, ModelWrapper};
 
+use super::byte_pairs::BytePairs;
+use super::model::{Inner, Words};
 use super::{Tokenizer, parsed};
-use crate::weights::gguf::{Array, Gguf, Value};
+use crate::weights::gguf::{Array, Gguf, Texts, Value};
 use crate::{Error, Result};
 
 /// A space as SentencePiece writes it.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 /// How tokens are numbered by what they are for.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+pub(super) const NORMAL: i64 = 1;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 /// What all kinds need.
 struct Tokens<'a> {
     file: &'a Gguf,
-    tokens: &'a [String],
+    tokens: &'a Texts,
     kinds: Vec<i64>,
 }
 
@@ -54,17 +58,11 @@ impl Tokens<'_> {
         let pre = self.file.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default");
         let (words, whole) = words(pre)?;
         let merges = self.file.texts("tokenizer.ggml.merges")?;
-        let pair = |merge: &String| {
-            let at = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at);
-            at.map(|at| (merge[..at].to_owned(), merge[at + 1..].to_owned()))
-        };
-        let merges: Option<Vec<_>> = merges.iter().map(pair).collect();
-        let merges = merges.ok_or_else(|| bad("a merge is no pair of tokens"))?;
-        let model = BPE::builder().vocab_and_merges(self.vocabulary(), merges).ignore_merges(whole).build();
+        let model = BytePairs::new(self.tokens.iter(), merges.iter(), whole).map_err(|why| bad(&why))?;
         let around = self.around(false);
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
-        self.joined([&Json::Null, &words, &decoder], &around, model.map(Into::into))
+        self.joined([&Json::Null, &words, &decoder], &around, model.into())
     }
 
     /// SentencePiece's pairs: of two pieces the one that makes the piece of the best score is joined first.
@@ -91,10 +89,10 @@ impl Tokens<'_> {
         });
         let merges =
             merges.into_iter().map(|(_, (left, right))| (left.to_owned(), right.to_owned())).collect();
-        let unknown = self.id("unknown").and_then(|id| self.tokens.get(id as usize)).cloned();
+        let unknown = self.id("unknown").and_then(|id| self.tokens.get(id as usize));
         let model = BPE::builder()
             .vocab_and_merges(vocabulary, merges)
-            .unk_token(unknown.unwrap_or_else(|| "<unk>".into()))
+            .unk_token(unknown.unwrap_or("<unk>").to_owned())
             .fuse_unk(true)
             .byte_fallback(true)
             .build();
@@ -109,14 +107,19 @@ impl Tokens<'_> {
         }
         let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
         let decoder = json!({"type": "Sequence", "decoders": decoders});
-        self.joined([&normalizer, &Json::Null, &decoder], &self.around(true), model.map(Into::into))
+        let model = model.map_err(|error| bad(&error.to_string()))?;
+        self.joined(
+            [&normalizer, &Json::Null, &decoder],
+            &self.around(true),
+            ModelWrapper::from(model).into(),
+        )
     }
 
     /// BERT's pieces of words, of which files mark the first of each word and not the others.
     fn words(&self) -> Result<Tokenizer> {
-        let mark = |token: &String| match token.strip_prefix(SPACE) {
+        let mark = |token: &str| match token.strip_prefix(SPACE) {
             Some(first) => first.to_owned(),
-            None if token.starts_with('[') && token.ends_with(']') => token.clone(),
+            None if token.starts_with('[') && token.ends_with(']') => token.to_owned(),
             None => format!("##{token}"),
         };
         let vocabulary: Vocab =
@@ -129,11 +132,12 @@ impl Tokens<'_> {
         let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
         let words = json!({"type": "BertPreTokenizer"});
         let around = ["[CLS]".into(), "[SEP]".into()].map(Some);
-        self.joined([&normalizer, &words, &decoder], &around, model.map(Into::into))
+        let model = model.map_err(|error| bad(&error.to_string()))?;
+        self.joined([&normalizer, &words, &decoder], &around, ModelWrapper::from(model).into())
     }
 
     fn vocabulary(&self) -> Vocab {
-        (0..).zip(self.tokens).map(|(id, token)| (token.clone(), id)).collect()
+        (0..).zip(self.tokens.iter()).map(|(id, token)| (token.to_owned(), id)).collect()
     }
 
     fn id(&self, name: &str) -> Option<u32> {
@@ -149,7 +153,7 @@ impl Tokens<'_> {
     fn around(&self, begin: bool) -> [Option<String>; 2] {
         let token = |flag, default, name| {
             let id = self.flag(flag, default).then(|| self.id(name))??;
-            self.tokens.get(id as usize).cloned()
+            self.tokens.get(id as usize).map(str::to_owned)
         };
         [token("add_bos_token", begin, "bos"), token("add_eos_token", false, "eos")]
     }
@@ -159,9 +163,8 @@ impl Tokens<'_> {
         &self,
         [normalizer, words, decoder]: [&Json; 3],
         around: &[Option<String>; 2],
-        model: tokenizers::Result<ModelWrapper>,
+        model: Words,
     ) -> Result<Tokenizer> {
-        let model = model.map_err(|error| bad(&error.to_string()))?;
         let json = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
             "normalizer": normalizer, "pre_tokenizer": words, "post_processor": null, "decoder": decoder,
@@ -180,10 +183,10 @@ impl Tokens<'_> {
 
     /// Tokens that are found in a text before it is cut.
     fn add(&self, inner: &mut Inner, kind: i64) -> Result<()> {
-        let of_kind =
-            self.tokens.iter().zip(&self.kinds).filter(|(token, own)| **own == kind && !token.is_empty());
+        let of_kind = (0..self.kinds.len()).filter(|&id| self.kinds[id] == kind);
         let added: Vec<AddedToken> = of_kind
-            .map(|(token, _)| AddedToken::from(token.as_str(), kind == CONTROL).normalized(false))
+            .filter_map(|id| self.tokens.get(id).filter(|token| !token.is_empty()))
+            .map(|token| AddedToken::from(token, kind == CONTROL).normalized(false))
             .collect();
         let done = if kind == CONTROL { inner.add_special_tokens(added) } else { inner.add_tokens(added) };
         done.map(drop).map_err(|error| bad(&error.to_string()))
@@ -192,7 +195,7 @@ impl Tokens<'_> {
 
 /// How a text is cut into words that tokens do not go across, by the name of the model that a file was made for; and whether a
 /// word that is a token is taken as it is.
-fn words(pre: &str) -> Result<(Json, bool)> {
+pub(super) fn words(pre: &str) -> Result<(Json, bool)> {
     let bytes = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
     let split = |pattern: &str| {
         json!({"type": "Sequence", "pretokenizers": [

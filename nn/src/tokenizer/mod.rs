@@ -4,9 +4,13 @@
 //! GGUF file. The `tokenizers` crate computes with both, so that the ids are those of transformers. Here is what lies around it:
 //! errors in place of panics, text as it is written ([`Pieces`]), and the templates of conversations ([`ChatTemplate`]).
 
+mod byte_pairs;
 mod gguf;
+mod into_gguf;
+mod model;
 mod pieces;
 mod template;
+mod vocabulary;
 
 use std::fs;
 use std::ops::Range;
@@ -14,8 +18,9 @@ use std::path::Path;
 use std::str::FromStr as _;
 
 use cairn_files::quietly;
-use tokenizers::Tokenizer as Inner;
 
+pub(crate) use into_gguf::gguf_values;
+use model::Inner;
 pub use pieces::Pieces;
 pub use template::{ChatTemplate, Message, assistant, system, user};
 
@@ -163,11 +168,13 @@ impl Tokenizer {
 
 /// Reads the library's JSON. It panics on parts of another shape than it expects; that is an error like any other here.
 fn parsed(json: &str) -> Result<Tokenizer, String> {
-    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| error.to_string())?;
     let read = quietly(|| Inner::from_str(json));
-    let mut inner = read
-        .unwrap_or_else(|| Err("a part of it is not what it should be".into()))
-        .map_err(|error| error.to_string())?;
+    let mut inner =
+        read.unwrap_or_else(|| Err("a part of it is not what it should be".into())).map_err(|error| {
+            // What is no JSON at all is better told by its reader.
+            let json = serde_json::from_str::<serde::de::IgnoredAny>(json);
+            json.err().map_or_else(|| error.to_string(), |error| error.to_string())
+        })?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
     Ok(Tokenizer { inner })

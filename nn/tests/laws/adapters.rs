@@ -152,6 +152,31 @@ fn files_with_adapters_added_compute_the_same() {
     assert!(other.to_string().contains("there is no such layer"), "{other}");
 }
 
+#[test]
+fn trained_models_are_written_as_they_were_published() {
+    let made = tempfile::tempdir().unwrap();
+    let gguf = made.path().join("model.gguf");
+    converted("llama", "llama", &gguf, |_, tensor| tensor);
+    let folders = ["llama", "gpt2", "bert", "gemma3", "qwen3"].map(|name| golden("models", name));
+    for from in folders.iter().chain([&gguf]) {
+        let network = models::load_as(from, DType::F32).unwrap();
+        let mut draw = rng(7);
+        module(&network).for_each_parameter(&mut |_, parameter| {
+            let noise = Tensor::normal(parameter.shape(), 0.0, 0.1, &mut draw).unwrap();
+            parameter.set(parameter.value().add(&noise).unwrap());
+        });
+        let to = made.path().join("trained");
+        models::save_like(from, module(&network), &to).unwrap();
+        let tokens = Tensor::from_vec(vec![3, 1, 4, 1, 5, 9], [1, 6]).unwrap();
+        let [ours, theirs] = [&network, &models::load(&to).unwrap()]
+            .map(|network| outputs(network, &tokens, &mut Context::eval()));
+        assert!(off(&ours, &theirs) < 1e-4, "{}: off by {}", from.display(), off(&ours, &theirs));
+        let same = models::save_like(from, module(&network), from).unwrap_err().to_string();
+        assert!(same.contains("it is the model to be read"), "{same}");
+        if to.is_dir() { std::fs::remove_dir_all(to).unwrap() } else { std::fs::remove_file(to).unwrap() }
+    }
+}
+
 fn tokens() -> (Tensor<u32>, Tensor<u32>) {
     let of = |ids: Vec<u32>| Tensor::from_vec(ids, [2, 5]).unwrap();
     (of(vec![3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), of(vec![1, 4, 1, 5, 9, 2, 6, 5, 3, 8]))

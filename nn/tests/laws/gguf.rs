@@ -8,7 +8,7 @@ use cairn_nn::{Embedding, Error, Linear, Module};
 use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor, bf16, f16, rng};
 
 fn values() -> BTreeMap<String, Value> {
-    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Text(vec!["é".into(), String::new()])]);
+    let nested = Array::Array(vec![Array::U8(vec![1, 2]), Array::Text(["é", ""].into_iter().collect())]);
     let all: [(&str, Value); 15] = [
         ("general.architecture", "llama".into()),
         ("u8", 200u8.into()),
@@ -72,7 +72,7 @@ fn values_are_asked_for_by_kind() {
     assert_eq!(file.number("u16").unwrap(), 60_000);
     assert_eq!(file.number("u64").unwrap(), u64::MAX);
     assert_eq!(file.float("i16").unwrap(), -300.0);
-    assert_eq!(file.texts("tokens").unwrap(), ["<s>", "▁a"]);
+    assert!(file.texts("tokens").unwrap().iter().eq(["<s>", "▁a"]));
     assert_eq!(file.get("bool").and_then(Value::as_bool), Some(true));
     let why = |error: Error| error.to_string();
     assert!(

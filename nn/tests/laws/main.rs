@@ -25,6 +25,8 @@ mod recurrent;
 mod sequential;
 mod tied;
 #[cfg(feature = "language")]
+mod to_gguf;
+#[cfg(feature = "language")]
 mod tokenizer;
 mod transformers;
 mod weighted_losses;

@@ -15,6 +15,7 @@ use super::read_ahead::read_ahead;
 use super::run::Run;
 use super::shared::{Part, Shared};
 use super::step::{Batches, Computed, Pending, Taken};
+use crate::report::metered;
 use crate::{AnyOptimizer, Error, Result, clip_by_global_norm, clip_by_norm, clip_by_value};
 
 /// What a process does next: computes a batch of a step, or takes part in a step that has none for it.
@@ -66,7 +67,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
     {
         let (data, size) = (*loader.dataset(), self.fit.batch_size);
         let epoch = self.position.epoch;
-        let order = loader.epoch(epoch as u64)?.order().to_vec();
+        let order = loader.epoch(epoch as u64)?.into_order();
         let last = order.len().div_ceil(size);
         let place = self.shared.as_ref().map_or((0, 1), Shared::place);
         // Batches that a resumed run has done already are passed over.
@@ -144,7 +145,8 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
     ) -> Result<Part> {
         let place = (number % self.fit.accumulate) as u64;
         let mut cx = self.context().micro_batch(place);
-        let Computed { loss, output, weight } = step(model, &input, &target, &mut cx)?;
+        let Computed { loss, output, weight } =
+            metered(&mut self.meter, || step(model, &input, &target, &mut cx))?;
         let weight = weight.unwrap_or(samples as f64);
         let value = loss.item()?;
         if !value.is_finite() {
@@ -153,7 +155,11 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             let (epoch, step) = (self.position.epoch, number + 1);
             return Err(Error::NonFiniteLoss { epoch, step, loss: value, hint });
         }
-        pending.add(model, place, value, loss.backward()?, weight)?;
+        let gradients = metered(&mut self.meter, || loss.backward())?;
+        pending.add(model, place, value, gradients, weight)?;
+        if let Some(meter) = &mut self.meter {
+            meter.computed(samples);
+        }
         self.statistics.take_in(place)?;
         let measures = running.measure(output.value(), &target, self.fit.accumulate > 1)?;
         // The graph is used up; what is left of it holds values that the step is to change in place.
@@ -188,7 +194,8 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             },
             AnyOptimizer::Closure(optimizer) => {
                 let first = Some((loss, gradients));
-                optimizer.step(&mut Batches { model, batches, step, cx, first, position }).map(|_| ())
+                let mut batches = Batches { model, batches, step, cx, first, position };
+                metered(&mut self.meter, || optimizer.step(&mut batches)).map(|_| ())
             }
         };
         result.map_err(|error| match error {
@@ -198,6 +205,9 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             other => other,
         })?;
         self.position.steps += 1;
+        if let Some(meter) = &mut self.meter {
+            meter.stepped();
+        }
         Ok(true)
     }
 

@@ -1,7 +1,7 @@
 //! The options of a run.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_datasets::Dataset;
 
@@ -20,7 +20,7 @@ use crate::schedules::Schedule;
 pub struct Fit<'a, X, Y> {
     pub(super) epochs: usize,
     pub(super) batch_size: usize,
-    pub(super) shuffle: bool,
+    pub(super) shuffle: Shuffle,
     pub(super) seed: u64,
     pub(super) accumulate: usize,
     pub(super) clip: Vec<Clip>,
@@ -33,6 +33,18 @@ pub struct Fit<'a, X, Y> {
     pub(super) resume: bool,
     pub(super) processes: Option<&'a dyn Communicator>,
     pub(super) shard_optimizer: bool,
+    pub(super) report: Option<PathBuf>,
+}
+
+/// In which order samples come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shuffle {
+    /// Their own.
+    No,
+    /// Any.
+    All,
+    /// Blocks of so many samples in any order, samples among so many blocks.
+    Blocks { block: usize, together: usize },
 }
 
 /// A limit on gradients.
@@ -72,7 +84,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit {
             epochs,
             batch_size: 32,
-            shuffle: true,
+            shuffle: Shuffle::All,
             seed: 0,
             accumulate: 1,
             clip: Vec::new(),
@@ -85,6 +97,7 @@ impl<'a, X, Y> Fit<'a, X, Y> {
             resume: false,
             processes: None,
             shard_optimizer: false,
+            report: None,
         }
     }
 
@@ -97,7 +110,30 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     /// Whether samples come in a new random order in each epoch.
     #[must_use]
     pub fn shuffle(self, shuffle: bool) -> Self {
-        Fit { shuffle, ..self }
+        Fit { shuffle: if shuffle { Shuffle::All } else { Shuffle::No }, ..self }
+    }
+
+    /// Samples come in a new random order in each epoch that is kind to slow disks: blocks of `block` neighbours in any order, and samples
+    /// shuffled among every `together` blocks, see [`Loader::shuffle_blocks`](cairn_datasets::Loader::shuffle_blocks). For data sets
+    /// that are read as they are trained on, [`NpyDataset`](cairn_datasets::NpyDataset) say; where reading from anywhere costs the
+    /// same, as on a solid-state disk with samples of some kilobytes, [`shuffle`](Self::shuffle) does as well.
+    ///
+    /// ```
+    /// # use cairn_datasets::NpyDataset;
+    /// # use cairn_nn::{Sequential, SparseCategoricalCrossentropy, spec::Dense};
+    /// # use cairn_optim::{Adam, Fit, Trainer};
+    /// # fn train() -> cairn_optim::Result<()> {
+    /// let train = NpyDataset::<f32, u32>::open("inputs.npy", "labels.npy")?; // 100 GB, say
+    /// let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+    /// let fit = Fit::epochs(3).shuffle_blocks(1024, 64).checkpoint("run.cairn", 1000).resume();
+    /// Trainer::new(Adam::default(), SparseCategoricalCrossentropy).fit(&model, &train, fit)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "shuffle_buffer")]
+    #[must_use]
+    pub fn shuffle_blocks(self, block: usize, together: usize) -> Self {
+        Fit { shuffle: Shuffle::Blocks { block, together }, ..self }
     }
 
     /// The seed of everything random.
@@ -234,6 +270,29 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit { shard_optimizer: true, ..self }
     }
 
+    /// Writes what the run has cost, when it ends: seconds, exact floating-point operations by layer, the share of the processors' measured
+    /// peak, memory, bytes between processes, and energy where the system tells it, with the last loss and metrics beside. A page
+    /// for people and JSON for programs, of the same name with the endings `html` and `json`; see [`Report`](crate::report::Report).
+    /// A run that goes on from a checkpoint reports on its own part.
+    ///
+    /// ```no_run
+    /// # use cairn_datasets::synthetic;
+    /// # use cairn_nn::{Sequential, SparseCategoricalCrossentropy, spec::Dense};
+    /// # use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
+    /// # let data = synthetic::digits(100, 1)?.flatten();
+    /// # let model = Sequential::new([784]).add(Dense::new(10)).build(&mut cairn_tensor::rng(0))?;
+    /// let mut trainer = Trainer::new(Adam::default(), SparseCategoricalCrossentropy).metric(Accuracy);
+    /// trainer.fit(&model, &data, Fit::epochs(5).report("training.html"))?;
+    /// trainer.evaluate_with_report(&model, &data, "answering.html")?;
+    /// # Ok::<(), cairn_optim::Error>(())
+    /// ```
+    #[doc(alias = "FlopCounterMode")]
+    #[doc(alias = "codecarbon")]
+    #[must_use]
+    pub fn report(self, path: impl AsRef<Path>) -> Self {
+        Fit { report: Some(path.as_ref().into()), ..self }
+    }
+
     /// Prints nothing.
     #[doc(alias = "verbose")]
     #[must_use]
@@ -249,6 +308,10 @@ impl<'a, X, Y> Fit<'a, X, Y> {
             self.accumulate > 0,
             "at least 1",
         )?;
+        if let Shuffle::Blocks { block, together } = self.shuffle {
+            Setting::check("the number of samples in a block", block, block > 0, "at least 1")?;
+            Setting::check("the number of blocks shuffled together", together, together > 0, "at least 1")?;
+        }
         if let Some(share) = self.validation_split {
             Setting::check(
                 "the share of validation",

@@ -11,6 +11,7 @@ mod history;
 mod plot;
 mod progress;
 mod read_ahead;
+mod report;
 mod resume;
 mod run;
 mod shared;

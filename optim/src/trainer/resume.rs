@@ -4,6 +4,7 @@ use cairn_nn::{Model, Module};
 
 use super::checkpoint::{Plan, Saved};
 use super::evaluation::Running;
+use super::fit::Shuffle;
 use super::progress::Progress;
 use super::run::Run;
 use crate::{Error, Result, StateDict};
@@ -13,10 +14,15 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
     pub(super) fn plan(&self, samples: usize) -> Plan {
         let fit = &self.fit;
         let text = |name: &str, value: &dyn std::fmt::Debug| (name.to_owned(), format!("{value:?}"));
+        let shuffle = match fit.shuffle {
+            Shuffle::No => "false".to_owned(),
+            Shuffle::All => "true".to_owned(),
+            Shuffle::Blocks { block, together } => format!("blocks of {block}, {together} together"),
+        };
         let settings = vec![
             text("samples", &samples),
             text("batch_size", &fit.batch_size),
-            text("shuffle", &fit.shuffle),
+            ("shuffle".to_owned(), shuffle),
             text("seed", &fit.seed),
             text("accumulate", &fit.accumulate),
             text("clip", &fit.clip),

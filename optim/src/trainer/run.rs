@@ -9,13 +9,14 @@ use cairn_tensor::Setting;
 use super::callback::Control;
 use super::checkpoint::Position;
 use super::evaluation::{Running, evaluate};
-use super::fit::Fit;
+use super::fit::{Fit, Shuffle};
 use super::progress::Progress;
 use super::shared::Shared;
 use super::statistics::Statistics;
 use super::step::Computed;
 use super::{Epoch, History, LastRun, Trainer};
 use crate::metrics::Metric;
+use crate::report::Meter;
 use crate::{AnyOptimizer, Result};
 
 impl<Y> Trainer<Y> {
@@ -128,6 +129,8 @@ pub(super) struct Run<'r, 'f, X, Y> {
     pub(super) statistics: Statistics,
     /// The other processes, if there are any.
     pub(super) shared: Option<Shared<'f>>,
+    /// What the run costs, where that is asked for.
+    pub(super) meter: Option<Meter>,
 }
 
 impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
@@ -152,6 +155,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             history: History::default(),
             statistics: Statistics::default(),
             shared: None,
+            meter: None,
         }
     }
 
@@ -169,6 +173,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         self.statistics = Statistics::of(model, self.fit.accumulate > 1);
         self.shared = self.fit.processes.and_then(|processes| Shared::new(processes, model));
         self.fit.quiet |= !self.writes();
+        self.meter = self.fit.report.as_ref().map(|_| Meter::start());
         let result = self.checked(model, data, step);
         if let (Err(error), Some(shared)) = (&result, &self.shared) {
             shared.tell(error);
@@ -235,9 +240,11 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         D: Dataset<Input = X, Target = Y> + Sync,
     {
         let mut loader = Loader::new(data).batch_size(self.fit.batch_size);
-        if self.fit.shuffle {
-            loader = loader.shuffle(self.fit.seed);
-        }
+        loader = match self.fit.shuffle {
+            Shuffle::No => loader,
+            Shuffle::All => loader.shuffle(self.fit.seed),
+            Shuffle::Blocks { block, together } => loader.shuffle_blocks(self.fit.seed, block, together),
+        };
         self.fit.callbacks.iter_mut().for_each(|callback| callback.reset());
         self.agree(model, data.len())?;
         let mut resumed = self.resume(model, data.len())?;
@@ -262,7 +269,8 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             let training_seconds = began.elapsed().as_secs_f64();
             let mut values = running.finish(data.len())?.values;
             if let Some(validation) = validation {
-                let result = evaluate(self.loss, self.metrics, model, validation)?;
+                let evaluate = || evaluate(self.loss, self.metrics, model, validation);
+                let result = self.meter.as_mut().map_or_else(evaluate, |meter| meter.validated(evaluate))?;
                 values.extend(result.values.into_iter().map(|(name, value)| (format!("val_{name}"), value)));
             }
             let seconds = began.elapsed().as_secs_f64();
@@ -284,6 +292,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         for callback in &mut self.fit.callbacks {
             callback.on_end(&mut Control::new(model, &mut self.rate, &mut self.stop, writes))?;
         }
-        self.conclude(model)
+        self.conclude(model)?;
+        self.write_report(model)
     }
 }

@@ -12,6 +12,7 @@ use super::statistics::{Changes, Statistics};
 use super::step::Pending;
 use crate::accumulate::mean_factor;
 use crate::processes::{Communicator, Group, Partition, Sharded, encode};
+use crate::report::Share;
 use crate::{AnyOptimizer, Error, Optimizer, Result, StateDict};
 
 /// The processes of a run that are more than one.
@@ -135,6 +136,18 @@ impl Shared<'_> {
         if self.is_first() { sharded.whole_state(&all) } else { Ok(StateDict::default()) }
     }
 
+    /// What each process has measured of the run, by rank.
+    pub(super) fn shares(&self, own: &Share) -> Result<Vec<Share>> {
+        let bytes = codec::encode(Kind::Training, own).map_err(Error::BadState)?;
+        let all = self.group.meet("the report", &[], Ok(&bytes))?;
+        all.iter().map(|bytes| codec::decode(Kind::Training, bytes).map_err(Error::BadState)).collect()
+    }
+
+    /// The bytes that this process has sent to others.
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.group.bytes_sent()
+    }
+
     /// Gives the optimiser back its whole state, at the end of a run.
     fn unite(&self, optimizer: &mut AnyOptimizer) -> Result<()> {
         let Some(sharded) = &self.sharded else { return Ok(()) };
@@ -213,6 +226,7 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             ),
             ("whether the optimiser is in slices".to_owned(), self.fit.shard_optimizer.to_string()),
             ("callbacks".to_owned(), self.fit.callbacks.len().to_string()),
+            ("whether there is a report".to_owned(), self.fit.report.is_some().to_string()),
         ];
         facts.extend(plan.settings);
         shared.group.meet("the beginning of the run", &facts, Ok(&[]))?;

@@ -5,6 +5,7 @@
 //! killed or to count its memory, is this program started again: see [`child`].
 
 mod anew;
+mod beyond_memory;
 mod callbacks;
 mod child;
 mod examples;
@@ -15,6 +16,7 @@ mod networks;
 mod not_finite;
 mod optimizers;
 mod processes;
+mod report;
 mod resume;
 #[cfg(feature = "linalg")]
 mod ridge;

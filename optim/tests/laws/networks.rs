@@ -75,12 +75,25 @@ pub(crate) fn train(
     batch_size: usize,
     also: &mut dyn Callback,
 ) -> Result<()> {
+    train_in_steps_of(4, net, process, path, batch_size, also)
+}
+
+/// As [`train`], in steps of so many batches.
+pub(crate) fn train_in_steps_of(
+    batches: usize,
+    net: Net,
+    process: &dyn Communicator,
+    path: &Path,
+    batch_size: usize,
+    also: &mut dyn Callback,
+) -> Result<()> {
+    let run = Run { process, path, batch_size, batches };
     let (mut rng, digits) = (rng(5), || synthetic::digits(53, 3).unwrap());
     match net {
         Net::Mlp => {
             let model = Sequential::new([784]).add(Dense::new(8).activation(Relu)).add(Dense::new(10));
             let model = model.build(&mut rng)?;
-            go(&model, &digits().flatten(), Adam::new(0.01), process, path, batch_size, also)
+            go(&model, &digits().flatten(), Adam::new(0.01), run, also)
         }
         Net::Cnn => {
             let model = Sequential::new([28, 28, 1])
@@ -90,7 +103,7 @@ pub(crate) fn train(
                 .add(Flatten)
                 .add(Dense::new(10))
                 .build(&mut rng)?;
-            go(&model, &digits(), Sgd::new(0.1).momentum(0.9), process, path, batch_size, also)
+            go(&model, &digits(), Sgd::new(0.1).momentum(0.9), run, also)
         }
         Net::Lstm => {
             let model = Sequential::new([6])
@@ -98,19 +111,27 @@ pub(crate) fn train(
                 .add(Lstm::new(4))
                 .add(Dense::new(3))
                 .build(&mut rng)?;
-            go(&model, &texts(false), Adam::new(0.01).lazy(true), process, path, batch_size, also)
+            go(&model, &texts(false), Adam::new(0.01).lazy(true), run, also)
         }
-        Net::Gpt => go(&Gpt::new(&mut rng), &texts(true), Lamb::new(0.01), process, path, batch_size, also),
+        Net::Gpt => go(&Gpt::new(&mut rng), &texts(true), Lamb::new(0.01), run, also),
     }
+}
+
+/// Where, and in what pieces.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    process: &'a dyn Communicator,
+    path: &'a Path,
+    batch_size: usize,
+    /// Of a step.
+    batches: usize,
 }
 
 fn go<M, D>(
     model: &M,
     data: &D,
     optimizer: impl Into<AnyOptimizer>,
-    process: &dyn Communicator,
-    path: &Path,
-    batch_size: usize,
+    run: Run<'_>,
     also: &mut dyn Callback,
 ) -> Result<()>
 where
@@ -123,16 +144,16 @@ where
         .metric(F1::default())
         .metric(LogLoss::of_logits());
     let fit = Fit::epochs(2)
-        .batch_size(batch_size)
-        .accumulate(4)
+        .batch_size(run.batch_size)
+        .accumulate(run.batches)
         .clip_norm(0.5)
         .seed(3)
         .validation_split(0.1)
-        .checkpoint(path, 1)
+        .checkpoint(run.path, 1)
         .resume()
         .callback(also)
         .callback(EarlyStopping::new(Goal::low("val_loss"), 9))
         .quiet()
-        .processes(process);
+        .processes(run.process);
     trainer.fit(model, data, fit).map(|_| ())
 }

@@ -20,6 +20,10 @@ use crate::{Element, Error, Result};
 const ALIGN: usize = 64;
 /// Blocks below this many bytes are not pooled.
 const SMALL_BYTES: usize = 1 << 10;
+/// Blocks of at least so many bytes are not touched before they are written to.
+const LAZY_BYTES: usize = 1 << 17;
+/// The alignment of every block of an allocator.
+const PLAIN: usize = 16;
 /// The most memory that lies idle in the pool.
 const KEEP_BYTES: usize = 1 << 30;
 /// Size classes: four for each power of two from `SMALL_BYTES` up.
@@ -75,8 +79,8 @@ pub fn trim_memory() {
         let blocks = std::mem::take(&mut *lock(list));
         for block in blocks {
             IDLE.fetch_sub(class_bytes(class), Relaxed);
-            // SAFETY: blocks in list `class` were allocated with `class_layout(class)`, and are owned by the list.
-            unsafe { std::alloc::dealloc(block.0.as_ptr(), class_layout(class)) };
+            // SAFETY: blocks in list `class` are of that class, and are owned by the list.
+            unsafe { to_system(block.0, class) };
         }
     }
 }
@@ -108,6 +112,50 @@ fn class_bytes(class: usize) -> usize {
 fn class_layout(class: usize) -> Layout {
     // Sizes of all classes are multiples of 64 and far below isize::MAX, so this cannot fail.
     Layout::from_size_align(class_bytes(class), ALIGN).expect("a size class is a valid layout")
+}
+
+/// The layout of a large block: with the alignment that allocators give anyway, and room to align it here.
+fn lazy_layout(class: usize) -> Option<Layout> {
+    let bytes = class_bytes(class);
+    // Sizes of all classes are far below isize::MAX.
+    (bytes >= LAZY_BYTES).then(|| Layout::from_size_align(bytes + ALIGN, PLAIN).expect("as above"))
+}
+
+/// A cleared block of a class.
+///
+/// Allocators take large blocks from the system as pages that are cleared when they are first touched. Asked for a larger alignment
+/// they would clear a block themselves, slack and all, and touch every page.
+fn from_system(class: usize) -> Option<NonNull<u8>> {
+    let Some(layout) = lazy_layout(class) else {
+        // SAFETY: the layout's size is not zero.
+        return NonNull::new(unsafe { std::alloc::alloc_zeroed(class_layout(class)) });
+    };
+    // SAFETY: as above.
+    let raw = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })?;
+    let gap = ALIGN - raw.addr().get() % ALIGN;
+    // SAFETY: the block has `ALIGN` bytes more than the class, and the gap is of 1 to `ALIGN` of them, of which the last says how many.
+    unsafe {
+        let start = raw.add(gap);
+        start.sub(1).write(gap as u8);
+        Some(start)
+    }
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// It is one of [`from_system`] of the same class, and nobody's any more.
+unsafe fn to_system(start: NonNull<u8>, class: usize) {
+    // SAFETY: as the caller promises, the block begins where the byte before `start` says, or there, and has that layout.
+    unsafe {
+        match lazy_layout(class) {
+            Some(layout) => {
+                let gap = start.sub(1).read();
+                std::alloc::dealloc(start.sub(gap.into()).as_ptr(), layout);
+            }
+            None => std::alloc::dealloc(start.as_ptr(), class_layout(class)),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -196,9 +244,7 @@ impl<T: Element> Buffer<T> {
             }
             None => {
                 ALLOCATED.fetch_add(1, Relaxed);
-                // SAFETY: the layout's size is not zero.
-                NonNull::new(unsafe { std::alloc::alloc_zeroed(class_layout(class)) })
-                    .ok_or_else(too_large)?
+                from_system(class).ok_or_else(too_large)?
             }
         };
         let live = LIVE.fetch_add(class_bytes(class), Relaxed) + class_bytes(class);
@@ -223,8 +269,8 @@ impl<T: Element> Drop for Buffer<T> {
                     IDLE.fetch_add(bytes, Relaxed);
                     lock(&FREE[class]).push(Block(self.ptr.cast()));
                 } else {
-                    // SAFETY: allocated in `allocate` with this layout, and not in a list.
-                    unsafe { std::alloc::dealloc(self.ptr.as_ptr().cast(), class_layout(class)) };
+                    // SAFETY: a block of this class from `allocate`, and not in a list.
+                    unsafe { to_system(self.ptr.cast(), class) };
                 }
             }
             // SAFETY: allocated in `allocate` with this layout; `len` has not changed since.

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use crate::cpu::buffer::Buffer;
 use crate::{Error, Result};
 
+/// Bytes that are worth pages of their own.
+const MANY: usize = 1 << 20;
+
 /// Bytes that never change, shared by whoever holds a part of them: the content of a file, read in place, or of a vector.
 ///
 /// ```
@@ -29,6 +32,8 @@ enum Owner {
     Vec(Vec<u8>),
     Buffer(Buffer<u8>),
     Map(memmap2::Mmap),
+    /// New memory, of pages that are there once they are written to.
+    Pages(memmap2::MmapMut),
 }
 
 impl SharedBytes {
@@ -67,6 +72,22 @@ impl SharedBytes {
         Self::of(Owner::Buffer(buffer))
     }
 
+    /// New memory of exactly so many bytes, which `fill` writes; in pages as large as the system has, where it has several sizes.
+    pub(crate) fn filled(bytes: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
+        let pages = (bytes >= MANY).then(|| memmap2::MmapOptions::new().len(bytes).map_anon());
+        let Some(Ok(mut pages)) = pages else {
+            // Little to map, or no system to ask.
+            let mut memory = Buffer::unspecified("pack", bytes)?;
+            fill(&mut memory);
+            return Ok(Self::from_buffer(memory));
+        };
+        #[cfg(target_os = "linux")]
+        // It is a hint, and what becomes of it changes no result.
+        drop(pages.advise(memmap2::Advice::HugePage));
+        fill(&mut pages);
+        Ok(Self::of(Owner::Pages(pages)))
+    }
+
     fn of(owner: Owner) -> Self {
         let mut this = SharedBytes { owner: Arc::new(owner), range: 0..0 };
         this.range = 0..this.whole().len();
@@ -78,6 +99,7 @@ impl SharedBytes {
             Owner::Vec(bytes) => bytes,
             Owner::Buffer(bytes) => bytes,
             Owner::Map(bytes) => bytes,
+            Owner::Pages(bytes) => bytes,
         }
     }
 

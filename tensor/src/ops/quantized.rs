@@ -55,7 +55,7 @@ impl<T: Float> Tensor<T> {
     /// As [`linear`](Self::linear), with quantised weights: `x w + b` for `x` of shape `[…, inputs]`, `weight` `[inputs, outputs]`
     /// with its blocks along the inputs, and, if given, `bias` `[outputs]`, followed by max(·, 0) when `relu` is set.
     ///
-    /// Each row of `x` is rounded to 8 bits, in blocks of 32 with a scale each; sums of products within a block are exact, and
+    /// Each row of `x` is rounded to 11 bits (10 for weights of 5), in blocks of 32 with a scale each; sums of products within a block are exact, and
     /// are scaled and added in single precision in the order of the blocks. The bits of a row of the result depend on that row
     /// and the weights alone: not on the rows beside it, the number of threads or the processor. In double precision nothing
     /// is rounded: it is the product with the [dequantised](QuantizedTensor::dequantize) weights.

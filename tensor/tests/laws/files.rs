@@ -1,6 +1,6 @@
 //! `.npy` files and half-precision storage.
 
-use cairn_tensor::{Element, Error, Tensor, bf16, f16};
+use cairn_tensor::{DType, Element, Error, NpyFile, NpyWriter, Tensor, bf16, f16};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -218,4 +218,82 @@ fn archives_hold_tensors_by_name() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     std::fs::write(&path, b"PK").unwrap();
     assert!(matches!(NpzReader::open(&path), Err(Error::File { .. })));
+}
+
+proptest! {
+    /// Rows by position are those of the whole, in any order, also asked for twice; what is written row by row is what is written at once.
+    #[test]
+    fn rows_of_a_file(count in 1usize..9, item in prop::collection::vec(0usize..4, 0..3), pieces in 1usize..4,
+                      picked in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (at_once, by_rows) = (dir.path().join("a.npy"), dir.path().join("b.npy"));
+        let shape: Vec<usize> = std::iter::once(count).chain(item.iter().copied()).collect();
+        let x = Tensor::from_vec((0..shape.iter().product()).map(|i: usize| i as f64 / 3.0).collect(), &shape).unwrap();
+        x.write_npy(&at_once).unwrap();
+        let mut file = NpyWriter::create(&by_rows, &item[..]).unwrap();
+        for start in (0..count).step_by(pieces) {
+            file.add(&x.narrow(0, start, pieces.min(count - start)).unwrap()).unwrap();
+        }
+        file.finish().unwrap();
+        prop_assert!(std::fs::read(&at_once).unwrap() == std::fs::read(&by_rows).unwrap());
+        let file = NpyFile::open(&by_rows).unwrap();
+        prop_assert_eq!((file.shape(), file.dtype()), (&shape[..], DType::F64));
+        let picked: Vec<usize> = picked.iter().map(|i| i.index(count)).collect();
+        let ids: Vec<u32> = picked.iter().map(|&i| i as u32).collect();
+        let expected = x.index_select(0, &ids).unwrap();
+        let found = file.rows(&picked).unwrap();
+        prop_assert_eq!(found.downcast_ref::<f64>().unwrap(), &expected);
+    }
+}
+
+#[test]
+fn rows_of_either_byte_order_and_what_has_no_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    let open = |head: &str, elements: &[u8]| {
+        let head = format!("{head:<117}\n");
+        std::fs::write(&path, [b"\x93NUMPY\x01\x00\x76\x00", head.as_bytes(), elements].concat()).unwrap();
+        NpyFile::open(&path)
+    };
+    let head = |order: &str, fortran: &str, shape: &str| {
+        format!("{{'descr': '{order}', 'fortran_order': {fortran}, 'shape': {shape}, }}")
+    };
+    let big: Vec<u8> = (1..=4u32).flat_map(u32::to_be_bytes).collect();
+    let file = open(&head(">u4", "False", "(2, 2)"), &big).unwrap();
+    assert_eq!(file.rows(&[1, 0]).unwrap().downcast_ref::<u32>().unwrap().to_vec(), [3, 4, 1, 2]);
+    assert!(matches!(file.rows(&[0, 2]), Err(Error::IndexOutOfRange { index: 2, position: 1, size: 2, .. })));
+    // One axis has no order.
+    assert_eq!(open(&head(">u4", "True", "(4,)"), &big).unwrap().rows(&[2]).unwrap().shape(), [1]);
+    for (head, bytes, why) in [
+        (head(">u4", "True", "(2, 2)"), &big[..], "ascontiguousarray"),
+        (head(">u4", "False", "(2, 2)"), &big[..15], "15 bytes of elements, of 16"),
+        (head(">u4", "False", "(3,)"), &big[..], "16 bytes of elements, of 12"),
+        (head(">u4", "False", "()"), &big[..4], "no rows"),
+        (head("<c8", "False", "(2,)"), &big[..], "type <c8"),
+        (head("<f8", "False", "(0, 9223372036854775807, 9)"), &[], "too large"),
+    ] {
+        let error = open(&head, bytes).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("x.npy"), "{error}");
+    }
+    // Cut while it is read.
+    let file = open(&head(">u4", "False", "(2, 2)"), &big).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(140).unwrap();
+    assert_eq!(file.rows(&[0]).unwrap().shape(), [1, 2]);
+    assert!(file.rows(&[0, 1]).unwrap_err().to_string().contains("x.npy"));
+}
+
+#[test]
+fn a_file_written_by_rows_is_there_when_it_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.npy");
+    let mut file = NpyWriter::<f32>::create(&path, [3]).unwrap();
+    file.add(&Tensor::ones([2, 3]).unwrap()).unwrap();
+    for shape in [vec![3], vec![2, 4], vec![1, 3, 1], vec![]] {
+        assert!(matches!(file.add(&Tensor::ones(shape).unwrap()), Err(Error::ShapeMismatch { .. })));
+    }
+    drop(file);
+    assert!(!path.exists());
+    NpyWriter::<f32>::create(&path, [3]).unwrap().finish().unwrap();
+    assert_eq!(Tensor::<f32>::read_npy(&path).unwrap().shape(), [0, 3]);
+    assert!(NpyWriter::<bf16>::create(&path, [3]).is_err());
 }

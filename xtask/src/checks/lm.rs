@@ -17,7 +17,7 @@ use crate::results::Bar;
 pub(super) const CHECK: Check = Check {
     name: "lm",
     title: "A chat model in 4 bits",
-    about: "SmolLM2-135M-Instruct, quantised to Q4_1 with activations in 8 bits, foretells WikiText-2's test text, 512 tokens at a time. Against \
+    about: "SmolLM2-135M-Instruct, quantised to Q4_1 with activations in 11 bits, foretells WikiText-2's test text, 512 tokens at a time. Against \
             the same weights as f32 its perplexity may differ by one per cent, and its first choice in one position of twenty. \
             Greedy text is the same bits token by token, in a batch, and computed anew from the whole text; a text comes back whole from its tokens.",
     data: &[],

@@ -11,6 +11,7 @@
 
 mod read;
 mod report;
+mod texts;
 mod value;
 mod write;
 
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use cairn_tensor::{AnyTensor, BlockFormat, DType, QuantizedTensor, Shape, SharedBytes};
 
 pub use report::{TensorReport, kernel_for};
+pub use texts::Texts;
 pub use value::{Array, Value};
 pub use write::{encode, write};
 
@@ -148,7 +150,7 @@ impl Gguf {
     ///
     /// # Errors
     /// As [`text`](Self::text).
-    pub fn texts(&self, key: &str) -> Result<&[String]> {
+    pub fn texts(&self, key: &str) -> Result<&Texts> {
         self.required(key, "a list of texts", Value::as_texts)
     }
 
@@ -196,6 +198,7 @@ impl Gguf {
     /// When memory does not hold them.
     pub fn weights(&self) -> Result<Weights> {
         let mut weights = Weights::default();
+        let (mut matrices, mut quantized) = (Vec::new(), Vec::new());
         // The largest first: what is there twice for a moment is there while little else is.
         let mut in_order: Vec<(&String, &TensorInfo)> = self.tensors.iter().collect();
         in_order.sort_by_key(|(_, info)| std::cmp::Reverse(info.bytes));
@@ -205,7 +208,11 @@ impl Gguf {
                 continue;
             }
             let tensor = match self.tensor(name)? {
-                AnyTensor::Quantized(q) if q.shape().len() == 2 => q.packed()?.into(),
+                AnyTensor::Quantized(q) if q.shape().len() == 2 => {
+                    matrices.push(name.clone());
+                    quantized.push(q);
+                    continue;
+                }
                 other => other,
             };
             // What has been copied need not stay in memory twice.
@@ -214,6 +221,8 @@ impl Gguf {
             }
             weights.tensors.insert(name.clone(), tensor);
         }
+        let packed = QuantizedTensor::packed_together(&quantized)?;
+        weights.tensors.extend(matrices.into_iter().zip(packed.into_iter().map(AnyTensor::from)));
         weights.left_out.sort();
         Ok(weights)
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cairn_tensor::Shape;
+use cairn_tensor::{Shape, SharedBytes};
 
 use super::value::{Array, Type, Value, numbers};
-use super::{ALIGNMENT, ALIGNMENT_KEY, Kind, TensorInfo};
+use super::{ALIGNMENT, ALIGNMENT_KEY, Kind, TensorInfo, Texts};
 
 /// As many axes as ggml's tensors have at most.
 const MOST_AXES: u32 = 4;
@@ -23,8 +23,9 @@ pub(super) struct Header {
 }
 
 /// Reads the header, and checks that the tensors lie within the file and apart.
-pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
-    let mut input = Cursor { bytes, at: 0 };
+pub(super) fn header(file: &SharedBytes) -> Result<Header, String> {
+    let bytes: &[u8] = file;
+    let mut input = Cursor { file, bytes, at: 0 };
     if input.take(4) != Ok(b"GGUF") {
         return Err("it does not begin with `GGUF`".into());
     }
@@ -91,6 +92,7 @@ fn lie_apart(tensors: &BTreeMap<String, TensorInfo>, length: usize) -> Result<()
 
 /// Bytes, read from the front.
 struct Cursor<'a> {
+    file: &'a SharedBytes,
     bytes: &'a [u8],
     at: usize,
 }
@@ -135,11 +137,24 @@ impl<'a> Cursor<'a> {
     }
 
     fn text(&mut self) -> Result<String, String> {
+        self.text_in_place().map(str::to_owned)
+    }
+
+    fn text_in_place(&mut self) -> Result<&'a str, String> {
         let start = self.at;
         let length = self.u64()?;
         let length = self.count(length, 1, "bytes of text")?;
         let text = std::str::from_utf8(self.take(length)?);
-        text.map(str::to_owned).map_err(|error| format!("at byte {start}: a text that is not UTF-8: {error}"))
+        text.map_err(|error| format!("at byte {start}: a text that is not UTF-8: {error}"))
+    }
+
+    /// Texts, which stay where they are.
+    fn texts(&mut self, count: usize) -> Result<Texts, String> {
+        let start = self.at;
+        let end = |_| self.text_in_place().map(|_| self.at - start);
+        let ends = (0..count).map(end).collect::<Result<_, _>>()?;
+        let bytes = self.file.part(start..self.at).ok_or("texts lie outside the file")?;
+        Ok(Texts::checked(bytes, ends))
     }
 
     fn kind(&mut self) -> Result<Type, String> {
@@ -187,7 +202,7 @@ impl<'a> Cursor<'a> {
                         Array::$variant(each.iter().map(|each| <$t>::from_le_bytes(*each)).collect())
                     })*
                     Type::Bool => Array::Bool((0..count).map(|_| self.truth()).collect::<Result<_, _>>()?),
-                    Type::Text => Array::Text((0..count).map(|_| self.text()).collect::<Result<_, _>>()?),
+                    Type::Text => Array::Text(self.texts(count)?),
                     Type::Array => {
                         Array::Array((0..count).map(|_| self.list(depth + 1)).collect::<Result<_, _>>()?)
                     }

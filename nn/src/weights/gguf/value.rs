@@ -1,5 +1,7 @@
 //! The values of a GGUF file: settings of a model, tokens of a tokenizer.
 
+use super::Texts;
+
 /// A value under a key.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -59,7 +61,7 @@ pub enum Array {
     /// Yes or no.
     Bool(Vec<bool>),
     /// Texts.
-    Text(Vec<String>),
+    Text(Texts),
     /// Lists.
     Array(Vec<Array>),
 }
@@ -123,7 +125,7 @@ impl Value {
     }
 
     /// The texts, if it is a list of them.
-    pub fn as_texts(&self) -> Option<&[String]> {
+    pub fn as_texts(&self) -> Option<&Texts> {
         match self {
             Value::Array(Array::Text(texts)) => Some(texts),
             _ => None,
@@ -231,6 +233,6 @@ impl From<String> for Value {
 
 impl From<Vec<String>> for Value {
     fn from(texts: Vec<String>) -> Self {
-        Value::Array(Array::Text(texts))
+        Value::Array(Array::Text(texts.into_iter().collect()))
     }
 }

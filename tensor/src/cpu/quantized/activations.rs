@@ -1,7 +1,10 @@
-//! Activations in 8 bits: blocks of 32 with a scale each.
+//! Activations in 11 bits (10 for weights of five): blocks of 32 with a scale each.
 //!
-//! `d = max |x| / 127` and `q = x / d`, rounded to the nearest, halves to even. A block with a number that is not finite has a
-//! scale that is not finite, so that the products it takes part in say so.
+//! `d = max |x| / (127 · 2ˢ)` and `q = x / d`, rounded to the nearest, halves to even, with `s` = 3 (or 2). Instructions multiply bytes, so `q`
+//! is kept as two of them: `q = 2ˢ coarse + fine`. Bytes alone, as in ggml, change the likeliest token of a small language model in one
+//! position of thirty; a few bits more do not, and what they take is little where memory or scales are waited for.
+//!
+//! A block with a number that is not finite has a scale that is not finite, so that the products it takes part in say so.
 //!
 //! Rows are laid down as the product goes through them: in tiles of 16, of 4 and of one row, within a tile block by block,
 //! within those row by row.
@@ -10,27 +13,38 @@ use crate::Result;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 
-/// The words of a block: 32 quants, the scale, the scaled sum of the quants, and where sums of products with the first and with the
-/// second half of the quants begin.
-pub(super) const WORDS: usize = 12;
+/// The words of a block: 32 coarse bytes, 32 fine ones, the scale, the scaled sum of the quants, and where sums of products with the first and
+/// with the second half of the fine bytes begin, which make up for what is taken from weights.
+pub(super) const WORDS: usize = 20;
 pub(super) type Block = [u32; WORDS];
-pub(super) const SCALE: usize = 8;
-pub(super) const SUM: usize = 9;
-pub(super) const START: usize = 10;
+pub(super) const FINE: usize = 8;
+pub(super) const SCALE: usize = 16;
+pub(super) const SUM: usize = 17;
+pub(super) const START: usize = 18;
 
 /// The tiles of rows, the largest first.
 pub(super) const TILES: [usize; 3] = [16, 4, 1];
 
-/// Rows of 8-bit activations.
+/// What activations are made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// Sums begin with `-offset` times the sum of the quants …
+    pub(super) offset: i32,
+    /// … or of either half of them.
+    pub(super) halves: bool,
+    /// A coarse step is so many powers of two.
+    pub(super) shift: u32,
+}
+
+/// Rows of activations.
 pub(crate) struct Activations {
     words: Buffer<u32>,
     pub(super) rows: usize,
 }
 
 impl Activations {
-    /// Rows of `columns` floats, a multiple of 32. `halves` are those of 16 apart: sums begin with `-offset` times the sum of either
-    /// half of the quants, and else with that of all of them.
-    pub(super) fn new(x: &[f32], columns: usize, offset: i32, halves: bool) -> Result<Self> {
+    /// Rows of `columns` floats, a multiple of 32.
+    pub(super) fn new(x: &[f32], columns: usize, form: Form) -> Result<Self> {
         let (rows, blocks) = (x.len() / columns.max(1), columns / 32);
         let mut words = Buffer::unspecified("linear", rows * blocks * WORDS)?;
         let tile = TILES[0];
@@ -38,7 +52,7 @@ impl Activations {
             let first_row = first * tile;
             let rows = words.len() / (blocks * WORDS);
             let x = &x[first_row * columns..][..rows * columns];
-            dispatch(Quantize { x, columns, offset, halves, words });
+            dispatch(Quantize { x, columns, form, words });
             false
         });
         Ok(Activations { words, rows })
@@ -72,8 +86,7 @@ pub(super) fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
 struct Quantize<'a> {
     x: &'a [f32],
     columns: usize,
-    offset: i32,
-    halves: bool,
+    form: Form,
     words: &'a mut [u32],
 }
 
@@ -88,7 +101,7 @@ impl Kernel for Quantize<'_> {
             for row in 0..size {
                 let x = self.x[(first + row) * self.columns..][..self.columns].as_chunks::<32>().0;
                 for (b, x) in x.iter().enumerate() {
-                    block(x, self.offset, self.halves, &mut out[first * blocks + b * size + row]);
+                    block(x, self.form, &mut out[first * blocks + b * size + row]);
                 }
             }
         }
@@ -96,27 +109,30 @@ impl Kernel for Quantize<'_> {
 }
 
 #[inline(always)]
-fn block(x: &[f32; 32], offset: i32, halves: bool, out: &mut Block) {
+fn block(x: &[f32; 32], Form { offset, halves, shift }: Form, out: &mut Block) {
     // Bits of magnitudes are in the order of the magnitudes; those of NaN are above all others.
     let mut largest = 0;
     for x in x {
         largest = largest.max(x.to_bits() & 0x7fff_ffff);
     }
-    let scale = f32::from_bits(largest) / 127.0;
+    let scale = f32::from_bits(largest) / (127 << shift) as f32;
     // A scale too small to divide by is none.
     let (scale, inverse) = if scale < f32::MIN_POSITIVE { (0.0, 0.0) } else { (scale, 1.0 / scale) };
     let mut quants = [0i32; 32];
     for (q, x) in quants.iter_mut().zip(x) {
         // Added to 1.5 · 2²³, a number is rounded to a whole one, which stands in the last bits.
-        *q = i32::from((x * inverse + 12_582_912.0).to_bits() as u8 as i8);
+        *q = i32::from((x * inverse + 12_582_912.0).to_bits() as i16);
     }
     let (mut first, mut second) = (0, 0);
     for i in 0..16 {
         first += quants[i];
         second += quants[i + 16];
     }
-    for (word, four) in out.iter_mut().zip(quants.as_chunks::<4>().0) {
-        *word = u32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8]);
+    let word = |four: [i32; 4]| u32::from_le_bytes(four.map(|q| q as u8));
+    for (i, &four) in quants.as_chunks::<4>().0.iter().enumerate() {
+        let coarse = four.map(|q| (q + (1 << shift >> 1)) >> shift);
+        out[i] = word(coarse);
+        out[FINE + i] = word([0, 1, 2, 3].map(|k| four[k] - (coarse[k] << shift)));
     }
     out[SCALE] = scale.to_bits();
     out[SUM] = (scale * (first + second) as f32).to_bits();

@@ -9,12 +9,12 @@ use crate::BlockFormat;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::instruction_set;
 
-use super::activations::Rows;
+use super::activations::{Form, Rows};
 use super::lanes::Portable;
 use super::panels::ROWS;
 #[cfg(target_arch = "x86_64")]
 use super::product::Format;
-use super::product::{offset, run, with_format};
+use super::product::{form, run, with_format};
 
 /// Instructions that products of quantised weights are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,17 +101,17 @@ impl Engine {
     }
 
     /// What [`Activations`](super::activations::Activations) for products with a format are made for.
-    pub(super) fn offset(self, format: BlockFormat) -> i32 {
+    pub(super) fn form(self, format: BlockFormat) -> Form {
         with_format!(format, F => match self {
             #[cfg(target_arch = "x86_64")]
-            Engine::Amx | Engine::Avx512Vnni => offset::<super::x86::Avx512, F>(),
+            Engine::Amx | Engine::Avx512Vnni => form::<super::x86::Avx512, F>(),
             #[cfg(target_arch = "x86_64")]
-            Engine::AvxVnni => offset::<super::x86::Avx2<true>, F>(),
+            Engine::AvxVnni => form::<super::x86::Avx2<true>, F>(),
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx2 => offset::<super::x86::Avx2<false>, F>(),
+            Engine::Avx2 => form::<super::x86::Avx2<false>, F>(),
             #[cfg(target_arch = "aarch64")]
-            Engine::Neon => offset::<super::neon::Neon, F>(),
-            Engine::Portable => offset::<Portable, F>(),
+            Engine::Neon => form::<super::neon::Neon, F>(),
+            Engine::Portable => form::<Portable, F>(),
         })
     }
 

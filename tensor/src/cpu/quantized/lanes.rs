@@ -32,6 +32,8 @@ pub(super) trait Lanes: Copy + 'static {
     /// Adds the products of four weights of each row with the four bytes of `x`, which are signed. `SIGNED` weights are such as
     /// [`signed`](Self::signed) made; others are from 0 to 63.
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums;
+    /// `coarse << shift + fine`.
+    fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums;
     fn floats(sums: Self::Sums) -> Self::Floats;
 
     fn splat(x: f32) -> Self::Floats;
@@ -89,6 +91,10 @@ impl Lanes for Portable {
                 + weight(row, 2) * x[2]
                 + weight(row, 3) * x[3]
         })
+    }
+    #[inline(always)]
+    fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums {
+        std::array::from_fn(|row| (coarse[row] << shift) + fine[row])
     }
     #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {

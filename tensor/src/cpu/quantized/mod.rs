@@ -5,7 +5,7 @@
 //! | [`blocks`] | the bytes of a block |
 //! | [`encode`], [`search`] | weights to blocks |
 //! | [`panels`] | blocks of 16 rows interleaved, for products |
-//! | [`activations`] | activations in 8 bits |
+//! | [`activations`] | activations in 11 bits, as two bytes |
 //! | [`lanes`], `x86`, `neon` | registers of 16 rows |
 //! | [`product`] | the product, once for every format and instruction set |
 //! | `amx` | tiles of 16 rows on Intel's matrix unit |
@@ -156,8 +156,7 @@ impl<'a> Matrix<'a> {
         if out.is_empty() {
             return Ok(());
         }
-        let halves = self.format == BlockFormat::Q6K;
-        let x = &Activations::new(x, self.columns(), engine.offset(self.format), halves)?;
+        let x = &Activations::new(x, self.columns(), engine.form(self.format))?;
         let work = ROWS * self.columns() * x.rows;
         let count = self.rows.div_ceil(ROWS);
         let pieces = (count * work / PIECE).clamp(1, 4 * threads::num_threads()).min(count.max(1));

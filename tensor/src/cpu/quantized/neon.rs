@@ -60,6 +60,13 @@ impl Lanes for Neon {
         })
     }
     #[inline(always)]
+    fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums {
+        // SAFETY: every processor of this target has NEON.
+        std::array::from_fn(|k| unsafe {
+            vaddq_s32(vshlq_s32(coarse[k], vdupq_n_s32(shift as i32)), fine[k])
+        })
+    }
+    #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
         // SAFETY: every processor of this target has NEON.
         sums.map(|sums| unsafe { vcvtq_f32_s32(sums) })

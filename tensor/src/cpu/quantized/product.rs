@@ -2,12 +2,12 @@
 //!
 //! A tile is some rows of activations times the 16 rows of weights of a panel. Of each block the quants are taken apart once, into 8
 //! registers, and multiplied with the activations of each row of the tile: an exact integer sum for each of the 16 × rows
-//! results, to which the scales are applied in single precision, block after block in order. So the bits of a result depend
+//! results, coarse and fine bytes put together, to which the scales are applied in single precision, block after block in order. So the bits of a result depend
 //! on its own row and weights alone: not on the rows beside it, the threads, or the instruction set.
 
 use crate::BlockFormat;
 
-use super::activations::{Block, Rows, SCALE, START, SUM, tiles};
+use super::activations::{Block, FINE, Form, Rows, SCALE, START, SUM, tiles};
 use super::blocks::Small;
 use super::lanes::Lanes;
 use super::panels::{self, QUAD, ROWS};
@@ -32,6 +32,9 @@ pub(super) trait Format {
     /// Whether either half of 32 weights has a scale.
     const HALVES: bool = matches!(Self::FORMAT, BlockFormat::Q6K);
     const SIGNED: bool = matches!(Self::FORMAT, BlockFormat::Q8_0);
+    /// Bits of the fine bytes of activations; weights of four or five bits times their number of steps are bytes still.
+    const SHIFT: u32 =
+        if matches!(Self::FORMAT, BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K) { 2 } else { 3 };
 }
 
 macro_rules! formats {
@@ -59,14 +62,15 @@ macro_rules! formats {
 }
 formats!(Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4K, Q5K, Q6K);
 
-/// What sums of products begin with is this times the negated sum of the activations.
-pub(super) fn offset<L: Lanes, F: Format>() -> i32 {
-    match F::SMALL {
+/// The activations of a format's products.
+pub(super) fn form<L: Lanes, F: Format>() -> Form {
+    let offset = match F::SMALL {
         Some(_) if F::SIGNED => L::SIGNED_OFFSET,
         Some(small) => small.offset,
         None if F::HALVES => 32,
         None => 0,
-    }
+    };
+    Form { offset, halves: F::HALVES, shift: F::SHIFT }
 }
 
 /// `N` bytes of a slice that has them.
@@ -168,24 +172,29 @@ fn super_part<L: Lanes, F: Format>(unit: &[u8], p: usize) -> Part<L> {
 /// A sum with the products of a part and a block of activations added.
 #[inline(always)]
 fn add<L: Lanes, F: Format>(sum: L::Floats, part: &Part<L>, x: &Block) -> L::Floats {
-    let mut first = L::start(x[START] as i32);
-    for quad in 0..4 {
-        first = dot::<L, F>(first, part.quads[quad], x[quad]);
-    }
     let d = L::splat(f32::from_bits(x[SCALE]));
     if F::HALVES {
-        let mut second = L::start(x[START + 1] as i32);
-        for quad in 4..8 {
-            second = dot::<L, F>(second, part.quads[quad], x[quad]);
-        }
-        let both = L::mul(L::floats(first), part.scale);
-        return L::mul_add(L::mul_add(L::floats(second), part.second, both), d, sum);
+        let (first, second) = (dots::<L, F, 0, 4>(part, x, START), dots::<L, F, 4, 8>(part, x, START + 1));
+        let both = L::mul(first, part.scale);
+        return L::mul_add(L::mul_add(second, part.second, both), d, sum);
     }
-    for quad in 4..8 {
-        first = dot::<L, F>(first, part.quads[quad], x[quad]);
-    }
-    let sum = L::mul_add(L::floats(first), L::mul(part.scale, d), sum);
+    let sum = L::mul_add(dots::<L, F, 0, 8>(part, x, START), L::mul(part.scale, d), sum);
     if F::MINIMA { L::mul_add(part.second, L::splat(f32::from_bits(x[SUM])), sum) } else { sum }
+}
+
+/// The exact sum of the products of some of the quads.
+#[inline(always)]
+fn dots<L: Lanes, F: Format, const FROM: usize, const TO: usize>(
+    part: &Part<L>,
+    x: &Block,
+    start: usize,
+) -> L::Floats {
+    let (mut coarse, mut fine) = (L::start(0), L::start(x[start] as i32));
+    for quad in FROM..TO {
+        coarse = dot::<L, F>(coarse, part.quads[quad], x[quad]);
+        fine = dot::<L, F>(fine, part.quads[quad], x[FINE + quad]);
+    }
+    L::floats(L::twofold(coarse, fine, F::SHIFT))
 }
 
 #[inline(always)]

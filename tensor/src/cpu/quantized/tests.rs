@@ -10,7 +10,8 @@ fn naive(format: BlockFormat, row: &[u8], x: &[f32]) -> f32 {
     for (block, x) in row.chunks_exact(format.bytes()).zip(x.chunks_exact(format.weights())) {
         for (p, x) in x.chunks_exact(32).enumerate() {
             let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-            let d = largest / 127.0;
+            let five = matches!(format, BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K);
+            let d = largest / (127 << if five { 2 } else { 3 }) as f32;
             let q: Vec<i32> = x
                 .iter()
                 .map(|x| if d == 0.0 { 0 } else { (x * (1.0 / d)).round_ties_even() as i32 })

@@ -15,13 +15,16 @@ pub(super) struct Avx512;
 
 // SAFETY: as below.
 impl Avx512 {
-    /// Writes bytes less a number, as signed ones.
+    /// Writes bytes less a number, as signed ones, times a power of two.
     #[inline(always)]
-    pub(super) fn store_less(bytes: __m512i, less: u8, out: &mut [u8; QUAD]) {
+    pub(super) fn store_less(bytes: __m512i, less: u8, shift: u32, out: &mut [u8; QUAD]) {
         // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is written.
         unsafe {
             let signed = _mm512_sub_epi8(bytes, _mm512_set1_epi8(less as i8));
-            _mm512_storeu_si512(out.as_mut_ptr().cast(), signed);
+            // Pairs of bytes are shifted; what crosses from one to the other is masked.
+            let shifted = _mm512_sll_epi16(signed, _mm_cvtsi32_si128(shift as i32));
+            let shifted = _mm512_and_si512(shifted, _mm512_set1_epi8(-1 << shift));
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), shifted);
         }
     }
 
@@ -31,11 +34,10 @@ impl Avx512 {
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
 
-    /// Whole numbers, as floats.
     #[inline(always)]
-    pub(super) fn load_sums(from: &[i32; ROWS]) -> __m512 {
+    pub(super) fn load_sums(from: &[i32; ROWS]) -> __m512i {
         // SAFETY: the processor has the instructions, as said of the implementation; the array is as long as what is read.
-        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.as_ptr().cast())) }
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
 }
 
@@ -82,6 +84,11 @@ impl Lanes for Avx512 {
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums {
         // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(x as i32)) }
+    }
+    #[inline(always)]
+    fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
+        unsafe { _mm512_add_epi32(_mm512_sll_epi32(coarse, _mm_cvtsi32_si128(shift as i32)), fine) }
     }
     #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
@@ -180,6 +187,17 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         unsafe {
             let x = _mm256_set1_epi32(x as i32);
             [one_dot::<VNNI, SIGNED>(sums[0], weights[0], x), one_dot::<VNNI, SIGNED>(sums[1], weights[1], x)]
+        }
+    }
+    #[inline(always)]
+    fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums {
+        // SAFETY: the processor has the instructions, as said of the implementation.
+        unsafe {
+            let shift = _mm_cvtsi32_si128(shift as i32);
+            [
+                _mm256_add_epi32(_mm256_sll_epi32(coarse[0], shift), fine[0]),
+                _mm256_add_epi32(_mm256_sll_epi32(coarse[1], shift), fine[1]),
+            ]
         }
     }
     #[inline(always)]

@@ -1,0 +1,124 @@
+//! Folders written as GGUF files: the same scores, the same ids.
+
+use std::path::Path;
+
+use cairn_nn::models::{self, Network};
+use cairn_nn::tokenizer::Tokenizer;
+use cairn_nn::weights::gguf::{self, Gguf, Value};
+use cairn_nn::{Context, Error};
+use cairn_tensor::Tensor;
+use serde_json::{Map, Value as Json, json};
+
+fn added(id: u32, content: &str) -> Json {
+    json!({"id": id, "content": content, "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false})
+}
+
+/// The ids of tokens in order.
+fn vocabulary(tokens: impl Iterator<Item = String>) -> Map<String, Json> {
+    tokens.enumerate().map(|(id, token)| (token, id.into())).collect()
+}
+
+/// Letters, digits and three merges, cut as GPT-2 does.
+fn pairs() -> Json {
+    let letters = ('a'..='z').chain('0'..='9').chain(['Ġ']).map(String::from);
+    let tokens = ["<s>", "</s>"].map(str::to_owned).into_iter().chain(letters);
+    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "pre_tokenizer": level, "decoder": level,
+        "post_processor": null, "added_tokens": [added(0, "<s>"), added(1, "</s>")],
+        "model": {
+            "type": "BPE", "vocab": vocabulary(tokens.chain(["th", "Ġth", "the"].map(str::to_owned))),
+            "merges": [["t", "h"], ["Ġ", "th"], ["th", "e"]]
+        }
+    })
+}
+
+/// Letters, at the beginning of a word and within it.
+fn pieces() -> Json {
+    let letters = || ('a'..='t').map(String::from);
+    let marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
+    let within = letters().map(|letter| format!("##{letter}"));
+    let special = |id: u32| json!({"id": marks[id as usize], "ids": [id], "tokens": [marks[id as usize]]});
+    let around = json!([
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}
+    ]);
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "added_tokens": (0..4).map(|id| added(id, marks[id as usize])).collect::<Vec<_>>(),
+        "post_processor": {
+            "type": "TemplateProcessing", "single": around, "pair": around, "special_tokens": {"[CLS]": special(2), "[SEP]": special(3)}
+        },
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": vocabulary(marks.map(str::to_owned).into_iter().chain(letters()).chain(within))
+        }
+    })
+}
+
+/// A published model with a tokenizer.
+fn published(name: &str, tokenizer: &Json) -> tempfile::TempDir {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models").join(name);
+    let made = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(file), made.path().join(file)).unwrap();
+    }
+    std::fs::write(made.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let settings = json!({
+        "bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+        "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
+    });
+    std::fs::write(made.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+    made
+}
+
+fn outputs(path: &Path) -> Tensor {
+    let tokens = Tensor::from_vec(vec![3, 1, 4, 1, 5, 9], [1, 6]).unwrap();
+    let outputs = match models::load(path).unwrap() {
+        Network::Causal(model) => model.forward(&tokens, &mut Context::eval()),
+        Network::Encoder(model) => model.forward(&tokens, &mut Context::eval()),
+    };
+    outputs.unwrap().value().clone()
+}
+
+#[test]
+fn folders_become_files_of_the_same_scores_and_ids() {
+    for name in ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"] {
+        let made = published(name, &if name == "bert" { pieces() } else { pairs() });
+        let (values, tensors) = models::to_gguf(made.path()).unwrap();
+        let path = made.path().join("model.gguf");
+        gguf::write(&path, &values, &tensors).unwrap();
+        let (theirs, ours) = (outputs(made.path()), outputs(&path));
+        let most = theirs.iter().zip(ours.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(theirs.shape() == ours.shape() && most < 1e-4, "{name} is off by {most}");
+
+        let file = Gguf::open(&path).unwrap();
+        let (theirs, ours) = (Tokenizer::load(made.path()).unwrap(), Tokenizer::of_gguf(&file).unwrap());
+        for text in ["the path to the 4th bath</s>the", "a", "  is it", "fades zz q"] {
+            assert_eq!(ours.encode(text).unwrap(), theirs.encode(text).unwrap(), "{name}: {text}");
+        }
+        let ids = ours.encode("the bath").unwrap();
+        assert_eq!(ours.decode(&ids).unwrap(), theirs.decode(&ids).unwrap(), "{name}");
+        let end = file.get("tokenizer.ggml.eos_token_id").and_then(Value::as_u64);
+        assert!(name == "bert" || end == Some(1), "{name}: {end:?}");
+        assert!(file.text("tokenizer.chat_template").unwrap().contains("messages"));
+    }
+}
+
+#[test]
+fn what_has_no_place_in_a_file_is_told() {
+    let refused =
+        |name: &str, tokenizer: &Json| models::to_gguf(published(name, tokenizer).path()).unwrap_err();
+    let mut other = pairs();
+    other["pre_tokenizer"] = json!({"type": "Whitespace"});
+    let error = refused("llama", &other);
+    assert!(error.to_string().contains("which has no name there"), "{error}");
+    other["model"]["byte_fallback"] = true.into();
+    assert!(matches!(refused("llama", &other), Error::Unsupported { .. }));
+    let mut beyond = pairs();
+    beyond["model"]["vocab"]["the"] = 48.into();
+    let error = refused("llama", &beyond);
+    assert!(error.to_string().contains("an id beyond the table of 48 tokens"), "{error}");
+    let error = refused("gemma3", &pairs());
+    assert!(error.to_string().contains("writing `gemma3"), "{error}");
+}
