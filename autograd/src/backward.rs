@@ -4,7 +4,9 @@
 //! computed from it has a higher number still and came first. Each record is taken out of the graph as it is used, so the
 //! values it kept are freed while the pass goes on; there is no recursion, however deep the graph.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 use cairn_tensor::{Float, Tensor};
 
@@ -62,32 +64,35 @@ impl<T: Float> Var<T> {
             .into());
         }
         let mut found = Gradients::default();
-        let mut collected = HashMap::from([(self.0.id, Gradient::Dense(gradient))]);
+        let mut collected = HashMap::from([(self.0.id, Collected::from(Gradient::Dense(gradient)))]);
         let mut pending = BinaryHeap::from([Pending(self.clone())]);
         while let Some(Pending(var)) = pending.pop() {
             // A node enters the heap together with its first gradient.
             let Some(gradient) = collected.remove(&var.0.id) else { continue };
+            let gradient = gradient.into_gradient(&var)?;
             let Some(op) = &var.0.op else {
                 found.insert(&var, gradient);
                 continue;
             };
             let history = var.take_history().ok_or(Error::AlreadyUsed { op: op.name() })?;
-            let gradient = gradient.to_dense()?;
+            let gradient = gradient.into_dense()?;
             if let (Some(part), [whole]) = (Part::of(op, &gradient)?, &history.parents[..]) {
-                let sum = collected.remove(&whole.0.id);
-                if sum.is_none() {
+                let of_whole = collected.entry(whole.0.id).or_insert_with(|| {
                     pending.push(Pending(whole.clone()));
-                }
-                collected.insert(whole.0.id, part.added_to(sum, whole)?);
+                    Collected::default()
+                });
+                of_whole.add_part(part, whole)?;
                 continue;
             }
             let gradients = (history.backward)(&gradient)?;
+            // Its memory may serve the sums.
+            drop(gradient);
             for (parent, gradient) in history.parents.into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };
-                match collected.get_mut(&parent.0.id) {
-                    Some(sum) => sum.accumulate(gradient)?,
-                    None => {
-                        collected.insert(parent.0.id, gradient);
+                match collected.entry(parent.0.id) {
+                    Entry::Occupied(mut sum) => sum.get_mut().add(gradient, &parent)?,
+                    Entry::Vacant(place) => {
+                        place.insert(Collected::from(gradient));
                         pending.push(Pending(parent));
                     }
                 }
@@ -97,8 +102,8 @@ impl<T: Float> Var<T> {
     }
 }
 
-/// The gradient of a part of a variable along an axis. It is added in place: a projection that is divided into queries, keys and
-/// values would else get three gradients of its own size, two thirds of them zeros.
+/// The gradient of a part of a variable along an axis. A projection that is divided into queries, keys and values would else get
+/// three gradients of its own size, two thirds of them zeros.
 struct Part<T: Float> {
     axis: usize,
     start: usize,
@@ -119,13 +124,94 @@ impl<T: Float> Part<T> {
         })
     }
 
-    /// The gradient of the whole: its sum so far, if there is one, and this.
-    fn added_to(&self, sum: Option<Gradient<T>>, whole: &Var<T>) -> Result<Gradient<T>> {
-        let mut sum = match sum {
-            Some(sum) => sum.into_dense()?,
-            None => Tensor::zeros(whole.dims())?,
+    /// Where the part lies along its axis.
+    fn span(&self) -> Range<usize> {
+        self.start..self.start + self.gradient.shape()[self.axis]
+    }
+
+    fn add_to(&self, sum: &mut Tensor<T>) -> Result<()> {
+        Ok(sum.narrow_add(self.axis, self.start, &self.gradient)?)
+    }
+}
+
+/// More parts than these are added up as they come: each is compared with all others.
+const MOST_PARTS: usize = 64;
+
+/// The gradients of a variable that have come so far: their sum, or parts beside each other along one axis, which are written once when
+/// all are there.
+struct Collected<T: Float> {
+    sum: Option<Gradient<T>>,
+    parts: Vec<Part<T>>,
+}
+
+impl<T: Float> Default for Collected<T> {
+    fn default() -> Self {
+        Collected { sum: None, parts: Vec::new() }
+    }
+}
+
+impl<T: Float> From<Gradient<T>> for Collected<T> {
+    fn from(gradient: Gradient<T>) -> Self {
+        Collected { sum: Some(gradient), parts: Vec::new() }
+    }
+}
+
+impl<T: Float> Collected<T> {
+    fn add(&mut self, gradient: Gradient<T>, of: &Var<T>) -> Result<()> {
+        self.add_up(of)?;
+        match &mut self.sum {
+            Some(sum) => sum.accumulate(gradient),
+            none => {
+                *none = Some(gradient);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_part(&mut self, part: Part<T>, of: &Var<T>) -> Result<()> {
+        let span = part.span();
+        let beside = |other: &Part<T>| {
+            let there = other.span();
+            other.axis == part.axis && (there.end <= span.start || span.end <= there.start)
         };
-        sum.narrow_add(self.axis, self.start, &self.gradient)?;
-        Ok(Gradient::Dense(sum))
+        if self.sum.is_none() && self.parts.len() < MOST_PARTS && self.parts.iter().all(beside) {
+            self.parts.push(part);
+            return Ok(());
+        }
+        self.add_up(of)?;
+        let mut sum = match self.sum.take() {
+            Some(sum) => sum.into_dense()?,
+            None => Tensor::zeros(of.dims())?,
+        };
+        part.add_to(&mut sum)?;
+        self.sum = Some(Gradient::Dense(sum));
+        Ok(())
+    }
+
+    /// Makes one sum of the parts, if there are any.
+    fn add_up(&mut self, of: &Var<T>) -> Result<()> {
+        let mut parts = std::mem::take(&mut self.parts);
+        let Some(axis) = parts.first().map(|part| part.axis) else { return Ok(()) };
+        parts.sort_by_key(|part| part.start);
+        let mut end = 0;
+        let complete = parts.iter().all(|part| std::mem::replace(&mut end, part.span().end) == part.start);
+        let sum = if complete && end == of.shape()[axis] {
+            Tensor::cat(&parts.iter().map(|part| &part.gradient).collect::<Vec<_>>(), axis)?
+        } else {
+            let mut sum = Tensor::zeros(of.dims())?;
+            parts.iter().try_for_each(|part| part.add_to(&mut sum))?;
+            sum
+        };
+        self.sum = Some(Gradient::Dense(sum));
+        Ok(())
+    }
+
+    /// The gradient of the variable.
+    fn into_gradient(mut self, of: &Var<T>) -> Result<Gradient<T>> {
+        self.add_up(of)?;
+        match self.sum {
+            Some(sum) => Ok(sum),
+            None => Ok(Gradient::Dense(Tensor::zeros(of.dims())?)),
+        }
     }
 }

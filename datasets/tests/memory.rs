@@ -19,14 +19,14 @@ use peak_alloc::PeakAlloc;
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// Of text that repeats there is a thousandfold in a file of gzip.
-const UNPACKED: u64 = 300 << 20;
+const UNPACKED: u64 = 160 << 20;
 
 /// A file of gzip with a beginning and something over and over.
 fn bomb(folder: &Path, name: &str, begin: &[u8], again: &[u8]) -> PathBuf {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut packed =
-        GzEncoder::new(io::BufWriter::new(fs::File::create(&path).unwrap()), Compression::best());
+        GzEncoder::new(io::BufWriter::new(fs::File::create(&path).unwrap()), Compression::fast());
     packed.write_all(begin).unwrap();
     let block = again.repeat((1 << 20) / again.len() + 1);
     let mut left = UNPACKED;

@@ -4,6 +4,7 @@
 #[macro_use]
 mod setters;
 
+mod by_rank;
 mod check;
 mod data;
 mod error;

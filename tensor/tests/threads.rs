@@ -168,6 +168,10 @@ fn matrix_products_of_many_shapes() {
         let (a, b) = (normal([m, k], 9), normal([k, n], 10));
         let bias = normal([n], 11);
         same_bits(&format!("linear {m}x{k}x{n}"), || bits(&a.linear(&b, Some(&bias), true).unwrap()));
+        let g = normal([m, n], 4);
+        same_bits(&format!("linear_gradients {m}x{k}x{n}"), || {
+            a.linear_gradients(&g).unwrap().iter().flat_map(bits).collect()
+        });
     }
     for (batch, m, k, n) in [(3, 65, 33, 17), (64, 128, 64, 128), (200, 5, 7, 3), (2, 300, 300, 300)] {
         let (a, b) = (normal([batch, m, k], 1), normal([batch, k, n], 2));

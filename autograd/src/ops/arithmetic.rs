@@ -38,10 +38,7 @@ impl Rule for Arithmetic {
         }
         let (a, b) = (x.float(0)?, x.float(1)?);
         match self {
-            Arithmetic::Add => wanted.ran(a.add(b)?, |_, [left, right]| {
-                let (a, b) = (a.dims().clone(), b.dims().clone());
-                move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b))?])
-            }),
+            Arithmetic::Add => sum([a, b], a.add(b)?, wanted),
             Arithmetic::Sub => wanted.ran(a.sub(b)?, |_, [left, right]| {
                 let (a, b) = (a.dims().clone(), b.dims().clone());
                 move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b)?.neg())?])
@@ -71,6 +68,14 @@ impl Rule for Arithmetic {
             Arithmetic::Minimum | Arithmetic::Select => chosen(a, b, a.minimum(b)?, wanted),
         }
     }
+}
+
+/// The sum of two tensors, which has been computed.
+pub(super) fn sum<T: Float>([a, b]: [&Tensor<T>; 2], value: Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
+    wanted.ran(value, |_, [left, right]| {
+        let (a, b) = (a.dims().clone(), b.dims().clone());
+        move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b))?])
+    })
 }
 
 fn pow<T: Float>(a: &Tensor<T>, b: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {

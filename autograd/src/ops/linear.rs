@@ -5,7 +5,7 @@ use cairn_tensor::{AnyTensor, Float, QuantizedTensor, Tensor};
 use super::linear_cross_entropy::{self, Weighted};
 use super::{multiply_adds, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
-use crate::{Result, Var};
+use crate::{Gradient, Result, Var};
 
 operations! {
     /// Dense layers.
@@ -51,9 +51,14 @@ impl Rule for Linear {
                     Some(y) => y.relu_backward(g)?,
                     None => g.clone(),
                 };
+                let of_x = when(of_x, || g.matmul(&w.t()?))?;
+                if of_weight && of_bias {
+                    let [weight, bias] = x.linear_gradients(&g)?;
+                    return Ok([of_x, Some(Gradient::Dense(weight)), Some(Gradient::Dense(bias))]);
+                }
                 let g_rows = rows(&g)?;
                 Ok([
-                    when(of_x, || g.matmul(&w.t()?))?,
+                    of_x,
                     when(of_weight, || rows(&x)?.t()?.matmul(&g_rows))?,
                     when(of_bias, || g_rows.sum(0))?,
                 ])

@@ -3,6 +3,7 @@
 use cairn_tensor::norm::{BatchNorm, LayerNorm};
 use cairn_tensor::{Float, Tensor};
 
+use super::arithmetic::{Arithmetic, sum};
 use super::{sum_to_channels, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Gradient, Result, Var};
@@ -125,7 +126,17 @@ fn layer_norm<T: Float>(
     epsilon: f64,
     wanted: Wanted<'_>,
 ) -> Result<Ran<T>> {
-    let LayerNorm { output, mean, inverse } = x.layer_norm(scale, shift, epsilon)?;
+    of_layer(x, scale, x.layer_norm(scale, shift, epsilon)?, wanted)
+}
+
+/// Layer normalisation that has been computed.
+fn of_layer<T: Float>(
+    x: &Tensor<T>,
+    scale: &Tensor<T>,
+    normal: LayerNorm<T>,
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
+    let LayerNorm { output, mean, inverse } = normal;
     wanted.ran(output, |_, wanted: [bool; 3]| {
         let (x, gamma) = (x.clone(), scale.clone());
         move |g| Ok(chosen(x.layer_norm_backward(g, &mean, &inverse, &gamma)?, wanted))
@@ -133,7 +144,16 @@ fn layer_norm<T: Float>(
 }
 
 fn rms_norm<T: Float>(x: &Tensor<T>, scale: &Tensor<T>, epsilon: f64, wanted: Wanted<'_>) -> Result<Ran<T>> {
-    let (output, inverse) = x.rms_norm(scale, epsilon)?;
+    of_rms(x, scale, x.rms_norm(scale, epsilon)?, wanted)
+}
+
+/// Root mean square normalisation that has been computed.
+fn of_rms<T: Float>(
+    x: &Tensor<T>,
+    scale: &Tensor<T>,
+    (output, inverse): (Tensor<T>, Tensor<T>),
+    wanted: Wanted<'_>,
+) -> Result<Ran<T>> {
     wanted.ran(output, |_, wanted: [bool; 2]| {
         let (x, gamma) = (x.clone(), scale.clone());
         move |g| Ok(chosen(x.rms_norm_backward(g, &inverse, &gamma)?, wanted))
@@ -197,6 +217,57 @@ impl<T: Float> Var<T> {
     /// Unless scale and shift are `[features]`; for no features.
     pub fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
         Var::apply(Norm::Layer { epsilon }, &[self.into(), scale.into(), shift.into()])
+    }
+
+    /// The sum with another variable of this shape, and [`layer_norm`](Self::layer_norm) of the sum: the two operations, of which one pass
+    /// over memory computes both values. See [`Tensor::add_layer_norm`].
+    ///
+    /// ```
+    /// use cairn_autograd::Var;
+    /// use cairn_tensor::Tensor;
+    /// let (x, y) = (Var::parameter(Tensor::<f32>::eye(2)?), Var::from(Tensor::ones([2, 2])?));
+    /// let (scale, shift) = (Var::from(Tensor::ones([2])?), Var::from(Tensor::zeros([2])?));
+    /// let (sum, normal) = x.add_layer_norm(&y, &scale, &shift, 1e-5)?;
+    /// assert_eq!(normal.value(), x.add(&y)?.layer_norm(&scale, &shift, 1e-5)?.value());
+    /// assert_eq!(sum.add(&normal)?.sum(..)?.backward()?.of(&x)?.shape(), [2, 2]);
+    /// # Ok::<(), cairn_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm), and when the shapes differ.
+    pub fn add_layer_norm(
+        &self,
+        other: &Self,
+        scale: &Self,
+        shift: &Self,
+        epsilon: f64,
+    ) -> Result<(Self, Self)> {
+        let (x, y) = (self.value(), other.value());
+        let (total, normal) = x.add_layer_norm(y, scale.value(), shift.value(), epsilon)?;
+        let total = Var::apply_as(Arithmetic::Add, &[self.into(), other.into()], |wanted| {
+            sum([x, y], total, wanted)
+        })?;
+        let operands = [(&total).into(), scale.into(), shift.into()];
+        let normal = Var::apply_as(Norm::Layer { epsilon }, &operands, |wanted| {
+            of_layer(total.value(), scale.value(), normal, wanted)
+        })?;
+        Ok((total, normal))
+    }
+
+    /// As [`add_layer_norm`](Self::add_layer_norm), by [`rms_norm`](Self::rms_norm).
+    ///
+    /// # Errors
+    /// As [`rms_norm`](Self::rms_norm), and when the shapes differ.
+    pub fn add_rms_norm(&self, other: &Self, scale: &Self, epsilon: f64) -> Result<(Self, Self)> {
+        let (x, y) = (self.value(), other.value());
+        let [total, output, inverse] = x.add_rms_norm(y, scale.value(), epsilon)?;
+        let total = Var::apply_as(Arithmetic::Add, &[self.into(), other.into()], |wanted| {
+            sum([x, y], total, wanted)
+        })?;
+        let normal = Var::apply_as(Norm::Rms { epsilon }, &[(&total).into(), scale.into()], |wanted| {
+            of_rms(total.value(), scale.value(), (output, inverse), wanted)
+        })?;
+        Ok((total, normal))
     }
 
     /// Root mean square normalisation (Zhang and Sennrich 2019): each row of `[…, features]` divided by the root of the mean of its

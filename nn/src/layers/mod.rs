@@ -27,7 +27,7 @@ use cairn_autograd::{Parameter, Var};
 use cairn_tensor::Tensor;
 
 pub use activation::Activation;
-pub use attention::{KeyValueCache, MultiHeadAttention, RotaryPositions};
+pub use attention::{KeyValueCache, MultiHeadAttention, RelativePositions, RotaryPositions};
 pub use conv::{Conv1d, Conv2d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use embedding::Embedding;

@@ -230,6 +230,14 @@ impl LayerNorm {
     pub fn forward(&self, x: &Var) -> Result<Var> {
         Ok(x.layer_norm(&self.weight.var(), &self.bias.var(), self.config.epsilon.into())?)
     }
+
+    /// The sum of two inputs, and the output for the sum, computed in one pass: what comes after a part of a transformer's block.
+    ///
+    /// # Errors
+    /// When the features do not fit, or the shapes differ.
+    pub fn forward_sum(&self, x: &Var, y: &Var) -> Result<(Var, Var)> {
+        Ok(x.add_layer_norm(y, &self.weight.var(), &self.bias.var(), self.config.epsilon.into())?)
+    }
 }
 
 impl Module for LayerNorm {
@@ -288,6 +296,14 @@ impl RmsNorm {
     /// When the features do not fit.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         Ok(x.rms_norm(&self.weight.var(), self.config.epsilon.into())?)
+    }
+
+    /// The sum of two inputs, and the output for the sum, computed in one pass: what comes after a part of a transformer's block.
+    ///
+    /// # Errors
+    /// When the features do not fit, or the shapes differ.
+    pub fn forward_sum(&self, x: &Var, y: &Var) -> Result<(Var, Var)> {
+        Ok(x.add_rms_norm(y, &self.weight.var(), self.config.epsilon.into())?)
     }
 }
 

@@ -116,8 +116,8 @@ impl LlamaBlock {
         let after =
             |norm: &Option<RmsNorm>, y: Var| norm.as_ref().map_or(Ok(y.clone()), |norm| norm.forward(&y));
         let y = attend(&self.attention_norm.forward(x)?, cx)?;
-        let x = x.add(&after(&self.attention_post_norm, y)?)?;
-        let y = self.feed_forward.forward(&self.feed_forward_norm.forward(&x)?, cx)?;
+        let (x, normal) = self.feed_forward_norm.forward_sum(x, &after(&self.attention_post_norm, y)?)?;
+        let y = self.feed_forward.forward(&normal, cx)?;
         Ok(x.add(&after(&self.feed_forward_post_norm, y)?)?)
     }
 }

@@ -10,6 +10,7 @@
 //! ([`Weights::cast`]), or let it [adopt](crate::Module::adopt_state) theirs for inference. Files are not trusted: sizes are
 //! checked against the length of the file before memory is taken.
 
+mod blocks;
 mod diff;
 mod framework;
 pub mod gguf;

@@ -7,8 +7,8 @@ use cairn_nn::Activation::{Gelu, Relu};
 use cairn_nn::spec::{self, MultiHeadAttention};
 use cairn_nn::weights::{Framework, Strictness, Weights};
 use cairn_nn::{
-    Activation, Context, Error, FeedForward, Model, Module, SequenceMask, Sequential, TransformerDecoder,
-    TransformerEncoder, generate,
+    Activation, Context, Error, FeedForward, Model, Module, RelativePositions, SequenceMask, Sequential,
+    TransformerDecoder, TransformerEncoder, generate,
 };
 use cairn_tensor::{AnyTensor, Tensor, rng};
 use proptest::prelude::*;
@@ -144,6 +144,106 @@ fn decoder_blocks_are_pytorch_s() {
         "decoder_first_padded",
         spec::TransformerDecoderLayer::new(2, 12).norm_first(true).activation(Gelu),
     );
+}
+
+/// The values of `torch_transformer.safetensors`.
+fn whole() -> Weights {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch_transformer.safetensors");
+    Weights::read_safetensors(path).unwrap()
+}
+
+fn floats(weights: &mut Weights, name: &str) -> Tensor {
+    weights.tensors.remove(name).unwrap().try_into().unwrap()
+}
+
+#[test]
+fn a_whole_transformer_takes_and_gives_pytorch_s_weights() {
+    #[derive(Module)]
+    struct Both {
+        encoder: TransformerEncoder,
+        decoder: TransformerDecoder,
+    }
+    let mut weights = whole();
+    let [x, memory, y, far, z] = ["x", "memory", "y", "far", "z"].map(|name| floats(&mut weights, name));
+    weights.tensors.retain(|name, _| !name.contains('/'));
+    let mut other = weights.clone();
+    other.tensors.retain(|name, _| name.starts_with("other."));
+    weights.tensors.retain(|name, _| !name.starts_with("other."));
+    let (read, write) =
+        (spec::TransformerEncoderLayer::new(2, 12), spec::TransformerDecoderLayer::new(2, 12));
+    let mut both = Both {
+        encoder: TransformerEncoder::new(2, &read, 8, &mut rng(0)).unwrap(),
+        decoder: TransformerDecoder::new(2, &write, 8, &mut rng(0)).unwrap(),
+    };
+    both.encoder.norm = Some(spec::LayerNorm::new().layer(8).unwrap());
+    both.decoder.norm = Some(spec::LayerNorm::new().layer(8).unwrap());
+    let own = weights.clone().from_torch_transformer().unwrap();
+    own.load_into(&both, Strictness::Strict).unwrap();
+    let mut cx = Context::eval();
+    let memory = both.encoder.forward(&memory.into(), &mut cx).unwrap();
+    let got = both.decoder.forward(&x.clone().into(), &memory, None, &mut cx).unwrap();
+    assert!(apart(got.value(), &y) < 1e-5);
+    assert_eq!(own.to_torch_transformer().unwrap().tensors, weights.tensors);
+    // Attention to a memory of other features has matrices of its own there; the rest of a block stands in for what is not of interest.
+    let alone = |name: &str| weights.tensors[&format!("decoder.layers.0.{name}")].clone();
+    for name in ["self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1.weight"] {
+        other.tensors.insert(format!("other.{name}"), alone(name));
+    }
+    let own = other.clone().from_torch_transformer().unwrap();
+    let cross = spec::MultiHeadAttention::new(2).cross_layer(8, 6, &mut rng(0)).unwrap();
+    for (name, parameter) in cross.parameters() {
+        parameter.set(own.tensors[&format!("other.cross_attention.{name}")].clone().try_into().unwrap());
+    }
+    let got = cross.attend(&x.into(), &far.into(), None, &mut cx).unwrap();
+    assert!(apart(got.value(), &z) < 1e-5);
+    assert_eq!(own.to_torch_transformer().unwrap().tensors, other.tensors);
+    let none = Weights::default().from_torch_transformer().unwrap_err().to_string();
+    assert!(none.contains("no transformer's block"), "{none}");
+}
+
+#[test]
+fn relative_positions_are_t5_s() {
+    for (case, back) in [("both", false), ("back", true)] {
+        let mut weights = whole();
+        let mut floats = |name: &str| floats(&mut weights, &format!("{case}/{name}"));
+        let table = RelativePositions::with_buckets(2, 8, 12, &mut rng(0)).unwrap();
+        let table = if back { table.one_way() } else { table };
+        table.weight.set(floats("relative_attention_bias.weight"));
+        let attention = spec::MultiHeadAttention::new(2).bias(false).scale(1.0).causal(back);
+        let layer = attention.separate().layer(8, &mut rng(0)).unwrap().relative(&table).unwrap();
+        let parts =
+            [&layer.projection, layer.keys.as_ref().unwrap(), layer.values.as_ref().unwrap(), &layer.output];
+        for (part, name) in parts.into_iter().zip(["q", "k", "v", "o"]) {
+            part.weight.set(floats(&format!("{name}.weight")).t().unwrap());
+        }
+        let (x, y) = (floats("x"), floats("y"));
+        let got = layer.forward(&x.clone().into(), &mut Context::eval()).unwrap();
+        assert!(apart(got.value(), &y) < 1e-5, "{case}");
+        let gradients = got_sum(&layer, &x).backward().unwrap();
+        assert_eq!(gradients.of(&table.weight).unwrap().shape(), [8, 2]);
+        if !back {
+            continue;
+        }
+        // With a cache, the same bits, whatever the pieces.
+        let mut cache = layer.cache(1, 2, 20).unwrap();
+        let mut parts = Vec::new();
+        for (first, count) in [(0, 4), (4, 1), (5, 10)] {
+            cache.begin(&[count, count]).unwrap();
+            let x = x.narrow(1, first, count).unwrap();
+            parts.push(layer.forward_cached(&x.into(), &mut cache, 0).unwrap().value().clone());
+            cache.end();
+        }
+        assert_eq!(&Tensor::cat(&parts.iter().collect::<Vec<_>>(), 1).unwrap(), got.value());
+    }
+    let table = RelativePositions::new(4, &mut rng(0)).unwrap();
+    let layer = || spec::MultiHeadAttention::new(2).layer(8, &mut rng(0)).unwrap();
+    assert!(matches!(layer().relative(&table), Err(Error::BadSetting { .. })));
+    let cross = spec::MultiHeadAttention::new(4).cross_layer(8, 8, &mut rng(0)).unwrap();
+    assert!(matches!(cross.relative(&table), Err(Error::Unsupported { .. })));
+}
+
+fn got_sum(layer: &cairn_nn::MultiHeadAttention, x: &Tensor) -> Var {
+    layer.forward(&x.clone().into(), &mut Context::eval()).unwrap().sum(..).unwrap()
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod report;
 
 use std::sync::Arc;
 
+use cairn_processes::{Alone, Communicator};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
@@ -25,6 +26,7 @@ pub use quality::ListQuality;
 use report::Outcome;
 pub use report::{Protocol, RankingReport};
 
+use crate::by_rank::by_rank;
 use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::recommender::Recommender;
@@ -119,17 +121,58 @@ impl RankingEvaluator {
         model: &Fitted<M, U, I>,
         test: &Interactions<U, I>,
     ) -> Result<RankingReport> {
-        let k = self.largest_cutoff()?;
-        let relevant = relevant_items(model, test, self.relevant_from)?;
-        self.check_rows(model, &relevant)?;
+        self.evaluate_on(model, test, &Alone)
+    }
+
+    /// As [`evaluate`](Self::evaluate), together with other processes, which have the same model and the same test log: each ranks for some
+    /// of the users. The report is the same on all, with the same bits at any number of them.
+    ///
+    /// ```
+    /// use cairn_processes::Threads;
+    /// use cairn_recsys::{Als, Estimator, RankingEvaluator, Split, metrics::Ndcg, synthetic};
+    /// let log = synthetic::planted_groups(100, 60, 4, 10, 0.1, 0)?;
+    /// let (train, test) = log.split(Split::per_user(0.3, 0))?;
+    /// let (model, evaluator) = (Als::new().factors(8).fit(&train)?, RankingEvaluator::at([10]));
+    /// let reports = Threads::run(2, |process| evaluator.evaluate_on(&model, &test, process).unwrap());
+    /// assert_eq!(reports[1].mean(Ndcg, 10), evaluator.evaluate(&model, &test)?.mean(Ndcg, 10));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there, of any process on all of them; [`Error::Processes`] says of which.
+    pub fn evaluate_on<M: Recommender + ?Sized, U: Id, I: Id>(
+        &self,
+        model: &Fitted<M, U, I>,
+        test: &Interactions<U, I>,
+        processes: &dyn Communicator,
+    ) -> Result<RankingReport> {
+        let prepare = || {
+            let k = self.largest_cutoff()?;
+            let relevant = relevant_items(model, test, self.relevant_from)?;
+            self.check_rows(model, &relevant)?;
+            Ok((k, relevant))
+        };
+        let (k, relevant, rows) = match prepare() {
+            Ok((k, relevant)) => {
+                let rows = relevant.len();
+                (k, relevant, Ok(rows))
+            }
+            Err(error) => (0, Vec::new(), Err(error)),
+        };
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
-        if self.protocol == Protocol::Full && !self.auc {
-            let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
-            let lists = model.recommend_indices(&users, k, &filter)?;
-            return Ok(self.report(model, &relevant, &lists, Vec::new()));
-        }
-        let ranked = model.score_blocks(&users, |user, scores| {
-            self.rank((user, model.ranks()), scores, model.seen().row(user).0, of_user(&relevant, user), k)
+        let by_lists = self.protocol == Protocol::Full && !self.auc;
+        let unit = if by_lists { model.users_of_task() } else { model.users_scored_together() };
+        let facts = || vec![("the settings", format!("{self:?}")), ("the model", model.fact())];
+        let ranked = by_rank(processes, "evaluation", facts, rows, unit, |own| {
+            if by_lists {
+                let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
+                let lists = model.recommend_indices(&users[own], k, &filter)?;
+                return Ok(lists.into_iter().map(|list| (list, f64::NAN)).collect());
+            }
+            model.score_blocks(&users[own], |user, scores| {
+                let seen = model.seen().row(user).0;
+                self.rank((user, model.ranks()), scores, seen, of_user(&relevant, user), k)
+            })
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
         Ok(self.report(model, &relevant, &lists, auc))

@@ -1,5 +1,7 @@
 //! Co-occurrence: rows of XᵀX for a sparse X, one item at a time, from both orientations.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::data::ids::Idx;
@@ -56,15 +58,28 @@ pub(crate) fn best_of_product<R: Idx, C: Idx>(
     k: usize,
     adjust: impl Fn(C, C, f32) -> f32 + Sync,
 ) -> Csr<C, C> {
+    let n = left.n_rows();
+    from_rows(n, best_of_rows(left, right, 0..n, k, adjust))
+}
+
+/// As [`best_of_product`], for some of the rows.
+pub(crate) fn best_of_rows<R: Idx, C: Idx>(
+    left: &Csr<C, R>,
+    right: &Csr<R, C>,
+    rows: Range<usize>,
+    k: usize,
+    adjust: impl Fn(C, C, f32) -> f32 + Sync,
+) -> Vec<Vec<(C, f32)>> {
     const ROWS: usize = 64;
     let n = left.n_rows();
-    let rows: Vec<Vec<(C, f32)>> = (0..n.div_ceil(ROWS))
+    (0..rows.len().div_ceil(ROWS))
         .into_par_iter()
         .flat_map_iter(|chunk| {
             let mut row = GramRow::new(n);
             let mut scores = Vec::new();
             let mut lists = Vec::with_capacity(ROWS);
-            for item in (chunk * ROWS..((chunk + 1) * ROWS).min(n)).map(|i| C::from_u32(i as u32)) {
+            let start = rows.start + chunk * ROWS;
+            for item in (start..(start + ROWS).min(rows.end)).map(|i| C::from_u32(i as u32)) {
                 row.fill(left, right, item);
                 row.touched.sort_unstable();
                 scores.clear();
@@ -79,8 +94,7 @@ pub(crate) fn best_of_product<R: Idx, C: Idx>(
             }
             lists
         })
-        .collect();
-    from_rows(n, rows)
+        .collect()
 }
 
 /// A matrix from rows with ascending columns.

@@ -5,15 +5,19 @@
 //! (as in the `implicit` library, whose defaults K1 = 100, B = 0.8 are kept). Of equally similar neighbours the one whose first
 //! row comes first in the log counts.
 
+use cairn_processes::{Alone, Communicator};
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::by_rank::{by_rank, sum_of};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::interactions::Interactions;
 use crate::data::sparse::{Csr, ItemUsers, UserItems};
 use crate::estimator::Estimator;
-use crate::linalg::gram::{best_of_product, from_rows};
+use crate::linalg::gram::{best_of_product, best_of_rows, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
+use crate::serve::fitted::Fitted;
 use crate::update::{self, Update};
 use crate::{Result, check, memory};
 
@@ -170,15 +174,47 @@ impl Estimator for ItemKnn {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        check_training(self.neighbours, self.shrink, matrix)?;
+        self.fit_matrix_on(matrix, &Alone)
+    }
+}
+
+impl ItemKnn {
+    /// As [`fit`](Estimator::fit), together with other processes, which have the same settings and the same log: each finds the neighbours
+    /// of some of the items. The model is the same on all, with the same bits at any number of them.
+    ///
+    /// # Errors
+    /// As [`fit`](Estimator::fit), of any process on all of them; [`Error::Processes`](crate::Error::Processes) says of which.
+    pub fn fit_on<U: Id, I: Id>(
+        &self,
+        log: &Interactions<U, I>,
+        processes: &dyn Communicator,
+    ) -> Result<Fitted<ItemItemModel, U, I>> {
+        let matrix = log.user_items();
+        let model = self.fit_matrix_on(&matrix, processes)?;
+        Fitted::new(model, log.catalog().clone(), matrix)
+    }
+
+    /// As [`fit_on`](Self::fit_on), on a matrix of users by items.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_matrix_on(&self, matrix: &UserItems, processes: &dyn Communicator) -> Result<ItemItemModel> {
+        let n = matrix.n_cols();
         let transpose = matrix.transpose();
-        let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
-        memory::check(|| format!("neighbours of {} items", matrix.n_cols()), needed, self.memory_limit)?;
-        let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
-        let norms = norms(&weighted);
-        let weights = best_of_product(&weighted, &weighted.transpose(), self.neighbours, |i, j, dot| {
-            cosine(dot, norms[i.at()] * norms[j.at()], self.shrink)
-        });
+        let check = || {
+            check_training(self.neighbours, self.shrink, matrix)?;
+            let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
+            memory::check(|| format!("neighbours of {n} items"), needed, self.memory_limit)
+        };
+        let facts = || vec![("the settings", format!("{self:?}")), ("the matrix", sum_of(matrix))];
+        let rows = by_rank(processes, "item neighbours", facts, check().map(|()| n), 1, |own| {
+            let weighted: ItemUsers = self.weighting.learn(&transpose).apply(&transpose);
+            let norms = norms(&weighted);
+            Ok(best_of_rows(&weighted, &weighted.transpose(), own, self.neighbours, |i, j, dot| {
+                cosine(dot, norms[i.at()] * norms[j.at()], self.shrink)
+            }))
+        })?;
+        let weights = from_rows(n, rows);
         Ok(ItemItemModel {
             kind: ItemItemKind::ItemKnn,
             n_users: matrix.n_rows(),

@@ -5,14 +5,18 @@
 //! negative, only items that occur together with the target more than l1 times can ever get a weight, which leaves few
 //! coordinates to visit.
 
+use cairn_processes::{Alone, Communicator};
 use cairn_tensor::kernel::vectorize;
 use rayon::prelude::*;
 
-use crate::data::ids::{Idx, ItemIdx};
+use crate::by_rank::{by_rank, sum_of};
+use crate::data::ids::{Id, Idx, ItemIdx};
+use crate::data::interactions::Interactions;
 use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::linalg::gram::{GramRow, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
+use crate::serve::fitted::Fitted;
 use crate::{Result, check, memory};
 
 /// Settings of SLIM. Defaults: l1 = 1, l2 = 100, at most 100 epochs, to a change below 1e-3. Interactions count as ones,
@@ -107,23 +111,38 @@ impl Estimator for Slim {
     type Model = ItemItemModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<ItemItemModel> {
-        for (name, value) in [("l1", self.l1), ("l2", self.l2), ("tolerance", self.tolerance)] {
-            check::not_negative(name, value)?;
-        }
-        check::not_empty(matrix)?;
+        self.fit_matrix_on(matrix, &Alone)
+    }
+}
+
+impl Slim {
+    /// As [`fit`](Estimator::fit), together with other processes, which have the same settings and the same log: each finds the weights of
+    /// some of the items. The model is the same on all, with the same bits at any number of them.
+    ///
+    /// # Errors
+    /// As [`fit`](Estimator::fit), of any process on all of them; [`Error::Processes`](crate::Error::Processes) says of which.
+    pub fn fit_on<U: Id, I: Id>(
+        &self,
+        log: &Interactions<U, I>,
+        processes: &dyn Communicator,
+    ) -> Result<Fitted<ItemItemModel, U, I>> {
+        let matrix = log.user_items();
+        let model = self.fit_matrix_on(&matrix, processes)?;
+        Fitted::new(model, log.catalog().clone(), matrix)
+    }
+
+    /// As [`fit_on`](Self::fit_on), on a matrix of users by items.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_matrix_on(&self, matrix: &UserItems, processes: &dyn Communicator) -> Result<ItemItemModel> {
         let n = matrix.n_cols();
-        memory::check(|| format!("SLIM on {n} items"), Self::memory_needed(n), self.memory_limit)?;
-        let ones = matrix.map_values(|_, _, _| 1.0);
-        let transpose = ones.transpose();
-        let mut gram = vec![0.0_f32; n * n];
-        gram.par_chunks_mut(n * 32).enumerate().for_each(|(chunk, rows)| {
-            let mut row = GramRow::<ItemIdx>::new(n);
-            for (i, out) in rows.chunks_mut(n).enumerate() {
-                row.fill(&transpose, &ones, ItemIdx((chunk * 32 + i) as u32));
-                row.touched.iter().for_each(|j| out[j.at()] = row.sums[j.at()]);
-            }
-        });
-        let columns = (0..n).into_par_iter().map(|target| self.column(&gram, n, target)).collect();
+        let rows = self.check(matrix).map(|()| n);
+        let facts = || vec![("the settings", format!("{self:?}")), ("the matrix", sum_of(matrix))];
+        let columns = by_rank(processes, "SLIM", facts, rows, 1, |own| {
+            let gram = gram(matrix);
+            Ok(own.into_par_iter().map(|target| self.column(&gram, n, target)).collect())
+        })?;
         let weights: Csr<ItemIdx, ItemIdx> = from_rows::<ItemIdx, ItemIdx>(n, columns).transpose();
         Ok(ItemItemModel {
             kind: ItemItemKind::Slim,
@@ -134,4 +153,28 @@ impl Estimator for Slim {
             inverse: None,
         })
     }
+
+    fn check(&self, matrix: &UserItems) -> Result<()> {
+        for (name, value) in [("l1", self.l1), ("l2", self.l2), ("tolerance", self.tolerance)] {
+            check::not_negative(name, value)?;
+        }
+        check::not_empty(matrix)?;
+        let n = matrix.n_cols();
+        memory::check(|| format!("SLIM on {n} items"), Self::memory_needed(n), self.memory_limit)
+    }
+}
+
+/// How many users met both items of each pair, row-major.
+fn gram(matrix: &UserItems) -> Vec<f32> {
+    let (n, ones) = (matrix.n_cols(), matrix.map_values(|_, _, _| 1.0));
+    let transpose = ones.transpose();
+    let mut gram = vec![0.0_f32; n * n];
+    gram.par_chunks_mut(n * 32).enumerate().for_each(|(chunk, rows)| {
+        let mut row = GramRow::<ItemIdx>::new(n);
+        for (i, out) in rows.chunks_mut(n).enumerate() {
+            row.fill(&transpose, &ones, ItemIdx((chunk * 32 + i) as u32));
+            row.touched.iter().for_each(|j| out[j.at()] = row.sums[j.at()]);
+        }
+    });
+    gram
 }

@@ -20,7 +20,7 @@ use crate::serve::ranks::Ranks;
 use crate::serve::top_k::ScoredItem;
 
 /// Users of a task: enough that the product with a tile is bound by arithmetic, and a multiple of the engine's 96 rows.
-const USERS: usize = 192;
+pub(crate) const USERS: usize = 192;
 /// Items of a tile.
 const ITEMS: usize = 512;
 

@@ -5,15 +5,17 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use cairn_processes::Communicator;
 use rayon::prelude::*;
 
+use crate::by_rank::{by_rank, sum_of};
 use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::serve::ann::AnnIndex;
-use crate::serve::exact::best_by_inner_product;
+use crate::serve::exact::{USERS, best_by_inner_product};
 use crate::serve::file::{AnyModel, Saved};
 use crate::serve::ranks::Ranks;
 use crate::serve::similar;
@@ -222,6 +224,48 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         Ok(lists)
     }
 
+    /// As [`recommend_many`](Self::recommend_many), together with other processes, which have the same model: each makes the lists of some of the
+    /// users. They are the same on all, with the same bits at any number of them.
+    ///
+    /// # Errors
+    /// As there, of any process on all of them; [`Error::Processes`] says of which.
+    pub fn recommend_many_on(
+        &self,
+        users: &[U],
+        k: usize,
+        filter: &Filter<'_, I>,
+        processes: &dyn Communicator,
+    ) -> Result<Vec<Vec<Scored<I>>>> {
+        let known: Result<Vec<UserIdx>> = users.iter().map(|user| self.catalog.user(user)).collect();
+        let (indices, rows) = match known {
+            Ok(indices) => (indices, Ok(users.len())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        let facts = || vec![("the number of entries", k.to_string()), ("the model", self.fact())];
+        let lists = by_rank(processes, "lists", facts, rows, self.users_of_task(), |own| {
+            self.recommend_indices(&indices[own], k, filter)
+        })?;
+        Ok(lists.iter().map(|list: &Vec<ScoredItem>| self.with_ids(list)).collect())
+    }
+
+    /// Name and training log, by which processes compare theirs.
+    pub(crate) fn fact(&self) -> String {
+        format!("{} of {}", self.model.name(), sum_of(&self.seen))
+    }
+
+    /// Users whose lists are made together.
+    pub(crate) fn users_of_task(&self) -> usize {
+        match self.model.inner_product() {
+            Some(_) if self.index.is_none() => USERS,
+            _ => self.users_scored_together(),
+        }
+    }
+
+    /// Users that are scored together.
+    pub(crate) fn users_scored_together(&self) -> usize {
+        (SCORES_PER_TASK / self.seen.n_cols().max(1)).clamp(1, 128)
+    }
+
     /// Scores users in blocks, those without training rows by popularity, and hands each one's scores to `f`; results in the order
     /// of `users`.
     pub(crate) fn score_blocks<T: Send>(
@@ -230,9 +274,8 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         f: impl Fn(UserIdx, &mut [f32]) -> T + Sync,
     ) -> Result<Vec<T>> {
         let n_items = self.seen.n_cols();
-        let block = (SCORES_PER_TASK / n_items.max(1)).clamp(1, 128);
         let blocks = users
-            .par_chunks(block)
+            .par_chunks(self.users_scored_together())
             .map(|users| {
                 let mut scores = vec![0.0; users.len() * n_items];
                 self.model.score_users(&self.seen, users, &mut scores)?;

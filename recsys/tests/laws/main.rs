@@ -9,6 +9,7 @@ mod features;
 mod files;
 mod index;
 mod isa;
+mod many;
 mod models;
 #[cfg(feature = "neural")]
 mod neural;

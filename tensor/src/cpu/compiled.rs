@@ -29,6 +29,9 @@ pub struct Kernels<T: 'static> {
         fn(&Job<'_, T>, attention::Returned<'_, T>, attention::Gradients<'_, T>) -> Result<()>,
     pub(crate) attend_bias: fn(&Job<'_, T>, attention::Returned<'_, T>, [usize; 4], &mut [T]) -> Result<()>,
     pub(crate) gemm: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], bool),
+    pub(crate) linear: fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, (Option<&[T]>, bool), &mut [T]),
+    pub(crate) with_column_sums:
+        fn((usize, usize, usize), Mat<'_, T>, Mat<'_, T>, &mut [T], &mut [T]) -> bool,
     pub(crate) quick_row: fn(&[T], Mat<'_, T>, &mut [T], bool),
 }
 
@@ -49,6 +52,8 @@ impl<T: Float> Kernels<T> {
             attend_backward: attention::backward,
             attend_bias: attention::bias_gradient,
             gemm: matmul::gemm,
+            linear: matmul::linear,
+            with_column_sums: matmul::with_column_sums,
             quick_row: matmul::quick_row,
         }
     }

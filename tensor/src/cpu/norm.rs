@@ -329,6 +329,45 @@ pub(crate) fn layer_normalize<T: Float>(
     });
 }
 
+/// As [`layer_normalize`] of the sum of `x` and `y`, which is written beside it while it is in the cache.
+pub(crate) fn add_layer_normalize<T: Float>(
+    [x, y]: [&[T]; 2],
+    [scale, shift]: [&[T]; 2],
+    epsilon: f64,
+    [added, out]: [&mut [T]; 2],
+    [mean, inverse]: [&mut [T]; 2],
+) {
+    let len = scale.len();
+    if out.is_empty() {
+        return;
+    }
+    let (rows, epsilon) = (run_of_rows(len), T::from_f64(epsilon));
+    let runs = (out.len() / len).div_ceil(rows);
+    let sizes = [rows * len, rows * len, rows, rows];
+    threads::split_all([added, out, mean, inverse], sizes, runs, |i, [added, out, mean, inverse]| {
+        let of_run = i * rows * len..i * rows * len + out.len();
+        dispatch(Added { x: &x[of_run.clone()], y: &y[of_run], out: &mut *added });
+        dispatch(LayerRows { x: added, scale, shift, epsilon, out, mean, inverse });
+    });
+}
+
+/// `out = x + y`
+struct Added<'a, T> {
+    x: &'a [T],
+    y: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Added<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        for (out, (&x, &y)) in self.out.iter_mut().zip(self.x.iter().zip(self.y)) {
+            *out = x + y;
+        }
+    }
+}
+
 struct LayerRows<'a, T> {
     x: &'a [T],
     scale: &'a [T],
@@ -434,6 +473,32 @@ pub(crate) fn rms_normalize<T: Float>(x: &[T], scale: &[T], epsilon: f64, out: &
     threads::split_all([out, inverse], [rows * len, rows], runs, |i, [out, inverse]| {
         dispatch(RmsRows { x: &x[i * rows * len..][..out.len()], scale, epsilon, out, inverse });
     });
+}
+
+/// As [`rms_normalize`] of the sum of `x` and `y`, which is written beside it while it is in the cache.
+pub(crate) fn add_rms_normalize<T: Float>(
+    [x, y]: [&[T]; 2],
+    scale: &[T],
+    epsilon: f64,
+    [added, out]: [&mut [T]; 2],
+    inverse: &mut [T],
+) {
+    let len = scale.len();
+    if out.is_empty() {
+        return;
+    }
+    let (rows, epsilon) = (run_of_rows(len), T::from_f64(epsilon));
+    let runs = (out.len() / len).div_ceil(rows);
+    threads::split_all(
+        [added, out, inverse],
+        [rows * len, rows * len, rows],
+        runs,
+        |i, [added, out, inverse]| {
+            let of_run = i * rows * len..i * rows * len + out.len();
+            dispatch(Added { x: &x[of_run.clone()], y: &y[of_run], out: &mut *added });
+            dispatch(RmsRows { x: added, scale, epsilon, out, inverse });
+        },
+    );
 }
 
 struct RmsRows<'a, T> {

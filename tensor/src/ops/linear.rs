@@ -1,7 +1,7 @@
 //! A dense layer in one operation, and its parts: `activation(x w + b)`.
 //!
-//! The bias is laid down first and the product accumulated onto it, so that the output is written once; the activation
-//! is applied in place.
+//! Bias and activation are applied to the product's sums before they are written, or, where those are too few for that, the bias is
+//! laid down first, and the activation applied in place.
 
 use crate::cpu::linear::relu_in_place;
 use crate::cpu::matmul::Mat;
@@ -55,14 +55,50 @@ impl<T: Float> Tensor<T> {
             column_step: strides[1],
         };
         Self::build(shape, |out| {
-            if let Some(bias) = bias {
-                out.chunks_exact_mut(outputs.max(1)).for_each(|row| row.copy_from_slice(bias));
-            }
-            (T::kernels().gemm)((count, inputs, outputs), a, b, out, bias.is_some());
-            if relu {
-                relu_in_place(out);
-            }
+            (T::kernels().linear)((count, inputs, outputs), a, b, (bias, relu), out);
         })
+    }
+
+    /// The gradients of a dense layer's weight and bias, in one pass: `xᵀ g` and the sums of the columns of `g`, for this tensor as the
+    /// layer's input x, `[…, inputs]`, and the gradient g of its output, `[…, outputs]`.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// let g = Tensor::from_vec(vec![10.0, 100.0], [2, 1])?;
+    /// let [weight, bias] = x.linear_gradients(&g)?;
+    /// assert_eq!(weight.to_vec(), [310.0, 420.0]);
+    /// assert_eq!(bias.to_vec(), [110.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless both have the same axes but for the last.
+    pub fn linear_gradients(&self, gradient: &Self) -> Result<[Self; 2]> {
+        let (Some((&inputs, rows)), Some((&outputs, g_rows))) =
+            (self.shape().split_last(), gradient.shape().split_last())
+        else {
+            let why = "rows of inputs and of outputs are needed";
+            return Err(Error::mismatch("linear_gradients", self.shape(), gradient.shape(), why));
+        };
+        if rows != g_rows {
+            let why = "there must be one row of the gradient for each of the input";
+            return Err(Error::mismatch("linear_gradients", self.shape(), gradient.shape(), why));
+        }
+        let count = crate::shape::count(rows);
+        let (x, g) = (self.row_major()?, gradient.row_major()?);
+        let a = Mat { data: &x, offset: 0, row_step: 1, column_step: inputs as isize };
+        let b = Mat { data: &g, offset: 0, row_step: outputs as isize, column_step: 1 };
+        let (mut bias, mut summed) = (Self::zeros([outputs])?, false);
+        let sums = bias.as_mut_slice()?;
+        let weight = Self::build([inputs, outputs], |out| {
+            summed = (T::kernels().with_column_sums)((inputs, count, outputs), a, b, out, sums);
+            if !summed {
+                (T::kernels().gemm)((inputs, count, outputs), a, b, out, false);
+            }
+        })?;
+        let bias = if summed { bias } else { gradient.reshape([count, outputs])?.sum(0)? };
+        Ok([weight, bias])
     }
 
     /// One row of [`linear`](Self::linear), with this as the weight, into memory that is there: a single answer takes none. Sums are

@@ -8,6 +8,7 @@
 //! | `group_norm` | groups of neighbouring channels of each item of the batch (Wu and He 2018) |
 //! | `layer_norm` | each row (Ba, Kiros and Hinton 2016) |
 //! | `rms_norm` | each row, the mean taken as 0 (Zhang and Sennrich 2019) |
+//! | `add_layer_norm`, `add_rms_norm` | each row of a sum, which is made in the same pass |
 
 use crate::cpu::norm::{self, Groups};
 use crate::shape::count;
@@ -237,6 +238,42 @@ impl<T: Float> Tensor<T> {
         Ok(LayerNorm { output, mean, inverse })
     }
 
+    /// The sum with another tensor of this shape, and [`layer_norm`](Self::layer_norm) of the sum, in one pass: what a transformer's block
+    /// does between its parts. The bits are those of the two operations.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let (x, y) = (Tensor::<f32>::eye(2)?, Tensor::ones([2, 2])?);
+    /// let (sum, normal) = x.add_layer_norm(&y, &Tensor::ones([2])?, &Tensor::zeros([2])?, 0.0)?;
+    /// assert_eq!(sum.to_vec(), [2.0, 1.0, 1.0, 2.0]);
+    /// assert_eq!(normal.output.to_vec(), [1.0, -1.0, -1.0, 1.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`layer_norm`](Self::layer_norm), and [`Error::ShapeMismatch`] when the shapes differ.
+    pub fn add_layer_norm(
+        &self,
+        other: &Self,
+        scale: &Self,
+        shift: &Self,
+        epsilon: f64,
+    ) -> Result<(Self, LayerNorm<T>)> {
+        let op = "add_layer_norm";
+        let rows = self.rows(op, &[scale, shift])?;
+        self.check_sum(op, other)?;
+        let (x, y, scale, shift) =
+            (self.row_major()?, other.row_major()?, scale.row_major()?, shift.row_major()?);
+        // Written by the kernel.
+        let mut sum = Self::build(self.dims(), |_| ())?;
+        let (mut mean, mut inverse) = (Self::zeros([rows])?, Self::zeros([rows])?);
+        let (added, saved) = (sum.as_mut_slice()?, [mean.as_mut_slice()?, inverse.as_mut_slice()?]);
+        let output = Self::build(self.dims(), |out| {
+            norm::add_layer_normalize([&x, &y], [&scale, &shift], epsilon, [added, out], saved);
+        })?;
+        Ok((sum, LayerNorm { output, mean, inverse }))
+    }
+
     /// The gradients of [`layer_norm`](Self::layer_norm)'s input, scale and shift, from that of its output and what it returned
     /// beside it.
     ///
@@ -287,6 +324,25 @@ impl<T: Float> Tensor<T> {
         Ok((output, inverse))
     }
 
+    /// The sum with another tensor of this shape, and what [`rms_norm`](Self::rms_norm) gives of the sum, in one pass. The bits are those
+    /// of the two operations.
+    ///
+    /// # Errors
+    /// As [`rms_norm`](Self::rms_norm), and [`Error::ShapeMismatch`] when the shapes differ.
+    pub fn add_rms_norm(&self, other: &Self, scale: &Self, epsilon: f64) -> Result<[Self; 3]> {
+        let op = "add_rms_norm";
+        let rows = self.rows(op, &[scale])?;
+        self.check_sum(op, other)?;
+        let (x, y, scale) = (self.row_major()?, other.row_major()?, scale.row_major()?);
+        // The first is written by the kernel.
+        let (mut sum, mut inverse) = (Self::build(self.dims(), |_| ())?, Self::zeros([rows])?);
+        let (added, saved) = (sum.as_mut_slice()?, inverse.as_mut_slice()?);
+        let output = Self::build(self.dims(), |out| {
+            norm::add_rms_normalize([&x, &y], &scale, epsilon, [added, out], saved);
+        })?;
+        Ok([sum, output, inverse])
+    }
+
     /// The gradients of [`rms_norm`](Self::rms_norm)'s input and scale, from that of its output and what it returned beside it.
     ///
     /// # Errors
@@ -302,6 +358,14 @@ impl<T: Float> Tensor<T> {
             sums = norm::rms_gradient(&x, &g, [&inverse, &scale], out);
         })?;
         Ok([input, Tensor::from_vec(sums, [features])?])
+    }
+
+    /// An error unless a tensor to be added has this one's shape.
+    fn check_sum(&self, op: &'static str, other: &Self) -> Result<()> {
+        if self.shape() == other.shape() {
+            return Ok(());
+        }
+        Err(Error::mismatch(op, self.shape(), other.shape(), "both must have one shape"))
     }
 
     /// An error unless the operands of a derivative have these shapes.

@@ -110,6 +110,39 @@ fn products_of_many_sizes() {
     check::<f64>(1e-12);
 }
 
+/// Exact sums, so that the definition needs no tolerance: products by blocks with several chains of terms, rows and columns left over,
+/// operands of every order, added to what is there.
+#[test]
+fn products_by_blocks_match_the_definition() {
+    let number = |i: usize| ((i * 2_654_435_761) % 9) as f32 - 4.0;
+    let make = |shape: [usize; 2], by: usize| {
+        Tensor::from_vec((0..shape[0] * shape[1]).map(|i| number(i + by)).collect(), shape).unwrap()
+    };
+    for [m, k, n] in [[8, 1100, 16], [23, 513, 47], [130, 64, 49], [9, 520, 301], [257, 40, 33]] {
+        for layout in 0..5 {
+            let a = match layout {
+                0 | 1 => make([m, k], 1),
+                2 | 3 => make([k, m], 1).t().unwrap(),
+                _ => make([m, k], 1).flip([0, 1]).unwrap(),
+            };
+            let b = if layout % 2 == 0 { make([k, n], 5) } else { make([n, k], 5).t().unwrap() };
+            let mut c = make([m, n], 7);
+            let before = c.to_vec();
+            c.add_matmul(&a, &b).unwrap();
+            let (fresh, a, b) = (a.matmul(&b).unwrap().to_vec(), a.to_vec(), b.to_vec());
+            for (at, &got) in c.to_vec().iter().enumerate() {
+                let (i, j) = (at / n, at % n);
+                let want: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+                assert_eq!(
+                    (fresh[at], got),
+                    (want, before[at] + want),
+                    "{m}x{k}x{n} layout {layout} at {i}, {j}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn nan_and_infinity_pass_through() {
     let a = Tensor::from_vec(vec![f32::NAN, 1.0, 0.0, f32::INFINITY], [2, 2]).unwrap();

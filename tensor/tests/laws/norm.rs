@@ -1,6 +1,6 @@
 //! Normalisation of channels and groups of them against plain loops.
 
-use cairn_tensor::{Error, Tensor};
+use cairn_tensor::{Error, Tensor, rng};
 use proptest::prelude::*;
 
 use crate::naive::{real, view};
@@ -169,4 +169,32 @@ fn rows_that_do_not_fit_are_refused() {
     let normal = empty.layer_norm(&six, &six, 1e-5).unwrap();
     let [dx, dscale, _] = empty.layer_norm_backward(&empty, &normal.mean, &normal.inverse, &six).unwrap();
     assert_eq!((dx.shape(), dscale.to_vec()), (&[0, 6][..], vec![0.0; 6]));
+}
+
+/// Runs of rows and what is left of them, rows of one feature, and none.
+#[test]
+fn a_sum_normalised_in_one_pass_has_the_bits_of_two() {
+    for [rows, features] in [[0, 5], [1, 1], [3, 384], [700, 33]] {
+        let mut random = rng(rows as u64);
+        let mut normal = |shape: &[usize]| Tensor::<f32>::normal(shape, 1.0, 2.0, &mut random).unwrap();
+        let (x, y) = (normal(&[rows, features]), normal(&[rows, features]));
+        let (scale, shift) = (normal(&[features]), normal(&[features]));
+        let want = x.add(&y).unwrap();
+        let (sum, got) = x.add_layer_norm(&y, &scale, &shift, 1e-5).unwrap();
+        let layer = want.layer_norm(&scale, &shift, 1e-5).unwrap();
+        assert_eq!(
+            [&sum, &got.output, &got.mean, &got.inverse],
+            [&want, &layer.output, &layer.mean, &layer.inverse]
+        );
+        let (output, inverse) = want.rms_norm(&scale, 1e-5).unwrap();
+        assert_eq!(x.add_rms_norm(&y, &scale, 1e-5).unwrap(), [want, output, inverse]);
+    }
+    let (x, one, two) =
+        (Tensor::<f32>::ones([2, 3]).unwrap(), Tensor::ones([3]).unwrap(), Tensor::ones([2]).unwrap());
+    for wrong in
+        [x.add_layer_norm(&one, &one, &one, 0.0).map(|_| ()), x.add_rms_norm(&one, &one, 0.0).map(|_| ())]
+    {
+        assert!(matches!(wrong, Err(Error::ShapeMismatch { .. })), "{wrong:?}");
+    }
+    assert!(x.add_layer_norm(&x, &two, &one, 0.0).is_err() && x.add_rms_norm(&x, &two, 0.0).is_err());
 }

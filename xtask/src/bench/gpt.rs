@@ -1,6 +1,6 @@
 //! Language models of attention blocks: a step of training and a forward pass, in the two sizes of nanoGPT's recipes for letters.
 //!
-//! A sample is a sequence. Half of the scores are counted, as none that look ahead are of use.
+//! Half of the scores are counted, as none that look ahead are of use.
 
 use cairn_autograd::no_grad;
 use cairn_nn::{Context, cross_entropy};
@@ -27,16 +27,17 @@ struct Size {
 }
 
 const SIZES: [Size; 2] = [
-    Size { name: "gpt/6x384 t256", blocks: 6, heads: 6, width: 384, batch: 16, time: 256 },
-    Size { name: "gpt/4x128 t64", blocks: 4, heads: 4, width: 128, batch: 12, time: 64 },
+    Size { name: "gpt/6x384 b16 t256", blocks: 6, heads: 6, width: 384, batch: 16, time: 256 },
+    Size { name: "gpt/4x128 b12 t64", blocks: 4, heads: 4, width: 128, batch: 12, time: 64 },
 ];
 
 impl Size {
+    /// Of a step.
     fn work(&self) -> Work {
         let [blocks, width, time] = [self.blocks, self.width, self.time].map(|n| n as u64);
         let dense = 2 * time * width * (12 * width * blocks + WORDS as u64);
         let scores = 2 * time * time * width * blocks;
-        Work::default().layer(dense + scores, true)
+        Work::default().layer(self.batch as u64 * (dense + scores), true)
     }
 }
 
@@ -61,8 +62,7 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
             no_grad(|| model.forward(&x, &mut Context::eval()))?;
             Ok(())
         })?;
-        let sequences = size.batch as f64;
-        recorder.model(size.name, size.batch, size.work(), sequences / train, sequences / predict)?;
+        recorder.sequences(size.name, size.batch * size.time, size.work(), [train, predict])?;
     }
     Ok(())
 }

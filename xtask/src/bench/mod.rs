@@ -28,6 +28,7 @@ mod peak;
 mod recsys;
 mod rnn;
 mod training;
+mod translate;
 mod work;
 
 pub use ops::Share;
@@ -46,11 +47,13 @@ pub struct Bench {
 /// Everything that can be measured, in the order it runs.
 pub const ALL: &[&Bench] = &[
     &ops::BENCH,
+    &ops::ATTENTION,
     &mlp::BENCH,
     &cnn::BENCH,
     &rnn::BENCH,
     &nlp::BENCH,
     &gpt::BENCH,
+    &translate::BENCH,
     &lm::LM,
     &lm::EMBED,
     &recsys::BENCH,
@@ -77,6 +80,7 @@ pub struct Recorder<'a> {
     peak: f64,
     threads: usize,
     models: Table,
+    sequences: Table,
     operations: Table,
     recommenders: Table,
 }
@@ -92,6 +96,19 @@ struct ModelLine<'a> {
     predict_samples_per_s: u64,
     train_share_of_peak: f64,
     predict_share_of_peak: f64,
+}
+
+/// A model of sequences, training or not, as printed with `--json`.
+#[derive(Debug, Serialize)]
+struct SequencesLine<'a> {
+    framework: &'a str,
+    model: &'a str,
+    threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_tokens_per_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_tokens_per_s: Option<u64>,
+    share_of_peak: f64,
 }
 
 /// An operation, as printed with `--json`.
@@ -218,6 +235,51 @@ impl Recorder<'_> {
     }
 }
 
+impl Recorder<'_> {
+    /// Records the seconds that a step of training, and a forward pass, take a model of sequences: as tokens per second, of which a
+    /// step has `tokens`. `work` is that of a step.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub fn sequences(
+        &mut self,
+        model: &str,
+        tokens: usize,
+        work: Work,
+        [train, eval]: [f64; 2],
+    ) -> anyhow::Result<()> {
+        let rate = |seconds: f64| (tokens as f64 / seconds).round() as u64;
+        let (train_rate, eval_rate) = (rate(train), rate(eval));
+        let (train_share, eval_share) =
+            (work.train as f64 / train / self.peak, work.predict as f64 / eval / self.peak);
+        if !self.json {
+            self.sequences.add_row([
+                model.to_owned(),
+                count(train_rate),
+                format!("{:.1} %", 100.0 * train_share),
+                count(eval_rate),
+                format!("{:.1} %", 100.0 * eval_share),
+            ]);
+            return Ok(());
+        }
+        for (rates, reached) in
+            [([Some(train_rate), None], train_share), ([None, Some(eval_rate)], eval_share)]
+        {
+            let [train_tokens_per_s, eval_tokens_per_s] = rates;
+            let line = SequencesLine {
+                framework: FRAMEWORK,
+                model,
+                threads: self.threads,
+                train_tokens_per_s,
+                eval_tokens_per_s,
+                share_of_peak: share(reached),
+            };
+            writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Four significant digits.
 fn rounded(x: f64) -> f64 {
     format!("{x:.3e}").parse().unwrap_or(x)
@@ -275,10 +337,12 @@ pub fn run(only: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<(
     }
     let headings = ["model", "batch", "trains/s", "of peak", "predicts/s", "of peak"];
     let models = terminal_table(headings, &[1, 2, 3, 4, 5]);
+    let sequences =
+        terminal_table(["model", "trains, tokens/s", "of peak", "evaluates", "of peak"], &[1, 2, 3, 4]);
     let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
     let recommenders = terminal_table(["recommender", "how", "", "unit"], &[2]);
     let peak = peak.flops_per_second;
-    let mut recorder = Recorder { out, json, peak, threads, models, operations, recommenders };
+    let mut recorder = Recorder { out, json, peak, threads, models, sequences, operations, recommenders };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
             note(format_args!("{} …", bench.name));
@@ -291,6 +355,9 @@ pub fn run(only: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<(
     }
     if !recorder.recommenders.is_empty() {
         writeln!(recorder.out, "{}", recorder.recommenders)?;
+    }
+    if !recorder.sequences.is_empty() {
+        writeln!(recorder.out, "{}", recorder.sequences)?;
     }
     if !recorder.models.is_empty() {
         writeln!(recorder.out, "{}", recorder.models)?;

@@ -14,13 +14,28 @@ use super::{Bench, Recorder, peak};
 /// See the module.
 pub(super) const BENCH: Bench = Bench { name: "ops", run };
 
+/// Attention by itself.
+pub(super) const ATTENTION: Bench = Bench { name: "attention", run: run_attention };
+
+const ATTENTION_ROWS: &str = "attention/";
+
 const TIME: Duration = Duration::from_millis(300);
 const LEAST_RUNS: usize = 5;
 const MOST_RUNS: usize = 20_000;
 
 fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    measure(recorder, |name| !name.starts_with(ATTENTION_ROWS))
+}
+
+fn run_attention(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    measure(recorder, |name| name.starts_with(ATTENTION_ROWS))
+}
+
+/// Those of the operations that are chosen by their names.
+fn measure(recorder: &mut Recorder<'_>, chosen: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     let mut copies = HashMap::new();
-    for Operation { name, bound, prepare } in bench_tables::all() {
+    for Operation { name, bound, prepare } in bench_tables::all().into_iter().filter(|row| chosen(&row.name))
+    {
         let seconds = best(&mut *prepare());
         let share = match bound {
             Bound::Memory(bytes) => {

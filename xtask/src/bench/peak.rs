@@ -1,84 +1,16 @@
 //! What the machine can do: floating-point operations per second, and bytes per second of a plain parallel copy.
 //!
-//! The peak is that of the arithmetic units alone: a loop of independent fused multiply-adds on values that stay in
-//! registers, on all threads at once, compiled for the machine's instruction set as every kernel is (it is written as an
-//! optimiser's [`Rule`], the one kernel that callers can bring themselves). A matrix product has to load, pack and store
-//! besides, so it stays below. The best of many runs is kept: other programs only ever make one slower.
+//! The peak is that of the arithmetic units alone, as every report of a training measures it. Of a copy, too, the best of many runs is
+//! kept: other programs only ever make one slower.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use cairn_tensor::{Isa, Rule, Tensor, Vector};
-
-const LEAST_RUNS: usize = 10;
-const LEAST_TIME: Duration = Duration::from_millis(500);
+pub use cairn_optim::report::peak as measure;
 
 /// Pairs of places in memory that a copy is timed between.
 const PLACES: usize = 4;
-
-/// Elements, for each of which the loop runs once: a few pieces of work for many threads.
-const ELEMENTS: usize = 1 << 18;
-/// Registers of multiply-adds that do not wait for each other: latency times units, with some to spare.
-const CHAINS: usize = 12;
-/// Multiply-adds in each chain.
-const STEPS: usize = 32;
-
-/// The best run of the peak loop.
-#[derive(Clone, Copy, Debug)]
-pub struct Peak {
-    /// How long it took.
-    pub seconds: f64,
-    /// A multiply-add counted as two operations.
-    pub flops_per_second: f64,
-}
-
-/// Multiply-adds on registers; leaves the number of operations behind.
-#[derive(Clone, Copy)]
-struct Chains;
-impl Rule<f32, 0> for Chains {
-    #[inline(always)]
-    fn update<S: Isa>(self, parameter: &mut f32, gradient: f32, _: [&mut f32; 0]) {
-        let (half, one) = (S::F32::splat(0.5), S::F32::splat(gradient));
-        let mut chains = [half; CHAINS];
-        for _ in 0..STEPS {
-            for chain in &mut chains {
-                // Converges to twice the gradient from anywhere: no denormals, no infinities.
-                *chain = chain.mul_add(half, one);
-            }
-        }
-        black_box(chains);
-        *parameter = (2 * CHAINS * STEPS * S::F32::LANES) as f32;
-    }
-}
-
-/// Runs the peak loop for half a second or so and keeps the best time.
-///
-/// # Errors
-/// None in practice: the shapes are right.
-pub fn measure() -> anyhow::Result<Peak> {
-    let mut out = Tensor::<f32>::zeros([ELEMENTS])?;
-    let x = Tensor::<f32>::ones([ELEMENTS])?;
-    let seconds = best(LEAST_TIME, || Ok(out.update(black_box(&x), [], Chains)?))?;
-    let flops = out.to_vec().into_iter().map(f64::from).sum::<f64>();
-    Ok(Peak { seconds, flops_per_second: flops / seconds })
-}
-
-/// The least seconds of the runs that fit into `time`, after one that does not count.
-///
-/// # Errors
-/// The first error of `f`.
-pub(super) fn best(time: Duration, mut f: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
-    f()?;
-    let (begun, mut runs, mut seconds) = (Instant::now(), 0, f64::INFINITY);
-    while runs < LEAST_RUNS || begun.elapsed() < time {
-        let started = Instant::now();
-        f()?;
-        seconds = seconds.min(started.elapsed().as_secs_f64());
-        runs += 1;
-    }
-    Ok(seconds)
-}
 
 /// Bytes per second, read and written counted, of copying memory on all threads at once: each thread copies a part of its
 /// own, all starting together; the best of many runs. `bytes` is what one copy moves in all, so that it lies in the same

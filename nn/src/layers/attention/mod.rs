@@ -11,6 +11,7 @@
 
 mod cache;
 mod packed;
+mod relative;
 mod rotary;
 pub(super) mod spec;
 
@@ -19,6 +20,7 @@ use cairn_tensor::{AttentionOptions, Causal, Rng, Tensor};
 use rand::RngExt;
 
 pub use cache::KeyValueCache;
+pub use relative::RelativePositions;
 use rotary::Positions;
 pub use rotary::RotaryPositions;
 
@@ -55,6 +57,8 @@ pub struct MultiHeadAttention {
     pub query_norm: Option<RmsNorm>,
     /// Normalises each head of the keys, `[size]`.
     pub key_norm: Option<RmsNorm>,
+    /// What is added to the scores by distance, if it is: see [`relative`](Self::relative).
+    pub relative: Option<RelativePositions>,
     /// Joins the heads: `[heads · size, features]`.
     pub output: Linear,
     #[module(skip)]
@@ -86,6 +90,24 @@ impl MultiHeadAttention {
     #[must_use]
     pub fn rotary(self, rotary: &RotaryPositions) -> Self {
         MultiHeadAttention { rotary: Some(rotary.clone()), ..self }
+    }
+
+    /// With biases by distance added to the scores, a table that a model's layers share, as in T5.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] when the table is for another number of heads; [`Error::Unsupported`] for a layer that attends to another
+    /// sequence, whose steps are at no distance.
+    pub fn relative(self, positions: &RelativePositions) -> Result<Self> {
+        if self.memory.is_some() {
+            return Err(Error::Unsupported {
+                what: "relative positions in attention to another sequence".into(),
+            });
+        }
+        if positions.heads() != self.heads.queries {
+            let (what, value) = ("the heads of relative positions", positions.heads() as f64);
+            return Err(Error::BadSetting { what, value, must: "those of the attention layer" });
+        }
+        Ok(MultiHeadAttention { relative: Some(positions.clone()), ..self })
     }
 
     /// Attends from each step of `[batch, time, features]` to the steps of the same sequence. Steps that the context's mask leaves out
@@ -156,16 +178,22 @@ impl MultiHeadAttention {
         let mut cx = Context::eval();
         let [q, k, v] = self.projected(x, cache.positions(), &mut cx)?;
         if cache.is_packed() {
+            if self.relative.is_some() {
+                return Err(Error::Unsupported { what: "relative positions in packed steps".into() });
+            }
             let options =
                 AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
             let y = cache.attended(layer, [q.value(), k.value(), v.value()], &options)?;
             return self.joined(&Var::constant(y), &mut cx);
         }
         let (keys, values) = cache.extended(layer, k.value(), v.value())?;
+        let relative = self.relative.as_ref();
+        let bias = relative.map(|table| table.bias(cache.positions(), q.shape()[1], keys.shape()[1]));
         let options =
             AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
         let options = options.key_lengths(cache.key_lengths()).query_lengths(cache.new_lengths());
-        let y = q.attention(&Var::constant(keys), &Var::constant(values), None, &options)?;
+        let (keys, values) = (Var::constant(keys), Var::constant(values));
+        let y = q.attention(&keys, &values, bias.transpose()?.as_ref(), &options)?;
         self.joined(&y, &mut cx)
     }
 
@@ -241,7 +269,13 @@ impl MultiHeadAttention {
         options.query_lengths = cx.mask().map(|mask| mask.ends.clone());
         options.key_lengths = keys.map(|mask| mask.ends.clone());
         let before = keys.and_then(|mask| mask.starts.as_ref().map(|_| mask));
-        let bias = before.map(|mask| mask.hiding_bias(k.shape()[1])).transpose()?;
+        let hiding = before.map(|mask| mask.hiding_bias(k.shape()[1])).transpose()?;
+        let relative = self.relative.as_ref();
+        let relative = relative.map(|table| table.bias(&Positions::From(0), q.shape()[1], k.shape()[1]));
+        let bias = match (hiding, relative.transpose()?) {
+            (Some(hiding), Some(relative)) => Some(hiding.add(&relative)?),
+            (hiding, relative) => hiding.or(relative),
+        };
         self.joined(&q.attention(k, v, bias.as_ref(), &options)?, cx)
     }
 

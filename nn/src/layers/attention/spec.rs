@@ -239,6 +239,7 @@ impl MultiHeadAttention {
             memory: None,
             query_norm: None,
             key_norm: None,
+            relative: None,
             output: output.layer(heads.queries * heads.size, rng)?,
             rotary: None,
             heads,

@@ -4,7 +4,7 @@ use cairn_autograd::Var;
 use cairn_tensor::Rng;
 
 use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
-use super::{FeedForward, residual, settings};
+use super::{FeedForward, Part, residual, settings};
 use crate::{Context, Module, Result};
 
 /// A block of causal self-attention, attention to an encoder's output, and a feed-forward part, for sequences `[batch, time,
@@ -76,10 +76,12 @@ impl TransformerDecoderLayer {
         own: impl FnOnce(&Var, &mut Context) -> Result<Var>,
         cross: impl FnOnce(&Var, &mut Context) -> Result<Var>,
     ) -> Result<Var> {
-        let (first, dropout) = (self.norm_first, &self.dropout);
-        let x = residual(x, &self.attention_norm, first, dropout, cx, own)?;
-        let x = residual(&x, &self.cross_attention_norm, first, dropout, cx, cross)?;
-        residual(&x, &self.feed_forward_norm, first, dropout, cx, |x, cx| self.feed_forward.forward(x, cx))
+        let parts: [Part<'_>; 3] = [
+            (&self.attention_norm, Box::new(own)),
+            (&self.cross_attention_norm, Box::new(cross)),
+            (&self.feed_forward_norm, Box::new(|x: &Var, cx: &mut Context| self.feed_forward.forward(x, cx))),
+        ];
+        residual(x, self.norm_first, &self.dropout, cx, parts)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::attention::spec::{pytorch, sequence};
 use super::super::config::{LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
-use super::{FeedForward, recomputed, residual, settings};
+use super::{FeedForward, Part, recomputed, residual, settings};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
 use crate::{Context, Init, Module, Result};
 
@@ -62,10 +62,11 @@ impl TransformerEncoderLayer {
         cx: &mut Context,
         attend: impl FnOnce(&MultiHeadAttention, &Var, &mut Context) -> Result<Var>,
     ) -> Result<Var> {
-        let (first, dropout) = (self.norm_first, &self.dropout);
-        let x =
-            residual(x, &self.attention_norm, first, dropout, cx, |x, cx| attend(&self.attention, x, cx))?;
-        residual(&x, &self.feed_forward_norm, first, dropout, cx, |x, cx| self.feed_forward.forward(x, cx))
+        let parts: [Part<'_>; 2] = [
+            (&self.attention_norm, Box::new(|x: &Var, cx: &mut Context| attend(&self.attention, x, cx))),
+            (&self.feed_forward_norm, Box::new(|x: &Var, cx: &mut Context| self.feed_forward.forward(x, cx))),
+        ];
+        residual(x, self.norm_first, &self.dropout, cx, parts)
     }
 }
 

@@ -67,18 +67,37 @@ macro_rules! settings {
 }
 use settings;
 
-/// `x` and a part of the block applied to it, with normalisation before the part or after the sum.
-fn residual(
+/// A part of a block, with the normalisation that goes with it.
+type Part<'a> = (&'a LayerNorm, Box<dyn FnOnce(&Var, &mut Context) -> Result<Var> + 'a>);
+
+/// Parts one after the other, each added to what it was given, with normalisation before the part or after the sum. A sum and the
+/// normalisation of it are one pass over memory.
+fn residual<'a>(
     x: &Var,
-    norm: &LayerNorm,
     norm_first: bool,
     dropout: &Dropout,
     cx: &mut Context,
-    part: impl FnOnce(&Var, &mut Context) -> Result<Var>,
+    parts: impl IntoIterator<Item = Part<'a>>,
 ) -> Result<Var> {
-    let y = if norm_first { part(&norm.forward(x)?, cx)? } else { part(x, cx)? };
-    let sum = x.add(&dropout.forward(&y, cx)?)?;
-    if norm_first { Ok(sum) } else { norm.forward(&sum) }
+    let mut x = x.clone();
+    let mut parts = parts.into_iter().peekable();
+    if !norm_first {
+        for (norm, part) in parts {
+            let y = part(&x, cx)?;
+            (_, x) = norm.forward_sum(&x, &dropout.forward(&y, cx)?)?;
+        }
+        return Ok(x);
+    }
+    let Some((norm, _)) = parts.peek() else { return Ok(x) };
+    let mut normal = norm.forward(&x)?;
+    while let Some((_, part)) = parts.next() {
+        let y = dropout.forward(&part(&normal, cx)?, cx)?;
+        match parts.peek() {
+            Some((norm, _)) => (x, normal) = norm.forward_sum(&x, &y)?,
+            None => x = x.add(&y)?,
+        }
+    }
+    Ok(x)
 }
 
 /// A block's output; where the context says so, nothing but `x` is kept of it for the backward pass.

@@ -13,6 +13,7 @@ use cairn_processes::{Communicator, Group};
 
 use super::Als;
 use super::solve::ROWS;
+use crate::by_rank::sum_of;
 use crate::data::ids::Idx;
 use crate::data::sparse::{Csr, UserItems};
 use crate::models::factors::Vectors;
@@ -30,16 +31,11 @@ impl<'c> Share<'c> {
 
     /// An error on all unless all are about to train by the same settings on the same matrix, as far as there is no error in them.
     pub(super) fn agree(&self, settings: &Als, matrix: &UserItems, checked: Result<()>) -> Result<()> {
-        let mut crc = crc32fast::Hasher::new();
-        matrix.offsets().iter().for_each(|offset| crc.update(&(*offset as u64).to_le_bytes()));
-        matrix.columns().iter().for_each(|column| crc.update(&(column.at() as u32).to_le_bytes()));
-        matrix.values().iter().for_each(|value| crc.update(&value.to_le_bytes()));
-        let (rows, columns) = (matrix.n_rows(), matrix.n_cols());
         let facts = [
             ("the version of Cairn", env!("CARGO_PKG_VERSION").to_owned()),
             ("the instruction set", cairn_tensor::instruction_set().to_owned()),
             ("the settings", format!("{settings:?}")),
-            ("the matrix", format!("{rows} x {columns}, sum {:08x}", crc.finalize())),
+            ("the matrix", sum_of(matrix)),
         ];
         let why = checked.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let outcome = checked.as_ref().map(|()| &[][..]).map_err(|_| &why[..]);

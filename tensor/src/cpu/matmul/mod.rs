@@ -1,9 +1,10 @@
 //! The one entry for matrix products; every product in the workspace that runs on tensors comes through here.
 //!
-//! The engine is the `gemm` crate, faer's own, with its AVX-512 kernels: it takes any strides, so transposed operands
-//! are not copied, and packs panels for the cache. Another engine (lower precision, a matrix unit, a second device)
-//! would be chosen in this file. What is bound by reading a matrix once packs nothing: products of a single column go to
-//! [`column`], those of a single row with a matrix that is stored in order to [`row`], with one that is stored by columns to [`turned`].
+//! Products of middling and large size go to [`blocked`], whose packing threads share. The engine for the others, and for processors
+//! without fused multiply-adds, is the `gemm` crate, faer's own: it takes any strides, so transposed operands are not copied. Another
+//! engine (lower precision, a matrix unit, a second device) would be chosen in this file. What is bound by reading a matrix once packs
+//! nothing: products of a single column go to [`column`], those of a single row with a matrix that is stored in order to [`row`],
+//! with one that is stored by columns to [`turned`].
 //!
 //! Results do not depend on the number of threads: products of middling size are cut into pieces along rows or columns,
 //! as their sizes alone say; large ones are divided by the engine, along rows and columns too, never along the inner
@@ -15,12 +16,16 @@
 //! elements, which sum otherwise, are kept from being taken. (Products of one column are dot products, row by row, and those of
 //! an inner dimension of 1 or 2 are left to the engine.)
 
+mod blocked;
 mod column;
 mod row;
 mod turned;
 
 use crate::Float;
+use crate::cpu::linear::relu_in_place;
 use crate::cpu::threads;
+
+use blocked::Finish;
 
 /// Multiply-adds that are worth a thread of their own: about 10 µs, measured on the steps of a small perceptron.
 const PIECE: usize = 1 << 19;
@@ -87,7 +92,53 @@ pub(crate) fn gemm<T: Float>(
     if m == 1 && n > 1 {
         return one_row((k, n), a, b, out, accumulate);
     }
-    in_parts((m, k, n), a, b, out, accumulate);
+    let finish = Finish { accumulate, bias: None, relu: false };
+    if !blocked::product((m, k, n), a, b, out, finish, None) {
+        in_parts((m, k, n), a, b, out, accumulate);
+    }
+}
+
+/// A dense layer: `out = a b`, each row plus a bias if there is one, and then max(·, 0) if `relu` is set.
+pub(crate) fn linear<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    (bias, relu): (Option<&[T]>, bool),
+    out: &mut [T],
+) {
+    assert_eq!(out.len(), m * n, "output of a matrix product");
+    assert!(bias.is_none_or(|bias| bias.len() == n), "bias of a dense layer");
+    let inside = out.is_empty() || k == 0 || a.fits(m, k) && b.fits(k, n);
+    assert!(inside, "operands of a matrix product lie outside their storage");
+    let finish = Finish { accumulate: false, bias, relu };
+    if blocked::product((m, k, n), a, b, out, finish, None) {
+        return;
+    }
+    if let Some(bias) = bias {
+        out.chunks_exact_mut(n.max(1)).for_each(|row| row.copy_from_slice(bias));
+    }
+    gemm((m, k, n), a, b, out, bias.is_some());
+    if relu {
+        relu_in_place(out);
+    }
+}
+
+/// `out = a b`, and the sums of the columns of `b` in the same pass. False if it is better to take them by themselves: then nothing has
+/// been done.
+pub(crate) fn with_column_sums<T: Float>(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    out: &mut [T],
+    sums: &mut [T],
+) -> bool {
+    assert!(out.len() == m * n && sums.len() == n, "outputs of a matrix product");
+    assert!(
+        out.is_empty() || k == 0 || a.fits(m, k) && b.fits(k, n),
+        "operands of a matrix product lie outside their storage"
+    );
+    let finish = Finish { accumulate: false, bias: None, relu: false };
+    blocked::product((m, k, n), a, b, out, finish, Some(sums))
 }
 
 /// A product in which no sum is longer than [`DEPTH`].

@@ -1,0 +1,181 @@
+//! Blocks of transformers as PyTorch names and lays them out: `torch.nn.TransformerEncoderLayer` and `TransformerDecoderLayer`, alone, in
+//! `TransformerEncoder` and `TransformerDecoder`, in a `torch.nn.Transformer`, wherever in a model they are.
+//!
+//! What attends to another sequence has two layers here, for the queries and for the memory's keys and values, where PyTorch keeps one
+//! matrix of both, or, for a memory of other features, three.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cairn_tensor::{AnyTensor, DType, Tensor};
+
+use super::{Weights, torch};
+use crate::{Error, Result};
+
+type Values = BTreeMap<String, AnyTensor>;
+
+/// The parts of a block, here and in PyTorch, but for the projections of attention.
+fn parts(decoder: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let both = [
+        ("attention.output", "self_attn.out_proj"),
+        ("attention_norm", "norm1"),
+        ("feed_forward.up", "linear1"),
+        ("feed_forward.down", "linear2"),
+    ];
+    let others: &[_] = match decoder {
+        false => &[("feed_forward_norm", "norm2")],
+        true => &[
+            ("cross_attention.output", "multihead_attn.out_proj"),
+            ("cross_attention_norm", "norm2"),
+            ("feed_forward_norm", "norm3"),
+        ],
+    };
+    both.into_iter().chain(others.iter().copied())
+}
+
+/// What stands before each name that ends so: the places of the blocks.
+fn places(values: &Values, end: &str) -> Result<BTreeSet<String>> {
+    let places: BTreeSet<String> =
+        values.keys().filter_map(|name| name.strip_suffix(end)).map(str::to_owned).collect();
+    match places.is_empty() {
+        true => {
+            Err(Error::StateMismatch(format!("no name ends with {end}: there is no transformer's block")))
+        }
+        false => Ok(places),
+    }
+}
+
+/// A value as floats.
+fn floats(x: &AnyTensor) -> Result<Tensor> {
+    Ok(x.cast(DType::F32)?.try_into()?)
+}
+
+/// A value turned round if it is a matrix.
+fn turned(x: &AnyTensor) -> Result<AnyTensor> {
+    let x = floats(x)?;
+    Ok(if x.rank() == 2 { torch::dense(&x)?.into() } else { x.into() })
+}
+
+/// Moves a value, turned, if it is there.
+fn shift(from: &mut Values, name: &str, to: &mut Values, new: String) -> Result<()> {
+    if let Some(x) = from.remove(name) {
+        to.insert(new, turned(&x)?);
+    }
+    Ok(())
+}
+
+impl Weights {
+    /// Values of PyTorch's transformers under the names and in the layout of [`TransformerEncoderLayer`](crate::TransformerEncoderLayer),
+    /// [`TransformerDecoderLayer`](crate::TransformerDecoderLayer) and their stacks, floats as `f32`. What is no part of a block stays as
+    /// it is: the last normalisation of a stack is called the same here.
+    ///
+    /// ```no_run
+    /// use cairn_nn::weights::{Strictness, Weights};
+    /// use cairn_nn::{Module, TransformerDecoder, TransformerEncoder, spec};
+    /// use cairn_tensor::rng;
+    /// // The parts of `torch.nn.Transformer(64, 4, 2, 2, 128)`, which ends both stacks with a normalisation.
+    /// #[derive(Module)]
+    /// struct Both { encoder: TransformerEncoder, decoder: TransformerDecoder }
+    /// let (read, write) = (spec::TransformerEncoderLayer::new(4, 128), spec::TransformerDecoderLayer::new(4, 128));
+    /// let mut both = Both {
+    ///     encoder: TransformerEncoder::new(2, &read, 64, &mut rng(0))?,
+    ///     decoder: TransformerDecoder::new(2, &write, 64, &mut rng(0))?,
+    /// };
+    /// both.encoder.norm = Some(spec::LayerNorm::new().layer(64)?);
+    /// both.decoder.norm = Some(spec::LayerNorm::new().layer(64)?);
+    /// let weights = Weights::read_safetensors("torch.safetensors")?.from_torch_transformer()?;
+    /// weights.load_into(&both, Strictness::Strict)?;
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] where there is no block, and for a projection that is not of three parts.
+    #[doc(alias("nn.Transformer", "TransformerDecoderLayer", "in_proj_weight"))]
+    pub fn from_torch_transformer(self) -> Result<Self> {
+        let (mut given, mut own) = (self.tensors, Values::new());
+        for place in places(&given, "self_attn.out_proj.weight")? {
+            let decoder = given.contains_key(&format!("{place}multihead_attn.out_proj.weight"));
+            for (here, there) in parts(decoder) {
+                for value in ["weight", "bias"] {
+                    let (name, new) = (format!("{place}{there}.{value}"), format!("{place}{here}.{value}"));
+                    shift(&mut given, &name, &mut own, new)?;
+                }
+            }
+            for value in ["weight", "bias"] {
+                let name = format!("{place}self_attn.in_proj_{value}");
+                shift(&mut given, &name, &mut own, format!("{place}attention.projection.{value}"))?;
+                let name = format!("{place}multihead_attn.in_proj_{value}");
+                if let Some(both) = given.remove(&name) {
+                    let [queries, memory] = split(&name, &both)?;
+                    own.insert(format!("{place}cross_attention.projection.{value}"), queries);
+                    own.insert(format!("{place}cross_attention.memory.{value}"), memory);
+                }
+            }
+            let name = |part| format!("{place}multihead_attn.{part}_proj_weight");
+            shift(&mut given, &name("q"), &mut own, format!("{place}cross_attention.projection.weight"))?;
+            if let (Some(keys), Some(values)) = (given.remove(&name("k")), given.remove(&name("v"))) {
+                let memory = Tensor::cat(&[&floats(&keys)?, &floats(&values)?], 0)?;
+                own.insert(format!("{place}cross_attention.memory.weight"), turned(&memory.into())?);
+            }
+        }
+        own.extend(given);
+        Ok(Weights { tensors: own, ..self })
+    }
+
+    /// The inverse of [`from_torch_transformer`](Self::from_torch_transformer): values under PyTorch's names and in its layout. Where a
+    /// memory has other features than the sequence, its keys and values are matrices of their own, as there.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] where there is no block.
+    pub fn to_torch_transformer(self) -> Result<Self> {
+        let (mut own, mut foreign) = (self.tensors, Values::new());
+        let found = places(&own, "attention.output.weight")?;
+        // The end of `cross_attention.…` is no place.
+        for place in found.into_iter().filter(|place| !place.ends_with("cross_")) {
+            let decoder = own.contains_key(&format!("{place}cross_attention.output.weight"));
+            for (here, there) in parts(decoder) {
+                for value in ["weight", "bias"] {
+                    let (name, new) = (format!("{place}{here}.{value}"), format!("{place}{there}.{value}"));
+                    shift(&mut own, &name, &mut foreign, new)?;
+                }
+            }
+            for value in ["weight", "bias"] {
+                let name = format!("{place}attention.projection.{value}");
+                shift(&mut own, &name, &mut foreign, format!("{place}self_attn.in_proj_{value}"))?;
+                let name = |part| format!("{place}cross_attention.{part}.{value}");
+                let (Some(queries), Some(memory)) =
+                    (own.remove(&name("projection")), own.remove(&name("memory")))
+                else {
+                    continue;
+                };
+                let (queries, memory) = (floats(&turned(&queries)?)?, floats(&turned(&memory)?)?);
+                if queries.shape()[1..] == memory.shape()[1..] {
+                    let both = Tensor::cat(&[&queries, &memory], 0)?;
+                    foreign.insert(format!("{place}multihead_attn.in_proj_{value}"), both.into());
+                    continue;
+                }
+                let half = memory.shape()[0] / 2;
+                let [keys, values] = [0, half].map(|first| memory.narrow(0, first, half));
+                for (part, matrix) in [("q", queries), ("k", keys?), ("v", values?)] {
+                    foreign.insert(
+                        format!("{place}multihead_attn.{part}_proj_weight"),
+                        matrix.contiguous()?.into(),
+                    );
+                }
+            }
+        }
+        foreign.extend(own);
+        Ok(Weights { tensors: foreign, ..self })
+    }
+}
+
+/// The part for queries and that for keys and values, of a projection that makes all three.
+fn split(name: &str, both: &AnyTensor) -> Result<[AnyTensor; 2]> {
+    let both = floats(both)?;
+    let rows = both.shape().first().copied().unwrap_or(0);
+    if rows == 0 || rows % 3 != 0 {
+        let shape = both.dims();
+        return Err(Error::StateMismatch(format!("{name} {shape:?} is not of three parts")));
+    }
+    let third = rows / 3;
+    Ok([turned(&both.narrow(0, 0, third)?.into())?, turned(&both.narrow(0, third, 2 * third)?.into())?])
+}
