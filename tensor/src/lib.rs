@@ -32,7 +32,7 @@
 //! | reductions | `sum` `prod` `mean` `var` `std` `norm` `max` `min` `any` `all` `argmax` `argmin` `logsumexp` (all with `_keepdim`) `count_true` `all_finite` `sum_to` |
 //! | along an axis | `cumsum` `cumprod` `sort` `argsort` `topk` `unique` `searchsorted` |
 //! | over rows | `softmax` `log_softmax` `cross_entropy` `cross_entropy_ignoring`, with their gradients |
-//! | matrices | `matmul` `add_matmul` `linear` `linear_quantized` `linear_stored` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
+//! | matrices | `matmul` `add_matmul` `linear` `linear_gradients` `linear_quantized` `linear_stored` `linear_row` `linear_cross_entropy` `dot` `outer` `einsum` `tril` `triu` |
 //! | with feature `linalg` | `solve` `inverse` `det` `cholesky` `qr` `svd` `eigh` |
 //! | images | `conv2d` `conv1d` `conv_transpose2d` ([`Window`]) `conv2d_max_pool2d` `max_pool2d` `avg_pool2d` ([`Pool`]) `resize2d` ([`Resize`]), with their gradients |
 //! | normalisation | those of [`norm`], with their gradients |

@@ -34,7 +34,7 @@ proptest! {
 /// Sizes that are done by blocks and such that are not, with the last panel and the last rows cut off, and several chains of terms.
 #[test]
 fn gradients_of_weight_and_bias_match_their_parts() {
-    for [rows, inputs, outputs] in [[0, 3, 2], [7, 5, 1], [100, 40, 51], [514, 17, 65], [1100, 33, 48]] {
+    for [rows, inputs, outputs] in [[0, 3, 2], [7, 5, 1], [100, 40, 51], [514, 17, 65], [1100, 260, 257]] {
         let number = |i: usize| ((i * 7919) % 31) as f64 / 8.0 - 2.0;
         let make = |shape: [usize; 2]| {
             Tensor::from_vec((0..shape[0] * shape[1]).map(number).collect(), shape).unwrap()

@@ -21,8 +21,12 @@ use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 use crate::{Float, Result};
 
-/// Multiply-adds below which packing is not worth it.
-const LEAST: usize = 1 << 17;
+/// Multiply-adds below which packing is not worth it: a dense layer of 64 units over 784 inputs is a seventh slower by blocks, for 128 rows.
+const LEAST: usize = 1 << 24;
+/// Rows and columns from which on packing the left operand is worth it.
+const OFTEN: usize = 256;
+/// Elements of a right operand that is read from memory, and not from a cache.
+const VAST: usize = 1 << 20;
 /// Tiles, one below the other, that make a block of rows: with 512 terms a quarter of a megabyte.
 const TALL: usize = 16;
 /// Pieces that a product is cut into, if they are large enough: many, so that they come out even.
@@ -111,6 +115,11 @@ pub(super) fn product<T: Float>(
     let work = m.saturating_mul(k).saturating_mul(n);
     // Without fused multiply-adds the sums would not be those of the other engine, which has them.
     if !shape.fused || m < shape.rows || n < shape.lanes || k < 3 || work < LEAST {
+        return false;
+    }
+    // What is packed has to be used often: measured, the other engine is faster below, as it reads operands where they lie.
+    let packs_left = a.column_step != 1 || a.row_step < 0;
+    if packs_left && m.min(n) < OFTEN || k.saturating_mul(n) >= VAST && m < 4 * OFTEN {
         return false;
     }
     blocks((sizes, work), a, b, out, (shape, finish), column_sums).is_ok()
