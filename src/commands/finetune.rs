@@ -1,15 +1,15 @@
-//! `cairn finetune`: trains adapters beside a frozen language model.
+//! `cairn finetune`: trains adapters beside a frozen language model, or all of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cairn::datasets::{self, Dataset};
-use cairn::nn::adapters::{self, Lora};
+use cairn::nn::adapters::{self, Adapter, Lora};
 use cairn::nn::language::{Example, LanguageModel, TextBatch, TokenLoss, Tuning, batches};
-use cairn::nn::{Context, Model, Module};
+use cairn::nn::{Context, Model, Module, models};
 use cairn::optim::schedules::Linear;
 use cairn::optim::{AdamW, Fit, Trainer};
-use cairn::tensor::rng;
+use cairn::tensor::{DType, rng};
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -22,9 +22,12 @@ pub(crate) struct Args {
     /// What is learnt: a line of JSON for each example, with `messages`, with `prompt` and `completion`, or with `text`.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// The folder to write the adapters into, as peft writes them.
-    #[arg(long, value_name = "DIR")]
+    /// The folder to write the adapters into, as peft writes them; with `--full` the model to write, a GGUF file or a folder, as the model is.
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Trains all weights, as f32, in place of adapters: four times the memory of a model in f32.
+    #[arg(long, conflicts_with_all = ["merged", "lora", "alpha", "dropout", "targets"])]
+    full: bool,
     /// Examples that are not learnt, and measured after each epoch.
     #[arg(long, value_name = "FILE")]
     validation: Option<PathBuf>,
@@ -46,9 +49,9 @@ pub(crate) struct Args {
     /// How often all examples are gone through.
     #[arg(long, value_name = "N", default_value_t = 3)]
     epochs: usize,
-    /// The learning rate after the first steps, in which it rises.
-    #[arg(long, value_name = "X", default_value_t = 2e-4)]
-    learning_rate: f64,
+    /// The learning rate after the first steps, in which it rises; 0.0002 if not given, and 0.00002 with `--full`.
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
     /// Examples of like length are learnt together, so many tokens at a time.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     batch_tokens: usize,
@@ -101,23 +104,29 @@ impl Dataset for Batches {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
-    let model = LanguageModel::load(&args.model)?;
+    let model = if args.full {
+        LanguageModel::load_as(&args.model, DType::F32)?
+    } else {
+        LanguageModel::load(&args.model)?
+    };
     let (train, examples, left_out) = read(args, &model, &args.data)?;
     let validation = args.validation.as_ref().map(|path| read(args, &model, path)).transpose()?;
-    let Some(config) = model.config() else { return Err(Failure::new("the model has no settings")) };
-    let mut settings = Lora::new(args.lora).alpha(args.alpha.unwrap_or(2.0 * args.lora as f32));
-    settings = settings.dropout(args.dropout);
-    if !args.targets.is_empty() {
-        settings = settings.targets(args.targets.clone());
-    }
     let values = model.network().parameter_count();
-    let adapter = settings.attach_as(model.network(), config, &mut rng(args.seed))?;
-    let tuning = Tuning::adapter(model.network(), &adapter);
-    std::fs::create_dir_all(&args.out).map_err(|error| Failure::file(&args.out, &error))?;
+    let adapter = (!args.full).then(|| adapter(args, &model)).transpose()?;
+    let tuning = match &adapter {
+        Some(adapter) => Tuning::adapter(model.network(), adapter),
+        None => Tuning::whole(model.network()),
+    };
+    let whole_file = args.full && !args.model.is_dir();
+    let folder = if whole_file { args.out.parent().unwrap_or(Path::new("")) } else { &args.out };
+    if folder != Path::new("") {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))?;
+    }
     let loss_before = loss_of(&tuning, &train)?;
     let validation_before = validation.as_ref().map(|(data, ..)| loss_of(&tuning, data)).transpose()?;
 
-    let checkpoint = args.out.join("training.cairn");
+    let checkpoint =
+        if whole_file { args.out.with_extension("training.cairn") } else { args.out.join("training.cairn") };
     // A part of the first epoch, so that a run that goes on for longer takes the same steps.
     let warm_up = train.len().div_ceil(10).min(50) as u64;
     let mut fit = Fit::epochs(args.epochs)
@@ -125,7 +134,8 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         .seed(args.seed)
         .clip_norm(1.0)
         .schedule(Linear::new(0.1, 1.0, warm_up))
-        .checkpoint(&checkpoint, 20);
+        // All of a model and what an optimiser keeps are gigabytes.
+        .checkpoint(&checkpoint, if args.full { 500 } else { 20 });
     if args.resume {
         fit = fit.resume();
     }
@@ -139,12 +149,13 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     let failed = |error: cairn::optim::Error| {
         Failure::new(error.to_string()).hint("a lower --learning-rate learns more steadily")
     };
-    Trainer::new(AdamW::new(args.learning_rate), TokenLoss).fit(&tuning, &train, fit).map_err(failed)?;
+    let rate = args.learning_rate.unwrap_or(if args.full { 2e-5 } else { 2e-4 });
+    Trainer::new(AdamW::new(rate), TokenLoss).fit(&tuning, &train, fit).map_err(failed)?;
     let report = Report {
         examples,
         left_out,
         learned_tokens: train.0.iter().map(TextBatch::learned).sum(),
-        trained_values: adapter.parameter_count(),
+        trained_values: tuning.parameter_count(),
         values,
         loss_before,
         loss: loss_of(&tuning, &train)?,
@@ -152,11 +163,25 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         validation_loss: validation.as_ref().map(|(data, ..)| loss_of(&tuning, data)).transpose()?,
         seconds: began.elapsed().as_secs_f64(),
     };
-    adapter.save(&args.out, &args.model.to_string_lossy())?;
+    match &adapter {
+        Some(adapter) => adapter.save(&args.out, &args.model.to_string_lossy())?,
+        None => models::save_like(&args.model, model.network(), &args.out)?,
+    }
     if let Some(path) = &args.merged {
         adapters::merge_files(&args.model, &args.out, path)?;
     }
     out.result(&report, || report.to_text(args))
+}
+
+/// The adapters that were asked for, beside the model.
+fn adapter(args: &Args, model: &LanguageModel) -> Result<Adapter, Failure> {
+    let Some(config) = model.config() else { return Err(Failure::new("the model has no settings")) };
+    let mut settings = Lora::new(args.lora).alpha(args.alpha.unwrap_or(2.0 * args.lora as f32));
+    settings = settings.dropout(args.dropout);
+    if !args.targets.is_empty() {
+        settings = settings.targets(args.targets.clone());
+    }
+    Ok(settings.attach_as(model.network(), config, &mut rng(args.seed))?)
 }
 
 /// The batches of a file, and how many examples it has and how many are left out.
@@ -190,11 +215,16 @@ impl Report {
             (Some(before), Some(after)) => format!("; of examples kept back from {before:.4} to {after:.4}"),
             _ => String::new(),
         };
+        let tuned = if args.full {
+            args.out.display().to_string()
+        } else {
+            format!("{} --adapter {}", args.model.display(), args.out.display())
+        };
         let left_out =
             if self.left_out > 0 { format!(" ({} left out)", self.left_out) } else { String::new() };
         format!(
             "{} examples{left_out}, {} tokens learnt by {} of {} values in {:.0} s: loss from {:.4} to {:.4}{validation}\n\
-             try it: cairn chat {} --adapter {}",
+             try it: cairn chat {tuned}",
             self.examples,
             self.learned_tokens,
             self.trained_values,
@@ -202,8 +232,6 @@ impl Report {
             self.seconds,
             self.loss_before,
             self.loss,
-            args.model.display(),
-            args.out.display()
         )
     }
 }

@@ -16,9 +16,9 @@ use super::output::Output;
 pub(crate) struct Args {
     /// A GGUF file, or a folder with config.json and safetensors.
     from: PathBuf,
-    /// What to write, of the same kind.
+    /// What to write: of the same kind, or of a folder a file whose name ends with `.gguf`.
     to: PathBuf,
-    /// The format of the matrices: f16, bf16, and of a GGUF file q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k. One of blocks of 256
+    /// The format of the matrices: f16, bf16, and in a GGUF file q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k. One of blocks of 256
     /// gives way to one of 32 where rows are no whole blocks.
     #[arg(long, short, value_name = "FORMAT", value_parser = format_of)]
     format: DType,
@@ -63,10 +63,17 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         return Err(Failure::new("the file to write is the one to read").hint("name another"));
     }
     let mut report = Report::default();
-    if args.from.is_dir() {
-        folder(args, &mut report)?;
-    } else {
-        gguf_file(args, &mut report)?;
+    let to_gguf = args.to.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+    match args.from.is_dir() {
+        true if to_gguf => {
+            let (values, mut tensors) = nn::models::to_gguf(&args.from)?;
+            for (name, tensor) in &mut tensors {
+                *tensor = of_gguf(args, name, tensor, &mut report)?;
+            }
+            gguf::write(&args.to, &values, &tensors)?;
+        }
+        true => folder(args, &mut report)?,
+        false => gguf_file(args, &mut report)?,
     }
     if let Some(text) = &args.compare {
         report.comparison = Some(Comparison::new(&args.from, &args.to, text, args.most)?);
@@ -76,17 +83,25 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
 
 fn gguf_file(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let file = Gguf::open(&args.from)?;
+    let mut tensors = BTreeMap::new();
+    for name in file.tensors().keys() {
+        tensors.insert(name.clone(), of_gguf(args, name, &file.tensor(name)?, report)?);
+    }
+    Ok(gguf::write(&args.to, file.values(), &tensors)?)
+}
+
+/// A tensor of a GGUF file in its format. The table of tokens has another, as has the output layer.
+fn of_gguf(args: &Args, name: &str, tensor: &AnyTensor, report: &mut Report) -> Result<AnyTensor, Failure> {
     let tokens = args.tokens.unwrap_or(match args.format {
         DType::Quantized(_) => BlockFormat::Q8_0.into(),
         half => half,
     });
-    let mut tensors = BTreeMap::new();
-    for name in file.tensors().keys() {
-        let of_tokens = name.starts_with("token_embd") || name.starts_with("output.");
-        let to = report.changed(&file.tensor(name)?, if of_tokens { tokens } else { args.format })?;
-        tensors.insert(name.clone(), to);
+    // Positions and kinds of texts are added to tokens, and small.
+    if name.starts_with("position_embd") || name.starts_with("token_types") {
+        return report.changed(tensor, DType::F32);
     }
-    Ok(gguf::write(&args.to, file.values(), &tensors)?)
+    let of_tokens = name.starts_with("token_embd.") || name.starts_with("output.");
+    report.changed(tensor, if of_tokens { tokens } else { args.format })
 }
 
 /// All files of a folder, its weights in 16 bits.
@@ -94,7 +109,7 @@ fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
     if matches!(args.format, DType::Quantized(_)) {
         let why = format!("safetensors have no {}", args.format);
         return Err(Failure::new(why)
-            .hint("f16 and bf16 halve a folder; blocks of fewer bits are written into GGUF files"));
+            .hint("f16 and bf16 halve a folder; blocks of fewer bits are written into a file whose name ends with `.gguf`"));
     }
     let mut weights = nn::models::weights(&args.from)?;
     for tensor in weights.tensors.values_mut() {
@@ -129,6 +144,7 @@ fn fitting(wanted: DType, tensor: &AnyTensor) -> Option<DType> {
     let &[_, columns] = tensor.shape() else { return None };
     match wanted {
         DType::Quantized(blocks) => blocks.fitting(columns).map(DType::Quantized),
+        DType::F32 => Some(DType::F32),
         half => (tensor.dtype() == DType::F32).then_some(half),
     }
 }

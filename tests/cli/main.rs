@@ -259,6 +259,13 @@ fn adapters_are_trained_gone_on_with_used_and_merged() {
     let adapted = generate(&path, &["--adapter", &at("whole")]);
     assert_ne!(adapted, generate(&path, &[]));
     assert_eq!(adapted, generate(&at("merged"), &[]));
+    // All of the model, without adapters.
+    let full = ["finetune", &path, "--data", &data, "--out", &at("full"), "--full", "--epochs", "4"];
+    let more = ["--json", "--quiet", "--batch-tokens", "30", "--learning-rate", "0.003"];
+    let report: Value = serde_json::from_str(&written(&[&full[..], &more].concat(), "")).unwrap();
+    assert_eq!(report["trained_values"], report["values"]);
+    assert!(report["loss"].as_f64() < report["loss_before"].as_f64(), "{report}");
+    assert_ne!(generate(&at("full"), &[]), generate(&path, &[]));
     let chat = written(&["chat", &path, "--adapter", &at("whole"), "-m", "hi", "-n", "8", "--greedy"], "");
     assert!(!chat.is_empty());
 
