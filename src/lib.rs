@@ -101,7 +101,7 @@
 //! | [`recsys`] | recommenders and their evaluation | `cairn-recsys` | `recsys`, on by default |
 //!
 //! A feature brings those it rests on: `optim` all above it and `datasets`. Further features: `download`, `xz` and `zip` (on by
-//! default: fetching data sets, reading archives), `neural` (recommenders that are networks), `image-folder`, `bpe`, `parquet`, `npz`,
+//! default: fetching data sets, reading archives), `neural` (recommenders that are networks), `image-folder`, `bpe`, `parquet`, `arrow`, `npz`,
 //! `linalg`, `faer`, `ndarray`, and `cli`, the program `cairn`, with `serve` for its server. A program
 //! that only recommends: `cargo add cairn-ml --no-default-features --features recsys`.
 

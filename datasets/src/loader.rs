@@ -306,6 +306,11 @@ impl<D> Batches<'_, D> {
     pub fn into_order(self) -> Vec<usize> {
         self.order
     }
+
+    /// As [`order`](Self::order), and where in it each batch ends.
+    pub fn into_order_and_ends(self) -> (Vec<usize>, Vec<usize>) {
+        (self.order, self.ends)
+    }
 }
 
 impl<D: Dataset> Iterator for Batches<'_, D> {

@@ -209,6 +209,14 @@ impl Error {
         Self::InvalidValue { what, at, value, expected, entry: Some((row, column)) }
     }
 
+    /// For a matrix that is some rows of another.
+    pub(crate) fn further_down(mut self, rows: u32) -> Self {
+        if let Self::InvalidValue { entry: Some((Some(row), _)), .. } = &mut self {
+            *row += rows;
+        }
+        self
+    }
+
     /// A value of a matrix, or of a history, by index.
     pub(crate) fn invalid_entry(
         what: &'static str,

@@ -43,12 +43,7 @@ pub trait Estimator: Send + Sync {
         if log.is_empty() {
             return Err(Error::Empty { what: "the training log" });
         }
-        let matrix = log.user_items();
-        let catalog = log.catalog();
-        let user = |row: u32| catalog.users.ids().get(row as usize).map(|id| format!("{id:?}"));
-        let item = |column: u32| catalog.items.ids().get(column as usize).map(|id| format!("{id:?}"));
-        let model = self.fit_columns(&log.columns(), &matrix).map_err(|error| error.named(user, item))?;
-        Fitted::new(model, log.catalog().clone(), matrix)
+        fitted(log, |matrix| self.fit_columns(&log.columns(), matrix))
     }
 
     /// As [`fit`](Self::fit), with what there is to say about the training.
@@ -68,6 +63,16 @@ pub trait Estimator: Send + Sync {
         };
         Ok((fitted, report))
     }
+}
+
+/// What `fit` makes of the matrix of a log, with the log's ids; they are in its errors too.
+pub(crate) fn fitted<M: Recommender, U: Id, I: Id>(
+    log: &Interactions<U, I>,
+    fit: impl FnOnce(&UserItems) -> Result<M>,
+) -> Result<Fitted<M, U, I>> {
+    let (matrix, catalog) = (log.user_items(), log.catalog());
+    let model = fit(&matrix).map_err(|error| catalog.named(error))?;
+    Fitted::new(model, catalog.clone(), matrix)
 }
 
 /// A trained model with what there is to say about its training.

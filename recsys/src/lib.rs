@@ -29,6 +29,7 @@ pub use data::lint::{LogLint, SplitLint};
 pub use data::sequences::{LogColumns, Sequences};
 pub use data::sparse::{Csr, ItemUsers, UserItems};
 pub use data::split::Split;
+pub use data::stored::{StoredInteractions, StoredWriter};
 pub use data::{read, synthetic};
 pub use error::{Error, Result};
 pub use estimator::{Estimator, FitReport, Reported};

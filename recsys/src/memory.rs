@@ -46,7 +46,11 @@ pub(crate) fn check_factors<R: Idx, C: Idx>(
     copies: u64,
     limit: u64,
 ) -> Result<()> {
-    let vectors = matrix.n_rows() + matrix.n_cols();
+    check_vectors(matrix.n_rows() + matrix.n_cols(), factors, copies, limit)
+}
+
+/// As [`check_factors`], for so many users and items together.
+pub(crate) fn check_vectors(vectors: usize, factors: usize, copies: u64, limit: u64) -> Result<()> {
     let what = || format!("{vectors} vectors of `factors` = {factors} (see `memory_limit`)");
     check(what, of_factors(vectors, factors, copies), limit)
 }

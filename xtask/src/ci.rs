@@ -102,7 +102,7 @@ pub const STEPS: &[Step] = &[
     Step::new("cargo test -p cairn-optim --features linalg --test laws ridge"),
     Step::new("cargo clippy -p cairn-ml --features serve --all-targets -- -D warnings"),
     Step::new("cargo test -p cairn-ml --features serve --bin cairn --test cli"),
-    Step::new("cargo test -p cairn-recsys --features parquet --test laws"),
+    Step::new("cargo test -p cairn-recsys --features arrow,parquet --test laws"),
     Step::new("cargo test -p cairn-datasets --all-features"),
     Step::new("cargo test -p cairn-fuzz --features all"),
     // Processes that MPI connects. Debian: libopenmpi-dev, openmpi-bin, libclang-dev.

@@ -64,6 +64,9 @@ struct Bench {
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// Write pages of what an epoch of each reference model cost, in FLOPs by layer, seconds, memory and energy, into this folder
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +134,7 @@ fn run_e2e(args: &E2e, out: &mut dyn Write) -> anyhow::Result<bool> {
 }
 
 fn run_bench(args: &Bench, out: &mut dyn Write) -> anyhow::Result<bool> {
-    match bench::run(&args.only, args.json, out) {
+    match bench::run(&args.only, args.json, args.report.clone(), out) {
         // Its lines are all it makes: who closes the pipe has seen enough.
         Err(e) if output::is_closed_pipe(&e) => Ok(true),
         outcome => outcome.map(|()| true),

@@ -5,10 +5,10 @@
 pub(crate) mod gpt;
 
 use cairn_nn::spec::{
-    Conv2d, Dense, Dropout, Embedding, Flatten, GlobalAvgPool, LayerNorm, Lstm, MaxPool2d, PatchEmbedding,
-    PositionEmbedding, TransformerEncoderLayer,
+    Conv2d, Dense, Dropout, Embedding, Flatten, GlobalAvgPool, LayerNorm, Lstm, MaxPool2d,
+    MultiHeadAttention, PatchEmbedding, PositionEmbedding, TransformerEncoderLayer,
 };
-use cairn_nn::{Activation::Gelu, Activation::Relu, Sequential};
+use cairn_nn::{Activation::Gelu, Activation::Relu, Init, Sequential};
 use cairn_tensor::Rng;
 
 /// 784-64-64-10 with ReLU; 55,050 parameters. Logits out.
@@ -92,15 +92,19 @@ pub const ATTENTIVE_WORDS: usize = 20_000;
 pub const ATTENTIVE_STEPS: usize = 200;
 
 /// The text classifier of Keras's example `text_classification_with_transformer`: words and positions in 32 numbers, one block of 2
-/// heads and 32 hidden units, the mean over the words, and dense layers of 20 and 2. Logits out.
+/// heads of 32 features and 32 hidden units, the mean over the words, and dense layers of 20 and 2. Logits out.
+///
+/// Keras draws the projections of attention as if they were convolutions, within ± sqrt(6 / (64 + 1024)), so that at first every word
+/// attends to all alike.
 ///
 /// # Errors
 /// None in practice: the sizes fit.
 pub fn attentive(steps: usize, rng: &mut Rng) -> cairn_nn::Result<Sequential> {
+    let attention = MultiHeadAttention::new(2).head_size(32).init(Init::Uniform(0.074));
     Sequential::new([steps])
         .add_named("words", Embedding::new(ATTENTIVE_WORDS, 32))
         .add_named("positions", PositionEmbedding)
-        .add(TransformerEncoderLayer::new(2, 32).epsilon(1e-6))
+        .add(TransformerEncoderLayer::new(2, 32).attention(attention).epsilon(1e-6))
         .add(GlobalAvgPool)
         .add(Dropout::new(0.1))
         .add(Dense::new(20).activation(Relu))

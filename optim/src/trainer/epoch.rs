@@ -65,16 +65,17 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
         M: Model<X>,
         D: Dataset<Input = X, Target = Y> + Sync,
     {
-        let (data, size) = (*loader.dataset(), self.fit.batch_size);
+        let data = *loader.dataset();
         let epoch = self.position.epoch;
-        let order = loader.epoch(epoch as u64)?.into_order();
-        let last = order.len().div_ceil(size);
+        let (order, ends) = loader.epoch(epoch as u64)?.into_order_and_ends();
+        let last = ends.len();
         let place = self.shared.as_ref().map_or((0, 1), Shared::place);
         // Batches that a resumed run has done already are passed over.
         let turns = turns(self.position.batches, last, self.fit.accumulate, place);
         let batches = turns.into_iter().map(|turn| {
             let batch = turn.batch.map(|number| {
-                let indices = &order[number * size..order.len().min((number + 1) * size)];
+                let start = number.checked_sub(1).map_or(0, |before| ends[before]);
+                let indices = &order[start..ends[number]];
                 (indices.len(), data.batch_in_epoch(epoch as u64, indices))
             });
             (turn, batch)

@@ -20,6 +20,8 @@ use crate::schedules::Schedule;
 pub struct Fit<'a, X, Y> {
     pub(super) epochs: usize,
     pub(super) batch_size: usize,
+    pub(super) lengths: Option<Vec<usize>>,
+    pub(super) max_tokens: Option<usize>,
     pub(super) shuffle: Shuffle,
     pub(super) seed: u64,
     pub(super) accumulate: usize,
@@ -84,6 +86,8 @@ impl<'a, X, Y> Fit<'a, X, Y> {
         Fit {
             epochs,
             batch_size: 32,
+            lengths: None,
+            max_tokens: None,
             shuffle: Shuffle::All,
             seed: 0,
             accumulate: 1,
@@ -105,6 +109,34 @@ impl<'a, X, Y> Fit<'a, X, Y> {
     #[must_use]
     pub fn batch_size(self, batch_size: usize) -> Self {
         Fit { batch_size, ..self }
+    }
+
+    /// Puts samples of like length into the same batch, so that little is padded: `lengths` has one for each sample, see
+    /// [`Loader::group_by_length`](cairn_datasets::Loader::group_by_length).
+    #[must_use]
+    pub fn group_by_length(self, lengths: Vec<usize>) -> Self {
+        Fit { lengths: Some(lengths), ..self }
+    }
+
+    /// Fills batches by a budget of tokens, padding counted, in place of a number of samples, as translators are trained: see
+    /// [`Loader::max_tokens`](cairn_datasets::Loader::max_tokens). `lengths` has one for each sample.
+    ///
+    /// ```
+    /// use cairn_datasets::text::{Padded, Padding, SequenceDataset};
+    /// use cairn_nn::{Model, SparseCategoricalCrossentropy};
+    /// use cairn_optim::{Adam, Fit, Trainer};
+    ///
+    /// fn train(model: &impl Model<Padded>, sentences: Vec<Vec<u32>>, labels: Vec<u32>) -> cairn_optim::Result<()> {
+    ///     let data = SequenceDataset::new(sentences, labels, Padding::new())?;
+    ///     let fit = Fit::epochs(10).max_tokens(4096, data.lengths());
+    ///     Trainer::new(Adam::default(), SparseCategoricalCrossentropy).fit(model, &data, fit)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "token budget")]
+    #[must_use]
+    pub fn max_tokens(self, tokens: usize, lengths: Vec<usize>) -> Self {
+        Fit { max_tokens: Some(tokens), lengths: Some(lengths), ..self }
     }
 
     /// Whether samples come in a new random order in each epoch.

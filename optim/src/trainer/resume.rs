@@ -19,9 +19,14 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             Shuffle::All => "true".to_owned(),
             Shuffle::Blocks { block, together } => format!("blocks of {block}, {together} together"),
         };
+        let batches = match (&fit.lengths, fit.max_tokens) {
+            (_, Some(tokens)) => format!("{tokens} tokens"),
+            (Some(_), None) => format!("{} of like length", fit.batch_size),
+            (None, None) => fit.batch_size.to_string(),
+        };
         let settings = vec![
             text("samples", &samples),
-            text("batch_size", &fit.batch_size),
+            ("batch_size".to_owned(), batches),
             ("shuffle".to_owned(), shuffle),
             text("seed", &fit.seed),
             text("accumulate", &fit.accumulate),

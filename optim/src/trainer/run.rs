@@ -215,6 +215,15 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
             limits == 0,
             "0 for L-BFGS and its like",
         )?;
+        if let Some(lengths) = &self.fit.lengths {
+            let counts = format!("{} for {} samples", lengths.len(), data.len());
+            Setting::check(
+                "the number of lengths",
+                counts,
+                lengths.len() == data.len(),
+                "one for each sample",
+            )?;
+        }
         self.check_shared()?;
         match self.fit.validation_split {
             None => self.epochs(model, data, self.fit.validation, step),
@@ -240,6 +249,14 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         D: Dataset<Input = X, Target = Y> + Sync,
     {
         let mut loader = Loader::new(data).batch_size(self.fit.batch_size);
+        if let Some(lengths) = &self.fit.lengths {
+            // Samples that are held back are the last.
+            let own = lengths.len().min(data.len());
+            loader = loader.group_by_length(lengths[..own].to_vec())?;
+        }
+        if let Some(tokens) = self.fit.max_tokens {
+            loader = loader.max_tokens(tokens);
+        }
         loader = match self.fit.shuffle {
             Shuffle::No => loader,
             Shuffle::All => loader.shuffle(self.fit.seed),
@@ -249,7 +266,7 @@ impl<'r, 'f, X: Send, Y: Send> Run<'r, 'f, X, Y> {
         self.agree(model, data.len())?;
         let mut resumed = self.resume(model, data.len())?;
         self.shard(model)?;
-        let batches = data.len().div_ceil(self.fit.batch_size.max(1));
+        let batches = loader.batches();
         let writes = self.writes();
         for i in 0..self.fit.callbacks.len() {
             let mut control = Control::new(model, &mut self.rate, &mut self.stop, writes);

@@ -6,6 +6,7 @@
 
 mod anew;
 mod beyond_memory;
+mod budgets;
 mod callbacks;
 mod child;
 mod examples;

@@ -98,6 +98,13 @@ impl<U: Id, I: Id> Catalog<U, I> {
     {
         self.items.get(id).ok_or_else(|| Error::UnknownItem(format!("{id:?}")))
     }
+
+    /// The error of a model, which knows indices, with ids.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        let user = |row: u32| self.users.ids().get(row as usize).map(|id| format!("{id:?}"));
+        let item = |column: u32| self.items.ids().get(column as usize).map(|id| format!("{id:?}"));
+        error.named(user, item)
+    }
 }
 
 #[doc(alias = "Dataset")]

@@ -8,5 +8,6 @@ pub mod read;
 pub(crate) mod sequences;
 pub(crate) mod sparse;
 pub(crate) mod split;
+pub(crate) mod stored;
 pub mod synthetic;
 mod windows;

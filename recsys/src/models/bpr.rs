@@ -20,8 +20,9 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
+use crate::data::stored::{StoredInteractions, StoredRows};
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
@@ -97,13 +98,26 @@ impl Bpr {
         memory_limit(bytes: u64);
     }
 
-    fn check(&self, matrix: &UserItems) -> Result<()> {
+    fn check(&self, histories: &impl Histories) -> Result<()> {
         check::at_least_one("factors", self.factors)?;
         check::above_zero("learning_rate", self.learning_rate)?;
         check::not_negative("regularization", self.regularization)?;
-        check::not_empty(matrix)?;
+        if (0..histories.users() as u32).all(|user| histories.length(UserIdx(user)) == 0) {
+            return Err(Error::Empty { what: "the training matrix" });
+        }
         // Each shard has a copy of the items.
-        memory::check_factors(matrix, self.factors, 2 + SHARDS as u64, self.memory_limit)
+        let vectors = histories.users() + histories.items();
+        memory::check_vectors(vectors, self.factors, 2 + SHARDS as u64, self.memory_limit)
+    }
+
+    /// As [`fit`](Estimator::fit), on a log on disk: each user's row is read when their turn comes, in an order by chance, and the model
+    /// has the bits of one that was trained in memory.
+    ///
+    /// # Errors
+    /// As [`fit`](Estimator::fit); [`Error::Io`] and [`Error::ModelFile`] for a log that cannot be read or is damaged.
+    pub fn fit_stored<U: Id, I: Id>(&self, log: &StoredInteractions<U, I>) -> Result<BprModel> {
+        self.check(&log.by_user)?;
+        self.epochs_from(&log.by_user, self.start(&log.by_user)?, self.epochs)
     }
 }
 
@@ -183,6 +197,48 @@ fn pair(items: &[ItemIdx], met: &[bool], n: u32, rng: &mut Pcg64Mcg) -> (usize, 
     }
 }
 
+/// What users have met, wherever that lies.
+trait Histories: Sync {
+    fn users(&self) -> usize;
+    fn items(&self) -> usize;
+    fn length(&self, user: UserIdx) -> usize;
+    /// The items of a user, ascending. `room` is for those that do not lie in memory.
+    fn met<'a>(&'a self, user: UserIdx, room: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]>;
+}
+
+impl Histories for UserItems {
+    fn users(&self) -> usize {
+        self.n_rows()
+    }
+    fn items(&self) -> usize {
+        self.n_cols()
+    }
+    fn length(&self, user: UserIdx) -> usize {
+        self.row_len(user)
+    }
+    fn met<'a>(&'a self, user: UserIdx, _: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]> {
+        Ok(self.row(user).0)
+    }
+}
+
+impl Histories for StoredRows<UserIdx, ItemIdx> {
+    fn users(&self) -> usize {
+        self.n_rows()
+    }
+    fn items(&self) -> usize {
+        self.n_cols()
+    }
+    fn length(&self, user: UserIdx) -> usize {
+        self.row_len(user)
+    }
+    fn met<'a>(&'a self, user: UserIdx, room: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]> {
+        let part = self.read(user.at()..user.at() + 1)?;
+        room.clear();
+        room.extend_from_slice(part.columns());
+        Ok(room)
+    }
+}
+
 /// What one shard owns: its users' vectors, its view of the items, its random numbers.
 struct Shard {
     users: Vec<UserIdx>,
@@ -236,17 +292,17 @@ impl Update for Bpr {
 
 impl Bpr {
     /// The vectors that training starts from.
-    fn start(&self, matrix: &UserItems) -> Result<Factors> {
+    fn start(&self, histories: &impl Histories) -> Result<Factors> {
         let dim = self.factors + 1;
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
         let scale = 0.1 / (self.factors as f32).sqrt();
         let mut draw = || scale * rng.sample::<f32, _>(StandardNormal);
-        let mut users = Vectors::zeros(matrix.n_rows(), dim)?;
+        let mut users = Vectors::zeros(histories.users(), dim)?;
         for vector in users.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
             vector[dim - 1] = 1.0;
         }
-        let mut items = Vectors::zeros(matrix.n_cols(), dim)?;
+        let mut items = Vectors::zeros(histories.items(), dim)?;
         for vector in items.as_mut_slice().chunks_mut(dim) {
             vector[..dim - 1].iter_mut().for_each(|x| *x = draw());
         }
@@ -254,14 +310,14 @@ impl Bpr {
     }
 
     /// So many epochs from these vectors.
-    fn epochs_from(&self, matrix: &UserItems, start: Factors, epochs: usize) -> Result<BprModel> {
+    fn epochs_from(&self, histories: &impl Histories, start: Factors, epochs: usize) -> Result<BprModel> {
         let dim = self.factors + 1;
         let Factors { mut users, mut items } = start;
-        let mut shards = self.shards(matrix, &users);
+        let mut shards = self.shards(histories, &users);
         // Long enough to be worth copying the items, short enough that the copies stay close.
-        let round = (2 * matrix.n_cols()).max(1024);
+        let round = (2 * histories.items()).max(1024);
         let steps: usize =
-            shards.iter().flat_map(|shard| &shard.users).map(|&user| matrix.row_len(user)).sum();
+            shards.iter().flat_map(|shard| &shard.users).map(|&user| histories.length(user)).sum();
         let mut progress = Vec::new();
         for _ in 0..epochs {
             for shard in &mut shards {
@@ -270,15 +326,17 @@ impl Bpr {
                 shard.next = 0;
             }
             while shards.iter().any(|shard| shard.next < shard.order.len()) {
-                shards.par_iter_mut().for_each(|shard| shard.run(self, matrix, items.as_slice(), round));
+                shards
+                    .par_iter_mut()
+                    .try_for_each(|shard| shard.run(self, histories, items.as_slice(), round))?;
                 merge(&shards, items.as_mut_slice(), dim);
             }
             let right: u64 = shards.iter().map(|shard| shard.right).sum();
             progress.push(right as f64 / steps.max(1) as f64);
         }
-        for (user, vector) in matrix.row_indices().zip(users.as_mut_slice().chunks_mut(dim)) {
+        for (user, vector) in (0..).map(UserIdx).zip(users.as_mut_slice().chunks_mut(dim)) {
             // Nothing was learned of somebody without rows: theirs is the order of the biases.
-            if matrix.row_len(user) == 0 {
+            if histories.length(user) == 0 {
                 vector[..dim - 1].fill(0.0);
             }
         }
@@ -299,26 +357,26 @@ impl Bpr {
 
 impl Bpr {
     /// Users go to the shard that has the fewest interactions so far, so that rounds end together.
-    fn shards(&self, matrix: &UserItems, users: &Vectors) -> Vec<Shard> {
+    fn shards(&self, histories: &impl Histories, users: &Vectors) -> Vec<Shard> {
         let dim = users.dim();
         let mut shards: Vec<Shard> = (0..SHARDS)
             .map(|n| Shard {
                 users: Vec::new(),
                 vectors: Vec::new(),
                 items: Vec::new(),
-                touched: vec![false; matrix.n_cols()],
+                touched: vec![false; histories.items()],
                 rng: Pcg64Mcg::seed_from_u64(self.seed ^ (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
                 order: Vec::new(),
                 next: 0,
-                seen: vec![false; matrix.n_cols()],
+                seen: vec![false; histories.items()],
                 right: 0,
             })
             .collect();
         let mut load = [0; SHARDS];
-        for user in matrix.row_indices() {
+        for user in (0..histories.users() as u32).map(UserIdx) {
             // Nothing to learn from nobody, nor from somebody who met everything.
-            let n = matrix.row_len(user);
-            if n > 0 && n < matrix.n_cols() {
+            let n = histories.length(user);
+            if n > 0 && n < histories.items() {
                 let least = (0..SHARDS).min_by_key(|&s| load[s]).unwrap_or(0);
                 load[least] += n;
                 shards[least].users.push(user);
@@ -335,18 +393,19 @@ impl Bpr {
 
 impl Shard {
     /// At least `steps` steps, in whole users, against a copy of `items`.
-    fn run(&mut self, settings: &Bpr, matrix: &UserItems, items: &[f32], steps: usize) {
+    fn run(&mut self, settings: &Bpr, histories: &impl Histories, items: &[f32], steps: usize) -> Result<()> {
         self.items.clear();
         self.items.extend_from_slice(items);
         self.touched.fill(false);
-        let mut done = 0;
+        let (mut done, mut room) = (0, Vec::new());
         while done < steps && self.next < self.order.len() {
             let at = self.order[self.next];
             self.next += 1;
-            let (met, _) = matrix.row(self.users[at]);
+            let met = histories.met(self.users[at], &mut room)?;
             done += met.len();
             self.learn(settings, at, met);
         }
+        Ok(())
     }
 
     fn learn(&mut self, settings: &Bpr, at: usize, met: &[ItemIdx]) {

@@ -12,7 +12,7 @@ use crate::by_rank::{by_rank, sum_of};
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::interactions::Interactions;
 use crate::data::sparse::{Csr, ItemUsers, UserItems};
-use crate::estimator::Estimator;
+use crate::estimator::{Estimator, fitted};
 use crate::linalg::gram::{best_of_product, best_of_rows, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::recommender::Recommender;
@@ -189,9 +189,7 @@ impl ItemKnn {
         log: &Interactions<U, I>,
         processes: &dyn Communicator,
     ) -> Result<Fitted<ItemItemModel, U, I>> {
-        let matrix = log.user_items();
-        let model = self.fit_matrix_on(&matrix, processes)?;
-        Fitted::new(model, log.catalog().clone(), matrix)
+        fitted(log, |matrix| self.fit_matrix_on(matrix, processes))
     }
 
     /// As [`fit_on`](Self::fit_on), on a matrix of users by items.

@@ -13,7 +13,7 @@ use crate::by_rank::{by_rank, sum_of};
 use crate::data::ids::{Id, Idx, ItemIdx};
 use crate::data::interactions::Interactions;
 use crate::data::sparse::{Csr, UserItems};
-use crate::estimator::Estimator;
+use crate::estimator::{Estimator, fitted};
 use crate::linalg::gram::{GramRow, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
 use crate::serve::fitted::Fitted;
@@ -126,9 +126,7 @@ impl Slim {
         log: &Interactions<U, I>,
         processes: &dyn Communicator,
     ) -> Result<Fitted<ItemItemModel, U, I>> {
-        let matrix = log.user_items();
-        let model = self.fit_matrix_on(&matrix, processes)?;
-        Fitted::new(model, log.catalog().clone(), matrix)
+        fitted(log, |matrix| self.fit_matrix_on(matrix, processes))
     }
 
     /// As [`fit_on`](Self::fit_on), on a matrix of users by items.

@@ -80,7 +80,7 @@ impl ModelFormat {
 }
 
 /// The name of a type of ids without its path: ids of another type would decode from the same bytes, and be wrong.
-fn id_type<T>() -> String {
+pub(crate) fn id_type<T>() -> String {
     let name = std::any::type_name::<T>();
     // Every path within the name: `alloc::sync::Arc<str>` is `Arc<str>`.
     let mut short = String::new();

@@ -27,6 +27,11 @@ impl Ranks {
     pub(crate) fn new<I: Hash>(seen: &UserItems, ids: &[I]) -> Self {
         let mut counts = vec![0_u32; seen.n_cols()];
         seen.columns().iter().for_each(|item| counts[item.at()] += 1);
+        Self::of_counts(counts, ids)
+    }
+
+    /// By the numbers of users who met each item.
+    pub(crate) fn of_counts<I: Hash>(counts: Vec<u32>, ids: &[I]) -> Self {
         let hash = |id: &I| {
             let mut hasher = FxHasher::default();
             id.hash(&mut hasher);

@@ -2,6 +2,8 @@
 //!
 //! One program and not one for each file, because each would compile the models for itself.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod conformance;
 mod data;
 mod examples;
@@ -22,5 +24,6 @@ mod read;
 mod rerank;
 mod search;
 mod settings;
+mod stored;
 mod svd;
 mod update;

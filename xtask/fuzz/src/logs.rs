@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use cairn_recsys::read::{LogReader, movielens};
+use cairn_recsys::{Duplicates, StoredInteractions};
 
-use crate::{Reader, at};
+use crate::{Reader, at, written};
 
 pub(crate) const READERS: &[Reader] = &[
     Reader {
@@ -17,6 +18,21 @@ pub(crate) const READERS: &[Reader] = &[
         sample: movielens_zip,
         read: |bytes| {
             at("ml.zip", bytes, |path| movielens::ratings(path).is_ok() & movielens::titles(path).is_ok())
+        },
+    },
+    Reader {
+        name: "stored-log",
+        sample: || {
+            written(|path| {
+                let rows =
+                    [(1, "a", 2.0), (1, "b", 1.0), (4, "a", 3.0)].map(|(u, i, v)| (u, i.to_owned(), v));
+                StoredInteractions::<u32, String>::write(path, rows, Duplicates::Sum).expect("written");
+            })
+        },
+        read: |bytes| {
+            at("x.log", bytes, |path| {
+                StoredInteractions::<u32, String>::open(path).is_ok_and(|log| log.user_items().is_ok())
+            })
         },
     },
     #[cfg(feature = "all")]

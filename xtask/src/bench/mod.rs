@@ -9,8 +9,10 @@
 //! To add one: a file with a `pub const BENCH: Bench`, and its line in [`ALL`].
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -77,6 +79,7 @@ pub fn names() -> Vec<&'static str> {
 pub struct Recorder<'a> {
     out: &'a mut dyn Write,
     json: bool,
+    reports: Option<PathBuf>,
     peak: f64,
     threads: usize,
     models: Table,
@@ -146,6 +149,11 @@ impl Recorder<'_> {
     /// The machine's peak in f32 operations per second.
     pub fn peak(&self) -> f64 {
         self.peak
+    }
+
+    /// Where reports of what a training and an evaluation cost are asked for.
+    pub fn reports(&self) -> Option<&Path> {
+        self.reports.as_deref()
     }
 
     /// Records the time of a single operation, and what it reaches of what the machine can do.
@@ -312,11 +320,14 @@ pub fn best_seconds(mut f: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result
 }
 
 /// Measures the peak, then everything named in `only` (all where it is empty), and prints a table or JSON lines to
-/// `out`.
+/// `out`. In `reports`, where that is given, are pages of what an epoch of each reference model, and predictions, cost.
 ///
 /// # Errors
 /// What went wrong while measuring; a line that cannot be written, since nothing is left to measure for.
-pub fn run(only: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+pub fn run(only: &[String], json: bool, reports: Option<PathBuf>, out: &mut dyn Write) -> anyhow::Result<()> {
+    if let Some(folder) = &reports {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     let threads = cairn_tensor::num_threads();
     let peak = measure_peak()?;
     if json {
@@ -342,7 +353,8 @@ pub fn run(only: &[String], json: bool, out: &mut dyn Write) -> anyhow::Result<(
     let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
     let recommenders = terminal_table(["recommender", "how", "", "unit"], &[2]);
     let peak = peak.flops_per_second;
-    let mut recorder = Recorder { out, json, peak, threads, models, sequences, operations, recommenders };
+    let mut recorder =
+        Recorder { out, json, reports, peak, threads, models, sequences, operations, recommenders };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
             note(format_args!("{} …", bench.name));

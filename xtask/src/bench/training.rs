@@ -35,6 +35,12 @@ where
             Ok(())
         })?;
         recorder.model(name, batch, work, samples / train, samples / predict)?;
+        // Not while the clock runs: counting takes a little.
+        if let Some(folder) = recorder.reports() {
+            let page = |task: &str| folder.join(format!("{name}-{batch}-{task}.html"));
+            trainer.fit(&model, data, Fit::epochs(1).batch_size(batch).quiet().report(page("training")))?;
+            trainer.evaluate_with_report(&model, data, page("answering"))?;
+        }
     }
     Ok(())
 }

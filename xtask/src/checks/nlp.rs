@@ -2,6 +2,7 @@
 
 use cairn_datasets::registry;
 use cairn_nn::Model;
+use cairn_optim::Fit;
 use cairn_tensor::{Tensor, rng};
 
 use super::reviews::{self, Encoder, Reviews};
@@ -33,7 +34,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let (train_data, test_data) = (encoder.encode(&train)?, encoder.encode(&test)?);
     let model = models::nlp(WORDS, 2, &mut rng(ctx.seed()))?;
     let epochs = if ctx.quick() { 1 } else { EPOCHS };
-    reviews::train(ctx, &model, [&train_data, &test_data], epochs, &BARS)?;
+    reviews::train(ctx, &model, [&train_data, &test_data], Fit::epochs(epochs), &BARS)?;
     show_reviews(ctx, &model, &test, test_data.inputs())?;
     ctx.show("The model", &Sample::new(model.summary().to_string()));
     Ok(())

@@ -70,18 +70,17 @@ impl Encoder {
     }
 }
 
-/// Trains for some epochs by Adam at its usual rate, and shows how it went.
+/// Trains by Adam at its usual rate, and shows how it went. `fit` is how long, and how the rate changes.
 pub(super) fn train(
     ctx: &mut Context<'_>,
     model: &Sequential,
     [train, test]: [&TensorDataset<u32, u32>; 2],
-    epochs: usize,
+    fit: Fit<'_, Tensor<u32>, Tensor<u32>>,
     bars: &Bars,
 ) -> anyhow::Result<()> {
     let mut trainer =
         Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
-    let fit = Fit::epochs(epochs).seed(ctx.seed()).validate(test).quiet();
-    let history = trainer.fit(model, train, fit)?;
+    let history = trainer.fit(model, train, fit.seed(ctx.seed()).quiet().validate(test))?;
     training::say(ctx, &history);
     let accuracy = history.last("val_accuracy").unwrap_or(f64::NAN);
     let bar = ctx.bar(bars);

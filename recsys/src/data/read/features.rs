@@ -160,7 +160,7 @@ impl FeatureReader {
     }
 
     /// Whether a column of this name is needed: all are as soon as one is given by position.
-    #[cfg(feature = "parquet")]
+    #[cfg(any(feature = "arrow", feature = "parquet"))]
     pub(super) fn reads(&self, name: &str) -> bool {
         self.id.may_be(name) || self.columns.iter().any(|(_, column, _)| column.may_be(name))
     }

@@ -2,8 +2,11 @@
 //!
 //! Rows that do not read are left out and reported with line and reason, not guessed at and not passed over in silence. Ids
 //! of any type that parses from text; memory is that of the log itself, and limited. [`movielens`] knows the files of MovieLens
-//! as they are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`).
+//! as they are published. With the feature `parquet`, logs come from Parquet files as well (`LogReader::read_parquet`), with `arrow` from
+//! record batches (`LogReader::read_batches`).
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod comments;
 mod features;
 pub mod movielens;
@@ -22,9 +25,11 @@ use cairn_files::{Budget, RowFormat};
 use comments::Comments;
 pub use features::FeatureReader;
 pub use report::{ReadReport, Rejected};
+use serde::Serialize;
 
 use crate::data::ids::{Id, IdMap, ItemIdx, UserIdx};
 use crate::data::interactions::{Catalog, Duplicates, Interactions};
+use crate::data::stored::{StoredInteractions, StoredWriter};
 use crate::{Error, Result};
 
 /// Which field of a row: by position from 0, or by its name in the first line.
@@ -36,7 +41,7 @@ pub enum Column {
     Named(String),
 }
 
-#[cfg(feature = "parquet")]
+#[cfg(any(feature = "arrow", feature = "parquet"))]
 impl Column {
     /// Whether the column of this name may be meant: any, where it is given by position.
     fn may_be(&self, name: &str) -> bool {
@@ -262,8 +267,46 @@ impl LogReader {
         self.collect(path, budget, |each| rows::for_each(reader, &self.format, path, each))
     }
 
-    /// The log of the rows that `rows` hands to its argument, with the line of each, until that says to stop. It gives whether the
-    /// text ended with a line end.
+    /// Reads a file as [`read`](Self::read) does, but into a file of its own instead of memory, `to`, for logs that memory does not
+    /// hold. [`memory_limit`](Self::memory_limit) is then that of sorting; ids are in memory besides.
+    ///
+    /// ```no_run
+    /// use cairn_recsys::read::LogReader;
+    /// use cairn_recsys::{Als, AlsSolver};
+    /// let (log, report) = LogReader::csv().store::<u64, u64>("plays.csv.gz", "plays.log")?;
+    /// println!("{report}: {} users, {} items", log.n_users(), log.n_items());
+    /// let model = Als::new().solver(AlsSolver::ConjugateGradient { steps: 3 }).fit_stored(&log)?;
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`StoredWriter::finish`]; what was of the name `to` is then as it was.
+    pub fn store<U, I>(
+        &self,
+        path: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+    ) -> Result<(StoredInteractions<U, I>, ReadReport)>
+    where
+        U: Id + FromStr + Serialize,
+        I: Id + FromStr + Serialize,
+    {
+        let path = path.as_ref();
+        let (file, _) = rows::open(path)?;
+        let mut writer = StoredWriter::create(to, self.duplicates)?;
+        if let Some(bytes) = self.memory_limit {
+            writer = writer.memory(bytes);
+        }
+        let mut report = self.each_row(
+            path,
+            |each| rows::for_each(file, &self.format, path, each),
+            |row: Row<U, I>| writer.add((row.user.0, row.item.0, row.value, row.time)),
+        )?;
+        let log = writer.finish()?;
+        report.repeated = report.accepted() - log.len();
+        Ok((log, report))
+    }
+
+    /// The log of the rows that `rows` hands to its argument, see [`each_row`](Self::each_row).
     fn collect<U: Id + FromStr, I: Id + FromStr>(
         &self,
         path: &Path,
@@ -272,6 +315,20 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let budget = self.memory_limit.map_or(budget.clone(), |bytes| budget.limit(bytes));
         let mut columns = Columns::<U, I>::new(budget);
+        let mut report = self.each_row(path, rows, |row| columns.push(row))?;
+        let log = columns.log(self.time.is_some(), self.duplicates)?;
+        report.repeated = report.accepted() - log.len();
+        Ok((log, report))
+    }
+
+    /// Hands the rows that read to `take`. `rows` hands each row, with its line, to its argument, until that says to stop, and gives
+    /// whether the text ended with a line end.
+    fn each_row<U: Id + FromStr, I: Id + FromStr>(
+        &self,
+        path: &Path,
+        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<bool>,
+        mut take: impl FnMut(Row<U, I>) -> Result<()>,
+    ) -> Result<ReadReport> {
         let mut report = ReadReport::default();
         let mut positions = if self.header { None } else { Some(self.positions(&[])?) };
         let mut failure = None;
@@ -292,7 +349,7 @@ impl LogReader {
                 return failure.is_none();
             };
             match fields.and_then(|fields| self.row(fields, positions)) {
-                Ok(row) => match columns.push(row) {
+                Ok(row) => match take(row) {
                     Ok(()) => report.accept(),
                     Err(error) => {
                         failure = Some(error);
@@ -311,9 +368,7 @@ impl LogReader {
             let (rows, line, reason) = (report.rejections(), first.line, first.reason.clone());
             return Err(Error::NoRows { path: path.to_owned(), rows, line, reason });
         }
-        let log = columns.log(self.time.is_some(), self.duplicates)?;
-        report.repeated = report.accepted() - log.len();
-        Ok((log, report))
+        Ok(report)
     }
 
     /// The highest position that a row must have, as far as columns are given by position.
@@ -345,6 +400,13 @@ impl LogReader {
             value: self.value.as_ref().map(find).transpose()?,
             time: self.time.as_ref().map(find).transpose()?,
         })
+    }
+
+    /// Whether a column is needed: all are as soon as one is given by position.
+    #[cfg(any(feature = "arrow", feature = "parquet"))]
+    fn reads(&self, name: &str) -> bool {
+        let columns = [Some(&self.user), Some(&self.item), self.value.as_ref(), self.time.as_ref()];
+        columns.into_iter().flatten().any(|column| column.may_be(name))
     }
 
     fn row<U: FromStr, I: FromStr>(

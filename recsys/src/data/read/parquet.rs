@@ -46,12 +46,6 @@ impl LogReader {
         let limit = self.memory_limit.unwrap_or(budget.left());
         named.collect(path, budget, |each| rows(path, limit, &|name| named.reads(name), each))
     }
-
-    /// Whether a column is needed: all are as soon as one is given by position.
-    fn reads(&self, name: &str) -> bool {
-        let columns = [Some(&self.user), Some(&self.item), self.value.as_ref(), self.time.as_ref()];
-        columns.into_iter().flatten().any(|column| column.may_be(name))
-    }
 }
 
 impl FeatureReader {

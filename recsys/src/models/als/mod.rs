@@ -24,8 +24,9 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::{Id, Idx, ItemIdx};
-use crate::data::sparse::UserItems;
-use crate::estimator::Estimator;
+use crate::data::sparse::{Csr, UserItems};
+use crate::data::stored::StoredInteractions;
+use crate::estimator::{Estimator, fitted};
 use crate::linalg::rows;
 use crate::models::als::share::Share;
 use crate::models::als::solve::Side;
@@ -158,7 +159,7 @@ impl Als {
         memory_limit(bytes: u64);
     }
 
-    fn check(&self, matrix: &UserItems) -> Result<()> {
+    fn check_settings(&self) -> Result<()> {
         if self.factors == 0 {
             return Err(Error::parameter("factors", 0, "at least 1"));
         }
@@ -185,9 +186,23 @@ impl Als {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn check(&self, matrix: &UserItems) -> Result<()> {
+        self.check_settings()?;
         check::not_empty(matrix)?;
         memory::check_factors(matrix, self.factors, 2, self.memory_limit)?;
+        self.check_weights(matrix)
+    }
+
+    fn check_weights<R: Idx, C: Idx>(&self, matrix: &Csr<R, C>) -> Result<()> {
         matrix.check_values("implicit ALS", check::NOT_NEGATIVE, |v| self.confidence.accepts(v))
+    }
+
+    /// The root of the weight of each entry.
+    fn roots<R: Idx, C: Idx>(&self, matrix: &Csr<R, C>) -> Vec<f32> {
+        matrix.values().iter().map(|&value| self.confidence.weight(value).sqrt()).collect()
     }
 
     /// Width of the blocks of iALS++, where that is the solver and they are narrower than the vectors.
@@ -278,11 +293,7 @@ impl Als {
         log: &Interactions<U, I>,
         processes: &dyn Communicator,
     ) -> Result<Fitted<AlsModel, U, I>> {
-        let (matrix, catalog) = (log.user_items(), log.catalog());
-        let user = |row: u32| catalog.users.ids().get(row as usize).map(|id| format!("{id:?}"));
-        let item = |column: u32| catalog.items.ids().get(column as usize).map(|id| format!("{id:?}"));
-        let model = self.fit_matrix_on(&matrix, processes).map_err(|error| error.named(user, item))?;
-        Fitted::new(model, catalog.clone(), matrix)
+        fitted(log, |matrix| self.fit_matrix_on(matrix, processes))
     }
 
     /// As [`fit_on`](Self::fit_on), on a matrix of users by items.
@@ -291,6 +302,33 @@ impl Als {
     /// As there.
     pub fn fit_matrix_on(&self, matrix: &UserItems, processes: &dyn Communicator) -> Result<AlsModel> {
         self.fit_share(matrix, Share::new(processes).as_ref())
+    }
+
+    /// As [`fit`](Estimator::fit), on a log on disk: its rows are read once for each half of a sweep, a part after the other, and the
+    /// model has the bits of one that was trained in memory. The solver must be [`AlsSolver::Cholesky`] or
+    /// [`AlsSolver::ConjugateGradient`]; iALS++, the default, keeps a number for each interaction in memory.
+    ///
+    /// # Errors
+    /// As [`fit`](Estimator::fit); [`Error::Parameter`] for iALS++; [`Error::Io`] and [`Error::ModelFile`] for a log that cannot be read
+    /// or is damaged.
+    pub fn fit_stored<U: Id, I: Id>(&self, log: &StoredInteractions<U, I>) -> Result<AlsModel> {
+        self.check_settings()?;
+        if let AlsSolver::Blocks { .. } = self.solver {
+            let expected = "Cholesky or ConjugateGradient for a log on disk";
+            return Err(Error::parameter("solver", format!("{:?}", self.solver), expected));
+        }
+        memory::check_vectors(log.n_users() + log.n_items(), self.factors, 2, self.memory_limit)?;
+        let (mut users, mut items) = (self.initial(log.n_users(), 1)?, self.initial(log.n_items(), 2)?);
+        let mut sweeps = || {
+            for _ in 0..self.epochs {
+                solve::half_sweep_stored(self, self.solver, &log.by_user, &items, &mut users)?;
+                solve::half_sweep_stored(self, self.solver, &log.by_item, &users, &mut items)?;
+            }
+            solve::half_sweep_stored(self, AlsSolver::Cholesky, &log.by_user, &items, &mut users)
+        };
+        sweeps().map_err(|error| log.catalog().named(error))?;
+        let item_gram = solve::weighted_gram(&items, self.unobserved_weight);
+        Ok(AlsModel { settings: self.clone(), factors: Factors { users, items }, item_gram })
     }
 
     fn fit_share(&self, matrix: &UserItems, share: Option<&Share<'_>>) -> Result<AlsModel> {

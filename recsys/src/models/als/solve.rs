@@ -15,6 +15,7 @@ use super::share::Share;
 use super::{Als, AlsModel, AlsSolver};
 use crate::data::ids::{Idx, ItemIdx};
 use crate::data::sparse::{Csr, UserItems};
+use crate::data::stored::StoredRows;
 use crate::linalg::dense;
 use crate::linalg::rows::{self, Scattered};
 use crate::models::factors::{Factors, Vectors};
@@ -75,9 +76,8 @@ pub(super) struct Side<'a, R, C> {
 
 impl<'a, R: Idx, C: Idx> Side<'a, R, C> {
     pub(super) fn new(settings: &Als, matrix: &'a Csr<R, C>, other: &Csr<C, R>) -> Self {
-        let roots = matrix.values().iter().map(|&value| settings.confidence.weight(value).sqrt()).collect();
         let elsewhere = settings.block().and_then(|_| blocks::positions(matrix, other));
-        Self { matrix, roots, elsewhere }
+        Self { matrix, roots: settings.roots(matrix), elsewhere }
     }
 }
 
@@ -101,43 +101,81 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
     let known = block.is_some() && blocks::carry(side, missing);
     let own = share.map_or(0..side.matrix.n_rows(), |share| share.own(side.matrix, settings.factors));
     let residual: &mut [f32] = if block.is_some() { missing } else { &mut [] };
-    let mut tasks = tasks(settings, side, fixed, solved, residual, &own);
-    let result = solve(settings, solver, side.matrix, fixed, block.map(|block| (block, known)), &mut tasks);
+    let mut tasks = tasks(settings, side, fixed, solved.as_mut_slice(), residual, &own);
+    let prepared = Fixed::new(settings, fixed);
+    let result = solve(solver, side.matrix, &prepared, block.map(|block| (block, known)), &mut tasks);
     match share {
         None => result,
         Some(share) => share.gather(result, side.matrix, solved, block.map(|_| missing)),
     }
 }
 
-/// Solves for the vectors of tasks. `blocks` is the width of blocks, if that is how, and whether what interactions miss is known.
-fn solve<R: Idx, C: Idx>(
+/// The same where the rows are on disk: a part of them after the other. Solvers that keep something for each interaction are refused
+/// before.
+pub(super) fn half_sweep_stored<R: Idx, C: Idx>(
     settings: &Als,
     solver: AlsSolver,
-    matrix: &Csr<R, C>,
+    stored: &StoredRows<R, C>,
     fixed: &Vectors,
+    solved: &mut Vectors,
+) -> Result<()> {
+    let (prepared, dim) = (Fixed::new(settings, fixed), settings.factors);
+    for part in stored.parts(0..stored.n_rows(), ROWS) {
+        let matrix = stored.read(part.clone())?;
+        settings.check_weights(&matrix).map_err(|error| error.further_down(part.start as u32))?;
+        let side = Side { matrix: &matrix, roots: settings.roots(&matrix), elsewhere: None };
+        let vectors = &mut solved.as_mut_slice()[part.start * dim..part.end * dim];
+        let mut tasks = tasks(settings, &side, fixed, vectors, &mut [], &(0..matrix.n_rows()));
+        tasks.iter_mut().for_each(|task| task.named = part.start + task.first);
+        solve(solver, &matrix, &prepared, None, &mut tasks)?;
+    }
+    Ok(())
+}
+
+/// What a half sweep needs of the vectors that are fixed.
+struct Fixed<'a> {
+    vectors: &'a Vectors,
+    /// Padded to whole registers.
+    table: Cow<'a, [f32]>,
+    width: usize,
+    /// See [`weighted_gram`].
+    gram: Vec<f32>,
+}
+
+impl<'a> Fixed<'a> {
+    fn new(settings: &Als, vectors: &'a Vectors) -> Self {
+        let table = padded_columns(vectors, 0, settings.factors);
+        let gram = weighted_gram(vectors, settings.unobserved_weight);
+        Fixed { vectors, table, width: rows::padded(settings.factors), gram }
+    }
+}
+
+/// Solves for the vectors of tasks. `blocks` is the width of blocks, if that is how, and whether what interactions miss is known.
+fn solve<R: Idx, C: Idx>(
+    solver: AlsSolver,
+    matrix: &Csr<R, C>,
+    fixed: &Fixed<'_>,
     blocks: Option<(usize, bool)>,
     tasks: &mut [Task<'_>],
 ) -> Result<()> {
-    let gram = weighted_gram(fixed, settings.unobserved_weight);
-    let width = rows::padded(settings.factors);
-    let table = padded_columns(fixed, 0, settings.factors);
+    let Fixed { vectors, ref table, width, ref gram } = *fixed;
     match (blocks, solver) {
         (Some((block, known)), _) => {
             if !known {
-                blocks::measure(matrix, &table, width, tasks)?;
+                blocks::measure(matrix, table, width, tasks)?;
             }
-            blocks::sweep(matrix, fixed, &gram, block, tasks)
+            blocks::sweep(matrix, vectors, gram, block, tasks)
         }
         (_, AlsSolver::ConjugateGradient { steps }) => for_each_row(tasks, matrix, width, |work, row| {
             work.z.resize(row.columns.len() * width, 0.0);
-            rows::gather(row.scattered(&table, width), &mut work.z);
+            rows::gather(row.scattered(table, width), &mut work.z);
             work.load(row.vector);
-            conjugate_gradient(work, row.roots, &gram, row.lambda, steps);
+            conjugate_gradient(work, row.roots, gram, row.lambda, steps);
             work.store(row.vector);
             Ok(())
         }),
         _ => for_each_row(tasks, matrix, width, |work, row| {
-            work.normal_equations(&table, row.columns, row.roots, &gram, row.lambda);
+            work.normal_equations(table, row.columns, row.roots, gram, row.lambda);
             solve_or_refine(&mut work.h, &mut work.x, &mut work.copy)?;
             work.store(row.vector);
             Ok(())
@@ -148,6 +186,8 @@ fn solve<R: Idx, C: Idx>(
 /// What a task works on: some rows of the matrix, their vectors, and room for a number at each of their interactions.
 struct Task<'a> {
     first: usize,
+    /// What its first row is called in an error.
+    named: usize,
     vectors: &'a mut [f32],
     roots: &'a [f32],
     lambdas: Vec<f32>,
@@ -178,12 +218,12 @@ fn tasks<'a, R: Idx, C: Idx>(
     settings: &Als,
     side: &'a Side<'_, R, C>,
     fixed: &Vectors,
-    solved: &'a mut Vectors,
+    solved: &'a mut [f32],
     mut residual: &'a mut [f32],
     own: &Range<usize>,
 ) -> Vec<Task<'a>> {
     let mut roots = &side.roots[..];
-    let chunks = solved.as_mut_slice().chunks_mut(ROWS * settings.factors).enumerate();
+    let chunks = solved.chunks_mut(ROWS * settings.factors).enumerate();
     chunks
         .map(|(chunk, vectors)| {
             let first = chunk * ROWS;
@@ -195,7 +235,7 @@ fn tasks<'a, R: Idx, C: Idx>(
             let held = interactions.len().min(residual.len());
             let residual = residual.split_off_mut(..held).unwrap_or_default();
             let lambdas = lengths.map(|n| frequency_scaled(settings, n, fixed.len())).collect();
-            Task { first, vectors, roots: interactions, lambdas, residual }
+            Task { first, named: first, vectors, roots: interactions, lambdas, residual }
         })
         .filter(|task| own.contains(&task.first))
         .collect()
@@ -224,7 +264,7 @@ fn for_each_row<R: Idx, C: Idx>(
                     reason: format!(
                         "{} {} is not positive definite; raise the regularization",
                         R::KIND,
-                        task.first + i
+                        task.named + i
                     ),
                 })?;
                 at = end;
