@@ -109,7 +109,7 @@ fn a_renamed_target_is_missed() {
     let missing = |line: &str| missing(&line.split(' ').collect::<Vec<_>>(), &packages).join("; ");
     assert_eq!(missing("test -p cairn-recsys --features parquet --test laws"), "");
     assert_eq!(missing("test -p cairn-recsys --test parquet"), "the test target `parquet` of cairn-recsys");
-    assert_eq!(missing("test -p cairn-recsys --features arrow"), "the feature `arrow` of cairn-recsys");
+    assert_eq!(missing("test -p cairn-recsys --features arrows"), "the feature `arrows` of cairn-recsys");
     assert_eq!(missing("test --workspace --features cairn-optim/mpi --test mpi"), "");
     assert_eq!(missing("test --workspace --features cairn-optim/mpj"), "the feature `mpj` of cairn-optim");
     assert!(missing("test --workspace --test mpj").contains("`mpj` of cairn-optim"));

@@ -14,7 +14,7 @@ use arrow_array::types::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 use cairn_files::Budget;
 
 use super::features::FeatureReader;
@@ -96,7 +96,7 @@ fn rows(
                 }
                 schema = Some(found.clone());
             }
-            Some(first) if *first == found => {}
+            Some(first) if alike(first, &found) => {}
             Some(first) => {
                 let (expected, found) = (first.to_string(), found.to_string());
                 return Err(Error::Shape { what: "the schemas of record batches", expected, found });
@@ -117,6 +117,18 @@ fn rows(
         }
     }
     Ok(true)
+}
+
+/// Whether columns have the same names and types; what else is said of them does not matter.
+fn alike(one: &Schema, other: &Schema) -> bool {
+    let columns = |schema: &Schema| {
+        schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect::<Vec<_>>()
+    };
+    columns(one) == columns(other)
 }
 
 /// A column, of which every value has a text.

@@ -27,7 +27,7 @@ const MEMORY: u64 = 512 << 20;
 /// use cairn_recsys::{Duplicates, StoredInteractions, StoredWriter};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("plays.log");
-/// let mut writer = StoredWriter::create(&path, Duplicates::Sum)?.memory(1 << 30);
+/// let mut writer = StoredWriter::<u32, u64>::create(&path, Duplicates::Sum)?.memory(1 << 30);
 /// for (user, item, plays) in [(7, 1, 2.0), (9, 1, 1.0), (7, 1, 3.0)] {
 ///     writer.add((user, item, plays))?;
 /// }
