@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
-use crate::data::sparse::UserItems;
+use crate::data::sparse::{Csr, UserItems};
 use crate::data::stored::{StoredInteractions, StoredRows};
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
@@ -199,22 +199,26 @@ fn pair(items: &[ItemIdx], met: &[bool], n: u32, rng: &mut Pcg64Mcg) -> (usize, 
 
 /// What users have met, wherever that lies.
 trait Histories: Sync {
-    fn users(&self) -> usize;
+    /// Where the row of each user begins, and where the last ends.
+    fn offsets(&self) -> &[usize];
     fn items(&self) -> usize;
-    fn length(&self, user: UserIdx) -> usize;
     /// The items of a user, ascending. `room` is for those that do not lie in memory.
     fn met<'a>(&'a self, user: UserIdx, room: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]>;
+
+    fn users(&self) -> usize {
+        self.offsets().len() - 1
+    }
+    fn length(&self, user: UserIdx) -> usize {
+        self.offsets()[user.at() + 1] - self.offsets()[user.at()]
+    }
 }
 
 impl Histories for UserItems {
-    fn users(&self) -> usize {
-        self.n_rows()
+    fn offsets(&self) -> &[usize] {
+        Csr::offsets(self)
     }
     fn items(&self) -> usize {
         self.n_cols()
-    }
-    fn length(&self, user: UserIdx) -> usize {
-        self.row_len(user)
     }
     fn met<'a>(&'a self, user: UserIdx, _: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]> {
         Ok(self.row(user).0)
@@ -222,14 +226,11 @@ impl Histories for UserItems {
 }
 
 impl Histories for StoredRows<UserIdx, ItemIdx> {
-    fn users(&self) -> usize {
-        self.n_rows()
+    fn offsets(&self) -> &[usize] {
+        StoredRows::offsets(self)
     }
     fn items(&self) -> usize {
         self.n_cols()
-    }
-    fn length(&self, user: UserIdx) -> usize {
-        self.row_len(user)
     }
     fn met<'a>(&'a self, user: UserIdx, room: &'a mut Vec<ItemIdx>) -> Result<&'a [ItemIdx]> {
         let part = self.read(user.at()..user.at() + 1)?;

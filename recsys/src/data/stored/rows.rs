@@ -61,8 +61,9 @@ impl<R: Idx, C: Idx> StoredRows<R, C> {
         self.offsets[self.n_rows()]
     }
 
-    pub(crate) fn row_len(&self, row: R) -> usize {
-        self.offsets[row.at() + 1] - self.offsets[row.at()]
+    /// Where each row begins, in entries, and where the last ends.
+    pub(crate) fn offsets(&self) -> &[usize] {
+        &self.offsets
     }
 
     /// The rows from one to before another, as a matrix of these alone.
