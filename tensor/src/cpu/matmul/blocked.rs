@@ -6,6 +6,11 @@
 //! is read an element at a time, where it lies if its rows are in order, and packed if not. What follows on a product in a dense layer
 //! (a bias, max(·, 0)) is applied to a tile before it is written.
 //!
+//! While a tile is computed, the lines that the next ones will need are asked for: of the next part of the right operand, of the rows
+//! below where they are met for the first time, and of the result, which is about to be written. Memory answers some hundred cycles
+//! later, a tile takes thousands; without this products of middling size, whose panels are used for a few tiles each, waited an eighth of
+//! their time.
+//!
 //! The right operand is packed part by part as it is needed, which costs a fortieth of the products with it, or, where many blocks of
 //! rows need it, and for one whose columns are in order and not its rows, once for all threads.
 //!
@@ -27,10 +32,11 @@ const LEAST: usize = 1 << 24;
 const OFTEN: usize = 256;
 /// Elements of a right operand that is read from memory, and not from a cache.
 const VAST: usize = 1 << 20;
-/// Tiles, one below the other, that make a block of rows: with 512 terms a quarter of a megabyte.
-const TALL: usize = 16;
-/// Pieces that a product is cut into, if they are large enough: many, so that they come out even.
-const PIECES: usize = 32;
+/// Tiles, one below the other, that make a block of rows, at most: with 512 terms under half a megabyte. Many, so that a part of the
+/// right operand is used often once it is there.
+const TALL: usize = 24;
+/// Pieces for each thread that a product is cut into, if they are large enough: many, so that they come out even.
+const PIECES: usize = 8;
 /// Terms for which sums stay in registers: as many rows of the widest panel fill half of the nearest cache.
 const TERMS: usize = 160;
 /// Elements of the tiles of a block, and of a part of a panel, at most: tiles of 8 rows and 3 registers of 16.
@@ -119,7 +125,7 @@ pub(super) fn product<T: Float>(
     }
     // What is packed has to be used often: measured, the other engine is faster below, as it reads operands where they lie.
     let packs_left = a.column_step != 1 || a.row_step < 0;
-    if packs_left && m.min(n) < OFTEN || k.saturating_mul(n) >= VAST && m < 4 * OFTEN {
+    if packs_left && m.min(n) < OFTEN || k.saturating_mul(n) >= VAST && m < OFTEN {
         return false;
     }
     blocks((sizes, work), a, b, out, (shape, finish), column_sums).is_ok()
@@ -137,15 +143,16 @@ fn blocks<T: Float>(
     let deepest = depths(k).map(|(_, len)| len).max().unwrap_or(0);
     let direct = a.column_step == 1 && a.row_step >= 0;
     let groups = m.div_ceil(shape.rows);
-    // Blocks of rows, each with some of the panels.
-    let blocks = groups.div_ceil(TALL);
+    // Blocks of rows, all but the last of one size, each with some of the panels.
+    let tall = groups.div_ceil(groups.div_ceil(TALL));
+    let blocks = groups.div_ceil(tall);
     let whole = panels.registers * panels.lanes * deepest;
     let most = if b.column_step != 1 { 1 } else { 2 + 6 * usize::from(whole * size_of::<T>() <= NEAR) };
     let in_parts = blocks <= most;
     let mut right = Buffer::unspecified("matmul", if in_parts { 0 } else { whole })?;
     let mut left = Buffer::unspecified("matmul", if direct { 0 } else { groups * shape.rows * deepest })?;
-    let most = (work / PIECE * 4).clamp(1, PIECES);
-    let parts = most.div_ceil(blocks).clamp(1, panels.count);
+    let most = (work / PIECE * 4).clamp(1, PIECES * rayon::current_num_threads());
+    let parts = (most / blocks).clamp(1, panels.count);
     let each = |count: usize, task: &(dyn Fn(usize) + Sync)| {
         if most < 8 { (0..count).for_each(task) } else { threads::each(count, task) }
     };
@@ -169,7 +176,7 @@ fn blocks<T: Float>(
                 let columns = width.min(panels.columns - start);
                 dispatch(PackRight { b, first: start, columns, width, out });
             } else {
-                let size = TALL * shape.rows;
+                let size = tall * shape.rows;
                 let rows = size.min(m - i * size);
                 // SAFETY: blocks of rows do not overlap, and each is asked for once.
                 let out = unsafe { to_left.part(i * size * len, rows.next_multiple_of(shape.rows) * len) };
@@ -188,7 +195,7 @@ fn blocks<T: Float>(
                 right: if in_parts { Right::Parts(b) } else { Right::Packed(right) },
                 column_sums: column_sums.as_ref().filter(|_| block == 0),
                 len,
-                rows: block * TALL * shape.rows..m.min((block + 1) * TALL * shape.rows),
+                rows: block * tall * shape.rows..m.min((block + 1) * tall * shape.rows),
                 panels,
                 some: of_part(part)..of_part(part + 1),
                 out,
@@ -224,7 +231,8 @@ impl<T: Float> Kernel for PackRight<'_, T> {
         };
         if b.column_step == 1 {
             for (term, out) in out.chunks_exact_mut(width).enumerate() {
-                fetch(b.data, at(term, columns), columns);
+                // The next panel's, which lies far from the term before.
+                fetch::<T, false>(b.data.as_ptr().wrapping_add(at(term, columns)), columns);
                 let from = &b.data[at(term, 0)..][..columns];
                 let (from, rest) = T::Vector::<S>::chunks(from);
                 let (out, out_rest) = T::Vector::<S>::chunks_mut(out);
@@ -258,18 +266,18 @@ impl<T: Float> Kernel for PackRight<'_, T> {
     }
 }
 
-/// Calls for elements that will be read soon: a term of the next panel, which lies far from the term before. Only a hint.
+/// Calls for elements that will soon be read, or written. Only a hint.
 #[inline(always)]
-fn fetch<T>(from: &[T], start: usize, len: usize) {
+fn fetch<T, const WRITTEN: bool>(from: *const T, len: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..len).step_by(64 / size_of::<T>()) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        let at = from.as_ptr().wrapping_add(start + line);
+        use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch};
+        let at = from.wrapping_add(line).cast();
         // SAFETY: an address that is only hinted at may be any.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+        unsafe { if WRITTEN { _mm_prefetch::<_MM_HINT_ET0>(at) } else { _mm_prefetch::<_MM_HINT_T1>(at) } };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, start, len);
+    let _ = (from, len);
 }
 
 /// Adds the sums of a packed panel's columns to those there are.
@@ -439,8 +447,29 @@ impl<T: Float> Block<'_, T> {
                 // SAFETY: one block has these columns' sums, and one panel is theirs.
                 add_columns::<S, T>(right, width, unsafe { sums.part(first, columns) });
             }
+            let ahead = match self.right {
+                // Parts and panels lie in the order in which they are used.
+                Right::Packed(all) => {
+                    let next = first * len + (start + terms) * width;
+                    &all[next.min(all.len())..(next + size * width).min(all.len())]
+                }
+                Right::Parts(_) => &[],
+            };
+            let tiles = self.rows.len().div_ceil(M);
             for (number, row) in self.rows.clone().step_by(M).enumerate() {
                 let rows = M.min(self.rows.end - row);
+                // The nearest cache holds a part; what comes next is fetched while there is work on this one, a share at each tile.
+                let share = ahead.len() * number / tiles..ahead.len() * (number + 1) / tiles;
+                fetch::<T, false>(ahead[share.clone()].as_ptr(), share.len());
+                if panel == self.some.start && self.some.len() > 2 {
+                    self.fetch_left::<M>(row + M, start, terms);
+                }
+                if last {
+                    for r in 0..rows {
+                        let place = self.out.start.wrapping_add((row + r) * self.out.row_step + first);
+                        fetch::<T, true>(place, columns);
+                    }
+                }
                 let (left, row_step, step) = match self.left {
                     Left::Rows(a) => {
                         let (at, row_step) = (a.offset + row * a.row_step as usize, a.row_step as usize);
@@ -474,6 +503,24 @@ impl<T: Float> Block<'_, T> {
                         unsafe { sums[r][j].write(kept.as_mut_ptr().add(r * width + j * lanes)) };
                     }
                 }
+            }
+        }
+    }
+
+    /// Calls for some terms of a tile's rows.
+    #[inline(always)]
+    fn fetch_left<const M: usize>(&self, row: usize, start: usize, terms: usize) {
+        let rows = M.min(self.rows.end.saturating_sub(row));
+        match self.left {
+            Left::Rows(a) => {
+                for row in row..row + rows {
+                    let place = a.offset + row * a.row_step as usize + start;
+                    fetch::<T, false>(a.data.as_ptr().wrapping_add(place), terms);
+                }
+            }
+            Left::Packed(data) => {
+                let place = row * self.len + start * M;
+                fetch::<T, false>(data.as_ptr().wrapping_add(place), rows * terms);
             }
         }
     }
