@@ -4,7 +4,9 @@
 
 use std::hint::black_box;
 
-use cairn_recsys::rating::{Baseline, BiasedMf, Nmf, RatingKnn, SlopeOne, SvdPlusPlus, evaluate};
+use cairn_recsys::rating::{
+    Baseline, BiasedMf, CoClustering, Nmf, RatingKnn, SlopeOne, SvdPlusPlus, evaluate,
+};
 use cairn_recsys::{
     Als, AlsSolver, Bpr, Ease, Estimator, Filter, Interactions, ItemKnn, PureSvd, RankingEvaluator, Rp3Beta,
     Slim, Split, UserIdx, UserKnn, synthetic,
@@ -37,6 +39,7 @@ fn training(c: &mut Criterion) {
     train(c, "svd++-20", &SvdPlusPlus::new().epochs(1));
     train(c, "nmf-15", &Nmf::new().epochs(1));
     train(c, "slope-one", &SlopeOne::new());
+    train(c, "co-clustering", &CoClustering::new());
     train(c, "rating-knn", &RatingKnn::with_baseline());
 }
 

@@ -3,8 +3,8 @@
 //! `cargo run --release -p cairn-recsys --example ratings -- path/to/ml-100k [part of a model's name]`
 
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
-    cross_validate,
+    Baseline, BaselineMethod, BiasedMf, CoClustering, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne,
+    SvdPlusPlus, cross_validate,
 };
 use cairn_recsys::{Estimator, Interactions, Result, read};
 
@@ -36,6 +36,7 @@ fn main() -> Result<()> {
     check("SVD++", &SvdPlusPlus::new(), &log)?;
     check("NMF", &Nmf::new(), &log)?;
     check("SlopeOne", &SlopeOne::new(), &log)?;
+    check("CoClustering", &CoClustering::new(), &log)?;
     check("kNN", &RatingKnn::new(), &log)?;
     check("kNN with means", &RatingKnn::with_means(), &log)?;
     check("kNN baseline", &RatingKnn::with_baseline(), &log)?;

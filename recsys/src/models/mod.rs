@@ -14,7 +14,8 @@ pub(crate) mod slim;
 pub(crate) mod top_pop;
 
 use crate::rating::{
-    BaselineModel, BiasedMfModel, NmfModel, RatingKnnModel, SlopeOneModel, SvdPlusPlusModel,
+    BaselineModel, BiasedMfModel, CoClusteringModel, NmfModel, RatingKnnModel, SlopeOneModel,
+    SvdPlusPlusModel,
 };
 use crate::serve::file::ModelFormat;
 
@@ -45,6 +46,7 @@ pub(crate) const FORMATS: &[ModelFormat] = &[
     ModelFormat::of::<SvdPlusPlusModel>(),
     ModelFormat::of::<NmfModel>(),
     ModelFormat::of::<SlopeOneModel>(),
+    ModelFormat::of::<CoClusteringModel>(),
     ModelFormat::of::<RatingKnnModel>(),
 ];
 

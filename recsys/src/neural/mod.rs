@@ -5,7 +5,7 @@
 //! (`sasrec`, `bert4rec`, `gru4rec`); batches (`ragged`), losses (`loss`), the passes over the log (`train`) and what is kept (`model`) are written
 //! once.
 //!
-//! The others see who met what as a set: `mult_vae` encodes a row of the matrix, `light_gcn` the place in its graph. Both live on
+//! The others see who met what as a set (`pairs` draws what was not met): `mult_vae` encodes a row of the matrix, `light_gcn` the place in its graph. Both live on
 //! products with sparse matrices (`sparse`), and are trained by `passes` over samples.
 //!
 //! Once trained all of them score by inner products like factorisations: lists, the index for large catalogues, files and evaluation are
@@ -20,6 +20,7 @@ mod loss;
 mod model;
 mod mult_vae;
 mod neu_mf;
+pub(crate) mod pairs;
 pub(crate) mod passes;
 mod ragged;
 mod sasrec;

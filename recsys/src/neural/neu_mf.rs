@@ -10,9 +10,9 @@
 use cairn_autograd::Var;
 use cairn_nn::{Activation, Init, Linear, Module, Parameter};
 use cairn_tensor::{Rng, Tensor, rng};
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::pairs::{self, logistic, others};
 use super::passes::{Passes, failure, passes_setters};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
@@ -27,10 +27,6 @@ use crate::{Result, check, memory};
 const SPREAD: f32 = 0.1;
 /// Items that the layers score at a time.
 const ITEMS: usize = 4096;
-/// Steps of folding in, and their size.
-const FOLD_IN: (usize, f64) = (60, 0.05);
-/// Items of a history that a step of folding in looks at, at most.
-const FOLD_IN_BATCH: usize = 256;
 
 /// Settings of NeuMF. Defaults: vectors of 16 to be multiplied, dense layers of 64, 32 and 16 on two vectors of 32, 4 items drawn for each
 /// that was met, 20 epochs of batches of 1024, Adam with 1e-3, seed 0.
@@ -181,12 +177,6 @@ impl Network {
     }
 }
 
-/// The mean logistic loss of scores.
-fn logistic(scores: &Var, labels: &[f32]) -> cairn_nn::Result<Var> {
-    let labels = Var::constant(Tensor::from_slice(labels, [labels.len()])?);
-    Ok(scores.softplus()?.sub(&scores.mul(&labels)?)?.mean(..)?)
-}
-
 /// A trained [`NeuMf`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NeuMfModel {
@@ -226,18 +216,6 @@ impl Estimator for NeuMf {
         })?;
         NeuMfModel::new(self, &network, progress).map_err(failed)?.checked()
     }
-}
-
-/// So many items that are not among those met, which are not all.
-fn others(met: &[ItemIdx], n: usize, n_items: usize, rng: &mut Rng) -> Vec<u32> {
-    let mut drawn = Vec::with_capacity(n);
-    while drawn.len() < n {
-        let other = ItemIdx(rng.random_range(0..n_items as u32));
-        if met.binary_search(&other).is_err() {
-            drawn.push(other.0);
-        }
-    }
-    drawn
 }
 
 const NAME: &str = "NeuMF";
@@ -296,20 +274,8 @@ impl NeuMfModel {
             vector: zeros(&self.factors.items).map_err(failed)?,
             side: zeros(&self.sides.items).map_err(failed)?,
         };
-        if !items.is_empty() && items.len() < n_items {
-            let (epochs, learning_rate) = FOLD_IN;
-            let passes = Passes { epochs, batch_size: FOLD_IN_BATCH, learning_rate, seed: self.seed };
-            passes.train(NAME, (&person, false), items.len(), |batch, _, cx| {
-                let (mut asked, mut labels, mut rng) = (Vec::new(), Vec::new(), cx.draw());
-                for &at in batch {
-                    asked.push(items[at as usize].0);
-                    labels.push(1.0);
-                    asked.extend(others(items, self.negatives, n_items, &mut rng));
-                    labels.resize(asked.len(), 0.0);
-                }
-                self.person_loss(&person, &asked, &labels)
-            })?;
-        }
+        let loss = |asked: &[u32], labels: &[f32]| self.person_loss(&person, asked, labels);
+        pairs::fold_in(NAME, &person, (items, n_items), (self.negatives, self.seed), loss)?;
         Ok([person.vector.value().to_vec(), person.side.value().to_vec()])
     }
 

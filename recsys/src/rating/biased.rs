@@ -9,9 +9,12 @@ use crate::linalg::dense;
 use crate::models::factors::{Factors, Vectors};
 use crate::{Error, Result};
 
-/// The settings of a biased model trained by gradient steps, which differ in two defaults alone.
+/// The settings of a biased model trained by gradient steps, which differ in two defaults and a switch that one of them has.
 macro_rules! sgd_settings {
-    ($(#[$doc:meta])* $name:ident { factors: $factors:literal, learning_rate: $rate:literal }) => {
+    (
+        $(#[$doc:meta])* $name:ident { factors: $factors:literal, learning_rate: $rate:literal }
+        $($(#[$switch_doc:meta])* $switch:ident: $default:literal)?
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
@@ -23,6 +26,7 @@ macro_rules! sgd_settings {
             rating_scale: Option<(f32, f32)>,
             seed: u64,
             memory_limit: u64,
+            $($switch: bool,)?
         }
 
         impl Default for $name {
@@ -36,6 +40,7 @@ macro_rules! sgd_settings {
                     rating_scale: None,
                     seed: 0,
                     memory_limit: $crate::memory::LIMIT,
+                    $($switch: $default,)?
                 }
             }
         }
@@ -63,6 +68,11 @@ macro_rules! sgd_settings {
                 /// Standard deviation of the vectors' start.
                 init_std_dev(deviation: f32);
             }
+
+            $(setters! {
+                $(#[$switch_doc])*
+                $switch(with: bool);
+            })?
 
             rating_scale_setter!();
 
@@ -148,17 +158,18 @@ impl Biased {
     }
 
     /// The vector of the user who minimises Σ (r - mean - bᵢ - b - q·(p + z))² + reg n (b² + |p|²): the
-    /// objective that the steps of training descend on, solved to its end for one user. `implicit` is z.
+    /// objective that the steps of training descend on, solved to its end for one user. `implicit` is z; b is 0 without `own_bias`.
     pub(super) fn fold_in(
         &self,
         items: &[ItemIdx],
         values: &[f32],
         implicit: &[f32],
         regularization: f32,
+        own_bias: bool,
     ) -> Result<Vec<f32>> {
         let dim = self.dim();
         // Unknowns (p, b); the item's row is (q, 1).
-        let n = dim + 1;
+        let n = dim + usize::from(own_bias);
         let mut h = faer::Mat::<f64>::zeros(n, n);
         let mut rhs = faer::Mat::<f64>::zeros(n, 1);
         for (item, &value) in items.iter().zip(values) {
@@ -188,7 +199,8 @@ impl Biased {
         faer::linalg::triangular_solve::solve_upper_triangular_in_place(h.transpose(), rhs.as_mut(), seq);
         let mut query: Vec<f32> = (0..dim).map(|j| rhs[(j, 0)] as f32).collect();
         query.iter_mut().zip(implicit).for_each(|(q, z)| *q += z);
-        query.extend([1.0, self.mean + rhs[(dim, 0)] as f32]);
+        let bias = if own_bias { rhs[(dim, 0)] as f32 } else { 0.0 };
+        query.extend([1.0, self.mean + bias]);
         Ok(query)
     }
 }

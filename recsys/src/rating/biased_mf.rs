@@ -37,6 +37,10 @@ sgd_settings! {
     #[doc(alias = "FunkSVD")]
     #[doc(alias = "SVD")]
     BiasedMf { factors: 100, learning_rate: 0.005 }
+    /// Whether there are a mean and biases, as there are by default; without them the rating is q·p alone (Salakhutdinov & Mnih,
+    /// Probabilistic Matrix Factorization, NIPS 2007).
+    #[doc(alias = "PMF")]
+    biased: true
 }
 
 /// The parameters of one group of users or of items.
@@ -135,9 +139,10 @@ impl Estimator for BiasedMf {
         let (user_groups, item_groups) = (Assignment::new(&user_counts), Assignment::new(&item_counts));
         let (mut users, mut items) = (user_groups.groups(width, &users), item_groups.groups(width, &items));
         let blocks = blocks(matrix, &user_groups, &item_groups);
+        let mean = if self.biased { stats.mean() } else { 0.0 };
         let mut progress = Vec::new();
         for _ in 0..self.epochs {
-            let squares = self.epoch(stats.mean(), &blocks, &mut users, &mut items);
+            let squares = self.epoch(mean, &blocks, &mut users, &mut items);
             progress.push((squares / matrix.nnz() as f64).sqrt());
         }
         let (users, user_biases) = user_groups.gather(width, &users);
@@ -146,13 +151,14 @@ impl Estimator for BiasedMf {
             return Err(diverged("biased matrix factorisation"));
         }
         let biased = Biased::new(
-            stats.mean(),
+            mean,
             self.factors,
             width,
             (&users, &user_biases, &|u| user_counts[u] > 0),
             (&items, &item_biases, &|i| item_counts[i] > 0),
         )?;
-        Ok(BiasedMfModel { stats, biased, regularization: self.regularization, progress })
+        let regularization = self.regularization;
+        Ok(BiasedMfModel { stats, biased, has_biases: self.biased, regularization, progress })
     }
 }
 
@@ -187,6 +193,7 @@ impl BiasedMf {
     fn steps(&self, mean: f32, entries: &[Entry], users: &mut Group, items: &mut Group) -> f64 {
         let width = self.factors.next_multiple_of(LANES);
         let (rate, reg) = (self.learning_rate, self.regularization);
+        let bias_rate = if self.biased { rate } else { 0.0 };
         vectorize(
             #[inline(always)]
             || {
@@ -197,8 +204,8 @@ impl BiasedMf {
                     let q = &mut items.vectors[i * width..(i + 1) * width];
                     let (bu, bi) = (&mut users.biases[u], &mut items.biases[i]);
                     let error = entry.rating - (mean + *bu + *bi + dot(p, q));
-                    *bu += rate * (error - reg * *bu);
-                    *bi += rate * (error - reg * *bi);
+                    *bu += bias_rate * (error - reg * *bu);
+                    *bi += bias_rate * (error - reg * *bi);
                     let (keep, step) = (1.0 - rate * reg, rate * error);
                     for (p, q) in p.iter_mut().zip(q) {
                         let (old_p, old_q) = (*p, *q);
@@ -233,13 +240,15 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub struct BiasedMfModel {
     stats: RatingStats,
     biased: Biased,
+    /// Whether mean and biases are more than zeros.
+    has_biases: bool,
     regularization: f32,
     progress: Vec<f64>,
 }
 
 impl BiasedMfModel {
     /// The vectors: a user's followed by 1 and mean + bias, an item's by its bias and 1, so that the inner product is the
-    /// rating.
+    /// rating. Without biases those and the mean are 0.
     pub fn factors(&self) -> &Factors {
         &self.biased.factors
     }
@@ -254,7 +263,8 @@ impl FactorModel for BiasedMfModel {
     /// The user's parameters that minimise the regularised error of the history; training takes a stated number of steps
     /// towards the same minimum, so the scores of a user of the training log come out near, not equal.
     fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
-        self.biased.fold_in(items, values, &vec![0.0; self.biased.dim()], self.regularization)
+        let none = vec![0.0; self.biased.dim()];
+        self.biased.fold_in(items, values, &none, self.regularization, self.has_biases)
     }
     fn similarity_dim(&self) -> usize {
         self.biased.dim()
@@ -269,12 +279,13 @@ impl RatingModel for BiasedMfModel {
         &self.stats
     }
     fn expected(&self, _: &UserItems, user: Option<UserIdx>, item: Option<ItemIdx>) -> f32 {
-        self.biased.expected(user, item)
+        let known = user.is_some() && item.is_some();
+        if known || self.has_biases { self.biased.expected(user, item) } else { self.stats.mean() }
     }
 }
 
 impl Saved for BiasedMfModel {
-    const FORMAT: &'static str = "biased-mf";
+    const FORMAT: &'static str = "biased-mf-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.stats.validate()?;

@@ -12,6 +12,7 @@
 mod baseline;
 mod biased;
 mod biased_mf;
+mod co_clustering;
 mod evaluate;
 mod knn;
 mod nmf;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use baseline::{Baseline, BaselineMethod, BaselineModel};
 pub use biased_mf::{BiasedMf, BiasedMfModel};
+pub use co_clustering::{CoClustering, CoClusteringModel};
 pub use evaluate::{CrossValidationReport, RatingReport, cross_validate, evaluate};
 pub use knn::{Centring, RatingKnn, RatingKnnModel};
 pub use nmf::{Nmf, NmfModel};

@@ -204,7 +204,7 @@ impl FactorModel for SvdPlusPlusModel {
     /// As for [`BiasedMfModel`](super::BiasedMfModel): near the scores of training, not equal.
     fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let implicit = implicit_part(&self.implicit, items);
-        self.biased.fold_in(items, values, &implicit, self.regularization)
+        self.biased.fold_in(items, values, &implicit, self.regularization, true)
     }
     fn similarity_dim(&self) -> usize {
         self.biased.dim()

@@ -87,7 +87,7 @@ def light_gcn(dim=3, layers=2, decay=0.1):
     write("light_gcn final items", final_items)
 
 
-def factorization_machine(name, deep, dim=3, features=9, hidden=4):
+def factorization_machine(name, deep, pairs=True, dim=3, features=9, hidden=4):
     shapes = {"bias": (1,), "table": (features, dim + 1)}
     if deep:
         shapes |= {"deep_0_w": (5 * dim, hidden), "deep_0_b": (hidden,), "deep_1_w": (hidden, 1), "deep_1_b": (1,)}
@@ -100,7 +100,7 @@ def factorization_machine(name, deep, dim=3, features=9, hidden=4):
         for n, (_, i, x) in enumerate(sample):
             score = score + p["table"][i, dim] * x
             norms = norms + (p["table"][i] * x).pow(2).sum()
-            for _, j, y in sample[n + 1:]:
+            for _, j, y in sample[n + 1:] if pairs else []:
                 score = score + (p["table"][i, :dim] * p["table"][j, :dim]).sum() * x * y
         if deep:
             fields = [sum((p["table"][i, :dim] * x for own, i, x in sample if own == field), torch.zeros(dim)) for field in range(5)]
@@ -192,4 +192,5 @@ bert4rec()
 two_tower()
 factorization_machine("fm", False)
 factorization_machine("deep_fm", True)
+factorization_machine("wide_and_deep", True, False)
 pathlib.Path(__file__).with_suffix(".csv").write_text("\n".join(lines) + "\n")

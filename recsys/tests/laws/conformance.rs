@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
+    Baseline, BaselineMethod, BiasedMf, CoClustering, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
     Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, GfCf, Interactions,
@@ -25,8 +25,8 @@ struct Excused {
     alike_users: bool,
     /// Folding in ends near the trained vector, not at it; `ratings` and `models` say how near.
     fold_in_is_near: bool,
-    /// Folds in by a part of itself alone, so that lists have half in common.
-    fold_in_is_of_a_part: bool,
+    /// Folds in through dense layers, whose scores of one group lie close together, so that lists have half in common.
+    fold_in_is_rough: bool,
     /// Is no sum over the items of a history.
     explanation: bool,
     /// Explains the difference from a mean or a baseline, not the score.
@@ -67,10 +67,13 @@ fn ratings() {
     let sgd = Baseline::new().method(BaselineMethod::SGD);
     conforms(&sgd, Excused { fold_in_is_near: true, ..no_explanation });
     // Long enough that the random start is forgotten.
-    conforms(&BiasedMf::new().factors(10).epochs(100).learning_rate(0.03), factors);
+    let by_steps = BiasedMf::new().factors(10).epochs(100).learning_rate(0.03);
+    conforms(&by_steps, factors);
+    conforms(&by_steps.biased(false), factors);
     conforms(&SvdPlusPlus::new().factors(10).epochs(100).learning_rate(0.03), factors);
     conforms(&Nmf::new().factors(5), factors);
     conforms(&SlopeOne::new(), none);
+    conforms(&CoClustering::new(), factors);
     let by_steps = RatingKnn::with_baseline().baseline(BaselineMethod::SGD).item_based();
     conforms(
         &by_steps,
@@ -145,7 +148,7 @@ fn a_factorisation_beside_dense_layers() {
     let alike = Excused { alike_items: true, alike_users: true, ..Excused::default() };
     conforms(
         &settings,
-        Excused { explanation: true, fold_in_is_near: true, fold_in_is_of_a_part: true, ..alike },
+        Excused { explanation: true, fold_in_is_near: true, fold_in_is_rough: true, ..alike },
     );
 }
 
@@ -161,8 +164,10 @@ fn networks_with_features() {
     let exact = Excused { fold_in_is_near: false, ..excused };
     conforms(&towers.clone().hidden([16]), exact);
     conforms(&towers.hidden(Vec::new()), exact);
-    let deep = Excused { alike_items: true, alike_users: true, fold_in_is_of_a_part: true, ..excused };
-    conforms(&machine.hidden([16]), deep);
+    let deep = Excused { alike_items: true, alike_users: true, fold_in_is_rough: true, ..excused };
+    let machine = machine.hidden([16]);
+    conforms(&machine, deep);
+    conforms(&machine.pairs(false), deep);
 }
 
 fn log() -> Interactions {
@@ -258,7 +263,7 @@ fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
         all += trained.len();
     }
     let share = common as f64 / f64::from(all as u32);
-    let least = match (excused.fold_in_is_of_a_part, excused.fold_in_is_near) {
+    let least = match (excused.fold_in_is_rough, excused.fold_in_is_near) {
         (true, _) => 0.5,
         (_, true) => 0.8,
         _ => 0.99,

@@ -174,9 +174,10 @@ mod machines {
     };
     use cairn_recsys::rerank::{Rank, Reranking};
 
-    fn machines() -> [FactorizationMachine; 2] {
+    fn machines() -> [FactorizationMachine; 3] {
         let machine = FactorizationMachine::new().factors(8).batch_size(128).epochs(20);
-        [machine.clone(), machine.hidden([16])]
+        let deep = machine.clone().hidden([16]);
+        [machine, deep.clone(), deep.pairs(false)]
     }
 
     #[test]
@@ -261,6 +262,7 @@ mod machines {
             (machine().negatives(0), "negatives"),
             (machine().dropout(1.0), "dropout"),
             (machine().hidden([4, 0]), "hidden"),
+            (machine().pairs(false), "pairs"),
             (machine().regularization(-1.0), "regularization"),
             (machine().batch_size(0), "batch_size"),
             (machine().learning_rate(f64::NAN), "learning_rate"),

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
+    Baseline, BaselineMethod, BiasedMf, CoClustering, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne,
+    SvdPlusPlus,
 };
 use cairn_recsys::{
     Als, AnyModel, Bpr, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemKnn, ModelFormat, PureSvd,
@@ -113,7 +114,9 @@ fn files_of_ratings_withstand_damage() {
     withstands(&BiasedMf::new().factors(2).epochs(2), estimates);
     withstands(&SvdPlusPlus::new().factors(2).epochs(2), estimates);
     withstands(&Nmf::new().factors(2).epochs(2), estimates);
+    withstands(&BiasedMf::new().factors(2).epochs(2).biased(false), estimates);
     withstands(&SlopeOne::new(), estimates);
+    withstands(&CoClustering::new(), estimates);
     withstands(&RatingKnn::with_means().item_based(), estimates);
     withstands(&RatingKnn::with_baseline().similarity(Similarity::PEARSON_BASELINE), estimates);
 }
@@ -236,7 +239,7 @@ fn an_unknown_format_is_named_beside_those_known() {
         for known in ["top-pop", "item-item", "user-knn", "pure-svd", "ials", "bpr-2"] {
             assert!(reason.contains(known), "{reason}");
         }
-        for known in ["baseline", "biased-mf", "svd++", "nmf", "slope-one", "rating-knn-2"] {
+        for known in ["baseline", "biased-mf-2", "svd++", "nmf", "slope-one", "rating-knn-2"] {
             assert!(reason.contains(known), "{reason}");
         }
     }

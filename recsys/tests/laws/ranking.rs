@@ -167,6 +167,7 @@ fn a_user_without_rows_gets_the_popular_items_from_every_model_in_whatever_order
     keeps_its_figures(&rating::SvdPlusPlus::new().factors(2));
     keeps_its_figures(&rating::Nmf::new().factors(2));
     keeps_its_figures(&rating::SlopeOne::new());
+    keeps_its_figures(&rating::CoClustering::new());
     keeps_its_figures(&rating::RatingKnn::new());
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne, SvdPlusPlus,
-    cross_validate, evaluate,
+    Baseline, BaselineMethod, BiasedMf, CoClustering, Nmf, RatingKnn, RatingModel, Similarity, SlopeOne,
+    SvdPlusPlus, cross_validate, evaluate,
 };
 use cairn_recsys::{
     Catalog, Duplicates, Error, Estimator, Fitted, IdMap, Interactions, ItemIdx, Recommender, Split, UserIdx,
@@ -59,7 +59,8 @@ fn predictions_are_those_of_surprise() {
         let row = (fields[1].parse().unwrap(), fields[2].parse().unwrap(), fields[3].parse().unwrap());
         golden.entry(fields[0]).or_default().push(row);
     }
-    assert_eq!(golden.len(), 36);
+    // Co-clustering is compared beside its code, from groups that are given.
+    assert_eq!(golden.len(), 37);
     agrees("baseline als", &Baseline::new(), &golden);
     agrees("baseline sgd", &Baseline::new().method(BaselineMethod::SGD), &golden);
     agrees("slope one", &SlopeOne::new(), &golden);
@@ -195,7 +196,9 @@ fn ids_without_ratings_are_unknown() {
     unknown_ids(&BiasedMf::new().factors(4), true);
     unknown_ids(&SvdPlusPlus::new().factors(4), true);
     unknown_ids(&Nmf::new().factors(4), false);
+    unknown_ids(&BiasedMf::new().factors(4).biased(false), false);
     unknown_ids(&SlopeOne::new(), false);
+    unknown_ids(&CoClustering::new(), true);
     unknown_ids(&RatingKnn::new(), false);
     unknown_ids(&RatingKnn::with_means().item_based(), false);
     unknown_ids(&RatingKnn::with_baseline(), true);
@@ -225,6 +228,8 @@ fn bad_settings_and_values_are_errors() {
     assert!(parameter(BiasedMf::new().rating_scale(5.0, 1.0).fit(&log).map(drop)));
     assert!(parameter(SvdPlusPlus::new().factors(0).fit(&log).map(drop)));
     assert!(parameter(SvdPlusPlus::new().learning_rate(0.0).fit(&log).map(drop)));
+    assert!(parameter(CoClustering::new().user_clusters(0).fit(&log).map(drop)));
+    assert!(parameter(CoClustering::new().item_clusters(0).fit(&log).map(drop)));
     assert!(parameter(Nmf::new().init(1.0, 0.0).fit(&log).map(drop)));
     assert!(parameter(RatingKnn::new().neighbours(0).fit(&log).map(drop)));
     let shrinkage = Similarity::PearsonBaseline { shrinkage: -1.0 };

@@ -1,14 +1,17 @@
-//! Networks that recommend. Models of the next item: an epoch of training, and a session answered, on generated sequences of the lengths of Amazon Beauty
-//! (skewed, 9 on average, at most 50) and of MovieLens 1M (108 on average, at most 200). Models of sets, and those with features: an epoch.
+//! Networks that recommend. Models of the next item: an epoch of training on generated sequences of the lengths of Amazon Beauty (skewed, 9
+//! on average, at most 50) and of MovieLens 1M (108 on average, at most 200), and a session answered from 50,000 items. Models of sets, and
+//! those with features: an epoch, of ALS a sweep with features and without.
 //!
 //! Seconds an epoch are differences of two trainings, which leaves out the start and the end; the least of the repetitions counts.
 //! Users and items follow from formulas, so that another library can be given the same.
 
 use std::time::Instant;
 
-use cairn_recsys::features::{FactorizationMachine, LightFm};
+use cairn_recsys::features::{
+    FactorizationMachine, FeatureAls, FeatureMatrix, FeatureRow, FeatureTable, LightFm,
+};
 use cairn_recsys::{
-    AnnSettings, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, Sasrec, SequenceModel,
+    Als, AnnSettings, Estimator, Filter, Gru4Rec, IdMap, Interactions, ItemIdx, LightGcn, MultVae, Sasrec,
     synthetic,
 };
 
@@ -33,8 +36,9 @@ const SHAPES: [Shape; 2] = [
 ];
 /// Trainings of each length.
 const REPEATS: usize = 3;
-/// Items of a session.
-const SESSION: usize = 10;
+/// Items that a session is answered from, all of them met in training, and items of a session.
+const CATALOGUE: u32 = 50_000;
+const SESSION: u32 = 10;
 
 impl Shape {
     /// The length of a user's sequence, one more than there are steps: by the golden ratio spread evenly over the distribution.
@@ -66,8 +70,8 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
         recorder.recommender(&work("SASRec"), "full softmax", "seconds_per_epoch", seconds)?;
         let seconds = epoch(|epochs| Ok(gru(epochs).fit(&log)?))?;
         recorder.recommender(&work("GRU4Rec"), "full softmax", "seconds_per_epoch", seconds)?;
-        sessions(recorder, &shape, &sasrec(1).fit(&log)?)?;
     }
+    sessions(recorder)?;
     sets(recorder)
 }
 
@@ -79,6 +83,13 @@ fn sets(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     };
     let seconds = epoch(|epochs| Ok(MultVae::new().epochs(epochs).fit_matrix(&matrix)?))?;
     record("Mult-VAE", "600-200-600, batches of 500", seconds)?;
+    let als = Als::new();
+    let seconds = epoch(|epochs| Ok(als.clone().epochs(epochs).fit_matrix(&matrix)?))?;
+    record("ALS", "f=64", seconds)?;
+    let features = features(matrix.n_cols() as u32)?;
+    let with = |epochs| FeatureAls::new(als.clone().epochs(epochs)).item_features(&features);
+    let seconds = epoch(|epochs| Ok(with(epochs).fit_matrix(&matrix)?))?;
+    record("ALS with features", "f=64, 26 features of items", seconds)?;
     let light_fm = LightFm::new().factors(64);
     let seconds = epoch(|epochs| Ok(light_fm.clone().epochs(epochs).fit_matrix(&matrix)?))?;
     record("LightFM", "WARP, f=64", seconds)?;
@@ -89,6 +100,16 @@ fn sets(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let graph = synthetic::power_law(943, 1682, 160_000, 0)?;
     let seconds = epoch(|epochs| Ok(LightGcn::new().epochs(epochs).fit_matrix(&graph)?))?;
     recorder.recommender("LightGCN ML-100K-like", "f=64, 3 layers", "seconds_per_epoch", seconds)
+}
+
+/// Two categories for each item, as a genre and a decade.
+fn features(items: u32) -> anyhow::Result<FeatureMatrix<ItemIdx>> {
+    let row = |item: u32| {
+        let (genre, decade) = (item % 18, item / 7 % 8);
+        FeatureRow::new().category("genre", &genre.to_string()).category("decade", &decade.to_string())
+    };
+    let table = FeatureTable::new((0..items).map(|item| (item, row(item))))?;
+    Ok(FeatureMatrix::new(&table, &IdMap::from_ids(0..items)?)?)
 }
 
 /// Seconds that one more epoch takes.
@@ -106,20 +127,23 @@ fn epoch<T>(train: impl Fn(usize) -> anyhow::Result<T>) -> anyhow::Result<f64> {
 }
 
 /// A list of ten for somebody unknown, from all items and by the index.
-fn sessions(
-    recorder: &mut Recorder<'_>,
-    shape: &Shape,
-    model: &cairn_recsys::Fitted<SequenceModel>,
-) -> anyhow::Result<()> {
-    let session: Vec<u32> = model.catalog().items.ids().iter().copied().take(SESSION).collect();
-    let indexed = model.with_index(AnnSettings::new())?;
-    for (how, model) in [("exact", model), ("index", &indexed)] {
-        let seconds = best_seconds(|| {
-            model.recommend_session(&session, 10, &Filter::unseen())?;
-            Ok(())
-        })?;
-        let work = format!("top-10 for a session {} d=64", shape.name);
-        recorder.recommender(&work, how, "ms", seconds * 1e3)?;
+fn sessions(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    let rows = (0..CATALOGUE).map(|item| (item / SESSION, item, 1.0, i64::from(item % SESSION)));
+    let log = Interactions::from_ratings(rows)?;
+    let session: Vec<u32> = (0..SESSION).map(|n| n * 4999).collect();
+    let models = [
+        ("SASRec", Sasrec::new().epochs(1).patience(None).fit(&log)?),
+        ("GRU4Rec", Gru4Rec::new().epochs(1).patience(None).fit(&log)?),
+    ];
+    for (name, exact) in models {
+        let work = format!("top-10 of {} for a session, {name} d=64", exact.catalog().items.len());
+        for (how, model) in [("exact", &exact), ("index", &exact.with_index(AnnSettings::new())?)] {
+            let seconds = best_seconds(|| {
+                model.recommend_session(&session, 10, &Filter::unseen())?;
+                Ok(())
+            })?;
+            recorder.recommender(&work, how, "ms", seconds * 1e3)?;
+        }
     }
     Ok(())
 }

@@ -79,7 +79,9 @@ fn compare(
     models.add(ctx, &FeatureAls::new(Als::new().factors(32).seed(seed)).item_features(genres))?;
     let machine = FactorizationMachine::new().epochs(epochs(10)).item_features(genres).seed(seed);
     models.add(ctx, &machine)?;
-    models.add(ctx, &machine.hidden([64, 32]))?;
+    let deep = machine.hidden([64, 32]);
+    models.add(ctx, &deep)?;
+    models.add(ctx, &deep.pairs(false))?;
     models.add(ctx, &TwoTower::new().epochs(epochs(20)).item_features(genres).seed(seed))?;
     ctx.show(name, &models.table);
     Ok(())

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use cairn_datasets::registry;
 use cairn_recsys::rating::{
-    Baseline, BaselineMethod, BiasedMf, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
+    Baseline, BaselineMethod, BiasedMf, CoClustering, Nmf, RatingKnn, Similarity, SlopeOne, SvdPlusPlus,
 };
 use cairn_recsys::{
     Als, Bpr, Ease, Estimator, Filter, Fitted, Interactions, ItemItemModel, ItemKnn, KnnWeighting, PureSvd,
@@ -55,6 +55,7 @@ fn predict(ctx: &mut Context<'_>, log: &Interactions) -> anyhow::Result<()> {
     ratings.model(ctx, "SVD++", published(0.919), &SvdPlusPlus::new())?;
     ratings.model(ctx, "NMF", published(0.963), &Nmf::new())?;
     ratings.model(ctx, "SlopeOne", published(0.946), &SlopeOne::new())?;
+    ratings.model(ctx, "Co-clustering", published(0.963), &CoClustering::new())?;
     ratings.model(ctx, "kNN", published(0.98), &RatingKnn::new())?;
     ratings.model(ctx, "kNN with means", published(0.951), &RatingKnn::with_means())?;
     ratings.model(ctx, "kNN baseline", published(0.931), &RatingKnn::with_baseline())?;

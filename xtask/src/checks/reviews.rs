@@ -7,7 +7,7 @@ use cairn_nn::{Sequential, SparseCategoricalCrossentropy};
 use cairn_optim::{Adam, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::Tensor;
 
-use super::training;
+use super::training::{self, Told};
 use crate::check::{Bars, Context};
 use crate::format::{count, value};
 use crate::report::KeyFigures;
@@ -80,8 +80,8 @@ pub(super) fn train(
 ) -> anyhow::Result<()> {
     let mut trainer =
         Trainer::new(Adam::default().lazy(true), SparseCategoricalCrossentropy).metric(Accuracy);
-    let history = trainer.fit(model, train, fit.seed(ctx.seed()).quiet().validate(test))?;
-    training::say(ctx, &history);
+    let fit = fit.seed(ctx.seed()).quiet().validate(test);
+    let history = trainer.fit(model, train, fit.callback(Told(ctx)))?;
     let accuracy = history.last("val_accuracy").unwrap_or(f64::NAN);
     let bar = ctx.bar(bars);
     ctx.metric("test accuracy", accuracy, Bar::AtLeast(bar));

@@ -3,19 +3,31 @@
 //! Checks train quietly and print the epochs through their context, which marks lines that come from stand-ins.
 
 use cairn_nn::Sequential;
-use cairn_optim::{Epoch, History};
+use cairn_optim::{Callback, Control, Epoch, History};
 
 use crate::check::Context;
 use crate::format::{count, seconds, value};
 use crate::report::{KeyFigures, LineChart};
 
-/// Prints a line for each epoch.
+/// Prints a line for each epoch of a training that is over.
 pub(super) fn say(ctx: &mut Context<'_>, history: &History) {
-    for epoch in history.epochs() {
-        let values: Vec<String> = epoch.values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
-        let (n, time) = (epoch.epoch, seconds(epoch.seconds));
-        ctx.say(format!("epoch {n}/{}: {}, {time}", history.epochs().len(), values.join(", ")));
+    history.epochs().iter().for_each(|epoch| say_epoch(ctx, epoch));
+}
+
+/// Prints a line for each epoch as it ends: for trainings of minutes, which would else say nothing all the while.
+#[derive(Debug)]
+pub(super) struct Told<'a, 'b>(pub(super) &'a mut Context<'b>);
+
+impl Callback for Told<'_, '_> {
+    fn on_epoch(&mut self, epoch: &Epoch, _: &mut Control<'_>) -> cairn_optim::Result<()> {
+        say_epoch(self.0, epoch);
+        Ok(())
     }
+}
+
+fn say_epoch(ctx: &mut Context<'_>, epoch: &Epoch) {
+    let values: Vec<String> = epoch.values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
+    ctx.say(format!("epoch {}: {}, {}", epoch.epoch, values.join(", "), seconds(epoch.seconds)));
 }
 
 /// The best epoch's samples per second.

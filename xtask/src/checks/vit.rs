@@ -8,7 +8,8 @@ use cairn_optim::{AdamW, Fit, Trainer, metrics::Accuracy};
 use cairn_tensor::rng;
 
 use super::classified::Classified;
-use super::{digits, training};
+use super::digits;
+use super::training::{self, Told};
 use crate::check::{Bars, Check, Context};
 use crate::models;
 use crate::report::{GreyImage, ImageGrid, Sample};
@@ -46,8 +47,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         Trainer::new(AdamW::new(RATE).weight_decay(0.05), SparseCategoricalCrossentropy).metric(Accuracy);
     let held_out = Augmented::new(test.clone(), seed);
     let fit = Fit::epochs(epochs).batch_size(BATCH).seed(seed).schedule(OneCycle::new(steps)).clip_norm(1.0);
-    let history = trainer.fit(&model, &shifted, fit.validate(&held_out).quiet())?;
-    training::say(ctx, &history);
+    let fit = fit.validate(&held_out).quiet().callback(Told(ctx));
+    let history = trainer.fit(&model, &shifted, fit)?;
     let classified = Classified::new(&model, &test)?;
     let bar = ctx.bar(&BARS);
     ctx.metric("test accuracy", classified.accuracy(), Bar::AtLeast(bar));

@@ -1,5 +1,5 @@
 //! Factorisation machines (Rendle, ICDM 2010) on users, items, what is known of both, and the context; with dense layers on the same
-//! vectors DeepFM (Guo et al., IJCAI 2017).
+//! vectors DeepFM (Guo et al., IJCAI 2017), and with dense layers in place of the pairs wide and deep (Cheng et al., DLRS 2016).
 //!
 //! A sample is a row of features x: the user, the item, their features, those of the event. Its score is
 //! w₀ + Σ wⱼ xⱼ + Σ over pairs ⟨vⱼ, vₖ⟩ xⱼ xₖ, for DeepFM plus a network's on the sums of the vectors of each field. Trained by the logistic
@@ -46,9 +46,10 @@ use crate::{Error, Result, check, memory};
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[doc(alias("FM", "DeepFM", "libFM", "wide and deep"))]
+#[doc(alias("FM", "DeepFM", "libFM", "WideDeep"))]
 pub struct FactorizationMachine {
     factors: usize,
+    pairs: bool,
     hidden: Vec<usize>,
     dropout: f32,
     negatives: usize,
@@ -63,6 +64,7 @@ impl Default for FactorizationMachine {
     fn default() -> Self {
         Self {
             factors: 16,
+            pairs: true,
             hidden: Vec::new(),
             dropout: 0.0,
             negatives: 4,
@@ -86,6 +88,9 @@ impl FactorizationMachine {
         /// Length of the vectors, besides the linear weight.
         #[doc(alias = "embedding_size")]
         factors(factors: usize);
+        /// Whether the products of all pairs of features are a part of the score, as they are by default. Without them and with dense
+        /// [`hidden`](Self::hidden) layers it is wide and deep: a linear part that remembers, and a network that generalises.
+        pairs(with: bool);
         /// Probability that an output of a dense layer is dropped in training.
         dropout(rate: f32);
         /// Items drawn for each that was met.
@@ -120,6 +125,10 @@ impl FactorizationMachine {
             return Err(Error::parameter("dropout", self.dropout, "0 to below 1"));
         }
         self.hidden.iter().try_for_each(|&width| check::at_least_one("hidden", width))?;
+        if !self.pairs && self.hidden.is_empty() {
+            // A sum over features by themselves lists the same for everybody.
+            return Err(Error::parameter("pairs", false, "true where there are no `hidden` layers"));
+        }
         self.passes.check()?;
         check::not_empty(matrix)?;
         self.known.check(matrix)?;
@@ -151,7 +160,7 @@ impl FactorizationMachine {
     }
 
     fn name(&self) -> &'static str {
-        if self.hidden.is_empty() { "FM" } else { "DeepFM" }
+        name(self.pairs, !self.hidden.is_empty())
     }
 
     /// Trains on who met what, and when where that is known.
@@ -164,8 +173,8 @@ impl FactorizationMachine {
         let fields = Fields::new(self, matrix);
         let failed = |e: cairn_nn::Error| failure(self.name(), &e);
         let deep = (&self.hidden[..], self.dropout);
-        let network =
-            Network::new(fields.len(), self.factors, deep, &mut rng(self.passes.seed)).map_err(failed)?;
+        let network = Network::new(fields.len(), self.factors, self.pairs, deep, &mut rng(self.passes.seed))
+            .map_err(failed)?;
         // Items that nobody met are no negatives: they would be pushed down for being new.
         let transpose = matrix.transpose();
         let others: Vec<ItemIdx> = transpose.row_indices().filter(|&i| transpose.row_len(i) > 0).collect();
@@ -189,9 +198,17 @@ impl FactorizationMachine {
                 }
                 labels.resize(samples.len(), 0.0);
             }
-            network.loss(&samples, labels, self.regularization, cx)
+            network.loss(&samples, &labels, self.regularization, cx)
         })?;
         FactorizationMachineModel::new(self, &network, &fields, (matrix, &transpose), progress)
+    }
+}
+
+fn name(pairs: bool, deep: bool) -> &'static str {
+    match (pairs, deep) {
+        (true, false) => "FM",
+        (true, true) => "DeepFM",
+        (false, _) => "WideAndDeep",
     }
 }
 

@@ -1,9 +1,12 @@
 //! A trained factorisation machine: what users and items come to, and features for who is new.
 
+use cairn_autograd::Var;
+use cairn_nn::{Module, Parameter};
+use cairn_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::network::{FIELDS, Network};
-use super::{FactorizationMachine, Fields};
+use super::{FactorizationMachine, Fields, name};
 use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
@@ -13,6 +16,7 @@ use crate::features::known::{self, FeatureModel, trained_with};
 use crate::features::space::{FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{Factors, Vectors, dot};
+use crate::neural::pairs::{self, logistic};
 use crate::neural::passes::failure;
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
@@ -29,6 +33,8 @@ const ITEMS: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FactorizationMachineModel {
     dim: usize,
+    pairs: bool,
+    negatives: usize,
     seed: u64,
     bias: f32,
     factors: Factors,
@@ -45,11 +51,13 @@ struct Sum {
     fields: Vec<f32>,
     linear: f32,
     squares: f32,
+    /// Whether its vector is multiplied with others.
+    pairs: bool,
 }
 
 impl Sum {
-    fn new(dim: usize) -> Self {
-        Self { fields: vec![0.0; 2 * dim], linear: 0.0, squares: 0.0 }
+    fn new(dim: usize, pairs: bool) -> Self {
+        Self { fields: vec![0.0; 2 * dim], linear: 0.0, squares: 0.0, pairs }
     }
 
     /// Adds `x` times a vector with its linear weight to one of the fields.
@@ -62,8 +70,8 @@ impl Sum {
         self.linear += x * vector[dim];
     }
 
-    fn described(dim: usize, known: &Described, row: &FeatureRow) -> Result<Self> {
-        let mut sum = Self::new(dim);
+    fn described((dim, pairs): (usize, bool), known: &Described, row: &FeatureRow) -> Result<Self> {
+        let mut sum = Self::new(dim, pairs);
         known.each(row, |vector, x| sum.add(1, vector, x))?;
         Ok(sum)
     }
@@ -73,20 +81,28 @@ impl Sum {
         identity.iter().zip(features).map(|(a, b)| a + b).collect()
     }
 
+    /// What others are multiplied with.
+    fn paired(&self) -> Vec<f32> {
+        if self.pairs { self.vector() } else { vec![0.0; self.fields.len() / 2] }
+    }
+
     /// What it adds to a score whatever it meets.
     fn own(&self) -> f32 {
+        if !self.pairs {
+            return self.linear;
+        }
         let vector = self.vector();
         self.linear + 0.5 * (dot(&vector, &vector) - self.squares)
     }
 
     /// As a user's vector.
     fn query(&self, bias: f32) -> Vec<f32> {
-        self.vector().into_iter().chain([bias + self.own(), 1.0]).collect()
+        self.paired().into_iter().chain([bias + self.own(), 1.0]).collect()
     }
 
     /// As an item's vector.
     fn target(&self) -> Vec<f32> {
-        self.vector().into_iter().chain([1.0, self.own()]).collect()
+        self.paired().into_iter().chain([1.0, self.own()]).collect()
     }
 }
 
@@ -130,20 +146,32 @@ impl FactorizationMachineModel {
         (by_user, by_item): (&UserItems, &ItemUsers),
         progress: Vec<f64>,
     ) -> Result<Self> {
-        let dim = settings.factors;
+        let (dim, pairs) = (settings.factors, settings.pairs);
         let table = network.table.value().to_vec();
         let row = |at: usize| &table[at * (dim + 1)..(at + 1) * (dim + 1)];
         // What was never trained says nothing.
         let users: Vec<Sum> = by_user
             .row_indices()
             .map(|x| {
-                side(dim, &row, fields.starts[0], (settings.known.users.as_ref(), x), by_user.row_len(x) > 0)
+                side(
+                    (dim, pairs),
+                    &row,
+                    fields.starts[0],
+                    (settings.known.users.as_ref(), x),
+                    by_user.row_len(x) > 0,
+                )
             })
             .collect();
         let items: Vec<Sum> = by_item
             .row_indices()
             .map(|x| {
-                side(dim, &row, fields.starts[2], (settings.known.items.as_ref(), x), by_item.row_len(x) > 0)
+                side(
+                    (dim, pairs),
+                    &row,
+                    fields.starts[2],
+                    (settings.known.items.as_ref(), x),
+                    by_item.row_len(x) > 0,
+                )
             })
             .collect();
         let described = |space: Option<&FeatureSpace>, at: usize| {
@@ -161,6 +189,8 @@ impl FactorizationMachineModel {
         });
         let model = Self {
             dim,
+            pairs,
+            negatives: settings.negatives,
             seed: settings.passes.seed,
             bias,
             factors: Factors {
@@ -189,13 +219,13 @@ impl FactorizationMachineModel {
             self.factors.items.inner_products(query, out);
             return self.score_deep(fields, &vec![0.0; self.dim], out);
         };
-        let vector = context.vector();
+        let paired = context.paired();
         let mut query = query.to_vec();
         // What the context adds by itself, and with the user.
-        query[self.dim] += context.own() + dot(&vector, &query[..self.dim]);
-        query.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += x);
+        query[self.dim] += context.own() + dot(&paired, &query[..self.dim]);
+        query.iter_mut().zip(&paired).for_each(|(sum, x)| *sum += x);
         self.factors.items.inner_products(&query, out);
-        self.score_deep(fields, &vector, out)
+        self.score_deep(fields, &context.vector(), out)
     }
 
     fn score_deep(&self, fields: &[f32], context: &[f32], out: &mut [f32]) -> Result<()> {
@@ -212,17 +242,57 @@ impl FactorizationMachineModel {
         check::known(items, self.factors.items.len())?;
         Ok(known::fold_in(&self.factors.items, items, self.seed))
     }
+
+    /// The vector, for the layers too, of somebody who met these items: steps of training from zero with everything else fixed.
+    fn folded_deep(&self, deep: &Deep, items: &[ItemIdx]) -> Result<Vec<f32>> {
+        let n_items = self.factors.items.len();
+        check::known(items, n_items)?;
+        let zeros = Tensor::zeros([1, self.dim]).map_err(|e| failure(self.name(), &e))?;
+        let person = Person { vector: Parameter::new(zeros) };
+        let loss = |asked: &[u32], labels: &[f32]| self.person_loss(&person, deep, asked, labels);
+        pairs::fold_in(self.name(), &person, (items, n_items), (self.negatives, self.seed), loss)?;
+        Ok(person.vector.value().to_vec())
+    }
+
+    fn person_loss(
+        &self,
+        person: &Person,
+        deep: &Deep,
+        items: &[u32],
+        labels: &[f32],
+    ) -> cairn_nn::Result<Var> {
+        let (n, dim) = (items.len(), self.dim);
+        let rows = |vectors: &Vectors| -> cairn_nn::Result<Var> {
+            let rows = items.iter().flat_map(|&item| vectors.get(item as usize)).copied().collect();
+            Ok(Var::constant(Tensor::from_vec(rows, [n, vectors.dim()])?))
+        };
+        let none = Var::constant(Tensor::zeros([n, dim])?);
+        let vector = person.vector.var().broadcast_to([n, dim])?;
+        let x = Var::cat(&[&vector, &none, &rows(&deep.items)?, &none], 1)?;
+        let scores = deep.layers.apply(x)?.reshape([n])?;
+        let targets = rows(&self.factors.items)?;
+        let (paired, own) = (targets.narrow(1, 0, dim)?, targets.narrow(1, dim + 1, 1)?);
+        let scores = scores.add(&paired.mul(&vector)?.sum(-1)?)?.add(&own.reshape([n])?)?;
+        let bias = Var::constant(Tensor::from_slice(&[self.bias], [1])?);
+        logistic(&scores.add(&bias)?, labels)
+    }
+}
+
+/// What is learned of somebody new.
+#[derive(Debug, Clone, Module)]
+struct Person {
+    vector: Parameter,
 }
 
 /// What a user or item comes to by the rows of the table.
 fn side<'t, X: Idx>(
-    dim: usize,
+    (dim, pairs): (usize, bool),
     row: &impl Fn(usize) -> &'t [f32],
     start: usize,
     (features, x): (Option<&FeatureMatrix<X>>, X),
     met: bool,
 ) -> Sum {
-    let mut sum = Sum::new(dim);
+    let mut sum = Sum::new(dim, pairs);
     if met {
         sum.add(0, row(start + x.at()), 1.0);
     }
@@ -243,8 +313,10 @@ impl FeatureModel for FactorizationMachineModel {
     }
     fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
         let known = trained_with(self.name(), self.items.as_ref())?;
-        let sums =
-            items.iter().map(|row| Sum::described(self.dim, known, row)).collect::<Result<Vec<_>>>()?;
+        let sums = items
+            .iter()
+            .map(|row| Sum::described((self.dim, self.pairs), known, row))
+            .collect::<Result<Vec<_>>>()?;
         let query = self.factors.users.get(user.at());
         let mut scores: Vec<f32> = sums.iter().map(|sum| dot(query, &sum.target())).collect();
         if let Some(deep) = &self.deep {
@@ -255,7 +327,8 @@ impl FeatureModel for FactorizationMachineModel {
         Ok(scores)
     }
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
-        let sum = Sum::described(self.dim, trained_with(self.name(), self.users.as_ref())?, user)?;
+        let sum =
+            Sum::described((self.dim, self.pairs), trained_with(self.name(), self.users.as_ref())?, user)?;
         self.score(&sum.query(self.bias), &sum.fields, None, out)
     }
 }
@@ -276,8 +349,11 @@ impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
     ) -> Result<Vec<Scored<I>>> {
         check_k(k)?;
         let (user, model) = (self.catalog().user(user)?, self.model());
-        let context =
-            Sum::described(model.dim, trained_with(model.name(), model.context.as_ref())?, context)?;
+        let context = Sum::described(
+            (model.dim, model.pairs),
+            trained_with(model.name(), model.context.as_ref())?,
+            context,
+        )?;
         let mut scores = vec![0.0; self.seen().n_cols()];
         model.score(model.factors.users.get(user.at()), model.fields(user), Some(&context), &mut scores)?;
         Ok(self.list_of_scores(scores, self.seen().row(user).0, k, filter))
@@ -286,7 +362,7 @@ impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
 
 impl Recommender for FactorizationMachineModel {
     fn name(&self) -> &'static str {
-        if self.deep.is_none() { "FM" } else { "DeepFM" }
+        name(self.pairs, self.deep.is_some())
     }
     fn n_users(&self) -> usize {
         self.factors.users.len()
@@ -303,12 +379,14 @@ impl Recommender for FactorizationMachineModel {
     fn inner_product(&self) -> Option<&Factors> {
         self.deep.is_none().then_some(&self.factors)
     }
-    /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal; of a DeepFM less near, since
-    /// it is the factorisation alone that the steps look at.
+    /// By steps with the items fixed, of BPR, or with dense layers of training; values do not matter. Near the scores of training, not
+    /// equal.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
-        let query = self.folded(items)?;
-        let mut fields = query[..self.dim].to_vec();
+        let Some(deep) = &self.deep else { return self.score(&self.folded(items)?, &[], None, out) };
+        let mut fields = self.folded_deep(deep, items)?;
         fields.resize(2 * self.dim, 0.0);
+        let mut query = if self.pairs { fields[..self.dim].to_vec() } else { vec![0.0; self.dim] };
+        query.extend([self.bias, 1.0]);
         self.score(&query, &fields, None, out)
     }
     fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
@@ -318,11 +396,17 @@ impl Recommender for FactorizationMachineModel {
         self.folded(items)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.items.cosines(item.at(), self.dim, out);
+        match &self.deep {
+            Some(deep) if !self.pairs => deep.items.cosines(item.at(), 2 * self.dim, out),
+            _ => self.factors.items.cosines(item.at(), self.dim, out),
+        }
         Ok(())
     }
     fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {
-        self.factors.users.cosines(user.at(), self.dim, out);
+        match &self.deep {
+            Some(deep) if !self.pairs => deep.users.cosines(user.at(), 2 * self.dim, out),
+            _ => self.factors.users.cosines(user.at(), self.dim, out),
+        }
         Ok(())
     }
     /// The mean loss of each epoch.
@@ -332,7 +416,7 @@ impl Recommender for FactorizationMachineModel {
 }
 
 impl Saved for FactorizationMachineModel {
-    const FORMAT: &'static str = "factorization-machine";
+    const FORMAT: &'static str = "factorization-machine-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;

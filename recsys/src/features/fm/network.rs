@@ -7,6 +7,7 @@ use cairn_tensor::{Rng, Tensor};
 use crate::data::ids::{Idx, UserIdx};
 use crate::data::sparse::Csr;
 use crate::features::space::FeatureIdx;
+use crate::neural::pairs::logistic;
 use crate::neural::sparse::Sparse;
 
 /// Fields: the user, what is known of them, the item, what is known of it, the context.
@@ -55,6 +56,9 @@ pub(super) struct Network {
     /// `[features, dim + 1]`, the linear weight last.
     pub(super) table: Parameter,
     pub(super) deep: Vec<Linear>,
+    /// Whether the products of all pairs are a part of the scores.
+    #[module(skip)]
+    pairs: bool,
     #[module(skip)]
     dropout: Dropout,
 }
@@ -64,6 +68,7 @@ impl Network {
     pub(super) fn new(
         n_features: usize,
         dim: usize,
+        pairs: bool,
         (hidden, dropout): (&[usize], f32),
         rng: &mut Rng,
     ) -> cairn_nn::Result<Self> {
@@ -77,7 +82,7 @@ impl Network {
             deep.push(Linear::new(inputs, 1, rng)?);
         }
         let bias = Parameter::new(Tensor::zeros([1])?);
-        Ok(Self { bias, table: Parameter::new(table), deep, dropout: Dropout::new(dropout) })
+        Ok(Self { bias, table: Parameter::new(table), deep, pairs, dropout: Dropout::new(dropout) })
     }
 
     /// The scores of samples, `[samples]`, and the sum of the squares of what they are made of.
@@ -90,10 +95,12 @@ impl Network {
         let dim = vectors.shape()[1] - 1;
         let all = samples.places(None);
         let (sums, squares) = (all.times(&vectors)?, vectors.square()?);
-        // Σ over pairs of products is half of the square of the sum less the sum of squares (Rendle 2010, lemma 3.1).
-        let pairs = sums.square()?.sub(&all.times(&squares)?)?.narrow(1, 0, dim)?.sum(-1)?.scale(0.5)?;
-        let linear = sums.narrow(1, dim, 1)?.reshape([n])?;
-        let mut scores = pairs.add(&linear)?.add(&self.bias.var())?;
+        let mut scores = sums.narrow(1, dim, 1)?.reshape([n])?.add(&self.bias.var())?;
+        if self.pairs {
+            // Σ over pairs of products is half of the square of the sum less the sum of squares (Rendle 2010, lemma 3.1).
+            let pairs = sums.square()?.sub(&all.times(&squares)?)?.narrow(1, 0, dim)?.sum(-1)?.scale(0.5)?;
+            scores = pairs.add(&scores)?;
+        }
         if let Some((last, hidden)) = self.deep.split_last() {
             let fields =
                 (0..FIELDS).map(|field| samples.places(Some(field)).times(&vectors)?.narrow(1, 0, dim));
@@ -111,14 +118,13 @@ impl Network {
     pub(super) fn loss(
         &self,
         samples: &Samples,
-        labels: Vec<f32>,
+        labels: &[f32],
         regularization: f32,
         cx: &mut Context,
     ) -> cairn_nn::Result<Var> {
         let n = labels.len();
         let (scores, squares) = self.forward(samples, cx)?;
-        let labels = Var::constant(Tensor::from_vec(labels, [n])?);
-        let loss = scores.softplus()?.sub(&scores.mul(&labels)?)?.mean(..)?;
+        let loss = logistic(&scores, labels)?;
         if regularization == 0.0 {
             return Ok(loss);
         }
@@ -139,13 +145,15 @@ mod tests {
         samples.push([(0, 0, 1.0), (1, 2, 0.5), (1, 3, 0.5), (2, 5, 1.0), (3, 7, 1.0), (4, 8, -0.3)]);
         samples.push([(0, 1, 1.0), (2, 5, 1.0), (3, 7, 0.8)]);
         samples.push([(0, 0, 1.0), (1, 3, 1.0), (2, 6, 1.0), (4, 8, 2.0)]);
-        for (name, hidden) in [("fm", &[][..]), ("deep_fm", &[4])] {
-            let network = Network::new(9, 3, (hidden, 0.0), &mut rng(0)).unwrap();
+        for (name, pairs, hidden) in
+            [("fm", true, &[][..]), ("deep_fm", true, &[4]), ("wide_and_deep", false, &[4])]
+        {
+            let network = Network::new(9, 3, pairs, (hidden, 0.0), &mut rng(0)).unwrap();
             golden::fill(&network);
             let mut cx = Context::train(0);
             let (scores, _) = network.forward(&samples, &mut cx).unwrap();
             golden::check(&format!("{name} scores"), &scores.value().to_vec());
-            let loss = network.loss(&samples, vec![1.0, 0.0, 1.0], 0.2, &mut cx).unwrap();
+            let loss = network.loss(&samples, &[1.0, 0.0, 1.0], 0.2, &mut cx).unwrap();
             golden::check(&format!("{name} loss"), &[loss.item().unwrap()]);
             golden::check_gradients(name, &network, &loss.backward().unwrap());
         }

@@ -39,6 +39,8 @@ const TALL: usize = 24;
 const PIECES: usize = 8;
 /// Terms for which sums stay in registers: as many rows of the widest panel fill half of the nearest cache.
 const TERMS: usize = 160;
+/// Terms between one that is packed and the one that is asked for meanwhile.
+const AHEAD: usize = 16;
 /// Elements of the tiles of a block, and of a part of a panel, at most: tiles of 8 rows and 3 registers of 16.
 const SUMS: usize = TALL * 8 * 3 * 16;
 const PART: usize = TERMS * 3 * 16;
@@ -348,6 +350,7 @@ impl<T: Float> PackLeft<'_, T> {
                 let (left, right) = out.split_at_mut(M * len);
                 let pairs = left.as_chunks_mut::<M>().0.iter_mut().zip(right.as_chunks_mut::<M>().0);
                 for (term, (left, right)) in pairs.enumerate() {
+                    fetch::<T, false>(a.data.as_ptr().wrapping_add(at(first, term + AHEAD)), 2 * M);
                     let from = &a.data[at(first, term)..][..2 * M];
                     left.copy_from_slice(&from[..M]);
                     right.copy_from_slice(&from[M..]);
