@@ -4,7 +4,7 @@
 //! number is one feature, weighed by its distance from the mean in standard deviations, held within ±3: one wild price must not
 //! outweigh all else. What is missing has no feature, and neither has a category that the space does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,8 @@ pub struct FeatureSpace {
 }
 
 impl FeatureSpace {
-    /// Learns from a table.
+    /// Learns from a table. Features are numbered by the names of columns and categories, so the order of rows does not matter, not to a
+    /// bit: what is read from a map comes in any order.
     pub fn new<K: Id>(table: &FeatureTable<K>) -> Self {
         let mut space = Self { columns: BTreeMap::new(), names: Vec::new() };
         for (name, &kind) in &table.columns {
@@ -67,9 +68,10 @@ impl FeatureSpace {
     }
 
     fn number<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a FeatureValue>) -> Encoding {
-        let numbers: Vec<f64> = values
+        let mut numbers: Vec<f64> = values
             .filter_map(|value| if let FeatureValue::Number(x) = value { Some(*x) } else { None })
             .collect();
+        numbers.sort_by(f64::total_cmp);
         let n = numbers.len().max(1) as f64;
         let mean = numbers.iter().sum::<f64>() / n;
         let deviation = (numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -82,16 +84,12 @@ impl FeatureSpace {
         kind: FeatureKind,
         values: impl Iterator<Item = &'a FeatureValue>,
     ) -> Encoding {
-        let mut features = BTreeMap::new();
-        for value in values {
-            for category in categories(value) {
-                if !features.contains_key(category) {
-                    let feature = self.feature(format!("{name} {category}"));
-                    features.insert(category.clone(), feature);
-                }
-            }
-        }
-        Encoding::Categories { kind, features }
+        let known: BTreeSet<&String> = values.flat_map(categories).collect();
+        let features = known.into_iter().map(|category| {
+            let feature = self.feature(format!("{name} {category}"));
+            (category.clone(), feature)
+        });
+        Encoding::Categories { kind, features: features.collect() }
     }
 
     /// Number of features.
@@ -250,7 +248,7 @@ mod tests {
             (3, FeatureRow::new().category("studio", "A")),
         ];
         let space = FeatureSpace::new(&FeatureTable::new(rows).unwrap());
-        assert_eq!(space.names(), ["genres War", "genres Love", "studio A", "year"]);
+        assert_eq!(space.names(), ["genres Love", "genres War", "studio A", "year"]);
         let half = 0.5_f32.sqrt();
         let encode = |row: &FeatureRow| -> Vec<(u32, f32)> {
             space.encode(row).unwrap().into_iter().map(|(feature, weight)| (feature.0, weight)).collect()

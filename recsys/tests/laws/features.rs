@@ -29,6 +29,25 @@ fn user_features(log: &Interactions) -> FeatureMatrix<UserIdx> {
     FeatureMatrix::new(&FeatureTable::new(rows).unwrap(), &log.catalog().users).unwrap()
 }
 
+/// Tables are often made of maps, whose order is another in every run.
+#[test]
+fn the_order_of_rows_does_not_change_a_bit() {
+    let log = log();
+    let made = |rows: Vec<u32>| {
+        let row = |item: u32| {
+            row(item % GROUPS).number("length", f64::from(item) * 0.1 + 1e6 * f64::from(item % 2))
+        };
+        let table = FeatureTable::new(rows.into_iter().map(|item| (item, row(item)))).unwrap();
+        FeatureMatrix::new(&table, &log.catalog().items).unwrap()
+    };
+    let (forward, backward) = (made((0..90).collect()), made((0..90).rev().collect()));
+    assert_eq!(forward, backward);
+    let fit = |features: &FeatureMatrix<ItemIdx>| {
+        LightFm::new().factors(4).epochs(2).item_features(features).fit(&log).unwrap()
+    };
+    assert!(fit(&forward).model() == fit(&backward).model());
+}
+
 /// NDCG@5 of items without rows in training, among themselves.
 fn cold_ndcg<F: Estimator>(settings: &F, log: &Interactions) -> f64 {
     let (train, test) = log.split(Split::cold_items(0.2, 1)).unwrap();

@@ -1,6 +1,6 @@
 //! MovieLens 100K for the checks on it: a log of ratings and the titles of the films, or generated ones in their place.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use cairn_datasets::synthetic::{self, RatingsPlan};
 use cairn_datasets::{movielens, registry};
@@ -11,7 +11,7 @@ use crate::check::Context;
 /// Ratings, and what the films are called.
 pub(super) struct Films {
     pub(super) log: Interactions,
-    titles: HashMap<u32, String>,
+    titles: BTreeMap<u32, String>,
 }
 
 impl Films {

@@ -11,7 +11,7 @@
 //! | `ml-10M100K` | `ratings.dat`, `::`, half stars | `movies.dat`, `::`, UTF-8 |
 //! | `ml-20m`, `ml-25m`, `ml-32m`, `ml-latest-small` | `ratings.csv`, header, half stars | `movies.csv`, header, quotes |
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ pub fn ratings(set: impl AsRef<Path>) -> Result<(Interactions, ReadReport)> {
 /// # Errors
 /// [`Error::Parameter`] for a folder or archive that has none of the files; [`Error::Io`]; [`Error::InvalidRow`] for a line
 /// that does not read.
-pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
+pub fn titles(set: impl AsRef<Path>) -> Result<BTreeMap<u32, String>> {
     films(set.as_ref(), title)
 }
 
@@ -173,7 +173,7 @@ pub fn titles(set: impl AsRef<Path>) -> Result<HashMap<u32, String>> {
 ///
 /// # Errors
 /// As [`titles`].
-pub fn genres(set: impl AsRef<Path>) -> Result<HashMap<u32, Vec<String>>> {
+pub fn genres(set: impl AsRef<Path>) -> Result<BTreeMap<u32, Vec<String>>> {
     films(set.as_ref(), |fields, layout, header| {
         let (id, _) = title(fields, layout, header)?;
         let named = match layout {
@@ -221,7 +221,7 @@ const GENRES: [&str; 19] = [
 fn films<T>(
     set: &Path,
     read: impl Fn(&[&str], Layout, Option<usize>) -> Result<(u32, T), String>,
-) -> Result<HashMap<u32, T>> {
+) -> Result<BTreeMap<u32, T>> {
     let mut source = Source::open(set)?;
     let layout = source.layout()?;
     let (name, separator) = match layout {
@@ -236,7 +236,7 @@ fn films<T>(
         Ok((decode(bytes), path.to_owned(), budget))
     })?;
     let format = RowFormat { quotes: layout == Layout::Csv, ..RowFormat::separated_by(separator) };
-    let mut films = HashMap::new();
+    let mut films = BTreeMap::new();
     let mut failure = None;
     // Only CSV has one.
     let mut header = None;

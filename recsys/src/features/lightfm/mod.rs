@@ -204,10 +204,13 @@ impl LightFm {
                     .zip(parts)
                     .map(|(task, (n, pairs))| task.run(setting, pairs, seed ^ (n as u64).rotate_left(40)))
                     .sum::<usize>();
-                for task in &mut tasks {
-                    setting.users.merge(&mut task.users);
-                    setting.items.merge(&mut task.items);
-                }
+                let (users, items): (Vec<_>, Vec<_>) =
+                    tasks.iter_mut().map(|task| (&mut task.users, &mut task.items)).unzip();
+                let (of_users, of_items) = (&mut setting.users, &mut setting.items);
+                rayon::join(
+                    || users.into_iter().for_each(|moves| of_users.merge(moves)),
+                    || items.into_iter().for_each(|moves| of_items.merge(moves)),
+                );
             }
             progress.push(right as f64 / pairs.len().max(1) as f64);
         }

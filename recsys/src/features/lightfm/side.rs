@@ -59,14 +59,20 @@ impl<'a, X: Idx> Side<'a, X> {
     /// Adds up what tasks moved.
     pub(super) fn merge(&mut self, moves: &mut Moves) {
         let width = self.vectors.dim();
-        for (&row, block) in moves.rows.iter().zip(moves.blocks.chunks_exact(4 * width)) {
-            let place = row as usize * width..(row as usize + 1) * width;
-            let (before, after) = block.split_at(2 * width);
-            let vector = self.vectors.as_mut_slice()[place.clone()].iter_mut();
-            let values = vector.chain(&mut self.squares[place]);
-            values.zip(before.iter().zip(after)).for_each(|(x, (before, after))| *x += after - before);
-            moves.slots[row as usize] = NONE;
-        }
+        let (vectors, squares) = (self.vectors.as_mut_slice(), &mut self.squares[..]);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (&row, block) in moves.rows.iter().zip(moves.blocks.chunks_exact(2 * width)) {
+                    let place = row as usize * width..(row as usize + 1) * width;
+                    let (vector, square) = (&mut vectors[place.clone()], &mut squares[place]);
+                    let (moved, added) = block.split_at(width);
+                    vector.iter_mut().zip(moved).for_each(|(x, moved)| *x += moved);
+                    square.iter_mut().zip(added).for_each(|(x, added)| *x += added);
+                    moves.slots[row as usize] = NONE;
+                }
+            },
+        );
         moves.rows.clear();
         moves.blocks.clear();
     }
@@ -114,7 +120,7 @@ pub(super) struct Moves {
     slots: Vec<u32>,
     /// Which vector each block is of.
     rows: Vec<u32>,
-    /// Vector and squares as they were, and as they are.
+    /// By how much each vector was moved, and what was added to its squares.
     blocks: Vec<f32>,
 }
 
@@ -123,24 +129,25 @@ impl Moves {
         Self { slots: vec![NONE; side.met.len()], rows: Vec::new(), blocks: Vec::new() }
     }
 
-    /// Vector `at` as this task sees it.
-    fn vector<'s, X: Idx>(&'s self, side: &'s Side<'_, X>, at: usize) -> &'s [f32] {
-        let width = side.vectors.dim();
-        match self.slots[at] {
-            NONE => side.vectors.get(at),
-            slot => &self.blocks[(4 * slot as usize + 2) * width..][..width],
-        }
-    }
-
-    /// The vector of `x`.
+    /// The vector of `x` as this task sees it.
+    #[inline(always)]
     pub(super) fn sum<X: Idx>(&self, side: &Side<'_, X>, x: X, out: &mut [f32]) {
-        out.fill(0.0);
-        for (at, weight) in side.parts(x) {
-            out.iter_mut().zip(self.vector(side, at)).for_each(|(out, v)| *out += weight * v);
+        if side.features.is_none() {
+            out.copy_from_slice(side.vectors.get(x.at()));
+        } else {
+            out.fill(0.0);
+            for (at, weight) in side.parts(x) {
+                out.iter_mut().zip(side.vectors.get(at)).for_each(|(out, v)| *out += weight * v);
+            }
+        }
+        for (at, weight) in side.parts(x).filter(|(at, _)| self.slots[*at] != NONE) {
+            let moved = &self.blocks[2 * self.slots[at] as usize * out.len()..][..out.len()];
+            out.iter_mut().zip(moved).for_each(|(out, moved)| *out += weight * moved);
         }
     }
 
     /// Adagrad's step down the gradient of the vector of `x`.
+    #[inline(always)]
     pub(super) fn step<X: Idx>(
         &mut self,
         side: &Side<'_, X>,
@@ -153,24 +160,17 @@ impl Moves {
             if self.slots[at] == NONE {
                 self.slots[at] = self.rows.len() as u32;
                 self.rows.push(at as u32);
-                let place = at * width..(at + 1) * width;
-                for _ in 0..2 {
-                    self.blocks.extend_from_slice(side.vectors.get(at));
-                    self.blocks.extend_from_slice(&side.squares[place.clone()]);
-                }
+                self.blocks.resize(self.blocks.len() + 2 * width, 0.0);
             }
-            let now = &mut self.blocks[(4 * self.slots[at] as usize + 2) * width..][..2 * width];
-            let (vector, squares) = now.split_at_mut(width);
-            vectorize(
-                #[inline(always)]
-                || {
-                    for ((v, square), g) in vector.iter_mut().zip(&mut *squares).zip(gradient) {
-                        let g = weight * g + regularization * *v;
-                        *v -= rate / square.sqrt() * g;
-                        *square += g * g;
-                    }
-                },
-            );
+            let moves = &mut self.blocks[2 * self.slots[at] as usize * width..][..2 * width];
+            let (moved, added) = moves.split_at_mut(width);
+            let squares = &side.squares[at * width..(at + 1) * width];
+            let before = side.vectors.get(at).iter().zip(squares);
+            for (((moved, added), (v, square)), g) in moved.iter_mut().zip(added).zip(before).zip(gradient) {
+                let g = weight * g + regularization * (v + *moved);
+                *moved -= rate / (square + *added).sqrt() * g;
+                *added += g * g;
+            }
         }
     }
 }
