@@ -50,8 +50,11 @@ impl Shape {
 
     fn log(&self) -> anyhow::Result<Interactions> {
         let items = u64::from(self.items);
-        let item =
-            |user: u32, time: u32| ((u64::from(user) * 7919 + u64::from(time) * 104_729) % items) as u32;
+        // By a multiplicative hash, so that items are met all over the catalogue.
+        let item = |user: u32, time: u32| {
+            let mixed = (u64::from(user) << 32 | u64::from(time)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed >> 33) % items) as u32
+        };
         let rows = (0..self.users).flat_map(|user| {
             (0..self.length(user)).map(move |time| (user, item(user, time), 1.0, i64::from(time)))
         });
