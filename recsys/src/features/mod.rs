@@ -5,7 +5,7 @@
 //! the mean and spread of a number) and turns raw rows into features; it is saved with the model, so that what comes later is encoded
 //! alike. A [`FeatureMatrix`] is the features of the users or items of a catalogue, a row each; [`EventFeatures`] are those of who met what and
 //! when. Models take them as settings: [`LightFm`], [`FeatureAls`], which is ALS with features, and (feature `neural`)
-//! [`FactorizationMachine`], which is DeepFM where it has dense layers, and [`TwoTower`].
+//! `FactorizationMachine`, which with dense layers is DeepFM or wide and deep, and `TwoTower`.
 
 mod als;
 #[cfg(feature = "neural")]

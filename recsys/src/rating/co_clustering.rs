@@ -101,7 +101,7 @@ fn means<R: Idx, C: Idx>(matrix: &Csr<R, C>, stats: &RatingStats) -> Vec<f32> {
     matrix.row_indices().map(|row| stats.mean_of(matrix.row(row).1)).collect()
 }
 
-/// One side: the group of each user or item, how far each one's mean lies from that of all, and the groups' means.
+/// One side: the group of each user or item, the mean of each one's ratings, and the groups' means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Side {
     group: Vec<u32>,
@@ -135,7 +135,7 @@ impl Side {
 }
 
 /// The group of a row, with this mean, in which its values are met with the least sum of squares; of equals the first.
-/// `block(group, column)` is the average of the block, `column(at)` what the other side adds.
+/// `block(group, column)` is the average of the block, `offset(column)` what the other side adds.
 fn nearest<C: Idx>(
     (columns, values): (&[C], &[f32]),
     mean: f32,

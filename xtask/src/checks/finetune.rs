@@ -40,8 +40,7 @@ const BATCH: usize = 32;
 const QUICK: usize = 3000;
 const QUICK_EPOCHS: usize = 1;
 const EPOCHS: usize = 3;
-/// The largest rate, after a rise over the first [`RISE`] of the steps and before a fall to 0; the second is among those that the paper
-/// tries, which rise over a tenth.
+/// The largest rate, after a rise over the first [`RISE`] of the steps and before a fall to 0.
 const QUICK_RATE: f64 = 2e-4;
 const RATE: f64 = 5e-5;
 const RISE: f64 = 0.06;

@@ -8,8 +8,8 @@
 //!
 //! While a tile is computed, the lines that the next ones will need are asked for: of the next part of the right operand, of the rows
 //! below where they are met for the first time, and of the result, which is about to be written. Memory answers some hundred cycles
-//! later, a tile takes thousands; without this products of middling size, whose panels are used for a few tiles each, waited an eighth of
-//! their time.
+//! later, a tile takes thousands; without this products of middling size, whose panels are used for a few tiles each, waited up to an eighth
+//! of their time.
 //!
 //! The right operand is packed part by part as it is needed, which costs a fortieth of the products with it, or, where many blocks of
 //! rows need it, and for one whose columns are in order and not its rows, once for all threads.
