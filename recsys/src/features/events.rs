@@ -15,7 +15,7 @@ use crate::data::ids::{Id, IdMap, UserIdx};
 /// let log = Interactions::from_ratings([("ann", "tea", 1.0, 8), ("ann", "beer", 1.0, 20)])?;
 /// let rows = [8, 20].map(|hour| (("ann", hour), FeatureRow::new().category("day", if hour < 12 { "morning" } else { "evening" })));
 /// let context = EventFeatures::new(&FeatureTable::new(rows)?, &log.catalog().users)?;
-/// assert_eq!(context.space().names(), ["day morning", "day evening"]);
+/// assert_eq!(context.space().names(), ["day evening", "day morning"]);
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
