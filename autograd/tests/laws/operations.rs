@@ -119,6 +119,14 @@ const CASES: &[Case] = &[
     (&[&[2, 3, 4], &[4], &[4]], |x| x[0].group_norm(2, &x[1], &x[2], 1e-3)),
     (&[&[2, 3, 4], &[4], &[4]], |x| x[0].layer_norm(&x[1], &x[2], 1e-3)),
     (&[&[2, 3, 4], &[4]], |x| x[0].rms_norm(&x[1], 1e-3)),
+    (&[&[2, 3, 4], &[2, 3, 4], &[4], &[4]], |x| {
+        let (sum, normal) = x[0].add_layer_norm(&x[1], &x[2], &x[3], 1e-3)?;
+        sum.mul(&normal)
+    }),
+    (&[&[2, 3, 4], &[2, 3, 4], &[4]], |x| {
+        let (sum, normal) = x[0].add_rms_norm(&x[1], &x[2], 1e-3)?;
+        sum.mul(&normal)
+    }),
     (&[&[2, 3, 2], &[2, 8], &[2, 8], &[8], &[2, 2], &[2, 2]], |x| {
         let vars = RecurrentVars {
             weight: &x[1],

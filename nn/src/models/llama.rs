@@ -3,8 +3,9 @@
 //! embedding, and windows in some of the layers.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Pairs, Rng, Rotary, RotaryScaling, Tensor};
+use cairn_tensor::{Pairs, Rng, RotaryScaling, Tensor};
 
+use super::rope::Rope;
 use super::{Architecture, CausalModel, Config, Format, Layout, Name, Names, Network};
 use crate::layers::recomputed;
 use crate::{
@@ -208,36 +209,17 @@ impl Settings<'_> {
     /// How layers of a kind turn queries and keys.
     fn rotary(&self, kind: &str) -> Result<RotaryPositions> {
         let config = self.config;
-        let whole = config.part("rope_parameters").or_else(|| config.part("rope_scaling"));
-        let rope = whole.as_ref().and_then(|rope| rope.part(kind)).or(whole);
-        let mut base = config.number_or("rope_theta", 1e4)?;
-        let mut scaling = RotaryScaling::None;
-        if let Some(rope) = rope {
-            base = rope.number_or("rope_theta", base)?;
-            let factor = rope.number_or("factor", 1.0)?;
-            scaling = match rope.text("rope_type").or(rope.text("type")) {
-                None | Some("default") => RotaryScaling::None,
-                Some("linear") => RotaryScaling::Linear { factor },
-                Some("llama3") => RotaryScaling::Llama3 {
-                    factor,
-                    low: rope.number_or("low_freq_factor", 1.0)?,
-                    high: rope.number_or("high_freq_factor", 4.0)?,
-                    original: rope.number_or("original_max_position_embeddings", 8192.0)?,
-                },
-                Some(other) => {
-                    return Err(Error::Unsupported { what: format!("rotary positions of type `{other}`") });
-                }
-            };
-        }
+        let mut rope = Rope::read(config, kind)?;
         // Before settings were by kind of layer, Gemma 3's local layers had a base of their own, without scaling.
         if kind == "sliding_attention" && config.get("rope_local_base_freq").is_some() {
-            (base, scaling) = (config.number_or("rope_local_base_freq", 1e4)?, RotaryScaling::None);
+            let base = config.number_or("rope_local_base_freq", 1e4)?;
+            rope = Rope { base, scaling: RotaryScaling::None };
         }
         // The conversion to GGUF changes the order of rows of Llama's queries and keys, so that neighbours are turned together.
         let neighbours =
             config.format() == Format::Gguf && matches!(config.model_type()?, "llama" | "mistral");
         let pairs = if neighbours { Pairs::Neighbours } else { Pairs::Halves };
-        RotaryPositions::new(Rotary::new(self.head_size()?).base(base).scaling(scaling), pairs)
+        RotaryPositions::new(rope.rotary(self.head_size()?), pairs)
     }
 
     fn attention(&self, window: Option<usize>) -> Result<spec::MultiHeadAttention> {

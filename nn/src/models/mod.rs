@@ -33,6 +33,7 @@ mod loss;
 mod modules;
 mod names;
 mod rewrite;
+mod rope;
 #[cfg(feature = "language")]
 mod to_gguf;
 

@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cairn_tensor::{AnyTensor, DType, Rotary, RotaryScaling, Tensor};
+use cairn_tensor::{AnyTensor, DType, RotaryScaling, Tensor};
 
 use super::gguf::{GPT2, KEYS};
 use super::names::Layout;
+use super::rope::Rope;
 use super::{Config, Modules, Opened, architecture};
 use crate::tokenizer;
 use crate::weights::gguf::Value;
 use crate::{Error, Result};
+
+/// The kind of layers that a file has one setting for.
+const GLOBAL: &str = "full_attention";
 
 /// What a GGUF file has of a model: its values, and its tensors.
 pub type GgufParts = (BTreeMap<String, Value>, BTreeMap<String, AnyTensor>);
@@ -100,7 +104,7 @@ fn settings(config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
         put("rope.dimension_count", head.into());
         put("attention.key_length", head.into());
         put("attention.value_length", head.into());
-        put("rope.freq_base", (rope_base(config)? as f32).into());
+        put("rope.freq_base", (Rope::read(config, GLOBAL)?.base as f32).into());
     }
     if kind == "bert" {
         put("attention.causal", false.into());
@@ -118,39 +122,22 @@ fn config_beside(config: &Config) -> std::path::PathBuf {
     config.path().with_file_name("1_Pooling").join("config.json")
 }
 
-fn rope(config: &Config) -> Option<Config> {
-    config.part("rope_parameters").or_else(|| config.part("rope_scaling"))
-}
-
-fn rope_base(config: &Config) -> Result<f64> {
-    let base = config.number_or("rope_theta", 1e4)?;
-    rope(config).map_or(Ok(base), |rope| rope.number_or("rope_theta", base))
-}
-
 /// How angles are slowed: a factor in the values, or of Llama 3 a tensor of factors.
 fn factors(config: &Config, kind: &str, values: &mut BTreeMap<String, Value>) -> Result<Option<Tensor>> {
-    let Some(rope) = rope(config) else { return Ok(None) };
-    let factor = rope.number_or("factor", 1.0)?;
-    let scaling = match rope.text("rope_type").or(rope.text("type")) {
-        None | Some("default") => return Ok(None),
-        Some("linear") => {
+    let rope = Rope::read(config, GLOBAL)?;
+    match rope.scaling {
+        RotaryScaling::None => return Ok(None),
+        RotaryScaling::Linear { factor } => {
             values.insert(format!("{kind}.rope.scaling.type"), "linear".into());
             values.insert(format!("{kind}.rope.scaling.factor"), (factor as f32).into());
             return Ok(None);
         }
-        Some("llama3") => RotaryScaling::Llama3 {
-            factor,
-            low: rope.number_or("low_freq_factor", 1.0)?,
-            high: rope.number_or("high_freq_factor", 4.0)?,
-            original: rope.number_or("original_max_position_embeddings", 8192.0)?,
-        },
-        Some(other) => {
-            return Err(Error::Unsupported { what: format!("rotary positions of type `{other}`") });
-        }
-    };
+        _ => {}
+    }
     let head = config.size("hidden_size")? / config.size("num_attention_heads")?;
-    let plain = Rotary::new(config.size_or("head_dim", head)?).base(rope_base(config)?);
-    let pairs = plain.frequencies()?.into_iter().zip(plain.scaling(scaling).frequencies()?);
+    let scaled = rope.rotary(config.size_or("head_dim", head)?);
+    let plain = scaled.scaling(RotaryScaling::None);
+    let pairs = plain.frequencies()?.into_iter().zip(scaled.frequencies()?);
     let factors: Vec<f32> = pairs.map(|(plain, scaled)| (plain / scaled) as f32).collect();
     let count = factors.len();
     Ok(Some(Tensor::from_vec(factors, [count])?))

@@ -272,10 +272,10 @@ impl LogReader {
     ///
     /// ```no_run
     /// use cairn_recsys::read::LogReader;
-    /// use cairn_recsys::{Als, AlsSolver};
+    /// use cairn_recsys::Als;
     /// let (log, report) = LogReader::csv().store::<u64, u64>("plays.csv.gz", "plays.log")?;
     /// println!("{report}: {} users, {} items", log.n_users(), log.n_items());
-    /// let model = Als::new().solver(AlsSolver::ConjugateGradient { steps: 3 }).fit_stored(&log)?;
+    /// let model = Als::new().fit_stored(&log)?;
     /// # Ok::<(), cairn_recsys::Error>(())
     /// ```
     ///

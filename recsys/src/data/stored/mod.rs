@@ -47,20 +47,20 @@ pub(crate) use self::rows::StoredRows;
 pub use self::write::StoredWriter;
 
 /// A log of interactions in a file: what [`Interactions`] is, but in memory there are its ids alone, and 8 bytes for each of them.
-/// [`Als::fit_stored`](crate::Als::fit_stored) and [`Bpr::fit_stored`](crate::Bpr::fit_stored) train on it, to the bits of a training in
+/// [`Als::fit_stored`](crate::Als::fit_stored) and [`Bpr::fit_stored`](crate::Bpr::fit_stored) train on it as in
 /// memory. Times are used to settle repeats and are not kept.
 ///
 /// It takes 16 bytes of disk for an interaction, where in memory a log has 20 and its matrices 16 more. It is made by a
 /// [`StoredWriter`], or from a text by [`LogReader::store`](crate::read::LogReader::store).
 ///
 /// ```
-/// use cairn_recsys::{Als, AlsSolver, Duplicates, Filter, StoredInteractions};
+/// use cairn_recsys::{Als, Duplicates, Filter, StoredInteractions};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("plays.log");
 /// let rows = [("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("bob", "milk"), ("bob", "rusk"), ("cy", "nails"), ("cy", "glue")];
 /// let rows = rows.map(|(user, item)| (user.to_owned(), item.to_owned()));
 /// let log = StoredInteractions::write(&path, rows, Duplicates::Sum)?; // or `open`, once it is there
-/// let model = Als::new().factors(4).solver(AlsSolver::Cholesky).fit_stored(&log)?;
+/// let model = Als::new().factors(4).fit_stored(&log)?;
 /// let lists = log.recommend_many(&model, &["ann".to_owned()], 1, &Filter::unseen())?;
 /// assert_eq!(lists[0][0].id, "rusk");
 /// # Ok::<(), cairn_recsys::Error>(())

@@ -304,19 +304,16 @@ impl Als {
         self.fit_share(matrix, Share::new(processes).as_ref())
     }
 
-    /// As [`fit`](Estimator::fit), on a log on disk: its rows are read once for each half of a sweep, a part after the other, and the
-    /// model has the bits of one that was trained in memory. The solver must be [`AlsSolver::Cholesky`] or
-    /// [`AlsSolver::ConjugateGradient`]; iALS++, the default, keeps a number for each interaction in memory.
+    /// As [`fit`](Estimator::fit), on a log on disk: its rows are read once for each half of a sweep, a part after the other. By
+    /// [`AlsSolver::Cholesky`] and [`AlsSolver::ConjugateGradient`] the model has the bits of one that was trained in memory; by iALS++,
+    /// the default, it is equal but for rounding: in memory a number for each interaction is kept up to date, which is here measured
+    /// anew for each part.
     ///
     /// # Errors
-    /// As [`fit`](Estimator::fit); [`Error::Parameter`] for iALS++; [`Error::Io`] and [`Error::ModelFile`] for a log that cannot be read
+    /// As [`fit`](Estimator::fit); [`Error::Io`] and [`Error::ModelFile`] for a log that cannot be read
     /// or is damaged.
     pub fn fit_stored<U: Id, I: Id>(&self, log: &StoredInteractions<U, I>) -> Result<AlsModel> {
         self.check_settings()?;
-        if let AlsSolver::Blocks { .. } = self.solver {
-            let expected = "Cholesky or ConjugateGradient for a log on disk";
-            return Err(Error::parameter("solver", format!("{:?}", self.solver), expected));
-        }
         memory::check_vectors(log.n_users() + log.n_items(), self.factors, 2, self.memory_limit)?;
         let (mut users, mut items) = (self.initial(log.n_users(), 1)?, self.initial(log.n_items(), 2)?);
         let mut sweeps = || {

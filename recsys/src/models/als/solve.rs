@@ -92,12 +92,7 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
     missing: &mut Vec<f32>,
     share: Option<&Share<'_>>,
 ) -> Result<()> {
-    let width = rows::padded(settings.factors);
-    let block = match solver {
-        // Sizes are compared before they are padded: the largest there are would overflow.
-        AlsSolver::Blocks { size } if size < width => Some(rows::padded(size)).filter(|&block| block < width),
-        _ => None,
-    };
+    let block = block_width(settings, solver);
     let known = block.is_some() && blocks::carry(side, missing);
     let own = share.map_or(0..side.matrix.n_rows(), |share| share.own(side.matrix, settings.factors));
     let residual: &mut [f32] = if block.is_some() { missing } else { &mut [] };
@@ -110,8 +105,18 @@ pub(super) fn half_sweep<R: Idx, C: Idx>(
     }
 }
 
-/// The same where the rows are on disk: a part of them after the other. Solvers that keep something for each interaction are refused
-/// before.
+/// The width of the blocks of dimensions that are solved for one after the other; `None` for a solver that takes all at a time.
+fn block_width(settings: &Als, solver: AlsSolver) -> Option<usize> {
+    let width = rows::padded(settings.factors);
+    match solver {
+        // Sizes are compared before they are padded: the largest there are would overflow.
+        AlsSolver::Blocks { size } if size < width => Some(rows::padded(size)).filter(|&block| block < width),
+        _ => None,
+    }
+}
+
+/// The same where the rows are on disk: a part of them after the other. What interactions miss is measured in each part anew, since a
+/// number for each of them would not fit in memory.
 pub(super) fn half_sweep_stored<R: Idx, C: Idx>(
     settings: &Als,
     solver: AlsSolver,
@@ -119,15 +124,23 @@ pub(super) fn half_sweep_stored<R: Idx, C: Idx>(
     fixed: &Vectors,
     solved: &mut Vectors,
 ) -> Result<()> {
-    let (prepared, dim) = (Fixed::new(settings, fixed), settings.factors);
+    let (block, dim) = (block_width(settings, solver), settings.factors);
+    let mut prepared = Fixed::new(settings, fixed);
+    if let Some(block) = block {
+        prepared.keep_panels(block);
+    }
     for part in stored.parts(0..stored.n_rows(), ROWS) {
         let matrix = stored.read(part.clone())?;
         settings.check_weights(&matrix).map_err(|error| error.further_down(part.start as u32))?;
         let side = Side { matrix: &matrix, roots: settings.roots(&matrix), elsewhere: None };
         let vectors = &mut solved.as_mut_slice()[part.start * dim..part.end * dim];
-        let mut tasks = tasks(settings, &side, fixed, vectors, &mut [], &(0..matrix.n_rows()));
+        let mut missing = Vec::new();
+        if block.is_some() {
+            blocks::carry(&side, &mut missing);
+        }
+        let mut tasks = tasks(settings, &side, fixed, vectors, &mut missing, &(0..matrix.n_rows()));
         tasks.iter_mut().for_each(|task| task.named = part.start + task.first);
-        solve(solver, &matrix, &prepared, None, &mut tasks)?;
+        solve(solver, &matrix, &prepared, block.map(|block| (block, false)), &mut tasks)?;
     }
     Ok(())
 }
@@ -140,13 +153,30 @@ struct Fixed<'a> {
     width: usize,
     /// See [`weighted_gram`].
     gram: Vec<f32>,
+    /// The columns of one block after the other, where they are kept: each is otherwise made when it is asked for.
+    panels: Vec<Cow<'a, [f32]>>,
 }
 
 impl<'a> Fixed<'a> {
     fn new(settings: &Als, vectors: &'a Vectors) -> Self {
         let table = padded_columns(vectors, 0, settings.factors);
         let gram = weighted_gram(vectors, settings.unobserved_weight);
-        Fixed { vectors, table, width: rows::padded(settings.factors), gram }
+        Fixed { vectors, table, width: rows::padded(settings.factors), gram, panels: Vec::new() }
+    }
+
+    /// Makes the columns of all blocks now, for sweeps over many small matrices.
+    fn keep_panels(&mut self, block: usize) {
+        let starts = (0..self.width).step_by(block);
+        self.panels =
+            starts.map(|start| padded_columns(self.vectors, start, block.min(self.width - start))).collect();
+    }
+
+    /// The columns of a block, as a table of rows of `size`.
+    fn panel(&self, number: usize, start: usize, size: usize) -> Cow<'_, [f32]> {
+        match self.panels.get(number) {
+            Some(panel) => Cow::Borrowed(panel),
+            None => padded_columns(self.vectors, start, size),
+        }
     }
 }
 
@@ -158,13 +188,13 @@ fn solve<R: Idx, C: Idx>(
     blocks: Option<(usize, bool)>,
     tasks: &mut [Task<'_>],
 ) -> Result<()> {
-    let Fixed { vectors, ref table, width, ref gram } = *fixed;
+    let Fixed { ref table, width, ref gram, .. } = *fixed;
     match (blocks, solver) {
         (Some((block, known)), _) => {
             if !known {
                 blocks::measure(matrix, table, width, tasks)?;
             }
-            blocks::sweep(matrix, vectors, gram, block, tasks)
+            blocks::sweep(matrix, fixed, block, tasks)
         }
         (_, AlsSolver::ConjugateGradient { steps }) => for_each_row(tasks, matrix, width, |work, row| {
             work.z.resize(row.columns.len() * width, 0.0);

@@ -10,12 +10,11 @@
 
 use rayon::prelude::*;
 
-use super::{Side, Task, for_each_row, padded_columns, solve_or_refine};
+use super::{Fixed, Side, Task, for_each_row, solve_or_refine};
 use crate::Result;
 use crate::data::ids::Idx;
 use crate::data::sparse::Csr;
 use crate::linalg::rows;
-use crate::models::factors::Vectors;
 
 /// Numbers moved by one task.
 const PART: usize = 1 << 14;
@@ -64,18 +63,17 @@ pub(super) fn measure<R: Idx, C: Idx>(
     })
 }
 
-/// One pass over the blocks of `block` dimensions. `gram` is G, padded.
+/// One pass over the blocks of `block` dimensions.
 pub(super) fn sweep<R: Idx, C: Idx>(
     matrix: &Csr<R, C>,
-    fixed: &Vectors,
-    gram: &[f32],
+    fixed: &Fixed<'_>,
     block: usize,
     tasks: &mut [Task<'_>],
 ) -> Result<()> {
-    let width = rows::padded(fixed.dim());
-    for start in (0..width).step_by(block) {
+    let Fixed { width, ref gram, .. } = *fixed;
+    for (number, start) in (0..width).step_by(block).enumerate() {
         let size = block.min(width - start);
-        let panel = padded_columns(fixed, start, size);
+        let panel = fixed.panel(number, start, size);
         let gram_rows = &gram[start * width..(start + size) * width];
         let gram_block: Vec<f32> =
             gram_rows.chunks_exact(width).flat_map(|row| &row[start..start + size]).copied().collect();
