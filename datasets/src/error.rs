@@ -100,6 +100,19 @@ pub enum Error {
         /// What each mirror said, in the order tried.
         attempts: Vec<Error>,
     },
+    /// A hub has no model of this name, or not for everybody.
+    #[error(
+        "{name}: {server} answered with status {status}: no such model, or one whose terms are to be accepted there first and that asks \
+         for a token (HF_TOKEN)"
+    )]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The hub's address.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+    },
     /// Another process is downloading the same file and did not finish in time.
     #[error("{} is being downloaded by another process", path.display())]
     Busy {

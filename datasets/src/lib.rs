@@ -34,6 +34,7 @@
 //! | say where data lies | [`DataDir`] |
 //! | see what is known, with sizes and terms; describe sets and models of your own | [`registry`] |
 //! | download a file that is verified and resumed | `download` (feature `download`) |
+//! | have a published model by its name | `hub` (feature `download`) |
 //!
 //! A data set is looked for in the data folder first, as its publisher's archive or unpacked, and downloaded only if it is
 //! missing. Files are read with every malformed byte reported: an [`Error`] names the file and the line.
@@ -78,6 +79,6 @@ pub use loader::{Batches, Loader};
 pub use npy::NpyDataset;
 pub use sets::*;
 pub use source::dir::{DATA_DIR_VARIABLE, DataDir, Located};
-#[cfg(feature = "download")]
-pub use source::download;
 pub use source::registry;
+#[cfg(feature = "download")]
+pub use source::{download, hub};

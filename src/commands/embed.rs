@@ -14,8 +14,9 @@ const AT_ONCE: usize = 1024;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with config.json, safetensors and tokenizer.json, or a GGUF file of an encoder.
-    model: PathBuf,
+    /// A folder with config.json, safetensors and tokenizer.json, a GGUF file of an encoder, or the name of a published one, as in
+    /// `sentence-transformers/all-MiniLM-L6-v2`.
+    pub(super) model: PathBuf,
     /// The texts; without any, each line of standard input is one.
     texts: Vec<String>,
 }

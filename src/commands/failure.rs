@@ -47,9 +47,9 @@ impl fmt::Display for Failure {
 impl From<nn::Error> for Failure {
     fn from(error: nn::Error) -> Self {
         let hint = match &error {
-            nn::Error::File { error, .. } if error.kind() == io::ErrorKind::NotFound => {
-                Some("a model is a folder with config.json, safetensors and tokenizer.json, or a GGUF file")
-            }
+            nn::Error::File { error, .. } if error.kind() == io::ErrorKind::NotFound => Some(
+                "a model is a folder with config.json, safetensors and tokenizer.json, a GGUF file, or a published one, `organisation/name`",
+            ),
             nn::Error::BadFile { .. } => Some("`cairn inspect` says what is in a file"),
             nn::Error::StateMismatch(_) => {
                 Some("the weights are those of another model, or of a part of one")

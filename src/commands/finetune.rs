@@ -17,8 +17,8 @@ use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file, or a folder with config.json, safetensors and tokenizer.json. It stays as it is.
-    model: PathBuf,
+    /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or the name of a published model. It stays as it is.
+    pub(super) model: PathBuf,
     /// What is learnt: a line of JSON for each example, with `messages`, with `prompt` and `completion`, or with `text`.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,

@@ -11,8 +11,9 @@ use super::sampling::SamplingArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file, or a folder with config.json, safetensors and tokenizer.json.
-    model: PathBuf,
+    /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or the name of a published model, as in
+    /// `Qwen/Qwen3-0.6B-GGUF:Q8_0`.
+    pub(super) model: PathBuf,
     /// A folder of adapters for the model, as `cairn finetune` and peft write them.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,

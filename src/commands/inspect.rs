@@ -15,7 +15,7 @@ use super::output::Output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A GGUF file, a safetensors file or its index, a folder with one, or a network that Cairn saved.
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// What there is to say of a file.

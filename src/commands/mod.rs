@@ -13,6 +13,7 @@ mod network;
 mod output;
 mod perplexity;
 mod predict;
+mod published;
 mod quantize;
 mod recommend;
 mod recommender;
@@ -22,6 +23,7 @@ mod serve;
 mod tokenize;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -39,6 +41,9 @@ struct Cli {
     /// Computes with so many threads, in place of as many as there are processors.
     #[arg(long, global = true, value_name = "N")]
     threads: Option<usize>,
+    /// Downloads nothing: of published models those that are here already.
+    #[arg(long, global = true)]
+    offline: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -92,10 +97,34 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, out: &mut Output) -> Result<(), Failure> {
+impl Command {
+    /// The arguments that may name a published model.
+    fn models(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Chat(args) => vec![&mut args.model],
+            Command::Generate(args) => vec![&mut args.model],
+            Command::Embed(args) => vec![&mut args.model],
+            Command::Perplexity(args) => vec![&mut args.model],
+            Command::Finetune(args) => vec![&mut args.model],
+            Command::Inspect(args) => vec![&mut args.path],
+            Command::Quantize(args) => vec![&mut args.from],
+            Command::Tokenize(args) => vec![&mut args.model],
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => args.models.iter_mut().collect(),
+            Command::Predict(_) | Command::Recommend(_) | Command::Completions { .. } | Command::Doctor => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn run(mut cli: Cli, out: &mut Output) -> Result<(), Failure> {
     if let Some(threads) = cli.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global().map_err(|error| Failure::new(error.to_string()))?;
+    }
+    for path in cli.command.models() {
+        *path = published::found(path, cli.offline)?;
     }
     match cli.command {
         Command::Chat(args) => chat::run(&args, out),

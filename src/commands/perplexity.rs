@@ -11,8 +11,9 @@ use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file, or a folder with config.json, safetensors and tokenizer.json.
-    model: PathBuf,
+    /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or the name of a published model, as in
+    /// `Qwen/Qwen3-0.6B-GGUF:Q8_0`.
+    pub(super) model: PathBuf,
     /// The text, UTF-8.
     file: PathBuf,
     /// The model reads so many tokens at a time.

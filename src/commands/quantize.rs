@@ -14,8 +14,8 @@ use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file, or a folder with config.json and safetensors.
-    from: PathBuf,
+    /// A GGUF file, a folder with config.json and safetensors, or the name of a published model.
+    pub(super) from: PathBuf,
     /// What to write: of the same kind, or of a folder a file whose name ends with `.gguf`.
     to: PathBuf,
     /// The format of the matrices: f16, bf16, and in a GGUF file q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k. One of blocks of 256

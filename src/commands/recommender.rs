@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use std::path::Path;
 use std::str::FromStr;
 
-use cairn::recsys::{AnyModel, Filter, Fitted, Scored, inspect};
+use cairn::recsys::{AnyModel, Filter, Fitted, Id, Scored, inspect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -59,35 +59,9 @@ pub(crate) trait Recommends: Debug + Send + Sync {
     fn about(&self) -> Value;
 }
 
-/// What ids are read from.
-trait AnyId:
-    Clone
-    + Eq
-    + std::hash::Hash
-    + Debug
-    + Display
-    + FromStr
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-}
-impl<T> AnyId for T where
-    T: Clone
-        + Eq
-        + std::hash::Hash
-        + Debug
-        + Display
-        + FromStr
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static
-{
-}
+/// An id of a type that files name: read from text, and of JSON.
+trait AnyId: Id + Display + FromStr + DeserializeOwned + Serialize {}
+impl<T: Id + Display + FromStr + DeserializeOwned + Serialize> AnyId for T {}
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Box<dyn Recommends>, Failure> {

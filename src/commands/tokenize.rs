@@ -11,8 +11,8 @@ use super::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file, or a folder with tokenizer.json.
-    model: PathBuf,
+    /// A GGUF file, a folder with tokenizer.json, or the name of a published model.
+    pub(super) model: PathBuf,
     /// The text, UTF-8.
     file: PathBuf,
 }

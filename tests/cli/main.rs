@@ -4,6 +4,7 @@
 mod http;
 #[cfg(feature = "serve")]
 mod page;
+mod published;
 mod saved;
 #[cfg(feature = "serve")]
 mod serve;

@@ -186,10 +186,20 @@ impl DataDir {
 
     #[cfg(feature = "download")]
     fn fetch(&self, _resource: &Resource<'_>, file: &RemoteFile<'_>) -> Result<Located> {
+        self.fetch_with(&crate::download::Downloader::default(), file)
+    }
+
+    /// Downloads a file, from the mirrors first.
+    #[cfg(feature = "download")]
+    pub(crate) fn fetch_with(
+        &self,
+        downloader: &crate::download::Downloader,
+        file: &RemoteFile<'_>,
+    ) -> Result<Located> {
         let path = self.root.join(file.path);
         let own = self.mirrors.iter().map(|base| format!("{}/{}", base.trim_end_matches('/'), file.path));
         let urls: Vec<String> = own.chain(file.addresses()).collect();
-        crate::download::Downloader::default().fetch(&urls, &path, &file.into())?;
+        downloader.fetch(&urls, &path, &file.into())?;
         Ok(Located::Packed(path))
     }
 
@@ -218,7 +228,7 @@ impl DataDir {
         Ok(compared)
     }
 
-    fn missing(&self, set: &Resource<'_>, file: &RemoteFile<'_>) -> Error {
+    pub(crate) fn missing(&self, set: &Resource<'_>, file: &RemoteFile<'_>) -> Error {
         let mut names = vec![file.path];
         names.extend(file.unpacked);
         let hint = if self.root.is_file() {
@@ -240,7 +250,7 @@ impl DataDir {
 }
 
 /// Whether a path stays in the folder that it is joined to. Descriptions may come from a server.
-fn is_below(path: &str) -> bool {
+pub(crate) fn is_below(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -4,4 +4,6 @@
 pub(crate) mod dir;
 #[cfg(feature = "download")]
 pub mod download;
+#[cfg(feature = "download")]
+pub mod hub;
 pub mod registry;

@@ -6,6 +6,8 @@ mod byte_pairs;
 mod cifar10;
 #[cfg(feature = "download")]
 mod download;
+#[cfg(feature = "download")]
+mod hub;
 mod idx;
 #[cfg(feature = "image-folder")]
 mod image_folder;

@@ -13,6 +13,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// First byte asked for, if a range was.
     pub(crate) from: Option<usize>,
+    /// Who asks.
+    pub(crate) authorization: Option<String>,
 }
 
 /// How to answer one request.
@@ -53,6 +55,29 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Serves many files, by their paths; what is not among them is answered with 404.
+    pub(crate) fn of_files(files: Vec<(String, Answer, Vec<u8>)>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (seen, stopped) = (Arc::clone(&requests), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let Some(request) = read_request(&stream) else { continue };
+                let file = files.iter().find(|(path, ..)| *path == request.path);
+                let (answer, body) =
+                    file.map_or((&Answer::Status(404), &[][..]), |(_, answer, body)| (answer, body));
+                respond(&stream, request, body, answer, &seen, &stopped);
+            }
+        });
+        Server { address, requests, stop, thread: Some(thread) }
+    }
+
     pub(crate) fn start(body: &[u8], script: Vec<Answer>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -98,14 +123,20 @@ impl Drop for Server {
     }
 }
 
-fn serve(
+fn serve(stream: &TcpStream, body: &[u8], answer: &Answer, seen: &Mutex<Vec<Request>>, stopped: &AtomicBool) {
+    if let Some(request) = read_request(stream) {
+        respond(stream, request, body, answer, seen, stopped);
+    }
+}
+
+fn respond(
     mut stream: &TcpStream,
+    request: Request,
     body: &[u8],
     answer: &Answer,
     seen: &Mutex<Vec<Request>>,
     stopped: &AtomicBool,
 ) {
-    let Some(request) = read_request(stream) else { return };
     let from = request.from;
     seen.lock().unwrap().push(request);
     let asked = from.filter(|&from| from < body.len());
@@ -175,11 +206,14 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let first = lines.next()?;
     let path = first.split(' ').nth(1)?.to_owned();
-    let mut from = None;
+    let (mut from, mut authorization) = (None, None);
     for line in lines.take_while(|line| !line.is_empty()) {
         if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
             from = range.trim_end_matches('-').parse().ok();
         }
+        if line.to_ascii_lowercase().starts_with("authorization: ") {
+            authorization = line.split_once(' ').map(|(_, value)| value.to_owned());
+        }
     }
-    Some(Request { path, from })
+    Some(Request { path, from, authorization })
 }

@@ -41,9 +41,10 @@ const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What is served: GGUF files and folders of language models and encoders, networks and recommenders that Cairn saved.
+    /// What is served: GGUF files and folders of language models and encoders, published ones by name, networks and recommenders that
+    /// Cairn saved.
     #[arg(required = true)]
-    models: Vec<PathBuf>,
+    pub(super) models: Vec<PathBuf>,
     /// The address to listen at; others than this machine reach it only where it is another.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,

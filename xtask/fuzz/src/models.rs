@@ -1,5 +1,7 @@
 //! Networks, their weights, and recommenders.
 
+use cairn_datasets::DataDir;
+use cairn_datasets::hub::Hub;
 use cairn_nn::adapters::{Adapter, Lora};
 use cairn_nn::models::{self, Config, Network};
 use cairn_nn::weights::Weights;
@@ -25,6 +27,7 @@ pub(crate) const READERS: &[Reader] = &[
     },
     #[cfg(feature = "all")]
     Reader { name: "tokenizer", sample: || TOKENIZER.into(), read: read_tokenizer },
+    Reader { name: "hub-list", sample: || HUB_LIST.into(), read: read_hub_list },
     Reader {
         name: "model",
         sample: || written(|path| dense().save(path).expect("written")),
@@ -36,6 +39,19 @@ pub(crate) const READERS: &[Reader] = &[
         read: |bytes| at("x.cairn", bytes, |path| Fitted::<dyn AnyModel>::load_any(path).is_ok()),
     },
 ];
+
+/// What a hub says of a model of one file.
+const HUB_LIST: &str = r#"{"sha": "0123456789abcdef0123456789abcdef01234567", "siblings": [{"rfilename": "m.gguf", "size": 5, "lfs":
+    {"sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}}, {"rfilename": "config.json"}]}"#;
+
+fn read_hub_list(bytes: &[u8]) -> bool {
+    at("models/a/b/hub.json", bytes, |path| {
+        std::fs::write(path.with_file_name("m.gguf"), "hello").expect("a file can be written");
+        let dir = path.ancestors().nth(4).expect("folders of a model");
+        let name = "a/b".parse().expect("a name");
+        Hub::new("http://127.0.0.1:1").obtain(&name, &DataDir::new(dir).offline()).is_ok()
+    })
+}
 
 fn dense() -> Sequential {
     Sequential::new([4]).add(Dense::new(3)).add(Dense::new(2)).build(&mut rng(0)).expect("a small model")

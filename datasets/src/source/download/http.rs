@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ureq::Agent;
-use ureq::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use ureq::http::{HeaderName, Response, StatusCode};
 
-use super::{Downloader, Expected, Part};
+use super::{Downloader, Expected, Part, Token};
 use crate::error::{Error, Result};
 
 /// Longer than anybody waits; an instant has an end.
@@ -23,6 +24,7 @@ pub(super) struct Client {
     least_rate: u64,
     /// Over which the least rate is kept.
     window: Duration,
+    token: Option<Token>,
 }
 
 impl Client {
@@ -30,6 +32,7 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(10)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_send_request(Some(settings.read_timeout))
             .timeout_recv_response(Some(settings.read_timeout))
@@ -44,6 +47,7 @@ impl Client {
             end: Instant::now() + settings.total_timeout.min(LONG),
             least_rate: settings.least_rate,
             window: settings.read_timeout,
+            token: settings.token.clone(),
         }
     }
 
@@ -66,6 +70,9 @@ impl Client {
         let mut request = self.agent.get(url).header(ACCEPT_ENCODING, "identity");
         if part.len() > 0 {
             request = request.header(RANGE, format!("bytes={}-", part.len()));
+        }
+        if let Some(token) = self.token.as_ref().filter(|token| url.starts_with(&token.address)) {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.secret));
         }
         // Before the answer, which a silent server lets one wait for.
         let waiting = self.bar(url, None, part.len());

@@ -55,6 +55,21 @@ pub struct Downloader {
     least_rate: u64,
     max_size: u64,
     progress: bool,
+    token: Option<Token>,
+}
+
+/// What a server wants to see before it gives anything.
+#[derive(Clone)]
+struct Token {
+    /// How the addresses begin that it is sent to.
+    address: String,
+    secret: String,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token(for {})", self.address)
+    }
 }
 
 impl Default for Downloader {
@@ -72,6 +87,7 @@ impl Default for Downloader {
             least_rate: 1 << 10,
             max_size: 8 << 30,
             progress: true,
+            token: None,
         }
     }
 }
@@ -138,6 +154,15 @@ impl Downloader {
     #[must_use]
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
+        self
+    }
+
+    /// Sends a token (`Authorization: Bearer`) to the server at `address`, such as `https://example.org`, and to no other: neither to
+    /// mirrors nor to where the server redirects.
+    #[must_use]
+    pub fn bearer_token(mut self, address: &str, token: impl Into<String>) -> Self {
+        let address = format!("{}/", address.trim_end_matches('/'));
+        self.token = Some(Token { address, secret: token.into() });
         self
     }
 
