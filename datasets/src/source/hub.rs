@@ -207,7 +207,7 @@ impl Hub {
         let folder = dir.path().join(name.place());
         Ok(match chosen {
             Chosen::Folder(_) => folder,
-            Chosen::File([file]) => folder.join(&file.name),
+            Chosen::File(files) => files.first().map_or(folder.clone(), |file| folder.join(&file.name)),
         })
     }
 
@@ -282,7 +282,7 @@ impl Hub {
         let listed = Listed { sha: String::new(), siblings: files_of(&snapshot) };
         match listed.choose(name).ok()? {
             Chosen::Folder(files) => is_whole(&files).then_some(snapshot.clone()),
-            Chosen::File([file]) => Some(snapshot.join(&file.name)),
+            Chosen::File(files) => files.first().map(|file| snapshot.join(&file.name)),
         }
     }
 }
@@ -343,15 +343,14 @@ struct Lfs {
 /// What of a repository is wanted.
 enum Chosen<'a> {
     Folder(Vec<&'a File>),
-    File([&'a File; 1]),
+    /// One file, or the several that a model is cut into, the first first.
+    File(Vec<&'a File>),
 }
 
 impl<'a> Chosen<'a> {
     fn files(&self) -> &[&'a File] {
-        match self {
-            Chosen::Folder(files) => files,
-            Chosen::File(file) => file,
-        }
+        let (Chosen::Folder(files) | Chosen::File(files)) = self;
+        files
     }
 }
 
@@ -375,6 +374,21 @@ impl Listed {
         Ok(listed)
     }
 
+    /// A file, with the others of the same model where it is cut into several.
+    fn whole<'a>(&'a self, file: &'a File) -> Result<Vec<&'a File>, String> {
+        let Some((stem, number, count)) = part(&file.name) else { return Ok(vec![file]) };
+        let names = (1..=count).map(|number| format!("{stem}-{number:05}-of-{count:05}.gguf"));
+        let find = |name: String| {
+            let found = self.siblings.iter().find(|file| file.name == name);
+            found
+                .ok_or_else(|| format!("{} is one of {count} files, of which {name} is not there", file.name))
+        };
+        match number {
+            1 => names.map(find).collect(),
+            _ => Err(format!("{} is file {number} of {count} of a model; the first names it", file.name)),
+        }
+    }
+
     fn choose(&self, name: &ModelName) -> Result<Chosen<'_>> {
         let wrong = |message: String| Error::argument("hub", format!("{name}: {message}"));
         let gguf = || self.siblings.iter().filter(|file| is_gguf(&file.name));
@@ -393,7 +407,7 @@ impl Listed {
                             "there are neither safetensors with config.json nor GGUF files".into(),
                         ));
                     }
-                    [only] => return single(only).map(Chosen::File).map_err(wrong),
+                    [only] => return self.whole(only).map(Chosen::File).map_err(wrong),
                     _ => USUAL,
                 }
             }
@@ -404,7 +418,7 @@ impl Listed {
             None => gguf().filter(|file| is_quantised_as(&file.name, choice)).collect(),
         };
         match &found[..] {
-            [only] => single(only).map(Chosen::File).map_err(wrong),
+            [only] => self.whole(only).map(Chosen::File).map_err(wrong),
             [] => Err(wrong(format!("no file is `{choice}`; there are {}", names(gguf())))),
             several => {
                 Err(wrong(format!("several files are `{choice}`: {}", names(several.iter().copied()))))
@@ -413,15 +427,13 @@ impl Listed {
     }
 }
 
-/// A file, unless it is one of several that are one model.
-fn single(file: &File) -> Result<[&File; 1], String> {
-    let stem = file.name.strip_suffix(".gguf").unwrap_or(&file.name);
-    match stem.rsplit_once("-of-") {
-        Some((_, count)) if count.len() == 5 && count.bytes().all(|c| c.is_ascii_digit()) => {
-            Err(format!("{} is a part of a model in several files, which are not read", file.name))
-        }
-        _ => Ok([file]),
-    }
+/// How a model in several files names one of them: what all names begin with, the file's number from 1, and how many there are.
+fn part(name: &str) -> Option<(&str, u32, u32)> {
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| (text.len() == 5).then(|| text.parse().ok()).flatten();
+    let (number, count) = (digits(number)?, digits(count)?);
+    (1..=count).contains(&number).then_some((stem, number, count))
 }
 
 fn names<'a>(files: impl Iterator<Item = &'a File>) -> String {
@@ -435,14 +447,17 @@ fn names<'a>(files: impl Iterator<Item = &'a File>) -> String {
     }
 }
 
-/// A model by itself; those that see are given beside it.
+/// A model, by its first file; the parts that see images lie beside it.
 fn is_gguf(name: &str) -> bool {
-    name.ends_with(".gguf") && !name.rsplit('/').next().unwrap_or(name).starts_with("mmproj")
+    name.ends_with(".gguf")
+        && !name.rsplit('/').next().unwrap_or(name).starts_with("mmproj")
+        && part(name).is_none_or(|(_, number, _)| number == 1)
 }
 
 /// Whether a name ends with a quantisation, as in `model-Q8_0.gguf` and `model.q8_0.gguf`.
 fn is_quantised_as(name: &str, quantisation: &str) -> bool {
-    let stem = name.strip_suffix(".gguf").unwrap_or(name).to_ascii_uppercase();
+    let stem = part(name).map_or(name.strip_suffix(".gguf").unwrap_or(name), |(stem, ..)| stem);
+    let stem = stem.to_ascii_uppercase();
     let rest = stem.strip_suffix(&quantisation.to_ascii_uppercase());
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(['-', '.', '/', '_']))
 }

@@ -121,7 +121,9 @@ fn of_several_files_the_one_that_is_named_is_taken() {
         ("m-q8_0.gguf", true),
         ("m.BF16.gguf", true),
         ("mmproj-f16.gguf", true),
-        ("big-Q2_K-00001-of-00002.gguf", true),
+        ("big-Q5_K-00001-of-00002.gguf", true),
+        ("big-Q5_K-00002-of-00002.gguf", true),
+        ("cut-Q2_K-00001-of-00002.gguf", true),
         ("odd name.gguf", true),
         ("config.json", false),
     ];
@@ -137,8 +139,12 @@ fn of_several_files_the_one_that_is_named_is_taken() {
     assert_eq!(file("a/b:m-q8_0.gguf").unwrap(), "m-q8_0.gguf");
     let none = file("a/b:Q3_K").unwrap_err().to_string();
     assert!(none.contains("no file is `Q3_K`; there are m-Q4_K_M.gguf, m-q8_0.gguf, m.BF16.gguf"), "{none}");
-    let cut = file("a/b:big-Q2_K-00001-of-00002.gguf").unwrap_err().to_string();
-    assert!(cut.contains("a part of a model in several files"), "{cut}");
+    assert_eq!(file("a/b:Q5_K").unwrap(), "big-Q5_K-00001-of-00002.gguf");
+    assert!(root.path().join("models/a/b/big-Q5_K-00002-of-00002.gguf").is_file());
+    let second = file("a/b:big-Q5_K-00002-of-00002.gguf").unwrap_err().to_string();
+    assert!(second.contains("file 2 of 2 of a model"), "{second}");
+    let cut = file("a/b:Q2_K").unwrap_err().to_string();
+    assert!(cut.contains("cut-Q2_K-00002-of-00002.gguf is not there"), "{cut}");
     // Asked for by its escaped name, which this hub does not know.
     assert!(matches!(file("a/b:odd name.gguf").unwrap_err(), Error::UnknownModel { status: 404, .. }));
     assert_eq!(server.requests().pop().unwrap().path, format!("/a/b/resolve/{COMMIT}/odd%20name.gguf"));

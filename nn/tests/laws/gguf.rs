@@ -284,3 +284,68 @@ fn a_report_says_what_computes_with_each_tensor() {
     assert!(of("bf16").kernel.starts_with("converted to f32 ("));
     assert_eq!(of("i64").kernel, "none: no floats");
 }
+
+/// Writes tensors as a model in files of one tensor each, the first without any, and gives the paths.
+fn split(folder: &std::path::Path, tensors: &BTreeMap<String, AnyTensor>) -> Vec<std::path::PathBuf> {
+    let count = tensors.len() + 1;
+    let parts = std::iter::once(BTreeMap::new())
+        .chain(tensors.iter().map(|(name, tensor)| BTreeMap::from([(name.clone(), tensor.clone())])));
+    let write = |(number, part): (usize, BTreeMap<String, AnyTensor>)| {
+        let mut values = if number == 0 { values() } else { BTreeMap::new() };
+        values.insert("split.no".into(), (number as u16).into());
+        values.insert("split.count".into(), (count as u16).into());
+        values.insert("split.tensors.count".into(), (tensors.len() as i32).into());
+        let path = folder.join(format!("m-{:05}-of-{count:05}.gguf", number + 1));
+        gguf::write(&path, &values, &part).unwrap();
+        path
+    };
+    parts.enumerate().map(write).collect()
+}
+
+#[test]
+fn a_model_in_several_files_is_read_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = tensors();
+    let paths = split(folder.path(), &tensors);
+    let file = Gguf::open(&paths[0]).unwrap();
+    assert_eq!(file.values(), &values());
+    assert_eq!(file.tensors().keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
+    let weights = file.weights().unwrap();
+    for (name, tensor) in &tensors {
+        assert!(file.tensor(name).unwrap().bits_eq(tensor), "{name}");
+        assert!(weights.tensors[name].bits_eq(tensor), "{name}, packed");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_of_several_files_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = split(folder.path(), &tensors());
+    let open = || Gguf::open(&paths[0]).unwrap_err().to_string();
+    let other = Gguf::open(&paths[2]).unwrap_err().to_string();
+    let count = paths.len();
+    assert!(other.contains(&format!("file 3 of {count}")) && other.contains("m-00001-of-"), "{other}");
+    let renamed = folder.path().join("renamed.gguf");
+    std::fs::copy(&paths[0], &renamed).unwrap();
+    let renamed = Gguf::open(&renamed).unwrap_err().to_string();
+    assert!(renamed.contains("is named as in model-00001-of-"), "{renamed}");
+    let kept = std::fs::read(&paths[1]).unwrap();
+    std::fs::copy(&paths[2], &paths[1]).unwrap();
+    assert!(open().contains(&format!("not file 2 of {count}")), "{}", open());
+    // The same tensor twice, and so one too few.
+    let values: [(&str, Value); 2] = [("split.no", 1u16.into()), ("split.count", (count as u16).into())];
+    let again = Gguf::from_bytes(std::fs::read(&paths[2]).unwrap()).unwrap();
+    let name = again.tensors().keys().next().unwrap().clone();
+    let twice = BTreeMap::from([(name.clone(), again.tensor(&name).unwrap())]);
+    let values = values.map(|(key, value)| (key.to_owned(), value));
+    gguf::write(&paths[1], &values.clone().into(), &twice).unwrap();
+    assert!(open().contains(&format!("`{name}` is in")), "{}", open());
+    gguf::write(&paths[1], &values.into(), &BTreeMap::new()).unwrap();
+    assert!(open().contains("tensors should be in"), "{}", open());
+    std::fs::write(&paths[1], &kept[..kept.len() / 2]).unwrap();
+    assert!(open().contains("m-00002-of-"), "{}", open());
+    std::fs::remove_file(&paths[1]).unwrap();
+    assert!(open().contains("m-00002-of-"), "{}", open());
+    std::fs::write(&paths[1], kept).unwrap();
+    assert!(Gguf::open(&paths[0]).is_ok());
+}

@@ -11,6 +11,7 @@
 
 mod read;
 mod report;
+mod split;
 mod texts;
 mod value;
 mod write;
@@ -55,8 +56,8 @@ pub struct Gguf {
     path: PathBuf,
     values: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorInfo>,
-    /// From the start of the tensors' bytes on.
-    data: SharedBytes,
+    /// From the start of the tensors' bytes on, of each file of the model.
+    data: Vec<SharedBytes>,
 }
 
 /// What a file says of a tensor.
@@ -67,6 +68,8 @@ pub struct TensorInfo {
     pub shape: Shape,
     /// The element type as files number it.
     kind: Kind,
+    /// In which of the model's files it is, from 0.
+    file: usize,
     /// Where the bytes begin, from the start of all tensors' bytes.
     offset: usize,
     /// The number of bytes.
@@ -87,17 +90,19 @@ impl TensorInfo {
 
 impl Gguf {
     /// Reads the header of a file; the tensors stay in the file until they are asked for. See
-    /// [`SharedBytes::map_file`] for what must not happen to the file meanwhile.
+    /// [`SharedBytes::map_file`] for what must not happen to the file meanwhile. Of a model in several files
+    /// (`model-00001-of-00003.gguf`) it is the first that is to be opened; the others are found beside it.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read; [`Error::BadFile`], with what is wrong and where, when it is no GGUF file or damaged.
+    /// [`Error::File`] when it cannot be read; [`Error::BadFile`], with what is wrong and where, when it is no GGUF file or damaged, or
+    /// another than the first of several.
     #[doc(alias("load", "read_gguf"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::parse(path, &mapped(path)?)
+        Self::parse(path, &mapped(path)?)?.joined()
     }
 
-    /// As [`open`](Self::open), of the bytes of a file.
+    /// As [`open`](Self::open), of the bytes of one file.
     ///
     /// # Errors
     /// [`Error::BadFile`], with what is wrong and where.
@@ -109,7 +114,7 @@ impl Gguf {
         let read::Header { values, tensors, data_start } = read::header(bytes).map_err(bad(path))?;
         let data = bytes.part(data_start..bytes.len());
         let data = data.ok_or_else(|| bad(path)("it ends before the tensors' bytes begin".into()))?;
-        Ok(Gguf { path: path.to_owned(), values, tensors, data })
+        Ok(Gguf { path: path.to_owned(), values, tensors, data: vec![data] })
     }
 
     /// The values by key, as `general.architecture`.
@@ -181,14 +186,18 @@ impl Gguf {
                 what: format!("tensors of {}, as `{name}` is", info.type_name()),
             });
         };
-        let part = self.data.part(info.offset..info.offset + info.bytes);
-        let bytes = part.ok_or_else(|| self.bad(format!("the bytes of `{name}` lie outside it")))?;
+        let bytes =
+            self.bytes_of(info).ok_or_else(|| self.bad(format!("the bytes of `{name}` lie outside it")))?;
         Ok(match dtype {
             DType::Quantized(format) => {
                 QuantizedTensor::from_bytes(format, info.shape.clone(), bytes)?.into()
             }
             other => AnyTensor::from_le_bytes(other, info.shape.clone(), &bytes)?,
         })
+    }
+
+    fn bytes_of(&self, info: &TensorInfo) -> Option<SharedBytes> {
+        self.data[info.file].part(info.offset..info.offset + info.bytes)
     }
 
     /// All tensors, quantised matrices [packed](QuantizedTensor::packed) for products; those of types that Cairn has not are
@@ -216,7 +225,7 @@ impl Gguf {
                 other => other,
             };
             // What has been copied need not stay in memory twice.
-            if let Some(part) = self.data.part(info.offset..info.offset + info.bytes) {
+            if let Some(part) = self.bytes_of(info) {
                 part.release();
             }
             weights.tensors.insert(name.clone(), tensor);

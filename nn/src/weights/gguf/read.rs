@@ -242,6 +242,6 @@ impl<'a> Cursor<'a> {
         let offset = usize::try_from(offset)
             .map_err(|_| format!("at byte {start}: offset {offset} is beyond any memory"))?;
         sizes.reverse();
-        Ok(TensorInfo { shape: Shape::from(sizes.as_slice()), kind, offset, bytes })
+        Ok(TensorInfo { shape: Shape::from(sizes.as_slice()), kind, file: 0, offset, bytes })
     }
 }
