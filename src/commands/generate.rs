@@ -14,9 +14,9 @@ pub(crate) struct Args {
     /// A GGUF file, a folder with config.json, safetensors and tokenizer.json, or the name of a published model, as in
     /// `Qwen/Qwen3-0.6B-GGUF:Q8_0`.
     pub(super) model: PathBuf,
-    /// A folder of adapters for the model, as `cairn finetune` and peft write them.
+    /// A folder of adapters for the model, as `cairn finetune` and peft write them, or the name of published ones.
     #[arg(long, value_name = "DIR")]
-    adapter: Option<PathBuf>,
+    pub(super) adapter: Option<PathBuf>,
     /// The text; `-` reads it from standard input.
     prompt: String,
     /// Says on standard error how fast it was.

@@ -101,8 +101,8 @@ impl Command {
     /// The arguments that may name a published model.
     fn models(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Command::Chat(args) => vec![&mut args.model],
-            Command::Generate(args) => vec![&mut args.model],
+            Command::Chat(args) => std::iter::once(&mut args.model).chain(&mut args.adapter).collect(),
+            Command::Generate(args) => std::iter::once(&mut args.model).chain(&mut args.adapter).collect(),
             Command::Embed(args) => vec![&mut args.model],
             Command::Perplexity(args) => vec![&mut args.model],
             Command::Finetune(args) => vec![&mut args.model],

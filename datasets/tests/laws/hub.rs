@@ -101,6 +101,15 @@ fn a_folder_is_downloaded_once_and_without_other_formats() {
 }
 
 #[test]
+fn adapters_are_a_folder_too() {
+    let files = [("adapter_config.json", false), ("adapter_model.safetensors", true), ("README.md", false)];
+    let server = hub(&files);
+    let root = tempfile::tempdir().unwrap();
+    let folder = client(&server).obtain(&name("a/b"), &DataDir::new(root.path())).unwrap();
+    assert_eq!(below(&folder), ["adapter_config.json", "adapter_model.safetensors", "hub.json"]);
+}
+
+#[test]
 fn what_was_interrupted_goes_on_with_the_same_commit() {
     let server = hub(&FOLDER);
     let root = tempfile::tempdir().unwrap();

@@ -17,14 +17,14 @@ const USUAL: &str = "Q4_K_M";
 /// Most names that an error lists.
 const NAMED: usize = 12;
 
-/// Whether a folder has settings, a tokenizer and all pieces of the weights.
+/// Whether a folder has settings, a tokenizer and all pieces of the weights, or is one of adapters.
 pub(super) fn is_whole(files: &[&File]) -> bool {
     let has = |name: &str| files.iter().any(|file| file.name == name);
     let pieces: Vec<(u32, u32)> = files.iter().filter_map(|file| piece(&file.name)).collect();
     let all = |count: u32| (1..=count).all(|number| pieces.contains(&(number, count)));
-    has("config.json")
-        && has("tokenizer.json")
-        && (has("model.safetensors") || pieces.first().is_some_and(|&(_, count)| all(count)))
+    let model = has("model.safetensors") || pieces.first().is_some_and(|&(_, count)| all(count));
+    has("config.json") && has("tokenizer.json") && model
+        || has("adapter_config.json") && has("adapter_model.safetensors")
 }
 
 /// The number of a piece of weights, and of how many: `model-00001-of-00003.safetensors`.
@@ -126,7 +126,8 @@ impl Listed {
             None => {
                 let files: Vec<&File> =
                     self.siblings.iter().filter(|file| is_of_folder(&file.name)).collect();
-                let settings = files.iter().any(|file| file.name == "config.json");
+                let settings =
+                    files.iter().any(|file| matches!(&file.name[..], "config.json" | "adapter_config.json"));
                 if settings && files.iter().any(|file| file.name.ends_with(".safetensors")) {
                     return Ok(Chosen::Folder(files));
                 }
@@ -199,7 +200,10 @@ fn is_of_folder(name: &str) -> bool {
         Some((folder, file)) => folder.starts_with(|c: char| c.is_ascii_digit()) && file == "config.json",
         None => {
             name != LIST && (name.ends_with(".json") || name.ends_with(".jinja"))
-                || matches!(name, "vocab.txt" | "merges.txt" | "model.safetensors")
+                || matches!(
+                    name,
+                    "vocab.txt" | "merges.txt" | "model.safetensors" | "adapter_model.safetensors"
+                )
                 || piece(name).is_some()
         }
     }

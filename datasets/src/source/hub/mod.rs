@@ -104,7 +104,7 @@ impl Hub {
     }
 
     /// Where a model lies, downloaded to `models` in the data folder unless it was before: the folder of safetensors with settings and
-    /// tokenizer, or the GGUF file. Of a repository with both, the folder is taken unless the name says which file; of several GGUF files
+    /// tokenizer, that of adapters, or the GGUF file. Of a repository with both, the folder is taken unless the name says which file; of several GGUF files
     /// the one named, else `Q4_K_M`. To have a model anew, remove its folder.
     ///
     /// # Errors
