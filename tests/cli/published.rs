@@ -74,6 +74,7 @@ fn a_published_model_is_had_by_its_name() {
     let made = model();
     let (server, asked) = hub(made.path().to_owned());
     let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("data")).unwrap();
     let generate = |name: &str, more: &[&str]| {
         let arguments = [&["generate", name, "the rain", "-n", "9", "--greedy"], more].concat();
         cairn(place.path(), &server, &arguments)
