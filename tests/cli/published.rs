@@ -99,6 +99,14 @@ fn a_published_model_is_had_by_its_name() {
     assert_eq!((unknown.status.code(), told.lines().count()), (Some(1), 1), "{told}");
     assert!(told.contains("someone/else") && told.contains("status 404"), "{told}");
 
+    // A mistyped path is no name: nobody is asked.
+    let count = asked.lock().unwrap().len();
+    for path in ["data/nothing", "someone/nothing.gguf"] {
+        let told = text(&generate(path, &[]).stderr);
+        assert!(told.starts_with(&format!("cairn: {path}: No such file")), "{told}");
+    }
+    assert_eq!(asked.lock().unwrap().len(), count);
+
     // What lies there under the name comes first.
     std::fs::create_dir_all(place.path().join("someone/letters")).unwrap();
     let local = generate("someone/letters", &[]);
