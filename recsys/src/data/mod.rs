@@ -4,6 +4,7 @@ pub(crate) mod filter;
 pub(crate) mod ids;
 pub(crate) mod interactions;
 pub(crate) mod lint;
+pub(crate) mod met;
 pub mod read;
 pub(crate) mod sequences;
 pub(crate) mod sparse;

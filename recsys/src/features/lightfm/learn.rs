@@ -2,19 +2,19 @@
 //!
 //! All of a task's steps are compiled as one for each instruction set: their loops are as short as a vector.
 
-use cairn_tensor::kernel::vectorize;
+use cairn_tensor::kernel::{self, Isa, Kernel, dispatch};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::side::{Moves, Side};
+use super::side::{Bank, Gradient, Moves, Side, dot};
 use super::{LightFmLoss, Training};
 use crate::data::ids::{ItemIdx, UserIdx};
-use crate::data::sparse::UserItems;
+use crate::data::met::Met;
 
 /// Both sides, and what steps are taken by.
 pub(super) struct Setting<'a, 'f> {
     pub(super) training: Training,
-    pub(super) matrix: &'a UserItems,
+    pub(super) met: Met<'a>,
     /// The items that somebody met.
     pub(super) negatives: &'a [ItemIdx],
     pub(super) users: Side<'f, UserIdx>,
@@ -25,91 +25,83 @@ pub(super) struct Setting<'a, 'f> {
 pub(super) struct Learner {
     pub(super) users: Moves,
     pub(super) items: Moves,
+    /// How many positives of its last round were ranked above their (first) negative.
+    pub(super) right: usize,
     rng: Pcg64Mcg,
     user: Vec<f32>,
     up: Vec<f32>,
     down: Vec<f32>,
-    gradient: Vec<f32>,
 }
 
 impl Learner {
     pub(super) fn new(setting: &Setting<'_, '_>) -> Self {
-        let zeros = || vec![0.0; setting.training.dim + 1];
+        let zeros = || vec![0.0; setting.users.width()];
         Self {
             users: Moves::new(&setting.users),
             items: Moves::new(&setting.items),
+            right: 0,
             rng: Pcg64Mcg::seed_from_u64(0),
             user: zeros(),
             up: zeros(),
             down: zeros(),
-            gradient: zeros(),
         }
     }
 
-    /// The steps of some positives, with draws by a seed. How many were ranked above their (first) negative.
-    pub(super) fn run(
-        &mut self,
-        setting: &Setting<'_, '_>,
-        pairs: &[(UserIdx, ItemIdx)],
-        seed: u64,
-    ) -> usize {
+    /// The steps of some positives, with draws by a seed, from the vectors as they are now.
+    pub(super) fn run(&mut self, setting: &Setting<'_, '_>, pairs: &[(UserIdx, ItemIdx)], seed: u64) {
         self.rng = Pcg64Mcg::seed_from_u64(seed);
-        vectorize(
-            #[inline(always)]
-            || pairs.iter().filter(|pair| self.learn(setting, **pair)).count(),
-        )
+        self.users.clear();
+        self.items.clear();
+        self.right = 0;
+        dispatch(Run { learner: self, setting, pairs });
     }
 
     #[inline(always)]
-    fn learn(&mut self, setting: &Setting<'_, '_>, (user, item): (UserIdx, ItemIdx)) -> bool {
-        let Training { loss, max_draws, .. } = setting.training;
-        if loss == LightFmLoss::Logistic {
-            let other = self.negative(setting, user);
-            let up = self.point(setting, (user, item), 1.0);
-            return up > self.point(setting, (user, other), 0.0);
+    fn learn<S: Isa>(&mut self, setting: &Setting<'_, '_>, (user, item): (UserIdx, ItemIdx)) -> bool {
+        match setting.training.loss {
+            LightFmLoss::Logistic => {
+                let other = self.negative(setting, user);
+                let up = self.point::<S>(setting, (user, item), 1.0);
+                up > self.point::<S>(setting, (user, other), 0.0)
+            }
+            LightFmLoss::Bpr => {
+                let other = self.negative(setting, user);
+                self.users.sum::<S, _>(&setting.users, user, &mut self.user);
+                let up = self.items.score::<S, _>(&setting.items, item, &self.user);
+                let down = self.items.score::<S, _>(&setting.items, other, &self.user);
+                self.pair::<S>(setting, (user, item, other), sigmoid(down - up));
+                up > down
+            }
+            LightFmLoss::Warp => self.warp::<S>(setting, (user, item)),
         }
-        self.read_user(setting, user);
-        self.items.sum(&setting.items, item, &mut self.up);
-        let up = dot(&self.user, &self.up);
-        let most = if loss == LightFmLoss::Warp { max_draws } else { 1 };
+    }
+
+    /// Draws until an item is ranked too high. Whether it was met is looked up only then.
+    #[inline(always)]
+    fn warp<S: Isa>(&mut self, setting: &Setting<'_, '_>, (user, item): (UserIdx, ItemIdx)) -> bool {
+        self.users.sum::<S, _>(&setting.users, user, &mut self.user);
+        let up = self.items.score::<S, _>(&setting.items, item, &self.user);
         let mut first = None;
-        for draws in 1..=most {
-            // Whether an item was met is looked up where it matters: of the first, which is counted, and of those that are moved.
-            let other = if draws == 1 { self.negative(setting, user) } else { self.any(setting) };
-            self.items.sum(&setting.items, other, &mut self.down);
-            let down = dot(&self.user, &self.down);
-            first.get_or_insert(up > down);
-            let weight = match loss {
-                LightFmLoss::Warp if down > up - 1.0 => {
-                    if draws > 1 && met(setting, user, other) {
-                        continue;
-                    }
-                    let rank = (setting.negatives.len() - 1) / draws;
-                    (rank.max(1) as f32).ln().clamp(0.0, 10.0)
-                }
-                LightFmLoss::Warp => continue,
-                _ => sigmoid(down - up),
-            };
-            self.pair(setting, (user, item, other), weight);
-            break;
+        for draws in 1..=setting.training.max_draws {
+            let other = self.any(setting);
+            let down = self.items.score::<S, _>(&setting.items, other, &self.user);
+            if down <= up - 1.0 {
+                first.get_or_insert(true);
+            } else if !setting.met.contains(user, other) {
+                let rank = (setting.negatives.len() - 1) / draws;
+                let weight = (rank.max(1) as f32).ln().clamp(0.0, 10.0);
+                self.pair::<S>(setting, (user, item, other), weight);
+                return first.unwrap_or(up > down);
+            }
         }
         first.unwrap_or(true)
-    }
-
-    /// The vector of a user; the bias of an item counts as it is.
-    #[inline(always)]
-    fn read_user(&mut self, setting: &Setting<'_, '_>, user: UserIdx) {
-        self.users.sum(&setting.users, user, &mut self.user);
-        if let Some(last) = self.user.last_mut() {
-            *last = 1.0;
-        }
     }
 
     /// An item that the user has not met.
     fn negative(&mut self, setting: &Setting<'_, '_>, user: UserIdx) -> ItemIdx {
         loop {
             let item = self.any(setting);
-            if !met(setting, user, item) {
+            if !setting.met.contains(user, item) {
                 return item;
             }
         }
@@ -123,28 +115,28 @@ impl Learner {
 
     /// A step of the logistic loss for one pair that was met, 1, or not, 0; its score before.
     #[inline(always)]
-    pub(super) fn point(
+    pub(super) fn point<S: Isa>(
         &mut self,
         setting: &Setting<'_, '_>,
         (user, item): (UserIdx, ItemIdx),
         target: f32,
     ) -> f32 {
         let Training { learning_rate, regularization, .. } = setting.training;
-        self.read_user(setting, user);
-        self.items.sum(&setting.items, item, &mut self.up);
-        let score = dot(&self.user, &self.up);
+        let rates = (learning_rate, regularization);
+        self.users.sum::<S, _>(&setting.users, user, &mut self.user);
+        let bias = self.items.sum::<S, _>(&setting.items, item, &mut self.up);
+        let score = dot::<S>(&self.user, &self.up) + bias;
         let slope = sigmoid(score) - target;
-        self.gradient.iter_mut().zip(&self.user).for_each(|(g, u)| *g = slope * u);
-        self.items.step(&setting.items, item, &self.gradient, (learning_rate, regularization));
-        self.gradient.iter_mut().zip(&self.up).for_each(|(g, v)| *g = slope * v);
-        drop_bias(&mut self.gradient);
-        self.users.step(&setting.users, user, &self.gradient, (learning_rate, regularization));
+        let of_item = Gradient { direction: &self.user, factor: slope, bias: slope };
+        self.items.step(&setting.items, item, of_item, rates);
+        let of_user = Gradient { direction: &self.up, factor: slope, bias: 0.0 };
+        self.users.step(&setting.users, user, of_user, rates);
         score
     }
 
-    /// A step that lifts one item past another, whose vectors are at hand.
+    /// A step that lifts one item past another, for a user whose vector is at hand.
     #[inline(always)]
-    fn pair(
+    fn pair<S: Isa>(
         &mut self,
         setting: &Setting<'_, '_>,
         (user, up, down): (UserIdx, ItemIdx, ItemIdx),
@@ -152,48 +144,16 @@ impl Learner {
     ) {
         let Training { learning_rate, regularization, .. } = setting.training;
         let rates = (learning_rate, regularization);
-        self.gradient.iter_mut().zip(&self.user).for_each(|(g, u)| *g = -weight * u);
-        self.items.step(&setting.items, up, &self.gradient, rates);
-        self.gradient.iter_mut().for_each(|g| *g = -*g);
-        self.items.step(&setting.items, down, &self.gradient, rates);
-        let difference = self.down.iter().zip(&self.up);
-        self.gradient.iter_mut().zip(difference).for_each(|(g, (down, up))| *g = weight * (down - up));
-        drop_bias(&mut self.gradient);
-        self.users.step(&setting.users, user, &self.gradient, rates);
-    }
-}
-
-fn met(setting: &Setting<'_, '_>, user: UserIdx, item: ItemIdx) -> bool {
-    setting.matrix.row(user).0.binary_search(&item).is_ok()
-}
-
-/// Sums side by side in [`dot`]: as many as the widest registers hold.
-const LANES: usize = 16;
-
-/// An inner product in a fixed order: sums side by side, which are then added, then the rest.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+        self.items.sum::<S, _>(&setting.items, up, &mut self.up);
+        self.items.sum::<S, _>(&setting.items, down, &mut self.down);
+        self.down.iter_mut().zip(&self.up).for_each(|(down, up)| *down -= up);
+        for (item, weight) in [(up, -weight), (down, weight)] {
+            let of_item = Gradient { direction: &self.user, factor: weight, bias: weight };
+            self.items.step(&setting.items, item, of_item, rates);
         }
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
-}
-
-/// Users have none.
-fn drop_bias(gradient: &mut [f32]) {
-    if let Some(last) = gradient.last_mut() {
-        *last = 0.0;
+        // Users have no biases.
+        let of_user = Gradient { direction: &self.down, factor: weight, bias: 0.0 };
+        self.users.step(&setting.users, user, of_user, rates);
     }
 }
 
@@ -201,11 +161,57 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// A task's round.
+struct Run<'a, 's, 'f> {
+    learner: &'a mut Learner,
+    setting: &'a Setting<'s, 'f>,
+    pairs: &'a [(UserIdx, ItemIdx)],
+}
+
+impl Kernel for Run<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        for &pair in self.pairs {
+            self.learner.right += usize::from(self.learner.learn::<S>(self.setting, pair));
+        }
+    }
+}
+
+/// Adds up what tasks moved, each bank in the order of the tasks.
+pub(super) fn merge(setting: &mut Setting<'_, '_>, tasks: &[Learner]) {
+    let sides = setting.users.banks.iter_mut().zip(&mut setting.items.banks);
+    let mut banks: Vec<&mut Bank> = sides.flat_map(|(users, items)| [users, items]).collect();
+    kernel::for_each_chunk(&mut banks, 1, |n, bank| {
+        dispatch(Merge { bank: bank[0], number: n / 2, of_users: n % 2 == 0, tasks });
+    });
+}
+
+struct Merge<'a> {
+    bank: &'a mut Bank,
+    number: usize,
+    of_users: bool,
+    tasks: &'a [Learner],
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        for task in self.tasks {
+            let moves = if self.of_users { &task.users } else { &task.items };
+            self.bank.add::<S>(&moves.banks[self.number]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::ids::{IdMap, Idx};
-    use crate::data::sparse::Csr;
+    use crate::data::sparse::{Csr, UserItems};
     use crate::features::{FeatureMatrix, FeatureRow, FeatureTable};
 
     const ROWS: [&[u32]; 5] = [&[0, 1, 4], &[1], &[0, 2, 3, 5], &[3, 4], &[1, 2, 5]];
@@ -217,16 +223,40 @@ mod tests {
     }
 
     /// As in `tests/golden/lightfm.py`.
-    fn start<X: Idx>(side: &mut Side<'_, X>, salt: usize) {
-        for (at, x) in side.vectors.as_mut_slice().iter_mut().enumerate() {
-            *x = (0.5 * (0.7 * at as f64 + 1.3 * salt as f64).sin()) as f32;
+    fn start<X: Idx>(side: &mut Side<'_, X>, (n, salt): (usize, usize)) {
+        let value = |at: usize| (0.5 * (0.7 * at as f64 + 1.3 * salt as f64).sin()) as f32;
+        for row in 0..n {
+            let (vector, bias) = side.vector_mut(row);
+            let first = row * (vector.len() + 1);
+            *bias = value(first + vector.len());
+            (first..).zip(vector).for_each(|(at, x)| *x = value(at));
         }
+    }
+
+    fn close(own: &[f32], golden: &[f32]) {
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+        assert!(own.len() == golden.len() && own.iter().zip(golden).all(close), "{own:?}");
     }
 
     fn golden(name: &str) -> Vec<f32> {
         let lines = include_str!("../../../tests/golden/lightfm.csv").lines();
         let line = lines.filter_map(|line| line.split_once(',')).find(|(own, _)| *own == name).unwrap().1;
         line.split(' ').map(|number| number.parse().unwrap()).collect()
+    }
+
+    struct Point<'a, 's, 'f> {
+        task: &'a mut Learner,
+        setting: &'a Setting<'s, 'f>,
+        pair: (UserIdx, ItemIdx),
+        target: f32,
+    }
+
+    impl Kernel for Point<'_, '_, '_> {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: Isa>(self) -> f32 {
+            self.task.point::<S>(self.setting, self.pair, self.target)
+        }
     }
 
     #[test]
@@ -241,30 +271,30 @@ mod tests {
         let rng = &mut Pcg64Mcg::seed_from_u64(0);
         let mut users = Side::new(Some(&of_users), 5, 3, rng).unwrap();
         let mut items = Side::new(Some(&of_items), 7, 3, rng).unwrap();
-        start(&mut items, 1);
-        start(&mut users, 2);
+        start(&mut items, (10, 1));
+        start(&mut users, (7, 2));
         let (loss, regularization) = (LightFmLoss::Logistic, 0.0);
         let training =
             Training { loss, dim: 3, epochs: 2, learning_rate: 0.1, regularization, max_draws: 10, seed: 0 };
-        let mut setting = Setting { training, matrix: &matrix, negatives: &[], users, items };
+        let mut setting = Setting { training, met: Met::new(&matrix), negatives: &[], users, items };
         let mut task = Learner::new(&setting);
         for _ in 0..2 {
             for (user, item, _) in matrix.entries() {
                 let others = (1..7).map(|step| ItemIdx((item.0 + step) % 7));
                 let other = others.into_iter().find(|&other| matrix.get(user, other).is_none()).unwrap();
-                task.point(&setting, (user, item), 1.0);
-                task.point(&setting, (user, other), 0.0);
+                for (item, target) in [(item, 1.0), (other, 0.0)] {
+                    dispatch(Point { task: &mut task, setting: &setting, pair: (user, item), target });
+                }
             }
             // As soon as the moves are merged or later, it is the same.
-            setting.users.merge(&mut task.users);
-            setting.items.merge(&mut task.items);
+            merge(&mut setting, std::slice::from_ref(&task));
+            task.users.clear();
+            task.items.clear();
         }
-        let close = |a: &f32, b: &f32| (a - b).abs() < 1e-5;
-        let items = setting.items.vectors.as_slice();
-        assert!(items.iter().zip(&golden("items")).all(|(a, b)| close(a, b)), "{items:?}");
-        let users: Vec<f32> =
-            setting.users.vectors.as_slice().chunks(4).flat_map(|vector| &vector[..3]).copied().collect();
-        assert_eq!(users.len(), golden("users").len());
-        assert!(users.iter().zip(&golden("users")).all(|(a, b)| close(a, b)), "{users:?}");
+        let items = (0..10).map(|row| setting.items.vector(row));
+        let items: Vec<f32> = items.flat_map(|(vector, bias)| vector.iter().copied().chain([bias])).collect();
+        close(&items, &golden("items"));
+        let users: Vec<f32> = (0..7).flat_map(|row| setting.users.vector(row).0).copied().collect();
+        close(&users, &golden("users"));
     }
 }

@@ -12,10 +12,10 @@ mod learn;
 mod model;
 mod side;
 
+use cairn_tensor::kernel;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use model::LightFmModel;
@@ -24,6 +24,7 @@ use self::learn::{Learner, Setting};
 use self::side::Side;
 use super::known::{Known, feature_setters};
 use crate::data::ids::{ItemIdx, UserIdx};
+use crate::data::met::Met;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::Factors;
@@ -198,19 +199,13 @@ impl LightFm {
             let mut right = 0;
             for round in pairs.chunks(TASKS * POSITIVES) {
                 let seed: u64 = rng.random();
-                let parts = round.par_chunks(POSITIVES).enumerate();
-                right += tasks
-                    .par_iter_mut()
-                    .zip(parts)
-                    .map(|(task, (n, pairs))| task.run(setting, pairs, seed ^ (n as u64).rotate_left(40)))
-                    .sum::<usize>();
-                let (users, items): (Vec<_>, Vec<_>) =
-                    tasks.iter_mut().map(|task| (&mut task.users, &mut task.items)).unzip();
-                let (of_users, of_items) = (&mut setting.users, &mut setting.items);
-                rayon::join(
-                    || users.into_iter().for_each(|moves| of_users.merge(moves)),
-                    || items.into_iter().for_each(|moves| of_items.merge(moves)),
-                );
+                let now = &*setting;
+                kernel::for_each_chunk(&mut tasks, 1, |n, task| {
+                    let pairs = round.chunks(POSITIVES).nth(n).unwrap_or_default();
+                    task[0].run(now, pairs, seed ^ (n as u64).rotate_left(40));
+                });
+                learn::merge(setting, &tasks);
+                right += tasks.iter().map(|task| task.right).sum::<usize>();
             }
             progress.push(right as f64 / pairs.len().max(1) as f64);
         }
@@ -236,7 +231,8 @@ impl Estimator for LightFm {
             matrix.entries().map(|(user, item, _)| (user, item)).collect();
         // Nothing is to be told apart by who met all.
         pairs.retain(|&(user, _)| matrix.row_len(user) < negatives.len());
-        let mut setting = Setting { training: self.training, matrix, negatives: &negatives, users, items };
+        let mut setting =
+            Setting { training: self.training, met: Met::new(matrix), negatives: &negatives, users, items };
         let progress = self.run(&mut setting, &mut pairs, &mut rng);
         let Setting { mut users, mut items, .. } = setting;
         users.forget_unmet();
