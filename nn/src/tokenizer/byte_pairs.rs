@@ -34,10 +34,10 @@ struct Part {
 }
 
 impl BytePairs {
-    /// Of tokens in the order of their ids, and of merges, two tokens with a space between, the first of the lowest rank.
-    pub(super) fn new<'t>(
+    /// Of tokens in the order of their ids, and of merges, two tokens each, the first of the lowest rank; `None` is one that is not two.
+    pub(super) fn new<'t, 'm>(
         tokens: impl ExactSizeIterator<Item = &'t str>,
-        merges: impl ExactSizeIterator<Item = &'t str>,
+        merges: impl ExactSizeIterator<Item = Option<(&'m str, &'m str)>>,
         whole: bool,
     ) -> Result<Self, String> {
         let vocabulary = Vocabulary::new(tokens).ok_or("there are too many tokens")?;
@@ -46,9 +46,7 @@ impl BytePairs {
         let id =
             |token: &str| vocabulary.id(token).ok_or_else(|| format!("`{token}` of a merge is no token"));
         for (rank, merge) in (0..).zip(merges) {
-            let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ');
-            let (space, _) = space.ok_or("a merge is no pair of tokens")?;
-            let (left, right) = (&merge[..space], &merge[space + 1..]);
+            let (left, right) = merge.ok_or("a merge is no pair of tokens")?;
             joined.clear();
             joined.extend([left, right]);
             pairs.insert((id(left)?, id(right)?), (rank, id(&joined)?));

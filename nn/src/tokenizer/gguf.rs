@@ -6,11 +6,11 @@
 
 use serde_json::{Value as Json, json};
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::byte_pairs::BytePairs;
 use super::model::{Inner, Words};
+use super::word_pieces::WordPieces;
 use super::{Tokenizer, parsed};
 use crate::weights::gguf::{Array, Gguf, Texts, Value};
 use crate::{Error, Result};
@@ -58,7 +58,12 @@ impl Tokens<'_> {
         let pre = self.file.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default");
         let (words, whole) = words(pre)?;
         let merges = self.file.texts("tokenizer.ggml.merges")?;
-        let model = BytePairs::new(self.tokens.iter(), merges.iter(), whole).map_err(|why| bad(&why))?;
+        // A space between the two; the first may be one.
+        let pairs = merges.iter().map(|merge| {
+            let (space, _) = merge.char_indices().skip(1).find(|&(_, c)| c == ' ')?;
+            Some((&merge[..space], &merge[space + 1..]))
+        });
+        let model = BytePairs::new(self.tokens.iter(), pairs, whole).map_err(|why| bad(&why))?;
         let around = self.around(false);
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
@@ -122,9 +127,8 @@ impl Tokens<'_> {
             None if token.starts_with('[') && token.ends_with(']') => token.to_owned(),
             None => format!("##{token}"),
         };
-        let vocabulary: Vocab =
-            (0..).zip(self.tokens.iter().map(mark)).map(|(id, token)| (token, id)).collect();
-        let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".into()).build();
+        let tokens: Vec<String> = self.tokens.iter().map(mark).collect();
+        let model = WordPieces::new(tokens.iter().map(String::as_str)).map_err(|why| bad(&why))?;
         let normalizer = json!({
             "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
             "strip_accents": null, "lowercase": true,
@@ -132,8 +136,7 @@ impl Tokens<'_> {
         let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
         let words = json!({"type": "BertPreTokenizer"});
         let around = ["[CLS]".into(), "[SEP]".into()].map(Some);
-        let model = model.map_err(|error| bad(&error.to_string()))?;
-        self.joined([&normalizer, &words, &decoder], &around, ModelWrapper::from(model).into())
+        self.joined([&normalizer, &words, &decoder], &around, model.into())
     }
 
     fn vocabulary(&self) -> Vocab {

@@ -7,10 +7,12 @@
 mod byte_pairs;
 mod gguf;
 mod into_gguf;
+mod json;
 mod model;
 mod pieces;
 mod template;
 mod vocabulary;
+mod word_pieces;
 
 use std::fs;
 use std::ops::Range;
