@@ -5,7 +5,8 @@ send nonsense. Each answer has to be what the same request got when it was alone
     python tests/load_server.py http://127.0.0.1:8080 --pid $! --seconds 60 --clients 64
 
 Nothing but Python's own library is needed. It ends with 0 and `ok` if all of it holds; with `--pid`, on Linux, resident memory is read after
-a first round, in which the server's memory for 64 texts is taken, and after the last.
+a first round and after the last. Before both the server is given texts that are longer than all that follow, in each of its rows at once:
+the keys and values that it keeps take their memory as texts first become so long, which is no leak, and would look like one.
 """
 
 import argparse
@@ -24,6 +25,7 @@ parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080")
 parser.add_argument("--seconds", type=float, default=60)
 parser.add_argument("--clients", type=int, default=64)
 parser.add_argument("--pid", type=int, help="the server's process")
+parser.add_argument("--rows", type=int, default=8, help="as `--parallel` of the server")
 parser.add_argument("--growth", type=float, default=16, help="MiB that it may grow by between the rounds")
 arguments = parser.parse_args()
 address = urllib.parse.urlparse(arguments.url)
@@ -153,6 +155,28 @@ def round_of(seconds):
     return resident()
 
 
+def fill():
+    """A text of some 1,400 tokens in each row: none of the crowd's is as long; and what is refused for its length, of all at once."""
+    words = "river stone light word house seven green letter morning cloud".split()
+
+    def one(n):
+        draw = random.Random(1000 + n)
+        prompt = f"{n} " + " ".join(draw.choice(words) for _ in range(1300))
+        status, answer = send("/v1/completions", {"model": chat, "prompt": prompt, "max_tokens": 64})
+        assert status == 200 and answer["usage"]["prompt_tokens"] >= 1300, (status, answer)
+
+    def too_long(_):
+        assert send("/v1/completions", {"model": chat, "prompt": "word " * 30_000})[0] in (400, 429)
+
+    for task, count in [(one, 2 * arguments.rows), (too_long, arguments.clients)]:
+        threads = [threading.Thread(target=task, args=(n,)) for n in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+fill()
 before = round_of(min(15, arguments.seconds))
 after = round_of(arguments.seconds)
 print(dict(counts))

@@ -1,8 +1,8 @@
 //! The model of a `tokenizer.json`: tokens with their ids, and merges.
 //!
-//! The library reads this part into three trees of its own before it makes the model of it: a vocabulary of 128,000 tokens with 280,000
-//! merges takes a second and several hundred megabytes. Here texts are borrowed from the file's and go straight to their table, where
-//! the model is one of ours: merges of bytes, and pieces of words. All others are the library's, of the text itself.
+//! The library reads this part into two trees of texts before it makes the model of it, with two maps of the same texts. Here texts are
+//! borrowed from the file's and go straight to their table, where the model is one of ours: merges of bytes, and pieces of words. All
+//! others are the library's, of the text itself.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -106,7 +106,11 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
             .or_else(|| std::env::var("CAIRN_API_KEY").ok())
             .filter(|key| !key.is_empty()),
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // One for whatever each model computes, and some for what is read meanwhile. Each keeps memory for the longest text that it ever
+    // read: with one for each client, as the runtime would have it, a server grew for hours.
+    let threads = server.models.0.len() + std::thread::available_parallelism().map_or(2, usize::from);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(threads).build()?;
     let result = runtime.block_on(listen(server, SocketAddr::new(args.host, args.port), out));
     // What is computed for clients that are gone is not waited for.
     runtime.shutdown_background();
