@@ -106,8 +106,8 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
             .or_else(|| std::env::var("CAIRN_API_KEY").ok())
             .filter(|key| !key.is_empty()),
     });
-    // One for whatever each model computes, and some for what is read meanwhile. Each keeps memory for the longest text that it ever
-    // read: with one for each client, as the runtime would have it, a server grew for hours.
+    // One for whatever each model computes, and some for what is read meanwhile. A thread's heap stays as large as the longest text that
+    // it ever read made it, so there are few, and not one for each request, as the runtime would have it.
     let threads = server.models.0.len() + std::thread::available_parallelism().map_or(2, usize::from);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(threads).build()?;
