@@ -553,6 +553,9 @@ pub trait Float:
     /// `exp` of a number that is not above 0, in fewer steps.
     #[doc(hidden)]
     fn exp_nonpositive<S: Isa>(self) -> Self;
+    /// `exp` of a number that is about 0 or below, in the fewest steps: 0 where the number is below -87.
+    #[doc(hidden)]
+    fn exp_or_zero<S: Isa>(self) -> Self;
     #[doc(hidden)]
     fn sigmoid<S: Isa>(self) -> Self;
     /// Whether `sin` and `cos` of the value are computed on a path of their own, and not by `small_sin`, `small_cos`.
@@ -628,6 +631,10 @@ macro_rules! float {
             #[inline(always)]
             fn exp_nonpositive<S: Isa>(self) -> Self {
                 $math::exp_nonpositive::<S>(self)
+            }
+            #[inline(always)]
+            fn exp_or_zero<S: Isa>(self) -> Self {
+                $math::exp_or_zero::<S>(self)
             }
             #[inline(always)]
             fn sigmoid<S: Isa>(self) -> Self {

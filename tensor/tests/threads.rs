@@ -67,6 +67,9 @@ fn attention() {
         [AttentionOptions::default(), AttentionOptions::default().causal(Causal::TopLeft).dropout(0.1, 3)]
     {
         same_bits("attention", || bits(&q.attention(&k, &v, Some(&bias), &options).unwrap().0));
+        // Few queries, whose keys are divided.
+        let few = q.narrow(1, 299, 1).unwrap();
+        same_bits("attention of few", || bits(&few.attention(&k, &v, Some(&bias), &options).unwrap().0));
         let (y, sums) = q.attention(&k, &v, Some(&bias), &options).unwrap();
         same_bits("attention_backward", || {
             let results = [&y, &sums, &g];

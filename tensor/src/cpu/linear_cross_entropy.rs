@@ -128,7 +128,7 @@ impl<T: Float> Targets<'_, T> {
     }
 }
 
-/// Σ exp(z - shift), with the exponentials in place of the logits if they are kept.
+/// Σ exp(z - shift), with the exponentials in place of the logits if they are kept; those below 2e-38 are 0.
 #[inline(always)]
 fn exponentials<S: Isa, T: Float>(logits: &mut [T], shift: T, keep: bool) -> T {
     let mut sum = T::ZERO;
@@ -136,7 +136,7 @@ fn exponentials<S: Isa, T: Float>(logits: &mut [T], shift: T, keep: bool) -> T {
     for logits in logits.chunks_mut(PIECE) {
         let piece = &mut piece[..logits.len()];
         for (e, &z) in piece.iter_mut().zip(&*logits) {
-            *e = (z - shift).exp_nonpositive::<S>();
+            *e = (z - shift).exp_or_zero::<S>();
         }
         sum += lanes::fold(piece, T::ZERO, |e| e, |a, b| a + b);
         if keep {

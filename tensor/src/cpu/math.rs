@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`exp`] | 1 ULP | 0 below -103.98, infinity above 88.73, denormal results included |
 //! | [`exp_nonpositive`] | 3 ULP | 0 below -103.98, denormal results included |
+//! | [`exp_or_zero`] | 2 ULP | 0 below -87; for arguments to 88 |
 //! | [`sigmoid`] | 4 ULP | 0, 1; denormal results included |
 //! | [`expm1`] | 2 ULP | -1, infinity |
 //! | [`ln`] | 1 ULP | -infinity at 0, NaN below; denormal arguments included |
@@ -24,6 +25,9 @@ use crate::cpu::{Isa, math64};
 
 /// 1.5 · 2²³: adding it rounds a number below 2²² to an integer, which then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
+
+/// Below it [`exp_or_zero`] is 0; its exponential, 1.6e-38, is not yet denormal.
+const LEAST_POWER: f32 = -87.0;
 
 const LN2_HI: f32 = 0.693_359_4; // 355/512, so that products with small integers are exact
 const LN2_LO: f32 = -2.121_944_4e-4;
@@ -98,6 +102,19 @@ pub(crate) fn exp_nonpositive<S: Isa>(x: f32) -> f32 {
     let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     let root = exp_small::<S>(r) * scale;
     root * root
+}
+
+/// e to the power `x`, about 0 or below, and 0 where `x` is below -87: what is left of [`exp`] where neither denormals nor an overflow
+/// need care. What the steps make of a smaller `x` is not looked at.
+#[inline(always)]
+pub(crate) fn exp_or_zero<S: Isa>(x: f32) -> f32 {
+    let shifted = x.fma::<S>(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.fma::<S>(-LN2_LO, n.fma::<S>(-LN2_HI, x));
+    // As above.
+    let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    let power = exp_small::<S>(r) * scale;
+    if x < LEAST_POWER { 0.0 } else { power }
 }
 
 /// Logistic function, from e = exp(-|x|), which cannot overflow.
@@ -362,6 +379,7 @@ mod tests {
             erf,
             normal_cdf,
             exp_nonpositive,
+            exp_or_zero,
             sigmoid,
             sin,
             cos
@@ -372,9 +390,15 @@ mod tests {
         fn not_above_zero(x: f32) -> f32 {
             exp_nonpositive(if x > 0.0 { -x } else { x })
         }
+        fn or_zero(x: f32) -> f32 {
+            exp_or_zero(if x > 0.0 { -x } else { x })
+        }
+        fn exact_or_zero(x: f64) -> f64 {
+            if x.abs() > 87.0 { 0.0 } else { (-x.abs()).exp() }
+        }
         /// Name, kernel, exact function, stated error in ULP.
         type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
-        pub(super) const ALL: [Case; 10] = [
+        pub(super) const ALL: [Case; 11] = [
             ("exp", exp, f64::exp, 1.0),
             ("expm1", expm1, f64::exp_m1, 2.0),
             ("ln", ln, f64::ln, 1.0),
@@ -385,6 +409,7 @@ mod tests {
             ("sin", sin, f64::sin, 1.0),
             ("cos", cos, f64::cos, 1.0),
             ("exp_nonpositive", not_above_zero, |x| (-x.abs()).exp(), 3.0),
+            ("exp_or_zero", or_zero, exact_or_zero, 2.0),
         ];
     }
 

@@ -26,6 +26,9 @@ use crate::cpu::Isa;
 /// 1.5 · 2⁵²: adding it rounds a number below 2⁵¹ to an integer, which then stands in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
+/// As in [`math`](super::math).
+const LEAST_POWER: f64 = -87.0;
+
 /// The first 33 bits of ln 2, so that products with integers of 11 bits are exact.
 const LN2_HI: f64 = 0.693_147_180_369_123_8;
 const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
@@ -141,6 +144,13 @@ pub(crate) fn exp<S: Isa>(x: f64) -> f64 {
 #[inline(always)]
 pub(crate) fn exp_nonpositive<S: Isa>(x: f64) -> f64 {
     exp::<S>(x)
+}
+
+/// e to the power `x`, and 0 below -87, as in single precision.
+#[inline(always)]
+pub(crate) fn exp_or_zero<S: Isa>(x: f64) -> f64 {
+    let power = exp::<S>(x);
+    if x < LEAST_POWER { 0.0 } else { power }
 }
 
 /// e to the power `x`, less 1, exact for small `x` too.

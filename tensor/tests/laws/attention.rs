@@ -41,8 +41,15 @@ fn part(shape: [usize; 4], rng: &mut Rng) -> Vec<usize> {
 fn case(seed: u64) -> Case {
     let rng = &mut rng(seed);
     let (batch, key_heads, group) = (rng.random_range(1..3), rng.random_range(1..3), rng.random_range(1..3));
-    let (queries, keys) = (rng.random_range(0..70), rng.random_range(0..250));
-    let (size, value_size) = (rng.random_range(1..20), rng.random_range(1..36));
+    // Half of them of few queries, and half of whole registers, for which there are ways of their own.
+    let (few, whole) = (rng.random_bool(0.5), rng.random_bool(0.5));
+    let queries = rng.random_range(0..if few { 4 } else { 70 });
+    let keys = rng.random_range(0..if few { 450 } else { 250 });
+    let (size, value_size) = if whole {
+        (16 * rng.random_range(1..3usize), 16 * rng.random_range(1..4usize))
+    } else {
+        (rng.random_range(1..20), rng.random_range(1..36))
+    };
     let heads = key_heads * group;
     let scores = [batch, heads, queries, keys];
     let mut options = AttentionOptions::default();
@@ -274,8 +281,10 @@ proptest! {
     #[test]
     fn a_row_has_the_same_bits_alone_and_among_others(seed: u64) {
         let rng = &mut rng(seed);
-        let (keys, queries) = (rng.random_range(1..400usize), rng.random_range(1..120));
-        let (q, k, v) = (normal([2, queries, 4, 24], seed), normal([2, keys, 2, 24], seed ^ 1), normal([2, keys, 2, 40], seed ^ 2));
+        let (keys, queries) = (rng.random_range(1..700usize), rng.random_range(1..120));
+        let (size, value_size) = if rng.random_bool(0.5) { (24, 40) } else { (32, 48) };
+        let (q, k) = (normal([2, queries, 4, size], seed), normal([2, keys, 2, size], seed ^ 1));
+        let v = normal([2, keys, 2, value_size], seed ^ 2);
         let mut options = AttentionOptions::default().causal(Causal::BottomRight).alibi(4);
         if rng.random_bool(0.5) {
             options = options.window(rng.random_range(1..200));
@@ -390,6 +399,15 @@ fn not_a_number_stays_and_large_scores_do_not_overflow() {
     k.as_mut_slice().unwrap()[50 * 8] = f32::NAN;
     let (y, _) = q.attention(&k, &v, None, &AttentionOptions::default()).unwrap();
     assert!(y.iter().all(f32::is_nan));
+    // In the middle of several blocks of keys, by many queries and by few.
+    let (q, v) = (normal([1, 40, 1, 16], 1), normal([1, 700, 1, 16], 3));
+    let mut k = normal([1, 700, 1, 16], 2);
+    k.as_mut_slice().unwrap()[300 * 16] = f32::NAN;
+    for q in [q.clone(), q.narrow(1, 0, 2).unwrap()] {
+        let (y, sums) = q.attention(&k, &v, None, &AttentionOptions::default()).unwrap();
+        assert!(y.iter().chain(sums.iter()).all(f32::is_nan));
+    }
+    let (q, v) = (normal([1, 4, 1, 8], 1), normal([1, 100, 1, 8], 3));
     let k = normal([1, 100, 1, 8], 2).scale(1e18).unwrap();
     let (y, _) = q.scale(1e18).unwrap().attention(&k, &v, None, &AttentionOptions::default()).unwrap();
     assert!(y.iter().all(f32::is_finite));

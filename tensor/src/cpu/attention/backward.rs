@@ -14,6 +14,7 @@ use super::tile::{Left, Right, Sums, height, product};
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::threads::{self, Failure, Pieces};
+use crate::cpu::transpose::TILE;
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 use crate::{Float, Result};
 
@@ -73,14 +74,14 @@ impl<T: Float> Unit<'_, T> {
         let rows = self.rows();
         let (d, e) = (padded(sizes.size), padded(sizes.value_size));
         let lengths = [rows.len() * d, rows.len() * e, rows.len() * d, rows.len(), rows.len()];
-        let of_keys = [KEYS * d, KEYS * d, KEYS * d, KEYS * e, KEYS * e, KEYS * e];
+        let of_keys = [TILE * d.max(e), KEYS * d, KEYS * d, KEYS * d, KEYS * e, KEYS * e];
         let caps = if job.rules.soft_cap.is_some() { QUERIES * KEYS } else { 0 };
         let of_scores = [QUERIES * KEYS, QUERIES * KEYS, caps];
         let total = lengths.iter().chain(&of_keys).chain(&of_scores).map(|len| len + PAD).sum();
         let mut buffer = Buffer::unspecified("attention_backward", total)?;
         let rest = &mut &mut buffer[..];
         let [q, g, dq, log_sums, shares] = lengths.map(|len| carve(rest, len));
-        let [keys, keys_across, dk, values, values_across, dv] = of_keys.map(|len| carve(rest, len));
+        let [tile, keys, keys_across, dk, values_across, dv] = of_keys.map(|len| carve(rest, len));
         let [weights, gradients, caps] = of_scores.map(|len| carve(rest, len));
         self.pack_rows(&rows, [&mut *q, &mut *g, &mut *log_sums, &mut *shares]);
         dq.fill(T::ZERO);
@@ -91,11 +92,10 @@ impl<T: Float> Unit<'_, T> {
             let count = place.count(job);
             let width = count.next_multiple_of(PAD);
             pack::block(job, &job.k, sizes.size, &place, keys);
-            pack::transposed(keys, d, keys_across);
-            pack::block(job, &job.v, sizes.value_size, &place, values);
-            pack::transposed(values, e, values_across);
-            dk.fill(T::ZERO);
-            dv.fill(T::ZERO);
+            pack::across(job, &job.k, sizes.size, &place, tile, keys_across);
+            pack::across(job, &job.v, sizes.value_size, &place, tile, values_across);
+            dk[..count * d].fill(T::ZERO);
+            dv[..count * e].fill(T::ZERO);
             for first in (0..rows.len()).step_by(QUERIES) {
                 let some = first..(first + QUERIES).min(rows.len());
                 let spans: Vec<Range<usize>> =

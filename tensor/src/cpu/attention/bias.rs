@@ -13,6 +13,7 @@ use super::seen::within;
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::threads::{self, Failure};
+use crate::cpu::transpose::TILE;
 use crate::{Float, Result};
 
 /// The gradient of a bias of this shape, each size that of the scores `[batch, heads, queries, keys]` or 1.
@@ -92,27 +93,25 @@ impl<T: Float> Strip<'_, T> {
         let caps = if job.rules.soft_cap.is_some() { QUERIES * KEYS } else { 0 };
         let lengths = [
             [QUERIES * d, QUERIES * e, QUERIES, QUERIES],
-            [KEYS * d, KEYS * d, KEYS * e, KEYS * e],
+            [TILE * d.max(e), KEYS * d, KEYS * e, 0],
             [QUERIES * KEYS, QUERIES * KEYS, caps, 0],
         ];
         let total = lengths.iter().flatten().map(|len| len + PAD).sum();
         let mut buffer = Buffer::unspecified("attention_backward", total)?;
         let rest = &mut &mut buffer[..];
         let [q, g, log_sums, shares] = lengths[0].map(|len| carve(rest, len));
-        let [keys, keys_across, values, values_across] = lengths[1].map(|len| carve(rest, len));
+        let [tile, keys, values, _] = lengths[1].map(|len| carve(rest, len));
         let [scores, gradients, caps, _] = lengths[2].map(|len| carve(rest, len));
-        pack::block(job, &job.k, sizes.size, &place, keys);
-        pack::transposed(keys, d, keys_across);
-        pack::block(job, &job.v, sizes.value_size, &place, values);
-        pack::transposed(values, e, values_across);
+        pack::across(job, &job.k, sizes.size, &place, tile, keys);
+        pack::across(job, &job.v, sizes.value_size, &place, tile, values);
         for rows in rows.chunks(QUERIES) {
             let spans: Vec<Range<usize>> = rows.iter().map(|row| within(&row.seen, self.block)).collect();
             if spans.iter().all(Range::is_empty) {
                 continue;
             }
             unit.pack_rows(rows, [&mut *q, &mut *g, &mut *log_sums, &mut *shares]);
-            products(&spans, width, sizes.size, q, d, keys_across, scores);
-            products(&spans, width, sizes.value_size, g, e, values_across, gradients);
+            products(&spans, width, sizes.size, q, d, keys, scores);
+            products(&spans, width, sizes.value_size, g, e, values, gradients);
             let scores = &mut *scores;
             derive(Derive {
                 block: Block { job, sequence, rows, block: self.block, width, scores },

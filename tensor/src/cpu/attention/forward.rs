@@ -1,7 +1,9 @@
-//! The forward pass: weighted values with a running softmax (Milakov and Gimelshein 2018), a block of keys at a time.
+//! The forward pass: weighted values with a running softmax, a block of keys at a time.
 
 use std::ops::Range;
 
+use super::few;
+use super::merge::{Merge, Running};
 use super::pack::{self, Place, Queries, carve, padded};
 use super::scores::{Block, Row, Weigh, weigh};
 use super::seen::{blocks, common, within};
@@ -9,6 +11,7 @@ use super::tile::{self, Left, Right, Sums, height, product};
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::threads::{self, Failure, Pieces};
+use crate::cpu::transpose::TILE;
 use crate::cpu::{Isa, Kernel, dispatch};
 use crate::{Float, Result};
 
@@ -24,6 +27,9 @@ pub(crate) fn forward<T: Float>(job: &Job<'_, T>, out: &mut [T], log_sums: &mut 
     let heads = sizes.batch * sizes.key_heads;
     if out.is_empty() || heads == 0 {
         return Ok(());
+    }
+    if few::is_better(job, heads) {
+        return few::forward(job, out, log_sums);
     }
     // A row's result does not depend on the rows beside it, so the number of threads may decide how many there are.
     let even = (heads * sizes.queries).div_ceil(UNITS * threads::num_threads());
@@ -46,16 +52,25 @@ pub(crate) fn forward<T: Float>(job: &Job<'_, T>, out: &mut [T], log_sums: &mut 
 }
 
 /// Some queries of the heads that share a head of keys.
-struct Unit<'a, T> {
-    job: &'a Job<'a, T>,
-    sequence: usize,
-    key_head: usize,
-    queries: Range<usize>,
+pub(super) struct Unit<'a, T> {
+    pub(super) job: &'a Job<'a, T>,
+    pub(super) sequence: usize,
+    pub(super) key_head: usize,
+    pub(super) queries: Range<usize>,
+}
+
+impl<T: Float> Job<'_, T> {
+    /// Whether values are read from where they lie, which must be in whole registers: for so few rows that they are read once.
+    pub(super) fn values_in_place(&self, rows: usize) -> bool {
+        let (size, strides) = (self.sizes.value_size, self.v.strides);
+        let whole = strides[3] == 1 && strides[1] > 0 && size.is_multiple_of(PAD);
+        whole && rows <= height::<T>(size)
+    }
 }
 
 impl<T: Float> Unit<'_, T> {
     /// The rows that there is something to compute for: head by head, without padding.
-    fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<Row> {
         let (job, group) = (self.job, self.job.sizes.group());
         let end = self.queries.end.min(job.query_length(self.sequence));
         let heads = self.key_head * group..(self.key_head + 1) * group;
@@ -69,23 +84,29 @@ impl<T: Float> Unit<'_, T> {
         let (job, sizes) = (self.job, self.job.sizes);
         let rows = self.rows();
         let (d, e) = (padded(sizes.size), padded(sizes.value_size));
+        let in_place = job.values_in_place(rows.len());
         let lengths = [rows.len() * d, rows.len() * e, rows.len(), rows.len()];
-        let blocks_of_keys = [KEYS * d, KEYS * d, KEYS * e, QUERIES * KEYS];
-        let total = lengths.iter().chain(&blocks_of_keys).map(|len| len + PAD).sum();
+        let of_keys = [TILE * d, KEYS * d, if in_place { 0 } else { KEYS * e }];
+        let of_block = [QUERIES * KEYS, QUERIES * e, QUERIES, QUERIES];
+        let total = lengths.iter().chain(&of_keys).chain(&of_block).map(|len| len + PAD).sum();
         let mut buffer = Buffer::unspecified("attention", total)?;
         let rest = &mut &mut buffer[..];
         let [q, sums, greatest, totals] = lengths.map(|len| carve(rest, len));
-        let [keys, keys_across, values, scores] = blocks_of_keys.map(|len| carve(rest, len));
+        let [tile, keys, packed] = of_keys.map(|len| carve(rest, len));
+        let [scores, new, new_greatest, new_totals] = of_block.map(|len| carve(rest, len));
         dispatch(Queries { job, sequence: self.sequence, rows: &rows, out: &mut *q });
-        sums.fill(T::ZERO);
-        totals.fill(T::ZERO);
-        greatest.fill(T::NEG_INFINITY);
+        let mut all = Running { out: sums, greatest, sums: totals };
+        all.begin();
         let seen: Vec<Range<usize>> = rows.iter().map(|row| row.seen.clone()).collect();
         for block in blocks(&seen) {
             let place = Place { sequence: self.sequence, head: self.key_head, block };
-            pack::block(job, &job.k, sizes.size, &place, keys);
-            pack::transposed(keys, d, keys_across);
-            pack::block(job, &job.v, sizes.value_size, &place, values);
+            pack::across(job, &job.k, sizes.size, &place, tile, keys);
+            let values = if in_place {
+                self.values(&place)
+            } else {
+                pack::block(job, &job.v, sizes.value_size, &place, packed);
+                Right { data: &*packed, row: e }
+            };
             let width = place.count(job).next_multiple_of(PAD);
             for first in (0..rows.len()).step_by(QUERIES) {
                 let some = first..(first + QUERIES).min(rows.len());
@@ -94,32 +115,39 @@ impl<T: Float> Unit<'_, T> {
                 if spans.iter().all(Range::is_empty) {
                     continue;
                 }
-                products(&spans, width, sizes.size, &q[first * d..], d, keys_across, scores);
-                let out = &mut sums[first * e..some.end * e];
-                weigh(Weigh {
-                    block: Block {
-                        job,
-                        sequence: self.sequence,
-                        rows: &rows[some.clone()],
-                        block,
-                        width,
-                        scores,
-                    },
-                    greatest: &mut greatest[some.clone()],
-                    sums: &mut totals[some],
-                    out,
-                    row: e,
-                });
-                weighted_values(&spans, scores, values, e, out);
+                products(&spans, width, sizes.size, &q[first * d..], d, keys, scores);
+                let into = Running {
+                    out: &mut all.out[first * e..some.end * e],
+                    greatest: &mut all.greatest[some.clone()],
+                    sums: &mut all.sums[some.clone()],
+                };
+                let weigh_into = |into: &mut Running<'_, T>| {
+                    let rows = &rows[some];
+                    let sequence = self.sequence;
+                    weigh(Weigh {
+                        block: Block { job, sequence, rows, block, width, scores: &mut *scores },
+                        greatest: &mut *into.greatest,
+                        sums: &mut *into.sums,
+                    });
+                    weighted_values(&spans, scores, values, e, into.out);
+                };
+                add(into, weigh_into, [&mut *new, &mut *new_greatest, &mut *new_totals], e);
             }
         }
-        dispatch(Write { unit: self, rows: &rows, greatest, totals, sums, out, log_sums });
+        dispatch(Write { unit: self, rows: &rows, sums: all, out, log_sums });
         self.pad(out, log_sums);
         Ok(())
     }
 
+    /// A block's values where they lie.
+    pub(super) fn values(&self, place: &Place) -> Right<'_, T> {
+        let v = &self.job.v;
+        let start = v.at([self.sequence, place.first(), self.key_head, 0]);
+        Right { data: &v.data[start..], row: v.strides[1] as usize }
+    }
+
     /// Zeros for the queries beyond the sequence's length.
-    fn pad(&self, out: &Pieces<'_, T>, log_sums: &Pieces<'_, T>) {
+    pub(super) fn pad(&self, out: &Pieces<'_, T>, log_sums: &Pieces<'_, T>) {
         let sizes = self.job.sizes;
         let first = self.job.query_length(self.sequence).clamp(self.queries.start, self.queries.end);
         let width = sizes.group() * sizes.value_size;
@@ -136,15 +164,31 @@ impl<T: Float> Unit<'_, T> {
     }
 }
 
+/// Adds what `compute` makes of a block: in place where there is nothing yet, and else by way of `scratch`.
+fn add<T: Float>(
+    mut into: Running<'_, T>,
+    compute: impl FnOnce(&mut Running<'_, T>),
+    [out, greatest, sums]: [&mut [T]; 3],
+    row: usize,
+) {
+    if into.is_empty() {
+        return compute(&mut into);
+    }
+    let rows = into.greatest.len();
+    let mut block =
+        Running { out: &mut out[..rows * row], greatest: &mut greatest[..rows], sums: &mut sums[..rows] };
+    block.begin();
+    compute(&mut block);
+    dispatch(Merge { block, into, row });
+}
+
 /// Divides the weighted values of rows by their sums of weights, and writes both.
-struct Write<'a, 'o, T> {
-    unit: &'a Unit<'a, T>,
-    rows: &'a [Row],
-    greatest: &'a [T],
-    totals: &'a [T],
-    sums: &'a [T],
-    out: &'a Pieces<'o, T>,
-    log_sums: &'a Pieces<'o, T>,
+pub(super) struct Write<'a, 'o, T> {
+    pub(super) unit: &'a Unit<'a, T>,
+    pub(super) rows: &'a [Row],
+    pub(super) sums: Running<'a, T>,
+    pub(super) out: &'a Pieces<'o, T>,
+    pub(super) log_sums: &'a Pieces<'o, T>,
 }
 
 impl<T: Float> Kernel for Write<'_, '_, T> {
@@ -152,15 +196,17 @@ impl<T: Float> Kernel for Write<'_, '_, T> {
     #[inline(always)]
     fn run<S: Isa>(self) {
         let (sizes, sequence) = (self.unit.job.sizes, self.unit.sequence);
-        let sums = self.sums.chunks_exact(padded(sizes.value_size));
-        for ((row, sums), (&most, &total)) in
-            self.rows.iter().zip(sums).zip(self.greatest.iter().zip(self.totals))
-        {
+        let Running { out: sums, greatest, sums: totals } = self.sums;
+        let sums = sums.chunks_exact(padded(sizes.value_size));
+        for ((row, sums), (&most, &total)) in self.rows.iter().zip(sums).zip(greatest.iter().zip(&*totals)) {
             let at = (sequence * sizes.queries + row.query) * sizes.heads + row.head;
             // SAFETY: a row of queries and its heads belong to one unit, and each is asked for once.
             let out = unsafe { self.out.part(at * sizes.value_size, sizes.value_size) };
-            let factor = if total == T::ZERO { T::ZERO } else { T::ONE / total };
-            pack::scaled::<S, T>(&sums[..sizes.value_size], factor, out);
+            if total == T::ZERO {
+                out.fill(T::ZERO);
+            } else {
+                pack::scaled::<S, T>(&sums[..sizes.value_size], T::ONE / total, out);
+            }
             let at = (sequence * sizes.heads + row.head) * sizes.queries + row.query;
             // SAFETY: as above.
             let log_sum = unsafe { self.log_sums.part(at, 1) };
@@ -203,10 +249,10 @@ pub(super) fn products<T: Float>(
 
 /// Adds to each row of `out` the values that it attends to, times their weights, in the order of the keys. What a row does not
 /// attend to has a weight of 0, but is not touched: it may not be a number.
-fn weighted_values<T: Float>(
+pub(super) fn weighted_values<T: Float>(
     spans: &[Range<usize>],
     weights: &[T],
-    values: &[T],
+    values: Right<'_, T>,
     width: usize,
     out: &mut [T],
 ) {
@@ -214,7 +260,7 @@ fn weighted_values<T: Float>(
     let mut add = |rows: Range<usize>, keys: Range<usize>| {
         if !keys.is_empty() {
             let left = Left { data: &weights[rows.start * KEYS + keys.start..], row: KEYS, step: 1 };
-            let right = Right { data: &values[keys.start * width..], row: width };
+            let right = Right { data: &values.data[keys.start * values.row..], row: values.row };
             let sums = Sums { data: &mut out[rows.start * width..], row: width, accumulate: true };
             product([rows.len(), width, keys.len()], left, right, sums);
         }

@@ -12,6 +12,8 @@
 //! | [`pack`] | rows of heads gathered into blocks |
 //! | [`scores`] | from products to weights, and back: scale, cap, biases, mask, dropout |
 //! | [`forward`], [`backward`] | the passes |
+//! | [`few`] | the forward pass of few rows, divided along the keys |
+//! | [`merge`] | how blocks of keys join |
 //! | [`bias`] | the gradient of the bias |
 //!
 //! # Same bits
@@ -23,7 +25,9 @@
 
 mod backward;
 mod bias;
+mod few;
 mod forward;
+mod merge;
 mod pack;
 mod scores;
 mod seen;

@@ -7,6 +7,9 @@ use crate::Float;
 use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 
+/// Rows from one that is turned to the one called for.
+const AHEAD: isize = 2 * TILE as isize;
+
 /// Elements of a row in a block.
 pub(super) fn padded(size: usize) -> usize {
     size.next_multiple_of(PAD)
@@ -110,7 +113,7 @@ impl Place {
     }
 }
 
-/// The rows of a block, padded, and zeros for keys that there are not: `[KEYS, padded(size)]`.
+/// The rows of a block, padded, as many as there are keys: `[KEYS, padded(size)]`.
 pub(super) fn block<T: Float>(
     job: &Job<'_, T>,
     from: &Strided<'_, T>,
@@ -135,26 +138,59 @@ pub(super) fn block<T: Float>(
             }
         }
     }
-    let (rows, rest) = out.split_at_mut(place.count(job) * padded(size));
-    dispatch(Rows { from, size, place, out: rows });
-    rest.fill(T::ZERO);
+    let out = &mut out[..place.count(job) * padded(size)];
+    dispatch(Rows { from, size, place, out });
 }
 
-/// A block of rows `[KEYS, width]` as `[width, KEYS]`.
-pub(super) fn transposed<T: Float>(rows: &[T], width: usize, out: &mut [T]) {
-    struct Transposed<'a, T>(&'a [T], usize, &'a mut [T]);
-    impl<T: Float> Kernel for Transposed<'_, T> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Isa>(self) {
-            let Transposed(rows, width, out) = self;
-            for d in (0..width).step_by(TILE) {
-                for key in (0..KEYS).step_by(TILE) {
-                    let out = &mut out[d * KEYS + key..];
-                    transpose::tile::<S, T>(rows, key * width + d, width as isize, out, KEYS);
+/// A block of keys or values across, `[padded(size), KEYS]`, and zeros for keys that there are not up to the next whole register. Whole
+/// tiles are turned from where they lie, others by way of `rows`, at least [`TILE`] padded rows.
+pub(super) fn across<T: Float>(
+    job: &Job<'_, T>,
+    from: &Strided<'_, T>,
+    size: usize,
+    place: &Place,
+    rows: &mut [T],
+    out: &mut [T],
+) {
+    let count = place.count(job);
+    dispatch(Across { from, size, place, count, rows, out });
+}
+
+struct Across<'a, T> {
+    from: &'a Strided<'a, T>,
+    size: usize,
+    place: &'a Place,
+    count: usize,
+    rows: &'a mut [T],
+    out: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Across<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self) {
+        let Across { from, size, place, count, rows, out } = self;
+        let Place { sequence, head, .. } = *place;
+        let (width, whole) = (padded(size), from.strides[3] == 1 && size.is_multiple_of(TILE));
+        for key in (0..count).step_by(TILE) {
+            let index = |i: usize| [sequence, place.first() + key + i, head, 0];
+            let (data, start, step) = if whole && key + TILE <= count {
+                (from.data, from.at(index(0)), from.strides[1])
+            } else {
+                for (i, out) in rows[..TILE * width].chunks_exact_mut(width).enumerate() {
+                    if key + i < count {
+                        row::<S, T>(from, index(i), size, T::ONE, out);
+                    } else {
+                        out.fill(T::ZERO);
+                    }
                 }
+                (&*rows, 0, width as isize)
+            };
+            for d in (0..width).step_by(TILE) {
+                // A tile's lines lie too far apart for the processor to see them coming.
+                transpose::fetch(data, start.wrapping_add_signed(AHEAD * step) + d, step);
+                transpose::tile::<S, T>(data, start + d, step, &mut out[d * KEYS + key..], KEYS);
             }
         }
     }
-    dispatch(Transposed(rows, width, out));
 }

@@ -1,5 +1,8 @@
 //! What happens to a block of scores between the products: scale, soft cap, biases, masks, exponentials and their sums; and
 //! on the way back the derivative of all of it. A row at a time, in loops that the compiler vectorises.
+//!
+//! Weights below 2e-38 are 0: processors take a hundred times as long for a result that is denormal, as that of many a masked score
+//! would be, and no sum of weights is changed by such.
 
 use std::ops::Range;
 
@@ -114,15 +117,6 @@ fn shift<T: Float>(x: T) -> T {
     if x == T::NEG_INFINITY { T::ZERO } else { x }
 }
 
-/// e to the power of `x`, which is not above 0 but for rounding; 0 below 2e-38. Processors take a hundred times as long for a result
-/// that is denormal or rounds to 0, as that of every masked score would, and no sum of weights is changed by such.
-#[inline(always)]
-fn power<S: Isa, T: Float>(x: T) -> T {
-    let lowest = T::from_f64(-87.0);
-    let power = (if x < lowest { lowest } else { x }).exp_nonpositive::<S>();
-    if x < lowest { T::ZERO } else { power }
-}
-
 /// What is folded lane by lane is of so many lanes, whatever the registers.
 const LANES: usize = TILE;
 
@@ -160,15 +154,12 @@ fn across<S: Isa, T: Float>(
     out
 }
 
-/// Turns the products of a block into weights, relative to the largest score of each row so far, in place; keeps the largest
-/// scores and the sums of weights up to date, and brings `out`, the weighted values so far, to the new scale.
+/// Turns the products of a block into weights, relative to the largest score of each row, in place. Where a row looks into the block, its
+/// largest score and its sum of weights are kept.
 pub(super) struct Weigh<'a, T> {
     pub(super) block: Block<'a, T>,
     pub(super) greatest: &'a mut [T],
     pub(super) sums: &'a mut [T],
-    /// Rows of `row` elements.
-    pub(super) out: &'a mut [T],
-    pub(super) row: usize,
 }
 
 pub(super) fn weigh<T: Float>(weigh: Weigh<'_, T>) {
@@ -179,9 +170,10 @@ impl<T: Float> Kernel for Weigh<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self) {
-        let Weigh { mut block, greatest, sums, out, row: len } = self;
+        let Weigh { mut block, greatest, sums } = self;
         let (count, width) = (block.rows.len(), block.width);
         let mut parts = [[T::NEG_INFINITY; LANES]; QUERIES];
+        let looks = |block: &Block<'_, T>, r: usize| !within(&block.rows[r].seen, block.block).is_empty();
         for r in 0..count {
             let seen = within(&block.rows[r].seen, block.block);
             if !seen.is_empty() {
@@ -192,18 +184,14 @@ impl<T: Float> Kernel for Weigh<'_, T> {
             }
         }
         let most = across::<S, T>(&parts, count, |a, b| if b > a { b } else { a });
-        let mut factors = [T::ONE; QUERIES];
-        parts = [[T::ZERO; LANES]; QUERIES];
         for r in 0..count {
-            if within(&block.rows[r].seen, block.block).is_empty() {
+            if !looks(&block, r) {
                 continue;
             }
-            let most = if most[r] > greatest[r] { most[r] } else { greatest[r] };
-            let shift = shift(most);
-            factors[r] = power::<S, T>(greatest[r] - shift);
-            greatest[r] = most;
+            greatest[r] = most[r];
+            let shift = shift(most[r]);
             let scores = &mut block.scores[r * KEYS..][..width];
-            scores.iter_mut().for_each(|s| *s = power::<S, T>(*s - shift));
+            scores.iter_mut().for_each(|s| *s = (*s - shift).exp_or_zero::<S>());
             parts[r] = lanes(scores, T::ZERO, |sum, x| sum + x);
             if let Some(dropout) = block.job.rules.dropout {
                 let mut drawn = [T::ZERO; KEYS];
@@ -214,10 +202,8 @@ impl<T: Float> Kernel for Weigh<'_, T> {
         }
         let new = across::<S, T>(&parts, count, |a, b| a + b);
         for r in 0..count {
-            sums[r] = sums[r] * factors[r] + new[r];
-            if factors[r] != T::ONE {
-                let factor = factors[r];
-                out[r * len..][..len].iter_mut().for_each(|x| *x *= factor);
+            if looks(&block, r) {
+                sums[r] = new[r];
             }
         }
     }
@@ -263,7 +249,7 @@ impl<T: Float> Kernel for Derive<'_, T> {
             }
             let (shift, share) = (shift(log_sums[r]), shares[r]);
             let weights = &mut block.scores[r * KEYS..][..block.width];
-            weights.iter_mut().for_each(|w| *w = power::<S, T>(*w - shift));
+            weights.iter_mut().for_each(|w| *w = (*w - shift).exp_or_zero::<S>());
             // A weight of 0 has no gradient, whatever the product that it is not part of.
             if block.job.rules.dropout.is_some() {
                 for (g, (w, &factor)) in gradients.iter_mut().zip(weights.iter_mut().zip(&factors)) {
