@@ -35,7 +35,8 @@ pub struct KeyValueCache {
     pub(super) spans: Vec<Span>,
 }
 
-/// Keys and values of a layer, each `[rows, capacity, key heads, size]`.
+/// Keys and values of a layer, each `[rows, key heads, capacity, size]`: those of a head one after the other, since a step of writing
+/// reads them all, and memory is quick in order.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
     pub(super) keys: Tensor,
@@ -61,7 +62,7 @@ impl KeyValueCache {
         reserve(&mut pairs, layers, "the number of layers")?;
         reserve(&mut zeros, rows, "the number of rows")?;
         zeros.resize(rows, 0);
-        let room = || Tensor::zeros([rows, capacity, heads, size]);
+        let room = || Tensor::zeros([rows, heads, capacity, size]);
         for _ in 0..layers {
             pairs.push(Pair { keys: room()?, values: room()? });
         }
@@ -230,38 +231,44 @@ impl KeyValueCache {
             return Err(misfit(keys));
         }
         let places = self.lengths.iter().zip(&self.new).enumerate();
-        let moves = places.map(|(row, (&length, &count))| Move {
-            to: row * self.capacity + length,
-            from: row * time,
-            count,
-        });
+        let moves = places.map(|(row, (&length, &count))| Move { row, to: length, from: row * time, count });
         write(&mut pair.keys, keys, moves.clone())?;
         write(&mut pair.values, values, moves)?;
         let most = self.lengths.iter().zip(&self.new).map(|(length, new)| length + new).max().unwrap_or(0);
-        Ok((pair.keys.narrow(1, 0, most)?, pair.values.narrow(1, 0, most)?))
+        Ok((first_steps(&pair.keys, most)?, first_steps(&pair.values, most)?))
     }
 }
 
-/// So many steps from one place to another, places counted in steps over all rows.
+/// The first steps of what is laid out as in a [`Pair`], as attention takes them: `[rows, steps, key heads, size]`.
+pub(super) fn first_steps(all: &Tensor, steps: usize) -> Result<Tensor> {
+    Ok(all.narrow(2, 0, steps)?.transpose(1, 2)?)
+}
+
+/// So many steps that go to a row, from place `to` on; `from` is counted over all rows of what is new.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Move {
+    pub(super) row: usize,
     pub(super) to: usize,
     pub(super) from: usize,
     pub(super) count: usize,
 }
 
-/// Writes steps of `new` `[…, …, key heads, size]` into those of `all` `[rows, capacity, key heads, size]`.
+/// Writes steps of `new` `[…, …, key heads, size]` into `all`, laid out as in a [`Pair`].
 pub(super) fn write(all: &mut Tensor, new: &Tensor, moves: impl Iterator<Item = Move>) -> Result<()> {
-    let (&[.., heads, size], &[.., new_heads, new_size]) = (all.shape(), new.shape()) else {
+    let (&[_, heads, capacity, size], &[.., new_heads, new_size]) = (all.shape(), new.shape()) else {
         return Err(misfit(new));
     };
     if [heads, size] != [new_heads, new_size] {
         return Err(misfit(new));
     }
-    let (one, new) = (heads * size, new.row_major()?);
+    let new = new.row_major()?;
     let all = all.as_mut_slice()?;
-    for Move { to, from, count } in moves {
-        all[to * one..(to + count) * one].copy_from_slice(&new[from * one..(from + count) * one]);
+    for Move { row, to, from, count } in moves {
+        for head in 0..heads {
+            let all = &mut all[((row * heads + head) * capacity + to) * size..][..count * size];
+            let new = new[from * heads * size..].chunks_exact(size).skip(head).step_by(heads);
+            all.chunks_exact_mut(size).zip(new).for_each(|(all, new)| all.copy_from_slice(new));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use cairn_tensor::{AttentionOptions, Tensor};
 
 use super::KeyValueCache;
-use super::cache::{Move, Pair, misfit, write};
+use super::cache::{Move, Pair, first_steps, misfit, write};
 use super::lengths;
 use super::rotary::Positions;
 use crate::{Error, Result};
@@ -101,10 +101,13 @@ impl KeyValueCache {
         let capacity = self.capacity;
         for pair in &mut self.layers {
             for tensor in [&mut pair.keys, &mut pair.values] {
-                let one = tensor.shape()[2] * tensor.shape()[3];
-                let begin = from * capacity * one;
+                let (heads, size) = (tensor.shape()[1], tensor.shape()[3]);
+                let place = |row: usize, head: usize| (row * heads + head) * capacity * size;
                 let all = tensor.as_mut_slice()?;
-                all.copy_within(begin..begin + length * one, to * capacity * one);
+                for head in 0..heads {
+                    let begin = place(from, head);
+                    all.copy_within(begin..begin + length * size, place(to, head));
+                }
             }
         }
         self.lengths[to] = length;
@@ -130,11 +133,15 @@ impl KeyValueCache {
     }
 
     fn larger(&self, old: &Tensor, capacity: usize) -> Result<Tensor> {
-        let &[rows, _, heads, size] = old.shape() else { return Err(misfit(old)) };
-        let mut new = Tensor::zeros([rows, capacity, heads, size])?;
-        let moves = self.lengths.iter().enumerate();
-        let moves = moves.map(|(row, &count)| Move { to: row * capacity, from: row * self.capacity, count });
-        write(&mut new, old, moves)?;
+        let &[rows, heads, before, size] = old.shape() else { return Err(misfit(old)) };
+        let mut new = Tensor::zeros([rows, heads, capacity, size])?;
+        let (from, to) = (old.row_major()?, new.as_mut_slice()?);
+        for (row, length) in self.lengths.iter().enumerate() {
+            for head in row * heads..(row + 1) * heads {
+                let kept = length * size;
+                to[head * capacity * size..][..kept].copy_from_slice(&from[head * before * size..][..kept]);
+            }
+        }
         Ok(new)
     }
 
@@ -157,9 +164,10 @@ impl KeyValueCache {
             let (what, must) = ("the place of a layer", "below the number of layers of the cache");
             return Err(Error::BadSetting { what, value: layer as f64, must });
         };
-        let (capacity, lengths) = (self.capacity, &self.lengths);
+        let lengths = &self.lengths;
         let moves = self.spans.iter().map(|span| Move {
-            to: span.row * capacity + lengths[span.row],
+            row: span.row,
+            to: lengths[span.row],
             from: span.first,
             count: span.count,
         });
@@ -231,7 +239,7 @@ impl KeyValueCache {
         let most = keys.clone().max().unwrap_or(0);
         let options =
             options.clone().key_lengths(&lengths(keys)?).query_lengths(&lengths(new.iter().copied())?);
-        let of = |all: &Tensor| Ok::<_, Error>(all.narrow(0, rows.start, rows.len())?.narrow(1, 0, most)?);
+        let of = |all: &Tensor| first_steps(&all.narrow(0, rows.start, rows.len())?, most);
         let pair = &self.layers[layer];
         Ok(q.attention(&of(&pair.keys)?, &of(&pair.values)?, None, &options)?.0)
     }
