@@ -94,7 +94,7 @@ pub(crate) fn gemm<T: Float>(
     }
     let finish = Finish { accumulate, bias: None, relu: false };
     if !blocked::product((m, k, n), a, b, out, finish, None) {
-        in_parts((m, k, n), a, b, out, accumulate);
+        product((m, k, n), a, b, out, accumulate);
     }
 }
 
@@ -141,22 +141,6 @@ pub(crate) fn with_column_sums<T: Float>(
     blocked::product((m, k, n), a, b, out, finish, Some(sums))
 }
 
-/// A product in which no sum is longer than [`DEPTH`].
-fn in_parts<T: Float>(
-    (m, k, n): (usize, usize, usize),
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    out: &mut [T],
-    accumulate: bool,
-) {
-    for (start, len) in depths(k) {
-        let part = |mat: Mat<'_, T>, step: isize| mat.offset.wrapping_add_signed(start as isize * step);
-        let a = Mat { offset: part(a, a.column_step), ..a };
-        let b = Mat { offset: part(b, b.row_step), ..b };
-        product((m, len, n), a, b, out, accumulate || start > 0);
-    }
-}
-
 /// The parts of an inner dimension, as `(start, length)`. A rest of one or two terms, which the engine would sum otherwise, goes
 /// with part of the terms before.
 fn depths(k: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -187,7 +171,7 @@ fn one_row<T: Float>((k, n): (usize, usize), a: Mat<'_, T>, b: Mat<'_, T>, out: 
         // Twice the same, so that the engine takes no short cut.
         let a = Mat { row_step: 0, ..a };
         let mut both = out.repeat(2);
-        in_parts((2, k, n), a, b, &mut both, accumulate);
+        product((2, k, n), a, b, &mut both, accumulate);
         return out.copy_from_slice(&both[..n]);
     }
     let step = b.row_step.unsigned_abs();
@@ -217,7 +201,7 @@ pub(crate) fn quick_row<T: Float>(x: &[T], b: Mat<'_, T>, out: &mut [T], accumul
     gemm((1, k, n), a, b, out, accumulate);
 }
 
-/// A product of any size, of which each sum is one chain.
+/// A product by the engine, of any size.
 fn product<T: Float>(
     (m, k, n): (usize, usize, usize),
     a: Mat<'_, T>,
@@ -310,7 +294,7 @@ impl<T> Out<T> {
     }
 }
 
-/// The engine.
+/// The engine, which is given no sum longer than [`DEPTH`].
 ///
 /// # Safety
 /// All elements of `a` (m x k) and `b` (k x n) lie within their slices. `out` can be written at m rows, `row_step` apart,
@@ -323,29 +307,31 @@ unsafe fn engine<T: Float>(
     accumulate: bool,
     parallelism: gemm::Parallelism,
 ) {
-    // SAFETY: the caller promises what the engine asks for; `T` is f32 or f64, which it supports.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.start,
-            1,
-            out.row_step as isize,
-            accumulate,
-            a.data.as_ptr().add(a.offset),
-            a.column_step,
-            a.row_step,
-            b.data.as_ptr().add(b.offset),
-            b.column_step,
-            b.row_step,
-            T::ONE,
-            T::ONE,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    for (start, len) in depths(k) {
+        // SAFETY: the caller promises what the engine asks for, and the part's terms are some of all; `T` is f32 or f64, which it supports.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                len,
+                out.start,
+                1,
+                out.row_step as isize,
+                accumulate || start > 0,
+                a.data.as_ptr().add(a.offset).offset(start as isize * a.column_step),
+                a.column_step,
+                a.row_step,
+                b.data.as_ptr().add(b.offset).offset(start as isize * b.row_step),
+                b.column_step,
+                b.row_step,
+                T::ONE,
+                T::ONE,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
     }
 }
 

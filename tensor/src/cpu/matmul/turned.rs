@@ -85,7 +85,7 @@ mod tests {
                     let mut out: Vec<f32> = (0..n).map(number).collect();
                     let mut expected = out.repeat(2);
                     let a = Mat { data: &x, offset: 0, row_step: 0, column_step: 1 };
-                    super::super::in_parts((2, k, n), a, b, &mut expected, accumulate);
+                    super::super::product((2, k, n), a, b, &mut expected, accumulate);
                     product(&x, b, &mut out, accumulate);
                     assert_eq!(out, expected[..n], "{k} x {n}, columns {step} apart");
                 }
