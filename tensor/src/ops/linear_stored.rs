@@ -1,7 +1,5 @@
 //! A dense layer whose weights are stored in another type than it computes in.
 
-use std::any::Any;
-
 use crate::cpu::linear_half::{self, Half};
 use crate::{AnyTensor, DType, Float, Result, Tensor};
 
@@ -62,8 +60,5 @@ fn with_half<T: Float, H: Half>(
     let y = Tensor::<f32>::build(shape, |out| {
         linear_half::product(&rows, &weight, inputs, bias.as_deref(), relu, out);
     })?;
-    match (&y as &dyn Any).downcast_ref::<Tensor<T>>() {
-        Some(y) => Ok(y.clone()),
-        None => y.cast(),
-    }
+    y.cast()
 }

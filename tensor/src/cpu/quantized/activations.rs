@@ -128,15 +128,25 @@ fn block(x: &[f32; 32], Form { offset, halves, shift }: Form, out: &mut Block) {
         first += quants[i];
         second += quants[i + 16];
     }
-    let word = |four: [i32; 4]| u32::from_le_bytes(four.map(|q| q as u8));
-    for (i, &four) in quants.as_chunks::<4>().0.iter().enumerate() {
-        let coarse = four.map(|q| (q + (1 << shift >> 1)) >> shift);
-        out[i] = word(coarse);
-        out[FINE + i] = word([0, 1, 2, 3].map(|k| four[k] - (coarse[k] << shift)));
+    let (mut coarse, mut fine) = ([0i8; 32], [0i8; 32]);
+    for i in 0..32 {
+        let step = (quants[i] + (1 << shift >> 1)) >> shift;
+        coarse[i] = step as i8;
+        fine[i] = (quants[i] - (step << shift)) as i8;
     }
+    words(&coarse, &mut out[..FINE]);
+    words(&fine, &mut out[FINE..SCALE]);
     out[SCALE] = scale.to_bits();
     out[SUM] = (scale * (first + second) as f32).to_bits();
     let starts = if halves { [first, second] } else { [first + second, 0] };
     out[START] = (-offset * starts[0]) as u32;
     out[START + 1] = (-offset * starts[1]) as u32;
+}
+
+/// Bytes as the words that they are loaded as, four at a time.
+#[inline(always)]
+fn words(bytes: &[i8; 32], out: &mut [u32]) {
+    for (word, four) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(four.map(|byte| byte as u8));
+    }
 }

@@ -185,7 +185,7 @@ impl<'a> Matrix<'a> {
                         let width = ROWS.min(columns.width() - at);
                         for (row, result) in (row..).zip(results) {
                             let out = &mut columns.row(row)[at..at + width];
-                            finish(&result[..width], bias.map(|bias| &bias[first + at..]), relu, out);
+                            finish(result, bias.map(|bias| &bias[first + at..]), relu, out);
                         }
                     }
                 }
@@ -197,8 +197,12 @@ impl<'a> Matrix<'a> {
 }
 
 /// Results with their biases, and max(·, 0).
-fn finish(results: &[f32], bias: Option<&[f32]>, relu: bool, out: &mut [f32]) {
-    out.copy_from_slice(results);
+#[inline(always)]
+fn finish(results: &[f32; ROWS], bias: Option<&[f32]>, relu: bool, out: &mut [f32]) {
+    match out.first_chunk_mut() {
+        Some(all) => *all = *results,
+        None => out.copy_from_slice(&results[..out.len()]),
+    }
     if let Some(bias) = bias {
         out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
     }

@@ -4,6 +4,8 @@
 pub(crate) mod arithmetic;
 mod functions;
 
+use std::any::Any;
+
 use crate::cpu::Isa;
 use crate::cpu::elementwise::{self, Binary, Closure, Unary};
 use crate::{Element, Error, Float, Number, Result, Tensor};
@@ -142,6 +144,9 @@ impl<A: Element> Tensor<A> {
     /// [`Error::DoesNotFit`] for a value that an integer type does not hold, NaN among them; [`Error::OutOfMemory`].
     #[doc(alias("astype", "to"))]
     pub fn cast<O: Element>(&self) -> Result<Tensor<O>> {
+        if let Some(same) = (self as &dyn Any).downcast_ref::<Tensor<O>>() {
+            return Ok(same.clone());
+        }
         match map("cast", self, Cast) {
             Err(Error::IntegerOverflow { op, .. }) => {
                 let value = self.to_vec().into_iter().find(|x| !x.fits::<O>());
