@@ -1,7 +1,7 @@
 //! A linear layer over a vocabulary with the softmax and the cross-entropy that follow, as one operation.
 //!
 //! A matrix of logits `[rows, classes]` is the largest array of a language model by far, and nobody looks at it. Here rows are done in
-//! parts, whose logits never fill more than [`PART`] elements. Where gradients are wanted they are computed in the forward pass, a
+//! parts, whose logits never fill more than [`MOST`] elements, and stay in a cache where that is enough rows. Where gradients are wanted they are computed in the forward pass, a
 //! part's while its logits are at hand (as Liger Kernel does, Hsu et al. 2024): three products, where a backward pass that computes
 //! the logits anew (as Cut Cross-Entropy, Wijmans et al. 2024) needs four. That works because the result is a single number: the
 //! gradients have only to be multiplied by its own.
@@ -9,8 +9,11 @@
 use crate::cpu::linear_cross_entropy::{self as kernels, Rows, Targets};
 use crate::{Error, Float, Result, Tensor};
 
-/// The most logits that are there at a time.
-const PART: usize = 1 << 24;
+/// The most logits that are there at a time, and as many as a cache of the last level holds.
+const MOST: usize = 1 << 24;
+const NEAR: usize = 1 << 22;
+/// Rows for each feature from which on what is done to the table of a part (read three times, its gradient added to) does not count.
+const OFTEN: usize = 4;
 
 const OP: &str = "linear_cross_entropy";
 
@@ -143,8 +146,8 @@ impl<T: Float> Tensor<T> {
         let mut of_rows = Vec::new();
         let mut of_table = wanted[1].then(|| Self::zeros([classes, features])).transpose()?;
         let mut of_bias = wanted[2].then(|| Self::zeros([classes])).transpose()?;
-        let parts = rows.saturating_mul(classes).div_ceil(PART).clamp(1, rows.max(1));
-        let part = rows.div_ceil(parts).max(1);
+        let most = (OFTEN * features).max(NEAR / classes).min(MOST / classes).max(1);
+        let part = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
         for (number, losses) in losses.chunks_mut(part).enumerate() {
             let (first, len) = (number * part, losses.len());
             let x = x.narrow(0, first, len)?;
