@@ -32,6 +32,12 @@ const PIECE: usize = 1 << 19;
 /// Products of more are divided among threads by the engine, which shares packed panels between them.
 const LARGE: usize = 1 << 28;
 
+/// Rows of two of the engine's tiles, and columns that whole registers of all kinds divide.
+const TILE_ROWS: usize = 12;
+const TILE_COLUMNS: usize = 48;
+/// Columns of two of its widest tiles.
+const COLUMNS: usize = 128;
+
 /// Terms of a sum that are added in one chain. The engine's own blocks are no smaller on any processor, so that cutting here costs nothing.
 const DEPTH: usize = 512;
 /// The engine computes results of at most so many elements by dot products, where both operands lie in order for them.
@@ -224,16 +230,18 @@ fn product<T: Float>(
         // SAFETY: as above.
         unsafe { engine((m, k, n), a, b, out, accumulate, gemm::Parallelism::None) };
     } else {
-        // Whole register tiles in each piece, along the longer side.
-        let long = m.max(n);
-        let size = long.div_ceil(pieces).next_multiple_of(48);
+        // Along the longer side, but for few columns, which the engine's tiles fill as a whole.
+        let by_rows = m >= n || n <= COLUMNS && m >= 2 * TILE_ROWS;
+        // Whole tiles in each piece, and pieces that come out even.
+        let (long, tile) = if by_rows { (m, TILE_ROWS) } else { (n, TILE_COLUMNS) };
+        let size = long.div_ceil(pieces & !1).next_multiple_of(tile);
         // One row or column alone would be summed otherwise: it goes to the piece before.
         let count = long.div_ceil(size) - usize::from(long > size && long % size == 1);
         threads::each(count, |i| {
             let start = i * size;
             let len = if i + 1 == count { long - start } else { size };
             let shift = |mat: Mat<'_, T>, step: isize| mat.offset.wrapping_add_signed(start as isize * step);
-            if m >= n {
+            if by_rows {
                 let a = Mat { offset: shift(a, a.row_step), ..a };
                 // SAFETY: rows `start..start + len` of `a` and of `out`, which no other piece has.
                 unsafe { engine((len, k, n), a, b, out.at(start * n), accumulate, gemm::Parallelism::None) };
