@@ -308,17 +308,9 @@ fn in_rows<T: Element>(tensor: Tensor<T>) -> Result<Tensor<T>> {
 
 /// Copies rows (entries along the first axis) into a new tensor. The indices have been checked.
 fn gather<T: Element>(from: &Tensor<T>, indices: &[usize]) -> Result<Tensor<T>> {
-    let mut shape = from.shape().to_vec();
-    let row: usize = shape[1..].iter().product();
-    shape[0] = indices.len();
-    let values = from.as_slice().unwrap_or_default();
-    Ok(Tensor::build(shape, |out| {
-        if row > 0 {
-            for (to, &i) in out.chunks_exact_mut(row).zip(indices) {
-                to.copy_from_slice(&values[i * row..][..row]);
-            }
-        }
-    })?)
+    let outside = |index: usize| Error::IndexOutOfRange { index, len: u32::MAX as usize };
+    let indices = indices.iter().map(|&index| u32::try_from(index).map_err(|_| outside(index)));
+    Ok(from.index_select(0, &indices.collect::<Result<Vec<u32>>>()?)?)
 }
 
 /// That all indices are below `len`.

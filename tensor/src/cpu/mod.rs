@@ -56,6 +56,7 @@ pub(crate) mod copy;
 pub(crate) mod elementwise;
 #[cfg(feature = "faer")]
 pub(crate) mod faer_view;
+pub(crate) mod fetch;
 pub(crate) mod gated;
 pub(crate) mod halves;
 pub(crate) mod index;

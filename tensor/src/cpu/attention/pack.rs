@@ -4,6 +4,7 @@
 use super::scores::Row;
 use super::{Job, KEYS, PAD, Strided};
 use crate::Float;
+use crate::cpu::fetch;
 use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, Vector, dispatch};
 
@@ -34,7 +35,8 @@ pub(super) fn row<S: Isa, T: Float>(
     let (start, step) = (from.at(index), from.strides[3]);
     let (out, rest) = out.split_at_mut(size);
     if step == 1 {
-        fetch(from.data, start + size, size);
+        // The same row of the next head, which mostly is the next unit of work.
+        fetch::lines(from.data, start + size, size);
         let from = &from.data[start..][..size];
         scaled::<S, T>(from, factor, out);
     } else {
@@ -57,21 +59,6 @@ pub(super) fn scaled<S: Isa, T: Float>(from: &[T], factor: T, out: &mut [T]) {
     for (&from, out) in from_rest.iter().zip(out_rest) {
         *out = from * factor;
     }
-}
-
-/// Calls for `len` elements that will be read soon: the same row of the next head, which mostly is the next unit of work. Only
-/// a hint.
-#[inline(always)]
-fn fetch<T>(from: &[T], start: usize, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..len).step_by(64 / size_of::<T>().max(1)) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        let at = from.as_ptr().wrapping_add(start + line);
-        // SAFETY: an address that is only hinted at may be any.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, start, len);
 }
 
 /// The rows of some queries, scaled and padded.

@@ -8,9 +8,11 @@ pub(crate) mod mask;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::cpu::{Isa, Kernel, dispatch, threads};
+use crate::cpu::{Isa, Kernel, dispatch, fetch, threads};
 use crate::{Element, Float, Number};
 
+/// Elements of the next row that are called for, at most: the processor sees by then that more follow.
+const FETCHED: usize = 1 << 10;
 /// The least columns of a block for elements that are added one by one: a few cache lines.
 const NARROW: usize = 64;
 /// The same for whole rows, which are the faster the longer they are.
@@ -54,11 +56,15 @@ pub(crate) fn select<T: Element>(x: &[T], (size, columns): (usize, usize), indic
         // Counted on, since a division costs as much as copying a short row.
         let (mut matrix, mut i) = (first / indices.len(), first % indices.len());
         for out in out.chunks_exact_mut(columns) {
-            out.copy_from_slice(&x[(matrix * size + indices[i] as usize) * columns..][..columns]);
+            let here = matrix;
+            let row = indices[i] as usize;
             i += 1;
             if i == indices.len() {
                 (matrix, i) = (matrix + 1, 0);
+            } else {
+                fetch::lines(x, (matrix * size + indices[i] as usize) * columns, columns.min(FETCHED));
             }
+            out.copy_from_slice(&x[(here * size + row) * columns..][..columns]);
         }
         false
     });
