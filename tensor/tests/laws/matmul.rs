@@ -188,6 +188,7 @@ fn a_row_has_the_same_bits_beside_any_others() {
         (513, 70),
         (514, 64),
         (1100, 129),
+        (6000, 20),
     ];
     for (case, (k, n)) in sizes.into_iter().enumerate() {
         for transposed in [false, true] {
@@ -198,7 +199,9 @@ fn a_row_has_the_same_bits_beside_any_others() {
             let bias = Tensor::normal([n], 0.0, 1.0, &mut rng(8)).unwrap();
             for bias in [None, Some(&bias)] {
                 let all = x.linear(&weight, bias, false).unwrap();
-                for (start, len) in [(0, 1), (129, 1), (5, 2), (40, 3), (7, 8), (0, 65), (1, 129)] {
+                for (start, len) in
+                    [(0, 1), (129, 1), (5, 2), (40, 3), (7, 8), (2, 14), (0, 65), (3, 98), (1, 129)]
+                {
                     let part = x.narrow(0, start, len).unwrap().linear(&weight, bias, false).unwrap();
                     assert_eq!(
                         part,

@@ -32,8 +32,8 @@ const PIECE: usize = 1 << 19;
 /// Products of more are divided among threads by the engine, which shares packed panels between them.
 const LARGE: usize = 1 << 28;
 
-/// Rows of two of the engine's tiles, and columns that whole registers of all kinds divide.
-const TILE_ROWS: usize = 12;
+/// Rows of the engine's tiles, and columns that whole registers of all kinds divide.
+const TILE_ROWS: usize = 6;
 const TILE_COLUMNS: usize = 48;
 /// Columns of two of its widest tiles.
 const COLUMNS: usize = 128;
@@ -233,10 +233,12 @@ fn product<T: Float>(
         // Along the longer side, but for few columns, which the engine's tiles fill as a whole.
         let by_rows = m >= n || n <= COLUMNS && m >= 2 * TILE_ROWS;
         // Whole tiles in each piece, and pieces that come out even.
-        let (long, tile) = if by_rows { (m, TILE_ROWS) } else { (n, TILE_COLUMNS) };
-        let size = long.div_ceil(pieces & !1).next_multiple_of(tile);
-        // One row or column alone would be summed otherwise: it goes to the piece before.
-        let count = long.div_ceil(size) - usize::from(long > size && long % size == 1);
+        let (long, tile, other) = if by_rows { (m, TILE_ROWS, n) } else { (n, TILE_COLUMNS, m) };
+        // Fewer rows or columns, and any one alone, may be summed otherwise: as a rest they go to the piece before.
+        let least = (BY_DOTS / other + 1).max(2);
+        let size = long.div_ceil(pieces & !1).max(least).next_multiple_of(tile);
+        let rest = long % size;
+        let count = long.div_ceil(size) - usize::from(long > size && rest > 0 && rest < least);
         threads::each(count, |i| {
             let start = i * size;
             let len = if i + 1 == count { long - start } else { size };
