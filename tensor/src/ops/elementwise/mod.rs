@@ -130,7 +130,7 @@ impl<A: Element> Tensor<A> {
     }
 
     /// The elements converted to another type: floats to integers truncate towards zero, anything other than 0 is `true`, and what
-    /// a float type has no number for becomes the nearest, or infinite.
+    /// a float type has no number for becomes the nearest, or infinite. Nothing is copied where the type is the same.
     ///
     /// ```
     /// use cairn_tensor::Tensor;
