@@ -1,10 +1,14 @@
 //! Whether a user met an item, asked so often that a search of their row takes too long: of drawn negatives.
 
+use cairn_tensor::kernel;
+
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 
 /// Items in a word of bits.
 const WORD: usize = 64;
+/// Words, and items, that are called for at most: all there are in catalogues of some thousands, and a few cache lines.
+const FETCHED: usize = 64;
 
 /// Who met what. Long rows, which are searched slowly and are asked for most, are bits, where those take no more memory than the row's
 /// own: a row of which every 32nd item is there.
@@ -34,6 +38,21 @@ impl<'a> Met<'a> {
             }
         }
         Self { matrix, starts, bits }
+    }
+
+    /// Calls for what tells what a user met, who is asked about soon.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, user: UserIdx) {
+        match self.starts[user.at()] {
+            NONE => {
+                let (items, _) = self.matrix.row(user);
+                kernel::prefetch(&items[..items.len().min(2 * FETCHED)]);
+            }
+            at => {
+                let bits = &self.bits[at as usize..];
+                kernel::prefetch(&bits[..bits.len().min(FETCHED)]);
+            }
+        }
     }
 
     #[inline(always)]

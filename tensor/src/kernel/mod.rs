@@ -10,6 +10,7 @@
 //! | a loop over registers: tiles of sums, several rows at a time | a [`Kernel`] with its [`Vector`], and [`dispatch`] |
 //! | independent tasks | [`for_each`], [`map`] |
 //! | a slice of which each task writes a part | [`for_each_chunk`], [`for_each_part`], [`for_each_run`] |
+//! | rows at places that are drawn, called for ahead | [`prefetch`] |
 //! | word vectors | [`NegativeSampling`] |
 //!
 //! A loop over registers, here the inner product of two slices:
@@ -50,6 +51,7 @@
 mod negative_sampling;
 mod parallel;
 
+pub use crate::cpu::fetch::prefetch;
 pub use crate::cpu::threads::num_threads;
 pub use crate::cpu::{Isa, Kernel, Vector, dispatch, instruction_set};
 pub use negative_sampling::{NegativeSampling, SamplingPlan};

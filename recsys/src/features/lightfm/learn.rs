@@ -11,6 +11,9 @@ use super::{LightFmLoss, Training};
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::data::met::Met;
 
+/// Draws ahead of their use: about as many as are looked at while a vector comes.
+const AHEAD: usize = 4;
+
 /// Both sides, and what steps are taken by.
 pub(super) struct Setting<'a, 'f> {
     pub(super) training: Training,
@@ -28,6 +31,9 @@ pub(super) struct Learner {
     /// How many positives of its last round were ranked above their (first) negative.
     pub(super) right: usize,
     rng: Pcg64Mcg,
+    /// The items drawn next, in a ring that `turn` goes around: their vectors are on their way.
+    drawn: [ItemIdx; AHEAD],
+    turn: usize,
     user: Vec<f32>,
     up: Vec<f32>,
     down: Vec<f32>,
@@ -41,6 +47,8 @@ impl Learner {
             items: Moves::new(&setting.items),
             right: 0,
             rng: Pcg64Mcg::seed_from_u64(0),
+            drawn: [ItemIdx(0); AHEAD],
+            turn: 0,
             user: zeros(),
             up: zeros(),
             down: zeros(),
@@ -110,7 +118,10 @@ impl Learner {
     /// An item that somebody met.
     #[inline(always)]
     fn any(&mut self, setting: &Setting<'_, '_>) -> ItemIdx {
-        setting.negatives[self.rng.random_range(0..setting.negatives.len() as u32) as usize]
+        let next = setting.negatives[self.rng.random_range(0..setting.negatives.len() as u32) as usize];
+        setting.items.prefetch(next, false);
+        self.turn = (self.turn + 1) % AHEAD;
+        std::mem::replace(&mut self.drawn[self.turn], next)
     }
 
     /// A step of the logistic loss for one pair that was met, 1, or not, 0; its score before.
@@ -173,7 +184,16 @@ impl Kernel for Run<'_, '_, '_> {
 
     #[inline(always)]
     fn run<S: Isa>(self) {
-        for &pair in self.pairs {
+        // What the ring held is of another seed.
+        for _ in 0..AHEAD {
+            self.learner.any(self.setting);
+        }
+        for (n, &pair) in self.pairs.iter().enumerate() {
+            if let Some(&(user, item)) = self.pairs.get(n + 1) {
+                self.setting.users.prefetch(user, true);
+                self.setting.items.prefetch(item, true);
+                self.setting.met.prefetch(user);
+            }
             self.learner.right += usize::from(self.learner.learn::<S>(self.setting, pair));
         }
     }

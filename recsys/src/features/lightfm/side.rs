@@ -7,7 +7,7 @@
 //! A vector stands beside the sums of its squared gradients, both filled up with zeros to whole registers; biases stand apart. Vectors
 //! are dealt to [`BANKS`] banks, one after the other, so that moves are added up by several threads, each with banks of its own.
 
-use cairn_tensor::kernel::{Isa, Vector};
+use cairn_tensor::kernel::{self, Isa, Vector};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
@@ -44,9 +44,13 @@ impl Bank {
     #[inline(always)]
     pub(super) fn add<S: Isa>(&mut self, moved: &Moved) {
         let size = 2 * self.width;
-        let blocks = moved.blocks.chunks_exact(size).zip(&moved.biases);
-        for (&row, (block, [bias, square])) in moved.rows.iter().zip(blocks) {
-            add::<S>(&mut self.rows[row as usize * size..][..size], 1.0, block);
+        for (n, (&row, [bias, square])) in moved.rows.iter().zip(&moved.biases).enumerate() {
+            // Another thread may have written the block, and where it goes is anywhere.
+            if let Some(&next) = moved.rows.get(n + 1) {
+                kernel::prefetch(&moved.blocks[(n + 1) * size..][..size]);
+                kernel::prefetch(&self.rows[next as usize * size..][..size]);
+            }
+            add::<S>(&mut self.rows[row as usize * size..][..size], 1.0, &moved.blocks[n * size..][..size]);
             let own = &mut self.biases[row as usize];
             *own = [own[0] + bias, own[1] + square];
         }
@@ -96,6 +100,13 @@ impl<'a, X: Idx> Side<'a, X> {
     fn row(&self, at: usize) -> (&[f32], [f32; 2]) {
         let (bank, row) = (&self.banks[at % BANKS], at / BANKS);
         (&bank.rows[row * 2 * bank.width..][..2 * bank.width], bank.biases[row])
+    }
+
+    /// Calls for the vector of the identity of `x`, and for its squares if `all`. Features' vectors are few, and at hand.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, x: X, all: bool) {
+        let row = self.row(x.at()).0;
+        kernel::prefetch(if all { row } else { &row[..self.width()] });
     }
 
     /// A vector without its filling, and its bias.
