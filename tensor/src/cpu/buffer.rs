@@ -1,10 +1,10 @@
-//! Memory for tensors: 64-byte aligned (a cache line, and an AVX-512 register), recycled, counted.
+//! Memory for tensors: from 1 KiB on 64-byte aligned (a cache line, and an AVX-512 register), recycled, counted.
 //!
 //! A training loop asks for the same sizes again and again. Memory from the system for large blocks means page faults,
 //! which cost more than many of the operations that fill them, so freed blocks are kept in lists by size class and
 //! handed out again. Classes are four to a power of two: at most a quarter of a block is slack. Blocks under 1 KiB go
-//! straight to the system's allocator, which is good at those. At most [`KEEP_BYTES`] lie idle; [`trim_memory`] gives them
-//! back.
+//! straight to the system's allocator, which is good at those, but only with the alignment that it gives anyway. At most
+//! [`KEEP_BYTES`] lie idle; [`trim_memory`] gives them back.
 //!
 //! Recycled memory holds old values. That is sound because every bit pattern of the number types is a value; for `bool`
 //! the block is cleared first. A new block from the system is cleared, so nothing here is ever uninitialised.
@@ -164,7 +164,7 @@ enum Origin {
     Empty,
     /// From the pool's size class.
     Pool(usize),
-    /// Too small for the pool: `len` elements, aligned to 64.
+    /// Too small for the pool: `len` elements, aligned to [`PLAIN`].
     Small,
     /// Taken over from a `Vec` with this capacity.
     Vec(usize),
@@ -230,8 +230,12 @@ impl<T: Element> Buffer<T> {
         }
         if bytes < SMALL_BYTES {
             // SAFETY: the size is not zero.
-            let raw = unsafe { std::alloc::alloc_zeroed(Self::small_layout(len)) };
-            let ptr = NonNull::new(raw).ok_or_else(too_large)?.cast();
+            let raw = unsafe { std::alloc::alloc(Self::small_layout(len)) };
+            let ptr = NonNull::new(raw).ok_or_else(too_large)?;
+            // Not by the allocator, whose ways to a cleared block are longer.
+            // SAFETY: the block has so many bytes.
+            unsafe { ptr.write_bytes(0, bytes) };
+            let ptr = ptr.cast();
             return Ok(Buffer { ptr, len, origin: Origin::Small });
         }
         let class = class_of(bytes).ok_or_else(too_large)?;
@@ -254,7 +258,7 @@ impl<T: Element> Buffer<T> {
 
     fn small_layout(len: usize) -> Layout {
         // Below 1 KiB by construction.
-        Layout::from_size_align(len * size_of::<T>(), ALIGN).expect("a small block is a valid layout")
+        Layout::from_size_align(len * size_of::<T>(), PLAIN).expect("a small block is a valid layout")
     }
 }
 
@@ -323,7 +327,8 @@ mod tests {
     fn blocks_are_aligned_and_bools_are_cleared() {
         for len in [1, 7, 300, 5000] {
             let numbers = Buffer::<f32>::unspecified("test", len).unwrap();
-            assert_eq!(numbers.as_ptr() as usize % ALIGN, 0);
+            let small = size_of_val(&numbers[..]) < SMALL_BYTES;
+            assert_eq!(numbers.as_ptr() as usize % if small { PLAIN } else { ALIGN }, 0);
             drop(numbers);
             let mut bytes = Buffer::<u8>::unspecified("test", 4 * len).unwrap();
             bytes.fill(255);

@@ -52,7 +52,8 @@ pub(crate) fn select<T: Element>(x: &[T], (size, columns): (usize, usize), indic
     if columns == 1 {
         return pick_runs(x, size, indices.len(), |_| indices, out);
     }
-    threads::split_units(out, columns, columns, |first, out| {
+    // Rows lie apart, and few of them in a cache: an element costs more than an addition.
+    threads::split_units(out, columns, columns.saturating_mul(2), |first, out| {
         // Counted on, since a division costs as much as copying a short row.
         let (mut matrix, mut i) = (first / indices.len(), first % indices.len());
         for out in out.chunks_exact_mut(columns) {
