@@ -91,6 +91,13 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_untrusted(&self, text: &str) -> Result<Vec<u32>> {
+        let special = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        let encoded = self.encoded(text, false)?;
+        let ids = encoded.get_ids();
+        // Nearly always: a tokenizer that takes them for text has to be a copy, vocabulary and all.
+        if !ids.iter().any(|id| special.get(id).is_some_and(|token| token.special)) {
+            return Ok(ids.to_vec());
+        }
         let mut plain = self.inner.clone();
         plain.set_encode_special_tokens(true);
         Ok(Tokenizer { inner: plain }.encoded(text, false)?.get_ids().to_vec())

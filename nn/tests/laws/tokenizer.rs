@@ -102,6 +102,7 @@ fn ids_offsets_and_special_tokens_are_those_of_the_file() {
         [0, the, 1, tokenizer.id("Ġth").unwrap(), tokenizer.id("e").unwrap()]
     );
     assert_eq!(tokenizer.encode_bare("the").unwrap(), [the]);
+    assert_eq!(tokenizer.encode_untrusted("the").unwrap(), [the]);
     let untrusted = tokenizer.encode_untrusted("the</s>").unwrap();
     assert!(!untrusted.contains(&1));
     assert_eq!(tokenizer.decode(&untrusted).unwrap(), "the</s>");
