@@ -34,8 +34,9 @@ const SHAPES: [Shape; 2] = [
     Shape { name: "Beauty-like", users: 2560, items: 54_542, mean: 5.8, least: 3, most: 50 },
     Shape { name: "ML-1M-like", users: 640, items: 3_416, mean: 146.0, least: 20, most: 200 },
 ];
-/// Trainings of each length.
+/// Pairs of trainings, of one epoch and of so many more.
 const REPEATS: usize = 3;
+const MORE: usize = 2;
 /// Items that a session is answered from, all of them met in training, and items of a session.
 const CATALOGUE: u32 = 50_000;
 const SESSION: u32 = 10;
@@ -115,18 +116,18 @@ fn features(items: u32) -> anyhow::Result<FeatureMatrix<ItemIdx>> {
     Ok(FeatureMatrix::new(&table, &IdMap::from_ids(0..items)?)?)
 }
 
-/// Seconds that one more epoch takes.
+/// Seconds that one more epoch takes: the median over pairs of trainings, one right after the other, since a difference of bests
+/// would be of two moods of the machine.
 fn epoch<T>(train: impl Fn(usize) -> anyhow::Result<T>) -> anyhow::Result<f64> {
     let seconds = |epochs| {
-        let runs = (0..REPEATS).map(|_| {
-            let started = Instant::now();
-            train(epochs)?;
-            Ok(started.elapsed().as_secs_f64())
-        });
-        let runs = runs.collect::<anyhow::Result<Vec<f64>>>()?;
-        anyhow::Ok(runs.into_iter().fold(f64::INFINITY, f64::min))
+        let started = Instant::now();
+        train(epochs)?;
+        anyhow::Ok(started.elapsed().as_secs_f64())
     };
-    Ok(seconds(2)? - seconds(1)?)
+    let pair = |_| Ok((seconds(1 + MORE)? - seconds(1)?) / MORE as f64);
+    let mut pairs = (0..REPEATS).map(pair).collect::<anyhow::Result<Vec<f64>>>()?;
+    pairs.sort_by(f64::total_cmp);
+    Ok(pairs[REPEATS / 2])
 }
 
 /// A list of ten for somebody unknown, from all items and by the index.
