@@ -48,10 +48,10 @@ struct Recipe {
 }
 
 const QUICK: Recipe = Recipe { sentences: 3000, epochs: 1, batch: 32, rate: 2e-4, decay: 0.9, bar: 0.77 };
-/// Without averages, in batches of 32: 3 epochs at 5e-5 ended at .8956, 2 at 1e-4 at .8979, 3 at 1e-4 at .8922; the average of the last, by
-/// .9995, was between .899 and .9014 from step 3,000 on.
+/// Without averages 3 epochs at 5e-5 ended at .8956, 2 at 1e-4 at .8979, 3 at 1e-4 at .8922; the averages of the last were between .8991
+/// and .9014 from step 3,000 on, .8991 300 steps before the end.
 const FULL: Recipe =
-    Recipe { sentences: usize::MAX, epochs: 3, batch: 64, rate: 1e-4, decay: 0.999, bar: 0.90 };
+    Recipe { sentences: usize::MAX, epochs: 3, batch: 32, rate: 1e-4, decay: 0.9995, bar: 0.90 };
 const RISE: f64 = 0.06;
 
 /// Sentences with their classes, as the encoder takes them: ids and lengths.
