@@ -216,9 +216,12 @@ impl Sampling {
     fn penalise(&self, written: &[u32], scores: &mut [(u32, f64)]) {
         if self.repetition_penalty != 1.0 {
             for token in written.iter().copied().collect::<BTreeSet<u32>>() {
-                if let Some((_, score)) = scores.get_mut(token as usize) {
-                    *score *=
-                        if *score < 0.0 { self.repetition_penalty } else { 1.0 / self.repetition_penalty };
+                // What is ruled out stays so; what is not stays a number, however small or large the penalty.
+                let score = scores.get_mut(token as usize).map(|(_, score)| score);
+                if let Some(score) = score.filter(|score| score.is_finite()) {
+                    let penalty = self.repetition_penalty;
+                    let changed = if *score < 0.0 { *score * penalty } else { *score / penalty };
+                    *score = changed.clamp(f64::MIN, f64::MAX);
                 }
             }
         }

@@ -135,7 +135,7 @@ impl Ctc {
     /// labels are lower goes first.
     ///
     /// # Errors
-    /// When shapes do not fit; [`Error::BadSetting`] for no beams.
+    /// When shapes do not fit; [`Error::BadSetting`] for no beams, and for logits that are NaN, +∞ or at a step all -∞.
     #[doc(alias = "prefix beam search")]
     pub fn beam(
         &self,
@@ -147,6 +147,7 @@ impl Ctc {
             return Err(Error::BadSetting { what: "the number of beams", value: 0.0, must: "at least 1" });
         }
         let steps = Steps::new(logits, self.blank, mask)?;
+        steps.check_numbers()?;
         Ok((0..steps.ranges.len()).map(|row| steps.search(row, beams)).collect())
     }
 }
@@ -177,6 +178,21 @@ impl Steps {
             step.iter_mut().for_each(|x| *x -= total);
         }
         Ok(Steps { ranges: ranges(mask, batch, time)?, time, classes, blank: blank as usize, logs })
+    }
+
+    /// That there is a likeliest class at each step.
+    fn check_numbers(&self) -> Result<()> {
+        let steps = self
+            .ranges
+            .iter()
+            .enumerate()
+            .flat_map(|(row, &(start, end))| (start..end).map(move |step| (row, step)));
+        match steps.flat_map(|(row, step)| self.at(row, step)).find(|log| log.is_nan()) {
+            Some(&value) => {
+                Err(Error::BadSetting { what: "a logit", value, must: "a number below infinity" })
+            }
+            None => Ok(()),
+        }
     }
 
     fn at(&self, row: usize, step: usize) -> &[f64] {

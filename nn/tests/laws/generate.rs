@@ -113,6 +113,17 @@ fn what_was_written_is_made_less_likely_or_ruled_out() {
     // Runs of one: nothing twice. Runs longer than the text: all is open.
     assert_eq!(of(Sampling::new().no_repeat_ngram(1), &[0, 3, 2])[0].0, 1);
     assert_eq!(of(Sampling::new().no_repeat_ngram(5), &[0, 3, 2]).len(), 4);
+    // A penalty that makes a score larger than any number leaves it the largest.
+    for penalty in [1e-308, 1e-310, f64::MAX] {
+        let small = Sampling::new().repetition_penalty(penalty);
+        for sampling in [small, small.top_k(1), small.min_p(0.1)] {
+            let likeliest = of(sampling, &[0, 1, 3])[0];
+            assert!(
+                likeliest.1 > 0.0 && likeliest.0 == if penalty < 1.0 { 0 } else { 2 },
+                "{penalty}: {likeliest:?}"
+            );
+        }
+    }
     let none = Sampling::new().no_repeat_ngram(1).draw_after(&[0, 1, 2, 3], &scores, &mut rng(0));
     assert!(matches!(none, Err(Error::BadSetting { .. })));
 }

@@ -175,6 +175,12 @@ fn what_cannot_be_labelled_is_said() {
     assert!(losses(Ctc::new().blank(4), &[vec![1], vec![1]]).is_err());
     let floats = logits.value().cast::<f32>().unwrap();
     assert!(Ctc::new().beam(&floats, None, 0).is_err());
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut logits = floats.to_vec();
+        logits[1] = bad;
+        let logits = Tensor::from_vec(logits, floats.shape()).unwrap();
+        assert!(matches!(Ctc::new().beam(&logits, None, 2), Err(Error::BadSetting { .. })), "{bad}");
+    }
     assert!(Ctc::new().greedy(&floats, Some(&mask(&[3]))).is_err());
     assert!(Ctc::new().greedy(&floats, Some(&mask(&[3, 4]))).is_err());
     assert!(Ctc::new().greedy(&floats.narrow(0, 0, 1).unwrap().squeeze(0).unwrap(), None).is_err());

@@ -462,6 +462,24 @@ fn what_does_not_fit_is_said() {
     attention.forward_cached(&step, &mut cache, 0).unwrap();
     cache.end();
     assert_eq!(cache.lengths(), [1, 3]);
+    // A row that is replaced after the step began: there is no room for what was announced.
+    cache.begin(&[3, 1]).unwrap();
+    cache.copy_row(1, 0, 3).unwrap();
+    assert!(attention.forward_cached(&step, &mut cache, 0).is_err());
+    cache.end();
+    assert_eq!(cache.lengths(), [4, 4]);
+    // Layers after the end of a packed step, or after its rows are others, have no step to be in.
+    let mut cache = attention.cache(1, 2, 4).unwrap();
+    let tokens: Var = normal(&[1, 3, 8], 0).into();
+    cache.read_packed(&[(1, &[1, 2, 3])]).unwrap();
+    attention.forward_cached(&tokens, &mut cache, 0).unwrap();
+    cache.end();
+    assert!(attention.forward_cached(&tokens, &mut cache, 0).is_err());
+    cache.read_packed(&[(0, &[1, 2, 3])]).unwrap();
+    cache.pick(&[1]).unwrap();
+    assert!(cache.lengths() == [3]);
+    _ = attention.forward_cached(&tokens, &mut cache, 0);
+    assert_eq!(cache.lengths(), [3]);
 }
 
 fn small(features: usize) -> spec::Transformer {

@@ -476,6 +476,9 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(refused(plain.clone().query_lengths(&lengths)).contains("a length of queries"));
     assert!(refused(plain.clone().window(0)).contains("the window is 0"));
     assert!(refused(plain.clone().soft_cap(-1.0)).contains("the soft cap is -1"));
+    // No numbers of f32.
+    assert!(refused(plain.clone().soft_cap(f64::MAX)).contains("the soft cap is 1797"));
+    assert!(refused(plain.clone().scale(1e39)).contains("the scale is 1"));
     assert!(refused(plain.clone().dropout(1.0, 0)).contains("the dropout rate is 1"));
     assert!(refused(plain.clone().scale(f64::NAN)).contains("the scale is NaN"));
     let (y, sums) = q.attention(&k, &k, None, &plain).unwrap();

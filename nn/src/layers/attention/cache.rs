@@ -134,7 +134,12 @@ impl KeyValueCache {
 
     /// Ends a step: its tokens are in.
     pub fn end(&mut self) {
-        self.lengths.iter_mut().zip(&mut self.new).for_each(|(length, new)| *length += std::mem::take(new));
+        let capacity = self.capacity;
+        for (length, new) in self.lengths.iter_mut().zip(&mut self.new) {
+            // At most what there is room for, should a row have been replaced since the step began.
+            *length = length.saturating_add(std::mem::take(new)).min(capacity);
+        }
+        self.spans.clear();
     }
 
     /// Begins a step with the tokens that follow in each row, at least one each: their ids, and the position of each in its text, both
@@ -200,6 +205,7 @@ impl KeyValueCache {
         }
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
         self.new = vec![0; rows.len()];
+        self.spans.clear();
         Ok(())
     }
 
@@ -254,11 +260,14 @@ pub(super) struct Move {
 }
 
 /// Writes steps of `new` `[…, …, key heads, size]` into `all`, laid out as in a [`Pair`].
-pub(super) fn write(all: &mut Tensor, new: &Tensor, moves: impl Iterator<Item = Move>) -> Result<()> {
+pub(super) fn write(all: &mut Tensor, new: &Tensor, moves: impl Iterator<Item = Move> + Clone) -> Result<()> {
     let (&[_, heads, capacity, size], &[.., new_heads, new_size]) = (all.shape(), new.shape()) else {
         return Err(misfit(new));
     };
     if [heads, size] != [new_heads, new_size] {
+        return Err(misfit(new));
+    }
+    if moves.clone().any(|Move { to, count, .. }| to.saturating_add(count) > capacity) {
         return Err(misfit(new));
     }
     let new = new.row_major()?;

@@ -5,7 +5,7 @@ use cairn_tensor::Rng;
 
 use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
 use super::{FeedForward, Part, residual, settings};
-use crate::{Context, Module, Result};
+use crate::{Context, Error, Module, Result};
 
 /// A block of causal self-attention, attention to an encoder's output, and a feed-forward part, for sequences `[batch, time,
 /// features]`.
@@ -179,7 +179,11 @@ impl TransformerDecoder {
     pub fn forward_cached(&self, x: &Var, memory: &mut Memory) -> Result<Var> {
         let mut x = x.clone();
         for (layer, block) in self.layers.iter().enumerate() {
-            let pair = memory.memory[layer].clone();
+            let Some(pair) = memory.memory.get(layer).cloned() else {
+                let (what, must) =
+                    ("the place of a block", "below the number of blocks that made the memory");
+                return Err(Error::BadSetting { what, value: layer as f64, must });
+            };
             x = block.forward_cached(&x, &pair, memory, layer)?;
         }
         self.normalised(x)

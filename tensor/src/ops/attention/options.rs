@@ -1,6 +1,6 @@
 //! What attention does with its scores, and which of them there are.
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Float, Result, Tensor};
 
 /// Which corner of the scores `[queries, keys]` a causal mask's diagonal goes through. They are one where there are as many
 /// queries as keys.
@@ -32,13 +32,16 @@ pub struct AttentionRules {
 }
 
 impl AttentionRules {
-    pub(super) fn check(&self, op: &'static str) -> Result<()> {
+    /// That the numbers make sense, and are still such in the type of the scores.
+    pub(super) fn check<T: Float>(&self, op: &'static str) -> Result<()> {
         let check = |what, value: Option<f64>, ok: fn(f64) -> bool, must| match value {
             Some(value) if !ok(value) => Err(Error::bad_setting(op, what, value, must)),
             _ => Ok(()),
         };
-        check("the scale", self.scale, f64::is_finite, "finite")?;
-        check("the soft cap", self.soft_cap, |cap| cap > 0.0 && cap.is_finite(), "above 0 and finite")?;
+        let finite = |x: f64| T::from_f64(x).to_f64().is_finite();
+        check("the scale", self.scale, finite, "finite in the type of the scores")?;
+        let cap = |x: f64| T::from_f64(x).to_f64() > 0.0 && T::from_f64(x).to_f64().is_finite();
+        check("the soft cap", self.soft_cap, cap, "above 0 and finite in the type of the scores")?;
         let rate = self.dropout.map(|(rate, _)| rate);
         check("the dropout rate", rate, |rate| (0.0..1.0).contains(&rate), "from 0 to below 1")?;
         match self.window {
