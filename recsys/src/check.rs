@@ -29,6 +29,18 @@ pub(crate) fn at_least_one(name: &'static str, value: usize) -> Result<()> {
     if value == 0 { Err(Error::parameter(name, 0, "at least 1")) } else { Ok(()) }
 }
 
+/// Items that are drawn for each that was met, at most: from a file a larger number would be an attack.
+pub(crate) const MOST_NEGATIVES: usize = 1 << 16;
+
+/// For numbers of items that are drawn for each that was met.
+pub(crate) fn negatives(value: usize) -> Result<()> {
+    if (1..=MOST_NEGATIVES).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::parameter("negatives", value, format!("1 to {MOST_NEGATIVES}")))
+    }
+}
+
 /// For step sizes; NaN and infinity are refused, too.
 pub(crate) fn above_zero<T: Into<f64>>(name: &'static str, value: T) -> Result<()> {
     let value: f64 = value.into();

@@ -66,7 +66,11 @@ pub(crate) fn zeros(n: usize, width: usize) -> Result<Vec<f32>> {
     Ok(table)
 }
 
-/// `Err` if more is needed than the limit allows. `what` is made only then.
+/// `Err` if more is needed than the limit allows, or more than can be counted. `what` is made only then.
 pub(crate) fn check(what: impl FnOnce() -> String, needed: u64, limit: u64) -> Result<()> {
-    if needed > limit { Err(Error::Memory { what: what(), needed, limit }) } else { Ok(()) }
+    if needed > limit || needed == u64::MAX {
+        Err(Error::Memory { what: what(), needed, limit })
+    } else {
+        Ok(())
+    }
 }

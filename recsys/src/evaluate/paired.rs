@@ -105,12 +105,16 @@ impl PairedTest {
     /// Mean, interval and p-value of differences, such as those of any figure that two models have for each user.
     ///
     /// # Errors
-    /// [`Error::Empty`] without differences; [`Error::Parameter`] for a level outside (0, 1) or no resamples.
+    /// [`Error::Empty`] without differences; [`Error::Parameter`] for a level outside (0, 1), no resamples, or a difference that is no
+    /// finite number.
     pub fn of(&self, differences: &[f64]) -> Result<(f64, (f64, f64), f64)> {
         if differences.is_empty() {
             return Err(Error::Empty { what: "the list of differences" });
         }
         check::at_least_one("resamples", self.resamples)?;
+        if let Some(&bad) = differences.iter().find(|d| !d.is_finite()) {
+            return Err(Error::parameter("differences", bad, "finite"));
+        }
         let n = differences.len() as f64;
         let mean = differences.iter().sum::<f64>() / n;
         let of_drawn =

@@ -38,7 +38,7 @@ impl Described {
     pub(crate) fn fits(&self, width: usize) -> bool {
         self.space.is_consistent()
             && self.vectors.dim() == width
-            && self.vectors.as_slice().len() == self.space.len() * width
+            && Some(self.vectors.as_slice().len()) == self.space.len().checked_mul(width)
             && self.vectors.as_slice().iter().all(|x| x.is_finite())
     }
 }

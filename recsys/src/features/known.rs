@@ -1,7 +1,7 @@
 //! What all models with features share: the setting of what is known, and the answers about who is new.
 
 use crate::data::filter::Filter;
-use crate::data::ids::{Id, ItemIdx, UserIdx};
+use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::models::bpr;
 use crate::models::factors::Vectors;
@@ -24,6 +24,15 @@ impl Known {
     pub(crate) fn check(&self, matrix: &UserItems) -> Result<()> {
         self.items.as_ref().map_or(Ok(()), |features| features.check(matrix.n_cols()))?;
         self.users.as_ref().map_or(Ok(()), |features| features.check(matrix.n_rows()))
+    }
+
+    /// The most features that a pair of an item and a user has.
+    pub(crate) fn longest(&self) -> u64 {
+        fn of<X: Idx>(features: Option<&FeatureMatrix<X>>) -> u64 {
+            let rows = features.map(FeatureMatrix::rows);
+            rows.and_then(|rows| rows.row_indices().map(|x| rows.row_len(x)).max()).unwrap_or(0) as u64
+        }
+        of(self.items.as_ref()) + of(self.users.as_ref())
     }
 
     /// How many features of items and of users there are.

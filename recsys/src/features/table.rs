@@ -143,16 +143,21 @@ impl<K: Id> FeatureTable<K> {
     }
 }
 
-/// That a value is of a column's type, and finite.
+/// Numbers beyond this are refused: the sum of their squares could leave double precision.
+const LARGEST: f64 = 1e100;
+
+/// That a value is of a column's type, and a number finite.
 pub(super) fn check_value(column: &str, value: &FeatureValue, kind: FeatureKind) -> Result<()> {
     if value.kind() != kind {
         let found = format!("{} in column `{column}`", value.kind().name());
         return Err(Error::parameter("feature", found, kind.name()));
     }
     match value {
-        FeatureValue::Number(x) if !x.is_finite() => {
-            Err(Error::parameter("feature", format!("{x} in column `{column}`"), "a finite number"))
-        }
+        FeatureValue::Number(x) if x.is_nan() || x.abs() > LARGEST => Err(Error::parameter(
+            "feature",
+            format!("{x} in column `{column}`"),
+            "a finite number, at most 1e100",
+        )),
         _ => Ok(()),
     }
 }

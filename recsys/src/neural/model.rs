@@ -182,7 +182,9 @@ impl Record {
         | Encoder::Masked { blocks: layers, .. }
         | Encoder::Gru { layers }) = settings.encoder;
         let tables = memory::of_factors(settings.max_length, settings.dim, 1);
-        if layers > state.len() || tables > 64 * (values as u64 + (1 << 20)) {
+        // The least that a layer of any of the three has is four square matrices.
+        let of_layers = memory::of_pairs(settings.dim, 4).saturating_mul(layers as u64);
+        if layers > state.len() || of_layers > values as u64 || tables > 64 * (values as u64 + (1 << 20)) {
             return Err("settings and network do not fit".to_owned());
         }
         let network = Network::new(&settings, 1, &mut rng(0)).map_err(|e| e.to_string())?;
@@ -259,5 +261,26 @@ impl Saved for SequenceModel {
     /// Settings, vectors, sequences and network are checked as they are put together.
     fn validate(&self) -> std::result::Result<(), String> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Estimator, Sasrec, synthetic};
+
+    #[test]
+    fn a_file_that_names_a_large_network_and_holds_none_is_refused_before_one_is_made() {
+        let log = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let model = Sasrec::new().dim(4).max_length(5).epochs(1).fit(&log).unwrap();
+        assert!(Record::from_model(model.model()).build().is_ok());
+        let mut record = Record::from_model(model.model());
+        let empty = AnyTensor::from(Tensor::<f32>::zeros([0]).unwrap());
+        record.state = (0..1000).map(|n| (n.to_string(), empty.clone())).collect();
+        record.settings.dim = 2000;
+        record.settings.encoder = Encoder::Attention { blocks: 1000, heads: 1 };
+        record.factors.users = Vectors::zeros(20, 2000).unwrap();
+        record.factors.items = Vectors::zeros(12, 2000).unwrap();
+        assert!(record.build().err().unwrap().contains("network do not fit"));
     }
 }

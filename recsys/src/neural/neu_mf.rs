@@ -97,7 +97,7 @@ impl NeuMf {
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
         check::at_least_one("factors", self.factors)?;
-        check::at_least_one("negatives", self.negatives)?;
+        check::negatives(self.negatives)?;
         self.hidden.iter().try_for_each(|&width| check::at_least_one("hidden", width))?;
         if self.side() == 0 || !self.hidden[0].is_multiple_of(2) {
             let found = format!("{:?}", self.hidden);
@@ -344,7 +344,7 @@ impl Saved for NeuMfModel {
         if same(|factors| factors.users.len())
             && same(|factors| factors.items.len())
             && layers
-            && self.negatives > 0
+            && check::negatives(self.negatives).is_ok()
         {
             Ok(())
         } else {

@@ -72,11 +72,12 @@ impl SequenceLoss {
         match self {
             Self::Softmax => (n_items, 4 * (2 * LOGITS).min(steps.saturating_mul(n_items).saturating_mul(2))),
             Self::SampledSoftmax { negatives, .. } => {
-                (negatives as u64 + 1, steps.saturating_mul(negatives as u64 + 1).saturating_mul(4 * 6))
+                let scores = (negatives as u64).saturating_add(1);
+                (scores, steps.saturating_mul(scores).saturating_mul(4 * 6))
             }
             Self::Gbce { negatives, .. } => {
                 let vectors = steps.saturating_mul(negatives as u64).saturating_mul(dim);
-                (negatives as u64 + 1, vectors.saturating_mul(4 * 2))
+                ((negatives as u64).saturating_add(1), vectors.saturating_mul(4 * 2))
             }
         }
     }
@@ -234,7 +235,8 @@ impl Settings {
             Encoder::Masked { blocks, .. } => (blocks as u64, 60),
             Encoder::Gru { layers } => (layers as u64, 16),
         };
-        let of_steps = steps.saturating_mul(dim).saturating_mul(4 * kept * layers + 48);
+        let of_steps = layers.saturating_mul(4 * kept).saturating_add(48);
+        let of_steps = steps.saturating_mul(dim).saturating_mul(of_steps);
         // The tables of items and positions: values, gradients in two parts, two moments, the best so far, and what is kept.
         let tables = items.saturating_add(length).saturating_mul(dim).saturating_mul(4 * 8);
         // The largest block has 12 · dim² weights.

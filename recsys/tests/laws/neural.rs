@@ -91,6 +91,14 @@ fn memory_is_said_before_training_and_a_matrix_is_refused() {
 #[test]
 fn settings_out_of_range_are_named() {
     let log = walks(20, 10, 5);
+    let most = SequenceLoss::SampledSoftmax { negatives: usize::MAX, popularity: 0.0 };
+    for error in [
+        sasrec().blocks(usize::MAX).fit(&log).err(),
+        sasrec().blocks(usize::MAX).memory_limit(u64::MAX).fit(&log).err(),
+        sasrec().loss(most).fit(&log).err(),
+    ] {
+        assert!(matches!(error, Some(Error::Memory { .. })), "{error:?}");
+    }
     let negatives = SequenceLoss::SampledSoftmax { negatives: 0, popularity: 0.0 };
     for (settings, name) in [
         (sasrec().dim(0), "dim"),

@@ -1,9 +1,11 @@
 //! Settings and values that cannot work are errors that name them, before any memory is taken for them.
 
+use cairn_recsys::features::{FeatureRow, FeatureTable, LightFm};
 use cairn_recsys::rating::{self, BiasedMf, Nmf, SvdPlusPlus};
+use cairn_recsys::rerank::{Calibration, Dpp, ItemGroups, Mmr, Reranking};
 use cairn_recsys::{
-    Als, AlsSolver, AnnSettings, Bpr, Error, Estimator, Filter, Interactions, ItemKnn, PureSvd, UserKnn,
-    synthetic,
+    Als, AlsSolver, AnnSettings, Bpr, Error, Estimator, Filter, Interactions, ItemKnn, PairedTest, PureSvd,
+    UserKnn, synthetic,
 };
 
 fn log() -> Interactions {
@@ -35,6 +37,10 @@ fn numbers_of_factors_that_no_memory_holds_are_refused_by_name() {
     }
     // More factors than users or items are no reason to refuse.
     assert!(Als::new().factors(200).fit(&log()).is_ok());
+    // What cannot even be counted is refused whatever the limit.
+    for settings in [LightFm::new(), LightFm::new().memory_limit(u64::MAX)] {
+        assert!(matches!(refuses(&settings.factors(usize::MAX)), Error::Memory { .. }));
+    }
     let error = refuses(&Bpr::new().memory_limit(1000));
     assert!(matches!(error, Error::Memory { limit: 1000, .. }), "{error}");
 }
@@ -52,6 +58,18 @@ fn other_settings_may_be_as_large_as_they_like() {
     assert!(model.similar_items(&3, most).is_ok());
     let fast = model.with_index(AnnSettings::new().cells(most).probes(most)).unwrap();
     assert!(fast.recommend(&3, most, &Filter::unseen()).is_ok());
+    let vectors = &model.model().factors().items;
+    let kinds = ItemGroups::new(model.catalog(), |item| [format!("kind {}", item % 3)]);
+    let from = || Reranking::from_best(most);
+    let steps = [
+        from().then(Mmr::new(0.5, vectors)),
+        from().then(Dpp::new(0.5, vectors)),
+        from().then(Calibration::new(0.5, &kinds)),
+    ];
+    for steps in steps {
+        assert!(model.recommend_reranked(&3, most, &Filter::unseen(), &steps).is_ok());
+    }
+    assert!(LightFm::new().factors(2).epochs(20).max_draws(most).fit(&log).is_ok());
     assert!(synthetic::power_law(most, 3, 3, 0).is_err() && synthetic::power_law(3, 3, most, 0).is_err());
     assert!(synthetic::planted_groups(u32::MAX, 90, 3, most, 0.0, 0).is_err());
     assert!(synthetic::planted_groups(3, 9, 3, most, 0.0, 0).is_ok());
@@ -117,4 +135,17 @@ fn values_whose_squares_are_no_numbers_are_refused_in_few_digits() {
     }
     let error = Bpr::new().learning_rate(-3e38).fit(&log).unwrap_err();
     assert!(error.to_string().contains("learning_rate = -3e38"), "{error}");
+}
+
+#[test]
+fn differences_and_features_that_are_no_numbers_to_go_by_are_refused() {
+    for bad in [f64::NAN, f64::INFINITY] {
+        let error = PairedTest::new().of(&[1.0, bad, 2.0]).unwrap_err();
+        assert!(matches!(error, Error::Parameter { name: "differences", .. }), "{error}");
+    }
+    let table = |x: f64| FeatureTable::new((0..3).map(|item| (item, FeatureRow::new().number("price", x))));
+    assert!(table(-1e100).is_ok());
+    for bad in [1e200, -1e308, f64::NAN] {
+        assert!(table(bad).unwrap_err().to_string().contains("at most 1e100"), "{bad}");
+    }
 }

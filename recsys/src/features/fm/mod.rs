@@ -119,7 +119,7 @@ impl FactorizationMachine {
 
     fn check(&self, matrix: &UserItems) -> Result<()> {
         check::at_least_one("factors", self.factors)?;
-        check::at_least_one("negatives", self.negatives)?;
+        check::negatives(self.negatives)?;
         check::not_negative("regularization", self.regularization)?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::parameter("dropout", self.dropout, "0 to below 1"));
@@ -143,7 +143,7 @@ impl FactorizationMachine {
         let batch = (self.passes.batch_size.min(matrix.nnz()) as u64)
             .saturating_mul((self.negatives as u64).saturating_add(1));
         let entries = batch
-            .saturating_mul(16)
+            .saturating_mul(self.known.longest().saturating_add(16))
             .saturating_mul(self.factors as u64)
             .saturating_add(1)
             .saturating_mul(4 * 8);

@@ -425,6 +425,8 @@ impl Saved for FactorizationMachineModel {
         let described = known.into_iter().flatten().all(|known| known.fits(wide));
         let deep = self.deep.as_ref().is_none_or(|deep| deep.fits(self.dim, &self.factors));
         if self.bias.is_finite()
+            && self.dim > 0
+            && check::negatives(self.negatives).is_ok()
             && self.dim.checked_add(2) == Some(self.factors.items.dim())
             && described
             && deep
@@ -433,5 +435,24 @@ impl Saved for FactorizationMachineModel {
         } else {
             Err("features, layers and vectors do not fit".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Estimator, synthetic};
+
+    #[test]
+    fn files_without_vectors_or_with_absurd_draws_are_refused() {
+        let log = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let model = FactorizationMachine::new().factors(2).epochs(1).fit(&log).unwrap().model().clone();
+        assert!(model.validate().is_ok());
+        let absurd = FactorizationMachineModel { negatives: usize::MAX, ..model.clone() };
+        assert!(absurd.validate().is_err());
+        let factors =
+            Factors { users: Vectors::zeros(20, 2).unwrap(), items: Vectors::zeros(12, 2).unwrap() };
+        let empty = FactorizationMachineModel { dim: 0, factors, ..model };
+        assert!(empty.validate().is_err());
     }
 }

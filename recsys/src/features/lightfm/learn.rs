@@ -90,7 +90,8 @@ impl Learner {
         self.users.sum::<S, _>(&setting.users, user, &mut self.user);
         let up = self.items.score::<S, _>(&setting.items, item, &self.user);
         let mut first = None;
-        for draws in 1..=setting.training.max_draws {
+        // After as many draws as there are items the positive's rank is the best, and nothing is to be learned.
+        for draws in 1..=setting.training.max_draws.min(setting.negatives.len()) {
             let other = self.any(setting);
             let down = self.items.score::<S, _>(&setting.items, other, &self.user);
             if down <= up - 1.0 {

@@ -62,7 +62,7 @@ impl Reranker for Calibration {
         let Some(wanted) = self.shares(history) else { return left };
         let weight = f64::from(self.weight);
         let mut sums = vec![0.0; wanted.len()];
-        let mut order = Vec::with_capacity(k);
+        let mut order = Vec::with_capacity(k.min(items.len()));
         while order.len() < k && !left.is_empty() {
             let gain = |at: usize| {
                 let mut with = sums.clone();

@@ -93,7 +93,7 @@ impl Reranker for Mmr {
         let Candidates { items, relevance, .. } = candidates;
         let mut left: Vec<usize> = (0..items.len()).collect();
         let mut most_alike = vec![0.0_f32; items.len()];
-        let mut order = Vec::with_capacity(k);
+        let mut order = Vec::with_capacity(k.min(items.len()));
         while order.len() < k && !left.is_empty() {
             let gain = |at: usize| self.relevance * relevance[at] - (1.0 - self.relevance) * most_alike[at];
             // The first of equal ones.
@@ -152,7 +152,7 @@ impl Reranker for Dpp {
         // What an item would multiply the determinant by, and its row of the Cholesky factor.
         let mut gains: Vec<f64> = (0..items.len()).map(|at| kernel(at, at)).collect();
         let mut rows: Vec<Vec<f64>> = vec![Vec::new(); items.len()];
-        let mut order = Vec::with_capacity(k);
+        let mut order = Vec::with_capacity(k.min(items.len()));
         while order.len() < k && !left.is_empty() {
             let mut best = 0;
             for place in 1..left.len() {
