@@ -202,6 +202,8 @@ impl<T: Float> Var<T> {
     }
 }
 
+/// Operators have no way to return an error: they panic with its text, at the place of the caller, as the front page says; the methods of
+/// the same names return it.
 #[track_caller]
 fn or_panic<T: Float>(result: Result<Var<T>>) -> Var<T> {
     match result {
