@@ -47,8 +47,23 @@ pub(super) async fn answer(style: Style, requests: Vec<Request>, how: How) -> Re
         let (left, usage) = (count, how.include_usage.then_some(used));
         return Ok(events(Events { told, style, ready: begins, left, offsets, usage, done: false }));
     }
-    let mut texts: Vec<(String, Vec<Scored>, Ended)> = vec![(String::new(), Vec::new(), Ended::Stop); count];
-    while let Some((index, told)) = told.recv().await {
+    let texts = gather(&mut told, count, &mut used).await?;
+    Ok(json_response(StatusCode::OK, &style.whole(&texts, &used)))
+}
+
+/// A text, its tokens and why it ended.
+type Text = (String, Vec<Scored>, Ended);
+
+/// All of the texts, each to its end.
+async fn gather(
+    told: &mut UnboundedReceiver<(usize, Told)>,
+    count: usize,
+    used: &mut Used,
+) -> Result<Vec<Text>, Refusal> {
+    let mut texts: Vec<Text> = vec![(String::new(), Vec::new(), Ended::Stop); count];
+    let mut left = count;
+    while left > 0 {
+        let Some((index, told)) = told.recv().await else { return Err(Refusal::cut_off()) };
         match told {
             Told::Piece(text, tokens) => {
                 texts[index].0 += &text;
@@ -58,10 +73,11 @@ pub(super) async fn answer(style: Style, requests: Vec<Request>, how: How) -> Re
             Told::End(ended, usage) => {
                 texts[index].2 = ended;
                 used.add(usage);
+                left -= 1;
             }
         }
     }
-    Ok(json_response(StatusCode::OK, &style.whole(&texts, &used)))
+    Ok(texts)
 }
 
 /// A response of events.
@@ -139,10 +155,35 @@ impl Stream for Events {
             }
             match self.told.poll_recv(cx) {
                 Poll::Ready(Some((index, told))) => self.hear(index, told),
-                // The writer has ended before its texts.
-                Poll::Ready(None) => self.done = true,
+                Poll::Ready(None) => {
+                    self.ready.push_back(line(&Refusal::cut_off().to_json()));
+                    self.done = true;
+                }
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn::nn::generate::Usage;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn a_text_whose_writer_has_gone_is_an_error_and_no_short_answer() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        for ended in [1, 2] {
+            let (to, mut told) = unbounded_channel();
+            for index in 0..ended {
+                to.send((index, Told::Piece("word".to_owned(), Vec::new()))).unwrap();
+                to.send((index, Told::End(Ended::Length, Usage::default()))).unwrap();
+            }
+            drop(to);
+            let texts = runtime.block_on(gather(&mut told, 2, &mut Used::of(3)));
+            assert_eq!(texts.is_ok(), ended == 2);
         }
     }
 }

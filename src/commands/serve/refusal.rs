@@ -79,6 +79,11 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, message.into())
     }
 
+    /// For texts whose writer has gone before they ended.
+    pub(super) fn cut_off() -> Self {
+        Self::failed("the text was not written to its end: the server failed on the way")
+    }
+
     /// What the body says of it, which in a stream comes as an event.
     pub(super) fn to_json(&self) -> Value {
         json!({"error": {"message": self.message, "type": self.kind, "param": null, "code": self.code}})

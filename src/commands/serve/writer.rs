@@ -1,7 +1,9 @@
 //! The thread that writes all texts of a model: requests come to it over a channel, and pieces of texts go back over theirs. Where the
-//! other end of one is gone, the client has left, and its text is given up.
+//! other end of one is gone, the client has left, and its text is given up. A panic ends the texts under way, never the service: they are
+//! answered with an error, and the next ones are written by a batcher that is new.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -85,16 +87,17 @@ impl Writer {
         let (ready, is_ready) = mpsc::channel();
         let (shared, counted) = (model.clone(), counts.clone());
         thread::Builder::new().name("writer".into()).spawn(move || {
-            let batcher = shared.batcher(sizes.parallel, sizes.context);
-            match batcher.map(|batcher| batcher.speculate(sizes.guesses)) {
+            // Only the first time there is somebody to tell.
+            until_done(|| match shared.batcher(sizes.parallel, sizes.context) {
                 Ok(batcher) => {
+                    let batcher = batcher.speculate(sizes.guesses);
                     let _ = ready.send(Ok(batcher.capacity()));
                     Desk { batcher, open: HashMap::new(), counts: &counted }.work(&to_write);
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
                 }
-            }
+            });
         })?;
         let capacity = is_ready.recv().map_err(|_| Failure::new("the thread that writes has ended"))??;
         let places = sizes.parallel.saturating_add(sizes.queue).min(Semaphore::MAX_PERMITS);
@@ -110,6 +113,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Does it again for as long as it panics. What it had open is dropped by then: whoever waits for it hears that it has ended.
+fn until_done(mut work: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {}
 }
 
 /// A text that is under way.
@@ -206,5 +214,33 @@ impl Desk<'_> {
     fn count(&self) {
         self.counts.running.store(self.batcher.running(), Relaxed);
         self.counts.waiting.store(self.batcher.waiting(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_what_is_under_way_and_not_what_comes_after() {
+        let (asks, to_write) = mpsc::channel();
+        let mut written = Vec::new();
+        let ends: Vec<mpsc::Receiver<()>> = (0..3)
+            .map(|n| {
+                let (to, end) = mpsc::channel::<()>();
+                asks.send((n, to)).unwrap();
+                end
+            })
+            .collect();
+        drop(asks);
+        until_done(|| {
+            while let Ok((n, to)) = to_write.recv() {
+                assert_ne!(n, 1, "an operation that fails");
+                written.push((n, to));
+            }
+        });
+        let written: Vec<i32> = written.into_iter().map(|(n, _)| n).collect();
+        assert_eq!(written, [0, 2]);
+        assert!(ends.iter().all(|end| end.recv().is_err()), "all have ended");
     }
 }
