@@ -80,6 +80,16 @@ impl Rule for Spans {
         for (sequence, row) in valid.chunks_exact_mut(time.max(1)).enumerate() {
             let start = starts.map_or(Ok(0), |starts| starts.get(&[sequence]))? as usize;
             let end = ends.get(&[sequence])? as usize;
+            if end > time {
+                return Err(cairn_tensor::Error::BadLength {
+                    op: "valid",
+                    sequence,
+                    length: end,
+                    steps: time,
+                }
+                .into());
+            }
+            // Of what begins after its end nothing is valid.
             if let Some(steps) = row.get_mut(start..end) {
                 steps.fill(T::ONE);
             }
@@ -94,7 +104,7 @@ impl<T: Float> Var<T> {
     /// `[batch, time, 1]`, a constant.
     ///
     /// # Errors
-    /// Unless starts and ends are vectors of one length.
+    /// Unless starts and ends are vectors of one length, and no end is beyond the steps there are.
     pub fn valid_steps(starts: Option<&Tensor<u32>>, ends: &Tensor<u32>, time: usize) -> Result<Self> {
         let op = Spans::Valid { time };
         match starts {

@@ -163,6 +163,9 @@ impl BeamSearch {
         check("the number of new tokens", self.most as f64, self.most > 0, "at least 1")?;
         let alpha = self.penalty.alpha();
         check("the length penalty", alpha, alpha.is_finite(), "finite")?;
+        let longest = self.penalty.of(self.most);
+        let divides = longest > 0.0 && longest.is_finite();
+        check("the length penalty of the longest", longest, divides, "above 0 and finite")?;
         let shortest = prompts.iter().map(|prompt| prompt.len()).min().unwrap_or(1);
         check("the number of tokens of a prompt", shortest as f64, shortest > 0, "at least 1")
     }

@@ -173,7 +173,8 @@ impl<D: Decoder> Tokens<'_, D> {
         &self.text
     }
 
-    /// The logarithm of the probability that the model, before sampling changed it, gave the last token; `None` before the first.
+    /// The logarithm of the probability that the model, before sampling changed it, gave the last token; `None` before the first. What
+    /// ends a text is no token of it.
     ///
     /// # Errors
     /// When memory runs out.
@@ -185,12 +186,13 @@ impl<D: Decoder> Tokens<'_, D> {
         }
     }
 
-    fn draw(&mut self) -> Result<u32> {
+    /// The next token, and the scores it was drawn from.
+    fn draw(&mut self) -> Result<(u32, Tensor)> {
         has_token(&self.text)?;
         let scores = self.model.next(&[&self.text[self.read..]], &mut self.state)?;
         self.read = self.text.len();
-        let scores = self.scores.insert(row(&scores, 0)?);
-        self.generate.drawn(&self.text, self.prompt, scores)
+        let scores = row(&scores, 0)?;
+        Ok((self.generate.drawn(&self.text, self.prompt, &scores)?, scores))
     }
 }
 
@@ -201,15 +203,20 @@ impl<D: Decoder> Iterator for Tokens<'_, D> {
         if self.done || self.text.len() - self.prompt >= self.generate.most {
             return None;
         }
-        let token = self.draw();
-        match token {
-            Ok(token) if self.generate.stops_at(token) => {
+        match self.draw() {
+            Ok((token, _)) if self.generate.stops_at(token) => {
                 self.done = true;
-                return None;
+                None
             }
-            Ok(token) => self.text.push(token),
-            Err(_) => self.done = true,
+            Ok((token, scores)) => {
+                self.text.push(token);
+                self.scores = Some(scores);
+                Some(Ok(token))
+            }
+            Err(error) => {
+                self.done = true;
+                Some(Err(error))
+            }
         }
-        Some(token)
     }
 }

@@ -9,7 +9,7 @@ use cairn_autograd::Var;
 use cairn_autograd::op::IdsOp;
 use cairn_tensor::Tensor;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The valid steps of each sequence of a batch: its first, and the one after its last.
 #[doc(alias("mask", "attention_mask", "pack_padded_sequence"))]
@@ -37,8 +37,12 @@ impl SequenceMask {
         Ok(SequenceMask { starts: Some(starts), ends: IdsOp::Ends { padding }.apply(ids)? })
     }
 
-    /// Which steps are valid: `[batch, time, 1]`, ones, and zeros in the padding.
-    pub(crate) fn valid(&self, time: usize) -> Result<Var> {
+    /// Which steps of a batch of so many sequences are valid: `[batch, time, 1]`, ones, and zeros in the padding.
+    pub(crate) fn valid(&self, batch: usize, time: usize) -> Result<Var> {
+        if self.ends.shape() != [batch] {
+            let why = format!("a mask needs one length for each of the {batch} sequences of the batch");
+            return Err(Error::BadInput { input: self.ends.dims().clone(), why });
+        }
         Ok(Var::valid_steps(self.starts.as_ref(), &self.ends, time)?)
     }
 }

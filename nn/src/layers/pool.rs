@@ -215,12 +215,12 @@ impl GlobalAvgPool {
     /// `[batch, channels]` of `[batch, …, channels]`.
     ///
     /// # Errors
-    /// When there is nothing between batch and channels, or a mask for what are no sequences.
+    /// When there is nothing between batch and channels, or a mask for what are no sequences or others.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let Some(mask) = cx.mask() else { return Ok(positions(x)?.mean(1)?) };
         match x.shape() {
-            &[_, time, _] => {
-                let valid = mask.valid(time)?;
+            &[batch, time, _] => {
+                let valid = mask.valid(batch, time)?;
                 // The mean of no steps is 0.
                 let steps = valid.sum(1)?.clamp(1.0, f32::MAX)?;
                 Ok(x.mul(&valid)?.sum(1)?.div(&steps)?)
@@ -240,12 +240,12 @@ impl GlobalMaxPool {
     /// `[batch, channels]` of `[batch, …, channels]`.
     ///
     /// # Errors
-    /// When there is nothing between batch and channels, or a mask for what are no sequences.
+    /// When there is nothing between batch and channels, or a mask for what are no sequences or others.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
         let Some(mask) = cx.mask() else { return Ok(positions(x)?.max(1)?) };
         match x.shape() {
-            &[_, time, _] => {
-                let valid = mask.valid(time)?;
+            &[batch, time, _] => {
+                let valid = mask.valid(batch, time)?;
                 // What is far below any value in the padding, and nothing elsewhere.
                 let below = valid.sub(&Var::constant(Tensor::scalar(1.0)))?.scale(3e38)?;
                 Ok(x.mul(&valid)?.add(&below)?.max(1)?.mul(&valid.max(1)?)?)

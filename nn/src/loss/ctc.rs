@@ -111,10 +111,11 @@ impl Ctc {
     /// The labels of the likeliest path of each sequence: that of the likeliest class of each step, the first of equals.
     ///
     /// # Errors
-    /// When shapes do not fit.
+    /// When shapes do not fit; [`Error::BadSetting`] for logits that are NaN, +∞ or at a step all -∞.
     #[doc(alias = "best path decoding")]
     pub fn greedy(&self, logits: &Tensor, mask: Option<&SequenceMask>) -> Result<Vec<Vec<u32>>> {
         let steps = Steps::new(logits, self.blank, mask)?;
+        steps.check_numbers()?;
         let likeliest = |row: usize, step: usize| {
             let probabilities = steps.at(row, step);
             (1..steps.classes)
@@ -180,7 +181,7 @@ impl Steps {
         Ok(Steps { ranges: ranges(mask, batch, time)?, time, classes, blank: blank as usize, logs })
     }
 
-    /// That there is a likeliest class at each step.
+    /// That there is a likeliest class at each step: what has no probabilities has none that is a number.
     fn check_numbers(&self) -> Result<()> {
         let steps = self
             .ranges
@@ -189,7 +190,9 @@ impl Steps {
             .flat_map(|(row, &(start, end))| (start..end).map(move |step| (row, step)));
         match steps.flat_map(|(row, step)| self.at(row, step)).find(|log| log.is_nan()) {
             Some(&value) => {
-                Err(Error::BadSetting { what: "a logit", value, must: "a number below infinity" })
+                let what = "a logarithm of a class's probability";
+                let must = "a number: no logit may be NaN or infinity, nor all of a step -infinity";
+                Err(Error::BadSetting { what, value, must })
             }
             None => Ok(()),
         }

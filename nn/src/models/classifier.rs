@@ -131,8 +131,9 @@ impl SequenceClassifier {
             (false, _) => states.index(1, 0)?,
             (true, None) => states.mean(1)?,
             (true, Some(mask)) => {
-                let valid = mask.valid(tokens.shape()[1])?;
-                states.mul(&valid)?.sum(1)?.div(&valid.sum(1)?)?
+                let valid = mask.valid(tokens.shape()[0], tokens.shape()[1])?;
+                // The mean of no steps is 0.
+                states.mul(&valid)?.sum(1)?.div(&valid.sum(1)?.clamp(1.0, f32::MAX)?)?
             }
         };
         let hidden = self.hidden.forward_in(&self.dropout.forward(&vector, cx)?, cx)?;

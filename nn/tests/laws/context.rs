@@ -2,8 +2,8 @@
 
 use cairn_autograd::Var;
 use cairn_nn::{
-    Context, Dropout, Dropout2d, Embedding, GlobalAvgPool, Gru, Linear, Lstm, Module, Result, SequenceMask,
-    Sequential, cross_entropy, spec,
+    Context, Dropout, Dropout2d, Embedding, GlobalAvgPool, GlobalMaxPool, Gru, Linear, Lstm, Module, Result,
+    SequenceMask, Sequential, cross_entropy, spec,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -140,6 +140,24 @@ fn modules_read_the_mask_and_leave_it() {
     let want = alone.value().mean(1).unwrap();
     for (a, b) in mean.value().iter().zip(want.iter()) {
         assert!((a - b).abs() < 1e-6, "{a} for {b}");
+    }
+}
+
+#[test]
+fn pools_refuse_masks_of_other_sequences() {
+    let x = Tensor::<f32>::ones([2, 5, 3]).unwrap().into();
+    let pooled = |lengths: &[u32]| {
+        let lengths = Tensor::from_slice(lengths, [lengths.len()]).unwrap();
+        let run = |pool: fn(&Var, &mut Context) -> Result<Var>| {
+            pool(&x, &mut Context::eval().with_lengths(&lengths)).map(|y| y.value().to_vec())
+        };
+        [run(|x, cx| GlobalAvgPool.forward(x, cx)), run(|x, cx| GlobalMaxPool.forward(x, cx))]
+    };
+    for y in pooled(&[5, 0]) {
+        assert_eq!(y.unwrap(), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    }
+    for bad in [&[9, 5][..], &[5], &[5, 5, 5]] {
+        assert!(pooled(bad).iter().all(Result::is_err), "{bad:?}");
     }
 }
 

@@ -121,6 +121,14 @@ fn a_text_ends_before_the_stop_token_and_after_an_error() {
         .map(Result::unwrap)
         .collect();
     assert!(!text.contains(&END) && text.len() < 200);
+    // What ended the text is none of its tokens: the last is still the one before.
+    let mut stream = Generate::new(200).stop_at([END]).stream(&model, Markov::state(1), &[0, 1]);
+    let mut last = None;
+    while stream.next().is_some() {
+        last = stream.log_probability().unwrap();
+    }
+    assert!(last.is_some());
+    assert_eq!(stream.log_probability().unwrap(), last);
     let broken = Markov(Tensor::full([WORDS, WORDS, WORDS], f32::NAN).unwrap());
     let mut stream = Generate::new(5).stream(&broken, Markov::state(1), &[0, 1]);
     assert!(matches!(stream.next(), Some(Err(Error::BadSetting { .. }))));
@@ -137,7 +145,9 @@ fn bad_settings_of_searches() {
     error(BeamSearch::new(0, 5), &[&[0]]);
     error(BeamSearch::new(2, 0), &[&[0]]);
     error(BeamSearch::new(2, 5), &[&[0], &[]]);
-    error(BeamSearch::new(2, 5).length_penalty(LengthPenalty::Wu(f64::NAN)), &[&[0]]);
+    for penalty in [LengthPenalty::Wu(f64::NAN), LengthPenalty::Power(500.0), LengthPenalty::Power(-500.0)] {
+        error(BeamSearch::new(2, 5).length_penalty(penalty), &[&[0]]);
+    }
     let broken = Markov(Tensor::full([WORDS, WORDS, WORDS], f32::NAN).unwrap());
     assert!(BeamSearch::new(2, 5).search(&broken, Markov::state(1), &[&[0]]).is_err());
     assert!(BeamSearch::new(2, 5).search(&model, Markov::state(0), &[]).unwrap().is_empty());

@@ -180,7 +180,11 @@ fn what_cannot_be_labelled_is_said() {
         logits[1] = bad;
         let logits = Tensor::from_vec(logits, floats.shape()).unwrap();
         assert!(matches!(Ctc::new().beam(&logits, None, 2), Err(Error::BadSetting { .. })), "{bad}");
+        assert!(matches!(Ctc::new().greedy(&logits, None), Err(Error::BadSetting { .. })), "{bad}");
     }
+    let nothing = Tensor::full([1, 2, 3], f32::NEG_INFINITY).unwrap();
+    let said = Ctc::new().greedy(&nothing, None).unwrap_err().to_string();
+    assert!(said.contains("all of a step -infinity"), "{said}");
     assert!(Ctc::new().greedy(&floats, Some(&mask(&[3]))).is_err());
     assert!(Ctc::new().greedy(&floats, Some(&mask(&[3, 4]))).is_err());
     assert!(Ctc::new().greedy(&floats.narrow(0, 0, 1).unwrap().squeeze(0).unwrap(), None).is_err());

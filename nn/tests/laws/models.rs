@@ -292,6 +292,10 @@ fn classifiers_score_as_transformers_does_and_padding_changes_nothing() {
         );
         let padded = mean.forward(&tokens, &mut Context::eval().with_lengths(&lengths)).unwrap();
         assert_near(name, &padded.value().narrow(0, 1, 1).unwrap(), alone.unwrap().value());
+        // Of no tokens at all, scores are numbers still.
+        let empty = Tensor::from_vec(vec![12, 0], [2]).unwrap();
+        let scores = mean.forward(&tokens, &mut Context::eval().with_lengths(&empty)).unwrap();
+        assert!(scores.value().iter().all(f32::is_finite));
     }
 }
 

@@ -7,8 +7,8 @@ use cairn_nn::Activation::{Gelu, Relu};
 use cairn_nn::spec::{self, MultiHeadAttention};
 use cairn_nn::weights::{Framework, Strictness, Weights};
 use cairn_nn::{
-    Activation, Context, Error, FeedForward, Model, Module, RelativePositions, SequenceMask, Sequential,
-    TransformerDecoder, TransformerEncoder, generate,
+    Activation, Context, Error, FeedForward, KeyValueCache, Model, Module, RelativePositions, SequenceMask,
+    Sequential, TransformerDecoder, TransformerEncoder, generate,
 };
 use cairn_tensor::{AnyTensor, Tensor, rng};
 use proptest::prelude::*;
@@ -352,7 +352,7 @@ fn a_decoder_with_a_cache_writes_the_same_bits() {
     let whole = decoder
         .forward(&x.clone().into(), &source.clone().into(), Some(&mask), &mut Context::eval())
         .unwrap();
-    let mut memory = decoder.memory(&source.into(), Some(&mask), 5).unwrap();
+    let mut memory = decoder.memory(&source.clone().into(), Some(&mask), 5).unwrap();
     // The rows change places on the way.
     let swapped = |x: &Tensor| x.index_select(0, &[1, 0]).unwrap();
     for t in 0..5 {
@@ -371,6 +371,12 @@ fn a_decoder_with_a_cache_writes_the_same_bits() {
     assert_eq!(memory.cache.lengths(), [5, 5]);
     let full = memory.cache.begin(&[0, 1]).unwrap_err();
     assert!(full.to_string().contains("capacity"), "{full}");
+    // What fewer blocks keep is no memory for more of them.
+    let deeper = TransformerDecoder::new(3, &block, 8, &mut rng(0)).unwrap();
+    let mut memory = decoder.memory(&source.into(), None, 5).unwrap();
+    memory.cache.begin(&[1, 1]).unwrap();
+    let refused = deeper.forward_cached(&x.narrow(1, 0, 1).unwrap().into(), &mut memory).unwrap_err();
+    assert!(refused.to_string().contains("block"), "{refused}");
 }
 
 #[test]
@@ -445,6 +451,17 @@ fn what_does_not_fit_is_said() {
     assert_eq!(cross.attend(&x, &memory, None, &mut Context::eval()).unwrap().shape(), [2, 3, 8]);
     assert!(matches!(cross.forward(&x, &mut Context::eval()), Err(Error::Unsupported { .. })));
     assert!(cross.attend(&x, &x, None, &mut Context::eval()).is_err());
+    for placed in [MultiHeadAttention::new(2).window(2), MultiHeadAttention::new(2).alibi()] {
+        assert!(matches!(placed.cross_layer(8, 5, &mut rng(0)), Err(Error::Unsupported { .. })));
+    }
+    let (keys, values) = cross.keys_values(&memory).unwrap();
+    let own = attention.attend_to(&x, &keys, &values, None, &mut Context::eval());
+    assert!(matches!(own, Err(Error::Unsupported { .. })));
+    let (mask, flat) = (
+        SequenceMask::of_ids(&lengths(&[1, 0]).reshape([2, 1]).unwrap(), 0).unwrap(),
+        normal(&[4], 0).into(),
+    );
+    assert!(cross.attend_to(&x, &flat, &values, Some(&mask), &mut Context::eval()).is_err());
     assert!(cairn_nn::sinusoids(4, 3).is_err());
 
     let mut cache = attention.cache(1, 2, 4).unwrap();
@@ -462,12 +479,19 @@ fn what_does_not_fit_is_said() {
     attention.forward_cached(&step, &mut cache, 0).unwrap();
     cache.end();
     assert_eq!(cache.lengths(), [1, 3]);
-    // A row that is replaced after the step began: there is no room for what was announced.
-    cache.begin(&[3, 1]).unwrap();
-    cache.copy_row(1, 0, 3).unwrap();
-    assert!(attention.forward_cached(&step, &mut cache, 0).is_err());
-    cache.end();
-    assert_eq!(cache.lengths(), [4, 4]);
+    assert!(attention.forward_cached(&step, &mut cache, 0).is_err(), "no step is begun");
+    // Rows that are changed after a step began: it is given up.
+    type Change = fn(&mut KeyValueCache) -> cairn_nn::Result<()>;
+    let changes: [Change; 4] =
+        [|c| c.copy_row(1, 0, 1), |c| c.truncate(1, 2), |c| c.pick(&[1, 0]), |c| c.grow(9)];
+    for (change, lengths) in changes.into_iter().zip([[1, 3], [1, 2], [3, 1], [1, 3]]) {
+        let mut cache = cache.clone();
+        cache.begin(&[3, 1]).unwrap();
+        change(&mut cache).unwrap();
+        assert!(attention.forward_cached(&step, &mut cache, 0).is_err());
+        cache.end();
+        assert_eq!(cache.lengths(), lengths);
+    }
     // Layers after the end of a packed step, or after its rows are others, have no step to be in.
     let mut cache = attention.cache(1, 2, 4).unwrap();
     let tokens: Var = normal(&[1, 3, 8], 0).into();
@@ -478,7 +502,7 @@ fn what_does_not_fit_is_said() {
     cache.read_packed(&[(0, &[1, 2, 3])]).unwrap();
     cache.pick(&[1]).unwrap();
     assert!(cache.lengths() == [3]);
-    _ = attention.forward_cached(&tokens, &mut cache, 0);
+    assert!(attention.forward_cached(&tokens, &mut cache, 0).is_err());
     assert_eq!(cache.lengths(), [3]);
 }
 

@@ -479,6 +479,13 @@ fn operands_that_do_not_fit_are_refused() {
     // No numbers of f32.
     assert!(refused(plain.clone().soft_cap(f64::MAX)).contains("the soft cap is 1797"));
     assert!(refused(plain.clone().scale(1e39)).contains("the scale is 1"));
+    // Its inverse is none.
+    assert!(refused(plain.clone().soft_cap(1e-39)).contains("the soft cap is"));
+    for slope in [f64::NAN, f64::INFINITY, 1e39, -1e38] {
+        let heads = q.shape()[2];
+        assert!(refused(plain.clone().slopes(vec![slope; heads])).contains("a slope is"));
+    }
+    mismatched(&plain.clone().alibi(usize::MAX), None);
     assert!(refused(plain.clone().dropout(1.0, 0)).contains("the dropout rate is 1"));
     assert!(refused(plain.clone().scale(f64::NAN)).contains("the scale is NaN"));
     let (y, sums) = q.attention(&k, &k, None, &plain).unwrap();

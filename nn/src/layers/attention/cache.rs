@@ -2,7 +2,8 @@
 //!
 //! Room for a fixed number of tokens is taken at once: what a text costs is known before it begins, nothing is copied as it grows, and
 //! a text that is too long is an error, not a slow one. Rows (texts) have lengths of their own, so that texts of a batch need not be
-//! padded. A step is begun for all layers at once, since each has to add its keys at the same places.
+//! padded. A step is begun for all layers at once, since each has to add its keys at the same places; whoever changes rows before it
+//! has ended gives it up.
 //!
 //! A step is either padded, a row of it for each row of the cache, or packed ([`packed`](super::packed)): the new tokens of some rows
 //! one after the other, as where texts come and go.
@@ -31,6 +32,8 @@ pub struct KeyValueCache {
     new_lengths: Tensor<u32>,
     key_lengths: Tensor<u32>,
     pub(super) positions: Positions,
+    /// Whether a step is under way.
+    pub(super) begun: bool,
     /// Where the rows' tokens stand in a step that is packed; empty in one that is padded.
     pub(super) spans: Vec<Span>,
 }
@@ -74,6 +77,7 @@ impl KeyValueCache {
             new_lengths,
             key_lengths,
             positions: Positions::From(0),
+            begun: false,
             spans: Vec::new(),
         })
     }
@@ -112,11 +116,11 @@ impl KeyValueCache {
         {
             return bad("the length of a text", over, "at most the capacity of the cache");
         }
-        self.spans.clear();
-        self.new = new.to_vec();
+        self.give_up();
         self.new_lengths = lengths(new.iter().copied())?;
         self.key_lengths = lengths(self.lengths.iter().zip(new).map(|(a, b)| a + b))?;
         self.positions = self.places(new.iter().copied().max().unwrap_or(0))?;
+        (self.new, self.begun) = (new.to_vec(), true);
         Ok(())
     }
 
@@ -132,13 +136,16 @@ impl KeyValueCache {
         Ok(Positions::Each(Tensor::from_vec(all, [self.rows(), time])?, count))
     }
 
-    /// Ends a step: its tokens are in.
+    /// Ends a step: its tokens are in. Nothing where none was begun, or rows were changed since.
     pub fn end(&mut self) {
-        let capacity = self.capacity;
-        for (length, new) in self.lengths.iter_mut().zip(&mut self.new) {
-            // At most what there is room for, should a row have been replaced since the step began.
-            *length = length.saturating_add(std::mem::take(new)).min(capacity);
-        }
+        self.lengths.iter_mut().zip(&self.new).for_each(|(length, new)| *length += new);
+        self.give_up();
+    }
+
+    /// No step is under way any more, whatever was begun.
+    pub(super) fn give_up(&mut self) {
+        self.begun = false;
+        self.new.fill(0);
         self.spans.clear();
     }
 
@@ -205,7 +212,7 @@ impl KeyValueCache {
         }
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
         self.new = vec![0; rows.len()];
-        self.spans.clear();
+        self.give_up();
         Ok(())
     }
 
@@ -233,7 +240,7 @@ impl KeyValueCache {
             return Err(Error::BadSetting { what, value: layer as f64, must });
         };
         let &[rows, time, ..] = keys.shape() else { return Err(misfit(keys)) };
-        if rows != self.lengths.len() || self.new.iter().any(|&new| new > time) {
+        if !self.begun || rows != self.lengths.len() || self.new.iter().any(|&new| new > time) {
             return Err(misfit(keys));
         }
         let places = self.lengths.iter().zip(&self.new).enumerate();

@@ -143,11 +143,7 @@ impl MultiHeadAttention {
     /// # Errors
     /// As [`attend`](Self::attend).
     pub fn keys_values(&self, memory: &Var) -> Result<(Var, Var)> {
-        let Some(projection) = &self.memory else {
-            return Err(Error::Unsupported {
-                what: "attention to another sequence by a layer for its own".into(),
-            });
-        };
+        let Some(projection) = &self.memory else { return Err(for_its_own()) };
         let both = self.by_head(&projection.forward(memory)?, 2 * self.heads.keys)?;
         let of = |first| both.narrow(2, first, self.heads.keys);
         Ok((of(0)?, of(self.heads.keys)?))
@@ -156,7 +152,7 @@ impl MultiHeadAttention {
     /// As [`attend`](Self::attend), to what [`keys_values`](Self::keys_values) made.
     ///
     /// # Errors
-    /// When sizes do not fit.
+    /// As [`attend`](Self::attend).
     pub fn attend_to(
         &self,
         x: &Var,
@@ -165,6 +161,9 @@ impl MultiHeadAttention {
         mask: Option<&SequenceMask>,
         cx: &mut Context,
     ) -> Result<Var> {
+        if self.memory.is_none() {
+            return Err(for_its_own());
+        }
         let q = self.by_head(&self.projection.forward_in(x, cx)?, self.heads.queries)?;
         self.attended(&q, keys, values, mask, cx)
     }
@@ -269,9 +268,13 @@ impl MultiHeadAttention {
         options.query_lengths = cx.mask().map(|mask| mask.ends.clone());
         options.key_lengths = keys.map(|mask| mask.ends.clone());
         let before = keys.and_then(|mask| mask.starts.as_ref().map(|_| mask));
-        let hiding = before.map(|mask| mask.hiding_bias(k.shape()[1])).transpose()?;
+        let &[batch, steps, ..] = k.shape() else {
+            let why = "keys are [batch, steps, heads, size]".into();
+            return Err(Error::BadInput { input: k.dims().clone(), why });
+        };
+        let hiding = before.map(|mask| mask.hiding_bias(batch, steps)).transpose()?;
         let relative = self.relative.as_ref();
-        let relative = relative.map(|table| table.bias(&Positions::From(0), q.shape()[1], k.shape()[1]));
+        let relative = relative.map(|table| table.bias(&Positions::From(0), q.shape()[1], steps));
         let bias = match (hiding, relative.transpose()?) {
             (Some(hiding), Some(relative)) => Some(hiding.add(&relative)?),
             (hiding, relative) => hiding.or(relative),
@@ -294,11 +297,14 @@ impl Layer for MultiHeadAttention {
 
 impl SequenceMask {
     /// What is added to scores so that steps outside the sequences get no weight, `[batch, 1, 1, time]`: 0 or -∞.
-    fn hiding_bias(&self, time: usize) -> Result<Var> {
-        let valid = self.valid(time)?;
-        let batch = valid.shape()[0];
+    fn hiding_bias(&self, batch: usize, time: usize) -> Result<Var> {
+        let valid = self.valid(batch, time)?;
         Ok(valid.log()?.reshape([batch, 1, 1, time])?)
     }
+}
+
+fn for_its_own() -> Error {
+    Error::Unsupported { what: "attention to another sequence by a layer for its own".into() }
 }
 
 /// Row lengths as a tensor.

@@ -61,7 +61,7 @@ impl KeyValueCache {
         let ids = Tensor::from_slice(&ids, [1, ids.len()])?;
         let places = Tensor::from_slice(&places, [1, places.len()])?;
         self.positions = Positions::Each(places.clone(), count);
-        (self.new, self.spans) = (new, spans);
+        (self.new, self.spans, self.begun) = (new, spans, true);
         Ok((ids, places))
     }
 
@@ -72,7 +72,10 @@ impl KeyValueCache {
     #[doc(alias = "crop")]
     pub fn truncate(&mut self, row: usize, length: usize) -> Result<()> {
         match self.lengths.get_mut(row) {
-            Some(now) if *now >= length => *now = length,
+            Some(now) if *now >= length => {
+                *now = length;
+                self.give_up();
+            }
             Some(now) => {
                 let must = "at most what is in the cache";
                 return Err(Error::BadSetting {
@@ -111,6 +114,7 @@ impl KeyValueCache {
             }
         }
         self.lengths[to] = length;
+        self.give_up();
         Ok(())
     }
 
@@ -129,6 +133,7 @@ impl KeyValueCache {
             grown.push(Pair { keys: larger(&pair.keys)?, values: larger(&pair.values)? });
         }
         (self.layers, self.capacity) = (grown, capacity);
+        self.give_up();
         Ok(())
     }
 

@@ -202,7 +202,8 @@ impl MultiHeadAttention {
     /// The layer for sequences of so many features that attend to others, of `memory` features.
     ///
     /// # Errors
-    /// As [`layer`](Self::layer).
+    /// As [`layer`](Self::layer); [`Error::Unsupported`] for what a layer for its own sequence has alone: rotary positions, a window,
+    /// linear biases, norms of heads and separate projections.
     #[doc(alias("kdim", "vdim", "cross_attention"))]
     pub fn cross_layer(
         &self,
@@ -210,9 +211,10 @@ impl MultiHeadAttention {
         memory: usize,
         rng: &mut Rng,
     ) -> Result<super::MultiHeadAttention> {
-        if self.separate || self.head_norm.is_some() || self.rotary.is_some() {
-            let what =
-                "rotary positions, norms of heads or separate projections in attention to another sequence";
+        // Steps of two sequences are at no distance from each other.
+        let placed = self.rotary.is_some() || self.window.is_some() || self.alibi;
+        if self.separate || self.head_norm.is_some() || placed {
+            let what = "rotary positions, windows, linear biases, norms of heads or separate projections in attention to another sequence";
             return Err(Error::Unsupported { what: what.into() });
         }
         let heads = self.heads_of(features)?;

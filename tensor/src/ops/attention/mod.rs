@@ -149,6 +149,13 @@ impl<'a, T: Float> Call<'a, T> {
             let why = "one slope for each query head is needed";
             return Err(Error::mismatch(OP, &[slopes.len()], &[heads], why));
         }
+        // As far apart as query and key can be.
+        let most = queries.max(keys) as f64;
+        let finite = |slope: f64| T::from_f64(slope * most).to_f64().is_finite();
+        if let Some(slope) = rules.slopes.iter().flatten().find(|&&slope| !finite(slope)) {
+            let must = "such that the bias of the farthest step is finite in the type of the scores";
+            return Err(Error::bad_setting(OP, "a slope", slope, must));
+        }
         let scores = [batch, heads, queries, keys];
         let corner = match rules.causal {
             Some(Causal::BottomRight) => Corner::BottomRight,

@@ -40,8 +40,10 @@ impl AttentionRules {
         };
         let finite = |x: f64| T::from_f64(x).to_f64().is_finite();
         check("the scale", self.scale, finite, "finite in the type of the scores")?;
-        let cap = |x: f64| T::from_f64(x).to_f64() > 0.0 && T::from_f64(x).to_f64().is_finite();
-        check("the soft cap", self.soft_cap, cap, "above 0 and finite in the type of the scores")?;
+        // Scores are multiplied by its inverse, so that has to be a number, too.
+        let cap = |x: f64| x > 0.0 && [x, 1.0 / x].iter().all(|&x| T::from_f64(x).to_f64().is_finite());
+        let must = "above 0 and, like its inverse, finite in the type of the scores";
+        check("the soft cap", self.soft_cap, cap, must)?;
         let rate = self.dropout.map(|(rate, _)| rate);
         check("the dropout rate", rate, |rate| (0.0..1.0).contains(&rate), "from 0 to below 1")?;
         match self.window {
@@ -122,9 +124,10 @@ impl AttentionOptions {
     }
 
     /// Linear biases with the slopes of the paper for so many heads: 2^(-8 i / n) for i from 1 to n; for a number that is no power of
-    /// two those of the one below, and then every other one of the one above.
+    /// two those of the one below, and then every other one of the one above. More than 65,536 heads get as many slopes, which do not fit.
     #[must_use]
     pub fn alibi(self, heads: usize) -> Self {
+        let heads = heads.min(1 << 16);
         let of = |n: usize| (1..=n).map(move |i| (-8.0 * i as f64 / n as f64).exp2());
         let below = if heads == 0 { 0 } else { 1 << heads.ilog2() };
         let slopes: Vec<f64> = of(below).chain(of(2 * below).step_by(2).take(heads - below)).collect();
