@@ -12,7 +12,7 @@ use cairn_files::quietly;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, ModelWrapper, PaddingParams, Tokenizer as Inner};
+use tokenizers::{AddedToken, ModelWrapper, PaddingParams, PaddingStrategy, Tokenizer as Inner};
 
 use super::Tokenizer;
 use super::special_tokens::{self, SpecialTokens};
@@ -132,6 +132,16 @@ impl Bpe {
         }
         // The file does not say so.
         inner.set_encode_special_tokens(true);
+        // Texts are encoded whole and as long as they are, whatever the file would cut them to or fill them up to; of its padding the
+        // token is kept.
+        inner.with_truncation(None).map_err(|e| Error::format(path, e.to_string()))?;
+        if let Some(padding) = inner.get_padding_mut() {
+            *padding = PaddingParams {
+                strategy: PaddingStrategy::BatchLongest,
+                pad_to_multiple_of: None,
+                ..padding.clone()
+            };
+        }
         Ok(Bpe { inner })
     }
 }

@@ -88,7 +88,8 @@ pub struct Padded {
 }
 
 impl Padded {
-    /// The lengths as a tensor, `[batch]`, as attention and recurrent layers take them.
+    /// The lengths as a tensor, `[batch]`, as attention and recurrent layers take them where the padding is at the end. Of sequences
+    /// that are [padded at the start](Padding::at_start) a mask comes from the ids (`SequenceMask::of_ids`).
     ///
     /// # Errors
     /// When memory does not hold it.

@@ -5,7 +5,7 @@
 //! vocabulary is not in it, so the reader has to say it, and every id is held against it as it is read.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Ids that two bytes can tell apart.
 const SHORT: usize = 1 << 16;
+/// Bytes read at a time.
+const PART: usize = 1 << 16;
 
 /// A file of token ids as a data set for language models: windows, and the same windows one token later, each read when it is asked for.
 ///
@@ -114,25 +116,36 @@ impl TokenFile {
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`] where the file does not have them; [`Error::Format`] for an id beyond the vocabulary, with its
-    /// position; [`Error::Io`] when the file cannot be read, or was cut since it was opened.
+    /// position; [`Error::Io`] when the file cannot be read, was cut since it was opened, or memory does not hold the ids.
     pub fn read(&self, start: usize, count: usize) -> Result<Vec<u32>> {
         if start.checked_add(count).is_none_or(|end| end > self.tokens) {
             return Err(Error::IndexOutOfRange { index: start.saturating_add(count), len: self.tokens });
         }
         let width = width(self.vocabulary)?;
-        let mut bytes = vec![0; count * width];
-        {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = SeekFrom::Start(start as u64 * width as u64);
-            let read = file.seek(place).and_then(|_| file.read_exact(&mut bytes));
-            read.map_err(Error::io("read", &self.path))?;
+        let mut ids = self.room(count)?;
+        let mut part = [0; PART];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = SeekFrom::Start(start as u64 * width as u64);
+        file.seek(place).map_err(Error::io("read", &self.path))?;
+        while ids.len() < count {
+            let bytes = &mut part[..PART.min((count - ids.len()) * width)];
+            file.read_exact(bytes).map_err(Error::io("read", &self.path))?;
+            for bytes in bytes.chunks_exact(width) {
+                let id = bytes.iter().rev().fold(0, |id, &byte| id << 8 | u32::from(byte));
+                let checked = check(id, start + ids.len(), self.vocabulary);
+                checked.map_err(|message| Error::format(&self.path, message))?;
+                ids.push(id);
+            }
         }
-        let ids = bytes.chunks_exact(width).enumerate().map(|(i, bytes)| {
-            let id = bytes.iter().rev().fold(0, |id, &byte| id << 8 | u32::from(byte));
-            check(id, start + i, self.vocabulary).map_err(|message| Error::format(&self.path, message))?;
-            Ok(id)
-        });
-        ids.collect()
+        Ok(ids)
+    }
+
+    /// Room for so many ids: files are larger than memory.
+    fn room(&self, count: usize) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        let refused = |_| Error::io("read", &self.path)(io::ErrorKind::OutOfMemory.into());
+        ids.try_reserve_exact(count).map_err(refused)?;
+        Ok(ids)
     }
 }
 
@@ -147,7 +160,8 @@ impl Dataset for TokenFile {
 
     fn batch(&self, indices: &[usize]) -> Result<(Tensor<u32>, Tensor<u32>)> {
         check_indices(indices, self.len())?;
-        let (mut now, mut next) = (Vec::new(), Vec::new());
+        let count = indices.len().saturating_mul(self.time);
+        let (mut now, mut next) = (self.room(count)?, self.room(count)?);
         for &index in indices {
             let ids = self.read(index * self.stride, self.time + 1)?;
             now.extend_from_slice(&ids[..self.time]);

@@ -102,6 +102,36 @@ fn saved_encodings_are_read_again() {
     assert!(matches!(bpe.save(Path::new("/nowhere/bpe.json")), Err(Error::Io { .. })));
 }
 
+/// What a file says of cutting and filling up is for batches of its own program: texts are encoded whole.
+#[test]
+fn texts_are_encoded_whole_whatever_the_file_would_cut_or_fill_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bpe.json");
+    let bpe = trained(400);
+    bpe.save(&path).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let text = "the quick brown fox jumps";
+    for stride in [0, 5] {
+        json["truncation"] = serde_json::json!({
+            "max_length": 2, "stride": stride, "strategy": "LongestFirst", "direction": "Right"
+        });
+        for length in [64_usize, 1_000_000_000_000] {
+            json["padding"]["strategy"] = serde_json::json!({ "Fixed": length });
+            json["padding"]["pad_to_multiple_of"] = serde_json::json!(length);
+            fs::write(&path, json.to_string()).unwrap();
+            let read = Bpe::load(&path).unwrap();
+            assert_eq!(read.encode(text).unwrap(), bpe.encode(text).unwrap());
+            let pieces = |bpe: &Bpe| {
+                let mut pieces = Vec::new();
+                bpe.tokenize(text, &mut |piece| pieces.push(piece.to_owned()));
+                pieces
+            };
+            assert_eq!(pieces(&read), pieces(&bpe));
+            assert_eq!(read.padding(), bpe.padding());
+        }
+    }
+}
+
 /// The library panics on some parts of another shape; here they are errors, and nothing is printed.
 #[test]
 fn damaged_files_are_errors_and_never_panics() {

@@ -345,6 +345,14 @@ fn token_files_that_are_none() {
     assert_eq!(file.batch(&[0]).unwrap().1.to_vec(), [2]);
     let error = file.batch(&[1]).unwrap_err().to_string();
     assert!(error.contains("id 2313 at position 2"), "{error}");
+    // A file may be larger than memory: a part of it is read, and more than can be held refused.
+    let sparse = std::fs::File::create(folder.path().join("large.bin")).unwrap();
+    if sparse.set_len(1 << 43).is_ok() {
+        let large = TokenFile::open(folder.path().join("large.bin"), 10).unwrap();
+        assert_eq!(large.read(1 << 41, 3).unwrap(), [0; 3]);
+        let windows = large.windows(1 << 41, 1).unwrap();
+        assert!(matches!(windows.batch(&vec![0; 1 << 20]), Err(Error::Io { .. })));
+    }
     // The file is cut while it is open.
     std::fs::write(&path, [1, 0, 2, 0]).unwrap();
     assert!(matches!(file.batch(&[2]), Err(Error::Io { .. })));
