@@ -54,6 +54,12 @@ pub(crate) fn not_negative(name: &'static str, value: f32) -> Result<()> {
     if ok { Ok(()) } else { Err(Error::parameter(name, number(value.into()), "0 or more, and finite")) }
 }
 
+/// For what values are multiplied by: as large as these may be, as sums of their products stay numbers then.
+pub(crate) fn weight(name: &'static str, value: f32) -> Result<()> {
+    let ok = is_not_negative(value);
+    if ok { Ok(()) } else { Err(Error::parameter(name, number(value.into()), "0 or more, and at most 1e15")) }
+}
+
 /// There must be something to learn from.
 pub(crate) fn not_empty<R: Idx, C: Idx>(matrix: &Csr<R, C>) -> Result<()> {
     if matrix.nnz() == 0 { Err(Error::Empty { what: "the training matrix" }) } else { Ok(()) }

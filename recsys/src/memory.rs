@@ -35,7 +35,7 @@ pub(crate) fn of_neighbours<R: Idx, C: Idx>(left: &Csr<C, R>, right: &Csr<R, C>,
 pub(crate) fn of_factors(vectors: usize, factors: usize, copies: u64) -> u64 {
     // With the biases, and rounded up to whole registers.
     let width = (factors as u64).saturating_add(18);
-    let table = width.saturating_mul(vectors as u64).saturating_mul(4 * copies);
+    let table = width.saturating_mul(vectors as u64).saturating_mul(copies.saturating_mul(4));
     table.saturating_add(width.saturating_mul(width).saturating_mul(16))
 }
 

@@ -227,6 +227,9 @@ impl<U: Id, I: Id> Interactions<U, I> {
 
     fn latest_rows(&self, fraction: f64) -> Result<Vec<bool>> {
         check_fraction(fraction)?;
+        if self.is_empty() {
+            return Err(Error::Empty { what: "the interaction log" });
+        }
         let mut times = self.timestamps().to_vec();
         times.sort_unstable();
         let n = ((fraction * self.len() as f64).round() as usize).clamp(1, self.len());

@@ -47,12 +47,19 @@ pub fn power_law(n_users: usize, n_items: usize, draws: usize, seed: u64) -> Res
     Ok(Csr::from_parts(n_items, offsets, columns, values))
 }
 
+/// That there is room for so many rows, and for the lists of all items that they are drawn from.
+fn check_memory(rows: u64, n_items: u32) -> Result<()> {
+    let needed = rows.saturating_mul(64).saturating_add(u64::from(n_items) * 20);
+    memory::check(|| "a generated log".to_owned(), needed, memory::LIMIT)
+}
+
 /// A log in which user `u` and item `i` belong to groups `u % groups` and `i % groups`: a user meets `per_user` distinct
 /// items, each of their own group with probability `1 - noise`. A model that learns anything recommends within the group.
 /// Times follow the order of the draws.
 ///
 /// # Errors
-/// [`Error::Parameter`] for no groups, fewer items than `groups`, or `noise` outside 0 to 1.
+/// [`Error::Parameter`] for no groups, fewer items than `groups`, or `noise` outside 0 to 1; [`Error::Memory`] for more rows or items
+/// than there is room for.
 pub fn planted_groups(
     n_users: u32,
     n_items: u32,
@@ -68,8 +75,7 @@ pub fn planted_groups(
         return Err(Error::parameter("noise", noise, "0 to 1"));
     }
     let most = per_user.min(n_items as usize) as u64;
-    let rows = u64::from(n_users).saturating_mul(most);
-    memory::check(|| "a generated log".to_owned(), rows.saturating_mul(64), memory::LIMIT)?;
+    check_memory(u64::from(n_users).saturating_mul(most), n_items)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut rows = Vec::new();
     for user in 0..n_users {
@@ -95,7 +101,8 @@ const FOLLOWERS: u32 = 3;
 /// anywhere. Times follow the walk.
 ///
 /// # Errors
-/// [`Error::Parameter`] for fewer than four items, or `noise` outside 0 to 1.
+/// [`Error::Parameter`] for fewer than four items, or `noise` outside 0 to 1; [`Error::Memory`] for more rows or items
+/// than there is room for.
 pub fn walks(n_users: u32, n_items: u32, per_user: usize, noise: f64, seed: u64) -> Result<Interactions> {
     if n_items <= FOLLOWERS {
         return Err(Error::parameter("items", n_items, "at least 4"));
@@ -104,8 +111,7 @@ pub fn walks(n_users: u32, n_items: u32, per_user: usize, noise: f64, seed: u64)
         return Err(Error::parameter("noise", noise, "0 to 1"));
     }
     let most = per_user.min(n_items as usize);
-    let rows = u64::from(n_users).saturating_mul(most as u64);
-    memory::check(|| "a generated log".to_owned(), rows.saturating_mul(64), memory::LIMIT)?;
+    check_memory(u64::from(n_users).saturating_mul(most as u64), n_items)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut order: Vec<u32> = (0..n_items).collect();
     let followers: Vec<Vec<u32>> = (0..FOLLOWERS)

@@ -32,9 +32,15 @@ impl<U: Id, I: Id> Interactions<U, I> {
         let Some(&latest) = self.timestamps().iter().max() else {
             return Err(Error::Empty { what: "the interaction log" });
         };
-        let windows = (0..n).rev().map(move |back| {
-            let back = i64::try_from(back).unwrap_or(i64::MAX);
-            let last = latest.saturating_sub(span.saturating_mul(back));
+        // How many windows back each row is: of all that are asked for only those with rows are looked at.
+        let length = span.unsigned_abs();
+        let mut backs: Vec<u64> =
+            self.timestamps().iter().map(|&time| latest.abs_diff(time) / length).collect();
+        backs.retain(|&back| back < n as u64);
+        backs.sort_unstable();
+        backs.dedup();
+        let windows = backs.into_iter().rev().map(move |back| {
+            let last = latest.saturating_sub_unsigned(length * back);
             (last.saturating_sub(span - 1), last)
         });
         let parts = windows.map(move |(first, last)| {
@@ -68,6 +74,12 @@ mod tests {
         // Six windows of twenty would begin before the log.
         assert_eq!(log.time_windows(6, 20).unwrap().count(), 5);
         assert_eq!(log.time_windows(2, i64::MAX).unwrap().count(), 0, "nothing was before");
+        // As many windows as nobody has time for, most of them before the log, and moments as far apart as there are.
+        assert_eq!(log.time_windows(usize::MAX, 1).unwrap().count(), 100);
+        let ends = [(1, 0, 1.0, i64::MIN), (1, 1, 1.0, -1), (1, 2, 1.0, i64::MAX)];
+        let ends = Interactions::from_ratings(ends).unwrap();
+        assert_eq!(ends.time_windows(usize::MAX, 1).unwrap().count(), 2);
+        assert_eq!(ends.time_windows(usize::MAX, i64::MAX).unwrap().count(), 2);
         assert!(log.time_windows(0, 5).is_err() && log.time_windows(2, 0).is_err());
     }
 }

@@ -13,6 +13,7 @@ mod paired;
 mod quality;
 mod report;
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use cairn_processes::{Alone, Communicator};
@@ -28,7 +29,8 @@ pub use report::{Protocol, RankingReport};
 
 use crate::by_rank::by_rank;
 use crate::data::filter::Filter;
-use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::ids::{FxHasher, Id, Idx, ItemIdx, UserIdx};
+use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
 use crate::serve::ranks::Ranks;
@@ -175,7 +177,7 @@ impl RankingEvaluator {
             })
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(self.report(model, &relevant, &lists, auc))
+        Ok(self.report(model, model.seen(), &relevant, &lists, auc))
     }
 
     /// As [`evaluate`](Self::evaluate), where the relevant items of each user are ranked among candidates of the caller's: negatives
@@ -222,7 +224,7 @@ impl RankingEvaluator {
             whole.rank((user, model.ranks()), scores, model.seen().row(user).0, relevant, k)
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(whole.report(model, &relevant, &lists, auc))
+        Ok(whole.report(model, model.seen(), &relevant, &lists, auc))
     }
 
     /// As [`evaluate`](Self::evaluate) for lists that are made over: what a reranking costs is the difference of this report and that
@@ -264,7 +266,7 @@ impl RankingEvaluator {
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
         let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
         let lists = model.reranked_indices(&users, k, &filter, reranking)?;
-        Ok(self.report(model, &relevant, &lists, Vec::new()))
+        Ok(self.report(model, model.seen(), &relevant, &lists, Vec::new()))
     }
 
     /// That not all relevant rows are left out of the lists.
@@ -329,7 +331,7 @@ impl RankingEvaluator {
             })
             .collect::<Result<Vec<_>>>()?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(self.report(model, &relevant, &lists, auc))
+        Ok(self.report(model, &rows, &relevant, &lists, auc))
     }
 
     fn largest_cutoff(&self) -> Result<usize> {
@@ -366,9 +368,11 @@ impl RankingEvaluator {
         (ranks.top_k(scores, k), auc)
     }
 
+    /// `histories` is what the lists were made from: the training matrix, or what was folded in.
     fn report<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
+        histories: &UserItems,
         relevant: &[(UserIdx, Relevant)],
         lists: &[Vec<ScoredItem>],
         auc: Vec<f64>,
@@ -389,7 +393,8 @@ impl RankingEvaluator {
             protocol: self.protocol,
             cutoffs: self.cutoffs.clone(),
             users: relevant.iter().map(|(user, _)| *user).collect(),
-            unknown: relevant.iter().filter(|(user, _)| model.seen().row_len(*user) == 0).count(),
+            asked: asked(model, relevant),
+            unknown: relevant.iter().filter(|(user, _)| histories.row_len(*user) == 0).count(),
             known_rows: trained_rows(model, relevant),
             outcomes,
             auc: if self.auc { auc } else { Vec::new() },
@@ -419,6 +424,33 @@ pub(crate) struct Relevant {
     pub(crate) known: Vec<ItemIdx>,
     /// All of them, known or not.
     pub(crate) count: usize,
+    /// The sum of the hashes of their ids: the same in whatever order they come and however a catalogue numbers them.
+    ids: u64,
+}
+
+/// A hash whose sums tell sets apart. That of [`FxHasher`] is nearly a multiple of a number: 1 and 4 would add up to what 2 and 3 do.
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    value.hash(&mut hasher);
+    // The last steps of MurmurHash3.
+    let mixed = [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53]
+        .into_iter()
+        .fold(hasher.finish(), |x: u64, factor: u64| (x ^ (x >> 33)).wrapping_mul(factor));
+    mixed ^ (mixed >> 33)
+}
+
+/// A number that is the same for reports on the same people in the same order with the same relevant rows. Indices do not say that:
+/// another catalogue gives them to others.
+fn asked<M: Recommender + ?Sized, U: Id, I: Id>(
+    model: &Fitted<M, U, I>,
+    relevant: &[(UserIdx, Relevant)],
+) -> u64 {
+    let mut hasher = FxHasher::default();
+    for (user, relevant) in relevant {
+        model.catalog().users.id(*user).hash(&mut hasher);
+        (relevant.count, relevant.ids).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn of_user(relevant: &[(UserIdx, Relevant)], user: UserIdx) -> &Relevant {
@@ -447,9 +479,10 @@ pub(crate) fn relevant_items<M: Recommender + ?Sized, U: Id, I: Id>(
     let (ours, theirs) = (model.catalog(), test.catalog());
     let same = Arc::ptr_eq(&ours.users, &theirs.users) && Arc::ptr_eq(&ours.items, &theirs.items);
     let mut of_user: Vec<Relevant> =
-        (0..model.seen().n_rows()).map(|_| Relevant { known: Vec::new(), count: 0 }).collect();
+        (0..model.seen().n_rows()).map(|_| Relevant { known: Vec::new(), count: 0, ids: 0 }).collect();
     for row in (0..test.len()).filter(|&row| test.values()[row] >= relevant_from) {
         let (user, item) = (test.users()[row], test.items()[row]);
+        let id = hash_of(theirs.items.id(item));
         let (user, item) = if same {
             (user, Some(item))
         } else {
@@ -457,6 +490,7 @@ pub(crate) fn relevant_items<M: Recommender + ?Sized, U: Id, I: Id>(
         };
         of_user[user.at()].known.extend(item);
         of_user[user.at()].count += 1;
+        of_user[user.at()].ids = of_user[user.at()].ids.wrapping_add(id);
     }
     let relevant: Vec<_> = (0..)
         .map(UserIdx)

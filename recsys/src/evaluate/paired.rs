@@ -12,10 +12,14 @@ use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 
 use super::{RankingMetric, RankingReport, bootstrap};
+use crate::error::number;
 use crate::{Error, Result, check};
 
 /// Sign flips that are tried unless told otherwise, and draws of the bootstrap.
 const RESAMPLES: usize = 10_000;
+
+/// Differences beyond this are refused: the sum of two near the largest number is none.
+const LARGEST: f64 = 1e100;
 
 /// How a paired comparison is made: [`PairedTest::new`] has the customary settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +67,8 @@ impl PairedTest {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] for reports of different users or protocols; [`Error::Parameter`] for a cut-off that was not asked for, a
+    /// [`Error::Shape`] for reports of different users, relevant rows or protocols, and for users in another order, as models of other
+    /// catalogues have them; [`Error::Parameter`] for a cut-off that was not asked for, a
     /// level outside (0, 1) or no resamples.
     #[doc(alias("permutation_test", "ttest_rel", "wilcoxon"))]
     pub fn compare(
@@ -73,12 +78,19 @@ impl PairedTest {
         metric: impl RankingMetric,
         k: usize,
     ) -> Result<PairedDifference> {
-        if better.users() != worse.users() || better.protocol() != worse.protocol() {
+        let users = |report: &RankingReport| (report.users().len(), report.asked);
+        if users(better) != users(worse) || better.protocol() != worse.protocol() {
+            let who = if better.asked == worse.asked {
+                ""
+            } else {
+                ", not the same rows of the same in the same order"
+            };
             return Err(Error::Shape {
                 what: "a paired test",
-                expected: "two reports of the same users by the same protocol".to_owned(),
+                expected: "two reports of the same users in the same order, with the same relevant rows, by the same protocol"
+                    .to_owned(),
                 found: format!(
-                    "{} users by {:?} and {} by {:?}",
+                    "{} users by {:?} and {} by {:?}{who}",
                     better.users().len(),
                     better.protocol(),
                     worse.users().len(),
@@ -106,14 +118,14 @@ impl PairedTest {
     ///
     /// # Errors
     /// [`Error::Empty`] without differences; [`Error::Parameter`] for a level outside (0, 1), no resamples, or a difference that is no
-    /// finite number.
+    /// number from -1e100 to 1e100: sums of larger ones could leave double precision.
     pub fn of(&self, differences: &[f64]) -> Result<(f64, (f64, f64), f64)> {
         if differences.is_empty() {
             return Err(Error::Empty { what: "the list of differences" });
         }
         check::at_least_one("resamples", self.resamples)?;
-        if let Some(&bad) = differences.iter().find(|d| !d.is_finite()) {
-            return Err(Error::parameter("differences", bad, "finite"));
+        if let Some(&bad) = differences.iter().find(|d| d.is_nan() || d.abs() > LARGEST) {
+            return Err(Error::parameter("differences", number(bad), "finite, and from -1e100 to 1e100"));
         }
         let n = differences.len() as f64;
         let mean = differences.iter().sum::<f64>() / n;

@@ -43,7 +43,9 @@ pub struct RankingReport {
     pub(super) protocol: Protocol,
     pub(super) cutoffs: Vec<usize>,
     pub(super) users: Vec<UserIdx>,
-    /// Of those, how many have no training rows.
+    /// Who they are and what is relevant to them, by ids: equal where reports can be compared user by user.
+    pub(super) asked: u64,
+    /// Of those, how many have no training rows, nor any that were folded in.
     pub(super) unknown: usize,
     /// Relevant rows that the model was trained on, of how many.
     pub(super) known_rows: (usize, usize),
@@ -71,7 +73,8 @@ impl RankingReport {
         &self.users
     }
 
-    /// How many of the users have no training rows: they were shown the most popular items, whatever the model.
+    /// How many of the users have no training rows, and where users were folded in no history either: they were shown the most popular
+    /// items, whatever the model.
     pub fn users_without_history(&self) -> usize {
         self.unknown
     }

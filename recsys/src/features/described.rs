@@ -42,3 +42,24 @@ impl Described {
             && self.vectors.as_slice().iter().all(|x| x.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::FeatureTable;
+    use super::*;
+
+    #[test]
+    fn vectors_that_are_not_one_for_each_feature_are_no_fit() {
+        let rows =
+            [("a", FeatureRow::new().category("kind", "x")), ("b", FeatureRow::new().category("kind", "y"))];
+        let space =
+            FeatureSpace::new(&FeatureTable::new(rows.map(|(id, row)| (id.to_owned(), row))).unwrap());
+        let described = |n, dim| Described::new(space.clone(), Vectors::zeros(n, dim).unwrap());
+        assert!(described(space.len(), 3).fits(3));
+        assert!(!described(space.len(), 3).fits(4));
+        assert!(!described(space.len() + 1, 3).fits(3));
+        // A width that no number can hold as often as there are features.
+        #[cfg(feature = "neural")]
+        assert!(!Described::new(space.clone(), Vectors::from_parts(usize::MAX, Vec::new())).fits(usize::MAX));
+    }
+}

@@ -46,6 +46,12 @@ impl EventFeatures {
         &self.space
     }
 
+    /// The most features that an event has.
+    #[cfg(feature = "neural")]
+    pub(crate) fn longest(&self) -> u64 {
+        self.rows.values().map(Vec::len).max().unwrap_or(0) as u64
+    }
+
     /// The features of an event.
     #[cfg(feature = "neural")]
     pub(crate) fn get(&self, user: UserIdx, time: i64) -> &[(FeatureIdx, f32)] {

@@ -28,6 +28,7 @@ pub use fm::{FactorizationMachine, FactorizationMachineModel};
 pub use known::FeatureModel;
 pub use lightfm::{LightFm, LightFmLoss, LightFmModel};
 pub use space::{FeatureIdx, FeatureMatrix, FeatureSpace};
+pub(crate) use table::is_bounded;
 pub use table::{FeatureRow, FeatureTable, FeatureValue};
 #[cfg(feature = "neural")]
 pub use two_tower::{TwoTower, TwoTowerModel};

@@ -135,7 +135,7 @@ impl FeatureSpace {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a column that the space does not know, a value of another type than the column's, and a number that is
-    /// not finite.
+    /// not one from -1e100 to 1e100.
     pub fn encode(&self, row: &FeatureRow) -> Result<Vec<(FeatureIdx, f32)>> {
         let mut encoded = Vec::new();
         for (name, value) in row.iter() {

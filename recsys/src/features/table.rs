@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::Id;
+use crate::error::number;
 use crate::{Error, Result};
 
 /// What a column holds.
@@ -110,7 +111,7 @@ impl<K: Id> FeatureTable<K> {
     ///
     /// # Errors
     /// [`Error::DuplicateId`] for an id twice; [`Error::Parameter`] for a column that holds values of different types, and for a number
-    /// that is not finite.
+    /// that is not one from -1e100 to 1e100.
     pub fn new(rows: impl IntoIterator<Item = (K, FeatureRow)>) -> Result<Self> {
         let mut table = Self { rows: Vec::new(), columns: BTreeMap::new() };
         let mut known = std::collections::HashSet::new();
@@ -146,17 +147,22 @@ impl<K: Id> FeatureTable<K> {
 /// Numbers beyond this are refused: the sum of their squares could leave double precision.
 const LARGEST: f64 = 1e100;
 
-/// That a value is of a column's type, and a number finite.
+/// Whether a number can be a feature.
+pub(crate) fn is_bounded(number: f64) -> bool {
+    number.abs() <= LARGEST
+}
+
+/// That a value is of a column's type, and a number bounded.
 pub(super) fn check_value(column: &str, value: &FeatureValue, kind: FeatureKind) -> Result<()> {
     if value.kind() != kind {
         let found = format!("{} in column `{column}`", value.kind().name());
         return Err(Error::parameter("feature", found, kind.name()));
     }
     match value {
-        FeatureValue::Number(x) if x.is_nan() || x.abs() > LARGEST => Err(Error::parameter(
+        FeatureValue::Number(x) if !is_bounded(*x) => Err(Error::parameter(
             "feature",
-            format!("{x} in column `{column}`"),
-            "a finite number, at most 1e100",
+            format!("{} in column `{column}`", number(*x)),
+            "a finite number, at most 1e100 and at least -1e100",
         )),
         _ => Ok(()),
     }

@@ -168,9 +168,18 @@ pub(crate) fn fold_in(
     if items.is_empty() || items.len() >= vectors.len() {
         return user;
     }
+    // Of few others one would be drawn for long: then there is a list of them.
+    let most = items.len() > vectors.len() / 2;
+    let others: Vec<u32> =
+        if most { (0..n).filter(|&item| !met[item as usize]).collect() } else { Vec::new() };
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     for _ in 0..passes.min(MOST_PASSES) * items.len() {
-        let (up, down) = pair(items, &met, n, &mut rng);
+        let (up, down) = if most {
+            let up = items[rng.random_range(0..items.len())].at();
+            (up, others[rng.random_range(0..others.len())] as usize)
+        } else {
+            pair(items, &met, n, &mut rng)
+        };
         let (up, down) = (vectors.get(up), vectors.get(down));
         vectorize(
             #[inline(always)]
@@ -518,5 +527,23 @@ impl Saved for BprModel {
         } else {
             Err("settings and vectors do not fit".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one item that is left is drawn at once, and ends below the others.
+    #[test]
+    fn somebody_who_met_all_items_but_one_is_folded_in_as_fast_as_anybody() {
+        let n = 50_000;
+        let mut vectors = Vectors::zeros(n, 3).unwrap();
+        for (item, vector) in vectors.as_mut_slice().chunks_mut(3).enumerate() {
+            vector[0] = if item == 777 { 1.0 } else { -0.5 };
+        }
+        let items: Vec<ItemIdx> = (0..n as u32).filter(|&item| item != 777).map(ItemIdx).collect();
+        let user = fold_in(&vectors, &items, 1, (0.05, 0.01), 0);
+        assert!(user[0] < -0.5 && user[2] == 1.0, "{user:?}");
     }
 }

@@ -72,7 +72,7 @@ impl Estimator for GfCf {
         /// Rows of weights of a task.
         const ROWS: usize = 64;
         check::at_least_one("factors", self.factors)?;
-        check::not_negative("alpha", self.alpha)?;
+        check::weight("alpha", self.alpha)?;
         check::not_empty(matrix)?;
         let n = matrix.n_cols();
         memory::check(|| format!("GF-CF on {n} items"), Self::memory_needed(n), self.memory_limit)?;

@@ -12,6 +12,7 @@ use crate::by_rank::{by_rank, sum_of};
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::interactions::Interactions;
 use crate::data::sparse::{Csr, ItemUsers, UserItems};
+use crate::error::number;
 use crate::estimator::{Estimator, fitted};
 use crate::linalg::gram::{best_of_product, best_of_rows, from_rows};
 use crate::models::item_item::{ItemItemKind, ItemItemModel, Weights};
@@ -19,7 +20,7 @@ use crate::recommender::Recommender;
 use crate::serve::file::Saved;
 use crate::serve::fitted::Fitted;
 use crate::update::{self, Update};
-use crate::{Result, check, memory};
+use crate::{Error, Result, check, memory};
 
 /// How entries are weighted before the cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -32,9 +33,9 @@ pub enum KnnWeighting {
     TfIdf,
     /// Okapi BM25.
     Bm25 {
-        /// Saturation of the value.
+        /// Saturation of the value: 0 or more.
         k1: f32,
-        /// Strength of the normalisation by an item's popularity.
+        /// Strength of the normalisation by an item's popularity: 0 to 1.
         b: f32,
     },
 }
@@ -44,6 +45,12 @@ impl KnnWeighting {
     #[must_use]
     pub fn bm25() -> Self {
         Self::Bm25 { k1: 100.0, b: 0.8 }
+    }
+
+    fn check(self) -> Result<()> {
+        let Self::Bm25 { k1, b } = self else { return Ok(()) };
+        check::weight("k1", k1)?;
+        if (0.0..=1.0).contains(&b) { Ok(()) } else { Err(Error::parameter("b", number(b.into()), "0 to 1")) }
     }
 
     /// What has to be known of a matrix of documents (rows) by words (columns) to weight any row.
@@ -112,9 +119,10 @@ fn norms<R: Idx, C: Idx>(matrix: &Csr<R, C>) -> Vec<f32> {
     matrix.row_indices().map(|r| norm(matrix.row(r).1)).collect()
 }
 
-fn check_training(neighbours: usize, shrink: f32, matrix: &UserItems) -> Result<()> {
+fn check_training(neighbours: usize, shrink: f32, weighting: KnnWeighting, matrix: &UserItems) -> Result<()> {
     check::at_least_one("neighbours", neighbours)?;
     check::not_negative("shrink", shrink)?;
+    weighting.check()?;
     check::not_empty(matrix)?;
     matrix.check_values("kNN", check::NOT_NEGATIVE, check::is_not_negative)
 }
@@ -183,7 +191,7 @@ impl ItemKnn {
     /// of some of the items. The model is the same on all, with the same bits at any number of them.
     ///
     /// # Errors
-    /// As [`fit`](Estimator::fit), of any process on all of them; [`Error::Processes`](crate::Error::Processes) says of which.
+    /// As [`fit`](Estimator::fit), of any process on all of them; [`Error::Processes`] says of which.
     pub fn fit_on<U: Id, I: Id>(
         &self,
         log: &Interactions<U, I>,
@@ -200,7 +208,7 @@ impl ItemKnn {
         let n = matrix.n_cols();
         let transpose = matrix.transpose();
         let check = || {
-            check_training(self.neighbours, self.shrink, matrix)?;
+            check_training(self.neighbours, self.shrink, self.weighting, matrix)?;
             let needed = memory::of_neighbours(&transpose, matrix, self.neighbours);
             memory::check(|| format!("neighbours of {n} items"), needed, self.memory_limit)
         };
@@ -226,14 +234,15 @@ impl ItemKnn {
 
 impl Update for ItemKnn {
     /// With the plain cosine only the neighbours of items that changed, and of those met together with one, are looked for: the same
-    /// bits as a training anew, which it is for the other weightings, as these go by the whole log.
+    /// bits as a training anew, which it is for the other weightings, as these go by the whole log. The model does not keep its settings:
+    /// a model that was trained with others is not refused, and its neighbours would stand beside those by other measures.
     fn update_matrix(
         &self,
         model: &ItemItemModel,
         before: &UserItems,
         after: &UserItems,
     ) -> Result<ItemItemModel> {
-        check_training(self.neighbours, self.shrink, after)?;
+        check_training(self.neighbours, self.shrink, self.weighting, after)?;
         update::check_model((model.n_users, model.n_items), before)?;
         let before = update::grown(before, after)?;
         let Weights::Sparse(old) = &model.weights else { return self.fit_matrix(after) };
@@ -270,16 +279,22 @@ impl ItemKnn {
 }
 
 impl Update for UserKnn {
-    /// As for items: with the plain cosine only the neighbours of users whose rows changed, and of those who met one of their items.
+    /// As for items: with the plain cosine only the neighbours of users whose rows changed, and of those who met one of their items. A
+    /// model of another number of neighbours or another shrinkage is trained anew, one of another weighting is refused.
     fn update_matrix(
         &self,
         model: &UserKnnModel,
         before: &UserItems,
         after: &UserItems,
     ) -> Result<UserKnnModel> {
-        check_training(self.neighbours, self.shrink, after)?;
+        check_training(self.neighbours, self.shrink, self.weighting, after)?;
         update::check_model((model.norms.len(), model.n_items), before)?;
         let before = update::grown(before, after)?;
+        // Old neighbours by one measure beside new ones by another would not compare.
+        if model.weigher.weighting != self.weighting {
+            let trained = format!("{:?}, as the model was trained with", model.weigher.weighting);
+            return Err(Error::parameter("weighting", format!("{:?}", self.weighting), trained));
+        }
         let same = (model.k, model.shrink) == (self.neighbours, self.shrink);
         if self.weighting != KnnWeighting::Cosine || !same {
             return self.fit_matrix(after);
@@ -360,7 +375,7 @@ impl Estimator for UserKnn {
     type Model = UserKnnModel;
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<UserKnnModel> {
-        check_training(self.neighbours, self.shrink, matrix)?;
+        check_training(self.neighbours, self.shrink, self.weighting, matrix)?;
         let transpose = matrix.transpose();
         let needed = memory::of_neighbours(matrix, &transpose, self.neighbours);
         memory::check(|| format!("neighbours of {} users", matrix.n_rows()), needed, self.memory_limit)?;
@@ -459,11 +474,31 @@ impl Saved for UserKnnModel {
 
     fn validate(&self) -> std::result::Result<(), String> {
         let n = self.norms.len();
-        let square = (self.neighbours.n_rows(), self.neighbours.n_cols()) == (n, n);
-        if square && self.neighbours.is_consistent() && self.weigher.idf.len() == self.n_items {
+        // Only a consistent matrix has a number of rows.
+        let square =
+            self.neighbours.is_consistent() && (self.neighbours.n_rows(), self.neighbours.n_cols()) == (n, n);
+        if square && self.weigher.idf.len() == self.n_items {
             Ok(())
         } else {
             Err("neighbours, lengths and weights do not fit".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_files::container;
+
+    use super::*;
+
+    #[test]
+    fn a_matrix_that_has_not_even_a_number_of_rows_is_refused() {
+        let log = crate::synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let model = UserKnn::new(3).fit(&log).unwrap().model().clone();
+        assert!(model.validate().is_ok());
+        // No columns, no row starts, no entries.
+        let neighbours = container::take(&mut &[0_u8; 4][..]).unwrap();
+        let broken = UserKnnModel { neighbours, ..model };
+        assert!(broken.validate().is_err());
     }
 }

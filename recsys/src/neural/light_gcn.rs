@@ -89,7 +89,7 @@ impl LightGcn {
         self.passes.check()?;
         check::not_empty(matrix)?;
         // Of all vectors: values, gradients in two parts and two moments; of each layer its values and their gradients, and sums.
-        let copies = 8 + 4 * (self.layers as u64).min(1 << 40);
+        let copies = (self.layers as u64).saturating_mul(4).saturating_add(8);
         memory::check_factors(matrix, self.factors, copies, self.memory_limit)
     }
 }

@@ -181,7 +181,12 @@ impl Record {
         let (Encoder::Attention { blocks: layers, .. }
         | Encoder::Masked { blocks: layers, .. }
         | Encoder::Gru { layers }) = settings.encoder;
-        let tables = memory::of_factors(settings.max_length, settings.dim, 1);
+        let positions = match settings.encoder {
+            Encoder::Attention { .. } | Encoder::Masked { .. } => settings.max_length,
+            // It has no table of positions and may look back as far as it likes.
+            Encoder::Gru { .. } => 0,
+        };
+        let tables = memory::of_factors(positions, settings.dim, 1);
         // The least that a layer of any of the three has is four square matrices.
         let of_layers = memory::of_pairs(settings.dim, 4).saturating_mul(layers as u64);
         if layers > state.len() || of_layers > values as u64 || tables > 64 * (values as u64 + (1 << 20)) {
@@ -267,7 +272,7 @@ impl Saved for SequenceModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Estimator, Sasrec, synthetic};
+    use crate::{Estimator, Gru4Rec, Sasrec, synthetic};
 
     #[test]
     fn a_file_that_names_a_large_network_and_holds_none_is_refused_before_one_is_made() {
@@ -282,5 +287,14 @@ mod tests {
         record.factors.users = Vectors::zeros(20, 2000).unwrap();
         record.factors.items = Vectors::zeros(12, 2000).unwrap();
         assert!(record.build().err().unwrap().contains("network do not fit"));
+    }
+
+    #[test]
+    fn what_a_recurrent_network_looks_back_on_is_no_table_of_its_file() {
+        let log = synthetic::planted_groups(6, 12, 2, 4, 0.1, 0).unwrap();
+        let settings = Gru4Rec::new().dim(4).max_length(1_000_000).batch_size(2).epochs(1).patience(None);
+        let model = settings.fit(&log).unwrap();
+        let loaded = Record::from_model(model.model()).build().unwrap();
+        assert!(&loaded == model.model());
     }
 }

@@ -76,7 +76,7 @@ impl NeuMf {
         /// Length of the vectors that are multiplied.
         #[doc(alias = "mf_embedding_size")]
         factors(factors: usize);
-        /// Items drawn for each that was met.
+        /// Items drawn for each that was met: 1 to 65,536.
         negatives(negatives: usize);
     }
 

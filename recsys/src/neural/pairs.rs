@@ -8,12 +8,14 @@ use rand::RngExt;
 
 use super::passes::Passes;
 use crate::Result;
-use crate::data::ids::ItemIdx;
+use crate::data::ids::{Idx, ItemIdx};
 
 /// Passes over a history in folding in, and their step size.
 const FOLD_IN: (usize, f64) = (60, 0.05);
 /// Items of a history that a step of folding in looks at, at most.
 const FOLD_IN_BATCH: usize = 256;
+/// Samples of a step of folding in, those drawn included: an answer must not take gigabytes because training drew many negatives.
+const FOLD_IN_SAMPLES: usize = 1 << 14;
 
 /// The mean logistic loss of scores.
 pub(crate) fn logistic(scores: &Var, labels: &[f32]) -> cairn_nn::Result<Var> {
@@ -21,8 +23,12 @@ pub(crate) fn logistic(scores: &Var, labels: &[f32]) -> cairn_nn::Result<Var> {
     Ok(scores.softplus()?.sub(&scores.mul(&labels)?)?.mean(..)?)
 }
 
-/// So many items that are not among those met, which are in order and not all.
+/// So many items that are not among those met, which are in order, each once, and not all.
 pub(crate) fn others(met: &[ItemIdx], n: usize, n_items: usize, rng: &mut Rng) -> Vec<u32> {
+    // Of few others one would be drawn for long: they are drawn by their rank among themselves.
+    if met.len() > n_items / 2 {
+        return (0..n).map(|_| other_of_rank(met, rng.random_range(0..n_items - met.len()))).collect();
+    }
     let mut drawn = Vec::with_capacity(n);
     while drawn.len() < n {
         let other = ItemIdx(rng.random_range(0..n_items as u32));
@@ -31,6 +37,21 @@ pub(crate) fn others(met: &[ItemIdx], n: usize, n_items: usize, rng: &mut Rng) -
         }
     }
     drawn
+}
+
+/// The item that so many items not among those met come before.
+fn other_of_rank(met: &[ItemIdx], rank: usize) -> u32 {
+    let (mut low, mut high) = (0, met.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        // Before an item that was met there are as many others as its number is above its place.
+        if met[middle].at().saturating_sub(middle) <= rank {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    (rank + low) as u32
 }
 
 /// Learns the parameters of `person`, who met these items, by steps of training with everything else fixed; `loss` is that of items with
@@ -46,7 +67,10 @@ pub(crate) fn fold_in(
         return Ok(());
     }
     let (epochs, learning_rate) = FOLD_IN;
-    let passes = Passes { epochs, batch_size: FOLD_IN_BATCH, learning_rate, seed };
+    // More draws than there are items say little that these do not.
+    let negatives = negatives.min(n_items);
+    let batch_size = (FOLD_IN_SAMPLES / (negatives + 1)).clamp(1, FOLD_IN_BATCH);
+    let passes = Passes { epochs, batch_size, learning_rate, seed };
     passes.train(model, (person, false), items.len(), |batch, _, cx| {
         let (mut asked, mut labels, mut rng) = (Vec::new(), Vec::new(), cx.draw());
         for &at in batch {
@@ -58,4 +82,56 @@ pub(crate) fn fold_in(
         loss(&asked, &labels)
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_nn::Parameter;
+    use cairn_tensor::rng;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Module)]
+    struct Person {
+        vector: Parameter,
+    }
+
+    /// The samples of the first step for a history of so many of so many items.
+    fn samples(history: u32, n_items: usize, negatives: usize) -> usize {
+        let person = Person { vector: Parameter::new(Tensor::zeros([1, 1]).unwrap()) };
+        let items: Vec<ItemIdx> = (0..history).map(ItemIdx).collect();
+        let mut found = 0;
+        let loss = |asked: &[u32], labels: &[f32]| {
+            assert_eq!(asked.len(), labels.len());
+            found = asked.len();
+            // One step says it all.
+            Err(cairn_nn::Error::NoLayer { name: "end".to_owned() })
+        };
+        assert!(fold_in("test", &person, (&items, n_items), (negatives, 0), loss).is_err());
+        found
+    }
+
+    #[test]
+    fn a_step_of_folding_in_has_a_budget_of_samples() {
+        assert_eq!(samples(40, 1000, 4), 200);
+        assert_eq!(samples(300, 1000, 4), 256 * 5, "as many items as ever");
+        assert_eq!(samples(40, 1000, 65_536), FOLD_IN_SAMPLES / 1001 * 1001, "no more draws than items");
+        assert_eq!(samples(3, 40_000, 65_536), 40_001, "one item at least");
+    }
+
+    #[test]
+    fn who_met_most_items_is_drawn_the_others_alike() {
+        for left in [vec![0, 1, 9], vec![4], vec![3, 5, 6, 8]] {
+            let met: Vec<ItemIdx> = (0..10).filter(|item| !left.contains(item)).map(ItemIdx).collect();
+            let drawn = others(&met, 4000, 10, &mut rng(1));
+            for other in &left {
+                let times = drawn.iter().filter(|&item| item == other).count() * left.len();
+                assert!((3400..4600).contains(&times), "{other} of {left:?}: {times}");
+            }
+            assert!(drawn.iter().all(|item| left.contains(item)), "{left:?}");
+        }
+        // All but one of many: at once.
+        let met: Vec<ItemIdx> = (0..200_000).filter(|&item| item != 77_777).map(ItemIdx).collect();
+        assert!(others(&met, 10_000, 200_000, &mut rng(1)).iter().all(|&other| other == 77_777));
+    }
 }

@@ -258,7 +258,21 @@ impl Saved for BaselineModel {
     const FORMAT: &'static str = "baseline";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.biases.items.len())?;
         self.biases.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_that_are_not_one_for_each_item_are_refused() {
+        let log = crate::synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let mut model = Baseline::new().fit(&log).unwrap().model().clone();
+        assert!(model.validate().is_ok());
+        model.biases.items.pop();
+        assert!(model.validate().is_err());
     }
 }

@@ -288,7 +288,7 @@ impl Saved for BiasedMfModel {
     const FORMAT: &'static str = "biased-mf-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.biased.factors.items.len())?;
         self.biased.validate()
     }
 }

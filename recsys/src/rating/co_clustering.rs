@@ -321,7 +321,7 @@ impl Saved for CoClusteringModel {
     const FORMAT: &'static str = "co-clustering";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.stats.n_items())?;
         let Clusters { users, items, blocks } = &self.clusters;
         users.validate(users.group.len())?;
         items.validate(self.stats.n_items())?;

@@ -470,7 +470,7 @@ impl Saved for RatingKnnModel {
     const FORMAT: &'static str = "rating-knn-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.stats.n_items())?;
         let n = if self.item_based { self.stats.n_items() } else { self.n_users };
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
         let biases = self.biases.as_ref().is_none_or(|b| {

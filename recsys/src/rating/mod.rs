@@ -113,7 +113,11 @@ impl RatingStats {
         self.item_counts.len()
     }
 
-    fn validate(&self) -> std::result::Result<(), String> {
+    /// For what comes from a file, of a model of so many items.
+    fn validate(&self, n_items: usize) -> std::result::Result<(), String> {
+        if self.n_items() != n_items {
+            return Err("the numbers of ratings are not one for each item".to_owned());
+        }
         let finite = [self.mean, self.low, self.high].iter().all(|x| x.is_finite());
         if finite && self.low <= self.high { Ok(()) } else { Err("the scale is not one".to_owned()) }
     }

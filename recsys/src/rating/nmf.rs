@@ -270,7 +270,7 @@ impl Saved for NmfModel {
     const FORMAT: &'static str = "nmf";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.factors.items.len())?;
         self.factors.validate()
     }
 }

@@ -180,7 +180,7 @@ impl Saved for SlopeOneModel {
     const FORMAT: &'static str = "slope-one";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.stats.n_items())?;
         let n = self.stats.n_items();
         if self.differences.len() == n * n && self.differences.iter().all(|d| !d.is_nan()) {
             Ok(())

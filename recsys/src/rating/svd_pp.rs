@@ -227,7 +227,7 @@ impl Saved for SvdPlusPlusModel {
     const FORMAT: &'static str = "svd++";
 
     fn validate(&self) -> std::result::Result<(), String> {
-        self.stats.validate()?;
+        self.stats.validate(self.biased.factors.items.len())?;
         self.biased.validate()?;
         if self.implicit.dim() == self.biased.dim() && self.implicit.len() == self.biased.factors.items.len()
         {

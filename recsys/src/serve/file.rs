@@ -114,6 +114,10 @@ impl<U: Id + DeserializeOwned, I: Id + DeserializeOwned> Head<U, I> {
             users: Arc::new(IdMap::from_ids(users).map_err(|e| e.to_string())?),
             items: Arc::new(IdMap::from_ids(items).map_err(|e| e.to_string())?),
         };
+        // Nothing is trained on either, and models go through their users and items in rows of a width above 0.
+        if catalog.users.is_empty() || catalog.items.is_empty() {
+            return Err("the file has no users or no items".to_owned());
+        }
         Ok(Self { catalog, seen })
     }
 }

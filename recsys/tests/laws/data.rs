@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_recsys::{Csr, Duplicates, Error, Interactions, ItemIdx, Split, UserIdx};
+use cairn_recsys::{Csr, Duplicates, Error, GridSearch, Interactions, ItemIdx, Split, UserIdx};
 use proptest::prelude::*;
 
 fn entries() -> impl Strategy<Value = BTreeMap<(u32, u32), f32>> {
@@ -83,4 +83,25 @@ fn columns_are_checked_against_the_catalogue() {
     assert!(make(vec![UserIdx(2)], vec![1.0]).is_err());
     assert!(make(vec![UserIdx(0), UserIdx(1)], vec![1.0]).is_err());
     assert!(make(vec![UserIdx(0)], vec![f32::NAN]).is_err());
+}
+
+#[test]
+fn a_log_without_rows_cannot_be_parted() {
+    let empty = Interactions::from_ratings([(1, 1, 1.0, 5), (2, 2, 1.0, 6)]).unwrap().at_least(99.0);
+    assert!(empty.is_empty());
+    for split in [
+        Split::leave_last_out(),
+        Split::random(0.5, 0),
+        Split::per_user(0.5, 0),
+        Split::temporal(0.5),
+        Split::date(5),
+        Split::cold_items(0.5, 0),
+        Split::cold_users(0.5, 0),
+    ] {
+        assert!(matches!(empty.split(split), Err(Error::Empty { .. })), "{split:?}");
+        assert!(matches!(GridSearch::new(&empty, split), Err(Error::Empty { .. })), "{split:?}");
+    }
+    assert!(matches!(empty.split_users(0.5, 0.5, 0), Err(Error::Empty { .. })));
+    assert!(empty.k_folds(2, 0).is_err());
+    assert!(matches!(empty.time_windows(2, 1), Err(Error::Empty { .. })));
 }

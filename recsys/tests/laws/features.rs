@@ -142,7 +142,13 @@ fn tables_are_read_from_text_and_what_does_not_read_is_named_with_its_line() {
     assert_eq!(table.rows()[1], (8, FeatureRow::new()));
     let fails = |text: &str| reader.from_reader::<u32>(text.as_bytes()).unwrap_err();
     let head = "film,genres,released,year,studio\n";
-    for (rows, line) in [("7,,,old,\n", 2), ("7,,,1990,\n8,,soon,,\n", 3), ("x,,,,\n", 2), ("7,,\n", 2)] {
+    for (rows, line) in [
+        ("7,,,old,\n", 2),
+        ("7,,,1990,\n8,,soon,,\n", 3),
+        ("7,,,1990,\n8,,,1e200,\n", 3),
+        ("x,,,,\n", 2),
+        ("7,,\n", 2),
+    ] {
         let error = fails(&format!("{head}{rows}"));
         assert!(matches!(error, Error::InvalidRow { line: at, .. } if at == line), "{rows}: {error}");
     }
@@ -279,6 +285,7 @@ mod machines {
         for (settings, name) in [
             (machine().factors(0), "factors"),
             (machine().negatives(0), "negatives"),
+            (machine().negatives(65_537), "negatives"),
             (machine().dropout(1.0), "dropout"),
             (machine().hidden([4, 0]), "hidden"),
             (machine().pairs(false), "pairs"),
@@ -297,6 +304,18 @@ mod machines {
         {
             assert!(matches!(settings.fit(&log), Err(Error::Memory { .. })), "{settings:?}");
         }
+        // What a pair of many features takes is counted, too.
+        let tags: Vec<String> = (0..200).map(|tag| tag.to_string()).collect();
+        let rows = (0..90).map(|item| (item, FeatureRow::new().categories("tags", tags.clone())));
+        let many = FeatureMatrix::new(&FeatureTable::new(rows).unwrap(), &log.catalog().items).unwrap();
+        let needed = |settings: FactorizationMachine| match settings.memory_limit(9).fit(&log) {
+            Err(Error::Memory { needed, .. }) => needed,
+            other => panic!("{other:?}"),
+        };
+        assert!(needed(machine().item_features(&many)) > 8 * needed(machine()));
+        let event = ((0_u32, 0_i64), FeatureRow::new().categories("tags", tags));
+        let many = EventFeatures::new(&FeatureTable::new([event]).unwrap(), &log.catalog().users).unwrap();
+        assert!(needed(machine().context(&many)) > 8 * needed(machine()));
     }
 
     fn towers() -> TwoTower {

@@ -218,6 +218,23 @@ fn forged_lengths_and_indices_are_refused() {
     assert!(reason(&forged(&payload)).contains("sparse matrix"));
 }
 
+/// Nothing can have been trained on nobody or nothing, and nobody can be answered by it.
+#[test]
+fn files_without_users_or_items_are_refused() {
+    let file = |users: &[u8], items: &[u8], matrix: &[u8], model: &[u8]| {
+        forged(&[&b"\x07top-pop\x06String\x03u32"[..], users, items, matrix, model].concat())
+    };
+    let counts = [&[0_u8, 2][..], &1.0_f32.to_le_bytes(), &2.0_f32.to_le_bytes()].concat();
+    for file in [
+        file(b"\x00", &[2, 7, 9], &[2, 1, 0, 0, 0], &counts),
+        file(b"\x01\x03ann", &[0], &[0, 2, 0, 0, 0, 0], &[1, 0]),
+        file(b"\x00", &[0], &[0, 1, 0, 0, 0], &[0, 0]),
+    ] {
+        let reason = reason(&file);
+        assert!(reason.contains("no users or no items"), "{reason}");
+    }
+}
+
 /// Files of formats that there are no more, or not yet, are refused by name; a model of one's own is one entry more.
 #[test]
 fn an_unknown_format_is_named_beside_those_known() {

@@ -1,8 +1,8 @@
 //! Models that know order, each against what only order tells, and what is said before and during their training.
 
 use cairn_recsys::{
-    Bert4Rec, Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, RankingEvaluator, Sasrec,
-    SequenceLoss, Split, UserIdx, metrics::Ndcg,
+    Bert4Rec, Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, NeuMf, RankingEvaluator,
+    Sasrec, SequenceLoss, Split, UserIdx, metrics::Ndcg,
 };
 
 /// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
@@ -167,6 +167,9 @@ fn settings_of_networks_of_sets_are_named_and_memory_is_asked_for_first() {
     ] {
         assert_eq!(name(settings.fit(&log).unwrap_err()), wrong);
     }
+    for negatives in [0, 65_537] {
+        assert_eq!(name(NeuMf::new().negatives(negatives).fit(&log).unwrap_err()), "negatives");
+    }
     let wild = vae().hidden(8).latent(4).epochs(5).learning_rate(1e30).fit(&log).unwrap_err();
     assert!(matches!(wild, Error::Network { model: "Mult-VAE", .. }), "{wild}");
     for most in [1 << 40, usize::MAX] {
@@ -175,5 +178,8 @@ fn settings_of_networks_of_sets_are_named_and_memory_is_asked_for_first() {
         assert!(matches!(gcn().factors(most).fit(&log), Err(Error::Memory { .. })));
         assert!(matches!(gcn().layers(most).fit(&log), Err(Error::Memory { .. })));
     }
+    // What cannot even be counted is refused whatever the limit.
+    let boundless = gcn().layers(usize::MAX).memory_limit(u64::MAX);
+    assert!(matches!(boundless.fit(&log), Err(Error::Memory { .. })));
     assert!(matches!(vae().memory_limit(9).fit(&log), Err(Error::Memory { limit: 9, .. })));
 }

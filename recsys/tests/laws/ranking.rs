@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_recsys::{
-    Als, AnyModel, Bpr, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, ItemKnn, PureSvd,
-    RankingEvaluator, RankingMetric, RankingReport, Recommender, Result, Rp3Beta, Slim, Split, TopPop,
-    UserIdx, UserItems, UserKnn, metrics, rating,
+    Als, AnyModel, Bpr, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, ItemKnn, PairedTest,
+    PureSvd, RankingEvaluator, RankingMetric, RankingReport, Recommender, Result, Rp3Beta, Slim, Split,
+    TopPop, UserIdx, UserItems, UserKnn, metrics, rating,
 };
 use proptest::prelude::*;
 
@@ -396,9 +396,47 @@ fn strong_generalisation_by_fold_in() {
     assert_eq!(report.users().len(), 60);
     // 15 unseen items of the own group compete for 10 places; chance over all 55 would be 0.18.
     assert!(report.mean(metrics::CappedRecall, 10).unwrap() > 0.5, "{report}");
+    // Nobody was trained on, and all but who has no history were folded in.
+    assert_eq!(report.users_without_history(), 0, "{report}");
+    let first = history.rating(0).user;
+    let fewer = history.filter_rows(|row| history.rating(row).user != first);
+    let report = RankingEvaluator::at([10]).evaluate_fold_in(&model, &fewer, &test).unwrap();
+    assert_eq!(report.users_without_history(), 1, "{report}");
     let other = Interactions::from_ratings([(1, 1)]).unwrap();
     assert!(matches!(
         RankingEvaluator::at([10]).evaluate_fold_in(&model, &other, &test),
         Err(Error::Shape { .. })
     ));
+}
+
+#[test]
+fn reports_of_others_are_not_paired() {
+    let rows: Vec<_> = log(200, 1).ratings().collect();
+    let there = Interactions::from_ratings(rows.iter().cloned()).unwrap();
+    let back = Interactions::from_ratings(rows.into_iter().rev()).unwrap();
+    assert!(there.catalog().users.ids() != back.catalog().users.ids());
+    let (train, test) = there.split(Split::LeaveLastOut { n: 3 }).unwrap();
+    let held = |row: usize| {
+        let rating = back.rating(row);
+        test.ratings().any(|other| (other.user, other.item) == (rating.user, rating.item))
+    };
+    let reversed = back.filter_rows(|row| !held(row));
+    let evaluator = RankingEvaluator::at([5]);
+    let report = |train: &Interactions, evaluator: &RankingEvaluator, test: &Interactions| {
+        evaluator.evaluate(&TopPop::new().fit(train).unwrap(), test).unwrap()
+    };
+    let own = report(&train, &evaluator, &test);
+    let compare =
+        |other: &RankingReport| PairedTest::new().resamples(50).compare(&own, other, metrics::Ndcg, 5);
+    // A test log of its own catalogue, with rows in another order, asks the same.
+    let turned = Interactions::from_ratings(test.ratings().collect::<Vec<_>>().into_iter().rev()).unwrap();
+    let same = compare(&report(&train, &evaluator, &turned)).unwrap();
+    assert_eq!((same.difference, same.p_value), (0.0, 1.0));
+    // As many people of the same indices, but not the same people.
+    let others = report(&reversed, &evaluator, &test);
+    assert_eq!(others.users().len(), own.users().len());
+    let stricter = report(&train, &evaluator.clone().relevant_from(2.0), &test);
+    for other in [others, stricter] {
+        assert!(matches!(compare(&other), Err(Error::Shape { .. })), "{other}");
+    }
 }

@@ -4,8 +4,8 @@ use cairn_recsys::features::{FeatureRow, FeatureTable, LightFm};
 use cairn_recsys::rating::{self, BiasedMf, Nmf, SvdPlusPlus};
 use cairn_recsys::rerank::{Calibration, Dpp, ItemGroups, Mmr, Reranking};
 use cairn_recsys::{
-    Als, AlsSolver, AnnSettings, Bpr, Error, Estimator, Filter, Interactions, ItemKnn, PairedTest, PureSvd,
-    UserKnn, synthetic,
+    Als, AlsSolver, AnnSettings, Bpr, Error, Estimator, Filter, GfCf, Interactions, ItemKnn, KnnWeighting,
+    PairedTest, PureSvd, UserKnn, synthetic,
 };
 
 fn log() -> Interactions {
@@ -73,6 +73,34 @@ fn other_settings_may_be_as_large_as_they_like() {
     assert!(synthetic::power_law(most, 3, 3, 0).is_err() && synthetic::power_law(3, 3, most, 0).is_err());
     assert!(synthetic::planted_groups(u32::MAX, 90, 3, most, 0.0, 0).is_err());
     assert!(synthetic::planted_groups(3, 9, 3, most, 0.0, 0).is_ok());
+    // Few rows, but each drawn from a list of all items.
+    let groups = synthetic::planted_groups(1, u32::MAX, 3, 1, 0.0, 0);
+    let walks = synthetic::walks(1, u32::MAX, 1, 0.0, 0);
+    assert!(matches!((groups, walks), (Err(Error::Memory { .. }), Err(Error::Memory { .. }))));
+}
+
+#[test]
+fn weights_that_make_no_finite_scores_are_refused_by_name() {
+    let named = |error: Error, wrong: &str| matches!(&error, Error::Parameter { name, .. } if *name == wrong);
+    for (k1, b, wrong) in [
+        (f32::NAN, 0.8, "k1"),
+        (-1.0, 0.8, "k1"),
+        (3e38, 0.8, "k1"),
+        (100.0, f32::NAN, "b"),
+        (100.0, -0.1, "b"),
+        (100.0, 1.1, "b"),
+    ] {
+        let weighting = KnnWeighting::Bm25 { k1, b };
+        assert!(named(refuses(&ItemKnn::new(5).weighting(weighting)), wrong), "{weighting:?}");
+        assert!(named(refuses(&UserKnn::new(5).weighting(weighting)), wrong), "{weighting:?}");
+    }
+    for (k1, b) in [(0.0, 0.0), (1e15, 1.0)] {
+        assert!(ItemKnn::new(5).weighting(KnnWeighting::Bm25 { k1, b }).fit(&log()).is_ok());
+    }
+    for alpha in [3e38, -1.0, f32::NAN] {
+        assert!(named(refuses(&GfCf::new().alpha(alpha)), "alpha"), "{alpha}");
+    }
+    assert!(GfCf::new().factors(3).alpha(1e15).fit(&log()).is_ok());
 }
 
 /// Rows (1,a,2), (1,b,-3), (2,a,1), (2,c,4).
@@ -139,13 +167,17 @@ fn values_whose_squares_are_no_numbers_are_refused_in_few_digits() {
 
 #[test]
 fn differences_and_features_that_are_no_numbers_to_go_by_are_refused() {
-    for bad in [f64::NAN, f64::INFINITY] {
-        let error = PairedTest::new().of(&[1.0, bad, 2.0]).unwrap_err();
+    for bad in [f64::NAN, f64::INFINITY, 1e308, -1e101] {
+        let error = PairedTest::new().of(&[1.0, bad, bad, 2.0]).unwrap_err();
         assert!(matches!(error, Error::Parameter { name: "differences", .. }), "{error}");
+        assert!(error.to_string().len() < 100, "{error}");
     }
+    let (mean, _, p) = PairedTest::new().resamples(100).of(&[1e100, 1e100]).unwrap();
+    assert!((mean / 1e100 - 1.0).abs() < 1e-9 && p < 1.0, "{mean} {p}");
     let table = |x: f64| FeatureTable::new((0..3).map(|item| (item, FeatureRow::new().number("price", x))));
     assert!(table(-1e100).is_ok());
     for bad in [1e200, -1e308, f64::NAN] {
-        assert!(table(bad).unwrap_err().to_string().contains("at most 1e100"), "{bad}");
+        let text = table(bad).unwrap_err().to_string();
+        assert!(text.contains("at most 1e100") && text.len() < 120, "{text}");
     }
 }

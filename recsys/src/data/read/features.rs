@@ -8,7 +8,7 @@ use cairn_files::RowFormat;
 
 use super::{Column, Fields, parse, rows};
 use crate::data::ids::Id;
-use crate::features::{FeatureRow, FeatureTable, FeatureValue};
+use crate::features::{FeatureRow, FeatureTable, FeatureValue, is_bounded};
 use crate::{Error, Result};
 
 /// How a text file holds features: which column is the id, and what the others are. Columns that are not named are passed over; an
@@ -196,10 +196,10 @@ impl FeatureReader {
             }
             let value = match kind {
                 Kind::Number => {
-                    let number = field.parse().ok().filter(|x: &f64| x.is_finite());
-                    FeatureValue::Number(
-                        number.ok_or_else(|| format!("`{field}` of `{name}` is not a number"))?,
-                    )
+                    let number = field.parse().ok().filter(|x: &f64| is_bounded(*x));
+                    FeatureValue::Number(number.ok_or_else(|| {
+                        format!("`{field}` of `{name}` is not a number from -1e100 to 1e100")
+                    })?)
                 }
                 Kind::Date => FeatureValue::Number(parse::time(field)? as f64),
                 Kind::Category => FeatureValue::Category(field.to_owned()),

@@ -93,7 +93,7 @@ impl FactorizationMachine {
         pairs(with: bool);
         /// Probability that an output of a dense layer is dropped in training.
         dropout(rate: f32);
-        /// Items drawn for each that was met.
+        /// Items drawn for each that was met: 1 to 65,536.
         negatives(negatives: usize);
         /// Weight of the squares of what a sample is made of.
         regularization(weight: f32);
@@ -142,8 +142,9 @@ impl FactorizationMachine {
         let tables = memory::of_factors(features, self.factors, 6);
         let batch = (self.passes.batch_size.min(matrix.nnz()) as u64)
             .saturating_mul((self.negatives as u64).saturating_add(1));
+        let of_event = self.context.as_ref().map_or(0, EventFeatures::longest);
         let entries = batch
-            .saturating_mul(self.known.longest().saturating_add(16))
+            .saturating_mul(self.known.longest().saturating_add(of_event).saturating_add(16))
             .saturating_mul(self.factors as u64)
             .saturating_add(1)
             .saturating_mul(4 * 8);

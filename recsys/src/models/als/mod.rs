@@ -429,10 +429,34 @@ impl Saved for AlsModel {
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
-        let width = rows::padded(self.factors.items.dim());
-        if self.settings.factors != self.factors.items.dim() || self.item_gram.len() != width * width {
+        let dim = self.factors.items.dim();
+        // A table without vectors can claim any width.
+        let gram = dim.checked_next_multiple_of(rows::PAD).and_then(|width| width.checked_mul(width));
+        if self.settings.factors != dim || gram != Some(self.item_gram.len()) {
             return Err("settings and vectors do not fit".to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic;
+
+    #[test]
+    fn widths_whose_square_cannot_be_counted_are_refused() {
+        let log = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        let model = Als::new().factors(4).epochs(1).fit(&log).unwrap().model().clone();
+        assert!(model.validate().is_ok());
+        for factors in [1 << 33, 1 << 62, usize::MAX] {
+            let empty = || Vectors::zeros(0, factors).unwrap();
+            let model = AlsModel {
+                settings: Als { factors, ..model.settings.clone() },
+                factors: Factors { users: empty(), items: empty() },
+                item_gram: Vec::new(),
+            };
+            assert!(model.validate().is_err(), "{factors}");
+        }
     }
 }

@@ -40,16 +40,34 @@ impl From<&Vectors> for ItemLikeness {
     }
 }
 
+/// How many groups two items have in common, and the product of how many each has.
+fn common(groups: &ItemGroups, a: ItemIdx, b: ItemIdx) -> (usize, usize) {
+    let (a, b) = (groups.of(a), groups.of(b));
+    (a.iter().filter(|group| b.binary_search(group).is_ok()).count(), a.len() * b.len())
+}
+
 impl ItemLikeness {
     /// Of two items.
     fn of(&self, a: ItemIdx, b: ItemIdx) -> f32 {
         match &self.0 {
             By::Vectors(units) => dot(units.get(a.at()), units.get(b.at())).max(0.0),
             By::Groups(groups) => {
-                let (a, b) = (groups.of(a), groups.of(b));
-                let common = a.iter().filter(|group| b.binary_search(group).is_ok()).count();
-                let sizes = (a.len() * b.len()) as f32;
-                if common == 0 { 0.0 } else { common as f32 / sizes.sqrt() }
+                let (common, sizes) = common(groups, a, b);
+                if common == 0 { 0.0 } else { common as f32 / (sizes as f32).sqrt() }
+            }
+        }
+    }
+
+    /// As [`of`](Self::of), with sums in double precision: of items that are all but the same, all the digits count.
+    fn exactly(&self, a: ItemIdx, b: ItemIdx) -> f64 {
+        match &self.0 {
+            By::Vectors(units) => {
+                let pairs = units.get(a.at()).iter().zip(units.get(b.at()));
+                pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>().max(0.0)
+            }
+            By::Groups(groups) => {
+                let (common, sizes) = common(groups, a, b);
+                if common == 0 { 0.0 } else { common as f64 / (sizes as f64).sqrt() }
             }
         }
     }
@@ -128,7 +146,7 @@ pub struct Dpp {
     likeness: ItemLikeness,
 }
 
-/// Below this share of its relevance an item adds nothing that the others do not have.
+/// An item that multiplies the determinant of S by no more than this adds nothing that the others do not have.
 const NOTHING_NEW: f64 = 1e-9;
 
 impl Dpp {
@@ -143,32 +161,32 @@ impl Reranker for Dpp {
     fn order(&self, candidates: &Candidates<'_>, k: usize) -> Vec<usize> {
         let Candidates { items, relevance, .. } = candidates;
         let weight = f64::from(self.relevance) / (2.0 * (1.0 - f64::from(self.relevance)));
-        let quality: Vec<f64> = relevance.iter().map(|&r| (weight * f64::from(r)).exp()).collect();
-        let kernel = |a: usize, b: usize| {
-            let alike = if a == b { 1.0 } else { f64::from(self.likeness.of(items[a], items[b])) };
-            quality[a] * alike * quality[b]
-        };
+        // Units are rounded: by their lengths equal vectors are alike to the last bit. One without a length is like none.
+        let own = |&item: &ItemIdx| Some(self.likeness.exactly(item, item)).filter(|&own| own > 0.0);
+        let lengths: Vec<f64> = items.iter().map(|item| own(item).unwrap_or(1.0)).collect();
+        let alike =
+            |a: usize, b: usize| self.likeness.exactly(items[a], items[b]) / (lengths[a] * lengths[b]).sqrt();
         let mut left: Vec<usize> = (0..items.len()).collect();
-        // What an item would multiply the determinant by, and its row of the Cholesky factor.
-        let mut gains: Vec<f64> = (0..items.len()).map(|at| kernel(at, at)).collect();
+        // What an item would multiply the determinant of S by, and its row of the Cholesky factor of S. What q is to that of q S q is
+        // added as a logarithm: near θ = 1 no number would hold it.
+        let mut gains = vec![1.0_f64; items.len()];
         let mut rows: Vec<Vec<f64>> = vec![Vec::new(); items.len()];
         let mut order = Vec::with_capacity(k.min(items.len()));
-        while order.len() < k && !left.is_empty() {
-            let mut best = 0;
-            for place in 1..left.len() {
-                if gains[left[place]] > gains[left[best]] {
-                    best = place;
+        while order.len() < k {
+            let worth = |at: usize| 2.0 * weight * f64::from(relevance[at]) + gains[at].ln();
+            // The first of equal ones.
+            let mut best: Option<usize> = None;
+            for place in (0..left.len()).filter(|&place| gains[left[place]] > NOTHING_NEW) {
+                if best.is_none_or(|best| worth(left[place]) > worth(left[best])) {
+                    best = Some(place);
                 }
             }
-            let chosen = left[best];
-            if gains[chosen] <= NOTHING_NEW * kernel(chosen, chosen) {
-                break;
-            }
-            left.remove(best);
+            let Some(place) = best else { break };
+            let chosen = left.remove(place);
             let (own, root) = (rows[chosen].clone(), gains[chosen].sqrt());
             for &at in &left {
                 let common: f64 = own.iter().zip(&rows[at]).map(|(a, b)| a * b).sum();
-                let new = (kernel(chosen, at) - common) / root;
+                let new = (alike(chosen, at) - common) / root;
                 rows[at].push(new);
                 gains[at] -= new * new;
             }
@@ -257,5 +275,34 @@ mod tests {
                 && Dpp::new(1.0, likeness.clone()).check(9).is_err()
         );
         assert!(Mmr::new(0.5, likeness).check(8).is_err(), "vectors of another catalogue");
+    }
+
+    /// Relevance may weigh as much as it likes: what is on the list already is not listed again before what is not.
+    #[test]
+    fn duplicates_come_after_all_that_is_not_on_the_list() {
+        // Four directions; the first, the most relevant one, four times, once of another length.
+        let kinds = [0, 0, 0, 1, 0, 2, 3];
+        for salt in 0..20_u32 {
+            let mut vectors = Vectors::zeros(kinds.len(), 4).unwrap();
+            for (at, vector) in vectors.as_mut_slice().chunks_mut(4).enumerate() {
+                let scale = if at == 2 { 3.0 } else { 1.0 };
+                for (j, x) in (0_u32..).zip(vector) {
+                    let own = if j == kinds[at] { 1.0 } else { 0.0 };
+                    *x = scale * (own + 0.13 * ((j * 7 + salt * 3) % 11) as f32);
+                }
+            }
+            let likeness = ItemLikeness::from(&vectors);
+            let (mut candidates, ..) = candidates(kinds.len());
+            candidates.relevance = vec![1.0, 0.95, 0.9, 0.5, 0.45, 0.3, 0.0];
+            for theta in [0.5, 0.975, 0.99, 0.999, 0.999_999_9] {
+                let order = Dpp::new(theta, likeness.clone()).order(&candidates, kinds.len());
+                let mut first: Vec<u32> = order[..4].iter().map(|&at| kinds[at]).collect();
+                first.sort_unstable();
+                assert_eq!(first, [0, 1, 2, 3], "θ = {theta}, {salt}: {order:?}");
+                let mut all = order.clone();
+                all.sort_unstable();
+                assert_eq!(all, (0..kinds.len()).collect::<Vec<_>>());
+            }
+        }
     }
 }
