@@ -32,11 +32,9 @@ const PIECE: usize = 1 << 19;
 /// Products of more are divided among threads by the engine, which shares packed panels between them.
 const LARGE: usize = 1 << 28;
 
-/// Rows of the engine's tiles, and columns that whole registers of all kinds divide.
+/// Rows of the engine's tiles, and columns of the widest registers.
 const TILE_ROWS: usize = 6;
-const TILE_COLUMNS: usize = 48;
-/// Columns of two of its widest tiles.
-const COLUMNS: usize = 128;
+const TILE_COLUMNS: usize = 16;
 
 /// Terms of a sum that are added in one chain. The engine's own blocks are no smaller on any processor, so that cutting here costs nothing.
 const DEPTH: usize = 512;
@@ -230,8 +228,9 @@ fn product<T: Float>(
         // SAFETY: as above.
         unsafe { engine((m, k, n), a, b, out, accumulate, gemm::Parallelism::None) };
     } else {
-        // Along the longer side, but for few columns, which the engine's tiles fill as a whole.
-        let by_rows = m >= n || n <= COLUMNS && m >= 2 * TILE_ROWS;
+        // Along the longer side: then the larger operand is read once, each part of it by one thread. Of a layer's weights half lie in
+        // each core's cache, where the last step of training wrote them, and what both cores read both have to fetch.
+        let by_rows = m >= n;
         // Whole tiles in each piece, and pieces that come out even.
         let (long, tile, other) = if by_rows { (m, TILE_ROWS, n) } else { (n, TILE_COLUMNS, m) };
         // Fewer rows or columns, and any one alone, may be summed otherwise: as a rest they go to the piece before.
