@@ -30,9 +30,11 @@ pub(crate) fn at_least_one(name: &'static str, value: usize) -> Result<()> {
 }
 
 /// Items that are drawn for each that was met, at most: from a file a larger number would be an attack.
+#[cfg(feature = "neural")]
 pub(crate) const MOST_NEGATIVES: usize = 1 << 16;
 
 /// For numbers of items that are drawn for each that was met.
+#[cfg(feature = "neural")]
 pub(crate) fn negatives(value: usize) -> Result<()> {
     if (1..=MOST_NEGATIVES).contains(&value) {
         Ok(())

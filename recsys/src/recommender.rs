@@ -45,6 +45,13 @@ pub trait Recommender: Debug + Send + Sync {
         false
     }
 
+    /// Whether training learned anything of an item. One of which a model that [knows order](Self::knows_order) learned nothing, as of one
+    /// without rows in the log, is passed over in a session like an id that the catalogue does not have. By default true of all.
+    fn has_learned(&self, item: ItemIdx) -> bool {
+        let _ = item;
+        true
+    }
+
     /// What a user met in training, in order, as far back as the model looks; `None` for a model that does not know order.
     fn sequence(&self, user: UserIdx) -> Option<&[ItemIdx]> {
         let _ = user;

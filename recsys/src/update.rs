@@ -1,15 +1,4 @@
 //! Going on from a trained model when rows, users and items have come: [`Update`].
-//!
-//! A log that is [appended](crate::Interactions::append) to keeps its indices, so what a model has learned stays where it is. How far an
-//! updated model may be from one trained anew is said by each model's implementation and held by a test:
-//!
-//! | model | how | against a training anew |
-//! |---|---|---|
-//! | `TopPop` | counted | the same bits |
-//! | `ItemKnn`, `UserKnn` | the neighbours of what changed and of what met it, for the plain cosine; else anew | the same bits |
-//! | `Ease` | the inverse by Woodbury's identity, of the rank of the users that changed | weights within 1e-3 of the largest |
-//! | `Als` | three sweeps from the old vectors, in place of `epochs` | loss within 1 % |
-//! | `Bpr` | a fifth of the epochs from the old vectors | NDCG within 0.05 on planted tastes: samples differ |
 
 use crate::data::ids::{Id, Idx};
 use crate::data::sparse::{Csr, UserItems};
@@ -17,6 +6,17 @@ use crate::estimator::Estimator;
 use crate::{Error, Fitted, Interactions, Result};
 
 /// Settings of a model that can go on from where it was; they are to be those that it was trained with.
+///
+/// A log that is [appended](crate::Interactions::append) to keeps its indices, so what a model has learned stays where it is. How far an
+/// updated model may be from one trained anew is held by a test of each model:
+///
+/// | model | how | against a training anew |
+/// |---|---|---|
+/// | `TopPop` | counted | the same bits |
+/// | `ItemKnn`, `UserKnn` | the neighbours of what changed and of what met it, for the plain cosine; else anew | the same bits |
+/// | `Ease` | the inverse by Woodbury's identity, of the rank of the users that changed | weights within 1e-3 of the largest |
+/// | `Als` | three sweeps from the old vectors, in place of `epochs` | loss within 1 % |
+/// | `Bpr` | a fifth of the epochs from the old vectors | NDCG within 0.05 on planted tastes: samples differ |
 pub trait Update: Estimator {
     /// The model for `after`, from the one for `before`: of the same users and items and perhaps more of both.
     ///

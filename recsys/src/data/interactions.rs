@@ -171,6 +171,19 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// Adds rows, new users and new items. Indices already given stay as they are, so models trained before remain
     /// valid for the users and items they know.
     ///
+    /// Rows without times, whose timestamps are all 0, happened after what is there: they get the latest time of the log, and as rows of
+    /// one moment keep their order, they come last.
+    ///
+    /// ```
+    /// use cairn_recsys::{Duplicates, Interactions, UserIdx};
+    /// let mut log = Interactions::from_ratings([("ann", "tea", 1.0, 700), ("ann", "milk", 1.0, 500)])?;
+    /// log.append([("ann", "rusk"), ("ann", "jam")], Duplicates::Last)?;
+    /// let order: Vec<&str> =
+    ///     log.sequences().get(UserIdx(0)).iter().map(|&item| *log.catalog().items.id(item)).collect();
+    /// assert_eq!(order, ["milk", "tea", "rusk", "jam"]);
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Empty`], [`Error::InvalidValue`] and [`Error::DuplicateInteraction`] as for a new log; this one is then
     /// unchanged.
@@ -201,9 +214,57 @@ impl<U: Id, I: Id> Interactions<U, I> {
         if next.values.is_empty() {
             return Err(Error::Empty { what: "the interaction log" });
         }
+        let appended = &mut next.timestamps[self.len()..];
+        if let Some(&latest) = self.timestamps.iter().max()
+            && latest > 0
+            && appended.iter().all(|&time| time == 0)
+        {
+            appended.fill(latest);
+        }
         next.settle_duplicates(policy)?;
         *self = next;
         Ok(())
+    }
+
+    /// A copy of this log over a catalogue with these items besides, which have no rows; those it has already stay as they are. So models
+    /// that know items by their features list what came in today, before anybody has met it.
+    ///
+    /// ```
+    /// use cairn_recsys::features::{FeatureMatrix, FeatureRow, FeatureTable, LightFm};
+    /// use cairn_recsys::{Estimator, Filter, synthetic};
+    /// let log = synthetic::planted_groups(60, 40, 4, 8, 0.0, 0)?.with_items([1000])?;
+    /// let group = |group: u32| FeatureRow::new().category("group", &group.to_string());
+    /// let table = FeatureTable::new((0..40).map(|item| (item, group(item % 4))).chain([(1000, group(3))]))?;
+    /// let features = FeatureMatrix::new(&table, &log.catalog().items)?;
+    /// let model = LightFm::new().factors(8).item_features(&features).fit(&log)?;
+    /// let list = model.recommend(&7, 41, &Filter::unseen())?;
+    /// assert!(list.iter().any(|entry| entry.id == 1000));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when 32 bits are used up.
+    #[doc(alias("cold_start", "fit_partial"))]
+    pub fn with_items(&self, ids: impl IntoIterator<Item = I>) -> Result<Self> {
+        let mut next = self.clone();
+        let items = Arc::make_mut(&mut next.catalog.items);
+        for id in ids {
+            items.insert(id)?;
+        }
+        Ok(next)
+    }
+
+    /// A copy of this log over a catalogue with these users besides, as [`with_items`](Self::with_items) adds items.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when 32 bits are used up.
+    pub fn with_users(&self, ids: impl IntoIterator<Item = U>) -> Result<Self> {
+        let mut next = self.clone();
+        let users = Arc::make_mut(&mut next.catalog.users);
+        for id in ids {
+            users.insert(id)?;
+        }
+        Ok(next)
     }
 
     /// A log over an existing catalogue, from columns of dense indices; for generators and readers that number by
@@ -521,6 +582,36 @@ mod tests {
         log.append([(9, 9, 1.0)], Duplicates::Last).unwrap();
         assert_eq!((log.len(), log.n_users(), log.n_items()), (4, 3, 3));
         assert_eq!(log.catalog().item(&8).unwrap(), eight);
+    }
+
+    #[test]
+    fn rows_without_times_that_are_appended_come_last_and_settle_repeats_as_later_rows() {
+        let order = |log: &Interactions, user: u32| -> Vec<u32> {
+            let user = log.catalog().user(&user).unwrap();
+            log.sequences().get(user).iter().map(|&item| *log.catalog().items.id(item)).collect()
+        };
+        let mut log = Interactions::from_ratings(rows()).unwrap();
+        log.append([(1, 9, 1.0), (1, 5, 1.0), (1, 7, 8.0)], Duplicates::Last).unwrap();
+        assert_eq!(order(&log, 1), [8, 9, 5, 7]);
+        assert_eq!(log.timestamps(), [60, 10, 60, 60, 60]);
+        // Times that are told stay as they are, one of 0 among them too.
+        log.append([(2, 4, 1.0, 0), (2, 5, 1.0, 30)], Duplicates::Last).unwrap();
+        assert_eq!(order(&log, 2), [4, 7, 5]);
+        let mut untimed: Interactions = Interactions::from_ratings([(1, 1), (1, 2)]).unwrap();
+        untimed.append([(1, 3)], Duplicates::Last).unwrap();
+        assert_eq!((order(&untimed, 1), untimed.timestamps()), (vec![1, 2, 3], &[0; 3][..]));
+    }
+
+    #[test]
+    fn users_and_items_are_added_to_a_catalogue_once_and_behind_those_that_are_there() {
+        let log = Interactions::from_ratings(rows()).unwrap();
+        let more = log.with_items([9, 7, 10, 9]).unwrap().with_users([1, 5]).unwrap();
+        assert_eq!(
+            (more.catalog().items.ids(), more.catalog().users.ids()),
+            (&[7, 8, 9, 10][..], &[1, 2, 5][..])
+        );
+        assert_eq!((more.len(), log.n_items(), log.n_users()), (log.len(), 2, 2));
+        assert_eq!(more.user_items().row_len(UserIdx(2)), 0);
     }
 
     #[test]

@@ -1,8 +1,4 @@
 //! Ways to part a log into training and test rows.
-//!
-//! Every split keeps the catalogue, so indices mean the same in both parts. Which split is right depends on the question:
-//! leave-last-out asks for the next item and respects time within a user; a random split lets the future leak into the
-//! training rows and is here because published figures use it.
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -12,6 +8,10 @@ use crate::data::ids::{Id, Idx};
 use crate::{Error, Interactions, Result};
 
 /// How to part a log.
+///
+/// Every split keeps the catalogue, so indices mean the same in both parts, and users and items whose rows are all in one part have none
+/// in the other. Which split is right depends on the question: leave-last-out asks for the next item and respects time within a user; a
+/// random split lets the future leak into the training rows and is here because published figures use it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Split {
@@ -109,7 +109,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
     /// Parts the log into `(train, test)`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for `n` of 0 or a fraction outside (0, 1); [`Error::Empty`] if a part would have no rows.
+    /// [`Error::Parameter`] for `n` of 0, a fraction outside (0, 1), or a date that all rows are before or none; [`Error::Empty`] if a
+    /// part would have no rows otherwise.
     ///
     /// ```
     /// use cairn_recsys::{Interactions, Split};
@@ -127,7 +128,7 @@ impl<U: Id, I: Id> Interactions<U, I> {
             Split::Random { fraction, seed } => self.random_rows(fraction, seed)?,
             Split::PerUser { fraction, seed } => self.random_rows_per_user(fraction, seed)?,
             Split::Temporal { fraction } => self.latest_rows(fraction)?,
-            Split::Date { at } => self.timestamps().iter().map(|&t| t >= at).collect(),
+            Split::Date { at } => self.rows_from(at)?,
             Split::ColdItems { fraction, seed } => cold(self.items(), self.n_items(), fraction, seed)?,
             Split::ColdUsers { fraction, seed } => cold(self.users(), self.n_users(), fraction, seed)?,
         };
@@ -223,6 +224,20 @@ impl<U: Id, I: Id> Interactions<U, I> {
             }
         }
         test
+    }
+
+    /// The rows from a moment on, which is to part them.
+    fn rows_from(&self, at: i64) -> Result<Vec<bool>> {
+        let times = self.timestamps();
+        let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+            return Err(Error::Empty { what: "the interaction log" });
+        };
+        if at <= *first || at > *last {
+            let expected =
+                format!("a time after {first} and not after {last}, the first and the last of the log");
+            return Err(Error::parameter("at", at, expected));
+        }
+        Ok(times.iter().map(|&time| time >= at).collect())
     }
 
     fn latest_rows(&self, fraction: f64) -> Result<Vec<bool>> {
@@ -373,7 +388,13 @@ mod tests {
         let (train, test) = log.split(Split::date(60)).unwrap();
         assert!(train.timestamps().iter().all(|&t| t < 60) && test.timestamps().iter().all(|&t| t >= 60));
         assert_eq!(train.len() + test.len(), log.len());
-        assert!(log.split(Split::date(1000)).is_err() && log.split(Split::date(0)).is_err());
+        for at in [1000, 0] {
+            let why = log.split(Split::date(at)).unwrap_err().to_string();
+            assert!(
+                why.starts_with(&format!("at = {at}")) && why.contains("after 0 and not after 100"),
+                "{why}"
+            );
+        }
     }
 
     #[test]

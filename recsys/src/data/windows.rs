@@ -34,9 +34,8 @@ impl<U: Id, I: Id> Interactions<U, I> {
         };
         // How many windows back each row is: of all that are asked for only those with rows are looked at.
         let length = span.unsigned_abs();
-        let mut backs: Vec<u64> =
-            self.timestamps().iter().map(|&time| latest.abs_diff(time) / length).collect();
-        backs.retain(|&back| back < n as u64);
+        let backs = self.timestamps().iter().map(|&time| latest.abs_diff(time) / length);
+        let mut backs: Vec<u64> = backs.filter(|&back| back < n as u64).collect();
         backs.sort_unstable();
         backs.dedup();
         let windows = backs.into_iter().rev().map(move |back| {

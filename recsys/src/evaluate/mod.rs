@@ -1,6 +1,4 @@
-//! How good are the lists? Full ranking unless asked otherwise: every item of the catalogue competes, items of the training
-//! log are left out. Ranking among a few sampled items is cheaper and was once the custom, but can order models differently
-//! (Krichene & Rendle, KDD 2020); it is offered to compare with published figures, and reports say so.
+//! How good are the lists?
 //!
 //! Users are scored in parallel, results are kept for each user in order and added up in order, so the figures do not
 //! depend on the number of threads. Where nothing but the lists is asked for they are made as lists that are served, which for
@@ -39,6 +37,10 @@ use crate::serve::top_k::ScoredItem;
 use crate::{Error, Interactions, Result};
 
 /// Settings of an evaluation of lists; [`evaluate`](Self::evaluate) does it.
+///
+/// Full ranking unless asked otherwise: every item of the catalogue competes, items of the training log are left out. Ranking among a few
+/// sampled items is cheaper and was once the custom, but can order models differently (Krichene & Rendle, KDD 2020); it is offered to
+/// compare with published figures, and reports say so.
 ///
 /// Predicted ratings are judged by [`rating::evaluate`](crate::rating::evaluate()).
 ///
@@ -390,6 +392,7 @@ impl RankingEvaluator {
         };
         RankingReport {
             model: model.model().name(),
+            name: None,
             protocol: self.protocol,
             cutoffs: self.cutoffs.clone(),
             users: relevant.iter().map(|(user, _)| *user).collect(),

@@ -1,9 +1,4 @@
-//! Is one model better than another? Both were judged on the same users, so their figures are compared user by user: much of what
-//! makes a user easy or hard falls out of the difference.
-//!
-//! The interval is the bootstrap's of the mean difference; the p-value is that of a permutation test (Fisher's, by random sign
-//! flips), which assumes nothing of the distribution: under the hypothesis that the models are alike, either could have had
-//! either figure (Smucker, Allan & Carterette, CIKM 2007, on both for rankings).
+//! Is one model better than another?
 
 use std::fmt;
 
@@ -21,7 +16,13 @@ const RESAMPLES: usize = 10_000;
 /// Differences beyond this are refused: the sum of two near the largest number is none.
 const LARGEST: f64 = 1e100;
 
-/// How a paired comparison is made: [`PairedTest::new`] has the customary settings.
+/// Is one model better than another? How a paired comparison is made: [`PairedTest::new`] has the customary settings.
+///
+/// Both models were judged on the same users, so their figures are compared user by user: much of what makes a user easy or hard falls
+/// out of the difference. The interval is the bootstrap's of the mean difference; the p-value is that of a permutation test (Fisher's, by
+/// random sign flips), which assumes nothing of the distribution: under the hypothesis that the models are alike, either could have had
+/// either figure (Smucker, Allan & Carterette, CIKM 2007, on both for rankings). Reports of the same model are told apart by
+/// [`RankingReport::named`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairedTest {
     level: f64,
@@ -104,7 +105,7 @@ impl PairedTest {
         let differences: Vec<f64> = first.iter().zip(&second).map(|(a, b)| a - b).collect();
         let (difference, interval, p_value) = self.of(&differences)?;
         Ok(PairedDifference {
-            models: (better.model(), worse.model()),
+            models: (better.name().to_owned(), worse.name().to_owned()),
             metric: format!("{}@{k}", metric.name()),
             users: differences.len(),
             difference,
@@ -164,8 +165,8 @@ impl PairedTest {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PairedDifference {
-    /// Names of the models.
-    pub models: (&'static str, &'static str),
+    /// Names of the reports: those of the models, unless they were [named](RankingReport::named).
+    pub models: (String, String),
     /// The metric with its cut-off.
     pub metric: String,
     /// Users compared.

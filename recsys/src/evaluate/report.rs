@@ -40,6 +40,8 @@ pub(super) struct Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankingReport {
     pub(super) model: &'static str,
+    /// What the caller calls it.
+    pub(super) name: Option<String>,
     pub(super) protocol: Protocol,
     pub(super) cutoffs: Vec<usize>,
     pub(super) users: Vec<UserIdx>,
@@ -61,6 +63,30 @@ impl RankingReport {
     /// Name of the model.
     pub fn model(&self) -> &'static str {
         self.model
+    }
+
+    /// The same report by a name of its own, which tells it from others of the same model: of other settings, or of lists made over.
+    ///
+    /// ```
+    /// use cairn_recsys::{Ease, Estimator, PairedTest, RankingEvaluator, Split, metrics::Ndcg, synthetic};
+    /// # let log = synthetic::planted_groups(100, 60, 4, 10, 0.1, 0)?;
+    /// # let (train, test) = log.split(Split::per_user(0.3, 0))?;
+    /// let judge = |lambda: f64| RankingEvaluator::at([10]).evaluate(&Ease::new(lambda).fit(&train)?, &test);
+    /// let (weak, strong) = (judge(1.0)?.named("EASE, λ = 1"), judge(100.0)?.named("EASE, λ = 100"));
+    /// let difference = PairedTest::new().compare(&strong, &weak, Ndcg, 10)?;
+    /// assert!(difference.to_string().starts_with("NDCG@10 of EASE, λ = 100 less EASE, λ = 1's"));
+    /// # Ok::<(), cairn_recsys::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias("label", "rename"))]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The name it was given by [`named`](Self::named), else that of the model.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.model)
     }
 
     /// Among which items was ranked.
@@ -158,7 +184,7 @@ fn mean(values: &[f64]) -> f64 {
 
 impl fmt::Display for RankingReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} users", self.model, self.users.len())?;
+        write!(f, "{} ({} users", self.name(), self.users.len())?;
         if let Protocol::Sampled { negatives, .. } = self.protocol {
             write!(f, "; SAMPLED ranking, {negatives} negatives")?;
         }

@@ -1,12 +1,8 @@
 //! ALS with features: what is known of an item or a user is factorised together with who met what.
-//!
-//! A feature of items is one more user, who met the items that have it; a feature of users is one more item. So the solvers of
-//! [`Als`] do all the work, a sweep costs as much more as there are features, and an item that nobody met has the vector that its features
-//! give it (collective matrix factorisation, Singh & Gordon, KDD 2008, with the loss of implicit ALS on every part).
 
 use serde::{Deserialize, Serialize};
 
-use super::known::{FeatureModel, Known, feature_setters, trained_with};
+use super::known::{BY_ITEMS, BY_USERS, FeatureModel, Known, feature_setters, trained_with};
 use super::space::{FeatureMatrix, FeatureSpace};
 use super::table::FeatureRow;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
@@ -18,6 +14,10 @@ use crate::serve::file::Saved;
 use crate::{Error, Result, check};
 
 /// Settings of ALS with features: those of [`Als`], and the features.
+///
+/// A feature of items is one more user, who met the items that have it; a feature of users is one more item. So the solvers of [`Als`] do
+/// all the work, a sweep costs as much more as there are features, and an item that nobody met has the vector that its features give it
+/// (collective matrix factorisation, Singh & Gordon, KDD 2008, with the loss of implicit ALS on every part).
 ///
 /// Features are categories: a number has no "met" and "not met", and is to be made a category of its range.
 ///
@@ -129,7 +129,8 @@ impl FeatureAlsModel {
     /// # Errors
     /// [`Error::Unsupported`] for a model without features of items, and those of [`FeatureSpace::encode`].
     pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
-        vector(&self.by_users, self.items.as_ref(), self.factors.users.len(), row)
+        let space = trained_with(Self::NAME, self.items.as_ref(), BY_ITEMS)?;
+        vector(&self.by_users, space, self.factors.users.len(), row)
     }
 
     /// The vector of a user by what is known of them.
@@ -137,13 +138,13 @@ impl FeatureAlsModel {
     /// # Errors
     /// [`Error::Unsupported`] for a model without features of users, and those of [`FeatureSpace::encode`].
     pub fn user_vector_of(&self, row: &FeatureRow) -> Result<Vec<f32>> {
-        vector(&self.by_items, self.users.as_ref(), self.factors.items.len(), row)
+        let space = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
+        vector(&self.by_items, space, self.factors.items.len(), row)
     }
 }
 
 /// The vector of who has these features, which stand behind the `n` first of the other side.
-fn vector(other: &AlsModel, space: Option<&FeatureSpace>, n: usize, row: &FeatureRow) -> Result<Vec<f32>> {
-    let space = trained_with(FeatureAlsModel::NAME, space)?;
+fn vector(other: &AlsModel, space: &FeatureSpace, n: usize, row: &FeatureRow) -> Result<Vec<f32>> {
     let features: Vec<ItemIdx> =
         space.encode(row)?.into_iter().map(|(feature, _)| ItemIdx(n as u32 + feature.0)).collect();
     other.fold_in(&features, &vec![1.0; features.len()])

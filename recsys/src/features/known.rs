@@ -1,7 +1,11 @@
 //! What all models with features share: the setting of what is known, and the answers about who is new.
 
+use std::borrow::Borrow;
+use std::fmt::Debug;
+use std::hash::Hash;
+
 use crate::data::filter::Filter;
-use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::ids::{Id, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::models::bpr;
 use crate::models::factors::Vectors;
@@ -27,8 +31,9 @@ impl Known {
     }
 
     /// The most features that a pair of an item and a user has.
+    #[cfg(feature = "neural")]
     pub(crate) fn longest(&self) -> u64 {
-        fn of<X: Idx>(features: Option<&FeatureMatrix<X>>) -> u64 {
+        fn of<X: crate::data::ids::Idx>(features: Option<&FeatureMatrix<X>>) -> u64 {
             let rows = features.map(FeatureMatrix::rows);
             rows.and_then(|rows| rows.row_indices().map(|x| rows.row_len(x)).max()).unwrap_or(0) as u64
         }
@@ -102,9 +107,13 @@ pub trait FeatureModel: Recommender {
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()>;
 }
 
-/// A space that a model was trained with, or that it was trained without.
-pub(crate) fn trained_with<T>(model: &'static str, what: Option<T>) -> Result<T> {
-    let operation = "scores by features of a kind that it was trained without";
+/// What a model does not offer that was trained without features of items.
+pub(crate) const BY_ITEMS: &str = "scores by features of items: it was trained without any";
+/// What a model does not offer that was trained without features of users.
+pub(crate) const BY_USERS: &str = "scores by features of users: it was trained without any";
+
+/// A space that a model was trained with, or what it does not offer without.
+pub(crate) fn trained_with<T>(model: &'static str, what: Option<T>, operation: &'static str) -> Result<T> {
     what.ok_or(Error::Unsupported { model, operation })
 }
 
@@ -114,7 +123,14 @@ impl<M: FeatureModel, U: Id, I: Id> Fitted<M, U, I> {
     /// # Errors
     /// [`Error::UnknownUser`], and those of [`FeatureModel::score_described_items`].
     #[doc(alias = "cold_start")]
-    pub fn score_new_items(&self, user: &U, items: &[FeatureRow]) -> Result<Vec<f32>> {
+    pub fn score_new_items<Q: Eq + Hash + Debug + ?Sized>(
+        &self,
+        user: &Q,
+        items: &[FeatureRow],
+    ) -> Result<Vec<f32>>
+    where
+        U: Borrow<Q>,
+    {
         let user = self.catalog().user(user)?;
         self.model().score_described_items(user, items)
     }

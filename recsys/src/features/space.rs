@@ -1,8 +1,4 @@
 //! From raw rows to numbered features with weights.
-//!
-//! A category is a feature of weight 1, each of n categories one of 1/√n, so that a row with many is no longer than one with few. A
-//! number is one feature, weighed by its distance from the mean in standard deviations, held within ±3: one wild price must not
-//! outweigh all else. What is missing has no feature, and neither has a category that the space does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +35,11 @@ enum Encoding {
 }
 
 /// What a table's columns hold, and the number of each feature. Kept with the model.
+///
+/// A category is a feature of weight 1, each of n categories one of 1/√n, so that a row with many is no longer than one with few. A
+/// number is one feature, weighed by its distance from the mean in standard deviations, held within ±3: one wild price must not
+/// outweigh all else. What is missing has no feature, which of a number says the same as the mean, and neither has a category that the space does
+/// not know: rows that come later may hold new ones, which say nothing. A column that it does not know is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[doc(alias("vocabulary", "LabelEncoder", "StandardScaler", "OneHotEncoder"))]
 pub struct FeatureSpace {
@@ -141,7 +142,11 @@ impl FeatureSpace {
         for (name, value) in row.iter() {
             let Some(encoding) = self.columns.get(name) else {
                 let known: Vec<&str> = self.columns.keys().map(String::as_str).collect();
-                return Err(Error::parameter("feature", name, format!("one of {}", known.join(", "))));
+                let expected = match &known[..] {
+                    [] => "nothing: the table that the space is of has no columns".to_owned(),
+                    _ => format!("one of {}", known.join(", ")),
+                };
+                return Err(Error::parameter("feature", name, expected));
             };
             match encoding {
                 Encoding::Number { mean, deviation, feature } => {
@@ -262,7 +267,12 @@ mod tests {
         assert!(refused(FeatureRow::new().number("price", 1.0)), "a column that is not known");
         assert!(refused(FeatureRow::new().category("year", "old")), "a value of another type");
         assert!(refused(FeatureRow::new().category("genres", "War")), "one category where lists are");
+        let why = space.encode(&FeatureRow::new().category("genres", "War")).unwrap_err().to_string();
+        assert!(why.contains("(`category`) in column `genres`") && why.ends_with("(`categories`)"), "{why}");
         assert!(refused(FeatureRow::new().number("year", f64::NAN)));
+        let none = FeatureSpace::new(&FeatureTable::new([(1, FeatureRow::new())]).unwrap());
+        let why = none.encode(&FeatureRow::new().number("price", 1.0)).unwrap_err().to_string();
+        assert!(why.starts_with("feature = price") && why.ends_with("has no columns"), "{why}");
         let mixed = FeatureTable::new([
             (1, FeatureRow::new().number("a", 1.0)),
             (2, FeatureRow::new().category("a", "x")),

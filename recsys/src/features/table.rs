@@ -17,11 +17,12 @@ pub(crate) enum FeatureKind {
 }
 
 impl FeatureKind {
+    /// With the method that says so, of a row as of a reader.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Number => "numbers",
-            Self::Category => "categories",
-            Self::Categories => "lists of categories",
+            Self::Number => "numbers (`number`)",
+            Self::Category => "categories, one a row (`category`)",
+            Self::Categories => "lists of categories (`categories`)",
         }
     }
 }
@@ -99,7 +100,8 @@ impl FeatureRow {
     }
 }
 
-/// Rows by id, of users or of items. Those of ids that no log knows do no harm.
+/// Rows by id, of users or of items. Those of ids that no log knows do no harm, and a row may leave columns out: what becomes of values
+/// that are missing, and of numbers, is said at [`FeatureSpace`](crate::features::FeatureSpace).
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureTable<K> {
     pub(super) rows: Vec<(K, FeatureRow)>,

@@ -1,7 +1,4 @@
 //! EASE: the linear autoencoder with a zero diagonal, in closed form (Steck, WWW 2019).
-//!
-//! With P = (XᵀX + λ)⁻¹ the weights are B = I - P / diag(P), column by column. The cost is one Cholesky factorisation and
-//! inverse of items x items in double precision; the memory is said before it is taken.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -18,6 +15,10 @@ use crate::{Error, Result, check, memory};
 
 /// Settings of EASE. Interactions count as ones, whatever their value: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least).
+///
+/// A score is the sum of the weights from what a user met to the item. With P = (XᵀX + λ)⁻¹ the weights are B = I - P / diag(P), column by
+/// column. The cost is one Cholesky factorisation and inverse of items x items in double precision, whose memory is said before it is
+/// taken.
 ///
 /// ```
 /// use cairn_recsys::{Ease, Estimator, Filter, Interactions};

@@ -82,6 +82,8 @@ impl Weigher {
         let weight = |(word, &value): (&C, &f32)| match self.weighting {
             KnnWeighting::Cosine => value,
             KnnWeighting::TfIdf => value.max(0.0).sqrt() * self.idf[word.at()],
+            // Nothing counts for nothing, also where its length or its weight would be divided by nothing.
+            KnnWeighting::Bm25 { .. } if value == 0.0 => 0.0,
             KnnWeighting::Bm25 { k1, b } => {
                 let norm = 1.0 - b + b * length / self.average;
                 value * (k1 + 1.0) / (k1 * norm + value) * self.idf[word.at()]
@@ -280,7 +282,7 @@ impl ItemKnn {
 
 impl Update for UserKnn {
     /// As for items: with the plain cosine only the neighbours of users whose rows changed, and of those who met one of their items. A
-    /// model of another number of neighbours or another shrinkage is trained anew, one of another weighting is refused.
+    /// model of another number of neighbours, shrinkage or weighting is trained anew.
     fn update_matrix(
         &self,
         model: &UserKnnModel,
@@ -291,11 +293,8 @@ impl Update for UserKnn {
         update::check_model((model.norms.len(), model.n_items), before)?;
         let before = update::grown(before, after)?;
         // Old neighbours by one measure beside new ones by another would not compare.
-        if model.weigher.weighting != self.weighting {
-            let trained = format!("{:?}, as the model was trained with", model.weigher.weighting);
-            return Err(Error::parameter("weighting", format!("{:?}", self.weighting), trained));
-        }
-        let same = (model.k, model.shrink) == (self.neighbours, self.shrink);
+        let settings = (self.neighbours, self.shrink, self.weighting);
+        let same = (model.k, model.shrink, model.weigher.weighting) == settings;
         if self.weighting != KnnWeighting::Cosine || !same {
             return self.fit_matrix(after);
         }

@@ -5,9 +5,6 @@
 //! in both directions, normalisation behind each part. Places count from the end of a history, so that the question stands in the same
 //! place for short and long ones, as the authors have it by padding in front. States are compared with the table of items by inner products, without a bias
 //! for each item, so that lists are those of all models of sequences.
-//!
-//! It learns from a part of the steps of a sequence at a time, and its published figures took far more epochs than those of SASRec: what was
-//! trained for too short a time was reported as a weaker model for years (Petrov & Macdonald, RecSys 2022). Hence the long defaults.
 
 use cairn_autograd::Var;
 use cairn_nn::{Activation, Context, Dropout, FeedForward, Init, LayerNorm, Linear, Module, Parameter};
@@ -16,7 +13,7 @@ use rand::RngExt;
 
 use super::model::SequenceModel;
 use super::ragged::{MASK, Ragged};
-use super::sasrec::{SPREAD, attention};
+use super::sasrec::{SPREAD, attention, longest};
 use super::settings::{Encoder, SequenceLoss, Settings, TrainingPlan, sequence_settings};
 use crate::Result;
 use crate::data::ids::ItemIdx;
@@ -29,6 +26,10 @@ const LAST: f32 = 0.1;
 
 /// Settings of BERT4Rec. Defaults: vectors of 64, 2 blocks, 2 heads, a fifth of the items masked, 200 items back, dropout 0.1, the softmax
 /// over all items, batches of 128, Adam with 1e-3, at most 500 epochs with a patience of 20, seed 0.
+///
+/// Items that are hidden are told from what was met before and after them. It learns from a part of the positions of a sequence at a time,
+/// and its published figures took far more epochs than those of SASRec: what was trained for too short a time was reported as a weaker model
+/// for years (Petrov & Macdonald, RecSys 2022). Hence the long defaults.
 ///
 /// ```
 /// use cairn_recsys::{Bert4Rec, Estimator, Filter, Interactions};
@@ -175,6 +176,11 @@ impl Bert {
         let x = self.dropout.forward(&self.norm.forward(&x)?, cx)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, batch, cx))?;
         self.head_norm.forward(&self.head.forward(&x)?)
+    }
+
+    /// No state is longer.
+    pub(super) fn longest_state(&self) -> f32 {
+        longest(&self.head_norm)
     }
 }
 

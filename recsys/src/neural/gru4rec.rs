@@ -79,4 +79,9 @@ impl Gru {
         let mut cx = cx.clone().with_lengths(&batch.lengths);
         batch.packed(&self.recurrent.forward(&batch.side_by_side(&x)?, &mut cx)?)
     }
+
+    /// No state is longer: its entries are means of what comes out of a tanh.
+    pub(super) fn longest_state(&self) -> f32 {
+        (self.items.shape()[1] as f32).sqrt()
+    }
 }

@@ -1,7 +1,4 @@
 //! A trained model of the next item: the network, and a vector for each user and item.
-//!
-//! The score of an item is the inner product of its vector and the state of the network after a history. The states of the users of
-//! training are computed once, so that their lists need no network; a session is encoded when it is asked about.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +13,10 @@ use super::ragged::Ragged;
 use super::sasrec::Attention;
 use super::settings::{Encoder, Settings};
 use super::train;
-use crate::data::ids::{ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sequences::{LogColumns, Sequences};
 use crate::data::sparse::UserItems;
-use crate::models::factors::{Factors, Vectors};
+use crate::models::factors::{Factors, Vectors, dot};
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check, memory};
@@ -63,6 +60,15 @@ impl Network {
         }
     }
 
+    /// No state is longer.
+    fn longest_state(&self) -> f32 {
+        match self {
+            Self::Attention(network) => network.longest_state(),
+            Self::Masked(network) => network.longest_state(),
+            Self::Gru(network) => network.longest_state(),
+        }
+    }
+
     pub(super) fn module(&self) -> &dyn Module {
         match self {
             Self::Attention(network) => network,
@@ -74,8 +80,15 @@ impl Network {
 
 /// A trained [`Sasrec`](crate::Sasrec), [`Bert4Rec`](crate::Bert4Rec) or [`Gru4Rec`](crate::Gru4Rec).
 ///
+/// The score of an item is the inner product of its vector and the state of the network after a history. The states of the users of
+/// training are computed once, so that their lists need no network; a session is encoded when it is asked about.
+///
 /// It knows order: lists of users follow what they met last, those of [`Fitted::recommend_session`](crate::Fitted::recommend_session)
 /// the session. Nothing is known of a history without items, whose scores are all 0: its list is what is popular.
+///
+/// Nothing is learned of an item of the catalogue without rows in training, as splits leave them, nor of one whose rows were all held out to
+/// know when to end ([`patience`](crate::Sasrec::patience)), or have nothing before or after them. It is listed behind all others, with one low
+/// score for all such items, and passed over in histories and sessions like an id that the catalogue does not have.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Record", into = "Record")]
 pub struct SequenceModel {
@@ -95,21 +108,21 @@ impl SequenceModel {
         let sequences = log.sequences();
         let trained = train::train(settings, &sequences, log.n_items)?;
         let sequences = sequences.last(settings.max_length);
-        let rows: Vec<&[ItemIdx]> = sequences.iter().collect();
+        let learned = &trained.learned;
+        let rows: Vec<Vec<ItemIdx>> = sequences
+            .iter()
+            .map(|items| items.iter().copied().filter(|item| learned[item.at()]).collect())
+            .collect();
+        let rows: Vec<&[ItemIdx]> = rows.iter().map(Vec::as_slice).collect();
         let users = train::states(settings, &trained.network, &rows)?;
-        let items = trained.network.items().value().to_vec();
-        if users.iter().chain(&items).any(|x| !x.is_finite()) {
-            let reason = "the vectors are no longer finite; lower the learning rate".to_owned();
-            return Err(Error::Network { model: settings.name(), reason });
-        }
-        let (dim, losses) = (settings.dim, trained.losses);
-        let factors =
-            Factors { users: Vectors::from_parts(dim, users), items: Vectors::from_parts(dim, items) };
+        let factors = factors(settings, &trained.network, users, learned)?;
+        let losses = trained.losses;
         let (settings, network) = (settings.clone(), trained.network);
         Ok(Self { settings, network, factors, sequences, losses, validation: trained.validation })
     }
 
-    /// The states of the users after all they met, and the vectors of the items.
+    /// The states of the users after all they met, and the vectors of the items. Where the catalogue has items that nothing was learned of,
+    /// each has a further entry: of users 1, and of items what keeps those behind the others.
     pub fn factors(&self) -> &Factors {
         &self.factors
     }
@@ -119,13 +132,17 @@ impl SequenceModel {
         &self.validation
     }
 
-    /// The state after these items, first met first; zeros for none.
+    /// The state after these items, first met first; zeros for none. Items that nothing was learned of are passed over. It is as long as
+    /// the vectors of [`factors`](Self::factors), with a 1 behind it where these have an entry more.
     ///
     /// # Errors
     /// [`Error::UnknownItem`] for an index out of range.
     pub fn encode(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
-        train::states(&self.settings, &self.network, &[items])
+        let learned: Vec<ItemIdx> = items.iter().copied().filter(|&item| self.has_learned(item)).collect();
+        let mut state = train::states(&self.settings, &self.network, &[&learned])?;
+        state.resize(self.factors.items.dim(), 1.0);
+        Ok(state)
     }
 
     /// The values of the network but for the items, which are in the factors.
@@ -138,6 +155,42 @@ impl SequenceModel {
 
 /// Path of the table of items.
 const ITEMS: &str = "items";
+
+/// The vectors that lists are made by. An item that was not learned from still has the vector that it was drawn with: it becomes zeros, in the
+/// network as well, and a bias puts it below the score that any other item can have for any state. The bias is no larger than that
+/// takes, since an index and rerankers look at how far scores are apart.
+fn factors(settings: &Settings, network: &Network, users: Vec<f32>, learned: &[bool]) -> Result<Factors> {
+    let dim = settings.dim;
+    let failed = |reason: String| Error::Network { model: settings.name(), reason };
+    let mut items = network.items().value().to_vec();
+    let (mut width, mut users) = (dim, users);
+    if learned.contains(&false) {
+        let strangers = items.chunks_mut(dim).zip(learned).filter(|(_, learned)| !**learned);
+        strangers.for_each(|(vector, _)| vector.fill(0.0));
+        let table = Tensor::from_slice(&items, [learned.len(), dim]).map_err(|e| failed(e.to_string()))?;
+        network.items().set(table);
+        let longest = items.chunks(dim).map(|vector| dot(vector, vector).sqrt()).fold(0.0_f32, f32::max);
+        // Twice what Cauchy-Schwarz asks for, to be out of the reach of rounding.
+        let bias = -2.0 * network.longest_state() * longest - 1.0;
+        items = with_entry(&items, dim, |item| if learned[item] { 0.0 } else { bias });
+        users = with_entry(&users, dim, |_| 1.0);
+        width += 1;
+    }
+    if users.iter().chain(&items).any(|x| !x.is_finite()) {
+        return Err(failed("the vectors are no longer finite; lower the learning rate".to_owned()));
+    }
+    Ok(Factors { users: Vectors::from_parts(width, users), items: Vectors::from_parts(width, items) })
+}
+
+/// Vectors with a further entry, by the number of each.
+fn with_entry(vectors: &[f32], dim: usize, entry: impl Fn(usize) -> f32) -> Vec<f32> {
+    let mut out = Vec::with_capacity(vectors.len() / dim * (dim + 1));
+    for (at, vector) in vectors.chunks(dim).enumerate() {
+        out.extend_from_slice(vector);
+        out.push(entry(at));
+    }
+    out
+}
 
 impl PartialEq for SequenceModel {
     fn eq(&self, other: &Self) -> bool {
@@ -173,7 +226,8 @@ impl Record {
         settings.check().map_err(|e| e.to_string())?;
         factors.validate()?;
         let (n_users, n_items) = (factors.users.len(), factors.items.len());
-        if factors.items.dim() != settings.dim || !sequences.is_consistent(n_users, n_items) {
+        let fits = matches!(factors.items.dim().checked_sub(settings.dim), Some(0 | 1));
+        if !fits || !sequences.is_consistent(n_users, n_items) {
             return Err("settings, vectors and sequences do not fit".to_owned());
         }
         // The state says how large the network is before one is made.
@@ -193,7 +247,10 @@ impl Record {
             return Err("settings and network do not fit".to_owned());
         }
         let network = Network::new(&settings, 1, &mut rng(0)).map_err(|e| e.to_string())?;
-        let items = Tensor::from_slice(factors.items.as_slice(), [n_items, settings.dim]);
+        // Without the entry that keeps items not learned from behind the others.
+        let items = factors.items.as_slice().chunks(factors.items.dim());
+        let items: Vec<f32> = items.flat_map(|vector| &vector[..settings.dim]).copied().collect();
+        let items = Tensor::from_slice(&items, [n_items, settings.dim]);
         network.items().set(items.map_err(|e| e.to_string())?);
         state.insert(ITEMS.to_owned(), network.items().any());
         network.module().load_state(&state).map_err(|e| e.to_string())?;
@@ -228,6 +285,10 @@ impl Recommender for SequenceModel {
     fn knows_order(&self) -> bool {
         true
     }
+    fn has_learned(&self, item: ItemIdx) -> bool {
+        let bias = self.factors.items.get(item.at()).get(self.settings.dim);
+        bias.is_none_or(|bias| *bias == 0.0)
+    }
     fn sequence(&self, user: UserIdx) -> Option<&[ItemIdx]> {
         Some(self.sequences.get(user))
     }
@@ -248,6 +309,11 @@ impl Recommender for SequenceModel {
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.items.cosines(item.0 as usize, self.settings.dim, out);
+        // Nothing is like what nothing was learned of.
+        let stranger = |item: ItemIdx| !self.has_learned(item);
+        let all = stranger(item);
+        let each = (0..).map(ItemIdx).zip(out);
+        each.filter(|(other, _)| all || stranger(*other)).for_each(|(_, out)| *out = f32::NAN);
         Ok(())
     }
     fn user_similarity(&self, user: UserIdx, out: &mut [f32]) -> Result<()> {

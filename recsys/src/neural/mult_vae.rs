@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::passes::{Passes, failure, passes_setters};
 use super::sparse::Sparse;
-use crate::data::ids::{ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
@@ -181,6 +181,32 @@ impl Encoder {
         Ok((self.decode.forward(&code)?, divergence))
     }
 
+    /// The row of an item that nobody met still is what it was drawn as: it becomes zeros.
+    fn forget_strangers(&self, matrix: &UserItems) -> cairn_nn::Result<()> {
+        let mut met = vec![false; matrix.n_cols()];
+        matrix.columns().iter().for_each(|item| met[item.at()] = true);
+        if met.contains(&false) {
+            let (width, mut rows) = (self.bias.len(), self.input.value().to_vec());
+            let strangers = rows.chunks_mut(width).zip(&met).filter(|(_, met)| !**met);
+            strangers.for_each(|(row, _)| row.fill(0.0));
+            self.input.set(Tensor::from_vec(rows, [met.len(), width])?);
+        }
+        Ok(())
+    }
+
+    /// Those of some items that somebody met in training: the rows of the others are zeros.
+    fn learned(&self, items: &[ItemIdx]) -> Result<Vec<ItemIdx>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers: Vec<u32> = items.iter().map(|item| item.0).collect();
+        let rows = self.input.value().index_select(0, &numbers);
+        let rows = rows.map_err(|e| failure(MultVaeModel::NAME, &e))?.to_vec();
+        let learned = |row: &[f32]| row.iter().any(|x| *x != 0.0);
+        let items = items.iter().zip(rows.chunks(self.bias.len()));
+        Ok(items.filter(|(_, row)| learned(row)).map(|(&item, _)| item).collect())
+    }
+
     /// The last hidden layer and a 1 for the bias, for histories by item; one after another.
     fn vectors(&self, matrix: UserItems) -> Result<Vec<f32>> {
         let hidden = no_grad(|| Ok::<_, cairn_nn::Error>(self.forward(&Sparse::new(matrix), None)?.0));
@@ -253,14 +279,15 @@ impl MultVaeModel {
         &self.factors
     }
 
-    /// The last hidden layer for somebody who met these items, and a 1.
+    /// The last hidden layer for somebody who met these items, and a 1. Items without rows in training are passed over.
     ///
     /// # Errors
     /// [`Error::UnknownItem`] for an index out of range.
     pub fn encode(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
+        let items = self.encoder.learned(items)?;
         let values = vec![1.0 / (items.len() as f32).sqrt(); items.len()];
-        let row = Csr::from_parts(self.factors.items.len(), vec![0, items.len()], items.to_vec(), values);
+        let row = Csr::from_parts(self.factors.items.len(), vec![0, items.len()], items, values);
         self.encoder.vectors(row)
     }
 }
@@ -293,6 +320,7 @@ impl Estimator for MultVae {
                 let weight = self.weight(step, steps);
                 network.loss(&Sparse::new(rows), &places(matrix, &batch), noise, weight)
             })?;
+        network.encoder.forget_strangers(matrix).map_err(failed)?;
         let factors = factors(&network, matrix)?;
         Ok(MultVaeModel { settings: self.clone(), encoder: network.encoder, factors, progress })
     }

@@ -16,6 +16,8 @@ const FOLD_IN: (usize, f64) = (60, 0.05);
 const FOLD_IN_BATCH: usize = 256;
 /// Samples of a step of folding in, those drawn included: an answer must not take gigabytes because training drew many negatives.
 const FOLD_IN_SAMPLES: usize = 1 << 14;
+/// Items that folding in draws for each of a history, at most: more would take time, and say little that these do not.
+const FOLD_IN_NEGATIVES: usize = 255;
 
 /// The mean logistic loss of scores.
 pub(crate) fn logistic(scores: &Var, labels: &[f32]) -> cairn_nn::Result<Var> {
@@ -67,9 +69,8 @@ pub(crate) fn fold_in(
         return Ok(());
     }
     let (epochs, learning_rate) = FOLD_IN;
-    // More draws than there are items say little that these do not.
-    let negatives = negatives.min(n_items);
-    let batch_size = (FOLD_IN_SAMPLES / (negatives + 1)).clamp(1, FOLD_IN_BATCH);
+    let negatives = negatives.min(FOLD_IN_NEGATIVES);
+    let batch_size = FOLD_IN_BATCH.min(FOLD_IN_SAMPLES / (negatives + 1));
     let passes = Passes { epochs, batch_size, learning_rate, seed };
     passes.train(model, (person, false), items.len(), |batch, _, cx| {
         let (mut asked, mut labels, mut rng) = (Vec::new(), Vec::new(), cx.draw());
@@ -115,8 +116,8 @@ mod tests {
     fn a_step_of_folding_in_has_a_budget_of_samples() {
         assert_eq!(samples(40, 1000, 4), 200);
         assert_eq!(samples(300, 1000, 4), 256 * 5, "as many items as ever");
-        assert_eq!(samples(40, 1000, 65_536), FOLD_IN_SAMPLES / 1001 * 1001, "no more draws than items");
-        assert_eq!(samples(3, 40_000, 65_536), 40_001, "one item at least");
+        assert_eq!(samples(40, 1000, 65_536), 40 * 256, "few draws");
+        assert_eq!(samples(100, 40_000, 65_536), FOLD_IN_SAMPLES, "of a few items");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::Result;
 use crate::data::sequences::LogColumns;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
+use crate::models::factors::dot;
 
 /// Standard deviation of tables and dense layers at the start.
 pub(super) const SPREAD: f32 = 0.02;
@@ -122,10 +123,22 @@ impl Attention {
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, batch, cx))?;
         self.norm.forward(&x)
     }
+
+    /// No state is longer.
+    pub(super) fn longest_state(&self) -> f32 {
+        longest(&self.norm)
+    }
 }
 
 fn norm(dim: usize) -> cairn_nn::Result<LayerNorm> {
     LayerNorm::new(dim)?.epsilon(1e-8)
+}
+
+/// No vector that comes out of a normalisation is longer: before scale and shift it is √features long at most.
+pub(super) fn longest(norm: &LayerNorm) -> f32 {
+    let (scale, shift) = (norm.weight.value().to_vec(), norm.bias.value().to_vec());
+    let largest = scale.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    largest * (scale.len() as f32).sqrt() + dot(&shift, &shift).sqrt()
 }
 
 impl Block {

@@ -89,7 +89,7 @@ impl SequenceLoss {
 pub struct TrainingPlan {
     /// Bytes at most, besides the log.
     pub memory: u64,
-    /// Steps of sequences that an epoch learns from.
+    /// Positions of sequences that an epoch learns from; a step of the optimiser learns from those of a batch of sequences.
     pub steps: usize,
     /// Floating-point operations of an epoch.
     pub epoch_flops: f64,
@@ -108,7 +108,7 @@ impl fmt::Display for TrainingPlan {
         let (gigabytes, teraflops) = (self.memory as f64 / 1e9, self.epoch_flops / 1e12);
         write!(
             f,
-            "{gigabytes:.2} GB at most; {teraflops:.3} TFLOP an epoch of {} steps, {:.1} s at 100 GFLOP/s",
+            "{gigabytes:.2} GB at most; {teraflops:.3} TFLOP an epoch of {} positions, {:.1} s at 100 GFLOP/s",
             self.steps,
             self.epoch_seconds(1e11)
         )
@@ -241,7 +241,7 @@ impl Settings {
         let tables = items.saturating_add(length).saturating_mul(dim).saturating_mul(4 * 8);
         // The largest block has 12 · dim² weights.
         let weights = dim.saturating_mul(dim).saturating_mul(4 * 12 * 8).saturating_mul(layers);
-        let of_users = users.saturating_mul(dim).saturating_mul(4 * 2);
+        let of_users = users.saturating_mul(dim.saturating_add(1)).saturating_mul(4 * 2);
         let (_, of_scores) = self.loss.scores(items, steps, dim);
         [of_steps, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
     }

@@ -37,6 +37,8 @@ const ORDER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What a training found.
 pub(super) struct Trained {
     pub(super) network: Network,
+    /// Which items were learned from: those in a sequence, but for what was held out or lies too far back.
+    pub(super) learned: Vec<bool>,
     /// Mean loss of each epoch.
     pub(super) losses: Vec<f64>,
     /// NDCG of the validation items after each epoch, if there are any.
@@ -57,6 +59,8 @@ pub(super) fn train(settings: &Settings, sequences: &Sequences, n_items: usize) 
     rows.retain(|items| items.len() > 1);
     let mut counts = vec![0_u32; n_items];
     rows.iter().flat_map(|items| *items).for_each(|item| counts[item.at()] += 1);
+    let learned: Vec<bool> = counts.iter().map(|&count| count > 0).collect();
+    let validation = validation.map(|validation| validation.among(&learned));
 
     let network = Network::new(settings, n_items, &mut rng(settings.seed)).map_err(|e| failed(&e))?;
     let objective = Objective::new(settings.loss, &counts);
@@ -89,7 +93,7 @@ pub(super) fn train(settings: &Settings, sequences: &Sequences, n_items: usize) 
     if let Some((_, _, state)) = best {
         network.module().load_state(&state).map_err(|e| failed(&e))?;
     }
-    Ok(Trained { network, losses, validation: scores })
+    Ok(Trained { network, learned, losses, validation: scores })
 }
 
 /// What a batch of sequences asks: what the network reads, at which steps it is asked if not at all, and the item of each.
@@ -188,6 +192,8 @@ struct Validation<'a> {
     items: Vec<ItemIdx>,
     seen: UserItems,
     ranks: Ranks,
+    /// Items that nothing is learned of: the model lists them behind all others.
+    strangers: Vec<ItemIdx>,
 }
 
 impl<'a> Validation<'a> {
@@ -206,7 +212,13 @@ impl<'a> Validation<'a> {
         let seen = Csr::from_columns(before.len(), n_items, &users, &columns, &ones);
         let numbers: Vec<u32> = (0..n_items as u32).collect();
         let ranks = Ranks::new(&seen, &numbers);
-        (!items.is_empty()).then_some(Self { before, items, seen, ranks })
+        (!items.is_empty()).then_some(Self { before, items, seen, ranks, strangers: Vec::new() })
+    }
+
+    /// With lists of these items alone.
+    fn among(self, learned: &[bool]) -> Self {
+        let items = (0..).map(ItemIdx).zip(learned);
+        Self { strangers: items.filter(|(_, learned)| !**learned).map(|(item, _)| item).collect(), ..self }
     }
 
     /// NDCG@10 of the items held out, among all that their users had not met.
@@ -218,7 +230,8 @@ impl<'a> Validation<'a> {
             items: Vectors::from_parts(settings.dim, items),
         };
         let users: Vec<UserIdx> = self.seen.row_indices().collect();
-        let lists = best_by_inner_product((&factors, &self.ranks), &users, LIST, Some(&self.seen), &[]);
+        let (seen, barred) = (Some(&self.seen), &self.strangers[..]);
+        let lists = best_by_inner_product((&factors, &self.ranks), &users, LIST, seen, barred);
         let gain = |(list, item): (&Vec<crate::ScoredItem>, &ItemIdx)| {
             let rank = list.iter().position(|entry| entry.item == *item);
             rank.map_or(0.0, |rank| 1.0 / ((rank + 2) as f64).log2())

@@ -337,6 +337,12 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         k: usize,
         filter: &Filter<'_, I>,
     ) -> Result<Vec<Scored<I>>> {
+        // Who met nothing that was learned of is as little known as who met nothing.
+        if !items.iter().any(|&item| self.model.has_learned(item)) {
+            let out = if filter.is_unseen() { items } else { &[] };
+            let allowed = |item: ItemIdx| filter.allows(self.catalog.items.id(item)) && !out.contains(&item);
+            return Ok(self.with_ids(&self.ranks.most_popular(k, allowed)));
+        }
         if let Some(index) = &self.index {
             return Ok(self.with_ids(&self.nearest_of_history(index, (items, values), k, filter)?));
         }

@@ -1,7 +1,4 @@
 //! Lists for a session: what somebody has just looked at, known to the model or not.
-//!
-//! A session is a list of items in the order they were met, in which an item may come again. A model that knows order takes it
-//! as it is; to the others it is a history of its items with values of 1.
 
 use std::borrow::Borrow;
 use std::fmt::Debug;
@@ -16,6 +13,9 @@ use crate::{Error, Result};
 impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The `k` best items for somebody who just met the items of `session`, the latest last, and of whom nothing else is known. With
     /// [`Filter::unseen`] those items are left out.
+    ///
+    /// An item may come again. A model that knows order takes the session as it is; to the others it is a history of its items with
+    /// values of 1. Items that the catalogue does not have are passed over, and by models that know order those without rows in training.
     ///
     /// ```
     /// use cairn_recsys::{Ease, Estimator, Filter, synthetic};
@@ -56,11 +56,10 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     {
         check_k(k)?;
         let index = self.catalog().user(user)?;
-        let session = match self.session(session) {
-            Ok(session) => session,
-            Err(Error::Empty { .. } | Error::UnknownItem(_)) => return self.recommend(user, k, filter),
-            Err(error) => return Err(error),
-        };
+        let session = self.known(session);
+        if session.is_empty() {
+            return self.recommend(user, k, filter);
+        }
         let (seen, values) = self.seen().row(index);
         let mut out: Vec<ItemIdx> = seen.to_vec();
         out.extend(&session);
@@ -93,13 +92,25 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         self.best_of_history(&items, &vec![1.0; items.len()], k, filter)
     }
 
-    /// The items of a session that are known.
+    /// The items of a session that are in the catalogue.
+    fn known(&self, session: &[I]) -> Vec<ItemIdx> {
+        session.iter().filter_map(|id| self.catalog().items.get(id)).collect()
+    }
+
+    /// The items of a session that are in the catalogue, if the model learned of any. Those of which it did not are no part of what it
+    /// reads, but they are of what was seen.
     fn session(&self, session: &[I]) -> Result<Vec<ItemIdx>> {
-        let items: Vec<ItemIdx> = session.iter().filter_map(|id| self.catalog().items.get(id)).collect();
-        match (session, &items[..]) {
-            ([], _) => Err(Error::Empty { what: "the session" }),
-            ([first, ..], []) => Err(Error::UnknownItem(format!("{first:?}, nor any other of the session"))),
-            _ => Ok(items),
+        let items = self.known(session);
+        let learned = items.iter().any(|&item| self.model().has_learned(item));
+        match session {
+            [] => Err(Error::Empty { what: "the session" }),
+            _ if learned => Ok(items),
+            [only] if items.is_empty() => Err(Error::UnknownItem(format!("{only:?}"))),
+            [only] => Err(Error::UnknownItem(format!("{only:?}: training learned nothing of it"))),
+            [first, ..] => {
+                let n = session.len();
+                Err(Error::UnknownItem(format!("{first:?}: none of the session's {n} items is known")))
+            }
         }
     }
 }

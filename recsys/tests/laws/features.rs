@@ -123,6 +123,23 @@ fn who_is_new_is_known_by_features_to_a_model_from_a_file_too() {
     let plain = LightFm::new().fit(&log).unwrap();
     assert!(matches!(plain.score_new_items(&1, &[row(1)]), Err(Error::Unsupported { .. })));
     assert!(matches!(plain.recommend_described(&row(1), 5, &Filter::all()), Err(Error::Unsupported { .. })));
+    let says = |error: Error, side: &str| assert!(error.to_string().contains(side), "{error}");
+    says(plain.score_new_items(&1, &[row(1)]).unwrap_err(), "features of items");
+    says(plain.recommend_described(&row(1), 5, &Filter::all()).unwrap_err(), "features of users");
+}
+
+#[test]
+fn new_items_are_scored_for_a_user_whose_id_is_a_text_by_that_text() {
+    let rows: Vec<(String, u32)> = log().ratings().map(|r| (format!("u{}", r.user), r.item)).collect();
+    let log = Interactions::from_ratings(rows).unwrap();
+    let features = FeatureMatrix::new(
+        &FeatureTable::new((0..90).map(|item| (item, row(item % GROUPS)))).unwrap(),
+        &log.catalog().items,
+    )
+    .unwrap();
+    let model = LightFm::new().factors(4).epochs(2).item_features(&features).fit(&log).unwrap();
+    assert!(model.score_new_items("u5", &[row(1)]).is_ok());
+    assert!(matches!(model.score_new_items("z", &[row(1)]), Err(Error::UnknownUser(_))));
 }
 
 #[test]
@@ -153,7 +170,11 @@ fn tables_are_read_from_text_and_what_does_not_read_is_named_with_its_line() {
         assert!(matches!(error, Error::InvalidRow { line: at, .. } if at == line), "{rows}: {error}");
     }
     assert!(matches!(fails("film,year\n1,2\n"), Error::Parameter { name: "column", .. }));
-    assert!(matches!(fails(&format!("{head}7,,,,\n7,,,,\n")), Error::DuplicateId { .. }));
+    let twice = fails(&format!("{head}7,,,,\n8,,,,\n7,,,,\n"));
+    assert!(matches!(twice, Error::DuplicateId { .. }));
+    assert!(twice.to_string().contains("7 (features, lines 2 and 4)"), "{twice}");
+    assert!(matches!(fails(""), Error::Empty { .. }) && matches!(fails(head), Error::Empty { .. }));
+    assert!(fails("film,year,year,genres,released,studio\n").to_string().contains("that one column has"));
     let bare = FeatureReader::separated_by("|", 0)
         .category(2)
         .from_reader::<u32>("1|a|x\n2|b|y\n".as_bytes())
@@ -163,6 +184,31 @@ fn tables_are_read_from_text_and_what_does_not_read_is_named_with_its_line() {
         FeatureReader::separated_by("|", "id").from_reader::<u32>("1|a\n".as_bytes()).is_err(),
         "no header"
     );
+}
+
+#[test]
+fn an_item_that_came_in_today_is_listed_by_what_is_known_of_it() {
+    let log = log().with_items([1000, 1001]).unwrap();
+    let rows = (0..90).map(|item| (item, row(item % GROUPS))).chain([(1000, row(0)), (1001, row(1))]);
+    let table = FeatureTable::new(rows).unwrap();
+    let features = FeatureMatrix::new(&table, &log.catalog().items).unwrap();
+    let model = LightFm::new().factors(8).item_features(&features).fit(&log).unwrap();
+    let list = model.recommend(&4, 92, &Filter::unseen()).unwrap();
+    let place = |id: u32| list.iter().position(|entry| entry.id == id).unwrap();
+    assert!(place(1001) < place(1000), "user 4 is of group 1");
+}
+
+#[test]
+fn marks_of_missing_values_are_what_the_reader_is_told() {
+    let reader = FeatureReader::csv("film").number("year").category("studio").date("released");
+    let text = "film,year,studio,released\n7,NA,?,NA\n8,1990,NA,1995-01-02\n";
+    let why = reader.from_reader::<u32>(text.as_bytes()).unwrap_err().to_string();
+    assert!(why.contains("line 2") && why.contains("`NA` of `year`") && why.contains("`missing`"), "{why}");
+    let table = reader.clone().missing(["NA", "?"]).from_reader::<u32>(text.as_bytes()).unwrap();
+    assert_eq!(table.rows()[0].1, FeatureRow::new());
+    assert_eq!(table.rows()[1].1, FeatureRow::new().number("year", 1990.0).number("released", 789_004_800.0));
+    let why = reader.from_reader::<u32>("film,year,studio,released\n7,,,soon\n".as_bytes()).unwrap_err();
+    assert!(why.to_string().contains("`soon` of `released`") && !why.to_string().contains("without_time"));
 }
 
 #[test]

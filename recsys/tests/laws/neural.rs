@@ -1,8 +1,9 @@
 //! Models that know order, each against what only order tells, and what is said before and during their training.
 
+use cairn_recsys::features::TwoTower;
 use cairn_recsys::{
-    Bert4Rec, Error, Estimator, Filter, Gru4Rec, Interactions, LightGcn, MultVae, NeuMf, RankingEvaluator,
-    Sasrec, SequenceLoss, Split, UserIdx, metrics::Ndcg,
+    AnnSettings, Bert4Rec, Duplicates, Error, Estimator, Filter, Fitted, Gru4Rec, Interactions, LightGcn,
+    MultVae, NeuMf, RankingEvaluator, Sasrec, SequenceLoss, SequenceModel, Split, UserIdx, metrics::Ndcg,
 };
 
 /// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
@@ -75,13 +76,94 @@ fn folding_in_is_by_the_order_of_the_history() {
     assert!(report.mean(Ndcg, 10).unwrap() > 0.9, "{report}");
 }
 
+/// A log whose catalogue has the items 100 to 102, which have no rows.
+fn with_strangers() -> Interactions {
+    let mut log = walks(80, 20, 6);
+    let rows = log.len();
+    let strangers = [100_u32, 101, 102].map(|item| (1000_u32, item, 1.0_f32, 0_i64));
+    log.append(strangers, Duplicates::Last).unwrap();
+    log.filter_rows(|row| row < rows)
+}
+
+#[test]
+fn items_without_rows_are_listed_behind_all_others_and_passed_over_in_sessions() {
+    let log = with_strangers();
+    let folder = tempfile::tempdir().unwrap();
+    let gru = Gru4Rec::new().dim(8).max_length(8).batch_size(16).epochs(6).learning_rate(0.02);
+    let bert = Bert4Rec::new().dim(8).max_length(8).batch_size(16).epochs(6).learning_rate(0.02);
+    let models = [
+        sasrec().epochs(6).fit(&log).unwrap(),
+        sasrec().epochs(6).loss(SequenceLoss::sampled_softmax()).patience(Some(2)).fit(&log).unwrap(),
+        gru.fit(&log).unwrap(),
+        bert.fit(&log).unwrap(),
+    ];
+    for model in models {
+        let all = |session: &[u32]| model.recommend_session(session, 23, &Filter::all()).unwrap();
+        let list = all(&[3, 4, 5]);
+        let of_user = model.recommend(&7, 23, &Filter::all()).unwrap();
+        let fast = model.with_index(AnnSettings::new().cells(4).probes(4)).unwrap();
+        let by_index = fast.recommend_session(&[3, 4, 5], 23, &Filter::all()).unwrap();
+        for list in [&list, &of_user, &by_index] {
+            assert!(list.len() == 23 && list.iter().all(|entry| entry.score.is_finite()), "{list:?}");
+            assert!(list[..20].iter().all(|entry| entry.id < 20), "{list:?}");
+        }
+        assert_eq!(all(&[3, 100, 4, 5, 102]), list);
+        assert_eq!(all(&[3, 777, 4, 5]), list, "as one that the catalogue does not have");
+        let unknown = model.recommend_session(&[100, 101], 5, &Filter::all()).unwrap_err();
+        assert!(matches!(unknown, Error::UnknownItem(_)), "{unknown}");
+        let path = folder.path().join("model");
+        model.save(&path).unwrap();
+        let loaded: Fitted<SequenceModel> = Fitted::load(&path).unwrap();
+        assert!(loaded.model() == model.model());
+        assert_eq!(loaded.recommend_session(&[3, 100, 4, 5], 23, &Filter::all()).unwrap(), list);
+    }
+}
+
+#[test]
+fn items_that_are_held_out_alone_are_as_those_without_rows() {
+    let mut log = walks(80, 20, 6);
+    let last = [(500_u32, 3_u32), (500, 4), (500, 5), (500, 200)];
+    let times = 1_000_000..;
+    log.append(
+        last.into_iter().zip(times).map(|((user, item), time)| (user, item, 1.0, time)),
+        Duplicates::Last,
+    )
+    .unwrap();
+    let model = sasrec().epochs(4).patience(Some(2)).fit(&log).unwrap();
+    let list = model.recommend_session(&[3, 4, 5], 21, &Filter::all()).unwrap();
+    assert_eq!((list.len(), list[20].id), (21, 200));
+    let unknown = model.recommend_session(&[200], 5, &Filter::all()).unwrap_err().to_string();
+    assert!(unknown.contains("200: training learned nothing of it"), "{unknown}");
+    assert!(model.similar_items(&3, 30).unwrap().iter().all(|entry| entry.id != 200));
+    // Their history counts without it, and what is known of nobody is what is popular.
+    let of = |history: &[u32]| {
+        let history: Vec<(u32, f32)> = history.iter().map(|&item| (item, 1.0)).collect();
+        model.recommend_for(&history, 5, &Filter::all()).unwrap()
+    };
+    assert_eq!(of(&[3, 4, 5, 200]), of(&[3, 4, 5]));
+    assert_eq!(model.recommend(&500, 5, &Filter::all()).unwrap(), of(&[3, 4, 5]));
+    assert!(of(&[200]).iter().all(|entry| entry.score >= 1.0), "by how often they were met");
+    assert!(sasrec().epochs(4).fit(&log).unwrap().recommend_session(&[200], 5, &Filter::all()).is_ok());
+}
+
+#[test]
+fn encoders_of_sets_pass_over_items_without_rows() {
+    let log = with_strangers();
+    let vae = MultVae::new().hidden(8).latent(4).epochs(3).fit(&log).unwrap();
+    let list = |session: &[u32]| vae.recommend_session(session, 20, &Filter::all()).unwrap();
+    assert_eq!(list(&[3, 100, 4]), list(&[3, 4]));
+    let towers = TwoTower::new().factors(4).hidden([4]).epochs(3).fit(&log).unwrap();
+    let list = |session: &[u32]| towers.recommend_session(session, 20, &Filter::all()).unwrap();
+    assert_eq!(list(&[3, 100, 4]), list(&[3, 4]));
+}
+
 #[test]
 fn memory_is_said_before_training_and_a_matrix_is_refused() {
     let log = walks(20, 10, 5);
     let settings = sasrec();
     let plan = settings.plan(&log);
     assert_eq!((plan.steps, plan.memory), (20 * 4, settings.memory_needed(20, 10)));
-    assert!(plan.epoch_flops > 0.0 && plan.to_string().contains("80 steps"), "{plan}");
+    assert!(plan.epoch_flops > 0.0 && plan.to_string().contains("80 positions"), "{plan}");
     let refused = settings.clone().memory_limit(plan.memory - 1).fit(&log).unwrap_err();
     assert!(matches!(refused, Error::Memory { needed, .. } if needed == plan.memory), "{refused}");
     assert!(settings.memory_needed(20, 1_000_000_000) > 1 << 38);

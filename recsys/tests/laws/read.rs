@@ -42,9 +42,12 @@ fn rejected_rows_are_named_with_line_and_reason() {
     assert_eq!(
         got[..6],
         [
-            (3, "the value is missing: column 3 of a row of 2 fields, `1 11`"),
+            (
+                3,
+                "the value is missing: column 3 of a row of 2 fields, `1 11`; `without_value` counts every row as 1",
+            ),
             (4, "the user is missing"),
-            (5, "item `x` does not read"),
+            (5, "item `x` is no u32"),
             (6, "value NaN is not finite"),
             (7, "value inf is not finite"),
             (8, "value 9 is not from 1 to 5"),
@@ -52,6 +55,21 @@ fn rejected_rows_are_named_with_line_and_reason() {
     );
     assert!(got[6].1.starts_with("time `1:5` does not read"), "{}", got[6].1);
     assert!(report.to_string().contains("2 rows read, 7 rejected, 0 repeated"), "{report}");
+}
+
+#[test]
+fn a_file_without_values_and_a_header_that_says_nothing_are_told_the_way_out() {
+    let read = |reader: &LogReader, text: &str| {
+        reader.from_reader::<u32, u32>(text.as_bytes()).unwrap_err().to_string()
+    };
+    let untimed = read(&LogReader::csv(), "user,item,time\n1,10,100\n");
+    assert!(untimed.contains("`without_value().time(2)`"), "{untimed}");
+    let dated = read(&LogReader::csv(), "user,item,time\n1,10,2005-04-02\n");
+    assert!(dated.contains("it is a date") && dated.contains("`without_value`"), "{dated}");
+    let named = LogReader::csv().columns("user", "item").without_value().without_time();
+    let twice = read(&named, "user,item,item\n1,10,10\n");
+    assert!(twice.contains("column = item") && twice.contains("that one column has"), "{twice}");
+    assert!(named.columns(0, 1).from_reader::<u32, u32>(&b"user,item,item\n1,10,10\n"[..]).is_ok());
 }
 
 #[test]

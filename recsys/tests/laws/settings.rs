@@ -4,8 +4,8 @@ use cairn_recsys::features::{FeatureRow, FeatureTable, LightFm};
 use cairn_recsys::rating::{self, BiasedMf, Nmf, SvdPlusPlus};
 use cairn_recsys::rerank::{Calibration, Dpp, ItemGroups, Mmr, Reranking};
 use cairn_recsys::{
-    Als, AlsSolver, AnnSettings, Bpr, Error, Estimator, Filter, GfCf, Interactions, ItemKnn, KnnWeighting,
-    PairedTest, PureSvd, UserKnn, synthetic,
+    Als, AlsSolver, AnnSettings, Bpr, Confidence, Error, Estimator, Filter, GfCf, Interactions, ItemKnn,
+    KnnWeighting, PairedTest, PureSvd, UserKnn, synthetic,
 };
 
 fn log() -> Interactions {
@@ -43,6 +43,18 @@ fn numbers_of_factors_that_no_memory_holds_are_refused_by_name() {
     }
     let error = refuses(&Bpr::new().memory_limit(1000));
     assert!(matches!(error, Error::Memory { limit: 1000, .. }), "{error}");
+}
+
+#[test]
+fn a_factor_of_confidence_that_is_none_is_no_fault_of_the_data() {
+    for factor in [f32::NAN, f32::INFINITY, -1.0, 1e30] {
+        for confidence in [Confidence::Constant(factor), Confidence::Linear(factor), Confidence::Log(factor)]
+        {
+            let error = refuses(&Als::new().factors(4).confidence(confidence));
+            assert!(matches!(error, Error::Parameter { name: "confidence", .. }), "{confidence:?}: {error}");
+        }
+    }
+    assert!(Als::new().factors(4).confidence(Confidence::Constant(0.0)).fit(&log()).is_ok());
 }
 
 #[test]

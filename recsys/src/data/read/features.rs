@@ -1,5 +1,6 @@
 //! Reading tables of users or items from text: CSV and its kin, a row each, columns by name.
 
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::Path;
 use std::str::FromStr;
@@ -12,7 +13,8 @@ use crate::features::{FeatureRow, FeatureTable, FeatureValue, is_bounded};
 use crate::{Error, Result};
 
 /// How a text file holds features: which column is the id, and what the others are. Columns that are not named are passed over; an
-/// empty field is a value that is missing.
+/// empty field is a value that is missing, and so is a mark that [`missing`](Self::missing) names. What is missing is no feature of its
+/// row, see [`FeatureSpace`](crate::features::FeatureSpace).
 ///
 /// ```
 /// use cairn_recsys::read::FeatureReader;
@@ -28,6 +30,7 @@ pub struct FeatureReader {
     header: bool,
     id: Column,
     columns: Vec<(String, Column, Kind)>,
+    missing: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +51,13 @@ impl FeatureReader {
     /// Fields between any text; no header, unless it is said by [`header`](Self::header).
     #[must_use]
     pub fn separated_by(separator: &str, id: impl Into<Column>) -> Self {
-        Self { format: RowFormat::separated_by(separator), header: false, id: id.into(), columns: Vec::new() }
+        Self {
+            format: RowFormat::separated_by(separator),
+            header: false,
+            id: id.into(),
+            columns: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// Whether the first line names the columns.
@@ -62,6 +71,14 @@ impl FeatureReader {
     #[must_use]
     pub fn latin1(mut self) -> Self {
         self.format.latin1 = true;
+        self
+    }
+
+    /// Marks of a value that is missing, besides the empty field: `missing(["NA", "NaN"])`. By default there are none.
+    #[must_use]
+    #[doc(alias("na_values", "null"))]
+    pub fn missing<S: Into<String>>(mut self, marks: impl IntoIterator<Item = S>) -> Self {
+        self.missing = marks.into_iter().map(Into::into).collect();
         self
     }
 
@@ -104,7 +121,8 @@ impl FeatureReader {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::InvalidRow`] with the line for a row that does not read, a value of another type included;
-    /// [`Error::Parameter`] for a column that is not there; [`Error::DuplicateId`].
+    /// [`Error::Parameter`] for a column that is not there, or there twice; [`Error::DuplicateId`] with both lines; [`Error::Empty`] for
+    /// a table without rows.
     pub fn read<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
         let path = path.as_ref();
         let (reader, mut budget) = rows::open(path)?;
@@ -137,6 +155,7 @@ impl FeatureReader {
     ) -> Result<FeatureTable<K>> {
         let mut places = if self.header { None } else { Some(self.places(&[])?) };
         let (mut table, mut failure) = (Vec::new(), None);
+        let mut lines: HashMap<K, u64> = HashMap::new();
         rows(&mut |line, fields| {
             let invalid = |reason| Error::InvalidRow { path: path.to_owned(), line, reason };
             let result = fields.map_err(invalid).and_then(|fields| {
@@ -144,17 +163,24 @@ impl FeatureReader {
                     places = Some(self.places(fields)?);
                     return Ok(());
                 };
-                // An entry of the table and the text in it, twice while it grows.
+                // An entry of the table and the text in it, twice while it grows, and the id with its line.
                 let text: usize = fields.iter().map(|field| field.len()).sum();
-                take(400 + 4 * text as u64)?;
-                table.push(self.row(fields, places).map_err(invalid)?);
+                take(480 + 6 * text as u64)?;
+                let (id, row) = self.row::<K>(fields, places).map_err(invalid)?;
+                if let Some(first) = lines.insert(id.clone(), line) {
+                    let id = format!("{id:?} ({}, lines {first} and {line})", path.display());
+                    return Err(Error::DuplicateId { kind: "row", id });
+                }
+                table.push((id, row));
                 Ok(())
             });
             failure = result.err();
             failure.is_none()
         })?;
+        drop(lines);
         match failure {
             Some(error) => Err(error),
+            None if table.is_empty() => Err(Error::Empty { what: "the table of features" }),
             None => FeatureTable::new(table),
         }
     }
@@ -167,17 +193,8 @@ impl FeatureReader {
 
     /// Where the id and the columns are.
     fn places(&self, header: &[&str]) -> Result<(usize, Vec<usize>)> {
-        let place = |column: &Column| match column {
-            Column::At(at) => Ok(*at),
-            Column::Named(name) => {
-                let at = header.iter().position(|field| field.trim() == name);
-                at.ok_or_else(|| Error::parameter("column", name, format!("one of {}", header.join(", "))))
-            }
-        };
-        Ok((
-            place(&self.id)?,
-            self.columns.iter().map(|(_, column, _)| place(column)).collect::<Result<_>>()?,
-        ))
+        let columns = self.columns.iter().map(|(_, column, _)| column.position(header));
+        Ok((self.id.position(header)?, columns.collect::<Result<_>>()?))
     }
 
     fn row<K: FromStr>(
@@ -191,17 +208,25 @@ impl FeatureReader {
             let Some(field) = fields.get(at).map(|field| field.trim()) else {
                 return Err(format!("`{name}` is column {} of a row of {} fields", at + 1, fields.len()));
             };
-            if field.is_empty() {
+            if field.is_empty() || self.missing.iter().any(|mark| mark == field) {
                 continue;
             }
+            let invalid = |expected: &str| {
+                let field = parse::excerpt(field);
+                format!(
+                    "`{field}` of `{name}` is {expected}; an empty field, or a mark named by `missing`, is no value"
+                )
+            };
             let value = match kind {
                 Kind::Number => {
                     let number = field.parse().ok().filter(|x: &f64| is_bounded(*x));
-                    FeatureValue::Number(number.ok_or_else(|| {
-                        format!("`{field}` of `{name}` is not a number from -1e100 to 1e100")
-                    })?)
+                    let expected = "not a number from -1e100 to 1e100";
+                    FeatureValue::Number(number.ok_or_else(|| invalid(expected))?)
                 }
-                Kind::Date => FeatureValue::Number(parse::time(field)? as f64),
+                Kind::Date => {
+                    let expected = "neither a number nor a date like `2005-04-02 23:53:47`";
+                    FeatureValue::Number(parse::moment(field).ok_or_else(|| invalid(expected))? as f64)
+                }
                 Kind::Category => FeatureValue::Category(field.to_owned()),
                 Kind::Categories(between) => {
                     let all = field.split(between.as_str()).map(str::trim).filter(|one| !one.is_empty());

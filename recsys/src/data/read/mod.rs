@@ -41,6 +41,24 @@ pub enum Column {
     Named(String),
 }
 
+impl Column {
+    /// Where it is, given the names in the header. A name that two columns have does not say which is meant.
+    fn position(&self, names: &[&str]) -> Result<usize> {
+        let name = match self {
+            Self::At(at) => return Ok(*at),
+            Self::Named(name) => name,
+        };
+        let mut found = (0..names.len()).filter(|&at| names[at].trim() == name);
+        let expected = match (found.next(), found.next()) {
+            (Some(at), None) => return Ok(at),
+            (Some(_), Some(_)) => "a name that one column has; positions tell several apart".to_owned(),
+            (None, _) if names.is_empty() => "a header".to_owned(),
+            (None, _) => format!("one of the columns {names:?}"),
+        };
+        Err(Error::parameter("column", name, expected))
+    }
+}
+
 #[cfg(any(feature = "arrow", feature = "parquet"))]
 impl Column {
     /// Whether the column of this name may be meant: any, where it is given by position.
@@ -234,7 +252,7 @@ impl LogReader {
     /// Reads a file, compressed by gzip (`.csv.gz`) or not.
     ///
     /// # Errors
-    /// [`Error::Io`], also for a damaged archive; [`Error::Parameter`] for a column that the header does not name;
+    /// [`Error::Io`], also for a damaged archive; [`Error::Parameter`] for a column that the header does not name, or names twice;
     /// [`Error::NoRows`] if every row was rejected and [`Error::Empty`] if there is none; [`Error::Memory`] beyond
     /// [`memory_limit`](Self::memory_limit); [`Error::DuplicateInteraction`] under [`Duplicates::Error`].
     pub fn read<U: Id + FromStr, I: Id + FromStr>(
@@ -380,20 +398,7 @@ impl LogReader {
 
     /// Positions of the columns, given the names in the header.
     fn positions(&self, names: &[&str]) -> Result<Positions> {
-        let find = |column: &Column| match column {
-            Column::At(at) => Ok(*at),
-            Column::Named(name) => {
-                let missing = || {
-                    let expected = format!("one of the columns {names:?}");
-                    Error::parameter(
-                        "column",
-                        name,
-                        if names.is_empty() { "a header".into() } else { expected },
-                    )
-                };
-                names.iter().position(|n| n.trim() == name).ok_or_else(missing)
-            }
-        };
+        let find = |column: &Column| column.position(names);
         Ok(Positions {
             user: find(&self.user)?,
             item: find(&self.item)?,

@@ -13,7 +13,15 @@ pub(super) fn text<'a>(fields: &[&'a str], at: usize, name: &str) -> Result<&'a 
             let (n, row) = (fields.len(), fields.join(" "));
             let row = excerpt(&row);
             let s = if n == 1 { "" } else { "s" };
-            Err(format!("the {name} is missing: column {} of a row of {n} field{s}, `{row}`", at + 1))
+            // Files without these are as common as those with them.
+            let cure = match name {
+                "value" => "; `without_value` counts every row as 1",
+                "time" => {
+                    "; `without_time` goes by the order of the rows, and where the value is what is missing, `without_value().time(2)` says so"
+                }
+                _ => "",
+            };
+            Err(format!("the {name} is missing: column {} of a row of {n} field{s}, `{row}`{cure}", at + 1))
         }
     }
 }
@@ -23,7 +31,9 @@ pub(super) fn id<T: FromStr>(text: &str, name: &str) -> Result<T, String> {
     let whole =
         || text.split_once('.').filter(|(_, rest)| !rest.is_empty() && rest.bytes().all(|b| b == b'0'));
     let parsed = text.parse().ok().or_else(|| whole().and_then(|(whole, _)| whole.parse().ok()));
-    parsed.ok_or_else(|| format!("{name} `{}` does not read", excerpt(text)))
+    // Without the path to the type.
+    let kind = || std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
+    parsed.ok_or_else(|| format!("{name} `{}` is no {}", excerpt(text), kind()))
 }
 
 /// A value.
@@ -31,26 +41,37 @@ pub(super) fn value(text: &str, decimal_comma: bool) -> Result<f32, String> {
     let parsed = if decimal_comma { text.replacen(',', ".", 1).parse() } else { text.parse() };
     parsed.map_err(|_| {
         let comma = text.replacen(',', ".", 1).parse::<f32>().is_ok();
-        let cure = if comma && !decimal_comma { "; `decimal_comma` reads numbers so written" } else { "" };
+        let cure = if comma && !decimal_comma {
+            "; `decimal_comma` reads numbers so written"
+        } else if date::seconds(text).is_some() {
+            "; it is a date: for rows without values there is `without_value`, and `time` names the column of the time"
+        } else {
+            ""
+        };
         format!("value `{}` does not read{cure}", excerpt(text))
     })
 }
 
 /// A time: a number, of which the whole part counts, or a date with or without a time of day, which become seconds since 1970.
 pub(super) fn time(text: &str) -> Result<i64, String> {
-    let number = || {
-        let number = text.parse::<f64>().ok()?.floor();
-        // Of the ends of `i64` the lower is a float, and the upper the first number beyond it.
-        (number >= i64::MIN as f64 && number < i64::MAX as f64).then_some(number as i64)
-    };
-    text.parse().ok().or_else(number).or_else(|| date::seconds(text)).ok_or_else(|| {
+    moment(text).ok_or_else(|| {
         let text = excerpt(text);
         format!("time `{text}` does not read: not a number, nor a date like `2005-04-02 23:53:47`; `without_time` goes by the order of the rows")
     })
 }
 
+/// As [`time`], if it is one.
+pub(super) fn moment(text: &str) -> Option<i64> {
+    let number = || {
+        let number = text.parse::<f64>().ok()?.floor();
+        // Of the ends of `i64` the lower is a float, and the upper the first number beyond it.
+        (number >= i64::MIN as f64 && number < i64::MAX as f64).then_some(number as i64)
+    };
+    text.parse().ok().or_else(number).or_else(|| date::seconds(text))
+}
+
 /// The beginning of a text, for messages.
-fn excerpt(text: &str) -> &str {
+pub(super) fn excerpt(text: &str) -> &str {
     text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 

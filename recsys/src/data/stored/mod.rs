@@ -22,7 +22,10 @@ mod sort;
 mod tables;
 mod write;
 
+use std::borrow::Borrow;
+use std::fmt::Debug;
 use std::fs::File;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -166,7 +169,10 @@ impl<U: Id, I: Id> StoredInteractions<U, I> {
     ///
     /// # Errors
     /// [`Error::UnknownUser`], [`Error::Io`], [`Error::ModelFile`] for damaged rows.
-    pub fn history(&self, user: &U) -> Result<Vec<(I, f32)>> {
+    pub fn history<Q: Eq + Hash + Debug + ?Sized>(&self, user: &Q) -> Result<Vec<(I, f32)>>
+    where
+        U: Borrow<Q>,
+    {
         let row = self.catalog.user(user)?.at();
         let part = self.by_user.read(row..row + 1)?;
         let entries = part.entries().map(|(_, item, value)| (self.catalog.items.id(item).clone(), value));

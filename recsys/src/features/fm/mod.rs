@@ -1,10 +1,6 @@
 //! Factorisation machines (Rendle, ICDM 2010) on users, items, what is known of both, and the context; with dense layers on the same
 //! vectors DeepFM (Guo et al., IJCAI 2017), and with dense layers in place of the pairs wide and deep (Cheng et al., DLRS 2016).
 //!
-//! A sample is a row of features x: the user, the item, their features, those of the event. Its score is
-//! w₀ + Σ wⱼ xⱼ + Σ over pairs ⟨vⱼ, vₖ⟩ xⱼ xₖ, for DeepFM plus a network's on the sums of the vectors of each field. Trained by the logistic
-//! loss with items drawn that were not met, in steps of Adam that move the rows of the table which are met alone.
-//!
 //! Without dense layers what belongs to a user and what belongs to an item part: a trained machine is a factorisation, with lists and the
 //! index of one. The network is in `network`, what is kept in `model`.
 
@@ -28,6 +24,10 @@ use crate::{Error, Result, check, memory};
 
 /// Settings of a factorisation machine, and with dense layers of DeepFM. Defaults: vectors of 16, no dense layers, 4 items drawn for each
 /// that was met, no regularisation, 20 epochs of batches of 1024, Adam with 1e-2, seed 0, no features.
+///
+/// A sample is a row of features x: the user, the item, their features, those of the event. Its score is
+/// w₀ + Σ wⱼ xⱼ + Σ over pairs ⟨vⱼ, vₖ⟩ xⱼ xₖ, for DeepFM plus a network's on the sums of the vectors of each field. Trained by the logistic
+/// loss with items drawn that were not met, in steps of Adam that move the rows of the table which are met alone.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least).

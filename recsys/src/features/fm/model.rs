@@ -1,5 +1,9 @@
 //! A trained factorisation machine: what users and items come to, and features for who is new.
 
+use std::borrow::Borrow;
+use std::fmt::Debug;
+use std::hash::Hash;
+
 use cairn_autograd::Var;
 use cairn_nn::{Module, Parameter};
 use cairn_tensor::Tensor;
@@ -12,7 +16,7 @@ use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
 use crate::features::dense::Layers;
 use crate::features::described::Described;
-use crate::features::known::{self, FeatureModel, trained_with};
+use crate::features::known::{self, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::{FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{Factors, Vectors, dot};
@@ -312,7 +316,7 @@ impl FeatureModel for FactorizationMachineModel {
         self.users.as_ref().map(|known| &known.space)
     }
     fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>> {
-        let known = trained_with(self.name(), self.items.as_ref())?;
+        let known = trained_with(self.name(), self.items.as_ref(), BY_ITEMS)?;
         let sums = items
             .iter()
             .map(|row| Sum::described((self.dim, self.pairs), known, row))
@@ -327,11 +331,14 @@ impl FeatureModel for FactorizationMachineModel {
         Ok(scores)
     }
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
-        let sum =
-            Sum::described((self.dim, self.pairs), trained_with(self.name(), self.users.as_ref())?, user)?;
+        let known = trained_with(self.name(), self.users.as_ref(), BY_USERS)?;
+        let sum = Sum::described((self.dim, self.pairs), known, user)?;
         self.score(&sum.query(self.bias), &sum.fields, None, out)
     }
 }
+
+/// What a model does not offer that was trained without features of events.
+const BY_EVENTS: &str = "scores by features of events: it was trained without any";
 
 impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
     /// The `k` best items for a user in a context: what is known of the request, which the model was trained with as features of
@@ -340,20 +347,20 @@ impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
     /// # Errors
     /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0; [`Error::Unsupported`] for a model without features of events, and
     /// those of [`FeatureSpace::encode`].
-    pub fn recommend_in(
+    pub fn recommend_in<Q: Eq + Hash + Debug + ?Sized>(
         &self,
-        user: &U,
+        user: &Q,
         context: &FeatureRow,
         k: usize,
         filter: &Filter<'_, I>,
-    ) -> Result<Vec<Scored<I>>> {
+    ) -> Result<Vec<Scored<I>>>
+    where
+        U: Borrow<Q>,
+    {
         check_k(k)?;
         let (user, model) = (self.catalog().user(user)?, self.model());
-        let context = Sum::described(
-            (model.dim, model.pairs),
-            trained_with(model.name(), model.context.as_ref())?,
-            context,
-        )?;
+        let known = trained_with(model.name(), model.context.as_ref(), BY_EVENTS)?;
+        let context = Sum::described((model.dim, model.pairs), known, context)?;
         let mut scores = vec![0.0; self.seen().n_cols()];
         model.score(model.factors.users.get(user.at()), model.fields(user), Some(&context), &mut scores)?;
         Ok(self.list_of_scores(scores, self.seen().row(user).0, k, filter))

@@ -1,9 +1,4 @@
-//! LightFM (Kula, CBRecSys 2015): the vector of a user, or of an item, is the sum of the vectors of its features, of which its identity
-//! is one. What nobody has met yet has a vector all the same, by what is known of it.
-//!
-//! Trained by stochastic gradient descent with Adagrad's step sizes, a positive at a time: by the logistic loss with a negative for
-//! each positive, by BPR, or by WARP (Weston, Bengio & Usunier, IJCAI 2011), which draws negatives until one is ranked too
-//! high and takes the number of draws for an estimate of the positive's rank.
+//! LightFM (Kula, CBRecSys 2015).
 //!
 //! Parallel and yet repeatable: in a round eight tasks take 32 positives each, every one from the vectors as the round began, and their
 //! moves are added up in order (`side`). The steps are in `learn`, what is kept is in `model`.
@@ -43,13 +38,19 @@ pub enum LightFmLoss {
     Logistic,
     /// Bayesian personalised ranking.
     Bpr,
-    /// Weighted approximate-rank pairwise: best where the head of the list matters. The default.
+    /// Weighted approximate-rank pairwise (Weston, Bengio & Usunier, IJCAI 2011): negatives are drawn until one is ranked too high, and the
+    /// number of draws is an estimate of the positive's rank. Best where the head of the list matters. The default.
     #[default]
     Warp,
 }
 
 /// Settings of LightFM. Defaults: WARP, vectors of 32, 30 epochs, learning rate 0.05, no regularisation, 10 draws for a negative, seed
 /// 0, no features: by identity alone it is a factorisation.
+///
+/// The vector of a user, or of an item, is the sum of the vectors of its features, of which its identity is one. What nobody has met yet
+/// has a vector all the same, by what is known of it: an item of the catalogue without rows, see
+/// [`Interactions::with_items`](crate::Interactions::with_items), is listed by that. Trained by stochastic gradient descent with Adagrad's
+/// step sizes, a positive at a time.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least).

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Training;
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::features::described::Described;
-use crate::features::known::{self, FeatureModel, trained_with};
+use crate::features::known::{self, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::FeatureSpace;
 use crate::features::table::FeatureRow;
 use crate::models::factors::{FactorModel, Factors, dot};
@@ -33,7 +33,7 @@ impl LightFmModel {
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a model without features of items, and those of [`FeatureSpace::encode`].
     pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
-        trained_with(Self::NAME, self.items.as_ref())?.vector(row)
+        trained_with(Self::NAME, self.items.as_ref(), BY_ITEMS)?.vector(row)
     }
 
     /// The vector of a user by what is known of them.
@@ -41,7 +41,7 @@ impl LightFmModel {
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a model without features of users, and those of [`FeatureSpace::encode`].
     pub fn user_vector_of(&self, row: &FeatureRow) -> Result<Vec<f32>> {
-        let mut vector = trained_with(Self::NAME, self.users.as_ref())?.vector(row)?;
+        let mut vector = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?.vector(row)?;
         if let Some(last) = vector.last_mut() {
             *last = 1.0;
         }

@@ -1,12 +1,4 @@
-//! Two towers: a network makes a vector of a user, of what they met and what is known of them, another one of an item, of its identity and
-//! what is known of it; the score is their inner product. The first stage of Covington, Adams & Sargin (RecSys 2016).
-//!
-//! A user has no vector of their own: who is new is like everybody else. Each pair of a user and an item they met is a sample; what the user
-//! met besides is the input, and the other items of the batch are the negatives, their logits lowered by the logarithm of how often they are
-//! drawn so (Yi et al., RecSys 2019), those that the user met left out.
-//!
-//! A trained model is a factorisation, which finds candidates fast. Those are ranked by a model that looks at pairs,
-//! [`rerank::Rank`](crate::rerank::Rank): the second stage.
+//! Two towers, the first stage of Covington, Adams & Sargin (RecSys 2016), with the loss of Yi et al. (RecSys 2019).
 
 mod model;
 mod network;
@@ -27,6 +19,16 @@ use crate::{Error, Result, check, memory};
 
 /// Settings of two towers. Defaults: vectors of 64, one hidden layer of 128 in each tower, dropout 0.1 after it, 20 epochs of batches of
 /// 512, Adam with 1e-3, seed 0, no features.
+///
+/// A network makes a vector of a user, of what they met and what is known of them, another one of an item, of its identity and what is
+/// known of it; the score is their inner product. A user has no vector of their own: who is new is like everybody else. Each pair of a
+/// user and an item they met is a sample; what the user met besides is the input, and the other items of the batch are the negatives, their
+/// logits lowered by the logarithm of how often they are drawn so (Yi et al., RecSys 2019), those that the user met left out.
+///
+/// A trained model is a factorisation, which finds candidates fast. Those are ranked by a model that looks at pairs,
+/// [`rerank::Rank`](crate::rerank::Rank): the second stage.
+///
+/// An item of the catalogue without rows is scored by what is known of it alone, and passed over in histories.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least). Histories are taken whole, so lists are best for histories about as long

@@ -7,7 +7,7 @@ use super::network::{self, Inputs, Network, Rows};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::ItemUsers;
 use crate::features::dense::Layers;
-use crate::features::known::{FeatureModel, trained_with};
+use crate::features::known::{BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
@@ -88,7 +88,12 @@ impl TwoTowerModel {
         by_item: &ItemUsers,
         progress: Vec<f64>,
     ) -> Result<Self> {
-        let (user_tower, item_tower) = (Tower::new(&network.users), Tower::new(&network.items));
+        let (mut user_tower, item_tower) = (Tower::new(&network.users), Tower::new(&network.items));
+        // In a history an item that nobody met would be the vector that it was drawn with.
+        let dim = user_tower.table.dim();
+        for item in by_item.row_indices().filter(|&item| by_item.row_len(item) == 0) {
+            user_tower.table.as_mut_slice()[item.at() * dim..(item.at() + 1) * dim].fill(0.0);
+        }
         let users = user_tower.all(&rows.users(rows.matrix.row_indices().map(|user| (user, None))))?;
         // The identity of an item that nobody met was never trained.
         let items = by_item.row_indices().map(|item| (item, by_item.row_len(item) > 0));
@@ -111,7 +116,8 @@ impl TwoTowerModel {
         &self.factors
     }
 
-    /// The vector of somebody who met these items and of whom `row` is known; either may say nothing.
+    /// The vector of somebody who met these items and of whom `row` is known; either may say nothing. Items without rows in training are
+    /// passed over.
     ///
     /// # Errors
     /// [`Error::UnknownItem`](crate::Error::UnknownItem) for an index out of range;
@@ -119,10 +125,13 @@ impl TwoTowerModel {
     /// [`FeatureSpace::encode`].
     pub fn user_vector_with(&self, items: &[ItemIdx], row: &FeatureRow) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
-        let mut features: Vec<FeatureIdx> = items.iter().map(|item| FeatureIdx(item.0)).collect();
-        let mut weights = vec![1.0 / items.len().max(1) as f32; items.len()];
+        let learned = |item: &&ItemIdx| self.user_tower.table.get(item.at()).iter().any(|x| *x != 0.0);
+        let mut features: Vec<FeatureIdx> =
+            items.iter().filter(learned).map(|item| FeatureIdx(item.0)).collect();
+        let mut weights = vec![1.0 / features.len().max(1) as f32; features.len()];
         if row.iter().next().is_some() {
-            self.encode(self.users.as_ref(), row, &mut features, &mut weights)?;
+            let space = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
+            self.encode(space, row, &mut features, &mut weights)?;
         }
         self.user_tower.vectors(std::iter::once((&features[..], &weights[..])))
     }
@@ -133,19 +142,20 @@ impl TwoTowerModel {
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a model without features of items, and those of [`FeatureSpace::encode`].
     pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
         let (mut features, mut weights) = (Vec::new(), Vec::new());
-        self.encode(self.items.as_ref(), row, &mut features, &mut weights)?;
+        let space = trained_with(Self::NAME, self.items.as_ref(), BY_ITEMS)?;
+        self.encode(space, row, &mut features, &mut weights)?;
         self.item_tower.vectors(std::iter::once((&features[..], &weights[..])))
     }
 
     fn encode(
         &self,
-        space: Option<&FeatureSpace>,
+        space: &FeatureSpace,
         row: &FeatureRow,
         features: &mut Vec<FeatureIdx>,
         weights: &mut Vec<f32>,
     ) -> Result<()> {
         let n_items = self.factors.items.len() as u32;
-        for (feature, weight) in trained_with(Self::NAME, space)?.encode(row)? {
+        for (feature, weight) in space.encode(row)? {
             features.push(FeatureIdx(n_items + feature.0));
             weights.push(weight);
         }
@@ -165,7 +175,7 @@ impl FeatureModel for TwoTowerModel {
         items.iter().map(|row| Ok(dot(own, &self.item_vector(row)?))).collect()
     }
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
-        trained_with(Self::NAME, self.users.as_ref())?;
+        trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
         self.factors.items.inner_products(&self.user_vector_with(&[], user)?, out);
         Ok(())
     }

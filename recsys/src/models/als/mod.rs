@@ -1,18 +1,8 @@
 //! Matrix factorisation for implicit feedback by alternating least squares
 //! (Hu, Koren & Volinsky, ICDM 2008; iALS++: Rendle, Krichene, Zhang & Koren 2021).
 //!
-//! Minimised over user vectors x and item vectors y is
-//!
-//! Σ over interactions of w (x·y - 1)²  +  α₀ Σ over all pairs of (x·y)²
-//!   +  λ Σ over users of (|I(u)| + α₀ |I|)^ν |x|²  +  λ Σ over items of (|U(i)| + α₀ |U|)^ν |y|²
-//!
-//! where w is an interaction's weight. With one side fixed, each vector of the other is a small least-squares problem of
-//! its own; the sum over all pairs enters through one Gram matrix. The regularisation grows with how often a user or item
-//! occurs, which is what makes the same λ right for rare and for frequent ones (Rendle et al., "Revisiting the performance
-//! of iALS on item recommendation benchmarks").
-//!
-//! After the last sweep the users are solved once more, exactly. So a user's vector is a function of their history and the
-//! item vectors alone: folding in a history gives the very bits that training gave.
+//! What is minimised stands at [`Als`]. With one side fixed, each vector of the other is a small least-squares problem of
+//! its own; the sum over all pairs enters through one Gram matrix.
 
 mod share;
 mod solve;
@@ -83,6 +73,22 @@ impl Confidence {
 }
 
 /// Settings of implicit ALS. Defaults: 64 factors, 16 epochs, λ = 0.01, α₀ = 0.3, ν = 1, iALS++ with blocks of 16, seed 0.
+///
+/// Minimised over user vectors x and item vectors y is
+///
+/// ```text
+/// Σ over interactions of w (x·y - 1)²  +  α₀ Σ over all pairs of (x·y)²
+///   +  λ Σ over users of (|I(u)| + α₀ |I|)^ν |x|²  +  λ Σ over items of (|U(i)| + α₀ |U|)^ν |y|²
+/// ```
+///
+/// where w is an interaction's weight, its [`confidence`](Self::confidence), I(u) are the items that a user met, of all items I, and U(i)
+/// the users who met an item, of all users U. λ is [`regularization`](Self::regularization), α₀
+/// [`unobserved_weight`](Self::unobserved_weight), ν [`frequency_exponent`](Self::frequency_exponent). The regularisation grows with how
+/// often a user or item occurs, which is what makes the same λ right for rare and for frequent ones (Rendle et al., "Revisiting the
+/// performance of iALS on item recommendation benchmarks").
+///
+/// After the last sweep the users are solved once more, exactly. So a user's vector is a function of their history and the item vectors
+/// alone: folding in a history gives the very bits that training gave.
 ///
 /// ```
 /// use cairn_recsys::{Als, Estimator, Filter, Interactions};
@@ -160,6 +166,10 @@ impl Als {
     }
 
     fn check_settings(&self) -> Result<()> {
+        // Before values are looked at: no value makes a weight of a factor that is none.
+        let (Confidence::Constant(factor) | Confidence::Linear(factor) | Confidence::Log(factor)) =
+            self.confidence;
+        check::weight("confidence", factor)?;
         if self.factors == 0 {
             return Err(Error::parameter("factors", 0, "at least 1"));
         }
@@ -215,7 +225,7 @@ impl Als {
         }
     }
 
-    /// The loss of the formula above for given vectors, in double precision.
+    /// What is minimised, by the formula of [`Als`], for given vectors and in double precision.
     ///
     /// # Errors
     /// [`Error::Shape`] if vectors and matrix do not fit.

@@ -40,11 +40,18 @@ impl fmt::Debug for Cells {
 }
 
 impl Cells {
-    /// At most `n_cells` cells. Items whose vectors are not finite have no score for anybody and are left out.
-    pub(super) fn build(vectors: &Vectors, n_cells: usize, seed: u64) -> Self {
+    /// At most `n_cells` cells, and one for items that nothing was `learned` of: their vectors are all the same, and far from the others.
+    /// Items whose vectors are not finite have no score for anybody and are left out.
+    pub(super) fn build(
+        vectors: &Vectors,
+        learned: impl Fn(ItemIdx) -> bool,
+        n_cells: usize,
+        seed: u64,
+    ) -> Self {
         let norms: Vec<f64> = (0..vectors.len()).map(|item| norm(vectors.get(item))).collect();
-        let kept: Vec<u32> =
-            (0..vectors.len() as u32).filter(|&item| norms[item as usize].is_finite()).collect();
+        let (kept, strangers): (Vec<u32>, Vec<u32>) = (0..vectors.len() as u32)
+            .filter(|&item| norms[item as usize].is_finite())
+            .partition(|&item| learned(ItemIdx(item)));
         let longest = kept.iter().map(|&item| norms[item as usize]).fold(0.0, f64::max);
         let scale = if longest > 0.0 { longest.recip() } else { 0.0 };
         let dim = vectors.dim();
@@ -58,7 +65,15 @@ impl Cells {
         let (centroids, nearest) = k_means(&points, dim + 1, k, ROUNDS, seed);
         drop(points);
         let mut members = by_cell(&nearest, k);
-        let norm_of = |at: u32| norms[kept[at as usize] as usize];
+        members.iter_mut().flatten().for_each(|at| *at = kept[*at as usize]);
+        let mut centroids: Vec<&[f32]> = centroids.chunks_exact(dim + 1).map(|own| &own[..dim]).collect();
+        // What all of them are is their centroid.
+        let first = strangers.first().map(|&item| {
+            vectors.get(item as usize).iter().map(|&x| (f64::from(x) * scale) as f32).collect::<Vec<f32>>()
+        });
+        centroids.extend(first.as_deref());
+        members.push(strangers);
+        let norm_of = |item: u32| norms[item as usize];
         for members in &mut members {
             members.sort_by(|&a, &b| norm_of(b).total_cmp(&norm_of(a)));
         }
@@ -71,15 +86,14 @@ impl Cells {
             norms: Vec::with_capacity(kept.len()),
             vectors: Vec::with_capacity(kept.len() * width),
         };
-        for (members, centroid) in members.iter().zip(centroids.chunks_exact(dim + 1)) {
+        for (members, centroid) in members.iter().zip(centroids) {
             if members.is_empty() {
                 continue;
             }
-            pad_to(&mut cells.centroids, &centroid[..dim], width);
-            for &at in members {
-                let item = kept[at as usize];
+            pad_to(&mut cells.centroids, centroid, width);
+            for &item in members {
                 cells.items.push(ItemIdx(item));
-                cells.norms.push(norm_of(at) as f32);
+                cells.norms.push(norm_of(item) as f32);
                 pad_to(&mut cells.vectors, vectors.get(item as usize), width);
             }
             cells.starts.push(cells.items.len());

@@ -137,7 +137,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         check::at_least_one("probes", probes)?;
         let vectors = &self.vectors()?.items;
         let cells = cells.unwrap_or_else(|| 2 * vectors.len().isqrt().max(1));
-        let cells = Arc::new(Cells::build(vectors, cells, seed));
+        let cells = Arc::new(Cells::build(vectors, |item| self.model().has_learned(item), cells, seed));
         Ok(self.indexed_by(Some(AnnIndex { cells, probes })))
     }
 
