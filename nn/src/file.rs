@@ -2,15 +2,20 @@
 //! bit for bit.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
+use cairn_files::container;
 use cairn_tensor::{AnyTensor, Shape, rng};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind};
 use crate::spec::LayerSpec;
 use crate::{Error, Module, Result, Sequential, SequentialBuilder};
+
+/// Bytes of a file that say what it is.
+const HEADER: u64 = 32;
 
 /// What a file holds of a model.
 #[derive(Serialize, Deserialize)]
@@ -52,8 +57,8 @@ impl Sequential {
     /// [`Error::File`] when it cannot be read, [`Error::BadFile`] when it is no model, damaged, or of another version.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(Error::file(path))?;
-        let saved: Saved = codec::decode(Kind::Sequential, &bytes).map_err(|why| bad(path, why))?;
+        let saved: Saved = codec::decode(Kind::Sequential, &read(path, &[Kind::Sequential])?)
+            .map_err(|why| bad(path, why))?;
         let values: usize = saved.state.values().map(AnyTensor::len).sum();
         let builder = saved
             .layers
@@ -96,7 +101,7 @@ pub fn save_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
 /// [`Error::File`] when the file cannot be read, [`Error::BadFile`] when it is none, damaged, or of another module.
 pub fn load_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(Error::file(path))?;
+    let bytes = read(path, &[Kind::Weights, Kind::Sequential])?;
     let state: BTreeMap<String, AnyTensor> = codec::decode(Kind::Weights, &bytes).or_else(|why| {
         match codec::decode(Kind::Sequential, &bytes) {
             Ok(Saved { state, .. }) => Ok(state),
@@ -104,6 +109,18 @@ pub fn load_weights(model: &dyn Module, path: impl AsRef<Path>) -> Result<()> {
         }
     })?;
     model.adopt_state(&state).map_err(|error| bad(path, error.to_string()))
+}
+
+/// The bytes of a file of one of these kinds. Of another, which may be gigabytes, only those that say what it is: decoding them tells what is
+/// wrong.
+fn read(path: &Path, kinds: &[Kind]) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(Error::file(path))?;
+    let mut bytes = Vec::new();
+    (&mut file).take(HEADER).read_to_end(&mut bytes).map_err(Error::file(path))?;
+    if container::identify(&bytes).is_ok_and(|format| kinds.contains(&format.kind)) {
+        file.read_to_end(&mut bytes).map_err(Error::file(path))?;
+    }
+    Ok(bytes)
 }
 
 /// Builds a model, unless its layers need another number of values than the file brought: a hostile file cannot ask for
@@ -120,4 +137,26 @@ fn build_within(builder: SequentialBuilder, values: usize) -> Result<Sequential>
 
 fn bad(path: &Path, why: String) -> Error {
     Error::BadFile { path: path.to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_other_files_only_the_beginning_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        std::fs::write(&path, [b"GGUF".as_slice(), &[0; 1000]].concat()).unwrap();
+        assert_eq!(read(&path, &[Kind::Sequential]).unwrap().len(), 32);
+        let told = Sequential::load(&path).unwrap_err().to_string();
+        assert!(told.contains("this is not a Cairn file"), "{told}");
+
+        let model = Sequential::new([3]).add(crate::spec::Dense::new(2)).build(&mut rng(0)).unwrap();
+        model.save(&path).unwrap();
+        assert!(read(&path, &[Kind::Sequential]).unwrap().len() > 32);
+        assert_eq!(read(&path, &[Kind::Training]).unwrap().len(), 32);
+        Sequential::load(&path).unwrap();
+        load_weights(&model, &path).unwrap();
+    }
 }

@@ -104,6 +104,14 @@ impl Dataset for Batches {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
+    // Known only once everything is learnt otherwise.
+    for (name, path) in [("--out", Some(&args.out)), ("--merged", args.merged.as_ref())] {
+        if path.is_some_and(|path| is_same(path, &args.model)) {
+            return Err(
+                Failure::new(format!("{name} is the model, which stays as it is")).hint("name another path")
+            );
+        }
+    }
     let model = if args.full {
         LanguageModel::load_as(&args.model, DType::F32)?
     } else {
@@ -171,6 +179,11 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         adapters::merge_files(&args.model, &args.out, path)?;
     }
     out.result(&report, || report.to_text(args))
+}
+
+/// Whether two paths lead to one file or folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The adapters that were asked for, beside the model.

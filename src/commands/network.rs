@@ -13,6 +13,9 @@ use super::output::number;
 /// Deepest nesting of lists: more than inputs have axes.
 const DEEPEST: usize = 8;
 
+/// Inputs that are computed at a time: what lies between layers is as large as so many need, however many are asked for.
+const AT_ONCE: usize = 256;
+
 /// A network with what it takes.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -59,7 +62,22 @@ impl Network {
             return Err(Failure::new(why));
         }
         let count = if is_one { 1 } else { shape[0] };
-        let sizes: Vec<usize> = std::iter::once(count).chain(input.iter().copied()).collect();
+        let (mut values, mut sizes) = (Vec::new(), Vec::new());
+        // Of no inputs the shape is computed all the same.
+        for from in (0..count.max(1)).step_by(AT_ONCE) {
+            let to = count.min(from + AT_ONCE);
+            let output = self.batch(&numbers[from * size..to * size], to - from)?;
+            sizes = output.shape().to_vec();
+            values.extend(output.to_vec());
+        }
+        let first = (!is_one).then_some(count);
+        let shape: Vec<usize> = first.into_iter().chain(sizes.into_iter().skip(1)).collect();
+        Ok(lists(&values, &shape))
+    }
+
+    /// The outputs for so many inputs, whose numbers stand one after the other.
+    fn batch(&self, numbers: &[f64], count: usize) -> Result<Tensor, Failure> {
+        let sizes: Vec<usize> = std::iter::once(count).chain(self.input().iter().copied()).collect();
         let batch: Batch = if self.ids {
             let ids = numbers.iter().map(|&x| whole(x)).collect::<Result<Vec<u32>, _>>()?;
             Tensor::from_vec(ids, &sizes[..]).map_err(Error::from)?.into()
@@ -68,9 +86,7 @@ impl Network {
             Tensor::<f32>::from_vec(floats, &sizes[..]).map_err(Error::from)?.into()
         };
         let output = cairn::autograd::no_grad(|| self.model.forward(batch, &mut Context::eval()))?;
-        let values = output.value().to_vec();
-        let shape = if is_one { &output.shape()[1..] } else { output.shape() };
-        Ok(lists(&values, shape))
+        Ok(output.value().clone())
     }
 }
 
@@ -130,5 +146,25 @@ mod tests {
             assert!(nested(&bad, &mut numbers, 8).is_err(), "{bad}");
         }
         assert!(whole(0.5).is_err() && whole(-1.0).is_err() && whole(7.0).is_ok());
+    }
+
+    #[test]
+    fn many_inputs_are_computed_a_part_at_a_time_and_come_out_as_alone() {
+        use cairn::nn::spec::Dense;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network.cairn");
+        let model = Sequential::new([2]).add(Dense::new(3)).build(&mut cairn::tensor::rng(1)).unwrap();
+        model.save(&path).unwrap();
+        let network = Network::load(&path).unwrap();
+        let inputs: Vec<Value> = (0..2 * AT_ONCE + 7).map(|n| json!([n % 16, 0.5])).collect();
+        let together = network.predict(&json!(inputs)).unwrap();
+        assert_eq!(together.as_array().unwrap().len(), inputs.len());
+        for at in [0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 6] {
+            let alone = network.predict(&inputs[at]).unwrap();
+            for feature in 0..3 {
+                let [a, b] = [&together[at][feature], &alone[feature]].map(|x| x.as_f64().unwrap());
+                assert!((a - b).abs() < 1e-4, "{at}: {a} and {b}");
+            }
+        }
     }
 }

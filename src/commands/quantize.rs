@@ -59,7 +59,7 @@ fn format_of(name: &str) -> Result<DType, String> {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
-    if same_file(&args.from, &args.to) {
+    if same_file(&args.from, &args.to) || pieces(&args.from).iter().any(|piece| same_file(piece, &args.to)) {
         return Err(Failure::new("the file to write is the one to read").hint("name another"));
     }
     let mut report = Report::default();
@@ -104,6 +104,22 @@ fn of_gguf(args: &Args, name: &str, tensor: &AnyTensor, report: &mut Report) -> 
     report.changed(tensor, if of_tokens { tokens } else { args.format })
 }
 
+/// The files of a model that is in several, as `model-00001-of-00003.gguf`: reading the first reads all.
+fn pieces(from: &Path) -> Vec<PathBuf> {
+    let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // How many there are is looked up in the folder: the number in a name may be any.
+    let Some((stem, count)) = name.rsplit_once("-of-") else { return Vec::new() };
+    let Some((stem, _)) = stem.rsplit_once('-') else { return Vec::new() };
+    let is_piece = |other: &str| {
+        let middle = other.strip_prefix(stem).and_then(|rest| rest.strip_suffix(&format!("-of-{count}")));
+        middle.and_then(|middle| middle.strip_prefix('-')).is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    let folder = from.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let Ok(all) = std::fs::read_dir(folder) else { return Vec::new() };
+    let all = all.filter_map(|entry| Some(entry.ok()?.path()));
+    all.filter(|path| path.file_name().is_some_and(|name| is_piece(&name.to_string_lossy()))).collect()
+}
+
 /// All files of a folder, its weights in 16 bits.
 fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
     if matches!(args.format, DType::Quantized(_)) {
@@ -111,7 +127,12 @@ fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
         return Err(Failure::new(why)
             .hint("f16 and bf16 halve a folder; blocks of fewer bits are written into a file whose name ends with `.gguf`"));
     }
+    if lies_in(&args.to, &args.from) {
+        let why = format!("{} lies in the folder that is copied", args.to.display());
+        return Err(Failure::new(why).hint("name a folder beside it"));
+    }
     let mut weights = nn::models::weights(&args.from)?;
+    check_whole(&weights.left_out)?;
     for tensor in weights.tensors.values_mut() {
         *tensor = report.changed(tensor, args.format)?;
     }
@@ -133,6 +154,25 @@ fn copy_beside(from: &Path, to: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// That nothing was passed over in reading: a model without some of its weights is another.
+fn check_whole(left_out: &[String]) -> Result<(), Failure> {
+    match left_out {
+        [] => Ok(()),
+        [first, ..] => {
+            let count = left_out.len();
+            let why = format!("{count} tensors are of types that are not known here, `{first}` for one");
+            Err(Failure::new(why).hint("they would be missing in what is written"))
+        }
+    }
+}
+
+/// Whether a path, of which the last parts need not be there yet, leads into a folder.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else { return false };
+    let mut there = path.ancestors().map(|part| if part == Path::new("") { Path::new(".") } else { part });
+    there.find_map(|part| part.canonicalize().ok()).is_some_and(|part| part.starts_with(&folder))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -197,5 +237,39 @@ impl Report {
             self.bytes_after as f64 / 1e6,
             100.0 * self.largest_error
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_model_in_several_are_found_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "n-00002-of-00002.gguf", "m.gguf"] {
+            std::fs::write(at(name), b"").unwrap();
+        }
+        let mut found = pieces(&at("m-00001-of-00002.gguf"));
+        found.sort();
+        assert_eq!(found, [at("m-00001-of-00002.gguf"), at("m-00002-of-00002.gguf")]);
+        assert!(pieces(&at("m.gguf")).is_empty());
+    }
+
+    #[test]
+    fn folders_within_another_are_told_by_their_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, beside) = (folder.path().join("from"), folder.path().join("from, too"));
+        std::fs::create_dir(&from).unwrap();
+        assert!(lies_in(&from.join("new/one"), &from) && lies_in(&from.join("../from/one"), &from));
+        assert!(!lies_in(&beside, &from) && !lies_in(&from.join("../other"), &from));
+    }
+
+    #[test]
+    fn what_was_left_out_is_told() {
+        assert!(check_whole(&[]).is_ok());
+        let told = check_whole(&["a".to_owned(), "b".to_owned()]).unwrap_err().to_string();
+        assert!(told.contains("2 tensors") && told.contains("`a`"), "{told}");
     }
 }

@@ -270,6 +270,16 @@ fn adapters_are_trained_gone_on_with_used_and_merged() {
     let chat = written(&["chat", &path, "--adapter", &at("whole"), "-m", "hi", "-n", "8", "--greedy"], "");
     assert!(!chat.is_empty());
 
+    for name in ["--out", "--merged"] {
+        let more = if name == "--merged" {
+            vec!["--out", "elsewhere", "--merged", &path]
+        } else {
+            vec!["--out", &path]
+        };
+        let error = told(&[&["finetune", &path, "--data", &data][..], &more].concat());
+        assert!(error.contains(&format!("{name} is the model")), "{error}");
+    }
+
     std::fs::write(at("data.jsonl"), "{\"prompt\": \"a\"}\n").unwrap();
     let error = told(&["finetune", &path, "--data", &data, "--out", &at("no")]);
     assert!(error.contains("data.jsonl: line 1: it has neither"), "{error}");
@@ -296,6 +306,10 @@ fn folders_are_halved_and_what_that_changes_is_measured() {
         assert!(std::path::Path::new(to).join("tokenizer.json").is_file());
         let error = told(&["quantize", from, &at("small"), "--format", "q4_1"]);
         assert!(error.contains("safetensors have no q4_1") && error.contains("hint"), "{error}");
+        // Copying a folder into itself would not end.
+        let error = told(&["quantize", from, &at("small"), "--format", "bf16"]);
+        assert!(error.contains("lies in the folder"), "{error}");
+        assert!(!std::path::Path::new(&at("small")).exists());
     }
 }
 

@@ -136,6 +136,16 @@ fn sentences_become_vectors_as_numbers_or_bytes() {
     // 16 numbers of 4 bytes.
     assert_eq!(bytes["data"][0]["embedding"].as_str().unwrap().len(), 64usize.div_ceil(3) * 4);
     assert_eq!(server.post("/v1/embeddings", &json!({"input": []})).status, 400);
+    // Tokens in place of a text: "a cat".
+    let tokens = server.post("/v1/embeddings", &json!({"input": [[2, 28, 4, 2, 21]]})).json();
+    assert_eq!(tokens["data"][0]["embedding"], line["embedding"]);
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": [[1_000_000]]})).status, 400);
+    assert_eq!(server.post("/v1/embeddings", &json!({"input": "a cat", "dimensions": 8})).status, 400);
+    let mut long = json!({"input": "a".repeat(5000)});
+    let refused = server.post("/v1/embeddings", &long);
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("context_length_exceeded")));
+    long["truncate"] = json!(true);
+    assert_eq!(server.post("/v1/embeddings", &long).status, 200);
     assert_eq!(server.post("/v1/chat/completions", &chat("hello", 1)).status, 404);
 }
 
@@ -161,7 +171,8 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
     for (name, value) in [
         ("temperature", json!(-1)),
         ("temperature", json!("warm")),
-        ("top_p", json!(0)),
+        ("top_p", json!(-0.5)),
+        ("top_k", json!(-2)),
         ("n", json!(0)),
         ("n", json!(1000)),
         ("max_tokens", json!(-1)),
@@ -170,6 +181,13 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
         ("logit_bias", json!({"5": 1})),
         ("frequency_penalty", json!(0.5)),
         ("stop", json!(vec!["x"; 99])),
+        ("stop", json!("x".repeat(2000))),
+        ("min_tokens", json!(5)),
+        ("guided_regex", json!("a+")),
+        ("chat_template_kwargs", json!({"enable_thinking": false})),
+        // More texts than the server ever writes or lets wait.
+        ("prompt", json!(vec!["the"; 73])),
+        ("prompt", json!([])),
     ] {
         let mut body = completion("the", 1);
         body[name] = value;
@@ -179,7 +197,23 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
     let (status, message, code) = of(completion(&"a".repeat(64), 1));
     assert_eq!((status, code), (400, json!("context_length_exceeded")), "{message}");
     // A token that there is not.
-    assert_eq!(of(json!({"prompt": [3, 1_000_000], "max_tokens": 3})).0, 500);
+    let (status, message, _) = of(json!({"prompt": [3, 1_000_000], "max_tokens": 3}));
+    assert!(status == 400 && message.contains("the token 1000000"), "{message}");
+    for (name, value) in [
+        ("top_logprobs", json!(2)),
+        ("tool_choice", json!("required")),
+        ("reasoning_effort", json!("high")),
+        ("chat_template_kwargs", json!({"messages": []})),
+        ("messages", json!([{"role": "tool", "content": "5"}])),
+        (
+            "messages",
+            json!([{"role": "assistant", "tool_calls": [{"id": "1"}]}, {"role": "user", "content": "hi"}]),
+        ),
+    ] {
+        let mut body = chat("hi", 1);
+        body[name] = value;
+        assert_eq!(told("/v1/chat/completions", body.to_string().as_bytes()).0, 400, "{name}");
+    }
     let (status, message, code) = of(json!({"model": "other", "prompt": "x"}));
     assert_eq!((status, code), (404, json!("model_not_found")));
     assert!(message.contains("there is no model `other`"), "{message}");
@@ -190,6 +224,13 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
     assert_eq!(server.get("/v1/completions").status, 405);
     let foreign = server.send("POST", "/v1/completions", "Origin: http://example.com\r\n", b"{}");
     assert_eq!(foreign.status, 403);
+    // A name that was made to lead here.
+    let request = String::from_utf8(server.request("GET", "/v1/models", "", b"")).unwrap();
+    let mut stream = server.connect();
+    stream.write_all(request.replace(&server.address, "example.com:80").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     let own = format!("Origin: http://{}\r\n", server.address);
     assert_eq!(
         server.send("POST", "/v1/completions", &own, completion("the", 1).to_string().as_bytes()).status,
@@ -200,6 +241,24 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
     drop(server.connect());
     assert_eq!(server.get("/health").json(), json!({"status": "ok"}));
     assert_eq!(text(&server.post("/v1/completions", &completion("the", 4)).json()).chars().count(), 4);
+}
+
+#[test]
+fn settings_that_ask_for_nothing_are_passed_over() {
+    let made = model();
+    let server = Server::start(&[made.path().to_str().unwrap()]);
+    let greedy = server.post("/v1/completions", &completion("the rain", 6)).json();
+    // The likeliest token alone is the smallest share there is.
+    let body = json!({
+        "prompt": "the rain", "max_tokens": 6, "top_p": 0, "top_k": -1, "stream_options": {"include_usage": null}, "tools": [],
+        "logit_bias": null, "presence_penalty": 0,
+    });
+    assert_eq!(text(&server.post("/v1/completions", &body).json()), text(&greedy));
+    let mut body = chat("hello", 4);
+    body["chat_template_kwargs"] = json!({"enable_thinking": false});
+    body["tool_choice"] = json!("none");
+    let answer = server.post("/v1/chat/completions", &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[test]

@@ -5,25 +5,14 @@ use std::path::Path;
 use cairn_autograd::no_grad;
 use cairn_tensor::Tensor;
 
-use crate::models::{Config, EncoderModel, Network, Opened};
+use super::pooling::{Pooling, Said};
+use crate::models::{EncoderModel, Network, Opened};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 
 /// Tokens, padding included, that are computed at a time: enough for products to be worth dividing, and no more, so that what lies
 /// between layers stays in the cache.
 const AT_ONCE: usize = 2048;
-
-/// How a text's vector is made of its tokens'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Pooling {
-    /// Their mean.
-    Mean,
-    /// That of the first token, which is put before each text.
-    First,
-    /// The largest of each feature.
-    Max,
-}
 
 /// An encoder of sentences with its tokenizer.
 ///
@@ -42,6 +31,8 @@ pub struct Encoder {
     longest: usize,
     pooling: Pooling,
     normalized: bool,
+    /// Of a vector, where settings say it.
+    features: Option<usize>,
 }
 
 impl Encoder {
@@ -49,33 +40,27 @@ impl Encoder {
     /// of tokens, and how many are read of a text; or a GGUF file of BERT. Where nothing is said, the vector is the mean, brought to length 1.
     ///
     /// # Errors
-    /// [`Error::File`] and [`Error::BadFile`] for what cannot be read, [`Error::Unsupported`] for an architecture that is not known
+    /// [`Error::File`] and [`Error::BadFile`] for what cannot be read, and for vectors that are made as is not known here: by several kinds of
+    /// pooling, or with layers after it; [`Error::Unsupported`] for an architecture that is not known
     /// here or writes texts.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let opened = Opened::open(path)?;
+        let said = Said::read(path, &opened.config);
         let (network, tokenizer, _) = opened.parts(path, None)?;
         let Network::Encoder(network) = network else {
             return Err(Error::Unsupported { what: "embedding texts with a model that writes them".into() });
         };
-        let encoder = Self::new(network, tokenizer);
-        let Ok(modules) = std::fs::read_to_string(path.join("modules.json")) else { return Ok(encoder) };
-        let settings = |name: &str| Config::read(path.join(name)).ok();
-        let longest =
-            settings("sentence_bert_config.json").and_then(|config| config.size("max_seq_length").ok());
-        let pooling = match settings("1_Pooling/config.json") {
-            Some(config) if config.flag_or("pooling_mode_cls_token", false) => Pooling::First,
-            Some(config) if config.flag_or("pooling_mode_max_tokens", false) => Pooling::Max,
-            _ => Pooling::Mean,
-        };
-        let encoder = encoder.pooling(pooling).normalized(modules.contains("Normalize"));
-        Ok(encoder.longest(longest.unwrap_or(usize::MAX)))
+        let Said { pooling, normalized, longest } = said?;
+        let features = ["hidden_size", "dim"].into_iter().find_map(|key| opened.config.size(key).ok());
+        let encoder = Encoder { features, ..Self::new(network, tokenizer) };
+        Ok(encoder.pooling(pooling).normalized(normalized).longest(longest))
     }
 
     /// Of parts: the mean of the tokens' vectors, brought to length 1, of as many tokens as the network reads.
     pub fn new(network: Box<dyn EncoderModel>, tokenizer: Tokenizer) -> Self {
-        let longest = network.context();
-        Encoder { network, tokenizer, longest, pooling: Pooling::Mean, normalized: true }
+        let longest = network.context().max(1);
+        Encoder { network, tokenizer, longest, pooling: Pooling::Mean, normalized: true, features: None }
     }
 
     /// With vectors made otherwise.
@@ -95,8 +80,20 @@ impl Encoder {
     #[must_use]
     #[doc(alias("max_seq_length", "truncation"))]
     pub fn longest(self, tokens: usize) -> Self {
-        let longest = tokens.clamp(2, self.network.context());
+        // Two are those around a text, unless the network reads fewer.
+        let longest = tokens.max(2).min(self.network.context()).max(1);
         Encoder { longest, ..self }
+    }
+
+    /// How many tokens of a text are read, those around it included.
+    pub fn context(&self) -> usize {
+        self.longest
+    }
+
+    /// How many numbers a vector has, where the encoder was read from files.
+    #[doc(alias("get_sentence_embedding_dimension", "dimensions"))]
+    pub fn features(&self) -> Option<usize> {
+        self.features
     }
 
     /// The network, to be trained or looked at.
@@ -116,7 +113,17 @@ impl Encoder {
     /// For a text without a token; when memory does not hold the vectors.
     #[doc(alias("encode", "sentence embedding"))]
     pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Tensor> {
-        let ids = texts.iter().map(|text| self.ids(text.as_ref())).collect::<Result<Vec<_>>>()?;
+        let ids =
+            texts.iter().map(|text| self.tokenizer.encode(text.as_ref())).collect::<Result<Vec<_>>>()?;
+        self.embed_tokens(&ids)
+    }
+
+    /// As [`embed`](Self::embed), of texts that are tokens already, those around them included.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and for ids that are no tokens.
+    pub fn embed_tokens<T: AsRef<[u32]>>(&self, texts: &[T]) -> Result<Tensor> {
+        let ids = texts.iter().map(|ids| self.cut(ids.as_ref())).collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_by_key(|&text| ids[text].len());
         let mut vectors: Vec<(usize, Vec<f32>)> = Vec::with_capacity(ids.len());
@@ -137,8 +144,7 @@ impl Encoder {
     }
 
     /// A text's tokens, cut before the one that ends it.
-    fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = self.tokenizer.encode(text)?;
+    fn cut(&self, ids: &[u32]) -> Result<Vec<u32>> {
         let Some(&end) = ids.last() else {
             return Err(Error::BadSetting {
                 what: "the number of tokens of a text",
@@ -146,11 +152,10 @@ impl Encoder {
                 must: "at least 1",
             });
         };
-        if ids.len() > self.longest {
-            ids.truncate(self.longest - 1);
-            ids.push(end);
+        if ids.len() <= self.longest {
+            return Ok(ids.to_vec());
         }
-        Ok(ids)
+        Ok(ids[..self.longest - 1].iter().copied().chain([end]).collect())
     }
 
     fn batch(&self, rows: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
@@ -172,6 +177,7 @@ impl Encoder {
         let count = tokens.len() as f32;
         let mut vector = match self.pooling {
             Pooling::First => states[..features].to_vec(),
+            Pooling::Last => states[states.len() - features..].to_vec(),
             Pooling::Max => joined(tokens, features, f32::NEG_INFINITY, f32::max),
             Pooling::Mean => {
                 joined(tokens, features, 0.0, |a, b| a + b).into_iter().map(|sum| sum / count).collect()

@@ -10,14 +10,16 @@ mod encoder;
 mod instruct;
 mod model;
 mod perplexity;
+pub(crate) mod pooling;
 mod text;
 mod until;
 
 pub use batcher::{TextBatcher, TextEvent};
-pub use encoder::{Encoder, Pooling};
+pub use encoder::Encoder;
 pub use instruct::{Example, TextBatch, TokenLoss, Tuning, batches};
 pub use model::LanguageModel;
 pub use perplexity::Perplexity;
+pub use pooling::Pooling;
 pub use text::Text;
 
 pub use crate::tokenizer::{Message, assistant, system, user};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cairn_tensor::DType;
+use serde_json::{Map, Value};
 
 use crate::adapters::Adapter;
 use crate::generate::{Generate, Sampling};
@@ -62,6 +63,7 @@ impl LanguageModel {
     fn read(path: &Path, dtype: Option<DType>) -> Result<Self> {
         let opened = Opened::open(path)?;
         let (network, tokenizer, template) = opened.parts(path, dtype)?;
+        let tokenizer = tokenizer.within_table(opened.config.size("vocab_size").unwrap_or(0));
         let suggested = opened.suggested(path)?;
         let mut ends = suggested.as_ref().map(|config| config.ids("eos_token_id")).unwrap_or_default();
         ends.extend(opened.config.ids("eos_token_id"));
@@ -137,6 +139,13 @@ impl LanguageModel {
         &self.ends
     }
 
+    /// How many tokens the network scores. Tables of some models have more rows than there are tokens.
+    #[doc(alias = "vocab_size")]
+    pub fn vocabulary(&self) -> usize {
+        let table = self.config.as_ref().and_then(|config| config.size("vocab_size").ok());
+        table.unwrap_or_else(|| self.tokenizer.len())
+    }
+
     /// How conversations are written, if the model was trained with any.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
@@ -178,11 +187,23 @@ impl LanguageModel {
     /// As [`chat`](Self::chat).
     #[doc(alias = "apply_chat_template")]
     pub fn prompt(&self, messages: impl AsRef<[Message]>) -> Result<Vec<u32>> {
+        self.prompt_with(messages, &Map::new())
+    }
+
+    /// As [`prompt`](Self::prompt), with more values for the template: see [`ChatTemplate::render_with`].
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat).
+    pub fn prompt_with(
+        &self,
+        messages: impl AsRef<[Message]>,
+        more: &Map<String, Value>,
+    ) -> Result<Vec<u32>> {
         let Some(template) = &self.template else {
             let what = "conversations with a model that has no template of them; it continues texts".into();
             return Err(Error::Unsupported { what });
         };
-        self.tokenizer.encode_bare(&template.render(messages.as_ref(), true)?)
+        self.tokenizer.encode_bare(&template.render_with(messages.as_ref(), true, more)?)
     }
 
     /// Continues tokens.

@@ -62,10 +62,12 @@ impl Bert {
                 .dropout(dropout)
                 .init(init);
         let table = |rows, rng: &mut Rng| spec::Embedding::new(rows, features).init(init).layer(rng);
+        let positions = config.size_or("max_position_embeddings", 512)?;
+        let first = first_position(config, positions)?;
         let types = (!short).then(|| table(config.size_or("type_vocab_size", 2)?, rng)).transpose()?;
         Ok(Bert {
             tokens: table(config.size("vocab_size")?, rng)?,
-            positions: table(config.size_or("max_position_embeddings", 512)?, rng)?,
+            positions: table(positions, rng)?,
             types,
             norm: LayerNorm::new(features)?.epsilon(epsilon)?,
             blocks: TransformerEncoder::new(
@@ -75,14 +77,22 @@ impl Bert {
                 rng,
             )?,
             dropout: Dropout::new(dropout),
-            // RoBERTa numbers positions from one after its padding's id.
-            first: if kind.contains("roberta") {
-                config.number_or("pad_token_id", 1.0)? as usize + 1
-            } else {
-                0
-            },
+            first,
         })
     }
+}
+
+/// The position of the first token of so many positions: RoBERTa numbers them from one after its padding's id.
+fn first_position(config: &Config, positions: usize) -> Result<usize> {
+    if !config.model_type()?.contains("roberta") {
+        return Ok(0);
+    }
+    let padding = config.number_or("pad_token_id", 1.0)?;
+    if padding.fract() != 0.0 || padding < 0.0 || padding + 1.0 >= positions as f64 {
+        let why = format!("`pad_token_id` is {padding}, which leaves none of {positions} positions");
+        return Err(config.bad(why));
+    }
+    Ok(padding as usize + 1)
 }
 
 impl EncoderModel for Bert {

@@ -69,12 +69,6 @@ impl Config {
         Config { path: path.to_owned(), values, format }
     }
 
-    /// The file that they are from.
-    #[cfg(feature = "language")]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Whose names the weights beside it have.
     pub fn format(&self) -> Format {
         self.format

@@ -49,6 +49,10 @@ pub(super) fn config(path: &Path, file: &Gguf) -> Result<Config> {
             values.insert(ours.into(), value);
         }
     }
+    // How encoders make vectors of texts, in llama.cpp's numbers.
+    if let Some(pooling) = get("pooling_type") {
+        values.insert("pooling_type".into(), pooling);
+    }
     let rows = |name: &str| file.tensors().get(name).and_then(|info| info.shape.first().copied());
     if let Some(words) = rows("token_embd.weight") {
         values.insert("vocab_size".into(), words.into());

@@ -253,21 +253,48 @@ pub(crate) fn filled(
     Ok(network)
 }
 
-/// A file cannot ask for more layers, or a larger table of tokens, than it brings.
+/// A file cannot ask for more layers, a larger table of tokens, or wider layers, than it brings: norms and biases are made before weights are
+/// put in their places.
 fn check_sizes(config: &Config, weights: &crate::weights::Weights) -> Result<()> {
-    let layers =
-        ["num_hidden_layers", "n_layer", "n_layers"].into_iter().find_map(|key| config.size(key).ok());
-    if layers.is_some_and(|layers| layers > weights.tensors.len()) {
+    let first = |keys: [&str; 3]| keys.into_iter().find_map(|key| config.size(key).ok());
+    let layers = first(["num_hidden_layers", "n_layer", "n_layers"]).unwrap_or(0);
+    if layers > weights.tensors.len() {
         return Err(config.bad("more layers than there are weights".into()));
     }
-    let largest = weights.tensors.values().map(cairn_tensor::AnyTensor::len).max().unwrap_or(0);
-    for key in ["vocab_size", "hidden_size", "n_embd", "dim", "intermediate_size", "n_inner", "hidden_dim"] {
-        if config.size(key).is_ok_and(|size| size > largest) {
+    let lengths = || weights.tensors.values().map(cairn_tensor::AnyTensor::len);
+    let largest = lengths().max().unwrap_or(0);
+    // What a layer has at least as many values as.
+    let mut widest = 0;
+    for key in SIZES {
+        let Ok(size) = config.size(key) else { continue };
+        if size > largest {
             return Err(config.bad(format!("`{key}` is more than any weight has values")));
         }
+        widest = if key == "vocab_size" { widest } else { widest.max(size) };
+    }
+    let heads = first(["num_attention_heads", "n_head", "n_heads"]).unwrap_or(0);
+    let together = heads.saturating_mul(config.size("head_dim").unwrap_or(0));
+    if together > largest {
+        return Err(config.bad("its heads together are wider than any weight has values".into()));
+    }
+    if layers.saturating_mul(widest.max(together)) > lengths().fold(0, usize::saturating_add) {
+        return Err(config.bad("its layers have more values than the weights".into()));
     }
     Ok(())
 }
+
+/// The sizes of which a model has a weight with at least as many values.
+const SIZES: [&str; 9] = [
+    "vocab_size",
+    "hidden_size",
+    "n_embd",
+    "dim",
+    "intermediate_size",
+    "n_inner",
+    "hidden_dim",
+    "head_dim",
+    "num_attention_heads",
+];
 
 fn architecture(config: &Config) -> Result<&'static Architecture> {
     let name = config.model_type()?;

@@ -12,6 +12,10 @@ use crate::weights::Weights;
 use crate::weights::gguf::{self, Gguf};
 use crate::{Error, Module, Result};
 
+/// Where sentence-transformers says how the vector of a text is made. No other folders are looked into: some hold other formats of the
+/// model, and the new one may be among them.
+const POOLING: &str = "1_Pooling";
+
 /// Writes a network that was [loaded](super::load) from the model at `from`, a folder or a GGUF file, and trained, to another path of the same kind. Weights
 /// that are quantised there become [`Q8_0`](BlockFormat::Q8_0), or f16 where rows are no whole blocks, since blocks of fewer bits would
 /// round away much of what was learnt; all others keep the type that they have there.
@@ -110,16 +114,23 @@ impl Changed {
             Changed::Gguf(file, tensors) => return gguf::write(to, file.values(), tensors),
             Changed::Folder(weights) => weights,
         };
-        fs::create_dir_all(to).map_err(Error::file(to))?;
-        for entry in fs::read_dir(from).map_err(Error::file(from))? {
-            let path = entry.map_err(Error::file(from))?.path();
-            let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
-            // The weights are one file, whatever they were.
-            let name = name.to_string_lossy();
-            if !name.contains("safetensors") {
-                fs::copy(&path, to.join(&*name)).map_err(Error::file(&path))?;
-            }
+        copy_beside(from, to)?;
+        if from.join(POOLING).is_dir() {
+            copy_beside(&from.join(POOLING), &to.join(POOLING))?;
         }
         weights.write_safetensors(to.join("model.safetensors"))
     }
+}
+
+/// The files of a folder but for its weights, which are one file afterwards, whatever they were.
+fn copy_beside(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(Error::file(to))?;
+    for entry in fs::read_dir(from).map_err(Error::file(from))? {
+        let path = entry.map_err(Error::file(from))?.path();
+        let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
+        if !name.to_string_lossy().contains("safetensors") {
+            fs::copy(&path, to.join(name)).map_err(Error::file(&path))?;
+        }
+    }
+    Ok(())
 }

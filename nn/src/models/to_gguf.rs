@@ -10,6 +10,8 @@ use super::gguf::{GPT2, KEYS};
 use super::names::Layout;
 use super::rope::Rope;
 use super::{Config, Modules, Opened, architecture};
+use crate::language::Pooling;
+use crate::language::pooling::Said;
 use crate::tokenizer;
 use crate::weights::gguf::Value;
 use crate::{Error, Result};
@@ -45,6 +47,11 @@ pub fn to_gguf(folder: impl AsRef<Path>) -> Result<GgufParts> {
     };
     let names = (architecture(config)?.table)(config);
     let modules = Modules::for_gguf(config)?;
+    // A model without some of its weights is another.
+    let is_used = |name: &&String| !names.unused.iter().any(|part| name.contains(part));
+    if let Some(name) = weights.left_out.iter().find(is_used) {
+        return Err(Error::Unsupported { what: format!("tensors of the type that `{name}` is of") });
+    }
     let mut tensors = BTreeMap::new();
     for (name, tensor) in weights.tensors {
         let short = name.replace("_orig_mod.", "");
@@ -55,7 +62,7 @@ pub fn to_gguf(folder: impl AsRef<Path>) -> Result<GgufParts> {
             return Err(Error::StateMismatch(format!("{name} has no name in GGUF")));
         }
     }
-    let mut values = settings(config, kind)?;
+    let mut values = settings(folder, config, kind)?;
     if let Some(factors) = factors(config, kind, &mut values)? {
         tensors.insert("rope_freqs.weight".into(), factors.into());
     }
@@ -83,7 +90,7 @@ fn converted(bare: &str, tensor: AnyTensor, layout: Layout, modules: &Modules) -
 }
 
 /// The settings, in GGUF's names and types.
-fn settings(config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
+fn settings(folder: &Path, config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
     let mut values = BTreeMap::new();
     let mut put = |key: &str, value: Value| values.insert(format!("{kind}.{key}"), value);
     for (gguf, ours) in KEYS {
@@ -108,18 +115,21 @@ fn settings(config: &Config, kind: &str) -> Result<BTreeMap<String, Value>> {
     }
     if kind == "bert" {
         put("attention.causal", false.into());
-        let first = Config::read(config_beside(config))
-            .is_ok_and(|pool| pool.flag_or("pooling_mode_cls_token", false));
-        put("pooling_type", if first { 2u32 } else { 1 }.into());
+        put("pooling_type", pooling(folder, config)?.into());
     }
     values.insert("general.architecture".into(), kind.into());
     values.insert("general.quantization_version".into(), 2u32.into());
     Ok(values)
 }
 
-/// What sentence-transformers says of how vectors are made of those of tokens.
-fn config_beside(config: &Config) -> std::path::PathBuf {
-    config.path().with_file_name("1_Pooling").join("config.json")
+/// The number of how vectors are made of those of tokens.
+fn pooling(folder: &Path, config: &Config) -> Result<u32> {
+    match Said::read(folder, config)?.pooling {
+        Pooling::Mean => Ok(1),
+        Pooling::First => Ok(2),
+        Pooling::Last => Ok(3),
+        Pooling::Max => Err(Error::Unsupported { what: "vectors of the largest values, as GGUF".into() }),
+    }
 }
 
 /// How angles are slowed: a factor in the values, or of Llama 3 a tensor of factors.

@@ -17,6 +17,8 @@ use crate::{Error, Result};
 
 /// A space as SentencePiece writes it.
 pub(super) const SPACE: &str = "▁";
+/// Longest token of a list of pieces, in bytes: each is cut everywhere, so that a longer one would take the square of its length.
+const LONGEST: usize = 4096;
 /// How tokens are numbered by what they are for.
 pub(super) const NORMAL: i64 = 1;
 pub(super) const CONTROL: i64 = 3;
@@ -64,7 +66,8 @@ impl Tokens<'_> {
             Some((&merge[..space], &merge[space + 1..]))
         });
         let model = BytePairs::new(self.tokens.iter(), pairs, whole).map_err(|why| bad(&why))?;
-        let around = self.around(false);
+        // As llama.cpp takes it where the file does not say.
+        let around = self.around(matches!(pre, "llama-bpe" | "llama3"));
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
         self.joined([&Json::Null, &words, &decoder], &around, model.into())
@@ -77,6 +80,9 @@ impl Tokens<'_> {
         };
         if scores.len() != self.tokens.len() {
             return Err(bad("there are not as many scores as pieces"));
+        }
+        if self.tokens.iter().any(|token| token.len() > LONGEST) {
+            return Err(bad(&format!("a piece has more than {LONGEST} bytes")));
         }
         let vocabulary = self.vocabulary();
         let mut merges = Vec::new();
@@ -173,7 +179,7 @@ impl Tokens<'_> {
             "normalizer": normalizer, "pre_tokenizer": words, "post_processor": null, "decoder": decoder,
             "model": {"type": "BPE", "vocab": {}, "merges": []},
         });
-        let Tokenizer { mut inner } = parsed(&json.to_string()).map_err(|why| bad(&why))?;
+        let Tokenizer { mut inner, .. } = parsed(&json.to_string()).map_err(|why| bad(&why))?;
         inner.with_model(model);
         self.add(&mut inner, CONTROL)?;
         self.add(&mut inner, USER_DEFINED)?;
@@ -181,7 +187,7 @@ impl Tokens<'_> {
             let [before, after] = around;
             put_around(&mut inner, before.as_deref(), after.as_deref())?;
         }
-        Ok(Tokenizer { inner })
+        Ok(Tokenizer { inner, table: 0 })
     }
 
     /// Tokens that are found in a text before it is cut.

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::str::FromStr as _;
 
 use cairn_files::quietly;
+use tokenizers::DecoderWrapper;
 
 pub(crate) use into_gguf::gguf_values;
 use model::Inner;
@@ -46,6 +47,8 @@ use crate::{Error, Result};
 #[doc(alias("AutoTokenizer", "PreTrainedTokenizer"))]
 pub struct Tokenizer {
     inner: Inner,
+    /// The number of rows that the model's table of tokens is known to have; those beyond the tokens are without a text.
+    table: usize,
 }
 
 impl Tokenizer {
@@ -100,7 +103,7 @@ impl Tokenizer {
         }
         let mut plain = self.inner.clone();
         plain.set_encode_special_tokens(true);
-        Ok(Tokenizer { inner: plain }.encoded(text, false)?.get_ids().to_vec())
+        Ok(Tokenizer { inner: plain, table: 0 }.encoded(text, false)?.get_ids().to_vec())
     }
 
     /// The ids, and the bytes of the text that each is of; of what was put around it, none.
@@ -120,10 +123,17 @@ impl Tokenizer {
         done.map_err(|error| Error::Unsupported { what: format!("the text's tokens: {error}") })
     }
 
-    /// The text of these ids, without special tokens. Bytes that are no UTF-8, as where a character was cut, become `�`.
+    /// For a model whose table of tokens has so many rows. Some are longer than the list of tokens, so that products are of even sizes; a model
+    /// may write the ids that nothing belongs to, and they are no text, as in transformers.
+    pub(crate) fn within_table(self, rows: usize) -> Self {
+        Tokenizer { table: rows, ..self }
+    }
+
+    /// The text of these ids, without special tokens. Bytes that are no UTF-8, as where a character was cut, become `�`. Of an id that is no
+    /// token, but has a row in the table of the model that the tokenizer was read with, there is no text.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] for an id that is no token.
+    /// [`Error::BadSetting`] for any other id that is no token.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.decoded(ids, true)
     }
@@ -137,13 +147,28 @@ impl Tokenizer {
     }
 
     fn decoded(&self, ids: &[u32], skip: bool) -> Result<String> {
-        if let Some(&id) = ids.iter().find(|&&id| self.token(id).is_none()) {
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.table && self.token(id).is_none()) {
             let (what, must) = ("the id of a token", "below the size of the vocabulary");
             return Err(Error::BadSetting { what, value: id.into(), must });
         }
         let done = quietly(|| self.inner.decode(ids, skip));
         let done = done.unwrap_or_else(|| Err("the tokenizer's settings do not go together".into()));
         done.map_err(|error| Error::Unsupported { what: format!("the tokens' text: {error}") })
+    }
+
+    /// The bytes of a token: as text those of a part of a character are `�`. `None` for an id that is no token.
+    pub fn bytes(&self, id: u32) -> Option<Vec<u8>> {
+        let (token, text) = (self.token(id)?, self.decode_all(&[id]).ok()?);
+        if !text.contains('\u{fffd}') {
+            return Some(text.into_bytes());
+        }
+        let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            return Some(vec![byte]);
+        }
+        let by_bytes = matches!(self.inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        let bytes = by_bytes.then(|| token.chars().map(byte).collect::<Option<Vec<u8>>>()).flatten();
+        Some(bytes.unwrap_or_else(|| text.into_bytes()))
     }
 
     /// Text as its tokens come in, one by one.
@@ -175,6 +200,15 @@ impl Tokenizer {
     }
 }
 
+/// The byte that is written as a character where tokens are of bytes: those that can be printed as themselves, the others in turn from U+0100.
+fn byte(written: char) -> Option<u8> {
+    let printable = |byte: &u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    match u8::try_from(written) {
+        Ok(byte) => Some(byte).filter(printable),
+        Err(_) => (0..=u8::MAX).filter(|byte| !printable(byte)).nth((u32::from(written) - 0x100) as usize),
+    }
+}
+
 /// Reads the library's JSON. It panics on parts of another shape than it expects; that is an error like any other here.
 fn parsed(json: &str) -> Result<Tokenizer, String> {
     let read = quietly(|| Inner::from_str(json));
@@ -186,5 +220,5 @@ fn parsed(json: &str) -> Result<Tokenizer, String> {
         })?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
-    Ok(Tokenizer { inner })
+    Ok(Tokenizer { inner, table: 0 })
 }

@@ -9,6 +9,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, ErrorKind, context};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use crate::{Error, Result};
@@ -144,9 +145,33 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::BadFile`] with the template's line for what it refuses, or cannot do.
     pub fn render(&self, messages: &[Message], answer: bool) -> Result<String> {
+        self.render_with(messages, answer, &Map::new())
+    }
+
+    /// As [`render`](Self::render), with more values that the template may look at, such as `enable_thinking`. Those that every template
+    /// is given stay what they are.
+    ///
+    /// ```
+    /// use cairn_nn::tokenizer::{ChatTemplate, user};
+    /// let template = ChatTemplate::parse("{{ messages[0].content }}{% if enable_thinking is false %} /no_think{% endif %}")?;
+    /// let more = serde_json::json!({"enable_thinking": false});
+    /// assert_eq!(template.render_with(&[user("Hi")], true, more.as_object().unwrap())?, "Hi /no_think");
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    #[doc(alias = "chat_template_kwargs")]
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        answer: bool,
+        more: &Map<String, serde_json::Value>,
+    ) -> Result<String> {
         let [bos_token, eos_token] = &self.marks;
         let messages = Value::from(Serde(messages));
-        let values = context! { messages, add_generation_prompt => answer, bos_token, eos_token };
+        let more = Value::from(Serde(more));
+        let values = context! { messages, add_generation_prompt => answer, bos_token, eos_token, ..more };
         let template = self.environment.get_template(NAME).map_err(|error| told(&error))?;
         template.render(values).map_err(|error| told(&error))
     }

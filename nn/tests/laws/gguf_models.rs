@@ -228,6 +228,11 @@ mod tokens {
 
     /// The tokens of a tokenizer.json as a GGUF file's, made for this kind of model.
     fn file(pre: &str) -> gguf::Gguf {
+        file_with(pre, Some(true))
+    }
+
+    /// As [`file`], which says whether texts begin with a token, or does not.
+    fn file_with(pre: &str, begins: Option<bool>) -> gguf::Gguf {
         let json: serde_json::Value = serde_json::from_str(&byte_level()).unwrap();
         let mut tokens: Vec<(&String, u64)> = json["model"]["vocab"]
             .as_object()
@@ -244,15 +249,17 @@ mod tokens {
             .iter()
             .map(|merge| merge.as_str().unwrap().to_owned())
             .collect();
-        let values = BTreeMap::from([
+        let mut values = BTreeMap::from([
             ("tokenizer.ggml.model".to_owned(), Value::from("gpt2")),
             ("tokenizer.ggml.pre".to_owned(), pre.into()),
             ("tokenizer.ggml.tokens".to_owned(), tokens.into()),
             ("tokenizer.ggml.token_type".to_owned(), kinds.into()),
             ("tokenizer.ggml.merges".to_owned(), merges.into()),
             ("tokenizer.ggml.bos_token_id".to_owned(), 0u32.into()),
-            ("tokenizer.ggml.add_bos_token".to_owned(), true.into()),
         ]);
+        if let Some(begins) = begins {
+            values.insert("tokenizer.ggml.add_bos_token".to_owned(), begins.into());
+        }
         gguf::Gguf::from_bytes(gguf::encode(&values, &BTreeMap::new()).unwrap()).unwrap()
     }
 
@@ -338,6 +345,32 @@ mod tokens {
         let tokenizer = Tokenizer::of_gguf(&file).unwrap();
         assert_eq!(tokenizer.encode("The raining, á xyz").unwrap(), [2, 4, 5, 6, 8, 7, 1, 3]);
         assert_eq!(tokenizer.decode(&[4, 5, 6]).unwrap(), "the raining");
+    }
+
+    #[test]
+    fn texts_begin_with_a_token_where_llama_cpp_has_them_so() {
+        let first = |pre: &str, said| {
+            let tokenizer = Tokenizer::of_gguf(&file_with(pre, said)).unwrap();
+            tokenizer.encode("the").unwrap()[0] == 0
+        };
+        assert!(first("llama-bpe", None) && first("llama3", None) && first("qwen2", Some(true)));
+        assert!(!first("qwen2", None) && !first("gpt-2", None) && !first("llama-bpe", Some(false)));
+    }
+
+    #[test]
+    fn pieces_that_are_absurdly_long_are_refused() {
+        let told = |length: usize| {
+            let tokens = vec!["<unk>".to_owned(), "a".to_owned(), "a".repeat(length)];
+            let values = BTreeMap::from([
+                ("tokenizer.ggml.model".to_owned(), Value::from("llama")),
+                ("tokenizer.ggml.tokens".to_owned(), tokens.into()),
+                ("tokenizer.ggml.scores".to_owned(), vec![0f32; 3].into()),
+            ]);
+            let file = gguf::Gguf::from_bytes(gguf::encode(&values, &BTreeMap::new()).unwrap()).unwrap();
+            Tokenizer::of_gguf(&file).err().map(|error| error.to_string())
+        };
+        assert_eq!(told(4096), None);
+        assert!(told(4097).unwrap().contains("more than 4096 bytes"));
     }
 
     #[test]

@@ -218,3 +218,112 @@ fn vectors_are_made_as_the_settings_say() {
     let cut = encoder.longest(4).embed(&["aaaaaaaaaa"]).unwrap();
     assert_eq!(cut.shape(), [1, 16]);
 }
+
+/// A published model whose tokenizer has three tokens of the 48 that it scores.
+fn published(name: &str) -> tempfile::TempDir {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models").join(name);
+    let made = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(file), made.path().join(file)).unwrap();
+    }
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "added_tokens": [],
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "the": 1, "sky": 2}, "unk_token": "[UNK]"}
+    });
+    std::fs::write(made.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    made
+}
+
+#[test]
+fn ids_that_pad_a_models_table_are_no_text() {
+    let made = published("llama");
+    let model = LanguageModel::load(made.path()).unwrap();
+    assert_eq!((model.vocabulary(), model.tokenizer().len()), (48, 3));
+    assert_eq!(model.tokenizer().decode(&[1, 47, 2]).unwrap(), "the sky");
+    let beyond = model.tokenizer().decode(&[48]).unwrap_err().to_string();
+    assert!(beyond.contains("the id of a token is 48"), "{beyond}");
+    // Whatever of the 48 it writes, the text goes on.
+    let written = (0..8).map(|seed| {
+        let mut text = model.generate("the", &Generate::new(30).seed(seed)).unwrap();
+        for piece in &mut text {
+            piece.unwrap();
+        }
+        text.token_count()
+    });
+    assert!(written.sum::<usize>() > 0);
+}
+
+#[test]
+fn templates_are_given_more_values() {
+    let template =
+        ChatTemplate::parse("{{ messages[0].content }}{{ mood }}{{ add_generation_prompt }}").unwrap();
+    let more = serde_json::json!({"mood": " gladly ", "add_generation_prompt": "no"});
+    let text = template.render_with(&[user("Hi")], true, more.as_object().unwrap()).unwrap();
+    assert_eq!(text, "Hi gladly True");
+}
+
+#[test]
+fn vectors_of_a_published_encoder_are_made_as_is_said_beside_it() {
+    use serde_json::json;
+    let made = published("bert");
+    let write = |name: &str, text: &str| {
+        let path = made.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let parts = |kinds: &[&str]| {
+        let part = |kind: &&str| json!({"path": if *kind == "Pooling" { "1_Pooling" } else { "" }, "type": format!("sentence_transformers.models.{kind}")});
+        write("modules.json", &kinds.iter().map(part).collect::<serde_json::Value>().to_string());
+    };
+    let pooling = |value: serde_json::Value| write("1_Pooling/config.json", &value.to_string());
+    let encoder = || Encoder::load(made.path()).unwrap();
+    let vector = |encoder: Encoder| encoder.embed(&["the sky is the"]).unwrap();
+    let told = || Encoder::load(made.path()).unwrap_err().to_string();
+    let mean = vector(encoder());
+    assert_eq!(encoder().features(), Some(16));
+
+    parts(&["Transformer", "Pooling", "Normalize"]);
+    assert!(told().contains("1_Pooling"), "{}", told());
+    pooling(json!({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}));
+    assert_eq!(vector(encoder()), mean);
+    for (name, mode) in
+        [("cls_token", Pooling::First), ("max_tokens", Pooling::Max), ("lasttoken", Pooling::Last)]
+    {
+        pooling(json!({format!("pooling_mode_{name}"): true}));
+        let found = vector(encoder());
+        assert_ne!(found, mean, "{name}");
+        assert_eq!(found, vector(encoder().pooling(mode)), "{name}");
+    }
+    pooling(json!({"pooling_mode_weightedmean_tokens": true}));
+    assert!(told().contains("1_Pooling") && told().contains("weightedmean_tokens"), "{}", told());
+    pooling(json!({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}));
+    assert!(told().contains("1_Pooling") && told().contains("several ways"), "{}", told());
+    write("1_Pooling/config.json", "{");
+    assert!(told().contains("1_Pooling"), "{}", told());
+    pooling(json!({"pooling_mode_cls_token": true}));
+    parts(&["Transformer", "Pooling", "Dense"]);
+    assert!(told().contains("modules.json") && told().contains("Dense"), "{}", told());
+    write("modules.json", r#"[{"type": "Pooling", "path": "../elsewhere"}]"#);
+    assert!(told().contains("modules.json"), "{}", told());
+
+    // Written anew, it is the same encoder.
+    parts(&["Transformer", "Pooling", "Normalize"]);
+    let Network::Encoder(network) = models::load(made.path()).unwrap() else { panic!() };
+    let other = made.path().join("other");
+    models::save_like(made.path(), &network, &other).unwrap();
+    assert_eq!(vector(Encoder::load(&other).unwrap()), vector(encoder()));
+}
+
+#[test]
+fn tokens_are_embedded_as_their_text_and_any_context_is_enough() {
+    let encoder = encoder();
+    let ids = encoder.tokenizer().encode("the rain").unwrap();
+    assert_eq!(encoder.embed_tokens(&[ids]).unwrap(), encoder.embed(&["the rain"]).unwrap());
+    assert!(encoder.embed_tokens(&[[1000u32]]).is_err());
+    assert_eq!((encoder.context(), encoder.longest(usize::MAX).context()), (40, 40));
+    let Network::Encoder(network) = models::new(&config("bert", 1), &mut rng(4)).unwrap() else { panic!() };
+    let short = Encoder::new(network, Tokenizer::parse(&byte_level()).unwrap()).longest(9);
+    assert_eq!(short.context(), 1);
+    assert_eq!(short.embed(&["the rain"]).unwrap().shape(), [1, 16]);
+}

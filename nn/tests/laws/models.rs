@@ -268,6 +268,26 @@ fn settings_that_make_no_sense_are_named_before_memory_is_taken() {
     assert!(rope.contains("rotary positions of type `yarn`"), "{rope}");
     let heads = told("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3");
     assert!(heads.contains("the number of key heads is 3"), "{heads}");
+    let head = told("\"head_dim\": 4", "\"head_dim\": 100000000");
+    assert!(head.contains("`head_dim` is more than any weight has values"), "{head}");
+    let heads = told("\"num_attention_heads\": 4", "\"num_attention_heads\": 700");
+    assert!(heads.contains("its heads together are wider"), "{heads}");
+    // Of one large weight and many small ones not every layer can be as wide as the large one.
+    let wide = told("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 20, \"intermediate_size\": 760");
+    assert!(wide.contains("its layers have more values than the weights"), "{wide}");
+}
+
+#[test]
+fn positions_behind_an_absurd_padding_are_refused() {
+    let mut config = Config::read(folder("roberta").join("config.json")).unwrap();
+    for padding in [1e300, -1.0, 0.5, 19.0] {
+        config.set("pad_token_id", padding);
+        let told = models::new(&config, &mut rng(0)).unwrap_err().to_string();
+        assert!(told.contains("`pad_token_id` is"), "{told}");
+    }
+    config.set("pad_token_id", 18.0);
+    let Network::Encoder(model) = models::new(&config, &mut rng(0)).unwrap() else { panic!() };
+    assert_eq!(model.context(), 1);
 }
 
 #[test]

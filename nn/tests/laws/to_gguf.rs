@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cairn_nn::language::Encoder;
 use cairn_nn::models::{self, Network};
 use cairn_nn::tokenizer::Tokenizer;
 use cairn_nn::weights::gguf::{self, Gguf, Value};
@@ -103,6 +104,36 @@ fn folders_become_files_of_the_same_scores_and_ids() {
         assert!(name == "bert" || end == Some(1), "{name}: {end:?}");
         assert!(file.text("tokenizer.chat_template").unwrap().contains("messages"));
     }
+}
+
+#[test]
+fn vectors_of_texts_are_made_as_in_the_folder() {
+    let made = published("bert", &pieces());
+    std::fs::create_dir(made.path().join("1_Pooling")).unwrap();
+    let pooling = |mode: &str| {
+        let settings = json!({format!("pooling_mode_{mode}"): true});
+        std::fs::write(made.path().join("1_Pooling/config.json"), settings.to_string()).unwrap();
+    };
+    let parts =
+        json!([{"type": "Transformer"}, {"type": "Pooling", "path": "1_Pooling"}, {"type": "Normalize"}]);
+    std::fs::write(made.path().join("modules.json"), parts.to_string()).unwrap();
+    let path = made.path().join("model.gguf");
+    let vector = |path: &Path| Encoder::load(path).unwrap().embed(&["a bath"]).unwrap();
+    for (mode, number) in [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3)] {
+        pooling(mode);
+        let (mut values, tensors) = models::to_gguf(made.path()).unwrap();
+        assert_eq!(values["bert.pooling_type"].as_u64(), Some(number));
+        gguf::write(&path, &values, &tensors).unwrap();
+        let (theirs, ours) = (vector(made.path()), vector(&path));
+        let most = theirs.iter().zip(ours.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(most < 1e-4, "{mode} is off by {most}");
+        values.insert("bert.pooling_type".into(), 0u32.into());
+        gguf::write(&path, &values, &tensors).unwrap();
+        let told = Encoder::load(&path).unwrap_err().to_string();
+        assert!(told.contains("`pooling_type` is 0"), "{told}");
+    }
+    pooling("max_tokens");
+    assert!(matches!(models::to_gguf(made.path()), Err(Error::Unsupported { .. })));
 }
 
 #[test]

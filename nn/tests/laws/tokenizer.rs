@@ -164,3 +164,14 @@ fn what_a_template_refuses_is_told_with_its_line() {
     let endless = "{% for i in range(10000) %}{% for j in range(10000) %}{{ j }}{% endfor %}{% endfor %}";
     assert!(ChatTemplate::parse(endless).unwrap().render(&[], false).is_err());
 }
+
+#[test]
+fn parts_of_characters_have_their_bytes() {
+    let tokenizer = Tokenizer::parse(&byte_level()).unwrap();
+    let ids = tokenizer.encode_bare("☂").unwrap();
+    assert!(ids.len() > 1 && tokenizer.decode(&ids[..1]).unwrap() == "\u{fffd}");
+    let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.bytes(id).unwrap()).collect();
+    assert_eq!(bytes, "☂".as_bytes());
+    assert_eq!(tokenizer.bytes(tokenizer.id("Ġth").unwrap()).unwrap(), b" th");
+    assert_eq!(tokenizer.bytes(9999), None);
+}

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -12,6 +13,7 @@ use axum::response::Response;
 use cairn::nn::generate::Request;
 use futures_core::Stream;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::refusal::{Refusal, json_response};
@@ -21,15 +23,21 @@ use super::writer::{Ask, Ended, Told};
 /// How a request is to be answered.
 #[derive(Debug)]
 pub(super) struct How {
-    pub(super) stops: Vec<String>,
+    /// All texts of a request share them.
+    pub(super) stops: Arc<[String]>,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
     /// Tokens of the prompts.
     pub(super) prompt: usize,
 }
 
-/// Has texts written, and answers.
-pub(super) async fn answer(style: Style, requests: Vec<Request>, how: How) -> Result<Response, Refusal> {
+/// Has texts written, each in its place, and answers.
+pub(super) async fn answer(
+    style: Style,
+    requests: Vec<Request>,
+    places: Vec<OwnedSemaphorePermit>,
+    how: How,
+) -> Result<Response, Refusal> {
     let (to, mut told) = unbounded_channel();
     let count = requests.len();
     let asks = requests.into_iter().enumerate().map(|(index, request)| Ask {
@@ -38,7 +46,7 @@ pub(super) async fn answer(style: Style, requests: Vec<Request>, how: How) -> Re
         index,
         to: to.clone(),
     });
-    style.writer.ask(asks.collect())?;
+    style.writer.ask(asks.zip(places))?;
     drop(to);
     let mut used = Used::of(how.prompt);
     if how.stream {

@@ -4,14 +4,16 @@
 use cairn::nn::generate::{Generate, Request, Sampling};
 use cairn::tensor::Tensor;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
+use super::unsupported;
 use super::writer::Writer;
 
-/// Most texts of a request, texts to stop at, and likeliest tokens that are told.
+/// Most texts of a prompt, texts to stop at, bytes of each of those, and likeliest tokens that are told.
 const MOST_TEXTS: usize = 16;
 const MOST_STOPS: usize = 16;
+const LONGEST_STOP: usize = 1024;
 const MOST_LIKELIEST: usize = 20;
 
 /// The fields that both have.
@@ -23,7 +25,7 @@ pub(super) struct Common {
     max_completion_tokens: Option<usize>,
     temperature: Option<f64>,
     top_p: Option<f64>,
-    top_k: Option<usize>,
+    top_k: Option<i64>,
     min_p: Option<f64>,
     repetition_penalty: Option<f64>,
     pub(super) n: Option<usize>,
@@ -31,31 +33,29 @@ pub(super) struct Common {
     stop: Option<OneOrMany>,
     pub(super) stream: Option<bool>,
     stream_options: Option<StreamOptions>,
-    presence_penalty: Option<f64>,
-    frequency_penalty: Option<f64>,
-    logit_bias: Option<Value>,
-    tools: Option<Value>,
-    response_format: Option<Value>,
+    /// All others.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct StreamOptions {
-    include_usage: bool,
+    include_usage: Option<bool>,
 }
 
 /// A text, or a list of them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum OneOrMany {
+enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
 impl OneOrMany {
-    pub(super) fn into_list(self) -> Vec<String> {
+    fn list(&self) -> &[String] {
         match self {
-            OneOrMany::One(text) => vec![text],
+            OneOrMany::One(text) => std::slice::from_ref(text),
             OneOrMany::Many(list) => list,
         }
     }
@@ -64,43 +64,31 @@ impl OneOrMany {
 impl Common {
     /// That nothing is asked that would not be done.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        let is_empty = |value: &Option<Value>| match value {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(list)) => list.is_empty(),
-            Some(Value::Object(map)) => map.is_empty(),
-            Some(_) => false,
-        };
-        let plain =
-            |value: &Option<Value>| is_empty(value) || value.as_ref().is_some_and(|v| v["type"] == "text");
-        let unsupported = [
-            ("presence_penalty", self.presence_penalty.is_some_and(|x| x != 0.0)),
-            ("frequency_penalty", self.frequency_penalty.is_some_and(|x| x != 0.0)),
-            ("logit_bias", !is_empty(&self.logit_bias)),
-            ("tools", !is_empty(&self.tools)),
-            ("response_format", !plain(&self.response_format)),
-        ];
-        if let Some((name, _)) = unsupported.iter().find(|(_, asked)| *asked) {
-            return Err(Refusal::bad(format!("`{name}` is not supported; leave it out")));
-        }
+        unsupported::check(&self.more)?;
         if !(1..=MOST_TEXTS).contains(&self.texts()) {
             return Err(Refusal::bad(format!(
                 "`n` is {}; from 1 to {MOST_TEXTS} texts can be asked for",
                 self.texts()
             )));
         }
-        if self.stops().len() > MOST_STOPS {
-            return Err(Refusal::bad(format!("`stop` can be at most {MOST_STOPS} texts")));
+        let stops = self.stops();
+        if stops.len() > MOST_STOPS || stops.iter().any(|stop| stop.len() > LONGEST_STOP) {
+            let most = format!("at most {MOST_STOPS} texts of at most {LONGEST_STOP} bytes each");
+            return Err(Refusal::bad(format!("`stop` can be {most}")));
+        }
+        if self.top_k.is_some_and(|k| k < -1) {
+            return Err(Refusal::bad("`top_k` is below 0; 0 and -1 are said for all tokens"));
         }
         Ok(())
     }
 
-    /// How many texts.
+    /// How many texts of each prompt.
     pub(super) fn texts(&self) -> usize {
         self.n.unwrap_or(1)
     }
 
-    pub(super) fn stops(&self) -> Vec<String> {
-        self.stop.clone().map(OneOrMany::into_list).unwrap_or_default()
+    pub(super) fn stops(&self) -> &[String] {
+        self.stop.as_ref().map(OneOrMany::list).unwrap_or_default()
     }
 
     pub(super) fn streams(&self) -> bool {
@@ -108,7 +96,7 @@ impl Common {
     }
 
     pub(super) fn include_usage(&self) -> bool {
-        self.stream_options.as_ref().is_some_and(|options| options.include_usage)
+        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
     }
 
     /// How tokens are drawn: as the publisher suggests where nothing is said.
@@ -117,12 +105,15 @@ impl Common {
         if let Some(temperature) = self.temperature {
             sampling = sampling.temperature(temperature);
         }
-        if let Some(p) = self.top_p {
-            sampling = sampling.top_p(p);
+        match self.top_p {
+            // The smallest set of tokens there is: the likeliest alone.
+            Some(0.0) => sampling = sampling.temperature(0.0),
+            Some(p) => sampling = sampling.top_p(p),
+            None => {}
         }
         if let Some(k) = self.top_k {
-            // 0 is said for all.
-            sampling = sampling.top_k(if k == 0 { usize::MAX } else { k });
+            sampling =
+                sampling.top_k(if k < 1 { usize::MAX } else { usize::try_from(k).unwrap_or(usize::MAX) });
         }
         if let Some(p) = self.min_p {
             sampling = sampling.min_p(p);
@@ -146,6 +137,12 @@ impl Common {
         if prompt.len() >= writer.capacity {
             return Err(Refusal::too_long(prompt.len(), writer.capacity));
         }
+        let vocabulary = writer.model.vocabulary();
+        if let Some(id) = prompt.iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(Refusal::bad(format!(
+                "the prompt has the token {id}; the model has {vocabulary} tokens"
+            )));
+        }
         if likeliest.is_some_and(|count| count > MOST_LIKELIEST) {
             return Err(Refusal::bad(format!("at most {MOST_LIKELIEST} likeliest tokens can be asked for")));
         }
@@ -165,4 +162,31 @@ impl Common {
 fn any_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn common(fields: Value) -> Common {
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn stops_are_few_and_short() {
+        let refused = |stop: Value| common(json!({ "stop": stop })).check().is_err();
+        assert!(refused(json!(vec!["x"; 17])) && refused(json!("x".repeat(1025))));
+        assert!(!refused(json!(vec!["x".repeat(1024); 16])) && !refused(json!(null)));
+        assert_eq!(common(json!({"stop": "end"})).stops(), ["end"]);
+    }
+
+    #[test]
+    fn fields_that_are_null_or_say_all_are_none() {
+        let asked = common(json!({"stream_options": {"include_usage": null}, "top_k": -1, "n": null}));
+        assert!(asked.check().is_ok() && !asked.include_usage());
+        assert!(common(json!({"top_k": -2})).check().is_err());
+        // Whatever has no name of its own here is looked at all the same.
+        assert!(common(json!({"min_tokens": 5})).check().is_err());
+    }
 }

@@ -13,6 +13,7 @@ mod models;
 mod refusal;
 mod routes;
 mod style;
+mod unsupported;
 mod writer;
 
 use std::net::{IpAddr, SocketAddr};
@@ -78,6 +79,8 @@ struct Server {
     metrics: Metrics,
     body_limit: usize,
     key: Option<String>,
+    /// Whether it is there for this machine alone.
+    local: bool,
 }
 
 type Shared = Arc<Server>;
@@ -105,6 +108,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
             .clone()
             .or_else(|| std::env::var("CAIRN_API_KEY").ok())
             .filter(|key| !key.is_empty()),
+        local: args.host.to_canonical().is_loopback(),
     });
     // One for whatever each model computes, and some for what is read meanwhile. A thread's heap stays as large as the longest text that
     // it ever read made it, so there are few, and not one for each request, as the runtime would have it.
@@ -207,9 +211,13 @@ async fn counted(State(server): State<Shared>, request: Request, next: Next) -> 
     response
 }
 
-/// Lets through who has the key, where there is one, and no pages of other hosts: a browser would let them ask this machine.
+/// Lets through who has the key, where there is one, and no pages of other hosts: a browser would let them ask this machine. A page whose
+/// name was made to lead here (DNS rebinding) is told by that name.
 async fn guarded(State(server): State<Shared>, request: Request, next: Next) -> Response {
     let headers = request.headers();
+    if server.local && !names_this_machine(headers) {
+        return Refusal::foreign_host().into_response();
+    }
     if is_foreign(headers) {
         return Refusal::foreign_page().into_response();
     }
@@ -221,6 +229,18 @@ async fn guarded(State(server): State<Shared>, request: Request, next: Next) -> 
         }
     }
     next.run(request).await
+}
+
+/// Whether a request is addressed to the machine that it comes from, at whichever port.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a request is from a page of another host.
@@ -236,4 +256,33 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 /// Whether two texts are the same, in a time that does not tell where they differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn this_machine_has_few_names() {
+        let names = |host: &'static str| {
+            let headers: HeaderMap = [(header::HOST, HeaderValue::from_static(host))].into_iter().collect();
+            names_this_machine(&headers)
+        };
+        for own in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.0.0.1", "[::1]", "[::1]:8080"] {
+            assert!(names(own), "{own}");
+        }
+        for foreign in [
+            "example.com",
+            "example.com:8080",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1",
+            "",
+        ] {
+            assert!(!names(foreign), "{foreign}");
+        }
+        assert!(!names_this_machine(&HeaderMap::new()));
+    }
 }

@@ -95,7 +95,9 @@ impl Kind {
             Ok(model) => Ok(Kind::Writer(Arc::new(Writer::start(model, sizes)?))),
             Err(error @ Error::Unsupported { .. }) => match Encoder::load(path) {
                 Ok(encoder) => Ok(Kind::Encoder(Arc::new(encoder))),
-                Err(_) => Err(error.into()),
+                // Neither of the two knows what it is.
+                Err(Error::Unsupported { .. }) => Err(error.into()),
+                Err(other) => Err(other.into()),
             },
             Err(error) => Err(error.into()),
         }

@@ -27,6 +27,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", None, message.into())
     }
 
+    /// A field that would change the answer, and is not understood.
+    pub(super) fn unsupported(name: &str) -> Self {
+        Self::bad(format!("`{name}` is not supported; leave it out"))
+    }
+
     /// The prompt leaves no room for an answer.
     pub(super) fn too_long(tokens: usize, most: usize) -> Self {
         let message =
@@ -67,6 +72,20 @@ impl Refusal {
     pub(super) fn foreign_page() -> Self {
         let message = "pages of other hosts may not ask this one".into();
         Self::new(StatusCode::FORBIDDEN, "invalid_request_error", Some("foreign_origin"), message)
+    }
+
+    pub(super) fn foreign_host() -> Self {
+        let message = "this server is for its own machine: ask it as localhost or 127.0.0.1".into();
+        Self::new(StatusCode::FORBIDDEN, "invalid_request_error", Some("foreign_host"), message)
+    }
+
+    /// A text to embed is longer than the model reads.
+    pub(super) fn text_too_long(tokens: usize, most: usize) -> Self {
+        let message = format!(
+            "a text has {tokens} tokens, of which the model reads {most}; with `truncate` the rest has no part in its vector"
+        );
+        let code = Some("context_length_exceeded");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, message)
     }
 
     /// As much is to be done as may be.

@@ -6,16 +6,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use cairn::nn::generate::Request;
-use cairn::nn::language::Message;
+use cairn::nn::language::{Encoder, Message};
+use cairn::tensor::Tensor;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::{How, answer};
-use super::asked::{Common, OneOrMany};
+use super::asked::Common;
 use super::gate::blocking;
 use super::models::Kind;
 use super::refusal::{Refusal, json_response};
 use super::style::Style;
+use super::unsupported::nothing;
 use super::{Shared, body};
 use crate::commands::output::number;
 use crate::commands::recommender::Asked;
@@ -24,6 +26,8 @@ type Answer = Result<Response, Refusal>;
 
 /// Most texts that are embedded in one request.
 const MOST_INPUTS: usize = 2048;
+/// What the server itself gives the template of conversations.
+const OWN_VALUES: [&str; 4] = ["messages", "add_generation_prompt", "bos_token", "eos_token"];
 
 fn ok(value: &Value) -> Answer {
     Ok(json_response(StatusCode::OK, value))
@@ -36,8 +40,31 @@ struct Chat {
     logprobs: Option<bool>,
     #[serde(default)]
     top_logprobs: Option<usize>,
+    /// What the template of conversations is given beside them.
+    #[serde(default)]
+    chat_template_kwargs: Option<Map<String, Value>>,
     #[serde(flatten)]
     common: Common,
+}
+
+impl Chat {
+    /// That nothing is asked that would not be done.
+    fn check(&self) -> Result<(), Refusal> {
+        self.common.check()?;
+        if self.messages.is_empty() {
+            return Err(Refusal::bad("`messages` is empty"));
+        }
+        if !self.logprobs.unwrap_or(false) && self.top_logprobs.is_some_and(|count| count > 0) {
+            return Err(Refusal::bad("`top_logprobs` is asked for without `logprobs`"));
+        }
+        let mut values = self.chat_template_kwargs.iter().flat_map(Map::keys);
+        match values.find(|name| OWN_VALUES.contains(&name.as_str())) {
+            Some(name) => {
+                Err(Refusal::bad(format!("`{name}` of `chat_template_kwargs` is for the server to say")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A message as clients send it.
@@ -46,6 +73,10 @@ struct Said {
     role: String,
     #[serde(default)]
     content: Option<Content>,
+    #[serde(default)]
+    tool_calls: Option<Value>,
+    #[serde(default)]
+    function_call: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +88,14 @@ enum Content {
 
 impl Said {
     fn message(self) -> Result<Message, Refusal> {
+        for (name, calls) in [("tool_calls", &self.tool_calls), ("function_call", &self.function_call)] {
+            if calls.as_ref().is_some_and(|calls| !nothing(calls)) {
+                return Err(Refusal::unsupported(name));
+            }
+        }
+        if matches!(&*self.role, "tool" | "function") {
+            return Err(Refusal::bad(format!("messages of the role `{}` are not supported", self.role)));
+        }
         let role = if self.role == "developer" { "system".to_owned() } else { self.role };
         let content = match self.content {
             None => String::new(),
@@ -75,27 +114,30 @@ impl Said {
 
 pub(super) async fn chat(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Chat = body::read(body, shared.body_limit).await?;
-    asked.common.check()?;
+    asked.check()?;
     let (model, writer) = shared.models.find(asked.common.model.as_deref(), "writes texts", Kind::writer)?;
     let scores = asked.logprobs.unwrap_or(false);
     let likeliest = scores.then_some(asked.top_logprobs.unwrap_or(0));
     let style = Style::new(true, writer.clone(), model.name.clone(), scores);
     let messages = asked.messages.into_iter().map(Said::message).collect::<Result<Vec<_>, _>>()?;
-    if messages.is_empty() {
-        return Err(Refusal::bad("`messages` is empty"));
-    }
-    let common = asked.common;
-    let (common, requests, prompt) = blocking(move || {
-        let prompt = writer.model.prompt(&messages)?;
+    let (common, values) = (asked.common, asked.chat_template_kwargs.unwrap_or_default());
+    let places = writer.places(common.texts())?;
+    let (common, requests, prompt, places) = blocking(move || {
+        let prompt = writer.model.prompt_with(&messages, &values)?;
         let requests = common.requests(&writer, &prompt, usize::MAX, likeliest)?;
-        Ok((common, requests, prompt.len()))
+        Ok((common, requests, prompt.len(), places))
     })
     .await?;
-    answer(style, requests, how(&common, prompt)).await
+    answer(style, requests, places, how(&common, prompt)).await
 }
 
 fn how(common: &Common, prompt: usize) -> How {
-    How { stops: common.stops(), stream: common.streams(), include_usage: common.include_usage(), prompt }
+    How {
+        stops: common.stops().into(),
+        stream: common.streams(),
+        include_usage: common.include_usage(),
+        prompt,
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +165,26 @@ enum Prompt {
     Lists(Vec<Vec<u32>>),
 }
 
+impl Prompt {
+    fn count(&self) -> usize {
+        match self {
+            Prompt::Text(_) | Prompt::Tokens(_) => 1,
+            Prompt::Texts(texts) => texts.len(),
+            Prompt::Lists(lists) => lists.len(),
+        }
+    }
+
+    /// The tokens of each.
+    fn tokens<E>(self, encode: impl Fn(&str) -> Result<Vec<u32>, E>) -> Result<Vec<Vec<u32>>, E> {
+        match self {
+            Prompt::Text(text) => Ok(vec![encode(&text)?]),
+            Prompt::Texts(texts) => texts.iter().map(|text| encode(text)).collect(),
+            Prompt::Tokens(ids) => Ok(vec![ids]),
+            Prompt::Lists(lists) => Ok(lists),
+        }
+    }
+}
+
 pub(super) async fn completions(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Completion = body::read(body, shared.body_limit).await?;
     asked.common.check()?;
@@ -132,48 +194,46 @@ pub(super) async fn completions(State(shared): State<Shared>, body: Body) -> Ans
         ("best_of", asked.best_of.is_some_and(|best| best != asked.common.texts())),
     ];
     if let Some((name, _)) = unsupported.iter().find(|(_, asked)| *asked) {
-        return Err(Refusal::bad(format!("`{name}` is not supported; leave it out")));
+        return Err(Refusal::unsupported(name));
     }
     let (model, writer) = shared.models.find(asked.common.model.as_deref(), "writes texts", Kind::writer)?;
     let style = Style::new(false, writer.clone(), model.name.clone(), asked.logprobs.is_some());
     let (common, prompt, likeliest) = (asked.common, asked.prompt, asked.logprobs);
-    let (common, requests, prompt) = blocking(move || {
-        let encode = |text: String| writer.model.tokenizer().encode(&text);
-        let prompts = match prompt {
-            Prompt::Text(text) => vec![encode(text)?],
-            Prompt::Texts(texts) => texts.into_iter().map(encode).collect::<Result<_, _>>()?,
-            Prompt::Tokens(ids) => vec![ids],
-            Prompt::Lists(lists) => lists,
-        };
+    let places = writer.places(prompt.count().saturating_mul(common.texts()))?;
+    let (common, requests, prompt, places) = blocking(move || {
+        let prompts = prompt.tokens(|text| writer.model.tokenizer().encode(text))?;
         if prompts.is_empty() || prompts.iter().any(Vec::is_empty) {
             return Err(Refusal::bad("`prompt` has no tokens"));
         }
         let requests = prompts.iter().map(|prompt| common.requests(&writer, prompt, 16, likeliest));
         let requests: Vec<Vec<Request>> = requests.collect::<Result<_, _>>()?;
         let tokens = prompts.iter().map(Vec::len).sum();
-        Ok((common, requests.into_iter().flatten().collect(), tokens))
+        Ok((common, requests.into_iter().flatten().collect(), tokens, places))
     })
     .await?;
-    answer(style, requests, how(&common, prompt)).await
+    answer(style, requests, places, how(&common, prompt)).await
 }
 
 #[derive(Debug, Deserialize)]
 struct Embeddings {
     #[serde(default)]
     model: Option<String>,
-    input: OneOrMany,
+    input: Prompt,
     #[serde(default)]
     encoding_format: Option<String>,
     #[serde(default)]
     dimensions: Option<usize>,
+    /// Whether texts that are too long are cut.
+    #[serde(default)]
+    truncate: Option<bool>,
 }
 
 pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Embeddings = body::read(body, shared.body_limit).await?;
     let (model, encoder) = shared.models.find(asked.model.as_deref(), "embeds texts", Kind::encoder)?;
-    let texts = asked.input.into_list();
-    if texts.is_empty() || texts.len() > MOST_INPUTS {
-        return Err(Refusal::bad(format!("`input` is {} texts; it can be 1 to {MOST_INPUTS}", texts.len())));
+    let count = asked.input.count();
+    if count == 0 || count > MOST_INPUTS {
+        return Err(Refusal::bad(format!("`input` is {count} texts; it can be 1 to {MOST_INPUTS}")));
     }
     let base64 = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
@@ -182,18 +242,18 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
             return Err(Refusal::bad(format!("`encoding_format` is `{other}`, not float or base64")));
         }
     };
-    let (vectors, tokens) = model
-        .gate
-        .run(move || {
-            let counts = texts.iter().map(|text| Ok(encoder.tokenizer().encode(text)?.len()));
-            let tokens = counts.sum::<Result<usize, Refusal>>()?;
-            Ok((encoder.embed(&texts)?, tokens))
-        })
-        .await?;
+    let dimensions = asked.dimensions;
+    let fit = move |features: usize| match dimensions {
+        Some(dimensions) if dimensions != features => Err(Refusal::bad(format!(
+            "the vectors of this model have {features} dimensions, no other number"
+        ))),
+        _ => Ok(()),
+    };
+    encoder.features().map_or(Ok(()), fit)?;
+    let (input, cut) = (asked.input, asked.truncate.unwrap_or(false));
+    let (vectors, tokens) = model.gate.run(move || embedded(&encoder, input, cut)).await?;
     let features = vectors.shape()[1];
-    if asked.dimensions.is_some_and(|dimensions| dimensions != features) {
-        return Err(Refusal::bad(format!("the vectors of this model have {features} dimensions, no fewer")));
-    }
+    fit(features)?;
     let rows = vectors.to_vec();
     let data = rows.chunks_exact(features.max(1)).enumerate().map(|(index, vector)| {
         let vector = if base64 {
@@ -207,6 +267,17 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
     let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     let data: Vec<Value> = data.collect();
     ok(&json!({"object": "list", "data": data, "model": model.name, "usage": usage}))
+}
+
+/// The vectors of texts, and how many tokens were read.
+fn embedded(encoder: &Encoder, input: Prompt, cut: bool) -> Result<(Tensor, usize), Refusal> {
+    let rows = input.tokens(|text| encoder.tokenizer().encode(text))?;
+    let (most, longest) = (encoder.context(), rows.iter().map(Vec::len).max().unwrap_or(0));
+    if longest > most && !cut {
+        return Err(Refusal::text_too_long(longest, most));
+    }
+    let tokens = rows.iter().map(|row| row.len().min(most)).sum();
+    Ok((encoder.embed_tokens(&rows)?, tokens))
 }
 
 #[derive(Debug, Deserialize)]

@@ -127,8 +127,8 @@ impl Style {
     }
 
     fn token(&self, id: u32, value: f64) -> Value {
-        let text = self.text(id);
-        json!({"token": text, "logprob": value, "bytes": text.as_bytes()})
+        let bytes = self.writer.model.tokenizer().bytes(id).unwrap_or_default();
+        json!({"token": self.text(id), "logprob": value, "bytes": bytes})
     }
 
     fn text(&self, id: u32) -> String {

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use cairn::nn::generate::{Finish, Request, RequestId, TokenScores, Usage};
 use cairn::nn::language::{LanguageModel, TextBatcher, TextEvent};
@@ -15,6 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
 use crate::commands::failure::Failure;
+
+/// How long is waited before a batcher is made anew that could not be.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sizes of the work.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +69,7 @@ pub(super) type Ear = UnboundedSender<(usize, Told)>;
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) request: Request,
-    pub(super) stops: Vec<String>,
+    pub(super) stops: Arc<[String]>,
     pub(super) index: usize,
     pub(super) to: Ear,
 }
@@ -78,6 +82,8 @@ pub(super) struct Writer {
     pub(super) capacity: usize,
     asks: mpsc::Sender<(Ask, OwnedSemaphorePermit)>,
     places: Arc<Semaphore>,
+    /// How many places there are.
+    most: usize,
 }
 
 impl Writer {
@@ -88,36 +94,85 @@ impl Writer {
         let (shared, counted) = (model.clone(), counts.clone());
         thread::Builder::new().name("writer".into()).spawn(move || {
             // Only the first time there is somebody to tell.
-            until_done(|| match shared.batcher(sizes.parallel, sizes.context) {
-                Ok(batcher) => {
-                    let batcher = batcher.speculate(sizes.guesses);
+            let mut ready = Some(ready);
+            until_done(PAUSE, || {
+                let batcher = match shared.batcher(sizes.parallel, sizes.context) {
+                    Ok(batcher) => batcher.speculate(sizes.guesses),
+                    Err(error) => {
+                        return match ready.take() {
+                            Some(ready) => {
+                                let _ = ready.send(Err(error));
+                                Work::Done
+                            }
+                            None => turned_away(&to_write),
+                        };
+                    }
+                };
+                if let Some(ready) = ready.take() {
                     let _ = ready.send(Ok(batcher.capacity()));
-                    Desk { batcher, open: HashMap::new(), counts: &counted }.work(&to_write);
                 }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
+                Desk { batcher, open: HashMap::new(), counts: &counted }.work(&to_write);
+                Work::Done
             });
         })?;
         let capacity = is_ready.recv().map_err(|_| Failure::new("the thread that writes has ended"))??;
-        let places = sizes.parallel.saturating_add(sizes.queue).min(Semaphore::MAX_PERMITS);
-        Ok(Writer { model, counts, capacity, asks, places: Arc::new(Semaphore::new(places)) })
+        let most = sizes.parallel.saturating_add(sizes.queue).min(Semaphore::MAX_PERMITS);
+        Ok(Writer { model, counts, capacity, asks, places: Arc::new(Semaphore::new(most)), most })
     }
 
-    /// Asks for some texts: all of them, or none where there is no place to wait.
-    pub(super) fn ask(&self, asks: Vec<Ask>) -> Result<(), Refusal> {
-        let permits = asks.iter().map(|_| self.places.clone().try_acquire_owned());
-        let permits = permits.collect::<Result<Vec<_>, _>>().map_err(|_| Refusal::busy())?;
-        for ask in asks.into_iter().zip(permits) {
+    /// Places for so many texts: all of them, or none where there are not as many. Who has them may begin to read a prompt.
+    pub(super) fn places(&self, texts: usize) -> Result<Vec<OwnedSemaphorePermit>, Refusal> {
+        if texts > self.most {
+            let most = self.most;
+            return Err(Refusal::bad(format!(
+                "{texts} texts are asked for at once; here there can be {most}"
+            )));
+        }
+        let places = (0..texts).map(|_| self.places.clone().try_acquire_owned());
+        places.collect::<Result<_, _>>().map_err(|_| Refusal::busy())
+    }
+
+    /// Asks for some texts, each in its place.
+    pub(super) fn ask(
+        &self,
+        asks: impl IntoIterator<Item = (Ask, OwnedSemaphorePermit)>,
+    ) -> Result<(), Refusal> {
+        for ask in asks {
             self.asks.send(ask).map_err(|_| Refusal::failed("the model writes no more"))?;
         }
         Ok(())
     }
 }
 
-/// Does it again for as long as it panics. What it had open is dropped by then: whoever waits for it hears that it has ended.
-fn until_done(mut work: impl FnMut()) {
-    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {}
+/// What came of work.
+#[derive(Debug)]
+enum Work {
+    Done,
+    /// It could not begin.
+    Later,
+}
+
+/// Does it again for as long as it panics, and after a pause where it could not begin. What it had open is dropped by then: whoever waits
+/// for it hears that it has ended.
+fn until_done(pause: Duration, mut work: impl FnMut() -> Work) {
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(Work::Done) => return,
+            Ok(Work::Later) => thread::sleep(pause),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Drops what is asked for while nothing can be written, so that nobody waits for it.
+fn turned_away<T>(asks: &mpsc::Receiver<T>) -> Work {
+    loop {
+        match asks.try_recv() {
+            Ok(ask) => drop(ask),
+            Err(mpsc::TryRecvError::Empty) => return Work::Later,
+            Err(mpsc::TryRecvError::Disconnected) => return Work::Done,
+        }
+    }
 }
 
 /// A text that is under way.
@@ -159,7 +214,7 @@ impl Desk<'_> {
 
     fn accept(&mut self, ask: Ask, place: OwnedSemaphorePermit) {
         let Ask { request, stops, index, to } = ask;
-        match self.batcher.push(request, stops) {
+        match self.batcher.push(request, stops.iter().map(String::as_str)) {
             Ok(id) => {
                 self.open.insert(id, Open { index, to, _place: place });
             }
@@ -233,14 +288,31 @@ mod tests {
             })
             .collect();
         drop(asks);
-        until_done(|| {
+        until_done(Duration::ZERO, || {
             while let Ok((n, to)) = to_write.recv() {
                 assert_ne!(n, 1, "an operation that fails");
                 written.push((n, to));
             }
+            Work::Done
         });
         let written: Vec<i32> = written.into_iter().map(|(n, _)| n).collect();
         assert_eq!(written, [0, 2]);
         assert!(ends.iter().all(|end| end.recv().is_err()), "all have ended");
+    }
+
+    #[test]
+    fn work_that_cannot_begin_is_tried_again_and_keeps_nobody_waiting() {
+        let (asks, to_write) = mpsc::channel();
+        let (to, end) = mpsc::channel::<()>();
+        asks.send(to).unwrap();
+        let mut tries = 0;
+        until_done(Duration::ZERO, || {
+            tries += 1;
+            if tries < 3 { turned_away(&to_write) } else { Work::Done }
+        });
+        assert_eq!(tries, 3);
+        assert!(end.recv().is_err(), "who asked meanwhile was told");
+        drop(asks);
+        assert!(matches!(turned_away(&to_write), Work::Done));
     }
 }

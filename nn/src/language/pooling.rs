@@ -1,0 +1,125 @@
+//! How a text's vector is made of its tokens', as it is said beside an encoder: by sentence-transformers in `modules.json` and in the folder
+//! that it names, or by a GGUF file. What is said and not known here is an error: vectors made otherwise look as good, and are not alike.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::models::{Config, Format};
+use crate::{Error, Result};
+
+/// How a text's vector is made of its tokens'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// That of the first token, which is put before each text.
+    First,
+    /// The largest of each feature.
+    Max,
+    /// That of the last token.
+    Last,
+}
+
+/// What sentence-transformers calls them; those without one are not known here.
+const MODES: [(&str, Option<Pooling>); 6] = [
+    ("cls_token", Some(Pooling::First)),
+    ("mean_tokens", Some(Pooling::Mean)),
+    ("max_tokens", Some(Pooling::Max)),
+    ("lasttoken", Some(Pooling::Last)),
+    ("mean_sqrt_len_tokens", None),
+    ("weightedmean_tokens", None),
+];
+
+/// What is said of an encoder's vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) pooling: Pooling,
+    /// Whether they are brought to length 1.
+    pub(super) normalized: bool,
+    /// Most tokens of a text.
+    pub(super) longest: usize,
+}
+
+/// A part of a model of sentence-transformers.
+#[derive(Debug, Deserialize)]
+struct Part {
+    /// The name of its class, with that of the module that it is in.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Its folder.
+    #[serde(default)]
+    path: String,
+}
+
+impl Said {
+    /// What is said at the path of an encoder with these settings. Where it is nothing, the vector is the mean, brought to length 1.
+    pub(crate) fn read(path: &Path, config: &Config) -> Result<Self> {
+        let said = Said { pooling: Pooling::Mean, normalized: true, longest: usize::MAX };
+        if config.format() == Format::Gguf {
+            return Ok(Said { pooling: of_gguf(config)?, ..said });
+        }
+        let file = path.join("modules.json");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(said),
+            Err(error) => return Err(Error::file(&file)(error)),
+        };
+        let bad = |why: String| Error::BadFile { path: file.clone(), why };
+        let parts: Vec<Part> = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let mut said = Said { normalized: false, longest: longest(path)?, ..said };
+        for part in parts {
+            match part.kind.rsplit('.').next().unwrap_or_default() {
+                "Transformer" => {}
+                "Normalize" => said.normalized = true,
+                "Pooling" if is_inside(&part.path) => {
+                    said.pooling = of_modes(&Config::read(path.join(part.path).join("config.json"))?)?;
+                }
+                other => {
+                    return Err(bad(format!("a part `{other}` in `{}`, which is not known here", part.path)));
+                }
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// Whether a path leads into the folder that it stands in.
+fn is_inside(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Most tokens of a text, where it is said.
+fn longest(folder: &Path) -> Result<usize> {
+    let file = folder.join("sentence_bert_config.json");
+    if file.exists() { Config::read(file)?.size_or("max_seq_length", usize::MAX) } else { Ok(usize::MAX) }
+}
+
+/// Of the settings of a pooling: one mode of several.
+fn of_modes(config: &Config) -> Result<Pooling> {
+    let is_on = |name: &str| config.flag_or(&format!("pooling_mode_{name}"), false);
+    let on: Vec<_> = MODES.iter().filter(|(name, _)| is_on(name)).collect();
+    match on[..] {
+        [] => Ok(Pooling::Mean),
+        [(_, Some(pooling))] => Ok(*pooling),
+        [(name, None)] => Err(config.bad(format!("vectors are made by `{name}`, which is not known here"))),
+        _ => Err(config.bad("vectors are made in several ways at once, which is not known here".into())),
+    }
+}
+
+/// Of llama.cpp's numbers: 0 is said of files whose tokens have vectors and whose texts have none, 4 of those that score pairs of texts.
+fn of_gguf(config: &Config) -> Result<Pooling> {
+    match config.get("pooling_type").map(Value::as_u64) {
+        None | Some(Some(1)) => Ok(Pooling::Mean),
+        Some(Some(2)) => Ok(Pooling::First),
+        Some(Some(3)) => Ok(Pooling::Last),
+        Some(other) => {
+            let other = other.map_or_else(|| "no number".to_owned(), |number| number.to_string());
+            Err(config.bad(format!("`pooling_type` is {other}; vectors of texts are made by 1 to 3")))
+        }
+    }
+}
