@@ -25,7 +25,7 @@ pub enum Pooling {
     Last,
 }
 
-/// What sentence-transformers calls them; those without one are not known here.
+/// The flags of sentence-transformers for them; those without one are not known here.
 const MODES: [(&str, Option<Pooling>); 6] = [
     ("cls_token", Some(Pooling::First)),
     ("mean_tokens", Some(Pooling::Mean)),
@@ -99,8 +99,27 @@ fn longest(folder: &Path) -> Result<usize> {
     if file.exists() { Config::read(file)?.size_or("max_seq_length", usize::MAX) } else { Ok(usize::MAX) }
 }
 
+/// By the one name that newer files have, or a list of it alone.
+fn named(mode: &Value) -> Option<Pooling> {
+    match mode.as_array().map(Vec::as_slice) {
+        Some([only]) => named(only),
+        Some(_) => None,
+        None => match mode.as_str()? {
+            "cls" => Some(Pooling::First),
+            "mean" => Some(Pooling::Mean),
+            "max" => Some(Pooling::Max),
+            "lasttoken" => Some(Pooling::Last),
+            _ => None,
+        },
+    }
+}
+
 /// Of the settings of a pooling: one mode of several.
 fn of_modes(config: &Config) -> Result<Pooling> {
+    if let Some(mode) = config.get("pooling_mode") {
+        let why = || config.bad(format!("vectors are made by `{mode}`, which is not known here"));
+        return named(mode).ok_or_else(why);
+    }
     let is_on = |name: &str| config.flag_or(&format!("pooling_mode_{name}"), false);
     let on: Vec<_> = MODES.iter().filter(|(name, _)| is_on(name)).collect();
     match on[..] {

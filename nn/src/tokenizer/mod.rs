@@ -159,6 +159,11 @@ impl Tokenizer {
     /// The bytes of a token: as text those of a part of a character are `�`. `None` for an id that is no token.
     pub fn bytes(&self, id: u32) -> Option<Vec<u8>> {
         let (token, text) = (self.token(id)?, self.decode_all(&[id]).ok()?);
+        let by_bytes = matches!(self.inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        // Of a text the first token is decoded without the blank before it.
+        if !by_bytes && token.contains(BLANK) {
+            return Some(token.replace(BLANK, " ").into_bytes());
+        }
         if !text.contains('\u{fffd}') {
             return Some(text.into_bytes());
         }
@@ -166,7 +171,6 @@ impl Tokenizer {
         if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             return Some(vec![byte]);
         }
-        let by_bytes = matches!(self.inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let bytes = by_bytes.then(|| token.chars().map(byte).collect::<Option<Vec<u8>>>()).flatten();
         Some(bytes.unwrap_or_else(|| text.into_bytes()))
     }
@@ -199,6 +203,9 @@ impl Tokenizer {
         self.len() == 0
     }
 }
+
+/// How SentencePiece writes a blank.
+const BLANK: char = '\u{2581}';
 
 /// The byte that is written as a character where tokens are of bytes: those that can be printed as themselves, the others in turn from U+0100.
 fn byte(written: char) -> Option<u8> {

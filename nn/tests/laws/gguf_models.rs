@@ -330,7 +330,11 @@ mod tokens {
             let expected: Vec<u32> = std::iter::once(1).chain(pieces.iter().map(id)).collect();
             let ids = tokenizer.encode(&text).unwrap();
             prop_assert_eq!(&ids, &expected);
-            prop_assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+            prop_assert_eq!(tokenizer.decode(&ids).unwrap(), &*text);
+            // The bytes of the tokens are those of the text, and of the blank that is put before it.
+            let bytes: Vec<u8> = ids[1..].iter().flat_map(|&id| tokenizer.bytes(id).unwrap()).collect();
+            let read = if text.is_empty() { text } else { format!(" {text}") };
+            prop_assert_eq!(String::from_utf8(bytes).unwrap(), read);
         }
     }
 

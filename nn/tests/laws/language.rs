@@ -295,6 +295,23 @@ fn vectors_of_a_published_encoder_are_made_as_is_said_beside_it() {
         assert_ne!(found, mean, "{name}");
         assert_eq!(found, vector(encoder().pooling(mode)), "{name}");
     }
+    // As newer files have it.
+    for (mode, known) in [
+        (json!("cls"), Some(Pooling::First)),
+        (json!(["lasttoken"]), Some(Pooling::Last)),
+        (json!("mean"), Some(Pooling::Mean)),
+        (json!("weightedmean"), None),
+        (json!(["cls", "mean"]), None),
+        (json!(5), None),
+    ] {
+        pooling(json!({"pooling_mode": mode, "pooling_mode_max_tokens": true}));
+        match known {
+            Some(known) => assert_eq!(vector(encoder()), vector(encoder().pooling(known)), "{mode}"),
+            None => assert!(told().contains("not known here"), "{}", told()),
+        }
+    }
+    pooling(json!({"pooling_mode": "cls"}));
+    assert_ne!(vector(encoder()), mean);
     pooling(json!({"pooling_mode_weightedmean_tokens": true}));
     assert!(told().contains("1_Pooling") && told().contains("weightedmean_tokens"), "{}", told());
     pooling(json!({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}));

@@ -27,6 +27,8 @@ pub(super) struct Common {
     top_p: Option<f64>,
     top_k: Option<i64>,
     min_p: Option<f64>,
+    /// llama.cpp has the other name.
+    #[serde(alias = "repeat_penalty")]
     repetition_penalty: Option<f64>,
     pub(super) n: Option<usize>,
     seed: Option<i64>,

@@ -215,7 +215,8 @@ async fn counted(State(server): State<Shared>, request: Request, next: Next) -> 
 /// name was made to lead here (DNS rebinding) is told by that name.
 async fn guarded(State(server): State<Shared>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if server.local && !names_this_machine(headers) {
+    // Who has a key is no page that was led here.
+    if server.local && server.key.is_none() && !names_this_machine(headers) {
         return Refusal::foreign_host().into_response();
     }
     if is_foreign(headers) {
@@ -231,16 +232,21 @@ async fn guarded(State(server): State<Shared>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// Whether a request is addressed to the machine that it comes from, at whichever port.
+/// Whether a request is addressed to the machine that it comes from, at whichever port: by a name that no page can be given. Containers
+/// know the machine that they run on as `host.docker.internal`, and browsers say where they go.
 fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
         _ => host,
     };
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.ends_with(".internal")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether a request is from a page of another host.
@@ -270,7 +276,18 @@ mod tests {
             let headers: HeaderMap = [(header::HOST, HeaderValue::from_static(host))].into_iter().collect();
             names_this_machine(&headers)
         };
-        for own in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.0.0.1", "[::1]", "[::1]:8080"] {
+        for own in [
+            "localhost",
+            "LOCALHOST:80",
+            "localhost.",
+            "chat.localhost:8080",
+            "host.docker.internal:8080",
+            "127.0.0.1:8080",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:127.0.0.1]:8080",
+        ] {
             assert!(names(own), "{own}");
         }
         for foreign in [
@@ -283,6 +300,6 @@ mod tests {
         ] {
             assert!(!names(foreign), "{foreign}");
         }
-        assert!(!names_this_machine(&HeaderMap::new()));
+        assert!(names_this_machine(&HeaderMap::new()), "no browser leaves it out");
     }
 }

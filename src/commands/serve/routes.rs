@@ -223,7 +223,7 @@ struct Embeddings {
     encoding_format: Option<String>,
     #[serde(default)]
     dimensions: Option<usize>,
-    /// Whether texts that are too long are cut.
+    /// Whether texts that are too long are cut, as they are unless it is said that they are not.
     #[serde(default)]
     truncate: Option<bool>,
 }
@@ -250,7 +250,7 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
         _ => Ok(()),
     };
     encoder.features().map_or(Ok(()), fit)?;
-    let (input, cut) = (asked.input, asked.truncate.unwrap_or(false));
+    let (input, cut) = (asked.input, asked.truncate.unwrap_or(true));
     let (vectors, tokens) = model.gate.run(move || embedded(&encoder, input, cut)).await?;
     let features = vectors.shape()[1];
     fit(features)?;
@@ -271,6 +271,10 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
 
 /// The vectors of texts, and how many tokens were read.
 fn embedded(encoder: &Encoder, input: Prompt, cut: bool) -> Result<(Tensor, usize), Refusal> {
+    let around = encoder.tokenizer().encode("")?;
+    if let Prompt::Tokens(_) | Prompt::Lists(_) = &input {
+        check_own_tokens(&input, &around)?;
+    }
     let rows = input.tokens(|text| encoder.tokenizer().encode(text))?;
     let (most, longest) = (encoder.context(), rows.iter().map(Vec::len).max().unwrap_or(0));
     if longest > most && !cut {
@@ -278,6 +282,23 @@ fn embedded(encoder: &Encoder, input: Prompt, cut: bool) -> Result<(Tensor, usiz
     }
     let tokens = rows.iter().map(|row| row.len().min(most)).sum();
     Ok((encoder.embed_tokens(&rows)?, tokens))
+}
+
+/// That lists of tokens are of this model's: those of another, as a client makes them that takes OpenAI's for all there is, would be other
+/// texts. They do not begin and end as this model's do.
+fn check_own_tokens(input: &Prompt, around: &[u32]) -> Result<(), Refusal> {
+    let [first, .., last] = around else { return Ok(()) };
+    let own = |ids: &Vec<u32>| ids.first() == Some(first) && ids.last() == Some(last);
+    let all = match input {
+        Prompt::Tokens(ids) => own(ids),
+        Prompt::Lists(lists) => lists.iter().all(own),
+        Prompt::Text(_) | Prompt::Texts(_) => true,
+    };
+    let why = format!(
+        "`input` is tokens that do not begin with {first} and end with {last} as this model's do; send texts (LangChain: \
+         check_embedding_ctx_length=False)"
+    );
+    if all { Ok(()) } else { Err(Refusal::bad(why)) }
 }
 
 #[derive(Debug, Deserialize)]

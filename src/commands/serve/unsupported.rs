@@ -18,6 +18,11 @@ const UNSUPPORTED: &[(&str, Harmless)] = &[
     ("mirostat", nothing),
     ("dry_multiplier", nothing),
     ("xtc_probability", nothing),
+    ("top_n_sigma", nothing_or_less),
+    ("dynatemp_range", nothing),
+    ("repeat_last_n", unset),
+    ("samplers", nothing),
+    ("length_penalty", nothing_or_one),
     ("use_beam_search", nothing),
     ("best_of", nothing_or_one),
     ("allowed_token_ids", nothing),
@@ -29,11 +34,15 @@ const UNSUPPORTED: &[(&str, Harmless)] = &[
     ("audio", unset),
     ("grammar", nothing),
     ("json_schema", unset),
+    ("verbosity", nothing),
+    ("lora", nothing),
     ("structured_outputs", nothing),
     // Where it ends.
     ("stop_token_ids", nothing),
     ("ignore_eos", nothing),
     ("min_tokens", nothing),
+    ("n_predict", unset),
+    ("num_predict", unset),
     ("include_stop_str_in_output", nothing),
     ("skip_special_tokens", as_ever),
     // What is read before it.
@@ -43,14 +52,16 @@ const UNSUPPORTED: &[(&str, Harmless)] = &[
     ("function_call", of_itself),
     ("web_search_options", unset),
     ("documents", nothing),
-    ("chat_template", unset),
+    ("chat_template", nothing),
+    ("add_special_tokens", as_ever),
+    ("echo", nothing),
     ("chat_template_kwargs", nothing),
     ("add_generation_prompt", as_ever),
     ("continue_final_message", nothing),
     ("truncate_prompt_tokens", unset),
     ("prompt_logprobs", unset),
     ("prediction", unset),
-    ("reasoning_effort", unset),
+    ("reasoning_effort", of_itself),
 ];
 
 /// All of these begin so.
@@ -60,7 +71,7 @@ const GUIDED: &str = "guided_";
 pub(super) fn check(fields: &Map<String, Value>) -> Result<(), Refusal> {
     let asks = |name: &str, harmless: Harmless| fields.get(name).is_some_and(|value| !harmless(value));
     let named = UNSUPPORTED.iter().find(|(name, harmless)| asks(name, *harmless)).map(|(name, _)| *name);
-    let guided = fields.iter().find(|(name, value)| name.starts_with(GUIDED) && !value.is_null());
+    let guided = fields.iter().find(|(name, value)| name.starts_with(GUIDED) && !nothing(value));
     match named.or(guided.map(|(name, _)| name.as_str())) {
         Some(name) => Err(Refusal::unsupported(name)),
         None => Ok(()),
@@ -81,6 +92,10 @@ pub(super) fn nothing(value: &Value) -> bool {
 
 fn unset(value: &Value) -> bool {
     value.is_null()
+}
+
+fn nothing_or_less(value: &Value) -> bool {
+    nothing(value) || value.as_f64().is_some_and(|number| number < 0.0)
 }
 
 fn nothing_or_one(value: &Value) -> bool {
@@ -125,12 +140,15 @@ mod tests {
             json!({"response_format": {"type": "json_object"}}),
             json!({"modalities": ["text", "audio"]}),
             json!({"reasoning_effort": "low"}),
+            json!({"n_predict": 5}),
+            json!({"add_special_tokens": false}),
         ] {
             assert!(refused(asked.clone()), "{asked}");
         }
         let harmless = json!({
             "presence_penalty": 0, "logit_bias": {}, "tools": null, "tool_choice": "auto", "min_tokens": 0, "guided_json": null,
             "add_generation_prompt": true, "response_format": {"type": "text"}, "modalities": ["text"], "typical_p": 1.0, "user": "me",
+            "reasoning_effort": "none", "chat_template": "", "guided_choice": [], "top_n_sigma": -1, "verbosity": null,
         });
         assert!(!refused(harmless));
     }

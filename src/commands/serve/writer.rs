@@ -152,14 +152,14 @@ enum Work {
     Later,
 }
 
-/// Does it again for as long as it panics, and after a pause where it could not begin. What it had open is dropped by then: whoever waits
+/// Does it again, after a pause, for as long as it panics or cannot begin. What it had open is dropped by then: whoever waits
 /// for it hears that it has ended.
 fn until_done(pause: Duration, mut work: impl FnMut() -> Work) {
     loop {
         match catch_unwind(AssertUnwindSafe(&mut work)) {
             Ok(Work::Done) => return,
-            Ok(Work::Later) => thread::sleep(pause),
-            Err(_) => {}
+            // What fails at once and for ever must not be all that the machine does.
+            Ok(Work::Later) | Err(_) => thread::sleep(pause),
         }
     }
 }
