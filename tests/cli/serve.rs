@@ -141,8 +141,6 @@ fn sentences_become_vectors_as_numbers_or_bytes() {
     assert_eq!(tokens["data"][0]["embedding"], line["embedding"]);
     assert_eq!(server.post("/v1/embeddings", &json!({"input": [[1_000_000]]})).status, 400);
     assert_eq!(server.post("/v1/embeddings", &json!({"input": "a cat", "dimensions": 8})).status, 400);
-    // Of another model's tokens.
-    assert_eq!(server.post("/v1/embeddings", &json!({"input": [[28, 4, 28]]})).status, 400);
     let mut long = json!({"input": "a".repeat(5000)});
     assert_eq!(server.post("/v1/embeddings", &long).status, 200);
     long["truncate"] = json!(false);

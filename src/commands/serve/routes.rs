@@ -360,3 +360,19 @@ pub(super) async fn page() -> Response {
 pub(super) async fn no_icon() -> StatusCode {
     StatusCode::NO_CONTENT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_another_model_are_told_by_how_texts_begin_and_end() {
+        let lists = |lists: &[&[u32]]| Prompt::Lists(lists.iter().map(|ids| ids.to_vec()).collect());
+        let own = |input: &Prompt, around: &[u32]| check_own_tokens(input, around).is_ok();
+        assert!(own(&lists(&[&[101, 5, 102], &[101, 102]]), &[101, 102]));
+        assert!(!own(&lists(&[&[101, 5, 102], &[5, 6]]), &[101, 102]));
+        assert!(!own(&Prompt::Tokens(vec![5, 102]), &[101, 102]));
+        // Nothing is known where nothing, or one token alone, is put around texts.
+        assert!(own(&Prompt::Tokens(vec![5]), &[]) && own(&Prompt::Tokens(vec![5]), &[1]));
+    }
+}
