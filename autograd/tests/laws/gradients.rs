@@ -4,24 +4,48 @@ use cairn_autograd::{Gradient, Result, Var, gradcheck};
 use cairn_tensor::{Axes, Rng, Tensor, rng};
 use proptest::prelude::*;
 
-/// Values from a uniform distribution, laid out in one of several ways: in order, transposed, or a slice of a larger one.
-fn tensor(shape: &[usize], low: f64, high: f64, rng: &mut Rng, layout: usize) -> Tensor<f64> {
+/// Values laid out in one of several ways: in order, transposed, or a slice of a larger tensor.
+fn laid_out(shape: &[usize], layout: usize, values: impl FnOnce(Vec<usize>) -> Tensor<f64>) -> Tensor<f64> {
+    let mut stored = shape.to_vec();
+    let last = stored.len().wrapping_sub(1);
     match (layout % 3, shape.len()) {
         (1, 2..) => {
-            let mut swapped = shape.to_vec();
-            let last = swapped.len() - 1;
-            swapped.swap(last - 1, last);
-            Tensor::uniform(swapped, low, high, rng).unwrap().t().unwrap()
+            stored.swap(last - 1, last);
+            values(stored).t().unwrap()
         }
         (2, 1..) => {
-            let mut wider = shape.to_vec();
-            let last = wider.len() - 1;
-            wider[last] += 2;
-            Tensor::uniform(wider, low, high, rng).unwrap().narrow(last, 1, shape[last]).unwrap()
+            stored[last] += 2;
+            values(stored).narrow(last, 1, shape[last]).unwrap()
         }
-        _ => Tensor::uniform(shape, low, high, rng).unwrap(),
+        _ => values(stored),
     }
 }
+
+/// Values from a uniform distribution.
+fn tensor(shape: &[usize], low: f64, high: f64, rng: &mut Rng, layout: usize) -> Tensor<f64> {
+    laid_out(shape, layout, |shape| Tensor::uniform(shape, low, high, rng).unwrap())
+}
+
+/// Values at which no two elements are so near each other that differences straddle a tie: the interval is cut into
+/// `count` parts, and each element stands in a part of its own, at `place` of its width. Two such tensors with one `count` and other
+/// places share no value either.
+fn apart(
+    shape: &[usize],
+    (low, high): (f64, f64),
+    (place, count): (f64, usize),
+    rng: &mut Rng,
+    layout: usize,
+) -> Tensor<f64> {
+    laid_out(shape, layout, |shape| {
+        let order = Tensor::<u32>::permutation(shape.iter().product(), rng).unwrap();
+        let values =
+            order.iter().map(|k| low + (high - low) * (f64::from(k) + place) / count as f64).collect();
+        Tensor::from_vec(values, shape).unwrap()
+    })
+}
+
+/// As many elements as the largest tensor of these laws has, with what a slice leaves out.
+const ELEMENTS: usize = 3 * 3 * (3 + 2);
 
 fn shape() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(1..4usize, 0..4)
@@ -107,7 +131,11 @@ proptest! {
     #[test]
     fn pairs((a, b) in broadcast_pair(), seed: u64, layout: usize) {
         let mut rng = rng(seed);
-        let inputs = [tensor(&a, 0.5, 2.0, &mut rng, layout), tensor(&b, 0.5, 2.0, &mut rng, layout / 3)];
+        // The larger and the smaller of two have their kinks where both are equal.
+        let inputs = [
+            apart(&a, (0.5, 2.0), (0.25, ELEMENTS), &mut rng, layout),
+            apart(&b, (0.5, 2.0), (0.75, ELEMENTS), &mut rng, layout / 3),
+        ];
         for (name, function) in PAIRS {
             gradcheck(&inputs, |x| function(&x[0], &x[1])).map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
         }
@@ -125,7 +153,8 @@ proptest! {
 
     #[test]
     fn reductions(shape in prop::collection::vec(1..4usize, 1..4), axis: prop::sample::Index, seed: u64, layout: usize) {
-        let x = [tensor(&shape, 0.5, 2.0, &mut rng(seed), layout)];
+        // Maxima and minima have their kinks where two elements are equal.
+        let x = [apart(&shape, (0.5, 2.0), (0.5, ELEMENTS), &mut rng(seed), layout)];
         let axis = axis.index(shape.len());
         gradcheck(&x, |x| x[0].sum(axis))?;
         gradcheck(&x, |x| x[0].sum_keepdim(axis))?;

@@ -55,6 +55,8 @@ proptest! {
             ("tril", &|x| x.tril(offset)?.square()),
             ("triu", &|x| x.triu(offset)?.square()),
             ("sum_to", &|x| x.sum_to([rows, 1])?.square()),
+        ])?;
+        check(&distinct(&[batch, rows, columns], seed), &[
             ("max_keepdim", &|x| x.max_keepdim(1)?.square()),
             ("min_keepdim", &|x| x.min_keepdim([0, 2])?.square()),
         ])?;
