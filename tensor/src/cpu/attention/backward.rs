@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::forward::products;
 use super::pack::{self, Place, Queries, carve, padded};
 use super::scores::{Block, Derive, Row, derive};
-use super::seen::{blocks, hull, within};
+use super::seen::{blocks, hull, spans};
 use super::tile::{Left, Right, Sums, height, product};
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
@@ -85,12 +85,11 @@ impl<T: Float> Unit<'_, T> {
         let [weights, gradients, caps] = of_scores.map(|len| carve(rest, len));
         self.pack_rows(&rows, [&mut *q, &mut *g, &mut *log_sums, &mut *shares]);
         dq.fill(T::ZERO);
-        let seen: Vec<Range<usize>> = rows.iter().map(|row| row.seen.clone()).collect();
-        let some_blocks = blocks(&seen);
+        let some_blocks = blocks(&rows);
         for block in some_blocks.clone() {
+            let spans = spans(&rows, block);
             let place = Place { sequence: self.sequence, head: self.key_head, block };
             let count = place.count(job);
-            let width = count.next_multiple_of(PAD);
             pack::block(job, &job.k, sizes.size, &place, keys);
             pack::across(job, &job.k, sizes.size, &place, tile, keys_across);
             pack::across(job, &job.v, sizes.value_size, &place, tile, values_across);
@@ -98,21 +97,20 @@ impl<T: Float> Unit<'_, T> {
             dv[..count * e].fill(T::ZERO);
             for first in (0..rows.len()).step_by(QUERIES) {
                 let some = first..(first + QUERIES).min(rows.len());
-                let spans: Vec<Range<usize>> =
-                    seen[some.clone()].iter().map(|seen| within(seen, block)).collect();
+                let spans = &spans[some.clone()];
                 if spans.iter().all(Range::is_empty) {
                     continue;
                 }
                 let (q, g) = (&q[first * d..some.end * d], &g[first * e..some.end * e]);
-                products(&spans, width, sizes.size, q, d, keys_across, weights);
-                products(&spans, width, sizes.value_size, g, e, values_across, gradients);
+                products(spans, sizes.size, q, d, keys_across, weights);
+                products(spans, sizes.value_size, g, e, values_across, gradients);
                 derive(Derive {
                     block: Block {
                         job,
                         sequence: self.sequence,
                         rows: &rows[some.clone()],
                         block,
-                        width,
+                        spans,
                         scores: &mut *weights,
                     },
                     gradients: &mut *gradients,
@@ -122,13 +120,13 @@ impl<T: Float> Unit<'_, T> {
                     of_products: true,
                 });
                 if wanted[2].is_some() {
-                    over_rows(&spans, count, weights, g, e, dv);
+                    over_rows(spans, count, weights, g, e, dv);
                 }
                 if wanted[1].is_some() {
-                    over_rows(&spans, count, gradients, q, d, dk);
+                    over_rows(spans, count, gradients, q, d, dk);
                 }
                 if wanted[0].is_some() {
-                    over_keys(&spans, gradients, keys, d, &mut dq[first * d..some.end * d]);
+                    over_keys(spans, gradients, keys, d, &mut dq[first * d..some.end * d]);
                 }
             }
             for (out, size, from, row) in

@@ -9,7 +9,7 @@ use super::backward::{Returned, Unit};
 use super::forward::products;
 use super::pack::{self, Place, carve, padded};
 use super::scores::{Block, Derive, Row, derive};
-use super::seen::within;
+use super::seen::spans;
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::threads::{self, Failure};
@@ -88,7 +88,6 @@ impl<T: Float> Strip<'_, T> {
         let row = |query| Row { head, query, seen: job.keys_seen(sequence, query) };
         let rows: Vec<Row> = (0..job.query_length(sequence)).map(row).collect();
         let place = Place { sequence, head: unit.key_head, block: self.block };
-        let width = place.count(job).next_multiple_of(PAD);
         let (d, e) = (padded(sizes.size), padded(sizes.value_size));
         let caps = if job.rules.soft_cap.is_some() { QUERIES * KEYS } else { 0 };
         let lengths = [
@@ -105,16 +104,16 @@ impl<T: Float> Strip<'_, T> {
         pack::across(job, &job.k, sizes.size, &place, tile, keys);
         pack::across(job, &job.v, sizes.value_size, &place, tile, values);
         for rows in rows.chunks(QUERIES) {
-            let spans: Vec<Range<usize>> = rows.iter().map(|row| within(&row.seen, self.block)).collect();
+            let spans = spans(rows, self.block);
             if spans.iter().all(Range::is_empty) {
                 continue;
             }
             unit.pack_rows(rows, [&mut *q, &mut *g, &mut *log_sums, &mut *shares]);
-            products(&spans, width, sizes.size, q, d, keys, scores);
-            products(&spans, width, sizes.value_size, g, e, values, gradients);
+            products(&spans, sizes.size, q, d, keys, scores);
+            products(&spans, sizes.value_size, g, e, values, gradients);
             let scores = &mut *scores;
             derive(Derive {
-                block: Block { job, sequence, rows, block: self.block, width, scores },
+                block: Block { job, sequence, rows, block: self.block, spans: &spans, scores },
                 gradients: &mut *gradients,
                 log_sums: &log_sums[..rows.len()],
                 shares: &shares[..rows.len()],

@@ -10,7 +10,7 @@ use super::forward::{Unit, Write, products, weighted_values};
 use super::merge::{Merge, Running};
 use super::pack::{self, Place, Queries, carve, padded};
 use super::scores::{Block, Weigh, weigh};
-use super::seen::within;
+use super::seen::spans;
 use super::{Job, KEYS, PAD};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::dispatch;
@@ -78,7 +78,7 @@ impl<T: Float> Unit<'_, T> {
     fn block(&self, block: usize, mut result: Running<'_, T>) -> Result<()> {
         let (job, sizes) = (self.job, self.job.sizes);
         let rows = self.rows();
-        let spans: Vec<Range<usize>> = rows.iter().map(|row| within(&row.seen, block)).collect();
+        let spans = spans(&rows, block);
         result.begin();
         if spans.iter().all(Range::is_empty) {
             return Ok(());
@@ -90,15 +90,14 @@ impl<T: Float> Unit<'_, T> {
         let [q, tile, keys, scores] = lengths.map(|len| carve(rest, len));
         dispatch(Queries { job, sequence: self.sequence, rows: &rows, out: &mut *q });
         let place = Place { sequence: self.sequence, head: self.key_head, block };
-        let width = place.count(job).next_multiple_of(PAD);
         pack::across(job, &job.k, sizes.size, &place, tile, keys);
-        products(&spans, width, sizes.size, q, d, keys, scores);
+        products(&spans, sizes.size, q, d, keys, scores);
         weigh(Weigh {
-            block: Block { job, sequence: self.sequence, rows: &rows, block, width, scores },
+            block: Block { job, sequence: self.sequence, rows: &rows, block, spans: &spans, scores },
             greatest: &mut *result.greatest,
             sums: &mut *result.sums,
         });
-        weighted_values(&spans, scores, self.values(&place), sizes.value_size, result.out);
+        weighted_values(&spans, scores, (self.values(&place), false), sizes.value_size, result.out);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use super::few;
 use super::merge::{Merge, Running};
 use super::pack::{self, Place, Queries, carve, padded};
 use super::scores::{Block, Row, Weigh, weigh};
-use super::seen::{blocks, common, within};
-use super::tile::{self, Left, Right, Sums, height, product};
+use super::seen::{blocks, common, hull, is_even, registers, spans};
+use super::tile::{Left, Right, Sums, height, product};
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
 use crate::cpu::threads::{self, Failure, Pieces};
@@ -97,25 +97,24 @@ impl<T: Float> Unit<'_, T> {
         dispatch(Queries { job, sequence: self.sequence, rows: &rows, out: &mut *q });
         let mut all = Running { out: sums, greatest, sums: totals };
         all.begin();
-        let seen: Vec<Range<usize>> = rows.iter().map(|row| row.seen.clone()).collect();
-        for block in blocks(&seen) {
+        for block in blocks(&rows) {
+            let spans = spans(&rows, block);
             let place = Place { sequence: self.sequence, head: self.key_head, block };
             pack::across(job, &job.k, sizes.size, &place, tile, keys);
-            let values = if in_place {
-                self.values(&place)
+            let (values, finite) = if in_place {
+                (self.values(&place), false)
             } else {
                 pack::block(job, &job.v, sizes.value_size, &place, packed);
-                Right { data: &*packed, row: e }
+                let finite = !is_even(&spans) && pack::is_finite(&packed[..place.count(job) * e]);
+                (Right { data: &*packed, row: e }, finite)
             };
-            let width = place.count(job).next_multiple_of(PAD);
             for first in (0..rows.len()).step_by(QUERIES) {
                 let some = first..(first + QUERIES).min(rows.len());
-                let spans: Vec<Range<usize>> =
-                    seen[some.clone()].iter().map(|seen| within(seen, block)).collect();
+                let spans = &spans[some.clone()];
                 if spans.iter().all(Range::is_empty) {
                     continue;
                 }
-                products(&spans, width, sizes.size, &q[first * d..], d, keys, scores);
+                products(spans, sizes.size, &q[first * d..], d, keys, scores);
                 let into = Running {
                     out: &mut all.out[first * e..some.end * e],
                     greatest: &mut all.greatest[some.clone()],
@@ -125,11 +124,11 @@ impl<T: Float> Unit<'_, T> {
                     let rows = &rows[some];
                     let sequence = self.sequence;
                     weigh(Weigh {
-                        block: Block { job, sequence, rows, block, width, scores: &mut *scores },
+                        block: Block { job, sequence, rows, block, spans, scores: &mut *scores },
                         greatest: &mut *into.greatest,
                         sums: &mut *into.sums,
                     });
-                    weighted_values(&spans, scores, values, e, into.out);
+                    weighted_values(spans, scores, (values, finite), e, into.out);
                 };
                 add(into, weigh_into, [&mut *new, &mut *new_greatest, &mut *new_totals], e);
             }
@@ -197,8 +196,11 @@ impl<T: Float> Kernel for Write<'_, '_, T> {
     fn run<S: Isa>(self) {
         let (sizes, sequence) = (self.unit.job.sizes, self.unit.sequence);
         let Running { out: sums, greatest, sums: totals } = self.sums;
+        for (most, &total) in greatest.iter_mut().zip(&*totals) {
+            *most += total.ln::<S>();
+        }
         let sums = sums.chunks_exact(padded(sizes.value_size));
-        for ((row, sums), (&most, &total)) in self.rows.iter().zip(sums).zip(greatest.iter().zip(&*totals)) {
+        for ((row, sums), (&log, &total)) in self.rows.iter().zip(sums).zip(greatest.iter().zip(&*totals)) {
             let at = (sequence * sizes.queries + row.query) * sizes.heads + row.head;
             // SAFETY: a row of queries and its heads belong to one unit, and each is asked for once.
             let out = unsafe { self.out.part(at * sizes.value_size, sizes.value_size) };
@@ -210,49 +212,42 @@ impl<T: Float> Kernel for Write<'_, '_, T> {
             let at = (sequence * sizes.heads + row.head) * sizes.queries + row.query;
             // SAFETY: as above.
             let log_sum = unsafe { self.log_sums.part(at, 1) };
-            log_sum[0] = most + total.ln::<S>();
+            log_sum[0] = log;
         }
     }
 }
 
-/// The products of rows of queries, `step` elements apart, with a block of keys, `[size, KEYS]`; only those tiles that any row looks
-/// into. With gradients of the output and values they are the gradients of the weights.
+/// The products of rows of queries, `step` elements apart, with a block of keys, `[size, KEYS]`: for each few rows of those registers
+/// that any of them looks into. With gradients of the output and values they are the gradients of the weights.
 pub(super) fn products<T: Float>(
     spans: &[Range<usize>],
-    width: usize,
     size: usize,
     rows: &[T],
     step: usize,
     across: &[T],
     out: &mut [T],
 ) {
-    const PANEL: usize = KEYS / 2;
-    if spans.iter().all(|span| span.start == 0 && span.end + PAD > width) {
-        let sums = Sums { data: out, row: KEYS, accumulate: false };
-        let (left, right) = (Left { data: rows, row: step, step: 1 }, Right { data: across, row: KEYS });
-        return product([spans.len(), width, size], left, right, sums);
-    }
-    let tall = tile::height::<T>(PANEL);
+    // Whole tiles of all heights.
+    const ROWS: usize = 12;
+    let tall = if is_even(spans) { spans.len() } else { ROWS };
     for first in (0..spans.len()).step_by(tall) {
         let spans = &spans[first..(first + tall).min(spans.len())];
-        for start in (0..width).step_by(PANEL) {
-            let end = (start + PANEL).min(width);
-            if spans.iter().any(|span| span.start < end && span.end > start && !span.is_empty()) {
-                let left = Left { data: &rows[first * step..], row: step, step: 1 };
-                let right = Right { data: &across[start..], row: KEYS };
-                let sums = Sums { data: &mut out[first * KEYS + start..], row: KEYS, accumulate: false };
-                product([spans.len(), end - start, size], left, right, sums);
-            }
+        let keys = registers(&hull(spans));
+        if !keys.is_empty() {
+            let left = Left { data: &rows[first * step..], row: step, step: 1 };
+            let right = Right { data: &across[keys.start..], row: KEYS };
+            let sums = Sums { data: &mut out[first * KEYS + keys.start..], row: KEYS, accumulate: false };
+            product([spans.len(), keys.len(), size], left, right, sums);
         }
     }
 }
 
 /// Adds to each row of `out` the values that it attends to, times their weights, in the order of the keys. What a row does not
-/// attend to has a weight of 0, but is not touched: it may not be a number.
+/// attend to has a weight of 0, which changes no sum where values are known to be `finite`; else it is not touched.
 pub(super) fn weighted_values<T: Float>(
     spans: &[Range<usize>],
     weights: &[T],
-    values: Right<'_, T>,
+    (values, finite): (Right<'_, T>, bool),
     width: usize,
     out: &mut [T],
 ) {
@@ -267,6 +262,10 @@ pub(super) fn weighted_values<T: Float>(
     };
     for first in (0..spans.len()).step_by(tall) {
         let rows = first..(first + tall).min(spans.len());
+        if finite {
+            add(rows.clone(), hull(&spans[rows]));
+            continue;
+        }
         let all = common(&spans[rows.clone()]);
         if all.is_empty() {
             rows.for_each(|r| add(r..r + 1, spans[r].clone()));

@@ -129,6 +129,22 @@ pub(super) fn block<T: Float>(
     dispatch(Rows { from, size, place, out });
 }
 
+/// Whether all elements, whole registers, are finite numbers.
+pub(super) fn is_finite<T: Float>(packed: &[T]) -> bool {
+    struct IsFinite<'a, T>(&'a [T]);
+    impl<T: Float> Kernel for IsFinite<'_, T> {
+        type Output = bool;
+        #[inline(always)]
+        fn run<S: Isa>(self) -> bool {
+            // 0 times what is finite is 0, and else no number, which stays in the sum.
+            let zero = T::Vector::<S>::splat(T::ZERO);
+            let add = |sum, x| T::Vector::<S>::load(x).mul_add(zero, sum);
+            T::Vector::<S>::chunks(self.0).0.iter().fold(zero, add).sum() == T::ZERO
+        }
+    }
+    dispatch(IsFinite(packed))
+}
+
 /// A block of keys or values across, `[padded(size), KEYS]`, and zeros for keys that there are not up to the next whole register. Whole
 /// tiles are turned from where they lie, others by way of `rows`, at least [`TILE`] padded rows.
 pub(super) fn across<T: Float>(

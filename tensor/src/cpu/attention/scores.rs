@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::seen::within;
-use super::{Dropout, Job, KEYS, QUERIES};
+use super::seen::{hull, registers};
+use super::{Dropout, Job, KEYS, PAD, QUERIES};
 use crate::Float;
 use crate::cpu::transpose::{self, TILE};
 use crate::cpu::{Isa, Kernel, dispatch};
@@ -21,34 +21,69 @@ pub(super) struct Row {
     pub(super) seen: Range<usize>,
 }
 
-/// Some rows against one block of keys. `scores` are rows of [`KEYS`], of which `width` are computed.
+/// Some rows against one block of keys. `scores` are rows of [`KEYS`], of which those registers are computed that a row looks into.
 pub(super) struct Block<'a, T> {
     pub(super) job: &'a Job<'a, T>,
     pub(super) sequence: usize,
     pub(super) rows: &'a [Row],
     pub(super) block: usize,
-    pub(super) width: usize,
+    /// What each row attends to of the block, counted from its start.
+    pub(super) spans: &'a [Range<usize>],
     pub(super) scores: &'a mut [T],
 }
 
 impl<T: Float> Block<'_, T> {
+    /// Row `r` of scores, as far as it is computed.
+    #[inline(always)]
+    fn row(&mut self, r: usize, reach: &Range<usize>) -> &mut [T] {
+        &mut self.scores[r * KEYS..][reach.clone()]
+    }
+
     /// Turns products into scores: the soft cap, whose slopes go to `caps` if that is asked for, the biases, and -∞ for keys that
     /// are not attended to.
     #[inline(always)]
-    fn finish<S: Isa>(&mut self, r: usize, seen: &Range<usize>, caps: Option<&mut [T]>) {
+    fn finish<S: Isa>(
+        &mut self,
+        r: usize,
+        seen: &Range<usize>,
+        reach: &Range<usize>,
+        caps: Option<&mut [T]>,
+    ) {
+        let job = self.job;
+        if job.rules.soft_cap.is_some() || job.bias.is_some() || job.slopes.is_some() || job.visible.is_some()
+        {
+            self.adjust::<S>(r, seen, reach, caps);
+        }
+        if seen != reach {
+            let scores = self.row(r, reach);
+            scores[..seen.start - reach.start].fill(T::NEG_INFINITY);
+            scores[seen.end - reach.start..].fill(T::NEG_INFINITY);
+        }
+    }
+
+    /// The soft cap and the biases, of which most calls have none.
+    #[inline(always)]
+    fn adjust<S: Isa>(
+        &mut self,
+        r: usize,
+        seen: &Range<usize>,
+        reach: &Range<usize>,
+        caps: Option<&mut [T]>,
+    ) {
         let (job, row) = (self.job, &self.rows[r]);
         let first = self.block * KEYS;
-        let scores = &mut self.scores[r * KEYS..][..self.width];
+        let scores = &mut self.scores[r * KEYS..][reach.clone()];
         if let Some(cap) = job.rules.soft_cap {
             let (cap, inverse) = (T::from_f64(cap), T::from_f64(1.0 / cap));
             scores.iter_mut().for_each(|s| *s = (*s * inverse).tanh::<S>());
             if let Some(caps) = caps {
-                let caps = &mut caps[r * KEYS..][..self.width];
+                let caps = &mut caps[r * KEYS..][reach.clone()];
                 caps.iter_mut().zip(&*scores).for_each(|(c, &t)| *c = T::ONE - t * t);
             }
             scores.iter_mut().for_each(|s| *s *= cap);
         }
         let index = [self.sequence, row.head, row.query, first + seen.start];
+        let seen = seen.start - reach.start..seen.end - reach.start;
         if let Some(bias) = &job.bias {
             let (start, step) = (bias.at(index), bias.strides[3]);
             let scores = &mut scores[seen.clone()];
@@ -63,7 +98,7 @@ impl<T: Float> Block<'_, T> {
         }
         if let Some(slopes) = job.slopes {
             let (slope, at) = (slopes[row.head], job.position(self.sequence, row.query));
-            let away = T::from_f64(first as f64 - at as f64);
+            let away = T::from_f64((first + reach.start) as f64 - at as f64);
             for (i, s) in scores.iter_mut().enumerate() {
                 *s += -(slope * (away + T::from_f64(i as f64)).magnitude());
             }
@@ -75,23 +110,31 @@ impl<T: Float> Block<'_, T> {
                 *s = if seen { *s } else { T::NEG_INFINITY };
             }
         }
-        scores[..seen.start].fill(T::NEG_INFINITY);
-        scores[seen.end..].fill(T::NEG_INFINITY);
     }
 
     /// 1 / (1 - rate) for the weights that are kept, 0 for those dropped.
     #[inline(always)]
-    fn draw(&self, r: usize, dropout: Dropout, factors: &mut [T; KEYS]) {
+    fn draw(&self, r: usize, reach: &Range<usize>, dropout: Dropout, factors: &mut [T; KEYS]) {
         let row = &self.rows[r];
         let words = [self.sequence as u64, row.head as u64, row.query as u64];
         let key = words.into_iter().fold(dropout.seed, |hash, word| mix(hash ^ word));
         let (low, high) = (key as u32, (key >> 32) as u32);
         let (limit, keep) = ((dropout.rate * 2f64.powi(32)) as u32, T::from_f64(1.0 / (1.0 - dropout.rate)));
-        let first = (self.block * KEYS) as u32;
-        for (i, factor) in factors.iter_mut().enumerate() {
+        let first = (self.block * KEYS + reach.start) as u32;
+        for (i, factor) in factors[reach.clone()].iter_mut().enumerate() {
             let word = scramble(scramble(low ^ first.wrapping_add(i as u32)) ^ high);
             *factor = if word < limit { T::ZERO } else { keep };
         }
+    }
+}
+
+/// Zeros from the first register that any row looks into to the last, but for those of row `r`: what is summed over tiles of rows or
+/// of keys reads them.
+#[inline(always)]
+fn zero_beside<T: Float>(reach: &Range<usize>, all: &Range<usize>, row: &mut [T]) {
+    if reach != all {
+        row[all.start..reach.start.max(all.start)].fill(T::ZERO);
+        row[reach.end.max(all.start)..all.end].fill(T::ZERO);
     }
 }
 
@@ -120,16 +163,62 @@ fn shift<T: Float>(x: T) -> T {
 /// What is folded lane by lane is of so many lanes, whatever the registers.
 const LANES: usize = TILE;
 
-/// A row folded lane by lane.
+/// Registers of a row that do not wait for each other.
+const SIDE: usize = 4;
+
+/// The largest score of each lane. What is not a number is passed over, and comes up again in the exponentials.
 #[inline(always)]
-fn lanes<T: Float>(row: &[T], first: T, join: impl Fn(T, T) -> T) -> [T; LANES] {
-    let mut lanes = [first; LANES];
-    for x in row.as_chunks::<LANES>().0 {
-        for i in 0..LANES {
-            lanes[i] = join(lanes[i], x[i]);
+fn largest<T: Float>(row: &[T]) -> [T; LANES] {
+    let mut most = [[T::NEG_INFINITY; LANES]; SIDE];
+    let (whole, rest) = row.as_chunks::<LANES>().0.as_chunks::<SIDE>();
+    for some in whole {
+        for (most, x) in most.iter_mut().zip(some) {
+            raise(most, x);
         }
     }
-    lanes
+    for (most, x) in most.iter_mut().zip(rest) {
+        raise(most, x);
+    }
+    let [mut first, second, mut third, fourth] = most;
+    raise(&mut first, &second);
+    raise(&mut third, &fourth);
+    raise(&mut first, &third);
+    first
+}
+
+/// The larger of two, lane by lane.
+#[inline(always)]
+fn raise<T: Float>(most: &mut [T; LANES], x: &[T; LANES]) {
+    for i in 0..LANES {
+        most[i] = if x[i] > most[i] { x[i] } else { most[i] };
+    }
+}
+
+/// Turns scores into exponentials of what they are above `shift`; the sums of the lanes.
+#[inline(always)]
+fn exponentials<S: Isa, T: Float>(row: &mut [T], shift: T) -> [T; LANES] {
+    let mut sums = [T::ZERO; LANES];
+    let mut add = |weights: &[T]| {
+        for weights in weights.as_chunks::<LANES>().0 {
+            for i in 0..LANES {
+                sums[i] += weights[i];
+            }
+        }
+    };
+    let (whole, rest) = row.as_chunks_mut::<{ SIDE * LANES }>();
+    for scores in whole {
+        for s in scores.iter_mut() {
+            *s = (*s - shift).exp_or_zero::<S>();
+        }
+        add(scores);
+    }
+    for scores in rest.as_chunks_mut::<LANES>().0 {
+        for s in scores.iter_mut() {
+            *s = (*s - shift).exp_or_zero::<S>();
+        }
+        add(scores);
+    }
+    sums
 }
 
 /// The lanes of each row folded into one: of sixteen rows at a time, side by side, where a single row would wait for each step.
@@ -171,38 +260,36 @@ impl<T: Float> Kernel for Weigh<'_, T> {
     #[inline(always)]
     fn run<S: Isa>(self) {
         let Weigh { mut block, greatest, sums } = self;
-        let (count, width) = (block.rows.len(), block.width);
+        let count = block.rows.len();
         let mut parts = [[T::NEG_INFINITY; LANES]; QUERIES];
-        let looks = |block: &Block<'_, T>, r: usize| !within(&block.rows[r].seen, block.block).is_empty();
         for r in 0..count {
-            let seen = within(&block.rows[r].seen, block.block);
+            let (seen, reach) = (&block.spans[r], registers(&block.spans[r]));
             if !seen.is_empty() {
-                block.finish::<S>(r, &seen, None);
-                // What is not a number is passed over, and comes up again in the exponentials.
-                let join = |most, x| if x > most { x } else { most };
-                parts[r] = lanes(&block.scores[r * KEYS..][..width], T::NEG_INFINITY, join);
+                block.finish::<S>(r, seen, &reach, None);
+                parts[r] = largest(block.row(r, &reach));
             }
         }
         let most = across::<S, T>(&parts, count, |a, b| if b > a { b } else { a });
+        let all = registers(&hull(block.spans));
         for r in 0..count {
-            if !looks(&block, r) {
+            let (seen, reach) = (&block.spans[r], registers(&block.spans[r]));
+            zero_beside(&reach, &all, &mut block.scores[r * KEYS..][..KEYS]);
+            if seen.is_empty() {
                 continue;
             }
             greatest[r] = most[r];
             let shift = shift(most[r]);
-            let scores = &mut block.scores[r * KEYS..][..width];
-            scores.iter_mut().for_each(|s| *s = (*s - shift).exp_or_zero::<S>());
-            parts[r] = lanes(scores, T::ZERO, |sum, x| sum + x);
+            parts[r] = exponentials::<S, T>(block.row(r, &reach), shift);
             if let Some(dropout) = block.job.rules.dropout {
                 let mut drawn = [T::ZERO; KEYS];
-                block.draw(r, dropout, &mut drawn);
-                let scores = &mut block.scores[r * KEYS..][..width];
-                scores.iter_mut().zip(&drawn).for_each(|(s, &factor)| *s *= factor);
+                block.draw(r, &reach, dropout, &mut drawn);
+                let drawn = &drawn[reach.clone()];
+                block.row(r, &reach).iter_mut().zip(drawn).for_each(|(s, &factor)| *s *= factor);
             }
         }
         let new = across::<S, T>(&parts, count, |a, b| a + b);
         for r in 0..count {
-            if looks(&block, r) {
+            if !block.spans[r].is_empty() {
                 sums[r] = new[r];
             }
         }
@@ -235,24 +322,29 @@ impl<T: Float> Kernel for Derive<'_, T> {
         let Derive { mut block, gradients, log_sums, shares, caps, of_products } = self;
         let capped = block.job.rules.soft_cap.is_some();
         let mut factors = [T::ONE; KEYS];
+        // Tiles of keys begin anywhere.
+        let all = registers(&hull(block.spans));
+        let all = all.start.saturating_sub(PAD)..(all.end + PAD).min(KEYS);
         for r in 0..block.rows.len() {
-            let gradients = &mut gradients[r * KEYS..][..block.width];
-            let seen = within(&block.rows[r].seen, block.block);
+            let (seen, reach) = (&block.spans[r], registers(&block.spans[r]));
+            for rows in [&mut *block.scores, &mut *gradients] {
+                zero_beside(&reach, &all, &mut rows[r * KEYS..][..KEYS]);
+            }
             if seen.is_empty() {
-                block.scores[r * KEYS..][..block.width].fill(T::ZERO);
-                gradients.fill(T::ZERO);
                 continue;
             }
-            block.finish::<S>(r, &seen, Some(&mut *caps));
-            if let Some(dropout) = block.job.rules.dropout {
-                block.draw(r, dropout, &mut factors);
+            block.finish::<S>(r, seen, &reach, Some(&mut *caps));
+            let dropout = block.job.rules.dropout;
+            if let Some(dropout) = dropout {
+                block.draw(r, &reach, dropout, &mut factors);
             }
             let (shift, share) = (shift(log_sums[r]), shares[r]);
-            let weights = &mut block.scores[r * KEYS..][..block.width];
+            let (weights, gradients) = (block.row(r, &reach), &mut gradients[r * KEYS..][reach.clone()]);
             weights.iter_mut().for_each(|w| *w = (*w - shift).exp_or_zero::<S>());
             // A weight of 0 has no gradient, whatever the product that it is not part of.
-            if block.job.rules.dropout.is_some() {
-                for (g, (w, &factor)) in gradients.iter_mut().zip(weights.iter_mut().zip(&factors)) {
+            if dropout.is_some() {
+                let factors = &factors[reach.clone()];
+                for (g, (w, &factor)) in gradients.iter_mut().zip(weights.iter_mut().zip(factors)) {
                     *g = if *w == T::ZERO { T::ZERO } else { *w * (*g * factor - share) };
                     *w *= factor;
                 }
@@ -262,7 +354,7 @@ impl<T: Float> Kernel for Derive<'_, T> {
                 }
             }
             if capped && of_products {
-                let caps = &caps[r * KEYS..][..block.width];
+                let caps = &caps[r * KEYS..][reach.clone()];
                 gradients.iter_mut().zip(caps).for_each(|(g, &c)| *g *= c);
             }
         }

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{Corner, Job, KEYS};
+use super::scores::Row;
+use super::{Corner, Job, KEYS, PAD};
 
 impl<T> Job<'_, T> {
     /// The keys that sequence `b` has.
@@ -25,6 +26,7 @@ impl<T> Job<'_, T> {
     }
 
     /// The keys that query `q` of sequence `b` attends to.
+    #[inline]
     pub(super) fn keys_seen(&self, b: usize, q: usize) -> Range<usize> {
         let (keys, at) = (self.key_length(b) as isize, self.position(b, q));
         let window = self.rules.window.map(|window| window.min(isize::MAX as usize / 4) as isize);
@@ -40,30 +42,46 @@ impl<T> Job<'_, T> {
 
 /// The part of a range that lies in a block of keys, counted from the block's start.
 #[inline(always)]
-pub(super) fn within(seen: &Range<usize>, block: usize) -> Range<usize> {
+fn within(seen: &Range<usize>, block: usize) -> Range<usize> {
     let first = block * KEYS;
     let start = seen.start.saturating_sub(first).min(KEYS);
     start..seen.end.saturating_sub(first).min(KEYS).max(start)
 }
 
-/// The blocks of keys that any of these ranges reaches into.
-pub(super) fn blocks(seen: &[Range<usize>]) -> Range<usize> {
-    let some = || seen.iter().filter(|range| !range.is_empty());
-    let start = some().map(|range| range.start / KEYS).min().unwrap_or(0);
-    start..some().map(|range| range.end.div_ceil(KEYS)).max().unwrap_or(0)
+/// The keys of the whole registers that hold those of a span.
+#[inline(always)]
+pub(super) fn registers(span: &Range<usize>) -> Range<usize> {
+    if span.is_empty() { 0..0 } else { span.start / PAD * PAD..span.end.next_multiple_of(PAD) }
+}
+
+/// The parts of a block that rows attend to, counted from the block's start.
+pub(super) fn spans(rows: &[Row], block: usize) -> Vec<Range<usize>> {
+    rows.iter().map(|row| within(&row.seen, block)).collect()
+}
+
+/// The blocks of keys that any of these rows reaches into.
+pub(super) fn blocks(rows: &[Row]) -> Range<usize> {
+    let some = || rows.iter().map(|row| &row.seen).filter(|seen| !seen.is_empty());
+    let start = some().map(|seen| seen.start / KEYS).min().unwrap_or(0);
+    start..some().map(|seen| seen.end.div_ceil(KEYS)).max().unwrap_or(0)
+}
+
+/// Whether all rows attend to the same, as they mostly do.
+pub(super) fn is_even(spans: &[Range<usize>]) -> bool {
+    spans.iter().all(|span| *span == spans[0])
 }
 
 /// The range from the first start to the last end of those that are not empty.
 pub(super) fn hull(spans: &[Range<usize>]) -> Range<usize> {
-    let some = || spans.iter().filter(|span| !span.is_empty());
-    match (some().map(|span| span.start).min(), some().map(|span| span.end).max()) {
-        (Some(start), Some(end)) => start..end,
-        _ => 0..0,
+    if is_even(spans) {
+        return spans.first().cloned().unwrap_or(0..0);
     }
+    let some = spans.iter().filter(|span| !span.is_empty());
+    some.fold(KEYS..0, |all, span| all.start.min(span.start)..all.end.max(span.end))
 }
 
 /// The range that is part of all of them, empty if there is none.
 pub(super) fn common(spans: &[Range<usize>]) -> Range<usize> {
-    let start = spans.iter().map(|span| span.start).max().unwrap_or(0);
-    start..spans.iter().map(|span| span.end).min().unwrap_or(0).max(start)
+    let all = spans.iter().fold(0..KEYS, |all, span| all.start.max(span.start)..all.end.min(span.end));
+    all.start..all.end.max(all.start)
 }
