@@ -7,6 +7,7 @@
 mod answer;
 mod asked;
 mod body;
+mod connections;
 mod gate;
 mod metrics;
 mod models;
@@ -130,16 +131,16 @@ async fn listen(server: Shared, address: SocketAddr, out: &mut Output) -> Result
     let value = json!({"address": format!("http://{address}"), "models": names});
     out.result(&value, || format!("http://{address} serves {}; Ctrl-C ends it", names.join(", ")))?;
     let (told, is_told) = tokio::sync::oneshot::channel();
-    let ended = axum::serve(listener, router(server)).with_graceful_shutdown(async {
+    let end = async {
         asked_to_end().await;
         let _ = told.send(());
-    });
-    let ended = std::pin::pin!(ended.into_future());
+    };
+    let ended = connections::serve(listener, router(server), connections::HEAD, end);
     let patience = async {
         let _ = is_told.await;
         tokio::time::sleep(GRACE).await;
     };
-    first(ended, std::pin::pin!(patience)).await.unwrap_or(Ok(()))?;
+    first(std::pin::pin!(ended), std::pin::pin!(patience)).await;
     Ok(())
 }
 

@@ -1,0 +1,117 @@
+//! Connections of clients, each served by a task of its own, and held no longer than its client does its part. hyper is set up here, and not
+//! by axum, which gives whoever sends nothing all the time in the world.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::first;
+
+/// How long the head of a request may take to come, and how long a connection may be open between two requests.
+pub(super) const HEAD: Duration = Duration::from_secs(30);
+/// How long is waited where no connection can be taken, as where too many are open.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers all who connect until it is to end, and then until the answers that have begun are given.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    head: Duration,
+    end: impl Future<Output = ()>,
+) {
+    let open = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head);
+    let mut end = pin!(end);
+    while let Some(stream) = first(pin!(accepted(&listener)), end.as_mut()).await {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // What goes wrong is a matter of this client's, who has gone, or was too slow, or sends what is no HTTP.
+            let _ = connection.await;
+        });
+    }
+    // Who comes now is turned away, and does not wait for what will not be done.
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// The next client.
+async fn accepted(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if has_left(&error) => {}
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Whether a client has left before it was served, which keeps nobody else waiting.
+fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::thread;
+
+    use axum::routing::get;
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn connected(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+
+    /// All that comes until the server closes the connection.
+    fn rest(mut stream: &TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("the connection is closed");
+        text
+    }
+
+    #[test]
+    fn who_sends_no_head_is_not_waited_for_and_others_are_answered() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = oneshot::channel::<()>();
+        let clients = thread::spawn(move || {
+            let (silent, mut slow) = (connected(address), connected(address));
+            slow.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+            assert_eq!((rest(&silent), rest(&slow)), (String::new(), String::new()));
+            // Answered, and closed where no other request comes.
+            let mut asking = connected(address);
+            asking.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
+            let answer = rest(&asking);
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+            // One that has sent nothing does not keep the server from ending.
+            let open = connected(address);
+            tell.send(()).unwrap();
+            assert_eq!(rest(&open), "");
+        });
+        let router = Router::new().route("/", get(async || "here"));
+        let end = async {
+            let _ = told.await;
+        };
+        runtime.block_on(serve(listener, router, Duration::from_millis(300), end));
+        clients.join().unwrap();
+    }
+}
