@@ -11,12 +11,22 @@ use cairn::nn;
 pub(crate) struct Failure {
     cause: String,
     hint: Option<String>,
-    broken_pipe: bool,
+    kind: Kind,
+}
+
+/// What a failure is of, where that makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Other,
+    /// Whoever reads has had enough.
+    BrokenPipe,
+    /// There is too little memory; another time there may be more.
+    Memory,
 }
 
 impl Failure {
     pub(crate) fn new(cause: impl Into<String>) -> Self {
-        Failure { cause: cause.into(), hint: None, broken_pipe: false }
+        Failure { cause: cause.into(), hint: None, kind: Kind::Other }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
@@ -29,7 +39,13 @@ impl Failure {
     }
 
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.broken_pipe
+        self.kind == Kind::BrokenPipe
+    }
+
+    /// Whether it is memory that there was too little of.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_of_memory(&self) -> bool {
+        self.kind == Kind::Memory
     }
 }
 
@@ -56,21 +72,36 @@ impl From<nn::Error> for Failure {
             }
             _ => None,
         };
-        let failure = Failure::new(error.to_string());
+        let kind = if is_of_memory(&error) { Kind::Memory } else { Kind::Other };
+        let failure = Failure { kind, ..Failure::new(error.to_string()) };
         hint.into_iter().fold(failure, Failure::hint)
+    }
+}
+
+/// Whether it is memory that there was too little of, in whichever part of a model.
+pub(crate) fn is_of_memory(error: &nn::Error) -> bool {
+    use cairn::{autograd, tensor};
+    match error {
+        nn::Error::At { error, .. } => is_of_memory(error),
+        nn::Error::Autograd(autograd::Error::Tensor(error)) => {
+            matches!(error, tensor::Error::OutOfMemory { .. })
+        }
+        _ => false,
     }
 }
 
 impl From<cairn::recsys::Error> for Failure {
     fn from(error: cairn::recsys::Error) -> Self {
-        Failure::new(error.to_string())
+        let of_memory = matches!(error, cairn::recsys::Error::Memory { .. });
+        let kind = if of_memory { Kind::Memory } else { Kind::Other };
+        Failure { kind, ..Failure::new(error.to_string()) }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-        Failure { broken_pipe, ..Failure::new(error.to_string()) }
+        let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::BrokenPipe } else { Kind::Other };
+        Failure { kind, ..Failure::new(error.to_string()) }
     }
 }
 

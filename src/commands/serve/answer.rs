@@ -77,7 +77,7 @@ async fn gather(
                 texts[index].0 += &text;
                 texts[index].1.extend(tokens);
             }
-            Told::End(Ended::Failed(why), _) => return Err(Refusal::failed(why)),
+            Told::End(Ended::Failed(why), _) => return Err(why),
             Told::End(ended, usage) => {
                 texts[index].2 = ended;
                 used.add(usage);
@@ -125,7 +125,7 @@ impl Events {
                 self.ready.push_back(line(&event));
             }
             Told::End(Ended::Failed(why), _) => {
-                self.ready.push_back(line(&Refusal::failed(why).to_json()));
+                self.ready.push_back(line(&why.to_json()));
                 self.done = true;
             }
             Told::End(ended, usage) => {

@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use cairn::nn;
 use serde_json::{Value, json};
 
-use crate::commands::failure::Failure;
+use crate::commands::failure::{Failure, is_of_memory};
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: StatusCode,
     kind: &'static str,
@@ -98,6 +98,17 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, message.into())
     }
 
+    /// There is too little memory now, which is no fault of the request: clients may send it again, as OpenAI's do.
+    pub(super) fn no_memory(message: impl Into<String>) -> Self {
+        let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, Some("out_of_memory"));
+        Self::new(status, "server_error", code, message.into())
+    }
+
+    /// A text could not go on, which was begun and so was no nonsense.
+    pub(super) fn in_a_text(error: &nn::Error) -> Self {
+        if is_of_memory(error) { Self::no_memory(error.to_string()) } else { Self::failed(error.to_string()) }
+    }
+
     /// For texts whose writer has gone before they ended.
     pub(super) fn cut_off() -> Self {
         Self::failed("the text was not written to its end: the server failed on the way")
@@ -113,6 +124,7 @@ impl From<nn::Error> for Refusal {
     fn from(error: nn::Error) -> Self {
         match error {
             nn::Error::Busy { .. } => Refusal::busy(),
+            error if is_of_memory(&error) => Refusal::no_memory(error.to_string()),
             other => Refusal::bad(other.to_string()),
         }
     }
@@ -120,14 +132,15 @@ impl From<nn::Error> for Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        Refusal::bad(failure.to_string())
+        let message = failure.to_string();
+        if failure.is_of_memory() { Refusal::no_memory(message) } else { Refusal::bad(message) }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = json_response(self.status, &self.to_json());
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -140,4 +153,39 @@ pub(super) fn json_response(status: StatusCode, value: &Value) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn::tensor::{self, DType};
+
+    use super::*;
+
+    #[test]
+    fn who_asks_while_there_is_too_little_memory_is_told_to_come_again() {
+        let error = || {
+            let error = tensor::Error::OutOfMemory { op: "zeros", elements: 1 << 40, dtype: DType::F32 };
+            nn::Error::from(error).at("attention").at("layer_0")
+        };
+        let all = [
+            Refusal::from(error()),
+            Refusal::from(Failure::from(error())),
+            Refusal::from(Failure::from(error()).hint("another time")),
+            Refusal::in_a_text(&error()),
+        ];
+        for refusal in all {
+            assert_eq!(refusal.to_json()["error"]["type"], "server_error");
+            let response = refusal.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_matter_of_memory() {
+        let error = || nn::Error::NoLayer { name: "x".to_owned() }.at("layer_0");
+        assert_eq!(Refusal::from(error()).status, StatusCode::BAD_REQUEST);
+        assert_eq!(Refusal::from(Failure::from(error())).status, StatusCode::BAD_REQUEST);
+        assert_eq!(Refusal::in_a_text(&error()).status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

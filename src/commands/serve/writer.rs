@@ -59,7 +59,7 @@ pub(super) enum Told {
 pub(super) enum Ended {
     Stop,
     Length,
-    Failed(String),
+    Failed(Refusal),
 }
 
 /// Where it is told, with the text's number among those of a request.
@@ -219,7 +219,8 @@ impl Desk<'_> {
                 self.open.insert(id, Open { index, to, _place: place });
             }
             Err(error) => {
-                let _ = to.send((index, Told::End(Ended::Failed(error.to_string()), Usage::default())));
+                let ended = Ended::Failed(Refusal::in_a_text(&error));
+                let _ = to.send((index, Told::End(ended, Usage::default())));
             }
         }
     }
@@ -247,7 +248,7 @@ impl Desk<'_> {
                 self.add(usage);
                 let ended = match reason {
                     Finish::Stop => Ended::Stop,
-                    Finish::Failed(error) => Ended::Failed(error.to_string()),
+                    Finish::Failed(error) => Ended::Failed(Refusal::in_a_text(&error)),
                     _ => Ended::Length,
                 };
                 if let Some(open) = self.open.remove(&request) {
