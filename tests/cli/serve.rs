@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::http::Server;
 use crate::{copied, long_model, model, written};
@@ -121,6 +121,46 @@ fn completions_are_those_of_the_command() {
         server.post("/v1/completions", &json!({"prompt": [3, 4], "max_tokens": 0})).json()["choices"][0]["text"],
         ""
     );
+}
+
+#[test]
+fn tokens_are_where_their_texts_are_though_some_of_a_text_is_held_back() {
+    let made = model();
+    // Each letter twice, so that a text to stop at may begin in the middle of a token.
+    let path = made.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let twice =
+        |token: &str| if token.len() == 1 && token != "?" { token.repeat(2) } else { token.to_owned() };
+    let vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+    let doubled: Map<String, Value> =
+        vocabulary.iter().map(|(token, id)| (twice(token), id.clone())).collect();
+    tokenizer["model"]["vocab"] = doubled.into();
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let server = Server::start(&[made.path().to_str().unwrap()]);
+
+    // "the rain", as other tests have it, in tokens.
+    let prompt = [21, 9, 6, 28, 19, 2, 10, 15];
+    let mut body = json!({"prompt": prompt, "temperature": 0, "max_tokens": 12, "logprobs": 0});
+    let whole = server.post("/v1/completions", &body).json();
+    let scores = &whole["choices"][0]["logprobs"];
+    let (mut at, mut places) = (0, Vec::new());
+    for token in scores["tokens"].as_array().unwrap() {
+        places.push(at);
+        at += token.as_str().unwrap().chars().count();
+    }
+    assert!(places.len() > 4 && at == text(&whole).chars().count(), "{whole}");
+    assert_eq!(scores["text_offset"], json!(places));
+
+    // Never written; but whatever ends with its first letter is held back until the next token.
+    let letter = text(&whole).chars().next().unwrap();
+    body["stop"] = json!(format!("{letter}#"));
+    let stopped = server.post("/v1/completions", &body).json();
+    let told = &stopped["choices"][0]["logprobs"]["text_offset"];
+    assert_eq!((text(&stopped), told), (text(&whole), &json!(places)));
+    body["stream"] = json!(true);
+    let events = server.post("/v1/completions", &body).events();
+    let told = events.iter().filter_map(|event| event["choices"][0]["logprobs"]["text_offset"].as_array());
+    assert_eq!(told.flatten().cloned().collect::<Value>(), json!(places));
 }
 
 #[test]

@@ -17,8 +17,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::refusal::{Refusal, json_response};
-use super::style::{Scored, Style, Used};
-use super::writer::{Ask, Ended, Told};
+use super::style::{Style, Used};
+use super::writer::{Ask, Ended, Scored, Told};
 
 /// How a request is to be answered.
 #[derive(Debug)]
@@ -51,9 +51,8 @@ pub(super) async fn answer(
     let mut used = Used::of(how.prompt);
     if how.stream {
         let begins = (0..count).filter_map(|index| style.begin(index)).map(|event| line(&event)).collect();
-        let offsets = vec![0; count];
-        let (left, usage) = (count, how.include_usage.then_some(used));
-        return Ok(events(Events { told, style, ready: begins, left, offsets, usage, done: false }));
+        let usage = how.include_usage.then_some(used);
+        return Ok(events(Events { told, style, ready: begins, left: count, usage, done: false }));
     }
     let texts = gather(&mut told, count, &mut used).await?;
     Ok(json_response(StatusCode::OK, &style.whole(&texts, &used)))
@@ -109,8 +108,6 @@ struct Events {
     ready: VecDeque<Bytes>,
     /// Texts that have not ended.
     left: usize,
-    /// Characters of each text so far.
-    offsets: Vec<usize>,
     /// Where it is to be told.
     usage: Option<Used>,
     done: bool,
@@ -120,9 +117,7 @@ impl Events {
     fn hear(&mut self, index: usize, told: Told) {
         match told {
             Told::Piece(text, tokens) => {
-                let event = self.style.piece(index, &text, &tokens, self.offsets[index]);
-                self.offsets[index] += text.chars().count();
-                self.ready.push_back(line(&event));
+                self.ready.push_back(line(&self.style.piece(index, &text, &tokens)));
             }
             Told::End(Ended::Failed(why), _) => {
                 self.ready.push_back(line(&why.to_json()));

@@ -4,13 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cairn::nn::generate::{TokenScores, Usage};
+use cairn::nn::generate::Usage;
 use serde_json::{Map, Value, json};
 
-use super::writer::{Ended, Writer};
-
-/// A token and how likely it was.
-pub(super) type Scored = (u32, Option<TokenScores>);
+use super::writer::{Ended, Scored, Writer};
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -53,9 +50,9 @@ impl Style {
         })
     }
 
-    /// The event of a piece; `offset` is where it begins, in characters.
-    pub(super) fn piece(&self, index: usize, text: &str, tokens: &[Scored], offset: usize) -> Value {
-        let scores = self.scores(tokens, offset);
+    /// The event of a piece.
+    pub(super) fn piece(&self, index: usize, text: &str, tokens: &[Scored]) -> Value {
+        let scores = self.scores(tokens);
         self.event(&json!([if self.chat {
             json!({"index": index, "delta": {"content": text}, "logprobs": scores, "finish_reason": null})
         } else {
@@ -83,7 +80,7 @@ impl Style {
     /// The whole answer.
     pub(super) fn whole(&self, texts: &[(String, Vec<Scored>, Ended)], usage: &Used) -> Value {
         let choices = texts.iter().enumerate().map(|(index, (text, tokens, ended))| {
-            let (scores, reason) = (self.scores(tokens, 0), reason(ended));
+            let (scores, reason) = (self.scores(tokens), reason(ended));
             if self.chat {
                 let message = json!({"role": "assistant", "content": text, "refusal": null});
                 json!({"index": index, "message": message, "logprobs": scores, "finish_reason": reason})
@@ -98,14 +95,13 @@ impl Style {
     }
 
     /// Log-probabilities of tokens, or null where nobody asked.
-    fn scores(&self, tokens: &[Scored], offset: usize) -> Value {
+    fn scores(&self, tokens: &[Scored]) -> Value {
         if !self.scores {
             return Value::Null;
         }
-        let scored = tokens.iter().filter_map(|(id, scores)| Some((*id, scores.as_ref()?)));
         if self.chat {
-            let content = scored.map(|(id, scores)| {
-                let mut entry = self.token(id, scores.log_probability);
+            let content = tokens.iter().map(|Scored { id, scores, .. }| {
+                let mut entry = self.token(*id, scores.log_probability);
                 let likeliest = scores.likeliest.iter().map(|&(id, value)| self.token(id, value));
                 entry["top_logprobs"] = likeliest.collect();
                 entry
@@ -113,12 +109,9 @@ impl Style {
             return json!({"content": content.collect::<Vec<_>>(), "refusal": null});
         }
         let (mut texts, mut values, mut likeliest, mut offsets) = (vec![], vec![], vec![], vec![]);
-        let mut at = offset;
-        for (id, scores) in scored {
-            let text = self.text(id);
-            offsets.push(at);
-            at += text.chars().count();
-            texts.push(text);
+        for Scored { id, at, scores } in tokens {
+            offsets.push(*at);
+            texts.push(self.text(*id));
             values.push(scores.log_probability);
             let all = scores.likeliest.iter().map(|&(id, value)| (self.text(id), json!(value)));
             likeliest.push(Value::Object(all.collect::<Map<_, _>>()));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cairn::nn::generate::{Finish, Request, RequestId, TokenScores, Usage};
 use cairn::nn::language::{LanguageModel, TextBatcher, TextEvent};
+use cairn::nn::tokenizer::Pieces;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -48,10 +49,19 @@ pub(super) struct Counts {
 /// What is told of a text.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// It goes on, with these tokens.
-    Piece(String, Vec<(u32, Option<TokenScores>)>),
+    /// It goes on, with these tokens, where their probabilities are asked for.
+    Piece(String, Vec<Scored>),
     /// It has ended.
     End(Ended, Usage),
+}
+
+/// A token of a text and how likely it was.
+#[derive(Debug, Clone)]
+pub(super) struct Scored {
+    pub(super) id: u32,
+    /// Where its text begins, in characters of the whole text.
+    pub(super) at: usize,
+    pub(super) scores: TokenScores,
 }
 
 /// Why a text has ended.
@@ -111,7 +121,7 @@ impl Writer {
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(Ok(batcher.capacity()));
                 }
-                Desk { batcher, open: HashMap::new(), counts: &counted }.work(&to_write);
+                Desk { batcher, model: &shared, open: HashMap::new(), counts: &counted }.work(&to_write);
                 Work::Done
             });
         })?;
@@ -176,17 +186,36 @@ fn turned_away<T>(asks: &mpsc::Receiver<T>) -> Work {
 }
 
 /// A text that is under way.
-struct Open {
+struct Open<'m> {
     index: usize,
     to: Ear,
+    /// The text of its tokens as they come, where their probabilities are asked for, and its characters so far. What was given out would not
+    /// do to count by: it is behind where a text to stop at may have begun.
+    pieces: Pieces<'m>,
+    at: usize,
     /// Its place, free again when this is dropped.
     _place: OwnedSemaphorePermit,
+}
+
+impl Open<'_> {
+    /// Where the next of its tokens begin.
+    fn scored(&mut self, tokens: Vec<(u32, Option<TokenScores>)>) -> Vec<Scored> {
+        let asked = tokens.into_iter().filter_map(|(id, scores)| Some((id, scores?)));
+        let placed = asked.map(|(id, scores)| {
+            let at = self.at;
+            // A token without a text of its own ends the whole where it is written, which is told there.
+            self.at += self.pieces.push(id).map_or(0, |text| text.chars().count());
+            Scored { id, at, scores }
+        });
+        placed.collect()
+    }
 }
 
 /// Where the thread works.
 struct Desk<'m> {
     batcher: TextBatcher<'m>,
-    open: HashMap<RequestId, Open>,
+    model: &'m LanguageModel,
+    open: HashMap<RequestId, Open<'m>>,
     counts: &'m Counts,
 }
 
@@ -216,7 +245,8 @@ impl Desk<'_> {
         let Ask { request, stops, index, to } = ask;
         match self.batcher.push(request, stops.iter().map(String::as_str)) {
             Ok(id) => {
-                self.open.insert(id, Open { index, to, _place: place });
+                let pieces = self.model.tokenizer().pieces();
+                self.open.insert(id, Open { index, to, pieces, at: 0, _place: place });
             }
             Err(error) => {
                 let ended = Ended::Failed(Refusal::in_a_text(&error));
@@ -240,7 +270,8 @@ impl Desk<'_> {
     fn tell(&mut self, event: TextEvent) {
         match event {
             TextEvent::Piece { request, text, tokens } => {
-                if let Some(open) = self.open.get(&request) {
+                if let Some(open) = self.open.get_mut(&request) {
+                    let tokens = open.scored(tokens);
                     let _ = open.to.send((open.index, Told::Piece(text, tokens)));
                 }
             }
