@@ -215,7 +215,9 @@ fn what_makes_no_sense_is_told_and_harms_nobody() {
         ("top_k", json!(-2)),
         ("n", json!(0)),
         ("n", json!(1000)),
-        ("max_tokens", json!(-1)),
+        ("max_tokens", json!(-2)),
+        ("max_completion_tokens", json!(-2)),
+        ("max_tokens", json!(0.5)),
         ("logprobs", json!(21)),
         ("echo", json!(true)),
         ("logit_bias", json!({"5": 1})),
@@ -294,6 +296,14 @@ fn settings_that_ask_for_nothing_are_passed_over() {
         "logit_bias": null, "presence_penalty": 0,
     });
     assert_eq!(text(&server.post("/v1/completions", &body).json()), text(&greedy));
+    // Until there is no more room, as llama.cpp has it.
+    let room = |most: i64| {
+        let body = json!({"prompt": "the rain", "temperature": 0, "max_tokens": most});
+        let answer = server.post("/v1/completions", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        text(&answer.json()).to_owned()
+    };
+    assert_eq!(room(-1), room(1000));
     let mut body = chat("hello", 4);
     body["chat_template_kwargs"] = json!({"enable_thinking": false});
     body["tool_choice"] = json!("none");

@@ -21,8 +21,8 @@ const MOST_LIKELIEST: usize = 20;
 #[serde(default)]
 pub(super) struct Common {
     pub(super) model: Option<String>,
-    max_tokens: Option<usize>,
-    max_completion_tokens: Option<usize>,
+    max_tokens: Option<i64>,
+    max_completion_tokens: Option<i64>,
     temperature: Option<f64>,
     top_p: Option<f64>,
     top_k: Option<i64>,
@@ -77,6 +77,12 @@ impl Common {
         if stops.len() > MOST_STOPS || stops.iter().any(|stop| stop.len() > LONGEST_STOP) {
             let most = format!("at most {MOST_STOPS} texts of at most {LONGEST_STOP} bytes each");
             return Err(Refusal::bad(format!("`stop` can be {most}")));
+        }
+        let most = [("max_tokens", self.max_tokens), ("max_completion_tokens", self.max_completion_tokens)];
+        if let Some((name, _)) = most.iter().find(|(_, most)| most.is_some_and(|most| most < -1)) {
+            return Err(Refusal::bad(format!(
+                "`{name}` is below 0; -1 is said for as many as there is room for"
+            )));
         }
         if self.top_k.is_some_and(|k| k < -1) {
             return Err(Refusal::bad("`top_k` is below 0; 0 and -1 are said for all tokens"));
@@ -148,7 +154,11 @@ impl Common {
         if likeliest.is_some_and(|count| count > MOST_LIKELIEST) {
             return Err(Refusal::bad(format!("at most {MOST_LIKELIEST} likeliest tokens can be asked for")));
         }
-        let most = self.max_completion_tokens.or(self.max_tokens).unwrap_or(most);
+        // As llama.cpp has it, -1 is until there is no more room.
+        let most = self
+            .max_completion_tokens
+            .or(self.max_tokens)
+            .map_or(most, |most| usize::try_from(most).unwrap_or(usize::MAX));
         let settings = Generate::new(most).sampling(self.sampling(writer)?);
         let seed = self.seed.map_or_else(any_seed, |seed| seed as u64);
         let requests = (0..self.texts() as u64).map(|text| {
@@ -188,6 +198,10 @@ mod tests {
         let asked = common(json!({"stream_options": {"include_usage": null}, "top_k": -1, "n": null}));
         assert!(asked.check().is_ok() && !asked.include_usage());
         assert!(common(json!({"top_k": -2})).check().is_err());
+        for name in ["max_tokens", "max_completion_tokens"] {
+            assert!(common(json!({ name: -1 })).check().is_ok());
+            assert!(common(json!({ name: -2 })).check().is_err());
+        }
         // Whatever has no name of its own here is looked at all the same.
         assert!(common(json!({"min_tokens": 5})).check().is_err());
     }
