@@ -14,6 +14,12 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::Output;
+use super::paths::{collide, is_same, resolved};
+
+/// What a training that was interrupted goes on from.
+const CHECKPOINT: &str = "training.cairn";
+/// The files beside it in the folder of adapters, and itself.
+const OF_ADAPTERS: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", CHECKPOINT];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -112,6 +118,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
             );
         }
     }
+    check_apart(args)?;
     let model = if args.full {
         LanguageModel::load_as(&args.model, DType::F32)?
     } else {
@@ -133,8 +140,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     let loss_before = loss_of(&tuning, &train)?;
     let validation_before = validation.as_ref().map(|(data, ..)| loss_of(&tuning, data)).transpose()?;
 
-    let checkpoint =
-        if whole_file { args.out.with_extension("training.cairn") } else { args.out.join("training.cairn") };
+    let checkpoint = if whole_file { args.out.with_extension(CHECKPOINT) } else { args.out.join(CHECKPOINT) };
     // A part of the first epoch, so that a run that goes on for longer takes the same steps.
     let warm_up = train.len().div_ceil(10).min(50) as u64;
     let mut fit = Fit::epochs(args.epochs)
@@ -181,9 +187,35 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
     out.result(&report, || report.to_text(args))
 }
 
-/// Whether two paths lead to one file or folder.
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+/// That neither the adapters nor the merged model are written over the other.
+fn check_apart(args: &Args) -> Result<(), Failure> {
+    let Some(merged) = &args.merged else { return Ok(()) };
+    let (out, whole) = (resolved(&args.out), resolved(merged));
+    let hint = "name another path for one of them";
+    if out == whole {
+        let why = format!("--out and --merged are both {}", merged.display());
+        return Err(Failure::new(why).hint(hint));
+    }
+    let adapters = OF_ADAPTERS.map(|name| out.join(name));
+    let files = files_like(&args.model, &whole)?;
+    match files.iter().find(|file| adapters.iter().any(|other| collide(file, other))) {
+        Some(file) => {
+            let why = format!("--merged would write {} over what --out writes", file.display());
+            Err(Failure::new(why).hint(hint))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The files of a model that is written at a path, as another is: itself, or those of a folder.
+fn files_like(model: &Path, path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !model.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let all = std::fs::read_dir(model).map_err(|error| Failure::file(model, &error))?;
+    let all = all.filter_map(|entry| Some(entry.ok()?.path()));
+    let files = all.filter(|file| file.is_file()).chain([model.join("model.safetensors")]);
+    Ok(files.filter_map(|file| Some(path.join(file.file_name()?))).collect())
 }
 
 /// The adapters that were asked for, beside the model.

@@ -11,6 +11,7 @@ mod generate;
 mod inspect;
 mod network;
 mod output;
+mod paths;
 mod perplexity;
 mod predict;
 mod published;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::compare::Comparison;
 use super::failure::Failure;
 use super::output::Output;
+use super::paths::{is_same, lies_in};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -59,7 +60,7 @@ fn format_of(name: &str) -> Result<DType, String> {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
-    if same_file(&args.from, &args.to) || pieces(&args.from).iter().any(|piece| same_file(piece, &args.to)) {
+    if is_same(&args.from, &args.to) || pieces(&args.from).iter().any(|piece| is_same(piece, &args.to)) {
         return Err(Failure::new("the file to write is the one to read").hint("name another"));
     }
     let mut report = Report::default();
@@ -168,17 +169,6 @@ fn check_whole(left_out: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Whether a path, of which the last parts need not be there yet, leads into a folder.
-fn lies_in(path: &Path, folder: &Path) -> bool {
-    let Ok(folder) = folder.canonicalize() else { return false };
-    let mut there = path.ancestors().map(|part| if part == Path::new("") { Path::new(".") } else { part });
-    there.find_map(|part| part.canonicalize().ok()).is_some_and(|part| part.starts_with(&folder))
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
 /// The format for a matrix of weights; none for what stays as it is.
 fn fitting(wanted: DType, tensor: &AnyTensor) -> Option<DType> {
     let &[_, columns] = tensor.shape() else { return None };
@@ -255,15 +245,6 @@ mod tests {
         found.sort();
         assert_eq!(found, [at("m-00001-of-00002.gguf"), at("m-00002-of-00002.gguf")]);
         assert!(pieces(&at("m.gguf")).is_empty());
-    }
-
-    #[test]
-    fn folders_within_another_are_told_by_their_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        let (from, beside) = (folder.path().join("from"), folder.path().join("from, too"));
-        std::fs::create_dir(&from).unwrap();
-        assert!(lies_in(&from.join("new/one"), &from) && lies_in(&from.join("../from/one"), &from));
-        assert!(!lies_in(&beside, &from) && !lies_in(&from.join("../other"), &from));
     }
 
     #[test]

@@ -279,6 +279,19 @@ fn adapters_are_trained_gone_on_with_used_and_merged() {
         let error = told(&[&["finetune", &path, "--data", &data][..], &more].concat());
         assert!(error.contains(&format!("{name} is the model")), "{error}");
     }
+    // Refused before the training: neither of the two is there, nor begun.
+    let both = |merged: &str| {
+        told(&["finetune", &path, "--data", &data, "--out", &at("new"), "--merged", &at(merged)])
+    };
+    for (merged, why) in [
+        ("new", "--out and --merged are both"),
+        ("other/../new", "--out and --merged are both"),
+        ("new/adapter_config.json", "over what --out writes"),
+    ] {
+        let error = both(merged);
+        assert!(error.contains(why) && error.contains("hint: name another path"), "{error}");
+        assert!(!Path::new(&at("new")).exists());
+    }
 
     std::fs::write(at("data.jsonl"), "{\"prompt\": \"a\"}\n").unwrap();
     let error = told(&["finetune", &path, "--data", &data, "--out", &at("no")]);
