@@ -1,14 +1,11 @@
 //! How a text's vector is made of its tokens', as it is said beside an encoder: by sentence-transformers in `modules.json` and in the folder
 //! that it names, or by a GGUF file. What is said and not known here is an error: vectors made otherwise look as good, and are not alike.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::models::{Config, Format};
+use crate::models::{Config, Format, POOLING, Part};
 use crate::{Error, Result};
 
 /// How a text's vector is made of its tokens'.
@@ -45,17 +42,6 @@ pub(crate) struct Said {
     pub(super) longest: usize,
 }
 
-/// A part of a model of sentence-transformers.
-#[derive(Debug, Deserialize)]
-struct Part {
-    /// The name of its class, with that of the module that it is in.
-    #[serde(rename = "type")]
-    kind: String,
-    /// Its folder.
-    #[serde(default)]
-    path: String,
-}
-
 impl Said {
     /// What is said at the path of an encoder with these settings. Where it is nothing, the vector is the mean, brought to length 1.
     pub(crate) fn read(path: &Path, config: &Config) -> Result<Self> {
@@ -63,34 +49,23 @@ impl Said {
         if config.format() == Format::Gguf {
             return Ok(Said { pooling: of_gguf(config)?, ..said });
         }
-        let file = path.join("modules.json");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(said),
-            Err(error) => return Err(Error::file(&file)(error)),
-        };
-        let bad = |why: String| Error::BadFile { path: file.clone(), why };
-        let parts: Vec<Part> = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let Some(parts) = Part::list(path)? else { return Ok(said) };
         let mut said = Said { normalized: false, longest: longest(path)?, ..said };
         for part in parts {
-            match part.kind.rsplit('.').next().unwrap_or_default() {
+            match part.class() {
                 "Transformer" => {}
                 "Normalize" => said.normalized = true,
-                "Pooling" if is_inside(&part.path) => {
-                    said.pooling = of_modes(&Config::read(path.join(part.path).join("config.json"))?)?;
+                POOLING => {
+                    said.pooling = of_modes(&Config::read(path.join(&part.path).join("config.json"))?)?;
                 }
                 other => {
-                    return Err(bad(format!("a part `{other}` in `{}`, which is not known here", part.path)));
+                    let why = format!("a part `{other}` in `{}`, which is not known here", part.path);
+                    return Err(Error::BadFile { path: path.join("modules.json"), why });
                 }
             }
         }
         Ok(said)
     }
-}
-
-/// Whether a path leads into the folder that it stands in.
-fn is_inside(path: &str) -> bool {
-    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Most tokens of a text, where it is said.

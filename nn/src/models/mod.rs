@@ -32,6 +32,7 @@ mod llama;
 mod loss;
 mod modules;
 mod names;
+mod parts;
 mod rewrite;
 mod rope;
 #[cfg(feature = "language")]
@@ -52,6 +53,7 @@ pub use llama::{Llama, LlamaBlock};
 pub use loss::{IGNORED, next_token_loss};
 pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
+pub(crate) use parts::{POOLING, Part};
 pub use rewrite::save_like;
 pub(crate) use rewrite::{Changed, like};
 #[cfg(feature = "language")]

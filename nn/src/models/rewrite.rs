@@ -7,14 +7,10 @@ use std::path::Path;
 
 use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor};
 
-use super::{Config, Format, Modules, architecture, weights_of};
+use super::{Config, Format, Modules, POOLING, Part, architecture, weights_of};
 use crate::weights::Weights;
 use crate::weights::gguf::{self, Gguf};
 use crate::{Error, Module, Result};
-
-/// Where sentence-transformers says how the vector of a text is made. No other folders are looked into: some hold other formats of the
-/// model, and the new one may be among them.
-const POOLING: &str = "1_Pooling";
 
 /// Writes a network that was [loaded](super::load) from the model at `from`, a folder or a GGUF file, and trained, to another path of the same kind. Weights
 /// that are quantised there become [`Q8_0`](BlockFormat::Q8_0), or f16 where rows are no whole blocks, since blocks of fewer bits would
@@ -114,9 +110,15 @@ impl Changed {
             Changed::Gguf(file, tensors) => return gguf::write(to, file.values(), tensors),
             Changed::Folder(weights) => weights,
         };
+        // Wrong lists are told before anything is written.
+        let parts = Part::list(from)?.unwrap_or_default();
         copy_beside(from, to)?;
-        if from.join(POOLING).is_dir() {
-            copy_beside(&from.join(POOLING), &to.join(POOLING))?;
+        // No other folders are looked into: some hold other formats of the model, and the new one may be among them.
+        for part in parts.iter().filter(|part| part.class() == POOLING) {
+            let folder = from.join(&part.path);
+            if folder.is_dir() {
+                copy_beside(&folder, &to.join(&part.path))?;
+            }
         }
         weights.write_safetensors(to.join("model.safetensors"))
     }

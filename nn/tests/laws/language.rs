@@ -330,6 +330,26 @@ fn vectors_of_a_published_encoder_are_made_as_is_said_beside_it() {
     let other = made.path().join("other");
     models::save_like(made.path(), &network, &other).unwrap();
     assert_eq!(vector(Encoder::load(&other).unwrap()), vector(encoder()));
+
+    // … wherever its pooling is; nothing is taken from elsewhere.
+    let list = |path: &str| {
+        let parts = json!([{"type": "Transformer"}, {"type": "models.Pooling", "path": path}]);
+        write("modules.json", &parts.to_string());
+    };
+    write("parts/vectors/config.json", &json!({"pooling_mode": "max"}).to_string());
+    list("parts/vectors");
+    let other = made.path().join("another");
+    models::save_like(made.path(), &network, &other).unwrap();
+    assert_eq!(vector(Encoder::load(&other).unwrap()), vector(encoder()));
+    assert!(!other.join("1_Pooling").exists());
+    for outside in ["../elsewhere", "parts/../../elsewhere", "/elsewhere"] {
+        list(outside);
+        let other = made.path().join("third");
+        let error = models::save_like(made.path(), &network, &other).unwrap_err().to_string();
+        assert!(error.contains("modules.json") && error.contains("leads out of the folder"), "{error}");
+        assert!(!other.exists());
+        assert!(told().contains("leads out of the folder"), "{}", told());
+    }
 }
 
 #[test]
