@@ -187,7 +187,8 @@ impl Tokens<'_> {
             let [before, after] = around;
             put_around(&mut inner, before.as_deref(), after.as_deref())?;
         }
-        Ok(Tokenizer { inner, table: 0 })
+        let unused = (0..).zip(&self.kinds).filter(|&(_, &kind)| kind == UNUSED).map(|(id, _)| id).collect();
+        Ok(Tokenizer { unused, ..Tokenizer::of(inner) })
     }
 
     /// Tokens that are found in a text before it is cut.

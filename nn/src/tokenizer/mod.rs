@@ -18,6 +18,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use cairn_files::quietly;
 use tokenizers::DecoderWrapper;
@@ -49,6 +50,8 @@ pub struct Tokenizer {
     inner: Inner,
     /// The number of rows that the model's table of tokens is known to have; those beyond the tokens are without a text.
     table: usize,
+    /// Tokens that are without a text, too, in the order of their ids: they have names, and fill a vocabulary up.
+    unused: Arc<[u32]>,
 }
 
 impl Tokenizer {
@@ -103,7 +106,7 @@ impl Tokenizer {
         }
         let mut plain = self.inner.clone();
         plain.set_encode_special_tokens(true);
-        Ok(Tokenizer { inner: plain, table: 0 }.encoded(text, false)?.get_ids().to_vec())
+        Ok(Tokenizer::of(plain).encoded(text, false)?.get_ids().to_vec())
     }
 
     /// The ids, and the bytes of the text that each is of; of what was put around it, none.
@@ -115,6 +118,10 @@ impl Tokenizer {
         let encoded = self.encoded(text, true)?;
         let offsets = encoded.get_offsets().iter().map(|&(start, end)| start..end);
         Ok(encoded.get_ids().iter().copied().zip(offsets).collect())
+    }
+
+    fn of(inner: Inner) -> Self {
+        Tokenizer { inner, table: 0, unused: Arc::default() }
     }
 
     fn encoded(&self, text: &str, around: bool) -> Result<tokenizers::Encoding> {
@@ -130,7 +137,8 @@ impl Tokenizer {
     }
 
     /// The text of these ids, without special tokens. Bytes that are no UTF-8, as where a character was cut, become `�`. Of an id that is no
-    /// token, but has a row in the table of the model that the tokenizer was read with, there is no text.
+    /// token, but has a row in the table of the model that the tokenizer was read with, there is no text, nor of one that a GGUF file
+    /// says is unused.
     ///
     /// # Errors
     /// [`Error::BadSetting`] for any other id that is no token.
@@ -151,9 +159,20 @@ impl Tokenizer {
             let (what, must) = ("the id of a token", "below the size of the vocabulary");
             return Err(Error::BadSetting { what, value: id.into(), must });
         }
+        let used: Vec<u32>;
+        let ids = if self.unused.is_empty() {
+            ids
+        } else {
+            used = ids.iter().copied().filter(|&id| !self.is_unused(id)).collect();
+            &used[..]
+        };
         let done = quietly(|| self.inner.decode(ids, skip));
         let done = done.unwrap_or_else(|| Err("the tokenizer's settings do not go together".into()));
         done.map_err(|error| Error::Unsupported { what: format!("the tokens' text: {error}") })
+    }
+
+    fn is_unused(&self, id: u32) -> bool {
+        self.unused.binary_search(&id).is_ok()
     }
 
     /// The bytes of a token: as text those of a part of a character are `�`. `None` for an id that is no token.
@@ -161,7 +180,7 @@ impl Tokenizer {
         let (token, text) = (self.token(id)?, self.decode_all(&[id]).ok()?);
         let by_bytes = matches!(self.inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         // Of a text the first token is decoded without the blank before it.
-        if !by_bytes && token.contains(BLANK) {
+        if !by_bytes && token.contains(BLANK) && !self.is_unused(id) {
             return Some(token.replace(BLANK, " ").into_bytes());
         }
         if !text.contains('\u{fffd}') {
@@ -227,5 +246,5 @@ fn parsed(json: &str) -> Result<Tokenizer, String> {
         })?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
-    Ok(Tokenizer { inner, table: 0 })
+    Ok(Tokenizer::of(inner))
 }

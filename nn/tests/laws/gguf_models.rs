@@ -352,6 +352,27 @@ mod tokens {
     }
 
     #[test]
+    fn tokens_that_fill_a_vocabulary_up_are_no_text() {
+        let tokens = ["<unk>", "▁a", "b", "[PAD3]", "▁[PAD4]"];
+        let values = BTreeMap::from([
+            ("tokenizer.ggml.model".to_owned(), Value::from("llama")),
+            ("tokenizer.ggml.tokens".to_owned(), tokens.map(str::to_owned).to_vec().into()),
+            ("tokenizer.ggml.scores".to_owned(), vec![0f32; 5].into()),
+            ("tokenizer.ggml.token_type".to_owned(), vec![2i32, 1, 1, 5, 5].into()),
+        ]);
+        let file = gguf::Gguf::from_bytes(gguf::encode(&values, &BTreeMap::new()).unwrap()).unwrap();
+        let tokenizer = Tokenizer::of_gguf(&file).unwrap();
+        assert_eq!(tokenizer.decode(&[1, 3, 2, 4]).unwrap(), "ab");
+        assert_eq!(tokenizer.decode_all(&[3, 4]).unwrap(), "");
+        let mut pieces = tokenizer.pieces();
+        let text: String = [1, 3, 2, 4].iter().map(|&id| pieces.push(id).unwrap()).collect();
+        assert_eq!(text + &pieces.finish().unwrap(), "ab");
+        assert_eq!((tokenizer.bytes(3), tokenizer.bytes(4)), (Some(vec![]), Some(vec![])));
+        assert_eq!((tokenizer.len(), tokenizer.token(3).as_deref()), (5, Some("[PAD3]")));
+        assert!(tokenizer.decode(&[5]).is_err());
+    }
+
+    #[test]
     fn texts_begin_with_a_token_where_llama_cpp_has_them_so() {
         let first = |pre: &str, said| {
             let tokenizer = Tokenizer::of_gguf(&file_with(pre, said)).unwrap();
