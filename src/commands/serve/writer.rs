@@ -198,12 +198,12 @@ struct Open<'m> {
 }
 
 impl Open<'_> {
-    /// Where the next of its tokens begin.
+    /// The next of its tokens with where they begin.
     fn scored(&mut self, tokens: Vec<(u32, Option<TokenScores>)>) -> Vec<Scored> {
         let asked = tokens.into_iter().filter_map(|(id, scores)| Some((id, scores?)));
         let placed = asked.map(|(id, scores)| {
             let at = self.at;
-            // A token without a text of its own ends the whole where it is written, which is told there.
+            // What cannot be decoded ends the text where it is written, which is told there.
             self.at += self.pieces.push(id).map_or(0, |text| text.chars().count());
             Scored { id, at, scores }
         });
