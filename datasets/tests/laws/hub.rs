@@ -64,7 +64,8 @@ fn below(folder: &Path) -> Vec<String> {
     names
 }
 
-const FOLDER: [(&str, bool); 9] = [
+const FOLDER: [(&str, bool); 10] = [
+    ("Pooling/config.json", false),
     ("config.json", false),
     ("tokenizer.json", false),
     ("model-00001-of-00002.safetensors", true),
@@ -85,6 +86,7 @@ fn a_folder_is_downloaded_once_and_without_other_formats() {
     assert_eq!(folder, root.path().join("models/a/b"));
     let expected = [
         "1_Pooling/config.json",
+        "Pooling/config.json",
         "config.json",
         "hub.json",
         "model-00001-of-00002.safetensors",

@@ -196,8 +196,9 @@ fn is_quantised_as(name: &str, quantisation: &str) -> bool {
 /// in other formats, which may be beside them, are left.
 fn is_of_folder(name: &str) -> bool {
     match name.split_once('/') {
-        // `1_Pooling/config.json`
-        Some((folder, file)) => folder.starts_with(|c: char| c.is_ascii_digit()) && file == "config.json",
+        // The settings of parts, as `1_Pooling/config.json`; which folders have some is said in `modules.json`, which is not read here, and
+        // those that are not named there are small.
+        Some((_, file)) => file == "config.json",
         None => {
             name != LIST && (name.ends_with(".json") || name.ends_with(".jinja"))
                 || matches!(

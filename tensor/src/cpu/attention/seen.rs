@@ -77,7 +77,8 @@ pub(super) fn hull(spans: &[Range<usize>]) -> Range<usize> {
         return spans.first().cloned().unwrap_or(0..0);
     }
     let some = spans.iter().filter(|span| !span.is_empty());
-    some.fold(KEYS..0, |all, span| all.start.min(span.start)..all.end.max(span.end))
+    let (start, end) = some.fold((KEYS, 0), |(start, end), span| (start.min(span.start), end.max(span.end)));
+    start..end
 }
 
 /// The range that is part of all of them, empty if there is none.
