@@ -22,12 +22,14 @@ fn expected() -> Expected {
     Expected { size: Some(200_000), sha256: Some(SHA256.to_owned()) }
 }
 
+/// Waits for locks although nobody else downloads: a process that another test has just started may hold a copy of an open file, and with
+/// it the lock, until its own program runs.
 fn quick() -> Downloader {
     Downloader::default()
         .backoff(Duration::from_millis(1))
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(5))
-        .lock_timeout(Duration::ZERO)
+        .lock_timeout(Duration::from_secs(10))
         .progress(false)
 }
 
@@ -275,19 +277,21 @@ fn silence_ends_in_an_error_and_what_came_is_kept() {
     let start = Instant::now();
     let server = Server::start(&body(), vec![Answer::Stall(70_000)]);
     let (_dir, path) = place();
-    let impatient = quick().read_timeout(Duration::from_secs(1)).attempts(2);
+    let impatient = quick().read_timeout(Duration::from_secs(3)).attempts(2);
     let error = impatient.fetch(&[server.url("f")], &path, &expected()).unwrap_err();
     assert!(matches!(only(error), Error::Network { received: 140_000, .. }));
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(fs::read(path.with_file_name("file.bin.part")).unwrap(), &body()[..140_000]);
 }
 
 #[test]
 fn slow_is_not_silent() {
-    let server = Server::start(&body(), vec![Answer::Slow(10_000, Duration::from_millis(100))]);
+    let server = Server::start(&body(), vec![Answer::Slow(10_000, Duration::from_millis(300))]);
     let (_dir, path) = place();
-    // Two seconds in all, of which a server may be silent for one and a half at a time.
-    quick().read_timeout(Duration::from_millis(1500)).fetch(&[server.url("f")], &path, &expected()).unwrap();
+    // Six seconds in all, of which a server may be silent for five at a time.
+    let (start, silence) = (Instant::now(), Duration::from_secs(5));
+    quick().read_timeout(silence).fetch(&[server.url("f")], &path, &expected()).unwrap();
+    assert!(start.elapsed() > silence, "{:?}", start.elapsed());
     assert_eq!(fs::read(&path).unwrap(), body());
     assert_eq!(server.requests().len(), 1);
 }
@@ -342,15 +346,15 @@ fn a_server_that_drips_is_given_up() {
     let server = Server::start(&body(), vec![Answer::Slow(1, Duration::from_millis(50))]);
     let (_dir, path) = place();
     let start = Instant::now();
-    let impatient = quick().read_timeout(Duration::from_millis(500)).least_rate(1000).attempts(2);
+    let impatient = quick().read_timeout(Duration::from_secs(3)).least_rate(1000).attempts(2);
     let error = only(impatient.fetch(&[server.url("f")], &path, &expected()).unwrap_err());
     assert!(error.to_string().contains("bytes a second, less than 1000"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     // Any rate is allowed, but not any time.
     let error = quick().least_rate(0).total_timeout(Duration::from_secs(1));
     let error = only(error.fetch(&[server.url("f")], &path, &expected()).unwrap_err());
     assert!(error.to_string().contains("the time for the whole download is over"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -385,13 +389,14 @@ fn a_host_that_nobody_knows_is_asked_once_and_each_mirror_has_a_line() {
     let (_dir, path) = place();
     let start = Instant::now();
     let urls = ["http://no-such-host.invalid/f", "http://127.0.0.1:1/f"];
+    // Looking the name up takes five seconds at most, and this test does it twice; whoever asks again pauses longer than that.
     let patient = quick().backoff(Duration::from_secs(30));
     let error = patient.attempts(1).fetch(&urls, &path, &expected()).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     assert_eq!(error.to_string().lines().count(), 3, "{error}");
     let error = quick().backoff(Duration::from_secs(30)).fetch(&urls[..1], &path, &expected()).unwrap_err();
-    assert!(matches!(only(error), Error::UnknownHost { .. } | Error::Network { .. }));
-    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
+    let error = only(error);
+    assert!(matches!(error, Error::UnknownHost { .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
 }
 
 /// `{error:#}` of programs that show the whole chain has the system's words once.

@@ -4,10 +4,10 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use ureq::http::{HeaderName, Response, StatusCode};
+use ureq::{Agent, Timeout};
 
 use super::{Downloader, Expected, Part, Token};
 use crate::error::{Error, Result};
@@ -33,6 +33,7 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(10)
             .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .timeout_resolve(Some(settings.connect_timeout))
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_send_request(Some(settings.read_timeout))
             .timeout_recv_response(Some(settings.read_timeout))
@@ -225,14 +226,30 @@ fn header<'a>(response: &'a Response<ureq::Body>, name: &HeaderName) -> Option<&
     response.headers().get(name)?.to_str().ok()
 }
 
-/// What a request that was not answered failed of.
+/// What a request that was not answered failed of. Where some of the file is there, a name that is not found is more likely a network
+/// that is gone for a moment than a host that nobody knows.
 fn failed(url: &str, error: &ureq::Error, received: u64) -> Error {
+    if received == 0 && not_found(error) {
+        return Error::UnknownHost { url: url.to_owned(), message: error.to_string() };
+    }
     match error {
-        ureq::Error::HostNotFound => Error::UnknownHost { url: url.to_owned(), message: error.to_string() },
         ureq::Error::TooManyRedirects => {
             network(url, &"too many redirects, or one to an address that is not of the web", received)
         }
         _ => network(url, error, received),
+    }
+}
+
+/// Whether a name was looked up without success. The standard library has no kind of error for that, only these words, and on Windows the
+/// system's numbers.
+fn not_found(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::Timeout(Timeout::Resolve) => true,
+        ureq::Error::Io(error) => match error.raw_os_error() {
+            Some(number) => cfg!(windows) && matches!(number, 11_001..=11_004),
+            None => error.to_string().starts_with("failed to lookup address information"),
+        },
+        _ => false,
     }
 }
 
@@ -242,7 +259,20 @@ fn network(url: &str, message: &dyn std::fmt::Display, received: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_content_range;
+    use std::io;
+
+    use super::{Error, failed, parse_content_range};
+
+    #[test]
+    fn unknown_hosts() {
+        let lookup = io::Error::other("failed to lookup address information: Name or service not known");
+        let lookup = ureq::Error::Io(lookup);
+        assert!(matches!(failed("u", &lookup, 0), Error::UnknownHost { .. }));
+        assert!(matches!(failed("u", &lookup, 5), Error::Network { received: 5, .. }));
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset] {
+            assert!(matches!(failed("u", &ureq::Error::Io(kind.into()), 0), Error::Network { .. }));
+        }
+    }
 
     #[test]
     fn content_ranges() {

@@ -114,7 +114,7 @@ impl Downloader {
         self
     }
 
-    /// Longest time for name lookup, connection and TLS.
+    /// Longest time for name lookup, and again for connection and TLS.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
