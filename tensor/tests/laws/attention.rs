@@ -149,6 +149,14 @@ impl Case {
         row
     }
 
+    /// The size of the largest score of all.
+    fn largest_score(&self) -> f64 {
+        let [batch, queries, _, heads, ..] = self.sizes;
+        let rows =
+            (0..batch).flat_map(|b| (0..heads).flat_map(move |h| (0..queries).map(move |q| [b, h, q])));
+        rows.flat_map(|row| self.scores(row)).map(|(_, score, _)| score.abs()).fold(0.0, f64::max)
+    }
+
     /// Output and the gradients of queries, keys, values and bias.
     fn reference(&self, factor: impl Fn([usize; 4]) -> f64) -> [Naive<f64>; 5] {
         let [batch, queries, _, heads, key_heads, size, value_size] = self.sizes;
@@ -215,11 +223,11 @@ impl Case {
             assert_eq!(single[one], got[one]);
             assert!(single.iter().enumerate().all(|(i, gradient)| i == one || gradient.is_none()));
         }
-        // In single precision as far as it goes.
+        // In single precision as far as it goes: scores are rounded by their size, and weights are off by as much of their own.
         let narrow = |x: &Tensor<f64>| x.cast::<f32>().unwrap();
         let bias = bias.map(narrow);
         let (y, _) = narrow(q).attention(&narrow(k), &narrow(v), bias.as_ref(), &self.options).unwrap();
-        close(&y, &want, 2e-4);
+        close(&y, &want, 2e-4 * (self.largest_score() / 64.0).max(1.0));
     }
 }
 
@@ -272,9 +280,9 @@ proptest! {
                 all += 1;
             }
         }
-        // Six deviations of a binomial count.
+        // Six deviations of a binomial count, and six more, since a count of few is not as likely to be near its mean.
         let deviation = (all as f64 * rate * (1.0 - rate)).sqrt();
-        prop_assert!((zeros as f64 - rate * all as f64).abs() <= 6.0 * deviation + 1.0, "{} of {} at {}", zeros, all, rate);
+        prop_assert!((zeros as f64 - rate * all as f64).abs() <= 6.0 * deviation + 6.0, "{} of {} at {}", zeros, all, rate);
         case.check(|index| if factor(index) == 0.0 { 0.0 } else { keep });
     }
 

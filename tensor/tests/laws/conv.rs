@@ -1,9 +1,9 @@
 //! Convolution and its gradients against seven plain loops.
 
-use cairn_tensor::{Error, Tensor, Window};
+use cairn_tensor::{Error, Float, Tensor, Window};
 use proptest::prelude::*;
 
-use crate::naive::{Naive, close, real, view};
+use crate::naive::{Naive, real, view};
 
 /// Sizes and settings of a convolution that can be done.
 #[derive(Debug, Clone)]
@@ -110,31 +110,37 @@ fn check(case: &Case) {
         add(&mut dw, &mut of_dw, k, ng.data[o] * nx.data[i]);
     });
     let biased = Naive::from_fn(&output_shape, |i| (y.at(i) + nb.at(&[i[3]])).max(0.0));
+    let of_biased = Naive::from_fn(&output_shape, |i| of_y.at(i) + nb.at(&[i[3]]).abs());
 
     let (window, groups) = (&case.window, case.groups);
-    close(&x.conv2d(&w, None, false, window, groups).unwrap(), &y, 1e-12);
-    close(&x.conv2d(&w, Some(&b), true, window, groups).unwrap(), &biased, 1e-12);
-    close(&g.conv2d_input_gradient(&w, case.image, window, groups).unwrap(), &dx, 1e-12);
-    close(&x.conv2d_filter_gradient(&g, case.kernel, window, groups).unwrap(), &dw, 1e-12);
-
-    let narrow = |t: &Tensor<f64>| t.cast::<f32>().unwrap();
-    let (x, w, g) = (narrow(&x), narrow(&w), narrow(&g));
     let taps = case.kernel[0] * case.kernel[1];
     let pixels = case.batch * output[0] * output[1];
+    // The loops round as much as what they are compared with.
+    near(&x.conv2d(&w, None, false, window, groups).unwrap(), &y, &of_y, 2 * taps * case.depth);
+    let with_bias = x.conv2d(&w, Some(&b), true, window, groups).unwrap();
+    near(&with_bias, &biased, &of_biased, 2 * (taps * case.depth + 1));
+    let dx_64 = g.conv2d_input_gradient(&w, case.image, window, groups).unwrap();
+    near(&dx_64, &dx, &of_dx, 2 * taps * case.width);
+    near(&x.conv2d_filter_gradient(&g, case.kernel, window, groups).unwrap(), &dw, &of_dw, 2 * pixels);
+
+    // In single precision they do not.
+    let narrow = |t: &Tensor<f64>| t.cast::<f32>().unwrap();
+    let (x, w, g) = (narrow(&x), narrow(&w), narrow(&g));
     near(&x.conv2d(&w, None, false, window, groups).unwrap(), &y, &of_y, taps * case.depth);
     let dx_32 = g.conv2d_input_gradient(&w, case.image, window, groups).unwrap();
     near(&dx_32, &dx, &of_dx, taps * case.width);
     near(&x.conv2d_filter_gradient(&g, case.kernel, window, groups).unwrap(), &dw, &of_dw, pixels);
 }
 
-/// That sums in f32 of so many terms at most are off by roundings alone: these go by the sizes of the terms, whatever little is left of
+/// That sums of so many terms at most are off by roundings alone: these go by the sizes of the terms, whatever little is left of
 /// their sum, and where terms are alike (a view may repeat one number) all to one side. Two more are those of the operands.
 #[track_caller]
-fn near(got: &Tensor, want: &Naive<f64>, sizes: &Naive<f64>, terms: usize) {
+fn near<T: Float>(got: &Tensor<T>, want: &Naive<f64>, sizes: &Naive<f64>, terms: usize) {
     assert_eq!(got.shape(), want.shape, "shape");
-    let rounding = (terms + 2) as f64 * f64::from(f32::EPSILON) / 2.0;
+    let rounding = (terms + 2) as f64 * T::EPSILON.to_f64() / 2.0;
     for (i, (x, (w, size))) in got.to_vec().into_iter().zip(want.data.iter().zip(&sizes.data)).enumerate() {
-        let ok = (f64::from(x) - w).abs() <= rounding * size;
+        let x = x.to_f64();
+        let ok = (x - w).abs() <= rounding * size;
         assert!(ok, "element {i} of {:?}: {x} for {w}, of {terms} terms of {size}", want.shape);
     }
 }

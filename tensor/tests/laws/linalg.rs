@@ -28,9 +28,10 @@ fn eye<T: Field>(batch: &[usize], n: usize) -> Tensor<T> {
     Tensor::eye(n).unwrap().broadcast_to([batch, &[n, n]].concat()).unwrap()
 }
 
-/// A well-conditioned square matrix: random, with a heavy diagonal.
+/// A well-conditioned square matrix: random, within bounds, which normal numbers have none of, and with a heavy diagonal.
 fn sound<T: Field>(batch: &[usize], n: usize, seed: u64) -> Tensor<T> {
     let noise = normal::<T>(&[batch, &[n, n]].concat(), seed);
+    let noise = noise.clamp(T::from_f64(-2.0), T::from_f64(2.0)).unwrap();
     noise.add(&Tensor::eye(n).unwrap().scale(T::from_f64(3.0 + n as f64)).unwrap()).unwrap()
 }
 
