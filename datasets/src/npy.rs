@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// use cairn_datasets::{Dataset, NpyDataset, Tensor};
 /// use cairn_tensor::NpyWriter;
 /// let folder = std::env::temp_dir();
-/// let (x, y) = (folder.join("cairn_doc_x.npy"), folder.join("cairn_doc_y.npy"));
+/// let [x, y] = ["x", "y"].map(|name| folder.join(format!("cairn-{name}-{}.npy", std::process::id())));
 /// let (mut inputs, mut targets) = (NpyWriter::<u8>::create(&x, [2])?, NpyWriter::<i64>::create(&y, [])?);
 /// for i in 0..100 {
 ///     inputs.add(&Tensor::from_vec(vec![i, i + 1], [1, 2])?)?; // many rows at a time, as a rule

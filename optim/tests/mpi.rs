@@ -21,8 +21,8 @@ use networks::{Net, train, train_in_steps_of};
 const CASE: &str = "CAIRN_MPI_CASE";
 const FOLDER: &str = "CAIRN_MPI_FOLDER";
 
-/// From the fault of one process to the end of all.
-const SOON: Duration = Duration::from_secs(10);
+/// From the fault of one process to the end of all; far from what it takes, for a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 
 /// What happens to rank 1, or to rank 0 as the disk is full, after the sixth batch; where the whole run is stopped, to all.
 struct Fault<'a> {
@@ -242,5 +242,5 @@ fn a_process_that_does_something_else_is_named_by_all() {
     let began = Instant::now();
     let errors = fails(3, "mlp leave", folder.path());
     assert_eq!(errors, ["rank 1 has ended", "rank 1 has ended"]);
-    assert!(began.elapsed() < Duration::from_secs(60));
+    assert!(began.elapsed() < 2 * SOON);
 }

@@ -24,7 +24,7 @@ const PART: usize = 1 << 16;
 /// ```
 /// use cairn_datasets::text::TokenFile;
 /// use cairn_datasets::Dataset;
-/// let path = std::env::temp_dir().join("cairn_token_file.bin");
+/// let path = std::env::temp_dir().join(format!("cairn-tokens-{}.bin", std::process::id()));
 /// TokenFile::write(&path, 50_257, (0..10).map(|i| i * 5000))?;
 /// let data = TokenFile::open(&path, 50_257)?.windows(3, 3)?;
 /// assert_eq!((data.tokens(), data.len()), (10, 3));

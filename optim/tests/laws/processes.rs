@@ -133,7 +133,8 @@ fn said(run: impl Fn(&Threads) -> Result<()> + Sync) -> Vec<String> {
     let results = Threads::run(3, |process| {
         run(process).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     });
-    assert!(began.elapsed() < Duration::from_secs(10));
+    // Far from what they take, for a busy machine: waiting would have no end.
+    assert!(began.elapsed() < Duration::from_secs(120));
     results
 }
 

@@ -64,7 +64,8 @@ fn a_rank_that_ends_is_missed_at_once() {
         Threads::run(2, |me| if me.rank() == 0 { panic!("on purpose") } else { me.barrier().unwrap_err() })
     });
     assert!(panicked.is_err());
-    assert!(began.elapsed() < Duration::from_secs(10));
+    // Far from what it takes, for a busy machine: waiting would have no end.
+    assert!(began.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
