@@ -15,7 +15,11 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// Of the five bytes `hello`, by sha256sum.
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
-/// A hub with one model, whose files all are `hello`; those with `true` are large, so that their sums are known.
+/// A list of parts, which names a folder that one does not know by its name.
+const PARTS: &[u8] =
+    br#"[{"type": "a.Pooling", "path": "parts/vectors"}, {"type": "a.Normalize", "path": "../x"}]"#;
+
+/// A hub with one model, whose files all are `hello` but for the list of parts; those with `true` are large, so that their sums are known.
 fn hub(files: &[(&str, bool)]) -> Server {
     let entry = |&(name, large): &(&str, bool)| {
         let lfs = if large {
@@ -23,17 +27,22 @@ fn hub(files: &[(&str, bool)]) -> Server {
         } else {
             String::new()
         };
-        format!(r#"{{"rfilename": "{name}", "size": 5, "blobId": "x"{lfs}}}"#)
+        let size = content(name).len();
+        format!(r#"{{"rfilename": "{name}", "size": {size}, "blobId": "x"{lfs}}}"#)
     };
     let entries: Vec<String> = files.iter().map(entry).collect();
     with_list(files, &format!(r#"{{"id": "a/b", "sha": "{COMMIT}", "siblings": [{}]}}"#, entries.join(", ")))
+}
+
+fn content(name: &str) -> &'static [u8] {
+    if name == "modules.json" { PARTS } else { b"hello" }
 }
 
 fn with_list(files: &[(&str, bool)], list: &str) -> Server {
     let list =
         ("/api/models/a/b/revision/main?blobs=true".to_owned(), Answer::Whole, list.as_bytes().to_vec());
     let path = |name: &str| format!("/a/b/resolve/{COMMIT}/{name}");
-    let files = files.iter().map(|(name, _)| (path(name), Answer::Whole, b"hello".to_vec()));
+    let files = files.iter().map(|(name, _)| (path(name), Answer::Whole, content(name).to_vec()));
     Server::of_files(std::iter::once(list).chain(files).collect())
 }
 
@@ -64,13 +73,15 @@ fn below(folder: &Path) -> Vec<String> {
     names
 }
 
-const FOLDER: [(&str, bool); 10] = [
-    ("Pooling/config.json", false),
+const FOLDER: [(&str, bool); 12] = [
+    ("modules.json", false),
     ("config.json", false),
     ("tokenizer.json", false),
     ("model-00001-of-00002.safetensors", true),
     ("model-00002-of-00002.safetensors", true),
     ("1_Pooling/config.json", false),
+    ("parts/vectors/config.json", false),
+    ("onnx/config.json", false),
     ("README.md", false),
     ("pytorch_model.bin", true),
     ("onnx/model.onnx", true),
@@ -86,11 +97,12 @@ fn a_folder_is_downloaded_once_and_without_other_formats() {
     assert_eq!(folder, root.path().join("models/a/b"));
     let expected = [
         "1_Pooling/config.json",
-        "Pooling/config.json",
         "config.json",
         "hub.json",
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
+        "modules.json",
+        "parts/vectors/config.json",
         "tokenizer.json",
     ];
     assert_eq!(below(&folder), expected);

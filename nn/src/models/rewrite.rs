@@ -110,8 +110,8 @@ impl Changed {
             Changed::Gguf(file, tensors) => return gguf::write(to, file.values(), tensors),
             Changed::Folder(weights) => weights,
         };
-        // Wrong lists are told before anything is written.
-        let parts = Part::list(from)?.unwrap_or_default();
+        // Encoders have been read by it. For others it is a file as any, and no reason to lose what was trained.
+        let parts = Part::list(from).ok().flatten().unwrap_or_default();
         copy_beside(from, to)?;
         // No other folders are looked into: some hold other formats of the model, and the new one may be among them.
         for part in parts.iter().filter(|part| part.class() == POOLING) {

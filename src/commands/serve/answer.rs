@@ -13,12 +13,11 @@ use axum::response::Response;
 use cairn::nn::generate::Request;
 use futures_core::Stream;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::refusal::{Refusal, json_response};
 use super::style::{Style, Used};
-use super::writer::{Ask, Ended, Scored, Told};
+use super::writer::{Ask, Ended, Place, Scored, Told};
 
 /// How a request is to be answered.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(super) struct How {
 pub(super) async fn answer(
     style: Style,
     requests: Vec<Request>,
-    places: Vec<OwnedSemaphorePermit>,
+    places: Vec<Place>,
     how: How,
 ) -> Result<Response, Refusal> {
     let (to, mut told) = unbounded_channel();
@@ -46,13 +45,21 @@ pub(super) async fn answer(
         index,
         to: to.clone(),
     });
-    style.writer.ask(asks.zip(places))?;
+    style.writer.ask(asks.zip(places.iter().cloned()))?;
     drop(to);
     let mut used = Used::of(how.prompt);
     if how.stream {
         let begins = (0..count).filter_map(|index| style.begin(index)).map(|event| line(&event)).collect();
         let usage = how.include_usage.then_some(used);
-        return Ok(events(Events { told, style, ready: begins, left: count, usage, done: false }));
+        return Ok(events(Events {
+            told,
+            style,
+            ready: begins,
+            left: count,
+            usage,
+            done: false,
+            _places: places,
+        }));
     }
     let texts = gather(&mut told, count, &mut used).await?;
     Ok(json_response(StatusCode::OK, &style.whole(&texts, &used)))
@@ -111,6 +118,7 @@ struct Events {
     /// Where it is to be told.
     usage: Option<Used>,
     done: bool,
+    _places: Vec<Place>,
 }
 
 impl Events {

@@ -13,9 +13,24 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::first;
+use super::taken::Taken;
 
-/// How long the head of a request may take to come, and how long a connection may be open between two requests.
-pub(super) const HEAD: Duration = Duration::from_secs(30);
+/// How long clients are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the head of a request, and so between two requests of a connection. Proxies keep connections open for a minute, as a rule, and
+    /// must not find them closed.
+    pub(super) head: Duration,
+    /// For a client to take any of what it is sent.
+    pub(super) taking: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { head: Duration::from_secs(75), taking: Duration::from_secs(30) }
+    }
+}
+
 /// How long is waited where no connection can be taken, as where too many are open.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -23,16 +38,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    head: Duration,
+    patience: Patience,
     end: impl Future<Output = ()>,
 ) {
     let open = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let mut end = pin!(end);
     while let Some(stream) = first(pin!(accepted(&listener)), end.as_mut()).await {
         let service = TowerToHyperService::new(router.clone());
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        // Tokens are sent as they come; the system would gather them. Where it cannot be told so, it does.
+        let _ = stream.set_nodelay(true);
+        let stream = TokioIo::new(Taken::new(stream, patience.taking));
+        let connection = open.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             // What goes wrong is a matter of this client's, who has gone, or was too slow, or sends what is no HTTP.
             let _ = connection.await;
@@ -66,9 +84,14 @@ fn has_left(error: &io::Error) -> bool {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
+    use std::pin::Pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll};
     use std::thread;
 
+    use axum::body::{Body, Bytes};
     use axum::routing::get;
+    use futures_core::Stream;
     use tokio::runtime::Builder;
     use tokio::sync::oneshot;
 
@@ -113,7 +136,52 @@ mod tests {
         let end = async {
             let _ = told.await;
         };
-        runtime.block_on(serve(listener, router, Duration::from_millis(300), end));
+        runtime.block_on(serve(listener, router, SHORT, end));
         clients.join().unwrap();
+    }
+
+    const SHORT: Patience = Patience { head: Duration::from_millis(300), taking: Duration::from_millis(300) };
+
+    /// An answer without end, and who is told when it is given up.
+    struct Endless(mpsc::Sender<()>);
+
+    impl Stream for Endless {
+        type Item = io::Result<Bytes>;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(Ok(Bytes::from_static(&[b'x'; 1 << 16]))))
+        }
+    }
+
+    impl Drop for Endless {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[test]
+    fn what_a_client_does_not_take_is_given_up() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (drop_of, dropped) = mpsc::channel();
+        let (tell, told) = oneshot::channel::<()>();
+        let client = thread::spawn(move || {
+            let mut asking = connected(address);
+            asking.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
+            dropped.recv_timeout(Duration::from_secs(60)).expect("given up");
+            tell.send(()).unwrap();
+        });
+        let router = Router::new().route(
+            "/",
+            get(move || {
+                let body = Body::from_stream(Endless(drop_of.clone()));
+                async { body }
+            }),
+        );
+        let end = async {
+            let _ = told.await;
+        };
+        runtime.block_on(serve(listener, router, SHORT, end));
+        client.join().unwrap();
     }
 }

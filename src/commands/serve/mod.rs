@@ -14,6 +14,7 @@ mod models;
 mod refusal;
 mod routes;
 mod style;
+mod taken;
 mod unsupported;
 mod writer;
 
@@ -135,7 +136,7 @@ async fn listen(server: Shared, address: SocketAddr, out: &mut Output) -> Result
         asked_to_end().await;
         let _ = told.send(());
     };
-    let ended = connections::serve(listener, router(server), connections::HEAD, end);
+    let ended = connections::serve(listener, router(server), connections::Patience::default(), end);
     let patience = async {
         let _ = is_told.await;
         tokio::time::sleep(GRACE).await;

@@ -46,6 +46,10 @@ pub(super) struct Counts {
     pub(super) waiting: AtomicUsize,
 }
 
+/// A text's place among those that are taken on; free again when it is written, and its client has been sent all of it. Else one that takes
+/// nothing could have one text after the other written, to be kept for it.
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
+
 /// What is told of a text.
 #[derive(Debug)]
 pub(super) enum Told {
@@ -90,7 +94,7 @@ pub(super) struct Writer {
     pub(super) model: Arc<LanguageModel>,
     pub(super) counts: Arc<Counts>,
     pub(super) capacity: usize,
-    asks: mpsc::Sender<(Ask, OwnedSemaphorePermit)>,
+    asks: mpsc::Sender<(Ask, Place)>,
     places: Arc<Semaphore>,
     /// How many places there are.
     most: usize,
@@ -131,7 +135,7 @@ impl Writer {
     }
 
     /// Places for so many texts: all of them, or none where there are not as many. Who has them may begin to read a prompt.
-    pub(super) fn places(&self, texts: usize) -> Result<Vec<OwnedSemaphorePermit>, Refusal> {
+    pub(super) fn places(&self, texts: usize) -> Result<Vec<Place>, Refusal> {
         if texts > self.most {
             let most = self.most;
             return Err(Refusal::bad(format!(
@@ -143,10 +147,7 @@ impl Writer {
     }
 
     /// Asks for some texts, each in its place.
-    pub(super) fn ask(
-        &self,
-        asks: impl IntoIterator<Item = (Ask, OwnedSemaphorePermit)>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn ask(&self, asks: impl IntoIterator<Item = (Ask, Place)>) -> Result<(), Refusal> {
         for ask in asks {
             self.asks.send(ask).map_err(|_| Refusal::failed("the model writes no more"))?;
         }
@@ -194,7 +195,7 @@ struct Open<'m> {
     pieces: Pieces<'m>,
     at: usize,
     /// Its place, free again when this is dropped.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Open<'_> {
@@ -221,7 +222,7 @@ struct Desk<'m> {
 
 impl Desk<'_> {
     /// Writes until nobody can ask any more.
-    fn work(&mut self, asks: &mpsc::Receiver<(Ask, OwnedSemaphorePermit)>) {
+    fn work(&mut self, asks: &mpsc::Receiver<(Ask, Place)>) {
         loop {
             if self.batcher.is_idle() {
                 self.count();
@@ -241,7 +242,7 @@ impl Desk<'_> {
         }
     }
 
-    fn accept(&mut self, ask: Ask, place: OwnedSemaphorePermit) {
+    fn accept(&mut self, ask: Ask, place: Place) {
         let Ask { request, stops, index, to } = ask;
         match self.batcher.push(request, stops.iter().map(String::as_str)) {
             Ok(id) => {

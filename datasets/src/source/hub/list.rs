@@ -103,6 +103,21 @@ impl Listed {
         Ok(listed)
     }
 
+    /// The settings of a model's parts, in the folders that `modules.json` names, which must be there by now. A list that cannot be read is
+    /// a matter for who loads the model.
+    pub(super) fn of_parts(&self, folder: &Path) -> Vec<&File> {
+        #[derive(Deserialize)]
+        struct Part {
+            #[serde(default)]
+            path: String,
+        }
+        let text = fs::read(folder.join("modules.json")).unwrap_or_default();
+        let parts: Vec<Part> = serde_json::from_slice(&text).unwrap_or_default();
+        let names: BTreeSet<String> =
+            parts.iter().map(|part| format!("{}/config.json", part.path.trim_matches('/'))).collect();
+        self.siblings.iter().filter(|file| names.contains(&file.name)).collect()
+    }
+
     /// A file, with the others of the same model where it is cut into several.
     fn whole<'a>(&'a self, file: &'a File) -> Result<Vec<&'a File>, String> {
         let Some((stem, number, count)) = part(&file.name) else { return Ok(vec![file]) };
@@ -196,9 +211,8 @@ fn is_quantised_as(name: &str, quantisation: &str) -> bool {
 /// in other formats, which may be beside them, are left.
 fn is_of_folder(name: &str) -> bool {
     match name.split_once('/') {
-        // The settings of parts, as `1_Pooling/config.json`; which folders have some is said in `modules.json`, which is not read here, and
-        // those that are not named there are small.
-        Some((_, file)) => file == "config.json",
+        // `1_Pooling/config.json`, as nearly all have it; for those with other names see `of_parts`.
+        Some((folder, file)) => folder.starts_with(|c: char| c.is_ascii_digit()) && file == "config.json",
         None => {
             name != LIST && (name.ends_with(".json") || name.ends_with(".jinja"))
                 || matches!(

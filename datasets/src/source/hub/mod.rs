@@ -123,7 +123,10 @@ impl Hub {
         self.fetch(name, &listed, chosen.files(), dir)?;
         let folder = dir.path().join(name.place());
         Ok(match chosen {
-            Chosen::Folder(_) => folder,
+            Chosen::Folder(_) => {
+                self.fetch(name, &listed, &listed.of_parts(&folder), dir)?;
+                folder
+            }
             Chosen::File(files) => files.first().map_or(folder.clone(), |file| folder.join(&file.name)),
         })
     }

@@ -19,7 +19,8 @@
 //! # Same bits
 //! Blocks of keys begin at multiples of [`KEYS`] from key 0 on, and each sum runs in the order of the keys, so the result of a
 //! row of queries depends on the keys that it attends to and on nothing else: not on the rows computed beside it, the other
-//! sequences, or the number of keys that come later. A row computed against a cache has the bits that it has in a whole sequence.
+//! sequences, or the number of keys that come later. A row computed against a cache has the bits that it has in a whole sequence, but for
+//! the sign of a sum that is zero because it is too small for its type.
 //! The gradient of a query is a sum in the order of the key blocks, that of a key in the order of heads and rows; one unit
 //! computes them, whatever the number of threads.
 
