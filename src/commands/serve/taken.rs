@@ -72,10 +72,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.limited(cx, |stream, cx| stream.poll_flush(cx))
+        self.limited(cx, S::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.limited(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.limited(cx, S::poll_shutdown)
     }
 }

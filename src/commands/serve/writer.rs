@@ -143,7 +143,7 @@ impl Writer {
             )));
         }
         let places = (0..texts).map(|_| self.places.clone().try_acquire_owned());
-        places.collect::<Result<_, _>>().map_err(|_| Refusal::busy())
+        places.map(|place| place.map(Arc::new)).collect::<Result<_, _>>().map_err(|_| Refusal::busy())
     }
 
     /// Asks for some texts, each in its place.
