@@ -6,11 +6,15 @@ use cairn_nn::Module;
 use cairn_tensor::{Setting, Tensor};
 
 use crate::ema::for_each_float;
-use crate::{Error, Result};
+use crate::{Error, Result, StateDict};
+
+/// The name in a saved state.
+const KIND: &str = "checkpoint average";
 
 /// The mean of a model's parameters at its last checkpoints, say the ends of its last ten epochs, as transformers for translation
 /// are evaluated (Vaswani et al. 2017, section 6.1): points around a minimum, the middle of which is nearer to it. Buffers are left
-/// as they are. What is kept is as large as the model, for each checkpoint.
+/// as they are. What is kept is as large as the model, for each checkpoint. As a callback of a [`Trainer`](crate::Trainer) it is the mean
+/// of the last epochs.
 ///
 /// ```
 /// use cairn_nn::Linear;
@@ -96,6 +100,49 @@ impl CheckpointAverage {
         self.last.is_empty()
     }
 
+    /// Forgets the checkpoints.
+    pub(crate) fn forget(&mut self) {
+        (self.last, self.own) = (VecDeque::new(), None);
+    }
+
+    /// The checkpoints, to be saved; whether the model has their mean is not part of it.
+    pub fn state(&self) -> StateDict {
+        let mut state = StateDict::new(KIND).with("checkpoints", self.last.len() as f64);
+        for (number, checkpoint) in self.last.iter().enumerate() {
+            let named = checkpoint.iter().map(|(path, value)| (name(number, path), value.clone().into()));
+            state.tensors.extend(named);
+        }
+        state
+    }
+
+    /// Goes on from saved checkpoints of this model, the last of them where there are too many.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when they are not of this model's parameters.
+    pub fn load_state(&mut self, model: &dyn Module, state: &StateDict) -> Result<()> {
+        state.require(KIND)?;
+        let found = state.number("checkpoints")?;
+        // Each has a tensor at least, so that no number makes a loop without end.
+        let most = state.tensors.len() as f64;
+        if !(0.0..=most).contains(&found) {
+            return Err(Error::BadState(format!("`{KIND}` says that it has {found} checkpoints")));
+        }
+        let mut last = VecDeque::new();
+        for number in (found as usize).saturating_sub(self.count)..found as usize {
+            let mut checkpoint = parameters(model);
+            for (path, value) in &mut checkpoint {
+                let saved = state.tensor::<f32>(&name(number, path))?;
+                if saved.shape() != value.shape() {
+                    return Err(Error::BadState(format!("`{KIND}` has {path} in another shape")));
+                }
+                *value = saved.clone();
+            }
+            last.push_back(checkpoint);
+        }
+        (self.last, self.own) = (last, None);
+        Ok(())
+    }
+
     /// Sums in `f64`, the oldest first.
     fn mean(&self) -> Result<Vec<(String, Tensor)>> {
         let Some(first) = self.last.front() else { return Ok(Vec::new()) };
@@ -110,6 +157,11 @@ impl CheckpointAverage {
         }
         Ok(means)
     }
+}
+
+/// What a parameter of a checkpoint is saved as.
+fn name(number: usize, path: &str) -> String {
+    format!("{number}.{path}")
 }
 
 fn parameters(model: &dyn Module) -> Vec<(String, Tensor)> {

@@ -51,7 +51,7 @@
 //! | learning rates | [`schedules`], each a factor of the base learning rate; [`ReduceOnPlateau`] |
 //! | metrics | [`metrics`], exact over a pass over data |
 //! | the loop | [`Trainer`] with its options [`Fit`]; [`History`] [`Evaluation`] [`CrossValidation`] |
-//! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] |
+//! | callbacks ([`Callback`]) | [`EarlyStopping`] [`ModelCheckpoint`] [`ReduceOnPlateau`] [`CsvLog`] [`TensorBoard`] [`Ema`] [`CheckpointAverage`] |
 //! | samples with weights | [`WeightedSamples`] |
 //! | many processes | [`processes`], [`Fit::processes`] |
 //! | what it has cost: time, FLOPs, memory, energy | [`Fit::report`], [`Trainer::evaluate_with_report`], [`report`](mod@report) |

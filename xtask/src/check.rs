@@ -12,6 +12,7 @@ use cairn_datasets::registry::Resource;
 use cairn_datasets::{DataDir, Error as DataError};
 use maud::Markup;
 
+use crate::kept::Kept;
 use crate::report::{Block, Section};
 use crate::results::{Bar, Record, Source, Verdict};
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub long: bool,
     /// Where every random choice begins.
     pub seed: u64,
+    /// The folder in which a long run keeps how far it has come.
+    pub kept: Option<PathBuf>,
 }
 
 /// What a metric has to reach, by kind of run.
@@ -115,6 +118,12 @@ impl<'a> Context<'a> {
     /// Whether to do as much as the published figures took.
     pub fn long(&self) -> bool {
         self.settings.long
+    }
+
+    /// Where this check keeps how far it has come, if it takes so long that it should not begin anew when it was interrupted.
+    pub fn kept(&self) -> Option<Kept> {
+        let folder = self.settings.kept.as_ref().filter(|_| self.long() && !self.stands_in())?;
+        Some(Kept::new(folder.join(format!("{}.training.cairn", self.check.name))))
     }
 
     /// Where this check's random choices begin.

@@ -43,7 +43,8 @@ struct E2e {
     /// Do less of everything: a minute instead of many, with bars meant for it
     #[arg(long)]
     quick: bool,
-    /// Do as much as published figures took, where a check has more than it does by itself: hours instead of minutes
+    /// Do as much as published figures took, where a check has more than it does by itself: hours instead of minutes. Interrupted, it goes on
+    /// with the same --out
     #[arg(long, conflicts_with = "quick")]
     long: bool,
     #[command(flatten)]
@@ -128,8 +129,9 @@ pub fn main() -> ExitCode {
 fn run_e2e(args: &E2e, out: &mut dyn Write) -> anyhow::Result<bool> {
     let data = args.data.existing()?;
     let data = if args.offline { data.offline() } else { data };
-    let settings = Settings { data, quick: args.quick, long: args.long, seed: SEED };
     let folder = args.out.clone().unwrap_or_else(|| target().join("e2e"));
+    let kept = Some(folder.clone());
+    let settings = Settings { data, quick: args.quick, long: args.long, seed: SEED, kept };
     e2e::run(&checks::select(&args.only), &settings, &folder, out)
 }
 

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod download;
 pub mod e2e;
 pub mod format;
+pub mod kept;
 pub mod models;
 pub mod output;
 pub mod report;

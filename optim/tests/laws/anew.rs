@@ -3,8 +3,8 @@
 use cairn_datasets::TensorDataset;
 use cairn_nn::{MeanSquaredError, Module, Sequential, load_weights, spec::Dense};
 use cairn_optim::{
-    Adam, AnyOptimizer, Callback, EarlyStopping, Ema, Error, Fit, Goal, History, Lbfgs, ModelCheckpoint,
-    NAdam, Optimizer, ReduceOnPlateau, Sgd, Trainer,
+    Adam, AnyOptimizer, Callback, CheckpointAverage, EarlyStopping, Ema, Error, Fit, Goal, History, Lbfgs,
+    ModelCheckpoint, NAdam, Optimizer, ReduceOnPlateau, Sgd, Trainer,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -65,6 +65,7 @@ fn callbacks_forget_the_run_before() {
     second_run_is_fresh(|| EarlyStopping::new(Goal::low("loss"), 2));
     second_run_is_fresh(|| ReduceOnPlateau::new(Goal::low("loss")).patience(2));
     second_run_is_fresh(|| Ema::new(0.9));
+    second_run_is_fresh(|| CheckpointAverage::new(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("best.cairn");
     let mut best = ModelCheckpoint::best(&path, Goal::low("loss"));

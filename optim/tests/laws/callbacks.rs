@@ -7,8 +7,8 @@ use cairn_datasets::{Dataset, ImageDataset, TensorDataset, synthetic};
 use cairn_nn::{Module, Sequential, SparseCategoricalCrossentropy, cross_entropy, load_weights, spec::Dense};
 use cairn_optim::schedules::{Exponential, Step};
 use cairn_optim::{
-    Batch, Callback, Control, CsvLog, EarlyStopping, Ema, Epoch, Error, Fit, Goal, ModelCheckpoint,
-    ReduceOnPlateau, Result, Sgd, TensorBoard, Trainer, metrics::Accuracy,
+    Batch, Callback, CheckpointAverage, Control, CsvLog, EarlyStopping, Ema, Epoch, Error, Fit, Goal,
+    ModelCheckpoint, ReduceOnPlateau, Result, Sgd, TensorBoard, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{Tensor, rng};
 
@@ -293,6 +293,23 @@ fn the_average_of_weights_is_left_in_the_model() {
     assert_ne!(model.state(), plain.state());
     average.swap(&model).unwrap();
     assert_eq!(model.state(), plain.state());
+}
+
+#[test]
+fn the_mean_of_the_last_epochs_is_left_in_the_model_and_survives_an_interruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("training.cairn");
+    let fit = |epochs| Fit::epochs(epochs).checkpoint(&path, 1000).resume().quiet();
+    let (interrupted, whole) = (model(), model());
+    let mut average = CheckpointAverage::new(2);
+    trainer().fit(&whole, &data(), Fit::epochs(4).callback(&mut average).quiet()).unwrap();
+    assert_eq!(average.len(), 2);
+    trainer().fit(&interrupted, &data(), fit(3).callback(CheckpointAverage::new(2))).unwrap();
+    trainer().fit(&interrupted, &data(), fit(4).callback(CheckpointAverage::new(2))).unwrap();
+    assert_eq!(interrupted.state(), whole.state());
+    let last = whole.state();
+    average.swap(&whole).unwrap();
+    assert_ne!(whole.state(), last);
 }
 
 #[test]

@@ -249,7 +249,21 @@ fn a_mean_of_checkpoints_is_of_the_last_ones() {
     assert!(matches!(average.add(&model), Err(Error::BadSetting(_))), "the mean is no checkpoint");
     average.swap(&model).unwrap();
     assert_eq!(model.p.value().to_vec(), [5.0, 5.0]);
+    // Saved, it goes on as it is; and with fewer, with the last.
+    for (count, mean) in [(2, 3.5), (1, 5.0)] {
+        let mut again = CheckpointAverage::new(count);
+        again.load_state(&model, &average.state()).unwrap();
+        assert_eq!(again.state() == average.state(), count == 2);
+        again.add(&model).unwrap();
+        again.swap(&model).unwrap();
+        assert_eq!(model.p.value().to_vec()[0], mean);
+        again.swap(&model).unwrap();
+    }
     let other = point(&[1.0]);
+    for state in [average.state(), average.state().with("checkpoints", 1e18), Ema::new(0.5).state()] {
+        let target = if state.numbers.get("checkpoints") == Some(&2.0) { &other } else { &model };
+        assert!(matches!(CheckpointAverage::new(2).load_state(target, &state), Err(Error::BadState(_))));
+    }
     assert!(matches!(average.add(&other), Err(Error::OtherModel(_))));
     assert!(matches!(average.swap(&other), Err(Error::OtherModel(_))));
     assert!(CheckpointAverage::new(0).add(&model).is_err());

@@ -1,9 +1,11 @@
-//! A transformer that translates, by the recipe that fairseq gives for a small one.
+//! A transformer that translates, by the recipe that fairseq gives for a small one. A long run, which takes hours, goes on where it
+//! was interrupted.
 
 // The model is that of the example, so that what is copied from there is what was checked.
 #[path = "../../../optim/examples/translate/model.rs"]
 mod model;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use cairn_autograd::no_grad;
@@ -13,8 +15,9 @@ use cairn_datasets::{Dataset, Loader, registry, synthetic};
 use cairn_nn::{Context as Pass, Module, explain};
 use cairn_optim::metrics::{Bleu, ChrF};
 use cairn_optim::schedules::{Chained, InverseSqrt, Polynomial, Schedule};
-use cairn_optim::{Adam, CheckpointAverage, Optimizer, clip_by_global_norm};
-use cairn_tensor::{Tensor, rng};
+use cairn_optim::{Adam, CheckpointAverage, Optimizer, StateDict, clip_by_global_norm};
+use cairn_tensor::{AnyTensor, Tensor, rng};
+use serde::{Deserialize, Serialize};
 
 use self::model::Translator;
 use crate::check::{Bars, Check, Context, Skipped};
@@ -46,6 +49,7 @@ const BEAMS: usize = 5;
 const SHOWN: usize = 12;
 
 /// How much is done.
+#[derive(Debug)]
 struct Recipe {
     /// Pairs to train on and to translate, at most.
     pairs: [usize; 2],
@@ -144,8 +148,28 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     ctx.show("At a glance", &figures);
     show_translations(ctx, &test, &translations);
     show_attention(ctx, &translator, &test, &translations)?;
-    if ctx.long() { later_tests(ctx, &translator) } else { Ok(()) }
+    if ctx.long() {
+        later_tests(ctx, &translator)?;
+    }
+    ctx.kept().map_or(Ok(()), |kept| kept.remove())
 }
+
+/// How far a training has come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Progress {
+    /// Of what: another recipe makes another training.
+    recipe: String,
+    epochs: u64,
+    updates: u64,
+    tokens: f64,
+    seconds: f64,
+    /// Losses by update.
+    training: Vec<(f64, f64)>,
+    validation: Vec<(f64, f64)>,
+}
+
+/// What a training goes on from: how far it has come, the model, the optimiser, the last epochs.
+type Saved = (Progress, BTreeMap<String, AnyTensor>, StateDict, StateDict);
 
 /// Trains the translator, and leaves it with the mean of the last epochs.
 fn train_on(
@@ -163,43 +187,56 @@ fn train_on(
     }
     let mut adam = Adam::new(rate).betas(0.9, 0.98);
     let mut average = CheckpointAverage::new(averaged);
-    let (mut step, mut tokens) = (0, 0.0);
-    let (mut training, mut validation) = (Vec::new(), Vec::new());
-    let began = Instant::now();
-    for epoch in 0.. {
+    let mut done = Progress { recipe: format!("{recipe:?}, seed {seed}"), ..Progress::default() };
+    let kept = ctx.kept();
+    if let Some(kept) = &kept
+        && let Some((progress, model, optimizer, last)) = kept.read::<Saved>()?
+        && progress.recipe == done.recipe
+    {
+        translator.load_state(&model)?;
+        adam.load_state(optimizer)?;
+        average.load_state(translator, &last)?;
+        ctx.say(format!("goes on after epoch {}, from {}", progress.epochs, kept.path().display()));
+        done = progress;
+    }
+    while done.updates < updates {
+        let began = Instant::now();
         let (mut sum, mut seen) = (0.0, 0.0);
-        for pair in loader.epoch(epoch)?.take((updates - step) as usize) {
+        for pair in loader.epoch(done.epochs)?.take((updates - done.updates) as usize) {
             let (x, y) = pair?;
-            let mut pass = Pass::train(seed).at_step(step);
+            let mut pass = Pass::train(seed).at_step(done.updates);
             let (loss, weight) = translator.loss(&x, &y, SMOOTHING, &mut pass)?;
             (sum, seen) = (sum + f64::from(loss.item()?), seen + f64::from(weight));
             let mut gradients = loss.scale(1.0 / weight)?.backward()?;
             clip_by_global_norm(translator, &mut gradients, 1.0)?;
-            adam.set_learning_rate(rate * schedule.factor(step));
+            adam.set_learning_rate(rate * schedule.factor(done.updates));
             adam.step(translator, &gradients)?;
-            tokens += x.source.lengths.iter().chain(&x.target.lengths).sum::<usize>() as f64;
-            step += 1;
+            done.tokens += x.source.lengths.iter().chain(&x.target.lengths).sum::<usize>() as f64;
+            done.updates += 1;
         }
         average.add(translator)?;
-        let held = loss_of(translator, held_out)?;
-        let (loss, number) = (sum / seen, epoch + 1);
+        done.epochs += 1;
+        let (loss, held) = (sum / seen, loss_of(translator, held_out)?);
+        done.seconds += began.elapsed().as_secs_f64();
+        let (number, step) = (done.epochs, done.updates);
         ctx.say(format!(
             "epoch {number}, update {step}/{updates}: loss {loss:.3}, nats a token of validation {held:.3}"
         ));
-        training.push((step as f64, loss));
-        validation.push((step as f64, held));
-        if step == updates {
-            break;
+        done.training.push((step as f64, loss));
+        done.validation.push((step as f64, held));
+        if let Some(kept) = &kept {
+            kept.write(&(&done, translator.state(), adam.state(), average.state()))?;
         }
     }
-    let took = began.elapsed().as_secs_f64();
     average.swap(translator)?;
-    ctx.say(format!("{}, {} tokens a second", seconds(took), count((tokens / took) as u64)));
-    ctx.metric("training tokens per second", tokens / took, Bar::None);
+    let rate = done.tokens / done.seconds;
+    ctx.say(format!("{}, {} tokens a second", seconds(done.seconds), count(rate as u64)));
+    ctx.metric("training tokens per second", rate, Bar::None);
     let bar = if ctx.quick() { Bar::AtMost(ctx.bar(&BARS)) } else { Bar::None };
     ctx.metric("nats a token of validation", loss_of(translator, held_out)?, bar);
     let chart = LineChart::new("update", "nats a token");
-    ctx.show("Loss", &chart.line("training, smoothed targets", training).line("validation", validation));
+    let chart = chart.line("training, smoothed targets", done.training).line("validation", done.validation);
+    ctx.show("Loss", &chart);
     Ok(())
 }
 

@@ -120,7 +120,7 @@ const LEAVES_OUT: Check = Check {
 };
 
 fn settings(data: &Path) -> Settings {
-    Settings { data: DataDir::new(data).offline(), quick: true, long: false, seed: 1 }
+    Settings { data: DataDir::new(data).offline(), quick: true, long: false, seed: 1, kept: None }
 }
 
 /// Runs checks in a new folder: whether all passed, what was printed, results and report.

@@ -63,7 +63,7 @@ fn write_20m(root: &Path, films: &Ratings) {
 
 /// What a check printed, its entries of `results.json`, and the report.
 fn run(name: &str, data: &Path, quick: bool) -> (String, Vec<Value>, String) {
-    let settings = Settings { data: DataDir::new(data).offline(), quick, long: false, seed: 42 };
+    let settings = Settings { data: DataDir::new(data).offline(), quick, long: false, seed: 42, kept: None };
     let out = data.join("out");
     let mut printed = Vec::new();
     e2e::run(&checks::select(&[name.to_owned()]), &settings, &out, &mut printed).unwrap();

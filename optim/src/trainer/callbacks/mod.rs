@@ -1,5 +1,6 @@
 //! The callbacks that come with the trainer.
 
+mod checkpoint_average;
 mod csv_log;
 mod early_stopping;
 mod ema;

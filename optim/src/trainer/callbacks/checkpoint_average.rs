@@ -1,0 +1,29 @@
+//! The mean of the last epochs while a model is fitted.
+
+use cairn_nn::Module;
+
+use crate::trainer::{Callback, Control, Epoch};
+use crate::{CheckpointAverage, Result, StateDict};
+
+/// As a callback it takes in the parameters after each epoch and leaves their mean in the model at the end.
+impl Callback for CheckpointAverage {
+    fn reset(&mut self) {
+        self.forget();
+    }
+
+    fn on_epoch(&mut self, _: &Epoch, control: &mut Control<'_>) -> Result<()> {
+        self.add(control.model())
+    }
+
+    fn on_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.swap(control.model())
+    }
+
+    fn state(&self) -> StateDict {
+        self.state()
+    }
+
+    fn load_state(&mut self, state: &StateDict, model: &dyn Module) -> Result<()> {
+        self.load_state(model, state)
+    }
+}
