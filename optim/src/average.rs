@@ -53,7 +53,7 @@ impl CheckpointAverage {
     /// [`Error::BadSetting`] for a mean of none, and while the model has the mean in place of its own parameters;
     /// [`Error::OtherModel`] when the parameters are not those of earlier checkpoints.
     pub fn add(&mut self, model: &dyn Module) -> Result<()> {
-        Setting::check("the number of checkpoints", self.count, self.count > 0, "at least 1")?;
+        self.check_count()?;
         let swapped = usize::from(self.own.is_some());
         Setting::check("the number of means in the model", swapped, swapped == 0, "0: swap back first")?;
         let parameters = parameters(model);
@@ -98,6 +98,10 @@ impl CheckpointAverage {
     /// Whether there are none yet.
     pub fn is_empty(&self) -> bool {
         self.last.is_empty()
+    }
+
+    pub(crate) fn check_count(&self) -> Result<()> {
+        Ok(Setting::check("the number of checkpoints", self.count, self.count > 0, "at least 1")?)
     }
 
     /// Forgets the checkpoints.

@@ -43,8 +43,8 @@ struct E2e {
     /// Do less of everything: a minute instead of many, with bars meant for it
     #[arg(long)]
     quick: bool,
-    /// Do as much as published figures took, where a check has more than it does by itself: hours instead of minutes. Interrupted, it goes on
-    /// with the same --out
+    /// Do as much as published figures took, where a check has more than it does by itself: hours instead of minutes. A training of hours
+    /// that was interrupted goes on with the same --out
     #[arg(long, conflicts_with = "quick")]
     long: bool,
     #[command(flatten)]

@@ -17,7 +17,7 @@ const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938
 
 /// A list of parts, which names a folder that one does not know by its name.
 const PARTS: &[u8] =
-    br#"[{"type": "a.Pooling", "path": "parts/vectors"}, {"type": "a.Normalize", "path": "../x"}]"#;
+    br#"[{"type": "a.Pooling", "path": "./parts/vectors/"}, {"type": "a.Normalize", "path": "../x"}]"#;
 
 /// A hub with one model, whose files all are `hello` but for the list of parts; those with `true` are large, so that their sums are known.
 fn hub(files: &[(&str, bool)]) -> Server {
@@ -254,6 +254,20 @@ fn the_cache_of_the_hubs_own_programs_is_used_where_it_is_whole() {
     put("model-00001-of-00002.safetensors");
     assert!(matches!(hub.obtain(&name("a/b"), &dir).unwrap_err(), Error::Missing { .. }));
     put("model-00002-of-00002.safetensors");
+    // How an encoder's vectors are made must be known, or that nothing is said of it.
+    assert!(matches!(hub.obtain(&name("a/b"), &dir).unwrap_err(), Error::Missing { .. }));
+    let none = home.join(".no_exist").join(COMMIT);
+    fs::create_dir_all(&none).unwrap();
+    fs::write(none.join("modules.json"), "").unwrap();
+    assert_eq!(hub.obtain(&name("a/b"), &dir).unwrap(), snapshot);
+    fs::write(snapshot.join("modules.json"), PARTS).unwrap();
+    assert!(matches!(hub.obtain(&name("a/b"), &dir).unwrap_err(), Error::Missing { .. }));
+    fs::create_dir_all(snapshot.join("parts/vectors")).unwrap();
+    put("parts/vectors/config.json");
+    assert_eq!(hub.obtain(&name("a/b"), &dir).unwrap(), snapshot);
+    fs::remove_dir_all(&none).unwrap();
+    fs::remove_file(snapshot.join("modules.json")).unwrap();
+    fs::write(snapshot.join("config.json"), r#"{"architectures": ["LlamaForCausalLM"]}"#).unwrap();
     assert_eq!(hub.obtain(&name("a/b"), &dir).unwrap(), snapshot);
     assert_eq!(hub.obtain(&name(&format!("a/b@{COMMIT}")), &dir).unwrap(), snapshot);
     put("m-Q8_0.gguf");

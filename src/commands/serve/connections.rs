@@ -2,6 +2,7 @@
 //! by axum, which gives whoever sends nothing all the time in the world.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::first;
 use super::taken::Taken;
@@ -31,8 +32,25 @@ impl Default for Patience {
     }
 }
 
+/// Bytes of an answer that the system keeps for a client. It tells that there is room again when a third of them has been taken, and a
+/// client that takes its answer slowly should be seen to.
+const KEPT: u32 = 1 << 16;
+/// Connections that the system keeps until they are taken.
+const WAITING: u32 = 1024;
 /// How long is waited where no connection can be taken, as where too many are open.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Listens at an address.
+pub(super) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does; on Windows it would let others listen, too.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Connections have what the listener has.
+    socket.set_send_buffer_size(KEPT)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
 
 /// Answers all who connect until it is to end, and then until the answers that have begun are given.
 pub(super) async fn serve(
@@ -83,7 +101,7 @@ fn has_left(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::TcpStream;
     use std::pin::Pin;
     use std::sync::mpsc;
     use std::task::{Context, Poll};
@@ -113,7 +131,7 @@ mod tests {
     #[test]
     fn who_sends_no_head_is_not_waited_for_and_others_are_answered() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(async { listener(([127, 0, 0, 1], 0).into()) }).unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = oneshot::channel::<()>();
         let clients = thread::spawn(move || {
@@ -161,7 +179,7 @@ mod tests {
     #[test]
     fn what_a_client_does_not_take_is_given_up() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(async { listener(([127, 0, 0, 1], 0).into()) }).unwrap();
         let address = listener.local_addr().unwrap();
         let (drop_of, dropped) = mpsc::channel();
         let (tell, told) = oneshot::channel::<()>();

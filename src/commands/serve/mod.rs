@@ -30,7 +30,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use super::failure::Failure;
 use super::output::Output;
@@ -124,7 +123,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
 }
 
 async fn listen(server: Shared, address: SocketAddr, out: &mut Output) -> Result<(), Failure> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let listener = connections::listener(address).map_err(|error| {
         Failure::new(format!("{address}: {error}")).hint("`--port` takes another port, 0 any that is free")
     })?;
     let address = listener.local_addr()?;

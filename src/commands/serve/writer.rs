@@ -46,8 +46,8 @@ pub(super) struct Counts {
     pub(super) waiting: AtomicUsize,
 }
 
-/// A text's place among those that are taken on; free again when it is written, and its client has been sent all of it. Else one that takes
-/// nothing could have one text after the other written, to be kept for it.
+/// A text's place among those that are taken on; free again when it is written and, of a stream of events, when its client has taken them.
+/// Else one that takes nothing could have one text after the other written, to be kept for it.
 pub(super) type Place = Arc<OwnedSemaphorePermit>;
 
 /// What is told of a text.

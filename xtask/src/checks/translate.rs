@@ -8,6 +8,7 @@ mod model;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use cairn_autograd::no_grad;
 use cairn_datasets::multi30k::{self, Multi30k, Pair};
 use cairn_datasets::text::ParallelDataset;
@@ -148,8 +149,8 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     ctx.show("At a glance", &figures);
     show_translations(ctx, &test, &translations);
     show_attention(ctx, &translator, &test, &translations)?;
-    if ctx.long() {
-        later_tests(ctx, &translator)?;
+    if !ctx.long() || !later_tests(ctx, &translator)? {
+        return Ok(());
     }
     ctx.kept().map_or(Ok(()), |kept| kept.remove())
 }
@@ -187,16 +188,20 @@ fn train_on(
     }
     let mut adam = Adam::new(rate).betas(0.9, 0.98);
     let mut average = CheckpointAverage::new(averaged);
-    let mut done = Progress { recipe: format!("{recipe:?}, seed {seed}"), ..Progress::default() };
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!("{recipe:?}, smoothing {SMOOTHING}, {adam:?}, seed {seed}, Cairn {version}");
+    let mut done = Progress { recipe: text, ..Progress::default() };
     let kept = ctx.kept();
     if let Some(kept) = &kept
         && let Some((progress, model, optimizer, last)) = kept.read::<Saved>()?
-        && progress.recipe == done.recipe
     {
-        translator.load_state(&model)?;
-        adam.load_state(optimizer)?;
-        average.load_state(translator, &last)?;
-        ctx.say(format!("goes on after epoch {}, from {}", progress.epochs, kept.path().display()));
+        let place = kept.path().display();
+        let other = || format!("{place} is of another training: remove it to begin anew");
+        anyhow::ensure!(progress.recipe == done.recipe, other());
+        translator.load_state(&model).with_context(other)?;
+        adam.load_state(optimizer).with_context(other)?;
+        average.load_state(translator, &last).with_context(other)?;
+        ctx.say(format!("goes on after epoch {}, from {place}", progress.epochs));
         done = progress;
     }
     while done.updates < updates {
@@ -260,14 +265,14 @@ fn translated(translator: &Translator, pairs: &[Pair]) -> anyhow::Result<(Bleu, 
     Ok((bleu, translations))
 }
 
-/// Measures the test sets that came later, where they are at hand.
-fn later_tests(ctx: &mut Context<'_>, translator: &Translator) -> anyhow::Result<()> {
+/// Measures the test sets that came later; whether they are at hand. What was trained is kept until they are.
+fn later_tests(ctx: &mut Context<'_>, translator: &Translator) -> anyhow::Result<bool> {
     let sets = match ctx.require(&registry::MULTI30K_2017, |dir| Ok(multi30k::load_2017(dir)?)) {
         Ok(sets) => sets,
         Err(error) => match error.downcast::<Skipped>() {
             Ok(Skipped { reason }) => {
                 ctx.leave_out("BLEU of 2017 and COCO", reason);
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(error),
         },
@@ -276,7 +281,7 @@ fn later_tests(ctx: &mut Context<'_>, translator: &Translator) -> anyhow::Result
         let pairs: Vec<Pair> = pairs.into_iter().map(Pair::reversed).collect();
         ctx.metric(name, translated(translator, &pairs)?.0.score(), Bar::AtLeast(*bar));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn show_translations(ctx: &mut Context<'_>, pairs: &[Pair], translations: &[String]) {

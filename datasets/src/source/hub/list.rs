@@ -12,6 +12,8 @@ use crate::source::dir::is_below;
 
 /// The file that a list is kept in.
 pub(super) const LIST: &str = "hub.json";
+/// Where sentence-transformers lists the parts of a model.
+pub(super) const PARTS: &str = "modules.json";
 /// Of several files in a repository, the one for those who do not choose: four bits with parts in six, as llama.cpp takes.
 const USUAL: &str = "Q4_K_M";
 /// Most names that an error lists.
@@ -25,6 +27,55 @@ pub(super) fn is_whole(files: &[&File]) -> bool {
     let model = has("model.safetensors") || pieces.first().is_some_and(|&(_, count)| all(count));
     has("config.json") && has("tokenizer.json") && model
         || has("adapter_config.json") && has("adapter_model.safetensors")
+}
+
+/// A part of a model of sentence-transformers.
+struct Part {
+    is_pooling: bool,
+    /// The file of its settings, if it has some.
+    settings: String,
+}
+
+/// The parts that `modules.json` of a folder names; none where it cannot be read.
+fn parts(folder: &Path) -> Vec<Part> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "type", default)]
+        class: String,
+        #[serde(default)]
+        path: String,
+    }
+    let text = fs::read(folder.join(PARTS)).unwrap_or_default();
+    let named: Vec<Named> = serde_json::from_slice(&text).unwrap_or_default();
+    let part = |Named { class, path }: Named| {
+        let steps = path.split('/').filter(|step| !matches!(*step, "" | "."));
+        let settings = steps.chain(["config.json"]).collect::<Vec<_>>().join("/");
+        Part { is_pooling: class.ends_with("Pooling"), settings }
+    };
+    named.into_iter().map(part).collect()
+}
+
+/// Whether a folder of a model, which other programs may have brought in part, says how the vector of a text is made, or need not: who
+/// asked for the network alone has left that out, and an encoder would make other vectors without it.
+pub(super) fn has_parts(folder: &Path, known_to_have_none: bool) -> bool {
+    if folder.join(PARTS).is_file() {
+        let mut poolings = parts(folder).into_iter().filter(|part| part.is_pooling);
+        return poolings.all(|part| is_below(&part.settings) && folder.join(part.settings).is_file());
+    }
+    known_to_have_none || !is_encoder(folder)
+}
+
+/// Whether a model's settings are not those of one that writes.
+fn is_encoder(folder: &Path) -> bool {
+    #[derive(Default, Deserialize)]
+    struct Settings {
+        #[serde(default)]
+        architectures: Vec<String>,
+    }
+    let text = fs::read(folder.join("config.json")).unwrap_or_default();
+    let settings: Settings = serde_json::from_slice(&text).unwrap_or_default();
+    let writes = ["ForCausalLM", "LMHeadModel", "ForConditionalGeneration"];
+    !settings.architectures.iter().any(|name| writes.iter().any(|end| name.ends_with(end)))
 }
 
 /// The number of a piece of weights, and of how many: `model-00001-of-00003.safetensors`.
@@ -106,16 +157,8 @@ impl Listed {
     /// The settings of a model's parts, in the folders that `modules.json` names, which must be there by now. A list that cannot be read is
     /// a matter for who loads the model.
     pub(super) fn of_parts(&self, folder: &Path) -> Vec<&File> {
-        #[derive(Deserialize)]
-        struct Part {
-            #[serde(default)]
-            path: String,
-        }
-        let text = fs::read(folder.join("modules.json")).unwrap_or_default();
-        let parts: Vec<Part> = serde_json::from_slice(&text).unwrap_or_default();
-        let names: BTreeSet<String> =
-            parts.iter().map(|part| format!("{}/config.json", part.path.trim_matches('/'))).collect();
-        self.siblings.iter().filter(|file| names.contains(&file.name)).collect()
+        let parts = parts(folder);
+        self.siblings.iter().filter(|file| parts.iter().any(|part| part.settings == file.name)).collect()
     }
 
     /// A file, with the others of the same model where it is cut into several.

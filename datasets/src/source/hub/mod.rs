@@ -203,10 +203,16 @@ impl Hub {
         let home = self.cache.as_ref()?.join(format!("models--{}", name.repository().replace('/', "--")));
         let commit = fs::read_to_string(home.join("refs").join(name.revision()));
         let commit = commit.map_or_else(|_| name.revision().to_owned(), |commit| commit.trim().to_owned());
-        let snapshot = home.join("snapshots").join(Some(commit).filter(|commit| is_word(commit))?);
+        let commit = Some(commit).filter(|commit| is_word(commit))?;
+        let snapshot = home.join("snapshots").join(&commit);
         let listed = Listed::of_folder(&snapshot);
         match listed.choose(name).ok()? {
-            Chosen::Folder(files) => list::is_whole(&files).then_some(snapshot.clone()),
+            Chosen::Folder(files) => {
+                // Files that were asked for and are not there are noted so.
+                let none = home.join(".no_exist").join(commit).join(list::PARTS).is_file();
+                let whole = list::is_whole(&files) && list::has_parts(&snapshot, none);
+                whole.then_some(snapshot.clone())
+            }
             Chosen::File(files) => files.first().map(|file| snapshot.join(&file.name)),
         }
     }
