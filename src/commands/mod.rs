@@ -2,6 +2,7 @@
 //! failure, 2 for a command line that makes no sense; JSON for other programs.
 
 mod chat;
+mod columns;
 mod compare;
 mod doctor;
 mod embed;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::columns::{self, Columns};
 use super::failure::Failure;
 use super::output::Output;
 use super::recommender::{self, Asked, Listed};
@@ -13,11 +14,20 @@ pub(crate) struct Args {
     /// A recommender that Cairn saved.
     model: PathBuf,
     /// For a user of the training log.
-    #[arg(long, short, value_name = "ID", required_unless_present = "history", conflicts_with = "history")]
+    #[arg(long, short, value_name = "ID", required_unless_present_any = ["history", "features"])]
     user: Option<String>,
-    /// For somebody who has met this item; may be given several times, first met first.
+    /// For somebody who has just met this item, a user or not; may be given several times, first met first.
     #[arg(long = "met", value_name = "ITEM")]
     history: Vec<String>,
+    /// For somebody new of whom this is known, an object of JSON: numbers, texts and lists of texts by the names of columns.
+    #[arg(long, value_name = "JSON")]
+    features: Option<String>,
+    /// What is known of the request of a user, written as features are.
+    #[arg(long, value_name = "JSON", requires = "user")]
+    context: Option<String>,
+    /// Scores a new item of which this is known for a user, in place of a list; may be given several times.
+    #[arg(long = "new-item", value_name = "JSON", requires = "user")]
+    items: Vec<String>,
     /// How many items.
     #[arg(long, short = 'k', value_name = "N", default_value_t = 10)]
     count: usize,
@@ -33,10 +43,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
+    let read = |option: &'static str| move |text: &String| columns::read(option, text);
+    let new_items: Vec<Columns> = args.items.iter().map(read("--new-item")).collect::<Result<_, _>>()?;
     let values = |list: &[String]| list.iter().map(|id| json!(id)).collect::<Vec<Value>>();
     let asked = Asked {
         user: args.user.as_ref().map(|user| json!(user)),
         history: values(&args.history),
+        features: args.features.as_ref().map(read("--features")).transpose()?,
+        context: args.context.as_ref().map(read("--context")).transpose()?,
+        items: (!new_items.is_empty()).then_some(new_items),
         count: Some(args.count),
         seen: args.seen,
         without: values(&args.without),

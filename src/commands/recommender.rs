@@ -1,5 +1,5 @@
 //! Saved recommenders for `recommend` and `serve`, whatever model is in the file and of whatever types its ids are: outside they are text
-//! or numbers of JSON.
+//! or numbers of JSON, and what is known of somebody or something is columns of JSON.
 
 use std::fmt::{Debug, Display};
 use std::path::Path;
@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::columns::{self, Columns};
 use super::failure::Failure;
 use super::output::number;
 
-/// Most items that are asked for at a time.
+/// Most items that are asked for, or about, at a time.
 const MOST: usize = 10_000;
 
 /// What is asked.
@@ -22,8 +23,14 @@ const MOST: usize = 10_000;
 pub(crate) struct Asked {
     /// For whom: a user of the training log.
     pub(crate) user: Option<Value>,
-    /// What somebody has met, first met first: for one who is in no log.
+    /// What somebody has just met, first met first: a user since training, or one of whom nothing else is known.
     pub(crate) history: Vec<Value>,
+    /// What is known of somebody whom nobody has met.
+    pub(crate) features: Option<Columns>,
+    /// What is known of the request of a user.
+    pub(crate) context: Option<Columns>,
+    /// Items that nobody has met, by what is known of each: they are scored for a user, in place of a list.
+    pub(crate) items: Option<Vec<Columns>>,
     /// How many; 10 where nothing is said.
     #[serde(alias = "k", alias = "n")]
     pub(crate) count: Option<usize>,
@@ -35,9 +42,52 @@ pub(crate) struct Asked {
     pub(crate) explain: bool,
 }
 
+/// For whom something is asked, and by what.
+#[derive(Debug, Clone, Copy)]
+enum Question<'a> {
+    /// The list of a user.
+    User(&'a Value),
+    /// That of a user after what they met since training.
+    Next(&'a Value, &'a [Value]),
+    /// That of a user in a context.
+    In(&'a Value, &'a Columns),
+    /// That of somebody known by a history alone.
+    Session(&'a [Value]),
+    /// That of somebody known by features alone.
+    Described(&'a Columns),
+    /// The scores of new items for a user.
+    NewItems(&'a Value, &'a [Columns]),
+}
+
+impl Asked {
+    /// Which question it is. Of whom and by what it is not is refused, not passed over: the list would look like the one asked for.
+    fn question(&self) -> Result<Question<'_>, Failure> {
+        let history = (!self.history.is_empty()).then_some(&self.history[..]);
+        let question = match (&self.user, history, &self.features, &self.context, &self.items) {
+            (Some(user), None, None, None, None) => Question::User(user),
+            (Some(user), Some(history), None, None, None) => Question::Next(user, history),
+            (Some(user), None, None, Some(context), None) => Question::In(user, context),
+            (Some(user), None, None, None, Some(items)) => Question::NewItems(user, items),
+            (None, Some(history), None, None, None) => Question::Session(history),
+            (None, None, Some(features), None, None) => Question::Described(features),
+            _ => {
+                return Err(Failure::new(
+                    "a list is for a user, alone, with a history since or in a context; for a history; or for the features of \
+                     somebody new; and new items are scored for a user: one of these is needed",
+                ));
+            }
+        };
+        if self.explain && !matches!(question, Question::User(_)) {
+            return Err(Failure::new("reasons are known of a user's own list alone: leave `explain` out"));
+        }
+        Ok(question)
+    }
+}
+
 /// An item of a list.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listed {
+    /// Its id; of a new item, which has none, its columns.
     pub(crate) item: Value,
     #[serde(serialize_with = "short")]
     pub(crate) score: f32,
@@ -106,20 +156,31 @@ impl<U: AnyId, I: AnyId> Recommends for Fitted<dyn AnyModel, U, I> {
         }
         let items =
             |list: &[Value]| list.iter().map(|item| id::<I>(item, "item")).collect::<Result<Vec<I>, _>>();
+        let user = |value: &Value| id::<U>(value, "user");
         let filter = if asked.seen { Filter::all() } else { Filter::unseen() };
         let filter = filter.without(items(&asked.without)?);
-        match &asked.user {
-            Some(user) if asked.history.is_empty() => {
-                let user: U = id(user, "user")?;
+        let list = match asked.question()? {
+            Question::NewItems(of, rows) => return scored(self, &user(of)?, rows),
+            Question::User(of) => {
+                let user = user(of)?;
                 let list = self.recommend(&user, count, &filter)?;
-                list.iter().map(|scored| listed(self, asked.explain.then_some(&user), scored)).collect()
+                return list
+                    .iter()
+                    .map(|scored| listed(self, asked.explain.then_some(&user), scored))
+                    .collect();
             }
-            None if !asked.history.is_empty() => {
-                let list = self.recommend_session(&items(&asked.history)?, count, &filter)?;
-                list.iter().map(|scored| listed(self, None, scored)).collect()
+            Question::Next(of, history) => {
+                self.recommend_next(&user(of)?, &items(history)?, count, &filter)?
             }
-            _ => Err(Failure::new("a list is for a user, or for a history of items: one of both is needed")),
-        }
+            Question::In(of, context) => {
+                self.recommend_in(&user(of)?, &columns::row(context)?, count, &filter)?
+            }
+            Question::Session(history) => self.recommend_session(&items(history)?, count, &filter)?,
+            Question::Described(features) => {
+                self.recommend_described(&columns::row(features)?, count, &filter)?
+            }
+        };
+        list.iter().map(|scored| listed(self, None, scored)).collect()
     }
 
     #[cfg(feature = "serve")]
@@ -131,6 +192,24 @@ impl<U: AnyId, I: AnyId> Recommends for Fitted<dyn AnyModel, U, I> {
             "some_users": users[..some(users.len())], "some_items": items[..some(items.len())],
         })
     }
+}
+
+/// The scores of new items for a user, in the order in which they are asked for.
+fn scored<U: AnyId, I: AnyId>(
+    model: &Fitted<dyn AnyModel, U, I>,
+    user: &U,
+    items: &[Columns],
+) -> Result<Vec<Listed>, Failure> {
+    if items.len() > MOST {
+        return Err(Failure::new(format!(
+            "{} new items are asked about; at most {MOST} can be",
+            items.len()
+        )));
+    }
+    let rows = items.iter().map(columns::row).collect::<Result<Vec<_>, _>>()?;
+    let scores = model.score_new_items(user, &rows)?;
+    let listed = |(item, score): (&Columns, f32)| Listed { item: json!(item), score, because: None };
+    Ok(items.iter().zip(scores).map(listed).collect())
 }
 
 fn listed<U: AnyId, I: AnyId>(

@@ -8,6 +8,8 @@ mod published;
 mod saved;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod shop;
 
 use std::io::Write;
 use std::path::Path;

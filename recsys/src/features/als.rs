@@ -201,4 +201,8 @@ impl Saved for FeatureAlsModel {
             Err("vectors and features do not fit".to_owned())
         }
     }
+
+    fn as_feature_model(&self) -> Option<&dyn FeatureModel> {
+        Some(self)
+    }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::data::ids::{Id, IdMap};
 use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
+use crate::features::FeatureModel;
 use crate::models::FORMATS;
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
@@ -33,14 +34,23 @@ pub trait Saved: Recommender + Serialize + DeserializeOwned + 'static {
     /// # Errors
     /// What is wrong.
     fn validate(&self) -> std::result::Result<(), String>;
+
+    /// The model as one that knows users and items by their features: `Some(self)` for such a model, by default nothing.
+    fn as_feature_model(&self) -> Option<&dyn FeatureModel> {
+        None
+    }
 }
 
 /// A model whose type is known only when the program runs: every [`Saved`] model is one.
 ///
-/// `Fitted<dyn AnyModel>` recommends, explains and is saved like a model whose type is known.
+/// `Fitted<dyn AnyModel>` recommends, explains and is saved like a model whose type is known. It is a [`FeatureModel`], too, whose answers
+/// are those of the model behind it, and [`Error::Unsupported`] where that takes no features.
 pub trait AnyModel: Recommender {
     /// The name of its format, see [`Saved::FORMAT`].
     fn format(&self) -> &'static str;
+
+    /// See [`Saved::as_feature_model`].
+    fn by_features(&self) -> Option<&dyn FeatureModel>;
 
     /// Appends what [`Saved`] says of the model to the payload of a file.
     #[doc(hidden)]
@@ -50,6 +60,9 @@ pub trait AnyModel: Recommender {
 impl<M: Saved> AnyModel for M {
     fn format(&self) -> &'static str {
         M::FORMAT
+    }
+    fn by_features(&self) -> Option<&dyn FeatureModel> {
+        self.as_feature_model()
     }
     fn encode(&self, payload: &mut Vec<u8>) -> std::result::Result<(), String> {
         container::append(payload, self)

@@ -1,9 +1,5 @@
 //! A trained factorisation machine: what users and items come to, and features for who is new.
 
-use std::borrow::Borrow;
-use std::fmt::Debug;
-use std::hash::Hash;
-
 use cairn_autograd::Var;
 use cairn_nn::{Module, Parameter};
 use cairn_tensor::Tensor;
@@ -11,12 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::network::{FIELDS, Network};
 use super::{FactorizationMachine, Fields, name};
-use crate::data::filter::Filter;
-use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
 use crate::features::dense::Layers;
 use crate::features::described::Described;
-use crate::features::known::{self, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
+use crate::features::known::{self, BY_EVENTS, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::{FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{Factors, Vectors, dot};
@@ -24,7 +19,6 @@ use crate::neural::pairs::{self, logistic};
 use crate::neural::passes::failure;
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
-use crate::serve::fitted::{Fitted, Scored, check_k};
 use crate::{Error, Result, check};
 
 /// Items that the dense layers score at a time.
@@ -335,35 +329,10 @@ impl FeatureModel for FactorizationMachineModel {
         let sum = Sum::described((self.dim, self.pairs), known, user)?;
         self.score(&sum.query(self.bias), &sum.fields, None, out)
     }
-}
-
-/// What a model does not offer that was trained without features of events.
-const BY_EVENTS: &str = "scores by features of events: it was trained without any";
-
-impl<U: Id, I: Id> Fitted<FactorizationMachineModel, U, I> {
-    /// The `k` best items for a user in a context: what is known of the request, which the model was trained with as features of
-    /// events.
-    ///
-    /// # Errors
-    /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0; [`Error::Unsupported`] for a model without features of events, and
-    /// those of [`FeatureSpace::encode`].
-    pub fn recommend_in<Q: Eq + Hash + Debug + ?Sized>(
-        &self,
-        user: &Q,
-        context: &FeatureRow,
-        k: usize,
-        filter: &Filter<'_, I>,
-    ) -> Result<Vec<Scored<I>>>
-    where
-        U: Borrow<Q>,
-    {
-        check_k(k)?;
-        let (user, model) = (self.catalog().user(user)?, self.model());
-        let known = trained_with(model.name(), model.context.as_ref(), BY_EVENTS)?;
-        let context = Sum::described((model.dim, model.pairs), known, context)?;
-        let mut scores = vec![0.0; self.seen().n_cols()];
-        model.score(model.factors.users.get(user.at()), model.fields(user), Some(&context), &mut scores)?;
-        Ok(self.list_of_scores(scores, self.seen().row(user).0, k, filter))
+    fn score_in(&self, user: UserIdx, context: &FeatureRow, out: &mut [f32]) -> Result<()> {
+        let known = trained_with(self.name(), self.context.as_ref(), BY_EVENTS)?;
+        let context = Sum::described((self.dim, self.pairs), known, context)?;
+        self.score(self.factors.users.get(user.at()), self.fields(user), Some(&context), out)
     }
 }
 
@@ -442,6 +411,10 @@ impl Saved for FactorizationMachineModel {
         } else {
             Err("features, layers and vectors do not fit".to_owned())
         }
+    }
+
+    fn as_feature_model(&self) -> Option<&dyn FeatureModel> {
+        Some(self)
     }
 }
 

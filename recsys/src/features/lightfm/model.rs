@@ -99,4 +99,8 @@ impl Saved for LightFmModel {
             Err("settings, features and vectors do not fit".to_owned())
         }
     }
+
+    fn as_feature_model(&self) -> Option<&dyn FeatureModel> {
+        Some(self)
+    }
 }

@@ -207,4 +207,8 @@ impl Saved for TwoTowerModel {
             && self.item_tower.fits(dim, items, self.items.as_ref());
         if fits { Ok(()) } else { Err("features, towers and vectors do not fit".to_owned()) }
     }
+
+    fn as_feature_model(&self) -> Option<&dyn FeatureModel> {
+        Some(self)
+    }
 }
