@@ -393,6 +393,27 @@ fn texts_of_clients_that_leave_are_given_up_and_too_many_are_refused() {
 }
 
 #[test]
+fn who_has_an_answer_may_ask_again_at_once_though_there_is_one_place() {
+    let made = model();
+    let server = Server::start(&[made.path().to_str().unwrap(), "--parallel", "1", "--queue", "0"]);
+    for turn in 0..200 {
+        let answer = server.post("/v1/completions", &completion("the", 1));
+        assert_eq!(answer.status, 200, "turn {turn}: {}", answer.body);
+        let mut body = completion("the", 1);
+        body["stream"] = json!(true);
+        let mut stream = server.connect();
+        stream.write_all(&server.request("POST", "/v1/completions", "", body.to_string().as_bytes())).unwrap();
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains("[DONE]") {
+            let mut some = [0; 1 << 12];
+            let count = stream.read(&mut some).unwrap();
+            assert_ne!(count, 0, "turn {turn}: {}", String::from_utf8_lossy(&read));
+            read.extend(&some[..count]);
+        }
+    }
+}
+
+#[test]
 fn a_key_is_asked_for_where_there_is_one() {
     let made = model();
     let server = Server::start(&[made.path().to_str().unwrap(), "--api-key", "secret"]);

@@ -58,7 +58,7 @@ pub(super) async fn answer(
             left: count,
             usage,
             done: false,
-            _places: places,
+            places,
         }));
     }
     let texts = gather(&mut told, count, &mut used).await?;
@@ -118,7 +118,7 @@ struct Events {
     /// Where it is to be told.
     usage: Option<Used>,
     done: bool,
-    _places: Vec<Place>,
+    places: Vec<Place>,
 }
 
 impl Events {
@@ -159,6 +159,10 @@ impl Stream for Events {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
+                if self.done && self.ready.is_empty() {
+                    // Before its client can know that the answer is whole, and ask for another.
+                    self.places.clear();
+                }
                 return Poll::Ready(Some(Ok(event)));
             }
             if self.done {

@@ -194,8 +194,8 @@ struct Open<'m> {
     /// do to count by: it is behind where a text to stop at may have begun.
     pieces: Pieces<'m>,
     at: usize,
-    /// Its place, free again when this is dropped.
-    _place: Place,
+    /// Free again when this is dropped.
+    place: Place,
 }
 
 impl Open<'_> {
@@ -247,7 +247,7 @@ impl Desk<'_> {
         match self.batcher.push(request, stops.iter().map(String::as_str)) {
             Ok(id) => {
                 let pieces = self.model.tokenizer().pieces();
-                self.open.insert(id, Open { index, to, pieces, at: 0, _place: place });
+                self.open.insert(id, Open { index, to, pieces, at: 0, place });
             }
             Err(error) => {
                 let ended = Ended::Failed(Refusal::in_a_text(&error));
@@ -283,8 +283,10 @@ impl Desk<'_> {
                     Finish::Failed(error) => Ended::Failed(Refusal::in_a_text(&error)),
                     _ => Ended::Length,
                 };
-                if let Some(open) = self.open.remove(&request) {
-                    let _ = open.to.send((open.index, Told::End(ended, usage)));
+                if let Some(Open { index, to, place, .. }) = self.open.remove(&request) {
+                    // Free before its client can have the answer, and ask for another.
+                    drop(place);
+                    let _ = to.send((index, Told::End(ended, usage)));
                 }
             }
             _ => {}
