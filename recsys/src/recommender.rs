@@ -16,6 +16,23 @@ use crate::{Error, Result};
 /// Scores are only compared within one user. A score or similarity that is not finite means "not to be listed". What a model
 /// cannot do it leaves to the default, which is [`Error::Unsupported`]; [`Fitted`](crate::Fitted) then answers for similarities by the training
 /// log.
+///
+/// # Whom and what a model does not know
+///
+/// Splits leave users and items without rows in a catalogue, and a shop adds new ones. A model may know them all the same, by their
+/// features, and says so by [`knows_user`](Self::knows_user) and [`knows_item`](Self::knows_item). Of the others every model answers alike,
+/// whatever its scores are, since [`Fitted`](crate::Fitted) sees to it:
+///
+/// | | an item that is not known | a user who is not known |
+/// |---|---|---|
+/// | lists, and the ranks of an evaluation | behind all that are known, in the order of ties, with one score below theirs | what is popular |
+/// | histories and sessions | passed over, like an id that the catalogue does not have | the session alone |
+/// | a history of nothing else | what is popular | |
+/// | a session of nothing else | [`Error::UnknownItem`] | |
+/// | similar ones | none, and it is like nothing | none, and like nobody |
+///
+/// In histories a model may pass over more, see [`reads_item`](Self::reads_item). What [`Fitted::score`](crate::Fitted::score) says of them is the
+/// model's own number, and compares with nothing.
 pub trait Recommender: Debug + Send + Sync {
     /// Short name for tables and messages.
     fn name(&self) -> &'static str;
@@ -45,11 +62,24 @@ pub trait Recommender: Debug + Send + Sync {
         false
     }
 
-    /// Whether training learned anything of an item. One of which a model that [knows order](Self::knows_order) learned nothing, as of one
-    /// without rows in the log, is passed over in a session like an id that the catalogue does not have. By default true of all.
-    fn has_learned(&self, item: ItemIdx) -> bool {
+    /// Whether the model knows anything of a user: by default whether they `met` anything, that is, have rows in training. A model with
+    /// features knows those of whom it knows a feature.
+    fn knows_user(&self, user: UserIdx, met: bool) -> bool {
+        let _ = user;
+        met
+    }
+
+    /// Whether the model knows anything of an item: by default whether anybody `met` it in training. A model with features knows those of
+    /// which it knows a feature; one that scores by other means than the log says true.
+    fn knows_item(&self, item: ItemIdx, met: bool) -> bool {
         let _ = item;
-        true
+        met
+    }
+
+    /// Whether an item says anything of who met it: others are no part of the histories that the model gets. By default those that it
+    /// [knows](Self::knows_item) do.
+    fn reads_item(&self, item: ItemIdx, met: bool) -> bool {
+        self.knows_item(item, met)
     }
 
     /// What a user met in training, in order, as far back as the model looks; `None` for a model that does not know order.
@@ -73,6 +103,24 @@ pub trait Recommender: Debug + Send + Sync {
     ) -> Result<()> {
         let _ = (seen, items, values, out);
         Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user" })
+    }
+
+    /// Scores of all items for a user of training who by now has met `items`: their history and what came since, as
+    /// [`score_history`](Self::score_history) takes them. What else the model knows of the user, their features, counts too. By default
+    /// nothing else is known.
+    ///
+    /// # Errors
+    /// Those of [`score_history`](Self::score_history).
+    fn score_next(
+        &self,
+        seen: &UserItems,
+        user: UserIdx,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let _ = user;
+        self.score_history(seen, items, values, out)
     }
 
     /// The vector of a user known only by a history, for a model that scores by [`inner_product`](Self::inner_product): its inner

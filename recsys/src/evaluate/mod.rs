@@ -28,7 +28,6 @@ pub use report::{Protocol, RankingReport};
 use crate::by_rank::by_rank;
 use crate::data::filter::Filter;
 use crate::data::ids::{FxHasher, Id, Idx, ItemIdx, UserIdx};
-use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
 use crate::serve::fitted::Fitted;
 use crate::serve::ranks::Ranks;
@@ -179,7 +178,7 @@ impl RankingEvaluator {
             })
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(self.report(model, model.seen(), &relevant, &lists, auc))
+        Ok(self.report(model, |user| !model.knows_user(user), &relevant, &lists, auc))
     }
 
     /// As [`evaluate`](Self::evaluate), where the relevant items of each user are ranked among candidates of the caller's: negatives
@@ -226,7 +225,7 @@ impl RankingEvaluator {
             whole.rank((user, model.ranks()), scores, model.seen().row(user).0, relevant, k)
         })?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(whole.report(model, model.seen(), &relevant, &lists, auc))
+        Ok(whole.report(model, |user| !model.knows_user(user), &relevant, &lists, auc))
     }
 
     /// As [`evaluate`](Self::evaluate) for lists that are made over: what a reranking costs is the difference of this report and that
@@ -268,7 +267,7 @@ impl RankingEvaluator {
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
         let filter = if self.keep_seen { Filter::all() } else { Filter::unseen() };
         let lists = model.reranked_indices(&users, k, &filter, reranking)?;
-        Ok(self.report(model, model.seen(), &relevant, &lists, Vec::new()))
+        Ok(self.report(model, |user| !model.knows_user(user), &relevant, &lists, Vec::new()))
     }
 
     /// That not all relevant rows are left out of the lists.
@@ -315,25 +314,21 @@ impl RankingEvaluator {
         let ranked = relevant
             .par_iter()
             .map(|(user, relevant)| {
-                let (items, values) = rows.row(*user);
-                let mut scores = vec![0.0; rows.n_cols()];
-                match &sequences {
+                let (mut items, values) = rows.row(*user);
+                let mut scores = match &sequences {
                     Some(sequences) => {
-                        let items = sequences.get(*user);
+                        items = sequences.get(*user);
                         let value = |item: &ItemIdx| rows.get(*user, *item).unwrap_or(1.0);
-                        let values: Vec<f32> = items.iter().map(value).collect();
-                        model.model().score_history(model.seen(), items, &values, &mut scores)?;
+                        model.ranked_history(items, &items.iter().map(value).collect::<Vec<f32>>())?
                     }
-                    None => model.model().score_history(model.seen(), items, values, &mut scores)?,
-                }
-                if items.is_empty() {
-                    model.ranks().popularity(&mut scores);
-                }
+                    None => model.ranked_history(items, values)?,
+                };
                 Ok(self.rank((*user, model.ranks()), &mut scores, items, relevant, k))
             })
             .collect::<Result<Vec<_>>>()?;
         let (lists, auc): (Vec<_>, _) = ranked.into_iter().unzip();
-        Ok(self.report(model, &rows, &relevant, &lists, auc))
+        let says_nothing = |user: UserIdx| !rows.row(user).0.iter().any(|&item| model.reads_item(item));
+        Ok(self.report(model, says_nothing, &relevant, &lists, auc))
     }
 
     fn largest_cutoff(&self) -> Result<usize> {
@@ -370,11 +365,11 @@ impl RankingEvaluator {
         (ranks.top_k(scores, k), auc)
     }
 
-    /// `histories` is what the lists were made from: the training matrix, or what was folded in.
+    /// `unknown` says of whom the model knew nothing when their lists were made.
     fn report<M: Recommender + ?Sized, U: Id, I: Id>(
         &self,
         model: &Fitted<M, U, I>,
-        histories: &UserItems,
+        unknown: impl Fn(UserIdx) -> bool,
         relevant: &[(UserIdx, Relevant)],
         lists: &[Vec<ScoredItem>],
         auc: Vec<f64>,
@@ -397,7 +392,7 @@ impl RankingEvaluator {
             cutoffs: self.cutoffs.clone(),
             users: relevant.iter().map(|(user, _)| *user).collect(),
             asked: asked(model, relevant),
-            unknown: relevant.iter().filter(|(user, _)| histories.row_len(*user) == 0).count(),
+            unknown: relevant.iter().filter(|(user, _)| unknown(*user)).count(),
             known_rows: trained_rows(model, relevant),
             outcomes,
             auc: if self.auc { auc } else { Vec::new() },

@@ -47,7 +47,7 @@ pub struct RankingReport {
     pub(super) users: Vec<UserIdx>,
     /// Who they are and what is relevant to them, by ids: equal where reports can be compared user by user.
     pub(super) asked: u64,
-    /// Of those, how many have no training rows, nor any that were folded in.
+    /// Of those, of how many the model knew nothing: neither training rows, nor any that were folded in, nor features.
     pub(super) unknown: usize,
     /// Relevant rows that the model was trained on, of how many.
     pub(super) known_rows: (usize, usize),
@@ -99,8 +99,8 @@ impl RankingReport {
         &self.users
     }
 
-    /// How many of the users have no training rows, and where users were folded in no history either: they were shown the most popular
-    /// items, whatever the model.
+    /// How many of the users have no training rows, no features that the model knows, and where users were folded in no history either:
+    /// they were shown the most popular items, whatever the model.
     pub fn users_without_history(&self) -> usize {
         self.unknown
     }

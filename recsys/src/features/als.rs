@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kept::Kept;
 use super::known::{BY_ITEMS, BY_USERS, FeatureModel, Known, feature_setters, trained_with};
-use super::space::{FeatureMatrix, FeatureSpace};
+use super::space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 use super::table::FeatureRow;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
@@ -19,7 +20,8 @@ use crate::{Error, Result, check};
 /// all the work, a sweep costs as much more as there are features, and an item that nobody met has the vector that its features give it
 /// (collective matrix factorisation, Singh & Gordon, KDD 2008, with the loss of implicit ALS on every part).
 ///
-/// Features are categories: a number has no "met" and "not met", and is to be made a category of its range.
+/// Features are categories: a number has no "met" and "not met", and is to be made a category of its range. One that only items which
+/// nobody met have, or only users who met nothing, is left out and says nothing.
 ///
 /// ```
 /// use cairn_recsys::features::{FeatureAls, FeatureMatrix, FeatureRow, FeatureTable};
@@ -50,25 +52,55 @@ impl FeatureAls {
 
     feature_setters!();
 
-    /// The matrix with a row for each feature of items below, and a column for each of users behind.
-    fn joined(&self, matrix: &UserItems) -> Result<UserItems> {
+    /// The matrix with a row for each feature of items below, and a column for each of users behind, of those that are `met`.
+    fn joined(&self, matrix: &UserItems, met: &Met) -> Result<UserItems> {
         let (n_users, n_items) = (matrix.n_rows() as u32, matrix.n_cols() as u32);
         let mut entries: Vec<(UserIdx, ItemIdx, f32)> = matrix.entries().collect();
         let (mut more_users, mut more_items) = (0, 0);
         if let Some(features) = &self.known.items {
-            check_categories(features, matrix.n_cols())?;
             more_users = features.space().len();
-            let rows = features.rows().entries();
+            let rows = features.rows().entries().filter(|(_, feature, _)| met.of_items[feature.at()]);
             entries.extend(rows.map(|(item, feature, _)| (UserIdx(n_users + feature.0), item, 1.0)));
         }
         if let Some(features) = &self.known.users {
-            check_categories(features, matrix.n_rows())?;
             more_items = features.space().len();
-            let rows = features.rows().entries();
+            let rows = features.rows().entries().filter(|(_, feature, _)| met.of_users[feature.at()]);
             entries.extend(rows.map(|(user, feature, _)| (user, ItemIdx(n_items + feature.0), 1.0)));
         }
         Csr::from_entries(matrix.n_rows() + more_users, matrix.n_cols() + more_items, entries)
     }
+}
+
+/// Which features somebody has who met something, or something that was met: of others a factorisation knows no more than their names.
+struct Met {
+    of_users: Vec<bool>,
+    of_items: Vec<bool>,
+    items: Vec<bool>,
+}
+
+impl Met {
+    fn new(known: &Known, matrix: &UserItems) -> Self {
+        let mut items = vec![false; matrix.n_cols()];
+        matrix.columns().iter().for_each(|item| items[item.at()] = true);
+        let of_users = met_features(known.users.as_ref(), |user| matrix.row_len(user) > 0);
+        let of_items = met_features(known.items.as_ref(), |item| items[item.at()]);
+        Self { of_users, of_items, items }
+    }
+}
+
+fn met_features<X: Idx>(features: Option<&FeatureMatrix<X>>, met: impl Fn(X) -> bool) -> Vec<bool> {
+    let Some(features) = features else { return Vec::new() };
+    let mut found = vec![false; features.space().len()];
+    let rows = features.rows().entries().filter(|&(x, ..)| met(x));
+    rows.for_each(|(_, feature, _)| found[feature.at()] = true);
+    found
+}
+
+/// Vectors that are solved for by blocks come near 0 where nothing is known, not to it.
+fn forget(vectors: &mut Vectors, known: impl Fn(usize) -> bool) {
+    let dim = vectors.dim();
+    let rows = vectors.as_mut_slice().chunks_mut(dim.max(1)).enumerate();
+    rows.filter(|(at, _)| !known(*at)).for_each(|(_, row)| row.fill(0.0));
 }
 
 fn check_categories<X: Idx>(features: &FeatureMatrix<X>, n: usize) -> Result<()> {
@@ -93,6 +125,7 @@ pub struct FeatureAlsModel {
     by_users: AlsModel,
     items: Option<FeatureSpace>,
     users: Option<FeatureSpace>,
+    kept: Kept,
 }
 
 impl Estimator for FeatureAls {
@@ -100,8 +133,20 @@ impl Estimator for FeatureAls {
 
     fn fit_matrix(&self, matrix: &UserItems) -> Result<FeatureAlsModel> {
         check::not_empty(matrix)?;
-        let model = self.als.fit_matrix(&self.joined(matrix)?)?;
-        let Factors { users, items } = model.factors();
+        self.known.items.as_ref().map_or(Ok(()), |features| check_categories(features, matrix.n_cols()))?;
+        self.known.users.as_ref().map_or(Ok(()), |features| check_categories(features, matrix.n_rows()))?;
+        let met = Met::new(&self.known, matrix);
+        let model = self.als.fit_matrix(&self.joined(matrix, &met)?)?;
+        let of_users = |feature: FeatureIdx| met.of_users[feature.at()];
+        let kept = Kept::new(&self.known, of_users, |feature| met.of_items[feature.at()]);
+        let Factors { mut users, mut items } = model.factors().clone();
+        drop(model);
+        let (n_users, n_items) = (matrix.n_rows(), matrix.n_cols());
+        forget(&mut users, |at| at < n_users || met.of_items[at - n_users]);
+        forget(&mut items, |at| match at.checked_sub(n_items) {
+            Some(feature) => met.of_users[feature],
+            None => met.items[at] || kept.has_item(ItemIdx(at as u32)),
+        });
         let first = |vectors: &Vectors, n: usize| -> Result<Vectors> {
             let mut part = Vectors::zeros(n, vectors.dim())?;
             let len = part.as_slice().len();
@@ -109,11 +154,12 @@ impl Estimator for FeatureAls {
             Ok(part)
         };
         Ok(FeatureAlsModel {
-            factors: Factors { users: first(users, matrix.n_rows())?, items: first(items, matrix.n_cols())? },
-            by_items: AlsModel::of_one_side(&self.als, items)?,
-            by_users: AlsModel::of_one_side(&self.als, users)?,
+            factors: Factors { users: first(&users, n_users)?, items: first(&items, n_items)? },
+            by_items: AlsModel::of_one_side(&self.als, &items)?,
+            by_users: AlsModel::of_one_side(&self.als, &users)?,
             items: self.known.items.as_ref().map(|features| features.space().clone()),
             users: self.known.users.as_ref().map(|features| features.space().clone()),
+            kept,
         })
     }
 }
@@ -130,7 +176,8 @@ impl FeatureAlsModel {
     /// [`Error::Unsupported`] for a model without features of items, and those of [`FeatureSpace::encode`].
     pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
         let space = trained_with(Self::NAME, self.items.as_ref(), BY_ITEMS)?;
-        vector(&self.by_users, space, self.factors.users.len(), row)
+        let features = space.encode(row)?.into_iter().map(|(feature, _)| feature);
+        vector(&self.by_users, self.factors.users.len(), &[], &[], features)
     }
 
     /// The vector of a user by what is known of them.
@@ -138,16 +185,34 @@ impl FeatureAlsModel {
     /// # Errors
     /// [`Error::Unsupported`] for a model without features of users, and those of [`FeatureSpace::encode`].
     pub fn user_vector_of(&self, row: &FeatureRow) -> Result<Vec<f32>> {
+        self.described(row, &[], &[])
+    }
+
+    /// The vector of a user by what is known of them and what they met.
+    fn described(&self, row: &FeatureRow, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
         let space = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
-        vector(&self.by_items, space, self.factors.items.len(), row)
+        let features = space.encode(row)?.into_iter().map(|(feature, _)| feature);
+        vector(&self.by_items, self.factors.items.len(), items, values, features)
     }
 }
 
-/// The vector of who has these features, which stand behind the `n` first of the other side.
-fn vector(other: &AlsModel, space: &FeatureSpace, n: usize, row: &FeatureRow) -> Result<Vec<f32>> {
-    let features: Vec<ItemIdx> =
-        space.encode(row)?.into_iter().map(|(feature, _)| ItemIdx(n as u32 + feature.0)).collect();
-    other.fold_in(&features, &vec![1.0; features.len()])
+/// The vector of who met some of the `n` first of the other side, with values, and has these features, which stand behind them.
+fn vector(
+    other: &AlsModel,
+    n: usize,
+    met: &[ItemIdx],
+    values: &[f32],
+    features: impl Iterator<Item = FeatureIdx>,
+) -> Result<Vec<f32>> {
+    check::history(met, values, n)?;
+    let all = &other.factors().items;
+    // A vector of zeros is of a feature that says nothing.
+    let features =
+        features.map(|feature| n + feature.at()).filter(|&at| all.get(at).iter().any(|x| *x != 0.0));
+    let met: Vec<ItemIdx> = met.iter().copied().chain(features.map(|at| ItemIdx(at as u32))).collect();
+    let mut values = values.to_vec();
+    values.resize(met.len(), 1.0);
+    other.fold_in(&met, &values)
 }
 
 impl FeatureModel for FeatureAlsModel {
@@ -165,6 +230,16 @@ impl FeatureModel for FeatureAlsModel {
         self.factors.items.inner_products(&self.user_vector_of(user)?, out);
         Ok(())
     }
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.factors.items.inner_products(&self.described(user, items, values)?, out);
+        Ok(())
+    }
 }
 
 impl FactorModel for FeatureAlsModel {
@@ -178,10 +253,22 @@ impl FactorModel for FeatureAlsModel {
         check::known(items, self.factors.items.len())?;
         self.by_items.fold_in(items, values)
     }
+    /// Solved for as in training.
+    fn next_vector(&self, user: UserIdx, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let features = self.kept.of_user(user).map(|(feature, _)| feature);
+        vector(&self.by_items, self.factors.items.len(), items, values, features)
+    }
+    fn user_is_known(&self, user: UserIdx, met: bool) -> bool {
+        met || self.kept.has_user(user)
+    }
+    fn item_is_known(&self, item: ItemIdx, met: bool) -> bool {
+        met || self.kept.has_item(item)
+    }
 }
 
 impl Saved for FeatureAlsModel {
-    const FORMAT: &'static str = "ials-features";
+    /// "ials-features" was without the features of its users.
+    const FORMAT: &'static str = "ials-features-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
@@ -193,8 +280,10 @@ impl Saved for FeatureAlsModel {
             let numbered = space.as_ref().is_none_or(FeatureSpace::is_consistent);
             numbered && own.dim() == all.dim() && own.len().checked_add(more) == Some(all.len())
         };
+        let sizes = (self.factors.users.len(), self.factors.items.len());
         if fits(&self.factors.items, &self.by_items, &self.users)
             && fits(&self.factors.users, &self.by_users, &self.items)
+            && self.kept.fits(sizes, self.users.as_ref(), self.items.as_ref())
         {
             Ok(())
         } else {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::space::{FeatureIdx, FeatureSpace};
 use super::table::FeatureRow;
 use crate::Result;
+use crate::data::ids::Idx;
 use crate::models::factors::Vectors;
 
 /// The features of one side with their vectors.
@@ -21,17 +22,25 @@ impl Described {
 
     /// The sum of the vectors of a row's features.
     pub(crate) fn vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
-        let mut sum = vec![0.0; self.vectors.dim()];
-        self.each(row, |vector, x| sum.iter_mut().zip(vector).for_each(|(sum, v)| *sum += x * v))?;
-        Ok(sum)
+        Ok(self.sum(self.space.encode(row)?))
     }
 
-    /// Hands on the vector of each feature of a row, with its value.
-    pub(crate) fn each(&self, row: &FeatureRow, mut f: impl FnMut(&[f32], f32)) -> Result<()> {
-        for (FeatureIdx(feature), x) in self.space.encode(row)? {
-            f(self.vectors.get(feature as usize), x);
+    /// The sum of the vectors of features with these weights.
+    pub(crate) fn sum(&self, features: impl IntoIterator<Item = (FeatureIdx, f32)>) -> Vec<f32> {
+        let mut sum = vec![0.0; self.vectors.dim()];
+        self.each(features, |vector, x| sum.iter_mut().zip(vector).for_each(|(sum, v)| *sum += x * v));
+        sum
+    }
+
+    /// Hands on the vector of each feature, with its weight.
+    pub(crate) fn each(
+        &self,
+        features: impl IntoIterator<Item = (FeatureIdx, f32)>,
+        mut f: impl FnMut(&[f32], f32),
+    ) {
+        for (feature, x) in features {
+            f(self.vectors.get(feature.at()), x);
         }
-        Ok(())
     }
 
     /// For what comes from a file: vectors of this width, one for each feature.

@@ -54,11 +54,11 @@ impl Known {
 /// Passes over a history in folding in, and the step size and regularisation of each step.
 const FOLD_IN: (usize, (f32, f32)) = (100, (0.05, 0.01));
 
-/// The vector of somebody known by what they met, by the steps of BPR with the items fixed, whose last entries are biases. Near that of
-/// training, not equal.
-pub(crate) fn fold_in(vectors: &Vectors, items: &[ItemIdx], seed: u64) -> Vec<f32> {
+/// The vector of somebody known by what they met, and by a vector of their features where there is one, by the steps of BPR with the
+/// items fixed, whose last entries are biases. Near that of training, not equal.
+pub(crate) fn fold_in(vectors: &Vectors, features: Option<&[f32]>, items: &[ItemIdx], seed: u64) -> Vec<f32> {
     let (passes, rates) = FOLD_IN;
-    bpr::fold_in(vectors, items, passes, rates, seed)
+    bpr::fold_in(vectors, features, items, passes, rates, seed)
 }
 
 /// The setters of settings that have their features as `known`.
@@ -101,6 +101,23 @@ pub trait FeatureModel: Recommender {
     /// [`Error::Unsupported`] for a model without features of items, and those of [`FeatureSpace::encode`].
     fn score_described_items(&self, user: UserIdx, items: &[FeatureRow]) -> Result<Vec<f32>>;
 
+    /// Scores of all items for somebody of whom features are known and what they met: `items` with their `values`, as
+    /// [`score_history`](Recommender::score_history) takes them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] by default and for a model without features of users, and those of [`FeatureSpace::encode`] and of folding
+    /// in.
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let _ = (user, items, values, out);
+        Err(Error::Unsupported { model: self.name(), operation: "fold-in of a new user with features" })
+    }
+
     /// Scores of all items for somebody of whom nothing is known but features.
     ///
     /// # Errors
@@ -130,6 +147,15 @@ impl FeatureModel for dyn AnyModel {
     }
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
         trained_with(self.name(), self.by_features(), BY_USERS)?.score_described_user(user, out)
+    }
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        trained_with(self.name(), self.by_features(), BY_USERS)?.score_described_history(user, items, values, out)
     }
     fn score_in(&self, user: UserIdx, context: &FeatureRow, out: &mut [f32]) -> Result<()> {
         trained_with(self.name(), self.by_features(), BY_EVENTS)?.score_in(user, context, out)

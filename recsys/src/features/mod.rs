@@ -14,6 +14,7 @@ pub(crate) mod described;
 mod events;
 #[cfg(feature = "neural")]
 mod fm;
+pub(crate) mod kept;
 pub(crate) mod known;
 mod lightfm;
 mod space;

@@ -148,20 +148,23 @@ impl BprModel {
     pub fn fold_in(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
         let Bpr { epochs, learning_rate, regularization, seed, .. } = self.settings;
-        Ok(fold_in(&self.factors.items, items, epochs, (learning_rate, regularization), seed))
+        Ok(fold_in(&self.factors.items, None, items, epochs, (learning_rate, regularization), seed))
     }
 }
 
-/// The vector of a user by the steps of BPR over their items, with the item vectors fixed, whose last entries are biases.
+/// The vector of a user by the steps of BPR over their items, with the item vectors fixed, whose last entries are biases. Where a vector
+/// is given that they have besides, theirs is that and what is learned, which alone is regularised.
 pub(crate) fn fold_in(
     vectors: &Vectors,
+    besides: Option<&[f32]>,
     items: &[ItemIdx],
     passes: usize,
     (rate, reg): (f32, f32),
     seed: u64,
 ) -> Vec<f32> {
     let (dim, n) = (vectors.dim(), vectors.len() as u32);
-    let mut user = vec![0.0; dim];
+    let start = besides.map_or_else(|| vec![0.0; dim], <[f32]>::to_vec);
+    let mut user = start.clone();
     user[dim - 1] = 1.0;
     let mut met = vec![false; vectors.len()];
     items.iter().for_each(|item| met[item.at()] = true);
@@ -185,8 +188,8 @@ pub(crate) fn fold_in(
             #[inline(always)]
             || {
                 let (decay, rate) = (1.0 - rate * reg, rate * wrong(&user, up, down));
-                for ((u, p), q) in user[..dim - 1].iter_mut().zip(up).zip(down) {
-                    *u = decay * *u + rate * (p - q);
+                for (((u, p), q), s) in user[..dim - 1].iter_mut().zip(up).zip(down).zip(&start) {
+                    *u = s + decay * (*u - s) + rate * (p - q);
                 }
             },
         );
@@ -534,6 +537,22 @@ impl Saved for BprModel {
 mod tests {
     use super::*;
 
+    /// Nothing met, nothing learned; a history moves away from what there is besides, and is not all that counts.
+    #[test]
+    fn a_vector_that_somebody_has_besides_stays_a_part_of_theirs() {
+        let mut vectors = Vectors::zeros(6, 3).unwrap();
+        for (item, vector) in vectors.as_mut_slice().chunks_mut(3).enumerate() {
+            vector[item % 2] = 1.0;
+        }
+        let besides = [0.0, 2.0, 1.0];
+        let fold_in = |besides, items: &[ItemIdx]| fold_in(&vectors, besides, items, 20, (0.05, 0.01), 0);
+        assert_eq!(fold_in(Some(&besides), &[]), besides);
+        let (with, without) = (fold_in(Some(&besides), &[ItemIdx(0)]), fold_in(None, &[ItemIdx(0)]));
+        assert!(with[0] > 0.0 && with[1] > 1.0 && with[1] < 2.0, "{with:?}");
+        assert!(without[0] > 0.0 && without[1] < 0.0, "{without:?}");
+        assert_eq!(without, fold_in(Some(&[0.0, 0.0, 1.0]), &[ItemIdx(0)]));
+    }
+
     /// The one item that is left is drawn at once, and ends below the others.
     #[test]
     fn somebody_who_met_all_items_but_one_is_folded_in_as_fast_as_anybody() {
@@ -543,7 +562,7 @@ mod tests {
             vector[0] = if item == 777 { 1.0 } else { -0.5 };
         }
         let items: Vec<ItemIdx> = (0..n as u32).filter(|&item| item != 777).map(ItemIdx).collect();
-        let user = fold_in(&vectors, &items, 1, (0.05, 0.01), 0);
+        let user = fold_in(&vectors, None, &items, 1, (0.05, 0.01), 0);
         assert!(user[0] < -0.5 && user[2] == 1.0, "{user:?}");
     }
 }

@@ -190,6 +190,32 @@ pub trait FactorModel: Debug + Send + Sync {
     /// The model's own, such as values it cannot take.
     fn user_vector(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>>;
 
+    /// The vector of a user of training who by now has met these items, of whom more may be known than that: by default it is not.
+    ///
+    /// # Errors
+    /// Those of [`user_vector`](Self::user_vector).
+    fn next_vector(&self, user: UserIdx, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let _ = user;
+        self.user_vector(items, values)
+    }
+
+    /// As [`Recommender::knows_user`]: by default those who `met` something.
+    fn user_is_known(&self, user: UserIdx, met: bool) -> bool {
+        let _ = user;
+        met
+    }
+
+    /// As [`Recommender::knows_item`]: by default those that somebody `met`.
+    fn item_is_known(&self, item: ItemIdx, met: bool) -> bool {
+        let _ = item;
+        met
+    }
+
+    /// As [`Recommender::reads_item`]: by default those that are known.
+    fn item_is_read(&self, item: ItemIdx, met: bool) -> bool {
+        self.item_is_known(item, met)
+    }
+
     /// The score that an inner product stands for: itself, unless [`SCORES_ARE_PRODUCTS`](Self::SCORES_ARE_PRODUCTS) says
     /// otherwise.
     fn score(&self, product: f32) -> f32 {
@@ -241,8 +267,29 @@ impl<M: FactorModel> Recommender for M {
     fn inner_product(&self) -> Option<&Factors> {
         M::SCORES_ARE_PRODUCTS.then(|| self.factors())
     }
+    fn knows_user(&self, user: UserIdx, met: bool) -> bool {
+        self.user_is_known(user, met)
+    }
+    fn knows_item(&self, item: ItemIdx, met: bool) -> bool {
+        self.item_is_known(item, met)
+    }
+    fn reads_item(&self, item: ItemIdx, met: bool) -> bool {
+        self.item_is_read(item, met)
+    }
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], values: &[f32], out: &mut [f32]) -> Result<()> {
         self.factors().items.inner_products(&self.user_vector(items, values)?, out);
+        finish(self, out);
+        Ok(())
+    }
+    fn score_next(
+        &self,
+        _: &UserItems,
+        user: UserIdx,
+        items: &[ItemIdx],
+        values: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.factors().items.inner_products(&self.next_vector(user, items, values)?, out);
         finish(self, out);
         Ok(())
     }

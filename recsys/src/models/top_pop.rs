@@ -69,6 +69,13 @@ impl Recommender for TopPopModel {
     fn n_items(&self) -> usize {
         self.counts.len()
     }
+    /// That nobody met an item is what popularity has to say of it: 0, which is below all others.
+    fn knows_item(&self, _: ItemIdx, _: bool) -> bool {
+        true
+    }
+    fn reads_item(&self, _: ItemIdx, met: bool) -> bool {
+        met
+    }
     fn score_users(&self, _: &UserItems, _: &[UserIdx], out: &mut [f32]) -> Result<()> {
         out.chunks_mut(self.counts.len()).for_each(|row| row.copy_from_slice(&self.counts));
         Ok(())

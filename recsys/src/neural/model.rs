@@ -139,10 +139,16 @@ impl SequenceModel {
     /// [`Error::UnknownItem`] for an index out of range.
     pub fn encode(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
-        let learned: Vec<ItemIdx> = items.iter().copied().filter(|&item| self.has_learned(item)).collect();
+        let learned: Vec<ItemIdx> = items.iter().copied().filter(|&item| self.learned(item)).collect();
         let mut state = train::states(&self.settings, &self.network, &[&learned])?;
         state.resize(self.factors.items.dim(), 1.0);
         Ok(state)
+    }
+
+    /// Whether anything was learned of an item.
+    fn learned(&self, item: ItemIdx) -> bool {
+        let bias = self.factors.items.get(item.at()).get(self.settings.dim);
+        bias.is_none_or(|bias| *bias == 0.0)
     }
 
     /// The values of the network but for the items, which are in the factors.
@@ -285,9 +291,9 @@ impl Recommender for SequenceModel {
     fn knows_order(&self) -> bool {
         true
     }
-    fn has_learned(&self, item: ItemIdx) -> bool {
-        let bias = self.factors.items.get(item.at()).get(self.settings.dim);
-        bias.is_none_or(|bias| *bias == 0.0)
+    /// Whether it was learned from: rows that were held out or have nothing beside them are as good as none.
+    fn knows_item(&self, item: ItemIdx, _: bool) -> bool {
+        self.learned(item)
     }
     fn sequence(&self, user: UserIdx) -> Option<&[ItemIdx]> {
         Some(self.sequences.get(user))
@@ -310,7 +316,7 @@ impl Recommender for SequenceModel {
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         self.factors.items.cosines(item.0 as usize, self.settings.dim, out);
         // Nothing is like what nothing was learned of.
-        let stranger = |item: ItemIdx| !self.has_learned(item);
+        let stranger = |item: ItemIdx| !self.learned(item);
         let all = stranger(item);
         let each = (0..).map(ItemIdx).zip(out);
         each.filter(|(other, _)| all || stranger(*other)).for_each(|(_, out)| *out = f32::NAN);

@@ -73,6 +73,19 @@ impl Passes {
     }
 }
 
+/// Rows of a table that no step moved still are what they were drawn as, which is `start`: they become zeros. Which rows were moved.
+pub(crate) fn forget_unmoved(table: &mut [f32], start: &[f32], width: usize) -> Vec<bool> {
+    let rows = table.chunks_mut(width.max(1)).zip(start.chunks(width.max(1)));
+    rows.map(|(row, start)| {
+        let moved = row != start;
+        if !moved {
+            row.fill(0.0);
+        }
+        moved
+    })
+    .collect()
+}
+
 pub(crate) fn failure(model: &'static str, error: &dyn std::fmt::Display) -> Error {
     Error::Network { model, reason: error.to_string() }
 }
@@ -119,3 +132,17 @@ macro_rules! passes_setters {
     };
 }
 pub(crate) use passes_setters;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_no_step_moved_become_zeros() {
+        let start = [0.5, -0.1, 0.2, 0.3, 0.0, 0.7];
+        let mut table = [0.5, -0.1, 0.2, 0.4, f32::NAN, 0.7];
+        assert_eq!(forget_unmoved(&mut table, &start, 2), [false, true, true]);
+        assert_eq!(table[..4], [0.0, 0.0, 0.2, 0.4]);
+        assert!(table[4].is_nan(), "what has left the numbers was moved");
+    }
+}

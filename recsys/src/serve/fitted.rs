@@ -1,6 +1,6 @@
 //! A trained model together with ids and history: what a program keeps and asks.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::data::filter::Filter;
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
 use crate::data::interactions::Catalog;
 use crate::data::sparse::UserItems;
+use crate::models::factors::dot;
 use crate::recommender::Recommender;
 use crate::serve::ann::AnnIndex;
 use crate::serve::exact::{USERS, best_by_inner_product};
@@ -40,8 +41,9 @@ pub struct Scored<T> {
 ///
 /// Lists keep a strict contract: never an item the filter bars, never an item twice, never a NaN; best first, equal scores
 /// by popularity in training and then in an order that depends on the ids alone, not on the order of the log; fewer than k entries
-/// only when fewer items qualify. A user of the catalogue without training rows, of whom no model knows anything, gets the most
-/// popular items, scored by the number of users who met them. Lists are the exact lists, unless the model was
+/// only when fewer items qualify. A user of the catalogue of whom the model knows nothing, having neither training rows nor features that
+/// it learned of, gets the most popular items, scored by the number of users who met them; items of which it knows nothing come last: see
+/// [`Recommender`]. Lists are the exact lists, unless the model was
 /// given an index for large catalogues, [`with_index`](Self::with_index), which keeps that contract but looks at the items near a
 /// user alone.
 ///
@@ -53,6 +55,8 @@ pub struct Fitted<M: ?Sized, U = u32, I = u32> {
     catalog: Catalog<U, I>,
     seen: Arc<UserItems>,
     ranks: Arc<Ranks>,
+    /// The items of which the model knows nothing, ascending.
+    strangers: Arc<[ItemIdx]>,
     index: Option<AnnIndex>,
 }
 
@@ -64,6 +68,7 @@ impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
             catalog: self.catalog.clone(),
             seen: Arc::clone(&self.seen),
             ranks: Arc::clone(&self.ranks),
+            strangers: Arc::clone(&self.strangers),
             index: self.index.clone(),
         }
     }
@@ -103,6 +108,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
             catalog: self.catalog,
             seen: self.seen,
             ranks: self.ranks,
+            strangers: self.strangers,
             index: self.index,
         }
     }
@@ -121,7 +127,9 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             }
         }
         let ranks = Arc::new(Ranks::new(&seen, catalog.items.ids()));
-        Ok(Self { model, catalog, seen: Arc::new(seen), ranks, index: None })
+        let items = (0..shape.1 as u32).map(ItemIdx);
+        let strangers = items.filter(|&item| !model.knows_item(item, ranks.is_met(item))).collect();
+        Ok(Self { model, catalog, seen: Arc::new(seen), ranks, strangers, index: None })
     }
 
     /// The model itself.
@@ -147,6 +155,21 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     /// The order of items of equal score.
     pub(crate) fn ranks(&self) -> &Ranks {
         &self.ranks
+    }
+
+    /// Whether the model knows anything of a user.
+    pub(crate) fn knows_user(&self, user: UserIdx) -> bool {
+        self.model.knows_user(user, self.seen.row_len(user) > 0)
+    }
+
+    /// Whether the model knows anything of an item.
+    pub(super) fn knows_item(&self, item: ItemIdx) -> bool {
+        self.strangers.binary_search(&item).is_err()
+    }
+
+    /// Whether an item says anything of who met it.
+    pub(crate) fn reads_item(&self, item: ItemIdx) -> bool {
+        self.model.reads_item(item, self.ranks.is_met(item))
     }
 
     pub(super) fn indexed_by(&self, index: Option<AnnIndex>) -> Self {
@@ -206,22 +229,89 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             let barred = filter.barred(&self.catalog.items);
             if let Some(factors) = self.model.inner_product() {
                 let seen = filter.is_unseen().then_some(self.seen.as_ref());
-                best_by_inner_product((factors, &self.ranks), users, k, seen, &barred)
+                best_by_inner_product((factors, &self.ranks), users, k, seen, &self.with_strangers(&barred))
             } else {
                 return self.score_blocks(users, |user, scores| {
                     if filter.is_unseen() {
                         bar(scores, self.seen.row(user).0);
                     }
                     bar(scores, &barred);
-                    self.ranks.top_k(scores, k)
+                    if self.knows_user(user) { self.best_of(scores, k) } else { self.ranks.top_k(scores, k) }
                 });
             }
         };
-        let unknown = users.iter().zip(&mut lists).filter(|(user, _)| self.seen.row_len(**user) == 0);
-        for (_, list) in unknown {
-            *list = self.ranks.most_popular(k, |item| filter.allows(self.catalog.items.id(item)));
+        let allowed = |item: ItemIdx| filter.allows(self.catalog.items.id(item));
+        for (&user, list) in users.iter().zip(&mut lists) {
+            if !self.knows_user(user) {
+                *list = self.ranks.most_popular(k, allowed);
+            } else if let Some(factors) = self.model.inner_product() {
+                let met = |item: ItemIdx| filter.is_unseen() && self.seen.get(user, item).is_some();
+                let vector = factors.users.get(user.at());
+                self.append_strangers(list, k, vector, |item| allowed(item) && !met(item));
+            }
         }
         Ok(lists)
+    }
+
+    /// Items that are barred, with those of which the model knows nothing; ascending.
+    fn with_strangers<'a>(&self, barred: &'a [ItemIdx]) -> Cow<'a, [ItemIdx]> {
+        if self.strangers.is_empty() {
+            return Cow::Borrowed(barred);
+        }
+        let mut all = [barred, &self.strangers[..]].concat();
+        all.sort_unstable();
+        all.dedup();
+        Cow::Owned(all)
+    }
+
+    /// Fills a list that was made without them up with the items of which the model knows nothing, as far as `allowed` lets them pass and
+    /// their products with the user's vector are numbers.
+    pub(super) fn append_strangers(
+        &self,
+        list: &mut Vec<ScoredItem>,
+        k: usize,
+        vector: &[f32],
+        allowed: impl Fn(ItemIdx) -> bool,
+    ) {
+        let Some(factors) = self.model.inner_product() else { return };
+        if list.len() < k {
+            let scored = |item: ItemIdx| dot(vector, factors.items.get(item.at())).is_finite();
+            let strangers = self.strangers.iter().copied().filter(|&item| allowed(item) && scored(item));
+            self.append(list, k, strangers.collect());
+        }
+    }
+
+    /// Fills a list up with these items, in the order of ties and with one score below those before.
+    fn append(&self, list: &mut Vec<ScoredItem>, k: usize, mut items: Vec<ItemIdx>) {
+        let score = list.last().map_or(0.0, |entry| below(entry.score));
+        items.sort_unstable_by_key(|&item| self.ranks.place(item));
+        let free = k.saturating_sub(list.len());
+        list.extend(items.into_iter().take(free).map(|item| ScoredItem { item, score }));
+    }
+
+    /// The `k` best of a row of scores, behind them the items of which the model knows nothing.
+    fn best_of(&self, scores: &mut [f32], k: usize) -> Vec<ScoredItem> {
+        let strangers = self.take_strangers(scores);
+        let mut list = self.ranks.top_k(scores, k);
+        self.append(&mut list, k, strangers);
+        list
+    }
+
+    /// Marks the items of which the model knows nothing as no candidates; those that were some.
+    fn take_strangers(&self, scores: &mut [f32]) -> Vec<ItemIdx> {
+        let strangers = self.strangers.iter().copied().filter(|item| scores[item.at()].is_finite()).collect();
+        bar(scores, &self.strangers);
+        strangers
+    }
+
+    /// Puts the items of which the model knows nothing below all others.
+    fn sink_strangers(&self, scores: &mut [f32]) {
+        let strangers = self.take_strangers(scores);
+        if !strangers.is_empty() {
+            let known = scores.iter().copied().filter(|score| score.is_finite());
+            let score = known.reduce(f32::min).map_or(0.0, below);
+            strangers.iter().for_each(|item| scores[item.at()] = score);
+        }
     }
 
     /// As [`recommend_many`](Self::recommend_many), together with other processes, which have the same model: each makes the lists of some of the
@@ -266,8 +356,8 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         (SCORES_PER_TASK / self.seen.n_cols().max(1)).clamp(1, 128)
     }
 
-    /// Scores users in blocks, those without training rows by popularity, and hands each one's scores to `f`; results in the order
-    /// of `users`.
+    /// Scores users in blocks, those of whom the model knows nothing by popularity, with the items of which it knows nothing below all
+    /// others, and hands each one's scores to `f`; results in the order of `users`.
     pub(crate) fn score_blocks<T: Send>(
         &self,
         users: &[UserIdx],
@@ -280,7 +370,9 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 let mut scores = vec![0.0; users.len() * n_items];
                 self.model.score_users(&self.seen, users, &mut scores)?;
                 let each = |(&user, row): (&UserIdx, &mut [f32])| {
-                    if self.seen.row_len(user) == 0 {
+                    if self.knows_user(user) {
+                        self.sink_strangers(row);
+                    } else {
                         self.ranks.popularity(row);
                     }
                     f(user, row)
@@ -291,7 +383,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         Ok(blocks.into_iter().flatten().collect())
     }
 
-    /// The score of one item for one user.
+    /// The score of one item for one user: the model's own number, also where it [knows](Recommender) nothing of one of them.
     ///
     /// # Errors
     /// [`Error::UnknownUser`], [`Error::UnknownItem`].
@@ -337,23 +429,44 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         k: usize,
         filter: &Filter<'_, I>,
     ) -> Result<Vec<Scored<I>>> {
+        let (read, weights) = self.read(items, values);
         // Who met nothing that was learned of is as little known as who met nothing.
-        if !items.iter().any(|&item| self.model.has_learned(item)) {
+        if read.is_empty() {
             let out = if filter.is_unseen() { items } else { &[] };
             let allowed = |item: ItemIdx| filter.allows(self.catalog.items.id(item)) && !out.contains(&item);
             return Ok(self.with_ids(&self.ranks.most_popular(k, allowed)));
         }
         if let Some(index) = &self.index {
-            return Ok(self.with_ids(&self.nearest_of_history(index, (items, values), k, filter)?));
+            let history = (&read[..], &weights[..]);
+            return Ok(self.with_ids(&self.nearest_of_history(index, history, items, k, filter)?));
         }
-        Ok(self.list_of_scores(self.scores_of(items, values)?, items, k, filter))
+        let scores = self.scores_by(|out| self.model.score_history(&self.seen, &read, &weights, out))?;
+        Ok(self.list_of_scores(scores, items, k, filter))
     }
 
-    /// The scores for a history as [`Recommender::score_history`] takes it.
-    pub(super) fn scores_of(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+    /// The items of a history that say something, with their values.
+    pub(super) fn read(&self, items: &[ItemIdx], values: &[f32]) -> (Vec<ItemIdx>, Vec<f32>) {
+        let rows = items.iter().copied().zip(values.iter().copied());
+        rows.filter(|&(item, _)| self.reads_item(item)).unzip()
+    }
+
+    /// The scores of all items that `score` writes, its error with the caller's ids.
+    pub(super) fn scores_by(&self, score: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Vec<f32>> {
         let mut scores = vec![0.0; self.seen.n_cols()];
-        let scored = self.model.score_history(&self.seen, items, values, &mut scores);
-        scored.map_err(|error| error.named(|_| None, |item| self.item_name(item)))?;
+        score(&mut scores).map_err(|error| error.named(|_| None, |item| self.item_name(item)))?;
+        Ok(scores)
+    }
+
+    /// The scores by which a history is ranked in an evaluation; by popularity where it says nothing.
+    pub(crate) fn ranked_history(&self, items: &[ItemIdx], values: &[f32]) -> Result<Vec<f32>> {
+        let (read, weights) = self.read(items, values);
+        if read.is_empty() {
+            let mut scores = vec![0.0; self.seen.n_cols()];
+            self.ranks.popularity(&mut scores);
+            return Ok(scores);
+        }
+        let mut scores = self.scores_by(|out| self.model.score_history(&self.seen, &read, &weights, out))?;
+        self.sink_strangers(&mut scores);
         Ok(scores)
     }
 
@@ -369,7 +482,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             bar(&mut scores, out);
         }
         bar(&mut scores, &filter.barred(&self.catalog.items));
-        self.with_ids(&self.ranks.top_k(&scores, k))
+        self.with_ids(&self.best_of(&mut scores, k))
     }
 
     /// A history by ids as indices with values, ascending unless the model knows order.
@@ -401,7 +514,8 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     }
 
     /// The `k` items most similar to `item`, itself left out; fewer if the measure knows fewer. Similarity is the model's
-    /// own, where it has one; else it is that of the training log: the cosine of the two items' columns.
+    /// own, where it has one; else it is that of the training log: the cosine of the two items' columns. An item of which the model
+    /// [knows](Recommender) nothing is like none.
     ///
     /// # Errors
     /// [`Error::UnknownItem`]; [`Error::Parameter`] for a `k` of 0.
@@ -412,18 +526,23 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     {
         check_k(k)?;
         let item = self.catalog.item(item)?;
+        if !self.knows_item(item) {
+            return Ok(Vec::new());
+        }
         let mut scores = vec![0.0; self.seen.n_cols()];
         match self.model.item_similarity(item, &mut scores) {
             Err(Error::Unsupported { .. }) => similar::columns(&self.seen, item, &mut scores),
             answer => answer?,
         }
+        bar(&mut scores, &self.strangers);
         scores[item.at()] = f32::NAN;
         Ok(self.with_ids(&self.ranks.top_k(&scores, k)))
     }
 
     /// The `k` users most similar to `user`, the user left out; fewer if the measure knows fewer; equal ones in the order of their
     /// first rows. Similarity is the model's
-    /// own, where it has one; else it is that of the training log: the cosine of the two users' rows.
+    /// own, where it has one; else it is that of the training log: the cosine of the two users' rows. A user of whom the model
+    /// [knows](Recommender) nothing is like nobody.
     ///
     /// # Errors
     /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0.
@@ -433,11 +552,16 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     {
         check_k(k)?;
         let user = self.catalog.user(user)?;
+        if !self.knows_user(user) {
+            return Ok(Vec::new());
+        }
         let mut scores = vec![0.0; self.seen.n_rows()];
         match self.model.user_similarity(user, &mut scores) {
             Err(Error::Unsupported { .. }) => similar::rows(&self.seen, user, &mut scores),
             answer => answer?,
         }
+        let others = (0..).map(UserIdx).zip(&mut scores);
+        others.filter(|(other, _)| !self.knows_user(*other)).for_each(|(_, score)| *score = f32::NAN);
         scores[user.at()] = f32::NAN;
         let best = top_k(&scores, k);
         Ok(best
@@ -481,6 +605,11 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
 
 pub(crate) fn check_k(k: usize) -> Result<()> {
     if k == 0 { Err(Error::parameter("k", 0, "at least 1")) } else { Ok(()) }
+}
+
+/// The next score down, which is a number.
+fn below(score: f32) -> f32 {
+    score.next_down().max(f32::MIN)
 }
 
 /// Marks items as no candidates.

@@ -45,6 +45,16 @@ impl Ranks {
         Self { places, order, counts }
     }
 
+    /// Whether anybody met an item.
+    pub(crate) fn is_met(&self, item: ItemIdx) -> bool {
+        self.counts[item.at()] > 0
+    }
+
+    /// The place of an item among those of equal score.
+    pub(crate) fn place(&self, item: ItemIdx) -> u32 {
+        self.places[item.at()]
+    }
+
     /// An entry that compares as its item does: with the place of the item instead of the item.
     pub(crate) fn entry(&self, item: ItemIdx, score: f32) -> ScoredItem {
         // Negative zero and zero compare equal to a caller but not to `total_cmp`.

@@ -193,6 +193,7 @@ where
     is_the_same_in_a_box(&model, settings);
     refuses_unknown_ids(&model);
     repeats_for_any_number_of_threads(settings, &log);
+    knows_what_it_does_not_know(settings);
     survives_odd_logs(settings);
 }
 
@@ -408,6 +409,76 @@ where
         pool.install(|| settings.fit(log).unwrap())
     };
     assert!(run(1).model() == run(3).model(), "{settings:?}: other bits with other threads");
+}
+
+/// The contract of [`Recommender`] about users and items of whom the model knows nothing: here those that have no rows.
+fn knows_what_it_does_not_know<F: Estimator + Debug>(settings: &F)
+where
+    F::Model: Saved,
+{
+    use cairn_recsys::{AnnSettings, RankingEvaluator};
+    let log = log().with_items([1000, 1001, 1002]).unwrap().with_users([2000, 2001]).unwrap();
+    let trained = settings.fit(&log).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    trained.save(folder.path().join("model")).unwrap();
+    let loaded = Fitted::<F::Model>::load(folder.path().join("model")).unwrap();
+    let (all, unseen) = (Filter::all(), Filter::unseen());
+    let popular = TopPop::new().fit(&log).unwrap().recommend(&2000, 93, &all).unwrap();
+    for model in [trained, loaded] {
+        // Such items are listed behind all others, also by an index.
+        let mut lists = vec![model.recommend(&7, 93, &all).unwrap()];
+        lists.push(model.recommend_session(&[3, 9, 6], 93, &all).unwrap());
+        lists.push(model.recommend_next(&7, &[3, 9, 6], 93, &all).unwrap());
+        if model.model().inner_product().is_some() {
+            let fast = model.with_index(AnnSettings::new().cells(6).probes(2)).unwrap();
+            lists.push(fast.recommend(&7, 93, &all).unwrap());
+            lists.push(fast.recommend_session(&[3, 9, 6], 93, &all).unwrap());
+        }
+        for list in lists {
+            let (known, others) = list.split_at(list.len() - 3);
+            assert!(known.len() > 60 && known.iter().all(|entry| entry.id < 1000), "{settings:?}: {list:?}");
+            let mut ids: Vec<u32> = others.iter().map(|entry| entry.id).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, [1000, 1001, 1002], "{settings:?}");
+            assert!(others.iter().all(|entry| entry.score == others[0].score), "{settings:?}: {others:?}");
+            assert!(list.iter().all(|entry| entry.score.is_finite()), "{settings:?}");
+            assert!(others[0].score < known[known.len() - 1].score, "{settings:?}: {list:?}");
+        }
+        let even = Filter::all().only(|item: &u32| item.is_multiple_of(2));
+        let last = model.recommend(&7, 93, &even).unwrap();
+        assert_eq!(last.iter().filter(|entry| entry.id >= 1000).count(), 2, "{settings:?}: {last:?}");
+        // In histories and sessions they are passed over.
+        let session = |items: &[u32]| model.recommend_session(items, 8, &unseen);
+        assert_eq!(session(&[3, 1000, 9, 6, 1001]).unwrap(), session(&[3, 9, 6]).unwrap(), "{settings:?}");
+        for nothing in [&[1000][..], &[1000, 1001], &[1000, 9999]] {
+            assert!(matches!(session(nothing), Err(Error::UnknownItem(_))), "{settings:?}: {nothing:?}");
+        }
+        let history = |items: &[(u32, f32)]| model.recommend_for(items, 8, &unseen).unwrap();
+        assert_eq!(history(&[(3, 1.0), (1000, 1.0)]), history(&[(3, 1.0)]), "{settings:?}");
+        assert_eq!(history(&[(1000, 1.0)]), popular[..8], "{settings:?}");
+        let own = model.recommend(&7, 8, &unseen).unwrap();
+        assert_eq!(model.recommend_next(&7, &[1000], 8, &unseen).unwrap(), own, "{settings:?}");
+        let next = model.recommend_next(&7, &[1000], 93, &unseen).unwrap();
+        assert!(next.iter().all(|entry| entry.id != 1000), "{settings:?}: what was seen");
+        // Who is not known gets what is popular, and for a session what anybody gets for it.
+        assert_eq!(model.recommend(&2000, 93, &all).unwrap(), popular, "{settings:?}");
+        let next = model.recommend_next(&2000, &[3, 9, 6], 8, &unseen).unwrap();
+        assert_eq!(next, session(&[3, 9, 6]).unwrap(), "{settings:?}");
+        // Nothing is like them.
+        assert!(model.similar_items(&1000, 5).unwrap().is_empty(), "{settings:?}");
+        assert!(model.similar_items(&3, 100).unwrap().iter().all(|entry| entry.id < 1000), "{settings:?}");
+        assert!(model.similar_users(&2000, 5).unwrap().is_empty(), "{settings:?}");
+        assert!(model.similar_users(&3, 200).unwrap().iter().all(|entry| entry.id < 2000), "{settings:?}");
+        // An evaluation ranks as lists do.
+        let auc = |user: u32, item: u32| {
+            let test = Interactions::from_ratings([(user, item)]).unwrap();
+            let report = RankingEvaluator::at([5]).auc().evaluate(&model, &test).unwrap();
+            (report.auc().unwrap(), report.users_without_history())
+        };
+        let (of_stranger, unknown) = auc(7, 1001);
+        assert!(of_stranger < 0.05 && unknown == 0, "{settings:?}: {of_stranger}");
+        assert_eq!(auc(2001, popular[0].id).1, 1, "{settings:?}");
+    }
 }
 
 /// A single user, a single item, a user without training rows: a list or an error, never a panic or a NaN.

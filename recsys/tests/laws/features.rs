@@ -1,12 +1,13 @@
 //! What features are for: items and users that nobody has met, tables as people have them, and files that take raw rows.
 
 use cairn_recsys::features::{
-    FeatureAls, FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss, LightFmModel,
+    FeatureAls, FeatureMatrix, FeatureModel, FeatureRow, FeatureTable, LightFm, LightFmLoss, LightFmModel,
 };
 use cairn_recsys::metrics::Ndcg;
 use cairn_recsys::read::FeatureReader;
 use cairn_recsys::{
-    Als, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, RankingEvaluator, Split, UserIdx, synthetic,
+    Als, Duplicates, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, RankingEvaluator, Recommender,
+    Scored, Split, TopPop, UserIdx, synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -237,11 +238,216 @@ fn features_of_another_catalogue_and_settings_out_of_range_are_refused() {
     assert!(matches!(LightFm::new().learning_rate(1e30).fit(&log), Err(Error::Factorization { .. })));
 }
 
+/// A category that no user or item of training has.
+fn strange() -> FeatureRow {
+    FeatureRow::new().category("group", "strange")
+}
+
+/// A log with users 9000 to 9002 and items 1000 to 1002 of the groups 0 to 2, 9003 and 1003 of a category that nobody else has, and 9004
+/// and 1004 of which nothing is known, all without rows; and the features of all.
+struct NewOnes {
+    log: Interactions,
+    items: FeatureMatrix<ItemIdx>,
+    users: FeatureMatrix<UserIdx>,
+}
+
+impl NewOnes {
+    fn new() -> Self {
+        let log = log().with_users(9000..9005).unwrap().with_items(1000..1005).unwrap();
+        let rows = |n: u32, first: u32| {
+            let old = (0..n).map(|id| (id, row(id % GROUPS)));
+            let new = (0..GROUPS).map(move |group| (first + group, row(group)));
+            FeatureTable::new(old.chain(new).chain([(first + 3, strange())])).unwrap()
+        };
+        let items = FeatureMatrix::new(&rows(90, 1000), &log.catalog().items).unwrap();
+        let users = FeatureMatrix::new(&rows(150, 9000), &log.catalog().users).unwrap();
+        Self { log, items, users }
+    }
+}
+
+fn close(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-4 * (1.0 + b.abs())
+}
+
+/// Users without rows get lists by their features, if training met those, and else what is popular; items without rows their places.
+fn lists_go_by_features<F: Estimator>(settings: &F, log: &Interactions) {
+    let (model, unseen) = (settings.fit(log).unwrap(), Filter::unseen());
+    let name = model.model().name();
+    for group in 0..GROUPS {
+        let user = 9000 + group;
+        let list = model.recommend(&user, 6, &unseen).unwrap();
+        let own = list.iter().filter(|entry| entry.id % GROUPS == group || entry.id == 1000 + group).count();
+        assert!(own > 3, "{name}, {user}: {list:?}");
+        assert!(
+            list.iter().all(|entry| close(model.score(&user, &entry.id).unwrap(), entry.score)),
+            "{name}"
+        );
+        let many = model.recommend_many(&[9004, user], 6, &unseen).unwrap();
+        assert!(many[1].iter().zip(&list).all(|(a, b)| close(a.score, b.score)), "{name}");
+        assert!(!model.similar_users(&user, 5).unwrap().is_empty(), "{name}");
+        assert!(!model.similar_items(&(1000 + group), 5).unwrap().is_empty(), "{name}");
+    }
+    let popular = TopPop::new().fit(log).unwrap().recommend(&9004, 6, &unseen).unwrap();
+    for nobody in [9003, 9004] {
+        assert_eq!(model.recommend(&nobody, 6, &unseen).unwrap(), popular, "{name}, {nobody}");
+        assert!(model.similar_users(&nobody, 5).unwrap().is_empty(), "{name}, {nobody}");
+    }
+    let alike = model.similar_users(&9000, 200).unwrap();
+    assert!(alike.iter().all(|entry| entry.id != 9003 && entry.id != 9004), "{name}: {alike:?}");
+    let list = model.recommend(&4, 95, &Filter::all()).unwrap();
+    let mut last: Vec<u32> = list[93..].iter().map(|entry| entry.id).collect();
+    last.sort_unstable();
+    assert_eq!(last, [1003, 1004], "{name}: what nothing is known of comes last");
+    assert!(matches!(model.recommend_session(&[1003], 5, &unseen), Err(Error::UnknownItem(_))), "{name}");
+}
+
+/// A figure for users without rows is one of the model, not of popularity.
+fn new_users_are_evaluated_by_their_features<F: Estimator>(settings: &F) {
+    let (train, test) = log().split(Split::cold_users(0.2, 1)).unwrap();
+    let model = settings.fit(&train).unwrap();
+    let popular = TopPop::new().fit(&train).unwrap();
+    for evaluator in [RankingEvaluator::at([5]), RankingEvaluator::at([5]).auc()] {
+        let (report, other) =
+            (evaluator.evaluate(&model, &test).unwrap(), evaluator.evaluate(&popular, &test).unwrap());
+        let (own, popular) = (report.mean(Ndcg, 5).unwrap(), other.mean(Ndcg, 5).unwrap());
+        assert!(own > 1.25 * popular, "{}: {own}, {popular} by popularity", report.model());
+        assert_eq!(report.users_without_history(), 0, "{report}");
+        assert_eq!(other.users_without_history(), other.users().len());
+    }
+}
+
+/// What training did not meet says as little as nothing.
+fn unmet_features_say_nothing<F: Estimator<Model: FeatureModel>>(settings: &F, log: &Interactions) {
+    let model = settings.fit(log).unwrap();
+    let name = model.model().name();
+    let scores = model.score_new_items(&1, &[strange(), FeatureRow::new(), row(1)]).unwrap();
+    assert!(close(scores[0], scores[1]) && !close(scores[2], scores[1]), "{name}: {scores:?}");
+    says_nothing(&model, &strange());
+    let both = |group: &str| FeatureRow::new().category("group", group).categories("tags", ["all", "same"]);
+    assert_ne!(by_id(&model, &both("1")), by_id(&model, &both("2")), "{name}");
+}
+
+/// All scores for somebody of whom a row is known, by the items' ids.
+fn by_id<M: FeatureModel>(model: &Fitted<M>, user: &FeatureRow) -> Vec<f32> {
+    let mut list = model.recommend_described(user, 1000, &Filter::all()).unwrap();
+    list.sort_by_key(|entry| entry.id);
+    list.iter().map(|entry| entry.score).collect()
+}
+
+fn says_nothing<M: FeatureModel>(model: &Fitted<M>, user: &FeatureRow) {
+    let (said, nothing) = (by_id(model, user), by_id(model, &FeatureRow::new()));
+    assert_eq!(said.len(), nothing.len());
+    assert!(said.iter().zip(&nothing).all(|(a, b)| close(*a, *b)), "{}: {said:?}", model.model().name());
+}
+
+/// A user of training with a session is somebody of whom their features and all that they met are known.
+fn sessions_go_with_features<F: Estimator<Model: FeatureModel>>(settings: &F, log: &Interactions) {
+    let (model, unseen) = (settings.fit(log).unwrap(), Filter::unseen());
+    let name = model.model().name();
+    let list = |session: &[u32], user: &FeatureRow| -> Vec<Scored<u32>> {
+        model.recommend_session_described(session, user, 8, &unseen).unwrap()
+    };
+    for user in [4_u32, 9001] {
+        let met = model.seen().row(model.catalog().user(&user).unwrap()).0;
+        let mut session: Vec<u32> = met.iter().map(|&item| *model.catalog().items.id(item)).collect();
+        let latest = [0, 2].map(|n| (0..90).filter(|item| !session.contains(item)).nth(n).unwrap());
+        session.extend(latest);
+        let next = model.recommend_next(&user, &latest, 8, &unseen).unwrap();
+        assert_eq!(next, list(&session, &row(1)), "{name}, {user}");
+        assert_ne!(next, list(&session, &row(2)), "{name}, {user}");
+        assert_ne!(next, model.recommend_session(&session, 8, &unseen).unwrap(), "{name}, {user}");
+        assert!(next.iter().all(|entry| !session.contains(&entry.id)), "{name}: {next:?}");
+    }
+    let alone = model.recommend_described(&row(1), 8, &unseen).unwrap();
+    assert_eq!(list(&[], &row(1)), alone, "{name}");
+    assert_eq!(list(&[777_777], &row(1)), alone, "{name}");
+    assert_eq!(list(&[777_777, 3], &row(1)), list(&[3], &row(1)), "{name}");
+    let unknown = model.recommend_session_described(&[3], &FeatureRow::new().number("age", 3.0), 5, &unseen);
+    assert!(matches!(unknown, Err(Error::Parameter { name: "feature", .. })), "{name}");
+    let none = model.recommend_session_described(&[3], &row(1), 0, &unseen);
+    assert!(matches!(none, Err(Error::Parameter { name: "k", .. })), "{name}");
+}
+
+#[test]
+fn users_and_items_without_rows_are_listed_and_evaluated_by_their_features() {
+    let NewOnes { log, items, users } = NewOnes::new();
+    let known = user_features(&self::log());
+    let lightfm = LightFm::new().factors(8).learning_rate(0.1);
+    lists_go_by_features(&lightfm.clone().item_features(&items).user_features(&users), &log);
+    new_users_are_evaluated_by_their_features(&lightfm.user_features(&known));
+    let als = FeatureAls::new(Als::new().factors(8));
+    lists_go_by_features(&als.clone().item_features(&items).user_features(&users), &log);
+    new_users_are_evaluated_by_their_features(&als.user_features(&known));
+}
+
+#[test]
+fn features_that_training_did_not_meet_say_nothing() {
+    let NewOnes { log, items, users } = NewOnes::new();
+    let lightfm = LightFm::new().factors(8).learning_rate(0.1);
+    unmet_features_say_nothing(&lightfm.item_features(&items).user_features(&users), &log);
+    let als = FeatureAls::new(Als::new().factors(8));
+    unmet_features_say_nothing(&als.item_features(&items).user_features(&users), &log);
+}
+
+#[test]
+fn features_of_a_user_go_with_a_session() {
+    let NewOnes { log, items, users } = NewOnes::new();
+    let lightfm = LightFm::new().factors(8).learning_rate(0.1);
+    sessions_go_with_features(&lightfm.item_features(&items).user_features(&users), &log);
+    let als = FeatureAls::new(Als::new().factors(8));
+    sessions_go_with_features(&als.item_features(&items).user_features(&users), &log);
+    let plain = LightFm::new().factors(4).epochs(2).fit(&log).unwrap();
+    let refused = plain.recommend_session_described(&[3], &row(1), 5, &Filter::all()).unwrap_err();
+    assert!(refused.to_string().contains("features of users"), "{refused}");
+}
+
+/// With the features counted a history of training is what training was about.
+#[test]
+fn als_with_features_folds_in_who_it_was_trained_on() {
+    let log = log();
+    let als = FeatureAls::new(Als::new().factors(8)).user_features(&user_features(&log)).fit(&log).unwrap();
+    folds_in_its_own_users(&als);
+}
+
+fn folds_in_its_own_users<M: FeatureModel>(model: &Fitted<M>) {
+    for user in (0..20).map(UserIdx) {
+        let (items, values) = model.seen().row(user);
+        let mut scores = [vec![0.0; 90], vec![0.0; 90]];
+        model.model().score_next(model.seen(), user, items, values, &mut scores[0]).unwrap();
+        model.model().score_users(model.seen(), &[user], &mut scores[1]).unwrap();
+        let differ =
+            scores[0].iter().zip(&scores[1]).filter(|(a, b)| (*a - *b).abs() > 1e-3 * (1.0 + b.abs()));
+        assert_eq!(differ.count(), 0, "{}, {user:?}", model.model().name());
+    }
+}
+
+/// User 500 met everything, which tells nothing apart, and alone has a category.
+fn who_met_everything() -> (Interactions, FeatureMatrix<UserIdx>, FeatureRow) {
+    let mut log = log();
+    let rows = (0..90_u32).map(|item| (500_u32, item, 1.0_f32, 1_000_000_i64));
+    log.append(rows, Duplicates::Last).unwrap();
+    let everything = FeatureRow::new().category("group", "everything");
+    let rows = (0..150).map(|user| (user, row(user % GROUPS))).chain([(500, everything.clone())]);
+    let features = FeatureMatrix::new(&FeatureTable::new(rows).unwrap(), &log.catalog().users).unwrap();
+    (log, features, everything)
+}
+
+#[test]
+fn what_only_somebody_has_whom_nothing_was_learned_of_says_nothing() {
+    let (log, users, everything) = who_met_everything();
+    for loss in [LightFmLoss::Warp, LightFmLoss::Bpr, LightFmLoss::Logistic] {
+        let model = LightFm::new().factors(8).epochs(5).loss(loss).user_features(&users).fit(&log).unwrap();
+        says_nothing(&model, &everything);
+        let own = model.model().factors().users.get(150);
+        assert!(own[..8].iter().all(|x| *x == 0.0) && own[8] == 1.0, "{loss:?}: {own:?}");
+    }
+}
+
 #[cfg(feature = "neural")]
 mod machines {
     use super::*;
     use cairn_recsys::features::{
-        EventFeatures, FactorizationMachine, FactorizationMachineModel, FeatureModel, TwoTower, TwoTowerModel,
+        EventFeatures, FactorizationMachine, FactorizationMachineModel, TwoTower, TwoTowerModel,
     };
     use cairn_recsys::rerank::{Rank, Reranking};
 
@@ -362,6 +568,99 @@ mod machines {
         let event = ((0_u32, 0_i64), FeatureRow::new().categories("tags", tags));
         let many = EventFeatures::new(&FeatureTable::new([event]).unwrap(), &log.catalog().users).unwrap();
         assert!(needed(machine().context(&many)) > 8 * needed(machine()));
+    }
+
+    #[test]
+    fn users_and_items_without_rows_are_listed_and_evaluated_by_their_features() {
+        let NewOnes { log, items, users } = NewOnes::new();
+        let known = user_features(&super::log());
+        for settings in machines() {
+            let settings = settings.epochs(30);
+            lists_go_by_features(&settings.clone().item_features(&items).user_features(&users), &log);
+            new_users_are_evaluated_by_their_features(&settings.user_features(&known));
+        }
+        lists_go_by_features(&towers().item_features(&items).user_features(&users), &log);
+        new_users_are_evaluated_by_their_features(&towers().user_features(&known));
+    }
+
+    #[test]
+    fn features_that_training_did_not_meet_say_nothing() {
+        let NewOnes { log, items, users } = NewOnes::new();
+        for settings in machines() {
+            unmet_features_say_nothing(&settings.item_features(&items).user_features(&users), &log);
+        }
+        unmet_features_say_nothing(&towers().item_features(&items).user_features(&users), &log);
+    }
+
+    #[test]
+    fn features_of_a_user_go_with_a_session() {
+        let NewOnes { log, items, users } = NewOnes::new();
+        for settings in machines() {
+            sessions_go_with_features(&settings.item_features(&items).user_features(&users), &log);
+        }
+        sessions_go_with_features(&towers().item_features(&items).user_features(&users), &log);
+        let towers = towers().user_features(&user_features(&super::log())).fit(&super::log()).unwrap();
+        folds_in_its_own_users(&towers);
+    }
+
+    #[test]
+    fn what_only_somebody_has_whom_nothing_was_learned_of_says_nothing() {
+        let (log, users, everything) = who_met_everything();
+        for settings in machines() {
+            says_nothing(&settings.epochs(3).user_features(&users).fit(&log).unwrap(), &everything);
+        }
+        says_nothing(&towers().epochs(3).user_features(&users).fit(&log).unwrap(), &everything);
+    }
+
+    /// What was met in the only event of a kind that is held out has no say either.
+    #[test]
+    fn a_context_that_training_did_not_meet_says_nothing() {
+        let log = log();
+        let event =
+            |user: u32, time: i64, when: &str| ((user, time), FeatureRow::new().category("when", when));
+        let times = log.ratings().map(|rating| event(rating.user, rating.timestamp, "day"));
+        let table = FeatureTable::new(times.chain([event(3, 1_000_000, "never")])).unwrap();
+        let context = EventFeatures::new(&table, &log.catalog().users).unwrap();
+        for settings in machines() {
+            let settings = settings.epochs(3).context(&context);
+            let model = settings.fit(&log).unwrap();
+            let by_id = |row: &FeatureRow| {
+                let mut list = model.recommend_in(&5, row, 90, &Filter::all()).unwrap();
+                list.sort_by_key(|entry| entry.id);
+                list
+            };
+            let never = by_id(&FeatureRow::new().category("when", "never"));
+            let nothing = by_id(&FeatureRow::new());
+            assert!(never.iter().zip(&nothing).all(|(a, b)| close(a.score, b.score)), "{settings:?}");
+            let day = by_id(&FeatureRow::new().category("when", "day"));
+            assert!(day.iter().zip(&nothing).any(|(a, b)| !close(a.score, b.score)), "{settings:?}");
+        }
+    }
+
+    /// Item 700 was met by people who met nothing else: it is a positive, and never a part of what somebody met besides.
+    #[test]
+    fn an_item_that_was_never_a_part_of_a_history_is_passed_over_in_histories() {
+        let mut log = log();
+        let rows = [600_u32, 601].map(|user| (user, 700_u32, 1.0_f32, 5_i64));
+        log.append(rows, Duplicates::Last).unwrap();
+        let model = towers().fit(&log).unwrap();
+        let list = |session: &[u32]| model.recommend_session(session, 8, &Filter::all());
+        let refused = list(&[700]).unwrap_err();
+        assert!(refused.to_string().contains("700: training learned nothing of it"), "{refused}");
+        assert_eq!(list(&[3, 700, 6]).unwrap(), list(&[3, 6]).unwrap());
+        let popular = model.recommend_for(&[(700, 1.0)], 3, &Filter::unseen()).unwrap();
+        assert!(popular.iter().all(|entry| entry.score >= 1.0 && entry.score.fract() == 0.0), "{popular:?}");
+        // It has rows, so it is listed by what was learned of it, and so are those who met it.
+        assert!(!model.similar_items(&700, 3).unwrap().is_empty());
+        assert_ne!(model.recommend(&600, 3, &Filter::unseen()).unwrap(), popular);
+        let vector = |user: u32| {
+            let user = log.catalog().user(&user).unwrap();
+            model.model().factors().users.get(user.0 as usize)
+        };
+        let nobody = model.model().user_vector_with(&[], &FeatureRow::new()).unwrap();
+        for user in [600, 601] {
+            assert!(vector(user).iter().zip(&nobody).all(|(a, b)| close(*a, *b)), "as of nothing met");
+        }
     }
 
     fn towers() -> TwoTower {

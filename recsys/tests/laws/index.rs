@@ -28,6 +28,10 @@ impl Recommender for Given {
     fn n_items(&self) -> usize {
         self.factors.items.len()
     }
+    /// Vectors are given for all.
+    fn knows_item(&self, _: ItemIdx, _: bool) -> bool {
+        true
+    }
     fn score_users(&self, _: &UserItems, users: &[UserIdx], out: &mut [f32]) -> Result<()> {
         for (user, out) in users.iter().zip(out.chunks_mut(self.n_items())) {
             out.iter_mut().enumerate().for_each(|(item, out)| *out = self.score(*user, item));

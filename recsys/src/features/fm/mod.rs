@@ -27,7 +27,8 @@ use crate::{Error, Result, check, memory};
 ///
 /// A sample is a row of features x: the user, the item, their features, those of the event. Its score is
 /// w₀ + Σ wⱼ xⱼ + Σ over pairs ⟨vⱼ, vₖ⟩ xⱼ xₖ, for DeepFM plus a network's on the sums of the vectors of each field. Trained by the logistic
-/// loss with items drawn that were not met, in steps of Adam that move the rows of the table which are met alone.
+/// loss with items drawn that were not met, in steps of Adam that move the rows of the table which are met alone. What no step moved says
+/// nothing.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least).
@@ -174,8 +175,11 @@ impl FactorizationMachine {
         let fields = Fields::new(self, matrix);
         let failed = |e: cairn_nn::Error| failure(self.name(), &e);
         let deep = (&self.hidden[..], self.dropout);
-        let network = Network::new(fields.len(), self.factors, self.pairs, deep, &mut rng(self.passes.seed))
-            .map_err(failed)?;
+        let start = || {
+            Network::new(fields.len(), self.factors, self.pairs, deep, &mut rng(self.passes.seed))
+                .map_err(failed)
+        };
+        let network = start()?;
         // Items that nobody met are no negatives: they would be pushed down for being new.
         let transpose = matrix.transpose();
         let others: Vec<ItemIdx> = transpose.row_indices().filter(|&i| transpose.row_len(i) > 0).collect();
@@ -201,7 +205,8 @@ impl FactorizationMachine {
             }
             network.loss(&samples, &labels, self.regularization, cx)
         })?;
-        FactorizationMachineModel::new(self, &network, &fields, (matrix, &transpose), progress)
+        // What it began as is drawn again and not kept, to take no memory while it is trained.
+        FactorizationMachineModel::new(self, (&network, &start()?), &fields, (matrix, &transpose), progress)
     }
 }
 

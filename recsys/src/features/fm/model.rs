@@ -11,12 +11,13 @@ use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{ItemUsers, UserItems};
 use crate::features::dense::Layers;
 use crate::features::described::Described;
+use crate::features::kept::Kept;
 use crate::features::known::{self, BY_EVENTS, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
-use crate::features::space::{FeatureMatrix, FeatureSpace};
+use crate::features::space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{Factors, Vectors, dot};
 use crate::neural::pairs::{self, logistic};
-use crate::neural::passes::failure;
+use crate::neural::passes::{failure, forget_unmoved};
 use crate::recommender::Recommender;
 use crate::serve::file::Saved;
 use crate::{Error, Result, check};
@@ -40,6 +41,7 @@ pub struct FactorizationMachineModel {
     users: Option<Described>,
     context: Option<Described>,
     deep: Option<Deep>,
+    kept: Kept,
     progress: Vec<f64>,
 }
 
@@ -68,10 +70,18 @@ impl Sum {
         self.linear += x * vector[dim];
     }
 
-    fn described((dim, pairs): (usize, bool), known: &Described, row: &FeatureRow) -> Result<Self> {
+    fn described(shape: (usize, bool), known: &Described, row: &FeatureRow) -> Result<Self> {
+        Ok(Self::of_features(shape, known, known.space.encode(row)?))
+    }
+
+    fn of_features(
+        (dim, pairs): (usize, bool),
+        known: &Described,
+        features: impl IntoIterator<Item = (FeatureIdx, f32)>,
+    ) -> Self {
         let mut sum = Self::new(dim, pairs);
-        known.each(row, |vector, x| sum.add(1, vector, x))?;
-        Ok(sum)
+        known.each(features, |vector, x| sum.add(1, vector, x));
+        sum
     }
 
     fn vector(&self) -> Vec<f32> {
@@ -139,38 +149,23 @@ impl Deep {
 impl FactorizationMachineModel {
     pub(super) fn new(
         settings: &FactorizationMachine,
-        network: &Network,
+        (network, start): (&Network, &Network),
         fields: &Fields<'_>,
         (by_user, by_item): (&UserItems, &ItemUsers),
         progress: Vec<f64>,
     ) -> Result<Self> {
         let (dim, pairs) = (settings.factors, settings.pairs);
-        let table = network.table.value().to_vec();
+        let mut table = network.table.value().to_vec();
+        let moved = forget_unmoved(&mut table, &start.table.value().to_vec(), dim + 1);
         let row = |at: usize| &table[at * (dim + 1)..(at + 1) * (dim + 1)];
-        // What was never trained says nothing.
+        let (of_users, of_items) = (settings.known.users.as_ref(), settings.known.items.as_ref());
         let users: Vec<Sum> = by_user
             .row_indices()
-            .map(|x| {
-                side(
-                    (dim, pairs),
-                    &row,
-                    fields.starts[0],
-                    (settings.known.users.as_ref(), x),
-                    by_user.row_len(x) > 0,
-                )
-            })
+            .map(|x| side((dim, pairs), &row, fields.starts[0], (of_users, x)))
             .collect();
         let items: Vec<Sum> = by_item
             .row_indices()
-            .map(|x| {
-                side(
-                    (dim, pairs),
-                    &row,
-                    fields.starts[2],
-                    (settings.known.items.as_ref(), x),
-                    by_item.row_len(x) > 0,
-                )
-            })
+            .map(|x| side((dim, pairs), &row, fields.starts[2], (of_items, x)))
             .collect();
         let described = |space: Option<&FeatureSpace>, at: usize| {
             let rows = &table[fields.starts[at] * (dim + 1)..fields.starts[at + 1] * (dim + 1)];
@@ -195,10 +190,15 @@ impl FactorizationMachineModel {
                 users: Vectors::from_parts(dim + 2, all(&users, &|sum| sum.query(bias))),
                 items: Vectors::from_parts(dim + 2, all(&items, &Sum::target)),
             },
-            items: described(settings.known.items.as_ref().map(FeatureMatrix::space), 3),
-            users: described(settings.known.users.as_ref().map(FeatureMatrix::space), 1),
+            items: described(of_items.map(FeatureMatrix::space), 3),
+            users: described(of_users.map(FeatureMatrix::space), 1),
             context: described(settings.context.as_ref().map(super::EventFeatures::space), 4),
             deep,
+            kept: Kept::new(
+                &settings.known,
+                |feature| moved[fields.starts[1] + feature.at()],
+                |feature| moved[fields.starts[3] + feature.at()],
+            ),
             progress,
         };
         let reason = &"the vectors are no longer finite; lower the learning rate";
@@ -235,19 +235,40 @@ impl FactorizationMachineModel {
         self.deep.as_ref().map_or(&[], |deep| deep.users.get(user.at()))
     }
 
-    /// What the items met say of somebody: a user's vector.
-    fn folded(&self, items: &[ItemIdx]) -> Result<Vec<f32>> {
-        check::known(items, self.factors.items.len())?;
-        Ok(known::fold_in(&self.factors.items, items, self.seed))
+    /// What is known of a user besides what they met.
+    fn features_of(&self, user: UserIdx) -> Option<Sum> {
+        let known = self.users.as_ref()?;
+        Some(Sum::of_features((self.dim, self.pairs), known, self.kept.of_user(user)))
     }
 
-    /// The vector, for the layers too, of somebody who met these items: steps of training from zero with everything else fixed.
-    fn folded_deep(&self, deep: &Deep, items: &[ItemIdx]) -> Result<Vec<f32>> {
+    /// Scores of all items for somebody who met these, and of whom features are known, too, or none.
+    fn score_met(&self, features: Option<Sum>, items: &[ItemIdx], out: &mut [f32]) -> Result<()> {
+        let Some(deep) = &self.deep else {
+            let features = features.map(|sum| sum.query(self.bias));
+            return self.score(&self.folded(features.as_deref(), items)?, &[], None, out);
+        };
+        let mut sum = features.unwrap_or_else(|| Sum::new(self.dim, self.pairs));
+        let mut vector = self.folded_deep(deep, &sum, items)?;
+        // Its linear weight.
+        vector.push(0.0);
+        sum.add(0, &vector, 1.0);
+        self.score(&sum.query(self.bias), &sum.fields, None, out)
+    }
+
+    /// What the items met say of somebody with this vector of features: a user's vector.
+    fn folded(&self, features: Option<&[f32]>, items: &[ItemIdx]) -> Result<Vec<f32>> {
+        check::known(items, self.factors.items.len())?;
+        Ok(known::fold_in(&self.factors.items, features, items, self.seed))
+    }
+
+    /// The vector, for the layers too, of somebody with these features who met these items: steps of training from zero with everything
+    /// else fixed.
+    fn folded_deep(&self, deep: &Deep, features: &Sum, items: &[ItemIdx]) -> Result<Vec<f32>> {
         let n_items = self.factors.items.len();
         check::known(items, n_items)?;
         let zeros = Tensor::zeros([1, self.dim]).map_err(|e| failure(self.name(), &e))?;
         let person = Person { vector: Parameter::new(zeros) };
-        let loss = |asked: &[u32], labels: &[f32]| self.person_loss(&person, deep, asked, labels);
+        let loss = |asked: &[u32], labels: &[f32]| self.person_loss(&person, (deep, features), asked, labels);
         pairs::fold_in(self.name(), &person, (items, n_items), (self.negatives, self.seed), loss)?;
         Ok(person.vector.value().to_vec())
     }
@@ -255,7 +276,7 @@ impl FactorizationMachineModel {
     fn person_loss(
         &self,
         person: &Person,
-        deep: &Deep,
+        (deep, features): (&Deep, &Sum),
         items: &[u32],
         labels: &[f32],
     ) -> cairn_nn::Result<Var> {
@@ -266,12 +287,18 @@ impl FactorizationMachineModel {
         };
         let none = Var::constant(Tensor::zeros([n, dim])?);
         let vector = person.vector.var().broadcast_to([n, dim])?;
-        let x = Var::cat(&[&vector, &none, &rows(&deep.items)?, &none], 1)?;
-        let scores = deep.layers.apply(x)?.reshape([n])?;
+        let known = Var::constant(Tensor::from_slice(&features.fields[dim..], [1, dim])?);
+        let known = known.broadcast_to([n, dim])?;
+        let x = Var::cat(&[&vector, &known, &rows(&deep.items)?, &none], 1)?;
+        let mut scores = deep.layers.apply(x)?.reshape([n])?;
         let targets = rows(&self.factors.items)?;
         let (paired, own) = (targets.narrow(1, 0, dim)?, targets.narrow(1, dim + 1, 1)?);
-        let scores = scores.add(&paired.mul(&vector)?.sum(-1)?)?.add(&own.reshape([n])?)?;
-        let bias = Var::constant(Tensor::from_slice(&[self.bias], [1])?);
+        if self.pairs {
+            // What is learned and the features are multiplied with each other, too.
+            scores = scores.add(&vector.mul(&known)?.sum(-1)?)?;
+        }
+        let scores = scores.add(&paired.mul(&vector.add(&known)?)?.sum(-1)?)?.add(&own.reshape([n])?)?;
+        let bias = Var::constant(Tensor::from_slice(&[self.bias + features.own()], [1])?);
         logistic(&scores.add(&bias)?, labels)
     }
 }
@@ -288,12 +315,9 @@ fn side<'t, X: Idx>(
     row: &impl Fn(usize) -> &'t [f32],
     start: usize,
     (features, x): (Option<&FeatureMatrix<X>>, X),
-    met: bool,
 ) -> Sum {
     let mut sum = Sum::new(dim, pairs);
-    if met {
-        sum.add(0, row(start + x.at()), 1.0);
-    }
+    sum.add(0, row(start + x.at()), 1.0);
     if let Some(features) = features {
         let start = start + features.rows().n_rows();
         let (columns, values) = features.rows().row(x);
@@ -323,6 +347,16 @@ impl FeatureModel for FactorizationMachineModel {
             added.map_err(|e| failure(self.name(), &e))?;
         }
         Ok(scores)
+    }
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        _: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let known = trained_with(self.name(), self.users.as_ref(), BY_USERS)?;
+        self.score_met(Some(Sum::described((self.dim, self.pairs), known, user)?), items, out)
     }
     fn score_described_user(&self, user: &FeatureRow, out: &mut [f32]) -> Result<()> {
         let known = trained_with(self.name(), self.users.as_ref(), BY_USERS)?;
@@ -358,18 +392,29 @@ impl Recommender for FactorizationMachineModel {
     /// By steps with the items fixed, of BPR, or with dense layers of training; values do not matter. Near the scores of training, not
     /// equal.
     fn score_history(&self, _: &UserItems, items: &[ItemIdx], _: &[f32], out: &mut [f32]) -> Result<()> {
-        let Some(deep) = &self.deep else { return self.score(&self.folded(items)?, &[], None, out) };
-        let mut fields = self.folded_deep(deep, items)?;
-        fields.resize(2 * self.dim, 0.0);
-        let mut query = if self.pairs { fields[..self.dim].to_vec() } else { vec![0.0; self.dim] };
-        query.extend([self.bias, 1.0]);
-        self.score(&query, &fields, None, out)
+        self.score_met(None, items, out)
+    }
+    fn score_next(
+        &self,
+        _: &UserItems,
+        user: UserIdx,
+        items: &[ItemIdx],
+        _: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.score_met(self.features_of(user), items, out)
+    }
+    fn knows_user(&self, user: UserIdx, met: bool) -> bool {
+        met || self.kept.has_user(user)
+    }
+    fn knows_item(&self, item: ItemIdx, met: bool) -> bool {
+        met || self.kept.has_item(item)
     }
     fn fold_in_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
         if self.deep.is_some() {
             return Err(Error::Unsupported { model: self.name(), operation: "the vector of a new user" });
         }
-        self.folded(items)
+        self.folded(None, items)
     }
     fn item_similarity(&self, item: ItemIdx, out: &mut [f32]) -> Result<()> {
         match &self.deep {
@@ -392,7 +437,8 @@ impl Recommender for FactorizationMachineModel {
 }
 
 impl Saved for FactorizationMachineModel {
-    const FORMAT: &'static str = "factorization-machine-2";
+    /// "factorization-machine-2" was without the features of its users.
+    const FORMAT: &'static str = "factorization-machine-3";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
@@ -400,12 +446,14 @@ impl Saved for FactorizationMachineModel {
         let known = [&self.items, &self.users, &self.context];
         let described = known.into_iter().flatten().all(|known| known.fits(wide));
         let deep = self.deep.as_ref().is_none_or(|deep| deep.fits(self.dim, &self.factors));
+        let sizes = (self.factors.users.len(), self.factors.items.len());
         if self.bias.is_finite()
             && self.dim > 0
             && check::negatives(self.negatives).is_ok()
             && self.dim.checked_add(2) == Some(self.factors.items.dim())
             && described
             && deep
+            && self.kept.fits(sizes, self.user_space(), self.item_space())
         {
             Ok(())
         } else {

@@ -17,6 +17,7 @@ pub use model::LightFmModel;
 
 use self::learn::{Learner, Setting};
 use self::side::Side;
+use super::kept::Kept;
 use super::known::{Known, feature_setters};
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::data::met::Met;
@@ -49,7 +50,8 @@ pub enum LightFmLoss {
 ///
 /// The vector of a user, or of an item, is the sum of the vectors of its features, of which its identity is one. What nobody has met yet
 /// has a vector all the same, by what is known of it: an item of the catalogue without rows, see
-/// [`Interactions::with_items`](crate::Interactions::with_items), is listed by that. Trained by stochastic gradient descent with Adagrad's
+/// [`Interactions::with_items`](crate::Interactions::with_items), is listed by that, and a user without rows gets a list by theirs. A feature that
+/// no step was taken for says nothing. Trained by stochastic gradient descent with Adagrad's
 /// step sizes, a positive at a time.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
@@ -221,13 +223,11 @@ impl Estimator for LightFm {
         self.check(matrix)?;
         let Training { dim, seed, .. } = self.training;
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let mut users = Side::new(self.known.users.as_ref(), matrix.n_rows(), dim, &mut rng)?;
-        let mut items = Side::new(self.known.items.as_ref(), matrix.n_cols(), dim, &mut rng)?;
+        let users = Side::new(self.known.users.as_ref(), matrix.n_rows(), dim, &mut rng)?;
+        let items = Side::new(self.known.items.as_ref(), matrix.n_cols(), dim, &mut rng)?;
         let transpose = matrix.transpose();
         // Items that nobody met are no negatives: they would be pushed down for being new.
         let negatives: Vec<ItemIdx> = transpose.row_indices().filter(|&i| transpose.row_len(i) > 0).collect();
-        negatives.iter().for_each(|&item| items.mark(item));
-        matrix.row_indices().filter(|&user| matrix.row_len(user) > 0).for_each(|user| users.mark(user));
         let mut pairs: Vec<(UserIdx, ItemIdx)> =
             matrix.entries().map(|(user, item, _)| (user, item)).collect();
         // Nothing is to be told apart by who met all.
@@ -243,7 +243,8 @@ impl Estimator for LightFm {
             let reason = "the vectors have grown without bounds; lower the learning rate".to_owned();
             return Err(Error::Factorization { what: "LightFM", reason });
         }
+        let kept = Kept::new(&self.known, |feature| users.has_met(feature), |feature| items.has_met(feature));
         let (items, users) = (items.described()?, users.described()?);
-        Ok(LightFmModel { training: self.training, factors, items, users, progress })
+        Ok(LightFmModel { training: self.training, factors, items, users, kept, progress })
     }
 }

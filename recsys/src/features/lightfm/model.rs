@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Training;
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::features::described::Described;
+use crate::features::kept::Kept;
 use crate::features::known::{self, BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::FeatureSpace;
 use crate::features::table::FeatureRow;
@@ -19,6 +20,7 @@ pub struct LightFmModel {
     pub(super) factors: Factors,
     pub(super) items: Option<Described>,
     pub(super) users: Option<Described>,
+    pub(super) kept: Kept,
     pub(super) progress: Vec<f64>,
 }
 
@@ -42,10 +44,21 @@ impl LightFmModel {
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a model without features of users, and those of [`FeatureSpace::encode`].
     pub fn user_vector_of(&self, row: &FeatureRow) -> Result<Vec<f32>> {
         let mut vector = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?.vector(row)?;
-        if let Some(last) = vector.last_mut() {
-            *last = 1.0;
-        }
+        set_last(&mut vector);
         Ok(vector)
+    }
+
+    /// The vector of somebody who met these items, and of whom `features` is that of what else is known.
+    fn folded(&self, features: Option<&[f32]>, items: &[ItemIdx]) -> Result<Vec<f32>> {
+        check::known(items, self.factors.items.len())?;
+        Ok(known::fold_in(&self.factors.items, features, items, self.training.seed))
+    }
+}
+
+/// A user's vector ends with 1, by which an item's bias counts.
+fn set_last(vector: &mut [f32]) {
+    if let Some(last) = vector.last_mut() {
+        *last = 1.0;
     }
 }
 
@@ -64,6 +77,17 @@ impl FeatureModel for LightFmModel {
         self.factors.items.inner_products(&self.user_vector_of(user)?, out);
         Ok(())
     }
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        _: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let vector = self.folded(Some(&self.user_vector_of(user)?), items)?;
+        self.factors.items.inner_products(&vector, out);
+        Ok(())
+    }
 }
 
 impl FactorModel for LightFmModel {
@@ -74,8 +98,21 @@ impl FactorModel for LightFmModel {
     }
     /// By the steps of BPR with the items fixed; values do not matter. Near the scores of training, not equal.
     fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
-        check::known(items, self.factors.items.len())?;
-        Ok(known::fold_in(&self.factors.items, items, self.training.seed))
+        self.folded(None, items)
+    }
+    fn next_vector(&self, user: UserIdx, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        let features = self.users.as_ref().map(|described| {
+            let mut vector = described.sum(self.kept.of_user(user));
+            set_last(&mut vector);
+            vector
+        });
+        self.folded(features.as_deref(), items)
+    }
+    fn user_is_known(&self, user: UserIdx, met: bool) -> bool {
+        met || self.kept.has_user(user)
+    }
+    fn item_is_known(&self, item: ItemIdx, met: bool) -> bool {
+        met || self.kept.has_item(item)
     }
     fn similarity_dim(&self) -> usize {
         self.training.dim
@@ -87,13 +124,19 @@ impl FactorModel for LightFmModel {
 }
 
 impl Saved for LightFmModel {
-    const FORMAT: &'static str = "lightfm";
+    /// "lightfm" was without the features of its users.
+    const FORMAT: &'static str = "lightfm-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
         let width = self.factors.items.dim();
         let fits = |described: &Option<Described>| described.as_ref().is_none_or(|d| d.fits(width));
-        if self.training.dim.checked_add(1) == Some(width) && fits(&self.items) && fits(&self.users) {
+        let sizes = (self.factors.users.len(), self.factors.items.len());
+        if self.training.dim.checked_add(1) == Some(width)
+            && fits(&self.items)
+            && fits(&self.users)
+            && self.kept.fits(sizes, self.user_space(), self.item_space())
+        {
             Ok(())
         } else {
             Err("settings, features and vectors do not fit".to_owned())

@@ -15,7 +15,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::Result;
 use crate::data::ids::Idx;
 use crate::features::described::Described;
-use crate::features::space::FeatureMatrix;
+use crate::features::space::{FeatureIdx, FeatureMatrix};
 use crate::memory;
 use crate::models::factors::Vectors;
 
@@ -31,13 +31,15 @@ pub(super) struct Bank {
     rows: Vec<f32>,
     /// Of each its bias, and the sum of its squared gradients.
     biases: Vec<[f32; 2]>,
+    /// Which of them a step was ever taken for.
+    moved: Vec<bool>,
 }
 
 impl Bank {
     fn new(n: usize, width: usize) -> Result<Self> {
         let mut rows = memory::zeros(n, 2 * width)?;
         rows.chunks_exact_mut(2 * width).for_each(|row| row[width..].fill(1.0));
-        Ok(Self { width, rows, biases: vec![[0.0, 1.0]; n] })
+        Ok(Self { width, rows, biases: vec![[0.0, 1.0]; n], moved: vec![false; n] })
     }
 
     /// Adds up what a task moved.
@@ -53,6 +55,7 @@ impl Bank {
             add::<S>(&mut self.rows[row as usize * size..][..size], 1.0, &moved.blocks[n * size..][..size]);
             let own = &mut self.biases[row as usize];
             *own = [own[0] + bias, own[1] + square];
+            self.moved[row as usize] = true;
         }
     }
 }
@@ -64,8 +67,8 @@ pub(super) struct Side<'a, X> {
     dim: usize,
     /// Identities, then features.
     pub(super) banks: [Bank; BANKS],
-    /// Whether a vector was ever moved by a positive.
-    met: Vec<bool>,
+    /// How many they are.
+    n: usize,
 }
 
 impl<'a, X: Idx> Side<'a, X> {
@@ -81,7 +84,7 @@ impl<'a, X: Idx> Side<'a, X> {
             banks.push(Bank::new((n + BANKS - 1 - bank) / BANKS, dim.next_multiple_of(LANES))?);
         }
         let Ok(banks) = banks.try_into() else { unreachable!("as many as were made") };
-        let mut side = Self { features, identities, dim, banks, met: vec![false; n] };
+        let mut side = Self { features, identities, dim, banks, n };
         let scale = 0.1 / (dim as f32).sqrt();
         for at in 0..n {
             let vector = side.vector_mut(at).0;
@@ -129,14 +132,19 @@ impl<'a, X: Idx> Side<'a, X> {
         std::iter::once((x.at(), 1.0)).chain(features.zip(weights.iter().copied()))
     }
 
-    pub(super) fn mark(&mut self, x: X) {
-        let parts: Vec<usize> = self.parts(x).map(|(at, _)| at).collect();
-        parts.into_iter().for_each(|at| self.met[at] = true);
+    /// Whether a step was ever taken for a vector.
+    fn is_moved(&self, at: usize) -> bool {
+        self.banks[at % BANKS].moved[at / BANKS]
     }
 
-    /// What was never trained says nothing.
+    /// Whether a step was ever taken for the vector of a feature.
+    pub(super) fn has_met(&self, feature: FeatureIdx) -> bool {
+        self.is_moved(self.identities + feature.at())
+    }
+
+    /// What was never trained still is what it was drawn as: it says nothing.
     pub(super) fn forget_unmet(&mut self) {
-        for at in (0..self.met.len()).filter(|&at| !self.met[at]).collect::<Vec<_>>() {
+        for at in (0..self.n).filter(|&at| !self.is_moved(at)).collect::<Vec<_>>() {
             let (vector, bias) = self.vector_mut(at);
             vector.fill(0.0);
             *bias = 0.0;
@@ -200,7 +208,7 @@ pub(super) struct Gradient<'a> {
 
 impl Moves {
     pub(super) fn new<X: Idx>(side: &Side<'_, X>) -> Self {
-        Self { slots: vec![NONE; side.met.len()], banks: Default::default() }
+        Self { slots: vec![NONE; side.n], banks: Default::default() }
     }
 
     /// Forgets all, for a new round.

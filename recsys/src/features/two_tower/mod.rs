@@ -28,7 +28,8 @@ use crate::{Error, Result, check, memory};
 /// A trained model is a factorisation, which finds candidates fast. Those are ranked by a model that looks at pairs,
 /// [`rerank::Rank`](crate::rerank::Rank): the second stage.
 ///
-/// An item of the catalogue without rows is scored by what is known of it alone, and passed over in histories.
+/// An item of the catalogue without rows is scored by what is known of it alone, and passed over in histories. So is one that was met only
+/// by who met nothing else, which is never a part of an input. A feature that no step moved says nothing.
 ///
 /// Interactions count as ones: leave out those that are dislikes by
 /// [`Interactions::at_least`](crate::Interactions::at_least). Histories are taken whole, so lists are best for histories about as long
@@ -141,7 +142,8 @@ impl Estimator for TwoTower {
         let (of_items, of_users) = self.known.counts();
         let columns = [of_users, of_items].map(|features| matrix.n_cols() + features);
         let layers = (self.factors, &self.hidden[..], self.dropout);
-        let network = Network::new(columns, layers, &mut rng(self.passes.seed)).map_err(failed)?;
+        let start = || Network::new(columns, layers, &mut rng(self.passes.seed)).map_err(failed);
+        let network = start()?;
         let rows = Rows { known: &self.known, matrix };
         let pairs: Vec<(UserIdx, ItemIdx)> = matrix.entries().map(|(user, item, _)| (user, item)).collect();
         // How likely an item is to be in a place of a batch, as a logarithm.
@@ -157,10 +159,11 @@ impl Estimator for TwoTower {
                         batch.iter().enumerate().map(|(at, (_, other))| at != row && met.contains(other)),
                     );
                 }
-                let users = rows.users(batch.iter().map(|&(user, item)| (user, Some(item))));
+                let users = rows.users(batch.iter().map(|&(user, item)| (user, Some(item))), |_| true);
                 let items = rows.items(batch.iter().map(|&(_, item)| (item, true)));
                 network.loss(users, items, (shares, out), cx)
             })?;
-        TwoTowerModel::new(self, &network, &rows, &transpose, progress)
+        // What it began as is drawn again and not kept, to take no memory while it is trained.
+        TwoTowerModel::new(self, (&network, &start()?), &rows, &transpose, progress)
     }
 }

@@ -7,11 +7,12 @@ use super::network::{self, Inputs, Network, Rows};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::ItemUsers;
 use crate::features::dense::Layers;
+use crate::features::kept::Kept;
 use crate::features::known::{BY_ITEMS, BY_USERS, FeatureModel, trained_with};
 use crate::features::space::{FeatureIdx, FeatureMatrix, FeatureSpace};
 use crate::features::table::FeatureRow;
 use crate::models::factors::{FactorModel, Factors, Vectors, dot};
-use crate::neural::passes::failure;
+use crate::neural::passes::{failure, forget_unmoved};
 use crate::serve::file::Saved;
 use crate::{Result, check};
 
@@ -26,6 +27,7 @@ pub struct TwoTowerModel {
     item_tower: Tower,
     users: Option<FeatureSpace>,
     items: Option<FeatureSpace>,
+    kept: Kept,
     progress: Vec<f64>,
 }
 
@@ -41,6 +43,12 @@ impl Tower {
         let values = tower.table.value().to_vec();
         let table = Vectors::from_parts(tower.table.shape()[1], values);
         Self { table, layers: Layers::new(&tower.layers) }
+    }
+
+    /// Makes zeros of the vectors that no step moved from what they were at the `start`. Which were moved.
+    fn forget_unmoved(&mut self, start: &network::Tower) -> Vec<bool> {
+        let dim = self.table.dim();
+        forget_unmoved(self.table.as_mut_slice(), &start.table.value().to_vec(), dim)
     }
 
     /// What comes out for rows of weighted features.
@@ -83,27 +91,31 @@ impl Tower {
 impl TwoTowerModel {
     pub(super) fn new(
         settings: &TwoTower,
-        network: &Network,
+        (network, start): (&Network, &Network),
         rows: &Rows<'_>,
         by_item: &ItemUsers,
         progress: Vec<f64>,
     ) -> Result<Self> {
-        let (mut user_tower, item_tower) = (Tower::new(&network.users), Tower::new(&network.items));
-        // In a history an item that nobody met would be the vector that it was drawn with.
-        let dim = user_tower.table.dim();
-        for item in by_item.row_indices().filter(|&item| by_item.row_len(item) == 0) {
-            user_tower.table.as_mut_slice()[item.at() * dim..(item.at() + 1) * dim].fill(0.0);
-        }
-        let users = user_tower.all(&rows.users(rows.matrix.row_indices().map(|user| (user, None))))?;
+        let (mut user_tower, mut item_tower) = (Tower::new(&network.users), Tower::new(&network.items));
+        let of_users = user_tower.forget_unmoved(&start.users);
+        let of_items = item_tower.forget_unmoved(&start.items);
+        let every = rows.matrix.row_indices().map(|user| (user, None));
+        let users = user_tower.all(&rows.users(every, |item| of_users[item.at()]))?;
         // The identity of an item that nobody met was never trained.
         let items = by_item.row_indices().map(|item| (item, by_item.row_len(item) > 0));
         let items = item_tower.all(&rows.items(items))?;
+        let n_items = by_item.n_rows();
         let model = Self {
             factors: Factors { users, items },
             user_tower,
             item_tower,
             users: settings.known.users.as_ref().map(FeatureMatrix::space).cloned(),
             items: settings.known.items.as_ref().map(FeatureMatrix::space).cloned(),
+            kept: Kept::new(
+                &settings.known,
+                |feature| of_users[n_items + feature.at()],
+                |feature| of_items[n_items + feature.at()],
+            ),
             progress,
         };
         let reason = &"the vectors are no longer finite; lower the learning rate";
@@ -116,24 +128,39 @@ impl TwoTowerModel {
         &self.factors
     }
 
-    /// The vector of somebody who met these items and of whom `row` is known; either may say nothing. Items without rows in training are
-    /// passed over.
+    /// The vector of somebody who met these items and of whom `row` is known; either may say nothing. Items that training made no input of
+    /// are passed over.
     ///
     /// # Errors
     /// [`Error::UnknownItem`](crate::Error::UnknownItem) for an index out of range;
     /// [`Error::Unsupported`](crate::Error::Unsupported) for features where the model was trained without, and those of
     /// [`FeatureSpace::encode`].
     pub fn user_vector_with(&self, items: &[ItemIdx], row: &FeatureRow) -> Result<Vec<f32>> {
+        let known = if row.iter().next().is_some() {
+            trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?.encode(row)?
+        } else {
+            Vec::new()
+        };
+        self.user_vector_of(items, known)
+    }
+
+    /// As [`user_vector_with`](Self::user_vector_with), for features that are encoded.
+    fn user_vector_of(
+        &self,
+        items: &[ItemIdx],
+        known: impl IntoIterator<Item = (FeatureIdx, f32)>,
+    ) -> Result<Vec<f32>> {
         check::known(items, self.factors.items.len())?;
-        let learned = |item: &&ItemIdx| self.user_tower.table.get(item.at()).iter().any(|x| *x != 0.0);
-        let mut features: Vec<FeatureIdx> =
-            items.iter().filter(learned).map(|item| FeatureIdx(item.0)).collect();
+        let read = items.iter().filter(|item| self.is_input(**item));
+        let mut features: Vec<FeatureIdx> = read.map(|item| FeatureIdx(item.0)).collect();
         let mut weights = vec![1.0 / features.len().max(1) as f32; features.len()];
-        if row.iter().next().is_some() {
-            let space = trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
-            self.encode(space, row, &mut features, &mut weights)?;
-        }
+        self.extend(known, &mut features, &mut weights);
         self.user_tower.vectors(std::iter::once((&features[..], &weights[..])))
+    }
+
+    /// Whether an item was a part of what the tower of users was trained on.
+    fn is_input(&self, item: ItemIdx) -> bool {
+        self.user_tower.table.get(item.at()).iter().any(|x| *x != 0.0)
     }
 
     /// The vector of an item by what is known of it.
@@ -143,23 +170,22 @@ impl TwoTowerModel {
     pub fn item_vector(&self, row: &FeatureRow) -> Result<Vec<f32>> {
         let (mut features, mut weights) = (Vec::new(), Vec::new());
         let space = trained_with(Self::NAME, self.items.as_ref(), BY_ITEMS)?;
-        self.encode(space, row, &mut features, &mut weights)?;
+        self.extend(space.encode(row)?, &mut features, &mut weights);
         self.item_tower.vectors(std::iter::once((&features[..], &weights[..])))
     }
 
-    fn encode(
+    /// Features of what is known stand behind the items.
+    fn extend(
         &self,
-        space: &FeatureSpace,
-        row: &FeatureRow,
+        known: impl IntoIterator<Item = (FeatureIdx, f32)>,
         features: &mut Vec<FeatureIdx>,
         weights: &mut Vec<f32>,
-    ) -> Result<()> {
+    ) {
         let n_items = self.factors.items.len() as u32;
-        for (feature, weight) in space.encode(row)? {
+        for (feature, weight) in known {
             features.push(FeatureIdx(n_items + feature.0));
             weights.push(weight);
         }
-        Ok(())
     }
 }
 
@@ -179,6 +205,17 @@ impl FeatureModel for TwoTowerModel {
         self.factors.items.inner_products(&self.user_vector_with(&[], user)?, out);
         Ok(())
     }
+    fn score_described_history(
+        &self,
+        user: &FeatureRow,
+        items: &[ItemIdx],
+        _: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        trained_with(Self::NAME, self.users.as_ref(), BY_USERS)?;
+        self.factors.items.inner_products(&self.user_vector_with(items, user)?, out);
+        Ok(())
+    }
 }
 
 impl FactorModel for TwoTowerModel {
@@ -189,7 +226,19 @@ impl FactorModel for TwoTowerModel {
     }
     /// Through the tower of users, as in training; values do not matter.
     fn user_vector(&self, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
-        self.user_vector_with(items, &FeatureRow::new())
+        self.user_vector_of(items, [])
+    }
+    fn next_vector(&self, user: UserIdx, items: &[ItemIdx], _: &[f32]) -> Result<Vec<f32>> {
+        self.user_vector_of(items, self.kept.of_user(user))
+    }
+    fn user_is_known(&self, user: UserIdx, met: bool) -> bool {
+        met || self.kept.has_user(user)
+    }
+    fn item_is_known(&self, item: ItemIdx, met: bool) -> bool {
+        met || self.kept.has_item(item)
+    }
+    fn item_is_read(&self, item: ItemIdx, _: bool) -> bool {
+        self.is_input(item)
     }
     /// The mean loss of each epoch.
     fn training_curve(&self) -> &[f64] {
@@ -198,13 +247,16 @@ impl FactorModel for TwoTowerModel {
 }
 
 impl Saved for TwoTowerModel {
-    const FORMAT: &'static str = "two-tower";
+    /// "two-tower" was without the features of its users.
+    const FORMAT: &'static str = "two-tower-2";
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
         let (dim, items) = (self.factors.items.dim(), self.factors.items.len());
+        let sizes = (self.factors.users.len(), items);
         let fits = self.user_tower.fits(dim, items, self.users.as_ref())
-            && self.item_tower.fits(dim, items, self.items.as_ref());
+            && self.item_tower.fits(dim, items, self.items.as_ref())
+            && self.kept.fits(sizes, self.users.as_ref(), self.items.as_ref());
         if fits { Ok(()) } else { Err("features, towers and vectors do not fit".to_owned()) }
     }
 

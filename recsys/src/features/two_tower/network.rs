@@ -25,10 +25,15 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Of users by what they met, but for one item, with weights that add up to 1, and what is known of them.
-    pub(super) fn users(&self, users: impl Iterator<Item = (UserIdx, Option<ItemIdx>)>) -> Inputs {
+    /// Of users by what they met, but for one item and those that are not to be `read`, with weights that add up to 1, and what is known of
+    /// them.
+    pub(super) fn users(
+        &self,
+        users: impl Iterator<Item = (UserIdx, Option<ItemIdx>)>,
+        read: impl Fn(ItemIdx) -> bool,
+    ) -> Inputs {
         self.rows(users, self.known.users.as_ref(), |(user, but), columns, values| {
-            let met = self.matrix.row(user).0.iter().filter(|item| Some(**item) != but);
+            let met = self.matrix.row(user).0.iter().filter(|item| Some(**item) != but && read(**item));
             let first = columns.len();
             columns.extend(met.map(|item| FeatureIdx(item.0)));
             let n = columns.len() - first;
@@ -163,7 +168,7 @@ mod tests {
         let out = pairs.iter().enumerate().flat_map(|(row, (user, _))| {
             pairs.iter().enumerate().map(move |(at, (_, other))| at != row && met(*user, *other))
         });
-        let users = rows.users(pairs.iter().map(|&(user, item)| (user, Some(item))));
+        let users = rows.users(pairs.iter().map(|&(user, item)| (user, Some(item))), |_| true);
         let items = rows.items(pairs.iter().map(|&(_, item)| (item, true)));
         let mut cx = Context::train(0);
         let loss = network.loss(users, items, (shares, out.collect()), &mut cx).unwrap();

@@ -40,18 +40,18 @@ impl fmt::Debug for Cells {
 }
 
 impl Cells {
-    /// At most `n_cells` cells, and one for items that nothing was `learned` of: their vectors are all the same, and far from the others.
-    /// Items whose vectors are not finite have no score for anybody and are left out.
+    /// At most `n_cells` cells. Items that are not `known` come last in lists whatever their vectors are, and are left out. So are those
+    /// whose vectors are not finite, which have no score for anybody.
     pub(super) fn build(
         vectors: &Vectors,
-        learned: impl Fn(ItemIdx) -> bool,
+        known: impl Fn(ItemIdx) -> bool,
         n_cells: usize,
         seed: u64,
     ) -> Self {
         let norms: Vec<f64> = (0..vectors.len()).map(|item| norm(vectors.get(item))).collect();
-        let (kept, strangers): (Vec<u32>, Vec<u32>) = (0..vectors.len() as u32)
-            .filter(|&item| norms[item as usize].is_finite())
-            .partition(|&item| learned(ItemIdx(item)));
+        let kept: Vec<u32> = (0..vectors.len() as u32)
+            .filter(|&item| norms[item as usize].is_finite() && known(ItemIdx(item)))
+            .collect();
         let longest = kept.iter().map(|&item| norms[item as usize]).fold(0.0, f64::max);
         let scale = if longest > 0.0 { longest.recip() } else { 0.0 };
         let dim = vectors.dim();
@@ -66,13 +66,6 @@ impl Cells {
         drop(points);
         let mut members = by_cell(&nearest, k);
         members.iter_mut().flatten().for_each(|at| *at = kept[*at as usize]);
-        let mut centroids: Vec<&[f32]> = centroids.chunks_exact(dim + 1).map(|own| &own[..dim]).collect();
-        // What all of them are is their centroid.
-        let first = strangers.first().map(|&item| {
-            vectors.get(item as usize).iter().map(|&x| (f64::from(x) * scale) as f32).collect::<Vec<f32>>()
-        });
-        centroids.extend(first.as_deref());
-        members.push(strangers);
         let norm_of = |item: u32| norms[item as usize];
         for members in &mut members {
             members.sort_by(|&a, &b| norm_of(b).total_cmp(&norm_of(a)));
@@ -86,11 +79,11 @@ impl Cells {
             norms: Vec::with_capacity(kept.len()),
             vectors: Vec::with_capacity(kept.len() * width),
         };
-        for (members, centroid) in members.iter().zip(centroids) {
+        for (members, centroid) in members.iter().zip(centroids.chunks_exact(dim + 1)) {
             if members.is_empty() {
                 continue;
             }
-            pad_to(&mut cells.centroids, centroid, width);
+            pad_to(&mut cells.centroids, &centroid[..dim], width);
             for &item in members {
                 cells.items.push(ItemIdx(item));
                 cells.norms.push(norm_of(item) as f32);

@@ -76,14 +76,14 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             return Err(broken("the index was made for other item vectors"));
         }
         let probes = file.probes;
-        let cells =
-            restore(file, vectors).ok_or_else(|| broken("the index does not fit the item vectors"))?;
+        let cells = restore(file, vectors, |item| self.knows_item(item))
+            .ok_or_else(|| broken("the index does not fit the item vectors"))?;
         Ok(self.indexed_by(Some(AnnIndex { cells: Arc::new(cells), probes })))
     }
 }
 
-/// The cells of a file with their vectors, if each item that can be scored is in one cell and everything else is in order.
-fn restore(file: File, vectors: &Vectors) -> Option<Cells> {
+/// The cells of a file with their vectors, if each item that is `known` and can be scored is in one cell and everything else is in order.
+fn restore(file: File, vectors: &Vectors, known: impl Fn(ItemIdx) -> bool) -> Option<Cells> {
     let File { probes, centroids, starts, items, .. } = file;
     let width = padded(vectors.dim());
     let ascending = starts.first() == Some(&0) && starts.windows(2).all(|pair| pair[0] < pair[1]);
@@ -100,7 +100,8 @@ fn restore(file: File, vectors: &Vectors) -> Option<Cells> {
             return None;
         }
     }
-    if !met.iter().all(|&met| met) {
+    // Those that are not known are in a cell only in files made before they were left out.
+    if !(0..).map(ItemIdx).zip(&met).all(|(item, &met)| met || !known(item)) {
         return None;
     }
     let norms: Vec<f32> = items.iter().map(|item| norm(vectors.get(item.at())) as f32).collect();

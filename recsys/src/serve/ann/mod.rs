@@ -137,7 +137,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         check::at_least_one("probes", probes)?;
         let vectors = &self.vectors()?.items;
         let cells = cells.unwrap_or_else(|| 2 * vectors.len().isqrt().max(1));
-        let cells = Arc::new(Cells::build(vectors, |item| self.model().has_learned(item), cells, seed));
+        let cells = Arc::new(Cells::build(vectors, |item| self.knows_item(item), cells, seed));
         Ok(self.indexed_by(Some(AnnIndex { cells, probes })))
     }
 
@@ -197,11 +197,12 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         Ok(self.nearest(index, &queries, k, filter))
     }
 
-    /// The list of a history by the index.
+    /// The list of a history by the index, for somebody who met the items in `met`.
     pub(super) fn nearest_of_history(
         &self,
         index: &AnnIndex,
         (items, values): (&[ItemIdx], &[f32]),
+        met: &[ItemIdx],
         k: usize,
         filter: &Filter<'_, I>,
     ) -> Result<Vec<ScoredItem>> {
@@ -214,13 +215,18 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 found: vector.len().to_string(),
             });
         }
-        let mut out: Vec<ItemIdx> = if filter.is_unseen() { items.to_vec() } else { Vec::new() };
+        let mut out: Vec<ItemIdx> = if filter.is_unseen() { met.to_vec() } else { Vec::new() };
         out.sort_unstable();
         let lists = self.nearest(index, &[Query { vector: &vector, out: &out }], k, filter);
-        Ok(lists.into_iter().next().unwrap_or_default())
+        let mut list = lists.into_iter().next().unwrap_or_default();
+        let allowed =
+            |item: ItemIdx| filter.allows(self.catalog().items.id(item)) && out.binary_search(&item).is_err();
+        self.append_strangers(&mut list, k, &vector, allowed);
+        Ok(list)
     }
 
-    /// The caller's conditions are asked of the items that would enter a list, not of the whole catalogue.
+    /// Lists without the items of which the model knows nothing. The caller's conditions are asked of the items that would enter a list,
+    /// not of the whole catalogue.
     fn nearest(
         &self,
         index: &AnnIndex,
@@ -229,7 +235,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         filter: &Filter<'_, I>,
     ) -> Vec<Vec<ScoredItem>> {
         let items = &self.catalog().items;
-        let allowed = |item: ItemIdx| filter.allows(items.id(item));
+        let allowed = |item: ItemIdx| self.knows_item(item) && filter.allows(items.id(item));
         lists::best((&index.cells, self.ranks()), queries, k, index.probes, &allowed)
     }
 
