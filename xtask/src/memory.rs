@@ -17,14 +17,21 @@ impl Growth {
     /// From now on. Where the system does not let the peak so far be forgotten, as some containers do not, that counts too.
     pub fn begin() -> Option<Self> {
         let _ = fs::write("/proc/self/clear_refs", "5");
+        // Some systems say one and not the other.
+        most()?;
         bytes("/proc/self/status", "VmRSS:").map(|before| Self { before })
     }
 
     /// The most bytes that were resident at a time, less those that were when it began. What was freed before and not given back to the
     /// system is used again, and is no growth.
     pub fn bytes(self) -> Option<u64> {
-        bytes("/proc/self/status", "VmHWM:").map(|most| most.saturating_sub(self.before))
+        most().map(|most| most.saturating_sub(self.before))
     }
+}
+
+/// The most bytes that were resident at a time.
+fn most() -> Option<u64> {
+    bytes("/proc/self/status", "VmHWM:")
 }
 
 /// A number of kilobytes in a file of lines that begin with a name.

@@ -197,7 +197,7 @@ mod networks {
         for threads in [2, 3] {
             assert_eq!(one, stages(threads), "{threads} threads");
         }
-        // By chance a fifth of a list would be hits of one in nine.
+        // By chance it would be near 0.05, by chance within the group near 0.2.
         assert!(one.1.iter().sum::<f64>() / one.1.len() as f64 > 0.1);
     }
 }
