@@ -134,7 +134,7 @@ fn files_with_features_withstand_damage() {
     withstands(&als.item_features(&items).user_features(&users), described);
 }
 
-/// One word of the file in three is enough to see what its numbers may do.
+/// Every third byte is enough to see what the numbers of a network may do.
 #[cfg(feature = "neural")]
 #[test]
 fn files_of_networks_withstand_damage() {
