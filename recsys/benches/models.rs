@@ -1,4 +1,4 @@
-//! Training, serving and evaluation on a generated log of 1,000 users, 800 items and about 40,000 interactions.
+//! Training, going on with more rows, serving and evaluation on a generated log of 1,000 users, 800 items and about 40,000 interactions.
 //!
 //! `cargo bench -p cairn-recsys --bench models -- NAME`
 
@@ -8,8 +8,8 @@ use cairn_recsys::rating::{
     Baseline, BiasedMf, CoClustering, Nmf, RatingKnn, SlopeOne, SvdPlusPlus, evaluate,
 };
 use cairn_recsys::{
-    Als, AlsSolver, Bpr, Ease, Estimator, Filter, Interactions, ItemKnn, PureSvd, RankingEvaluator, Rp3Beta,
-    Slim, Split, UserIdx, UserKnn, synthetic,
+    Als, AlsSolver, Bpr, Duplicates, Ease, Estimator, Filter, Interactions, ItemKnn, PureSvd,
+    RankingEvaluator, Rp3Beta, Slim, Split, TopPop, Update, UserIdx, UserKnn, synthetic,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -43,6 +43,25 @@ fn training(c: &mut Criterion) {
     train(c, "rating-knn", &RatingKnn::with_baseline());
 }
 
+/// Twenty rows more of twenty people, of whom and of whose items some are new: against a training anew.
+fn update<F: Update>(c: &mut Criterion, name: &str, settings: &F) {
+    let mut log = log();
+    let model = settings.fit(&log).expect("the log is sound");
+    let rows = (0..400_u32).map(|n| (990 + n % 20, n * 7 % 810, 1.0));
+    log.append(rows, Duplicates::Last).expect("the rows are sound");
+    c.bench_function(&format!("update/{name}"), |b| b.iter(|| settings.update(&model, black_box(&log))));
+    c.bench_function(&format!("update/{name}-anew"), |b| b.iter(|| settings.fit(black_box(&log))));
+}
+
+fn updating(c: &mut Criterion) {
+    update(c, "top-pop", &TopPop::new());
+    update(c, "item-knn", &ItemKnn::new(100));
+    update(c, "user-knn", &UserKnn::new(100));
+    update(c, "ease", &Ease::new(100.0));
+    update(c, "als-64", &Als::new());
+    update(c, "bpr-64", &Bpr::new());
+}
+
 fn using(c: &mut Criterion) {
     let (train, test) = log().split(Split::per_user(0.2, 0)).expect("everybody has several rows");
     let users: Vec<UserIdx> = (0..train.n_users() as u32).map(UserIdx).collect();
@@ -53,5 +72,5 @@ fn using(c: &mut Criterion) {
     c.bench_function("evaluate/rating-knn", |b| b.iter(|| evaluate(&neighbours, &test)));
 }
 
-criterion_group!(benches, training, using);
+criterion_group!(benches, training, updating, using);
 criterion_main!(benches);

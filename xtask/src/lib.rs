@@ -23,6 +23,7 @@ pub mod download;
 pub mod e2e;
 pub mod format;
 pub mod kept;
+pub mod memory;
 pub mod models;
 pub mod output;
 pub mod report;

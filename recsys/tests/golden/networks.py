@@ -2,7 +2,8 @@
 
 usage: python networks.py     (pip install torch)
 
-Parameters are the numbers of `values` below, one salt each in the order of a network's parameters, as in `src/neural/golden.rs`.
+Parameters are the numbers of `values` below, one salt each in the order of a network's parameters, as in `src/neural/golden.rs`. Those
+of one axis, biases and the weights of norms, are positive: most units of a ReLU then live, and some do not. What lives is printed.
 """
 import math, pathlib
 import torch
@@ -15,12 +16,27 @@ lines = []
 
 
 def values(shape, salt):
-    n = math.prod(shape)
-    return torch.tensor([0.5 * math.sin(0.7 * k + 1.3 * salt) for k in range(n)]).reshape(shape)
+    """Numbers from -1 to 1 as if by chance: multiples of 1/2048, which are the same in single precision."""
+    def mixed(k):
+        x = ((k + 1) * 0x9E3779B1 ^ (salt + 1) * 0x85EBCA77) & 0xFFFFFFFF
+        x = ((x ^ x >> 15) * 0x2C1B3C6D) & 0xFFFFFFFF
+        x = ((x ^ x >> 12) * 0x297A2D39) & 0xFFFFFFFF
+        return x ^ x >> 15
+
+    return torch.tensor([(mixed(k) >> 20) / 2048 - 1 for k in range(math.prod(shape))]).reshape(shape)
 
 
 def parameters(**shapes):
-    return {name: values(shape, salt).requires_grad_() for salt, (name, shape) in enumerate(shapes.items())}
+    own = lambda shape, salt: values(shape, salt).abs() if len(shape) == 1 else values(shape, salt)
+    return {name: own(shape, salt).requires_grad_() for salt, (name, shape) in enumerate(shapes.items())}
+
+
+def relu(name, x):
+    """With the share of the outputs that live, and how many units do for some sample, printed."""
+    x = torch.relu(x)
+    alive = x.detach() > 0
+    print(f"{name}: {alive.double().mean():.2f} alive, {int(alive.any(dim=0).sum())} of {alive.shape[1]} units")
+    return x
 
 
 def write(name, numbers):
@@ -94,7 +110,7 @@ def factorization_machine(name, deep, pairs=True, dim=3, features=9, hidden=4):
     p = parameters(**shapes)
     samples = [[(0, 0, 1), (1, 2, 0.5), (1, 3, 0.5), (2, 5, 1), (3, 7, 1), (4, 8, -0.3)],
                [(0, 1, 1), (2, 5, 1), (3, 7, 0.8)], [(0, 0, 1), (1, 3, 1), (2, 6, 1), (4, 8, 2)]]
-    scores, norms = [], 0
+    scores, norms, inputs = [], 0, []
     for sample in samples:
         score = p["bias"][0]
         for n, (_, i, x) in enumerate(sample):
@@ -102,12 +118,13 @@ def factorization_machine(name, deep, pairs=True, dim=3, features=9, hidden=4):
             norms = norms + (p["table"][i] * x).pow(2).sum()
             for _, j, y in sample[n + 1:] if pairs else []:
                 score = score + (p["table"][i, :dim] * p["table"][j, :dim]).sum() * x * y
-        if deep:
-            fields = [sum((p["table"][i, :dim] * x for own, i, x in sample if own == field), torch.zeros(dim)) for field in range(5)]
-            h = torch.relu(torch.cat(fields) @ p["deep_0_w"] + p["deep_0_b"])
-            score = score + (h @ p["deep_1_w"] + p["deep_1_b"])[0]
+        fields = [sum((p["table"][i, :dim] * x for own, i, x in sample if own == field), torch.zeros(dim)) for field in range(5)]
+        inputs.append(torch.cat(fields))
         scores.append(score)
     scores = torch.stack(scores)
+    if deep:
+        h = relu(name, torch.stack(inputs) @ p["deep_0_w"] + p["deep_0_b"])
+        scores = scores + (h @ p["deep_1_w"] + p["deep_1_b"])[:, 0]
     loss = F.binary_cross_entropy_with_logits(scores, torch.tensor([1.0, 0.0, 1.0])) + 0.2 * 0.5 * norms / 3
     loss.backward()
     write(f"{name} scores", scores)
@@ -122,7 +139,7 @@ def two_tower(dim=3, hidden=4):
     pairs, shares = [(0, 1), (4, 2), (1, 1), (2, 0)], values((4,), 9)
 
     def forward(side, x):
-        h = torch.relu(x @ p[f"{side}.table"] @ p[f"{side}.layers.0.weight"] + p[f"{side}.layers.0.bias"])
+        h = relu(f"two_tower {side}", x @ p[f"{side}.table"] @ p[f"{side}.layers.0.weight"] + p[f"{side}.layers.0.bias"])
         return h @ p[f"{side}.layers.1.weight"] + p[f"{side}.layers.1.bias"]
 
     history = torch.stack([met[user].clone() for user, _ in pairs])
@@ -176,7 +193,7 @@ def neu_mf(factors=3, hidden=(4, 2)):
     u, i = torch.cartesian_prod(torch.arange(USERS), torch.arange(ITEMS)).T
     x = torch.cat([p["user_sides"][u], p["item_sides"][i]], dim=1)
     for layer in (0, 1):
-        x = torch.relu(x @ p[f"layers.{layer}.weight"] + p[f"layers.{layer}.bias"])
+        x = relu(f"neu_mf layer {layer}", x @ p[f"layers.{layer}.weight"] + p[f"layers.{layer}.bias"])
     scores = (torch.cat([p["users"][u] * p["items"][i], x], dim=1) @ p["head.weight"] + p["head.bias"])[:, 0]
     loss = F.binary_cross_entropy_with_logits(scores, met[u, i])
     loss.backward()

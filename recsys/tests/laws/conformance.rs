@@ -1,6 +1,8 @@
 //! What every model must do, on a log with planted groups: each operation of `Fitted` is asked of each model. What a model
-//! cannot do or does otherwise is an excuse of its line. A new model is one line in `rankings` or `ratings`.
+//! cannot do or does otherwise is an excuse of its line. A new model is one line in `rankings` or `ratings`; with features models are
+//! asked in `described`.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 
 use cairn_recsys::rating::{
@@ -8,29 +10,31 @@ use cairn_recsys::rating::{
 };
 use cairn_recsys::{
     Als, AlsSolver, AnyModel, Bpr, Confidence, Ease, Error, Estimator, Filter, Fitted, GfCf, Interactions,
-    ItemIdx, ItemKnn, KnnWeighting, PureSvd, Recommender, Rp3Beta, Saved, Scored, Slim, TopPop, UserIdx,
-    UserKnn, synthetic,
+    ItemIdx, ItemKnn, KnnWeighting, PureSvd, RankingEvaluator, Recommender, Rp3Beta, Saved, Scored, Slim,
+    TopPop, UserIdx, UserKnn, metrics, synthetic,
 };
 
-const GROUPS: u32 = 3;
+pub(super) const GROUPS: u32 = 3;
 
 /// What a model is excused from, because its kind cannot do it.
 #[derive(Clone, Copy, Default)]
-struct Excused {
+pub(super) struct Excused {
     /// Says the same to everybody, or goes by ratings, which here are drawn by chance.
-    groups: bool,
+    pub(super) groups: bool,
     /// Likeness of items goes by ratings, too.
-    alike_items: bool,
+    pub(super) alike_items: bool,
     /// Likeness of users goes by ratings, too.
-    alike_users: bool,
+    pub(super) alike_users: bool,
     /// Folding in ends near the trained vector, not at it; `ratings` and `models` say how near.
-    fold_in_is_near: bool,
+    pub(super) fold_in_is_near: bool,
     /// Folds in through dense layers, whose scores of one group lie close together, so that lists have half in common.
-    fold_in_is_rough: bool,
+    pub(super) fold_in_is_rough: bool,
+    /// Knows users of training by features, too, which a history does not say: the list is another one of the same group.
+    pub(super) fold_in_lacks_features: bool,
     /// Is no sum over the items of a history.
-    explanation: bool,
+    pub(super) explanation: bool,
     /// Explains the difference from a mean or a baseline, not the score.
-    explains_difference: bool,
+    pub(super) explains_difference: bool,
 }
 
 #[test]
@@ -170,15 +174,28 @@ fn networks_with_features() {
     conforms(&machine.pairs(false), deep);
 }
 
-fn log() -> Interactions {
+/// Times are those of the draws, from 0 for each user.
+pub(super) fn log() -> Interactions {
     synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 7).unwrap()
 }
 
-fn conforms<F: Estimator + Debug>(settings: &F, excused: Excused)
+fn conforms<F: Estimator + Clone + Debug>(settings: &F, excused: Excused)
+where
+    F::Model: Saved + PartialEq,
+{
+    conforms_on(&|_| settings.clone(), excused);
+}
+
+/// For settings that are of a log, as features of its users and items are; the model of [`log`].
+pub(super) fn conforms_on<F: Estimator + Debug>(
+    settings_of: &dyn Fn(&Interactions) -> F,
+    excused: Excused,
+) -> Fitted<F::Model>
 where
     F::Model: Saved + PartialEq,
 {
     let log = log();
+    let settings = &settings_of(&log);
     let (model, report) = settings.fit_reported(&log).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
     assert_eq!((report.users, report.items, report.interactions), (150, 90, log.len()), "{settings:?}");
     assert_eq!((report.model, &report.progress[..]), (model.model().name(), model.model().progress()));
@@ -189,12 +206,14 @@ where
     explains(&model, settings, excused);
     finds_similar(&model, settings, excused);
     answers_sessions(&model, settings);
+    is_evaluated_by_its_lists(&model, &log, settings);
     saves_and_loads(&model, settings);
     is_the_same_in_a_box(&model, settings);
     refuses_unknown_ids(&model);
     repeats_for_any_number_of_threads(settings, &log);
     knows_what_it_does_not_know(settings);
-    survives_odd_logs(settings);
+    survives_odd_logs(settings_of);
+    model
 }
 
 fn recovers_groups<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
@@ -236,7 +255,7 @@ fn history(model: &Fitted<impl Saved>, user: UserIdx) -> Vec<(u32, f32)> {
 }
 
 fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
-    let (mut common, mut all) = (0, 0);
+    let (mut common, mut own, mut all) = (0, 0, 0);
     for user in (0..40).map(UserIdx) {
         let mut history = history(model, user);
         let folded = model.recommend_for(&history, 8, &Filter::unseen()).unwrap();
@@ -255,13 +274,21 @@ fn folds_in<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused)
             }
         }
         let trained = model.recommend(model.catalog().users.id(user), 8, &Filter::unseen()).unwrap();
-        for (a, b) in trained.iter().zip(&folded).filter(|_| !excused.fold_in_is_near) {
+        let near = excused.fold_in_is_near || excused.fold_in_lacks_features;
+        for (a, b) in trained.iter().zip(&folded).filter(|_| !near) {
             assert!((a.score - b.score).abs() <= 1e-4 * (1.0 + a.score.abs()), "{settings:?}: {a:?} {b:?}");
         }
         assert_eq!(trained.len(), folded.len());
         assert!(folded.iter().all(|e| !history.iter().any(|&(item, _)| item == e.id)), "{settings:?}");
         common += folded.iter().filter(|e| trained.iter().any(|t| t.id == e.id)).count();
+        let group = model.catalog().users.id(user) % GROUPS;
+        own += folded.iter().filter(|e| e.id % GROUPS == group).count();
         all += trained.len();
+    }
+    if excused.fold_in_lacks_features {
+        let share = own as f64 / f64::from(all as u32);
+        assert!(share > 0.9, "{settings:?}: {share} of the group");
+        return;
     }
     let share = common as f64 / f64::from(all as u32);
     let least = match (excused.fold_in_is_rough, excused.fold_in_is_near) {
@@ -294,6 +321,25 @@ fn answers_sessions<M: Saved>(model: &Fitted<M>, settings: &dyn Debug) {
     };
     assert!(!next.iter().any(|entry| out(entry.id)), "{settings:?}");
     assert!(matches!(model.recommend_next(&9999, &[3], 5, &unseen), Err(Error::UnknownUser(_))));
+}
+
+/// Hits counted in the lists are those of the report, and people are judged who are folded in, of whom some are enough.
+fn is_evaluated_by_its_lists<M: Saved>(model: &Fitted<M>, log: &Interactions, settings: &dyn Debug) {
+    let test = synthetic::planted_groups(150, 90, GROUPS, 12, 0.05, 8).unwrap();
+    let met: HashSet<(u32, u32)> = test.ratings().map(|row| (row.user, row.item)).collect();
+    let report = RankingEvaluator::at([5]).evaluate(model, &test).unwrap();
+    let users: Vec<u32> = report.users().iter().map(|&user| *model.catalog().users.id(user)).collect();
+    assert_eq!(users.len(), 150, "{settings:?}");
+    let lists = model.recommend_many(&users, 5, &Filter::unseen()).unwrap();
+    let precision = report.per_user(metrics::Precision, 5).unwrap();
+    for ((user, list), precision) in users.iter().zip(&lists).zip(precision) {
+        let hits = list.iter().filter(|entry| met.contains(&(*user, entry.id))).count();
+        assert_eq!(precision, hits as f64 / 5.0, "{settings:?}: user {user}");
+    }
+    let some = test.filter_rows(|row| test.users()[row].0 < 30);
+    let folded = RankingEvaluator::at([5]).evaluate_fold_in(model, log, &some).unwrap();
+    assert_eq!(folded.users().len(), 30, "{settings:?}");
+    assert!(folded.mean(metrics::Ndcg, 5).is_some_and(|ndcg| (0.0..=1.0).contains(&ndcg)), "{settings:?}");
 }
 
 fn explains<M: Saved>(model: &Fitted<M>, settings: &dyn Debug, excused: Excused) {
@@ -408,7 +454,10 @@ where
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| settings.fit(log).unwrap())
     };
-    assert!(run(1).model() == run(3).model(), "{settings:?}: other bits with other threads");
+    let one = run(1);
+    for threads in [2, 3] {
+        assert!(one.model() == run(threads).model(), "{settings:?}: other bits with {threads} threads");
+    }
 }
 
 /// The contract of [`Recommender`] about users and items of whom the model knows nothing: here those that have no rows.
@@ -482,10 +531,11 @@ where
 }
 
 /// A single user, a single item, a user without training rows: a list or an error, never a panic or a NaN.
-fn survives_odd_logs<F: Estimator + Debug>(settings: &F) {
+fn survives_odd_logs<F: Estimator + Debug>(settings_of: &dyn Fn(&Interactions) -> F) {
     let rows: &[&[(u32, u32)]] = &[&[(1, 1)], &[(1, 1), (1, 2), (1, 3)], &[(1, 1), (2, 1), (3, 1)]];
     for rows in rows {
         let log = Interactions::from_ratings(rows.iter().copied()).unwrap();
+        let settings = settings_of(&log);
         if let Ok(model) = settings.fit(&log) {
             for user in log.catalog().users.ids() {
                 let list = model.recommend(user, 5, &Filter::all()).unwrap();
@@ -503,6 +553,7 @@ fn survives_odd_logs<F: Estimator + Debug>(settings: &F) {
     }
     let log = synthetic::planted_groups(30, 30, 3, 6, 0.0, 1).unwrap();
     let part = log.filter_rows(|row| log.users()[row] != UserIdx(4));
+    let settings = settings_of(&part);
     let model = settings.fit(&part).unwrap();
     let nobody = model.recommend(log.catalog().users.id(UserIdx(4)), 5, &Filter::unseen()).unwrap();
     assert!(nobody.iter().all(|e| e.score.is_finite()), "{settings:?}");

@@ -6,6 +6,7 @@
 mod arrow;
 mod conformance;
 mod data;
+mod described;
 mod examples;
 mod features;
 mod files;

@@ -1,8 +1,8 @@
 //! Odd input to models that learn by steps, and to those with features: stated answers or errors, never a panic or a NaN.
 
-use cairn_recsys::features::{FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss};
+use cairn_recsys::features::{FeatureAls, FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss};
 use cairn_recsys::{
-    Bpr, Error, Estimator, Filter, Fitted, Interactions, Recommender, Result, Split, UserIdx, UserItems,
+    Als, Bpr, Error, Estimator, Filter, Fitted, Interactions, Recommender, Result, Split, UserIdx, UserItems,
     synthetic,
 };
 
@@ -74,23 +74,33 @@ fn a_log_without_a_pair_to_tell_apart_trains_and_lists() {
     for loss in [LightFmLoss::Warp, LightFmLoss::Bpr, LightFmLoss::Logistic] {
         learns_nothing_from_everything(&LightFm::new().factors(4).epochs(3).loss(loss));
     }
+    let als = FeatureAls::new(Als::new().factors(2).epochs(3));
+    learns_nothing_from_everything(&als);
+    // Items are told apart by their features alone.
+    let table = FeatureTable::new((0..3).map(|item| (item, groups(item)))).unwrap();
+    let features = FeatureMatrix::new(&table, &everything().catalog().items).unwrap();
+    learns_nothing_from_everything(&als.item_features(&features));
 }
 
 #[cfg(feature = "neural")]
 #[test]
 fn networks_train_on_a_log_without_a_pair_to_tell_apart() {
     use cairn_recsys::features::{FactorizationMachine, TwoTower};
-    use cairn_recsys::{Gru4Rec, LightGcn, MultVae, Sasrec, SequenceLoss};
+    use cairn_recsys::{Bert4Rec, Gru4Rec, LightGcn, MultVae, NeuMf, Sasrec, SequenceLoss};
     learns_nothing_from_everything(&LightGcn::new().factors(4).epochs(3));
     learns_nothing_from_everything(&MultVae::new().hidden(4).latent(2).epochs(3));
     learns_nothing_from_everything(&FactorizationMachine::new().factors(4).epochs(3));
-    learns_nothing_from_everything(&FactorizationMachine::new().factors(4).hidden([4]).epochs(3));
+    let deep = FactorizationMachine::new().factors(4).hidden([4]).epochs(3);
+    learns_nothing_from_everything(&deep);
+    learns_nothing_from_everything(&deep.pairs(false));
+    learns_nothing_from_everything(&NeuMf::new().factors(4).hidden([4, 2]).epochs(3));
     learns_nothing_from_everything(&TwoTower::new().factors(4).hidden([4]).epochs(3));
     let losses = [SequenceLoss::Softmax, SequenceLoss::sampled_softmax(), SequenceLoss::gbce()];
     for loss in losses {
         learns_nothing_from_everything(&Sasrec::new().dim(4).blocks(1).max_length(3).epochs(3).loss(loss));
     }
     learns_nothing_from_everything(&Gru4Rec::new().dim(4).max_length(3).epochs(3));
+    learns_nothing_from_everything(&Bert4Rec::new().dim(4).blocks(1).max_length(3).epochs(3));
 }
 
 /// Scores everything alike.

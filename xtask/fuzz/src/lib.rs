@@ -8,6 +8,7 @@
 mod damage;
 mod logs;
 mod models;
+mod recommenders;
 mod tables;
 mod texts;
 
@@ -29,7 +30,7 @@ pub struct Reader {
 
 /// All of them, in an order that does not change between runs.
 pub fn readers() -> Vec<Reader> {
-    [tables::READERS, models::READERS, texts::READERS, logs::READERS].concat()
+    [tables::READERS, models::READERS, recommenders::READERS, texts::READERS, logs::READERS].concat()
 }
 
 /// Reads a file of this name, with folders before it where the name has them, in a new folder.

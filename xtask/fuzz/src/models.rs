@@ -1,4 +1,4 @@
-//! Networks, their weights, and recommenders.
+//! Networks and their weights.
 
 use cairn_datasets::DataDir;
 use cairn_datasets::hub::Hub;
@@ -7,7 +7,6 @@ use cairn_nn::models::{self, Config, Network};
 use cairn_nn::weights::Weights;
 use cairn_nn::weights::gguf::{self, Gguf, Value};
 use cairn_nn::{Sequential, spec::Dense};
-use cairn_recsys::{AnyModel, Estimator as _, Fitted, TopPop, synthetic};
 use cairn_tensor::{AnyTensor, BlockFormat, DType, Tensor, rng};
 
 use crate::{Reader, at, written};
@@ -32,11 +31,6 @@ pub(crate) const READERS: &[Reader] = &[
         name: "model",
         sample: || written(|path| dense().save(path).expect("written")),
         read: |bytes| at("x.cairn", bytes, |path| Sequential::load(path).is_ok()),
-    },
-    Reader {
-        name: "recommender",
-        sample: recommender,
-        read: |bytes| at("x.cairn", bytes, |path| Fitted::<dyn AnyModel>::load_any(path).is_ok()),
     },
 ];
 
@@ -140,9 +134,4 @@ fn read_tokenizer(bytes: &[u8]) -> bool {
     let _ = tokenizer.decode(&ids);
     let _ = tokenizer.decode(&[0, 5, u32::MAX]);
     true
-}
-
-fn recommender() -> Vec<u8> {
-    let log = synthetic::planted_groups(9, 6, 2, 3, 0.1, 0).expect("a small log");
-    written(|path| TopPop::new().fit(&log).expect("trained").save(path).expect("written"))
 }

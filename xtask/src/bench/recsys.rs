@@ -1,5 +1,6 @@
 //! Recommenders: truncated SVDs, implicit ALS, BPR, lists, and rating models, on generated matrices with the shape of
-//! MovieLens 1M and 20M and the skew of such logs.
+//! MovieLens 1M and 20M and the skew of such logs; and what it takes to go on when rows have come, on one of the shape of MovieLens
+//! 100K.
 //!
 //! The names are those that other libraries' times on matrices of the same shape and law are listed under, so that they can
 //! be compared line by line. Seconds a sweep or an epoch are differences of two trainings, which leaves out the start and
@@ -8,7 +9,10 @@
 use std::time::Instant;
 
 use cairn_recsys::rating::{BiasedMf, SvdPlusPlus};
-use cairn_recsys::{Als, AlsSolver, Bpr, Estimator, Filter, TruncatedSvd, UserIdx, UserItems, synthetic};
+use cairn_recsys::{
+    Als, AlsSolver, Bpr, Duplicates, Ease, Estimator, Filter, Interactions, ItemKnn, TopPop, TruncatedSvd,
+    Update, UserIdx, UserItems, UserKnn, synthetic,
+};
 use faer::Mat;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -41,6 +45,7 @@ const LARGE: Shape =
 
 fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     dense_svd(recorder)?;
+    updates(recorder)?;
     for shape in [SMALL, LARGE] {
         let matrix = synthetic::power_law(shape.users, shape.items, shape.draws, 0)?;
         sparse_svd(recorder, &shape, &matrix)?;
@@ -119,6 +124,41 @@ fn lists(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyh
     let seconds = seconds_of(5, || Ok(model.recommend_indices(&users, LIST, &Filter::unseen())?))?;
     let rate = users.len() as f64 / seconds;
     recorder.recommender(&format!("top-10 {} f=128", shape.name), "", "users_per_s", rate)
+}
+
+/// Rows that have come, of how many people; some of both sides are new.
+const NEW_ROWS: u32 = 1_000;
+const NEW_ROWS_OF: u32 = 50;
+/// Trainings and updates, of which the fastest counts.
+const UPDATES: usize = 3;
+
+/// Models that can go on from where they were, against themselves trained anew.
+fn updates(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    let before = synthetic::to_log(&synthetic::power_law(943, 1682, 160_000, 0)?)?;
+    let mut after = before.clone();
+    let row = |n: u32| (900 + n % NEW_ROWS_OF, n * 37 % 1_690, 1.0);
+    after.append((0..NEW_ROWS).map(row), Duplicates::Last)?;
+    let logs = (&before, &after);
+    update(recorder, "TopPop", &TopPop::new(), logs)?;
+    update(recorder, "ItemKNN", &ItemKnn::new(100), logs)?;
+    update(recorder, "UserKNN", &UserKnn::new(100), logs)?;
+    update(recorder, "EASE", &Ease::new(300.0), logs)?;
+    update(recorder, "implicit ALS f=64", &Als::new(), logs)?;
+    update(recorder, "BPR f=64", &Bpr::new().factors(63), logs)
+}
+
+fn update<F: Update>(
+    recorder: &mut Recorder<'_>,
+    model: &str,
+    settings: &F,
+    (before, after): (&Interactions, &Interactions),
+) -> anyhow::Result<()> {
+    let trained = settings.fit(before)?;
+    let seconds = seconds_of(UPDATES, || Ok(settings.update(&trained, after)?))?;
+    let work = format!("update {model} ML-100K-like");
+    recorder.recommender(&work, "1,000 rows of 50 people more", "seconds", seconds)?;
+    let seconds = seconds_of(UPDATES, || Ok(settings.fit(after)?))?;
+    recorder.recommender(&work, "trained anew", "seconds", seconds)
 }
 
 fn ratings(recorder: &mut Recorder<'_>, shape: &Shape, matrix: &UserItems) -> anyhow::Result<()> {

@@ -96,25 +96,28 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
 /// The log, and the genres of its films; of the stand-in the genre that its tastes were made by.
 pub(super) fn load(ctx: &mut Context<'_>) -> anyhow::Result<(Interactions, FeatureTable<u32>)> {
     let (set, seed) = (&registry::MOVIELENS_100K, ctx.seed());
-    let rows = |genres: Vec<(u32, Vec<String>)>| {
-        FeatureTable::new(
-            genres.into_iter().map(|(film, genres)| (film, FeatureRow::new().categories("genres", genres))),
-        )
-    };
     match ctx.load(set, |dir| movielens::locate(dir, set).map(Some), || Ok(None))? {
         Some(place) => {
             let (log, report) = read::movielens::ratings(&place)?;
             anyhow::ensure!(report.rejections() == 0, "{}: {report}", place.display());
-            Ok((log, rows(read::movielens::genres(&place)?.into_iter().collect())?))
+            Ok((log, genre_table(read::movielens::genres(&place)?)?))
         }
         None => {
             let plan = RatingsPlan { rank: PLANTED, ..RatingsPlan::default() };
             let made = synthetic::ratings(&plan, seed)?;
             let genre = |title: &str| title.split_whitespace().take(1).map(str::to_owned).collect();
-            let genres = made.titles.iter().map(|(film, title)| (*film, genre(title))).collect();
-            Ok((Interactions::from_ratings(made.log)?, rows(genres)?))
+            let genres = made.titles.iter().map(|(film, title)| (*film, genre(title)));
+            Ok((Interactions::from_ratings(made.log)?, genre_table(genres)?))
         }
     }
+}
+
+/// The genres of films as a table of features.
+pub(super) fn genre_table(
+    genres: impl IntoIterator<Item = (u32, Vec<String>)>,
+) -> cairn_recsys::Result<FeatureTable<u32>> {
+    let row = |genres: Vec<String>| FeatureRow::new().categories("genres", genres);
+    FeatureTable::new(genres.into_iter().map(|(film, genres)| (film, row(genres))))
 }
 
 struct Models {

@@ -6,19 +6,16 @@
 //! before. All films are ranked, those met before left out. Settings are the defaults or those of the papers, fewer epochs where these
 //! are long; nothing was searched for, so small differences mean nothing, and the intervals say which are small.
 
-use std::time::Instant;
-
 use cairn_datasets::registry;
 use cairn_recsys::features::{FactorizationMachine, FeatureAls, FeatureMatrix, LightFm, TwoTower};
 use cairn_recsys::{
-    Als, Bpr, Ease, Estimator, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae, NeuMf,
-    RankingEvaluator, Rp3Beta, Sasrec, Split, TopPop, metrics,
+    Als, Bpr, Ease, GfCf, Gru4Rec, Interactions, ItemIdx, ItemKnn, LightGcn, MultVae, NeuMf, Rp3Beta, Sasrec,
+    Split, TopPop,
 };
 
-use super::coldstart;
+use super::ranked::Ranked;
+use super::{coldstart, reranked};
 use crate::check::{Check, Context};
-use crate::format;
-use crate::report::Table;
 use crate::results::Bar;
 
 /// See the module.
@@ -28,7 +25,8 @@ pub(super) const CHECK: Check = Check {
     about: "MovieLens 100K, each user's last film, and all films after a moment, among all. Classical models, networks of sets (Mult-VAE, \
             LightGCN), of order (SASRec, GRU4Rec) and models with genres in one table, with intervals and seconds. In a full run each \
             has to be clearly better than popularity for the last film; after a moment popularity is hard to beat, and none may be \
-            clearly worse.",
+            clearly worse. Then what making lists over costs in NDCG: for variety, to the shares of a history, by quotas and boosts, with films \
+            barred.",
     data: &[&registry::MOVIELENS_100K],
     run,
 };
@@ -45,7 +43,7 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     if !ctx.quick() {
         compare(ctx, &log, Split::temporal(0.2), ("The latest fifth of the log", bars[1]), &genres)?;
     }
-    Ok(())
+    reranked::costs(ctx, &log, &table)
 }
 
 fn compare(
@@ -55,10 +53,7 @@ fn compare(
     (name, bar): (&'static str, Bar),
     genres: &FeatureMatrix<ItemIdx>,
 ) -> anyhow::Result<()> {
-    let (train, test) = log.split(split)?;
-    let headings = ["model", "NDCG@10", "95 %", "recall@10", "coverage@10", "training"];
-    let table = Table::new(headings).numbers([1, 2, 3, 4, 5]);
-    let mut models = Models { train, test, name, bar, table, popular: None };
+    let mut models = Ranked::new(log, split, name, bar)?;
     let (seed, quick) = (ctx.seed(), ctx.quick());
     let epochs = |n: usize| if quick { n.div_ceil(20) } else { n };
     models.add(ctx, &TopPop::new())?;
@@ -83,44 +78,6 @@ fn compare(
     models.add(ctx, &deep)?;
     models.add(ctx, &deep.pairs(false))?;
     models.add(ctx, &TwoTower::new().epochs(epochs(20)).item_features(genres).seed(seed))?;
-    ctx.show(name, &models.table);
+    models.show(ctx);
     Ok(())
-}
-
-/// Trains models one after another on a split.
-struct Models {
-    train: Interactions,
-    test: Interactions,
-    name: &'static str,
-    bar: Bar,
-    table: Table,
-    popular: Option<f64>,
-}
-
-impl Models {
-    fn add<F: Estimator>(&mut self, ctx: &mut Context<'_>, settings: &F) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let model = settings.fit(&self.train)?;
-        let training = started.elapsed().as_secs_f64();
-        let report = RankingEvaluator::at([10]).list_quality().evaluate(&model, &self.test)?;
-        let mean = |value: Option<f64>| value.unwrap_or(f64::NAN);
-        let (ndcg, recall) = (mean(report.mean(metrics::Ndcg, 10)), mean(report.mean(metrics::Recall, 10)));
-        let interval = report.interval(metrics::Ndcg, 10, 0.95, 500, ctx.seed())?;
-        let interval = interval.map_or(String::new(), |(low, high)| format!("{low:.4} to {high:.4}"));
-        let coverage = report.list_quality(10).map_or(f64::NAN, |quality| quality.coverage);
-        let bar = if self.popular.is_some() { self.bar } else { Bar::None };
-        let popular = *self.popular.get_or_insert(ndcg);
-        let what = format!("{}: NDCG@10 of {} over TopPop's", self.name, report.model());
-        ctx.metric(what, ndcg / popular, bar);
-        let cells = [
-            report.model().to_owned(),
-            format!("{ndcg:.4}"),
-            interval,
-            format!("{recall:.4}"),
-            format!("{coverage:.3}"),
-            format::seconds(training),
-        ];
-        self.table.row(cells);
-        Ok(())
-    }
 }

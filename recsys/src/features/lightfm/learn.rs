@@ -236,6 +236,8 @@ mod tests {
     use crate::features::{FeatureMatrix, FeatureRow, FeatureTable};
 
     const ROWS: [&[u32]; 5] = [&[0, 1, 4], &[1], &[0, 2, 3, 5], &[3, 4], &[1, 2, 5]];
+    /// Items that WARP and BPR draw from in the script.
+    const DRAWN: usize = 400;
 
     /// Features of `n` users or items whose ids are their numbers.
     fn features<X: Idx>(n: u32, row: impl Fn(u32) -> FeatureRow) -> FeatureMatrix<X> {
@@ -265,6 +267,77 @@ mod tests {
         line.split(' ').map(|number| number.parse().unwrap()).collect()
     }
 
+    /// Who met what, and what is known of both, as in the script.
+    struct World {
+        matrix: UserItems,
+        of_users: FeatureMatrix<UserIdx>,
+        of_items: FeatureMatrix<ItemIdx>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let rows = (0..)
+                .zip(ROWS)
+                .flat_map(|(user, items)| items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0)));
+            let tags = |item: u32| if item.is_multiple_of(2) { vec!["a", "b"] } else { vec!["c"] };
+            Self {
+                matrix: Csr::from_entries(5, 7, rows).unwrap(),
+                of_users: features(5, |user| FeatureRow::new().category("kind", &(user % 2).to_string())),
+                of_items: features(7, |item| FeatureRow::new().categories("tags", tags(item))),
+            }
+        }
+
+        /// Both sides as they begin.
+        fn setting(&self, loss: LightFmLoss) -> Setting<'_, '_> {
+            let rng = &mut Pcg64Mcg::seed_from_u64(0);
+            let mut users = Side::new(Some(&self.of_users), 5, 3, rng).unwrap();
+            let mut items = Side::new(Some(&self.of_items), 7, 3, rng).unwrap();
+            start(&mut items, (10, 1));
+            start(&mut users, (7, 2));
+            let (learning_rate, regularization) = (0.1, 0.0);
+            let training =
+                Training { loss, dim: 3, epochs: 2, learning_rate, regularization, max_draws: 10, seed: 0 };
+            Setting { training, met: Met::new(&self.matrix), negatives: &[], users, items }
+        }
+
+        /// The next item that a user has not met.
+        fn other(&self, user: UserIdx, item: ItemIdx) -> ItemIdx {
+            let mut others = (1..7).map(|step| ItemIdx((item.0 + step) % 7));
+            others.find(|&other| self.matrix.get(user, other).is_none()).unwrap()
+        }
+    }
+
+    /// A negative is drawn among items that are all the same, so it does not matter which is: what WARP and BPR do with a triple of a user,
+    /// an item met and one not met.
+    #[test]
+    fn vectors_after_steps_of_warp_and_bpr_are_those_of_the_lightfm_package() {
+        let world = World::new();
+        let rows: Vec<(UserIdx, ItemIdx)> =
+            world.matrix.entries().map(|(user, item, _)| (user, item)).collect();
+        let drawn: Vec<[ItemIdx; DRAWN]> =
+            rows.iter().map(|&(user, item)| [world.other(user, item); DRAWN]).collect();
+        for (loss, name) in [(LightFmLoss::Warp, "warp"), (LightFmLoss::Bpr, "bpr")] {
+            let mut setting = world.setting(loss);
+            let mut task = Learner::new(&setting);
+            let mut stepped = 0;
+            for (&(user, item), drawn) in rows.iter().zip(&drawn).cycle().take(2 * rows.len()) {
+                setting.negatives = drawn;
+                let before = setting.users.vector(user.at()).0.to_vec();
+                task.run(&setting, &[(user, item)], 0);
+                merge(&mut setting, std::slice::from_ref(&task));
+                stepped += usize::from(before != setting.users.vector(user.at()).0);
+            }
+            // WARP lets alone what is above its negative by 1.
+            assert_eq!(stepped, if loss == LightFmLoss::Warp { 16 } else { 26 }, "{name}");
+            let items = (0..10).map(|row| setting.items.vector(row));
+            let items: Vec<f32> =
+                items.flat_map(|(vector, bias)| vector.iter().copied().chain([bias])).collect();
+            close(&items, &golden(&format!("{name} items")));
+            let users: Vec<f32> = (0..7).flat_map(|row| setting.users.vector(row).0).copied().collect();
+            close(&users, &golden(&format!("{name} users")));
+        }
+    }
+
     struct Point<'a, 's, 'f> {
         task: &'a mut Learner,
         setting: &'a Setting<'s, 'f>,
@@ -282,27 +355,12 @@ mod tests {
 
     #[test]
     fn vectors_after_logistic_steps_are_those_of_the_lightfm_package() {
-        let rows = (0..)
-            .zip(ROWS)
-            .flat_map(|(user, items)| items.iter().map(move |&item| (UserIdx(user), ItemIdx(item), 1.0)));
-        let matrix: UserItems = Csr::from_entries(5, 7, rows).unwrap();
-        let tags = |item: u32| if item.is_multiple_of(2) { vec!["a", "b"] } else { vec!["c"] };
-        let of_items = features(7, |item| FeatureRow::new().categories("tags", tags(item)));
-        let of_users = features(5, |user| FeatureRow::new().category("kind", &(user % 2).to_string()));
-        let rng = &mut Pcg64Mcg::seed_from_u64(0);
-        let mut users = Side::new(Some(&of_users), 5, 3, rng).unwrap();
-        let mut items = Side::new(Some(&of_items), 7, 3, rng).unwrap();
-        start(&mut items, (10, 1));
-        start(&mut users, (7, 2));
-        let (loss, regularization) = (LightFmLoss::Logistic, 0.0);
-        let training =
-            Training { loss, dim: 3, epochs: 2, learning_rate: 0.1, regularization, max_draws: 10, seed: 0 };
-        let mut setting = Setting { training, met: Met::new(&matrix), negatives: &[], users, items };
+        let world = World::new();
+        let mut setting = world.setting(LightFmLoss::Logistic);
         let mut task = Learner::new(&setting);
         for _ in 0..2 {
-            for (user, item, _) in matrix.entries() {
-                let others = (1..7).map(|step| ItemIdx((item.0 + step) % 7));
-                let other = others.into_iter().find(|&other| matrix.get(user, other).is_none()).unwrap();
+            for (user, item, _) in world.matrix.entries() {
+                let other = world.other(user, item);
                 for (item, target) in [(item, 1.0), (other, 0.0)] {
                     dispatch(Point { task: &mut task, setting: &setting, pair: (user, item), target });
                 }
