@@ -329,8 +329,9 @@ impl<'a, T: Float> Operands<'a, T> {
     }
 }
 
-/// From the gradient of the output to those of the operands that are floats, in order; `None` for those not wanted.
-pub(crate) type Backward<T> = Box<dyn Fn(&Tensor<T>) -> Result<Vec<Option<Gradient<T>>>> + Send + Sync>;
+/// From the gradient of the output to those of the operands that are floats, in order; `None` for those not wanted. It is called once,
+/// so that what it kept may become a gradient without a copy, and is freed else.
+pub(crate) type Backward<T> = Box<dyn FnOnce(&Tensor<T>) -> Result<Vec<Option<Gradient<T>>>> + Send + Sync>;
 
 /// What an operation made.
 pub(crate) struct Ran<T: Float> {

@@ -12,7 +12,7 @@ use cairn_tensor::{Rng, Shape, Tensor};
 use crate::graph::{Graph, Input};
 use crate::layers::{Conv2d, Layer, Value};
 use crate::spec::{LayerSpec, Plan};
-use crate::{Context, Error, Model, Module, Result, Visitor};
+use crate::{Context, Error, Model, Module, Result, SequenceMask, Visitor};
 
 /// A stack of layers.
 ///
@@ -111,10 +111,21 @@ impl Sequential {
 
     /// Runs some of the layers. The mask that the context came with is that of the input, and is what it leaves with.
     pub(crate) fn forward_layers(&self, range: Range<usize>, value: Value, cx: &mut Context) -> Result<Var> {
-        let mask = cx.mask().cloned();
+        Ok(self.forward_masked(range, value, cx)?.0)
+    }
+
+    /// As [`forward_layers`](Self::forward_layers), with the mask that the layers after these are given.
+    pub(crate) fn forward_masked(
+        &self,
+        range: Range<usize>,
+        value: Value,
+        cx: &mut Context,
+    ) -> Result<(Var, Option<SequenceMask>)> {
+        let before = cx.mask().cloned();
         let output = chain(&self.layers[range], value, cx);
-        cx.set_mask(mask);
-        output
+        let after = cx.mask().cloned();
+        cx.set_mask(before);
+        Ok((output?, after))
     }
 
     /// What the model computes at inference, as a graph with the batch left open: for freezing, export and the counting of FLOPs.

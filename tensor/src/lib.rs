@@ -24,7 +24,7 @@
 //! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `narrow_add` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
 //! | indexing | `index_select` `index_add` `sum_rows` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` |
-//! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign`, operators |
+//! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign` `scale_assign`, operators |
 //! | comparison | `eq` `ne` `lt` `le` `gt` `ge`; of truth values `and` `or` `xor` `not` `select` |
 //! | functions | `neg` `abs` `sign` `square` `exp` `expm1` `log` `log1p` `sqrt` `rsqrt` `recip` `sin` `cos` `tanh` `erf` `floor` `round` `clamp` `map` |
 //! | activations | `relu` `leaky_relu` `elu` `selu` `sigmoid` `softplus` `silu` `gelu` `gelu_tanh`; `gated` `gated_halves` ([`Gate`]: SwiGLU, GeGLU) |

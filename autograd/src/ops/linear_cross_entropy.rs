@@ -53,14 +53,9 @@ fn ran<T: Float>(result: LinearCrossEntropy<T>, wanted: Wanted<'_>, present: Wei
     let value = Tensor::scalar(loss);
     let backward = wanted.any().then(|| -> crate::op::Backward<T> {
         Box::new(move |g| {
-            let scaled = |gradient: &Option<Tensor<T>>| -> Result<Option<Gradient<T>>> {
-                Ok(gradient.as_ref().map(|gradient| gradient.mul(g)).transpose()?.map(Gradient::Dense))
-            };
-            let mut all = gradients
-                .iter()
-                .take(2 + usize::from(present.bias))
-                .map(scaled)
-                .collect::<Result<Vec<_>>>()?;
+            let g = g.item()?;
+            let there = gradients.into_iter().take(2 + usize::from(present.bias));
+            let mut all = there.map(|gradient| scaled(gradient, g)).collect::<Result<Vec<_>>>()?;
             // Weights have none.
             all.resize_with(floats, || None);
             Ok(all)
@@ -69,11 +64,18 @@ fn ran<T: Float>(result: LinearCrossEntropy<T>, wanted: Wanted<'_>, present: Wei
     Ok(Ran { value, backward })
 }
 
+/// A gradient of the sum times the sum's own, in its own memory: a table's is the largest array of a step.
+fn scaled<T: Float>(gradient: Option<Tensor<T>>, g: T) -> Result<Option<Gradient<T>>> {
+    let Some(mut gradient) = gradient else { return Ok(None) };
+    gradient.scale_assign(g)?;
+    Ok(Some(Gradient::Dense(gradient)))
+}
+
 impl<T: Float> Var<T> {
     /// The cross-entropy of the logits `x tableᵀ + bias` against one label for each row, summed, of rows `[…, features]` (this
     /// variable) with a table `[classes, features]`: see [`Tensor::linear_cross_entropy`]. No array of all logits is ever made.
-    /// Beside the sum of the losses comes that of the weights, by which it is divided for a mean; it is 0 where all labels are
-    /// ignored.
+    /// Beside the sum of the losses comes that of the weights, which is 0 where all labels are ignored: [`mean_over`](Self::mean_over)
+    /// makes the mean of both.
     ///
     /// ```
     /// use cairn_autograd::Var;
@@ -82,7 +84,7 @@ impl<T: Float> Var<T> {
     /// let x = Var::from(Tensor::<f32>::eye(4)?.narrow(0, 1, 2)?);
     /// let labels = Tensor::from_vec(vec![1, 2], [2])?;
     /// let (sum, weight) = x.linear_cross_entropy(&table, None, &labels, &LinearCrossEntropyOptions::default())?;
-    /// let mean = sum.scale(1.0 / weight.max(1e-9))?;
+    /// let mean = sum.mean_over(weight)?;
     /// let logits = x.matmul(&table.t()?)?;
     /// assert!((mean.item()? - logits.cross_entropy(&labels)?.mean(..)?.item()?).abs() < 1e-6);
     /// assert_eq!(mean.backward()?.of(&table)?.shape(), [4, 4]);
@@ -119,5 +121,24 @@ impl<T: Float> Var<T> {
             ran(result, wanted, present)
         })?;
         Ok((sum, weight))
+    }
+
+    /// The mean whose sum this is, over so much weight; over a weight of 0 it is 0, and its gradient, too.
+    ///
+    /// ```
+    /// use cairn_autograd::Var;
+    /// use cairn_tensor::{LinearCrossEntropyOptions, Tensor};
+    /// let table = Var::parameter(Tensor::<f32>::eye(4)?);
+    /// let (x, padding) = (Var::from(Tensor::<f32>::ones([2, 4])?), Tensor::zeros([2])?);
+    /// let options = LinearCrossEntropyOptions::default().ignored(0);
+    /// let (sum, weight) = x.linear_cross_entropy(&table, None, &padding, &options)?;
+    /// assert_eq!(sum.mean_over(weight)?.item()?, 0.0);
+    /// # Ok::<(), cairn_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn mean_over(&self, weight: T) -> Result<Self> {
+        self.scale(if weight == T::ZERO { T::ZERO } else { T::ONE / weight })
     }
 }

@@ -12,7 +12,9 @@ use crate::{Error, Result};
 
 /// The attention weights of a forward pass, of each attention in the order in which they were computed: `[batch, heads, queries,
 /// keys]`, each row adding up to 1, or 0 where a query attended to nothing. Run the pass with
-/// [`Context::eval`](crate::Context::eval): dropped weights are shown as dropped.
+/// [`Context::eval`](crate::Context::eval): dropped weights are shown as dropped. Steps with a cache are passes like others, whose keys
+/// are all that the cache has; of a [packed](crate::KeyValueCache::read_packed) step a layer has a map of the rows from the first to the
+/// last that has one new token, and then one of each row that has more.
 ///
 /// ```
 /// use cairn_nn::{Context, TransformerEncoder, explain, spec};

@@ -18,7 +18,7 @@ pub use tokens::token_contributions;
 use cairn_autograd::Var;
 use cairn_tensor::{Resize, Tensor};
 
-use crate::{Context, Error, Result, Sequential, Value};
+use crate::{Context, Error, Result, SequenceMask, Sequential, Value};
 
 /// The gradient of each item's score for its class with respect to the input, shaped like the input. Usually looked at by
 /// its magnitude.
@@ -118,14 +118,23 @@ impl Sequential {
     /// # Errors
     /// As [`forward`](Self::forward), and [`Error::NoLayer`] when there is no such layer.
     pub fn forward_until(&self, layer: &str, input: impl Into<Value>, cx: &mut Context) -> Result<Var> {
-        let end = self.position(layer)? + 1;
-        let value = input.into();
-        self.check_input(&value)?;
-        self.forward_layers(0..end, value, cx)
+        Ok(self.forward_until_masked(layer, input.into(), cx)?.0)
     }
 
-    /// The model's output, from the output of the layer called `layer`. Which steps are padding is not known here, after a
-    /// [masked](crate::spec::Embedding::masked) embedding neither.
+    /// As [`forward_until`](Self::forward_until), with the mask that the next layer is given.
+    fn forward_until_masked(
+        &self,
+        layer: &str,
+        value: Value,
+        cx: &mut Context,
+    ) -> Result<(Var, Option<SequenceMask>)> {
+        let end = self.position(layer)? + 1;
+        self.check_input(&value)?;
+        self.forward_masked(0..end, value, cx)
+    }
+
+    /// The model's output, from the output of the layer called `layer`. Which steps are padding is what the context says, after a
+    /// [masked](crate::spec::Embedding::masked) embedding too.
     ///
     /// # Errors
     /// Those of the layers after it, and [`Error::NoLayer`] when there is no such layer.

@@ -13,6 +13,10 @@ use crate::{Context, Error, Result, Sequential};
 /// padding, where the layer called `embedding` embeds them: [`integrated_gradients`] of the embeddings, added up over their
 /// features. The contributions of a text add up to the difference of the two scores, the better the more steps.
 ///
+/// Where the embedding is [masked](crate::spec::Embedding::masked), what is padding around the text is padding of the other, too, and has
+/// no part: a text is compared with one of its own length. With padding as the baseline that is a text whose tokens are embedded as
+/// padding is, which the model would not see by itself; another token makes a text that it would.
+///
 /// ```
 /// use cairn_nn::spec::{Dense, Embedding, GlobalAvgPool, TransformerEncoderLayer};
 /// use cairn_nn::{Sequential, explain};
@@ -43,13 +47,20 @@ pub fn token_contributions(
     classes: &[u32],
     steps: usize,
 ) -> Result<Tensor> {
-    let embed = |ids: &Tensor<u32>| no_grad(|| model.forward_until(embedding, ids, &mut Context::eval()));
-    let embedded = embed(tokens)?.value().clone();
+    let embed = |ids: &Tensor<u32>| {
+        no_grad(|| model.forward_until_masked(embedding, ids.into(), &mut Context::eval()))
+    };
+    let (embedded, mask) = embed(tokens)?;
+    let embedded = embedded.value().clone();
     if embedded.rank() != 3 {
         let why = format!("the output of `{embedding}` must be [batch, time, features]");
         return Err(Error::BadInput { input: embedded.dims().clone(), why });
     }
-    let nothing = embed(&Tensor::full(tokens.dims(), baseline)?)?.value().clone();
-    let rest = |x: &Var| model.forward_after(embedding, x, &mut Context::eval());
+    let nothing = embed(&Tensor::full(tokens.dims(), baseline)?)?.0.value().clone();
+    let rest = |x: &Var| {
+        let mut cx = Context::eval();
+        cx.set_mask(mask.clone());
+        model.forward_after(embedding, x, &mut cx)
+    };
     Ok(integrated_gradients(rest, &embedded, &nothing, classes, steps)?.sum(-1)?)
 }

@@ -47,7 +47,7 @@ use crate::Result;
 pub use batcher::{Batcher, Event, Finish, Request, RequestId, TokenScores, Usage};
 pub use beam::{BeamSearch, Hypothesis, LengthPenalty};
 pub use sampling::Sampling;
-pub use stream::{Generate, Tokens};
+pub use stream::{Generate, Tokens, Written};
 
 /// A model that continues sequences of tokens.
 pub trait Decoder {

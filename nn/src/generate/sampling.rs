@@ -199,13 +199,18 @@ impl Sampling {
         Ok(weights)
     }
 
-    fn check(&self, logits: &Tensor) -> Result<()> {
+    /// That the settings are within their ranges.
+    pub(super) fn check_settings(&self) -> Result<()> {
         let (t, penalty) = (self.temperature, self.repetition_penalty);
         check("the temperature", t, t >= 0.0 && t.is_finite(), "finite and not negative")?;
         check("top_k", self.top_k as f64, self.top_k > 0, "at least 1")?;
         check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 and at most 1")?;
         check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1")?;
-        check("the repetition penalty", penalty, penalty > 0.0 && penalty.is_finite(), "finite and above 0")?;
+        check("the repetition penalty", penalty, penalty > 0.0 && penalty.is_finite(), "finite and above 0")
+    }
+
+    fn check(&self, logits: &Tensor) -> Result<()> {
+        self.check_settings()?;
         check("the rank of the logits", logits.rank() as f64, logits.rank() == 1, "1: [vocabulary]")?;
         let bad = |x: &f32| x.is_nan() || *x == f32::INFINITY;
         let fault = logits.iter().find(bad).map_or(0.0, f64::from);

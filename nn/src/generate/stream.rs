@@ -6,7 +6,7 @@
 
 use cairn_tensor::{Rng, Tensor};
 
-use super::{Decoder, Sampling, row};
+use super::{Decoder, Finish, Sampling, row};
 use crate::{Context, Error, Result};
 
 /// How a text is continued: how tokens are drawn, and when it ends.
@@ -76,29 +76,34 @@ impl Generate {
         }
     }
 
-    /// Continues several texts from a state with a row for each; what is new of each, in their order.
+    /// Continues several texts from a state with a row for each; what is new of each, in their order, and why it ended. A text for
+    /// which no token can be drawn, as where penalties rule all out, ends there, and the others go on.
     ///
     /// ```
     /// # use cairn_nn::generate::{Decoder, Generate};
     /// # fn continued<D: Decoder>(model: &D, state: D::State) -> cairn_nn::Result<()> {
-    /// let texts: Vec<Vec<u32>> = Generate::new(20).batch(model, state, &[&[5, 3], &[7]])?;
+    /// for text in Generate::new(20).batch(model, state, &[&[5, 3], &[7]])? {
+    ///     println!("{:?}", text.complete()?); // or `text.tokens` and `text.reason`
+    /// }
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// The model's, and those of [`Sampling::draw_after`]; [`Error::BadSetting`] for a prompt without a token.
+    /// The model's; [`Error::BadSetting`] for a prompt without a token, and for a setting outside its range.
     pub fn batch<D: Decoder>(
         &self,
         model: &D,
         mut state: D::State,
         prompts: &[&[u32]],
-    ) -> Result<Vec<Vec<u32>>> {
+    ) -> Result<Vec<Written>> {
+        self.sampling.check_settings()?;
         let mut texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.to_vec()).collect();
         texts.iter().try_for_each(|text| has_token(text))?;
         // The texts that the state's rows belong to, and how much of each the model has read.
         let mut rows: Vec<usize> = (0..texts.len()).collect();
         let mut read = vec![0; texts.len()];
+        let mut reasons: Vec<Finish> = prompts.iter().map(|_| Finish::Length).collect();
         for _ in 0..self.most {
             if rows.is_empty() {
                 break;
@@ -108,12 +113,13 @@ impl Generate {
             let mut going = Vec::with_capacity(rows.len());
             for (at, &text) in rows.iter().enumerate() {
                 read[text] = texts[text].len();
-                let drawn = texts[text].len() - prompts[text].len();
-                let token =
-                    self.sampling.draw_after(&texts[text], &row(&scores, at)?, &mut self.rng(drawn))?;
-                if !self.stops_at(token) {
-                    texts[text].push(token);
-                    going.push(at);
+                match self.drawn(&texts[text], prompts[text].len(), &row(&scores, at)?) {
+                    Ok(token) if self.stops_at(token) => reasons[text] = Finish::Stop,
+                    Ok(token) => {
+                        texts[text].push(token);
+                        going.push(at);
+                    }
+                    Err(error) => reasons[text] = Finish::Failed(error),
                 }
             }
             if going.len() < rows.len() {
@@ -121,7 +127,9 @@ impl Generate {
                 rows = going.into_iter().map(|at| rows[at]).collect();
             }
         }
-        Ok(texts.into_iter().zip(prompts).map(|(text, prompt)| text[prompt.len()..].to_vec()).collect())
+        let new = |(text, prompt): (&Vec<u32>, &&[u32])| text[prompt.len()..].to_vec();
+        let written = texts.iter().zip(prompts).map(new).zip(reasons);
+        Ok(written.map(|(tokens, reason)| Written { tokens, reason }).collect())
     }
 
     /// The token after a text that begins with a prompt of so many tokens, by its scores.
@@ -137,6 +145,28 @@ impl Generate {
     /// What the new token at this position is drawn by.
     fn rng(&self, position: usize) -> Rng {
         Context::train(self.seed).at_step(position as u64).draw()
+    }
+}
+
+/// A text of a [batch](Generate::batch), as far as it was written.
+#[derive(Debug)]
+pub struct Written {
+    /// The new tokens.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub reason: Finish,
+}
+
+impl Written {
+    /// The new tokens, unless the text could not go on.
+    ///
+    /// # Errors
+    /// What it could not go on for.
+    pub fn complete(self) -> Result<Vec<u32>> {
+        match self.reason {
+            Finish::Stop | Finish::Length => Ok(self.tokens),
+            Finish::Failed(error) => Err(error),
+        }
     }
 }
 

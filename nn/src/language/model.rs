@@ -230,7 +230,7 @@ impl LanguageModel {
         let cache = self.network.cache(prompts.len(), longest + room)?;
         let settings = settings.clone().at_most(room).also_stop_at(&self.ends);
         let written = settings.batch(&self.network, cache, &prompts)?;
-        written.iter().map(|ids| self.tokenizer.decode(ids)).collect()
+        written.into_iter().map(|text| self.tokenizer.decode(&text.complete()?)).collect()
     }
 
     /// How many tokens may follow the longest of the prompts.

@@ -55,7 +55,7 @@ impl Crf {
     }
 
     /// -ln p(tags) of each sequence, `[batch]`, for emissions `[batch, time, tags]` and tags `[batch, time]`, whatever stands in the
-    /// padding; 0 for a sequence without steps.
+    /// padding; 0 for a sequence without steps, NaN for one with scores that are NaN or +∞.
     ///
     /// # Errors
     /// When the shapes do not fit, for a tag that is none, and a mask beyond the steps.
@@ -68,11 +68,16 @@ impl Crf {
     /// the first.
     ///
     /// # Errors
-    /// When the shapes do not fit, and for a mask beyond the steps.
+    /// When the shapes do not fit, and for a mask beyond the steps; [`Error::BadSetting`] for scores that are NaN or +∞, and for a
+    /// sequence of which all tags have the score -∞.
     pub fn decode(&self, emissions: &Tensor, mask: Option<&SequenceMask>) -> Result<Vec<Vec<u32>>> {
         let chain = Chain::new(emissions, &self.transitions.value(), &self.start.value(), &self.end.value())?;
         let ranges = ranges(mask, chain.batch, chain.time)?;
-        Ok(ranges.into_iter().enumerate().map(|(row, (start, end))| chain.best(row, start, end)).collect())
+        let steps = ranges.iter().enumerate();
+        chain.check_numbers(
+            steps.flat_map(|(row, &(start, end))| (start..end).map(move |step| (row, step))),
+        )?;
+        ranges.into_iter().enumerate().map(|(row, (start, end))| chain.best(row, start, end)).collect()
     }
 }
 
@@ -270,10 +275,22 @@ impl Chain {
         [emissions, transitions, start, end]
     }
 
+    /// That there is a largest score: none is NaN or +∞, of these steps of sequences and between all tags.
+    fn check_numbers(&self, steps: impl Iterator<Item = (usize, usize)>) -> Result<()> {
+        let own = [&self.transitions, &self.start, &self.end];
+        let mut all = own.into_iter().flatten().chain(steps.flat_map(|(row, step)| self.at(row, step)));
+        match all.find(|score| score.is_nan() || **score == f64::INFINITY) {
+            Some(&value) => {
+                Err(Error::BadSetting { what: "a score of a tag", value, must: "a number below infinity" })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The tags of the largest score.
-    fn best(&self, row: usize, first: usize, last: usize) -> Vec<u32> {
+    fn best(&self, row: usize, first: usize, last: usize) -> Result<Vec<u32>> {
         if first == last {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let mut scores: Vec<f64> = self.at(row, first).iter().zip(&self.start).map(|(a, b)| a + b).collect();
         let mut came_from = Vec::with_capacity(last - first);
@@ -285,14 +302,18 @@ impl Chain {
                 into.iter().zip(self.at(row, step)).map(|((_, score), emission)| score + emission).collect();
             came_from.push(into);
         }
-        let mut tag = largest(scores.iter().zip(&self.end).map(|(a, b)| a + b)).0;
+        let (mut tag, value) = largest(scores.iter().zip(&self.end).map(|(a, b)| a + b));
+        if value == f64::NEG_INFINITY {
+            let (what, must) = ("the score of the likeliest tags", "above -infinity: some must be possible");
+            return Err(Error::BadSetting { what, value, must });
+        }
         let mut tags = vec![tag as u32];
         for into in came_from.iter().rev() {
             tag = into[tag].0;
             tags.push(tag as u32);
         }
         tags.reverse();
-        tags
+        Ok(tags)
     }
 }
 

@@ -5,6 +5,8 @@
 //! for it. The paths are summed forwards over the labels with a blank around each, and, for the gradient, backwards (section 4.1),
 //! in logarithms and in `f64`. The softmax is part of it, so its gradient is a difference of probabilities.
 
+use std::collections::HashMap;
+
 use cairn_autograd::{Gradient, Var};
 use cairn_tensor::{Float, Tensor};
 
@@ -67,6 +69,9 @@ impl Ctc {
 
     /// -ln p(labels) of each sequence, `[batch]`, for logits `[batch, time, classes]`; `mask` says which steps are valid.
     /// PyTorch's `mean` divides each by its number of labels before it takes the mean.
+    ///
+    /// NaN for a sequence with logits that are NaN or +∞, or at a step all -∞: it has no probabilities, so that its labels are not
+    /// impossible.
     ///
     /// # Errors
     /// When shapes do not fit; for a label that is no class or the blank; unless [skipped](Self::skip_impossible), for labels that no
@@ -275,59 +280,87 @@ impl Steps {
 
     fn search(&self, row: usize, beams: usize) -> Vec<Labelling> {
         let (start, end) = self.ranges[row];
-        let mut live = vec![Beginning { labels: Vec::new(), blank: 0.0, label: f64::NEG_INFINITY }];
-        for step in start..end {
-            let logs = self.at(row, step);
-            let mut next: Vec<Beginning> = Vec::new();
-            for beginning in &live {
-                let Beginning { labels, blank, label } = beginning;
-                let total = beginning.total();
-                add(&mut next, labels.clone(), [total + logs[self.blank], f64::NEG_INFINITY]);
-                for class in (0..self.classes).filter(|&class| class != self.blank) {
-                    let longer = || labels.iter().copied().chain([class as u32]).collect();
-                    if labels.last() == Some(&(class as u32)) {
-                        // The same label goes on, or, after a blank, comes again.
-                        add(&mut next, labels.clone(), [f64::NEG_INFINITY, label + logs[class]]);
-                        add(&mut next, longer(), [f64::NEG_INFINITY, blank + logs[class]]);
-                    } else {
-                        add(&mut next, longer(), [f64::NEG_INFINITY, total + logs[class]]);
-                    }
+        let nothing = Beginning { labels: Vec::new(), total: 0.0, blank: 0.0, label: f64::NEG_INFINITY };
+        let live =
+            (start..end).fold(vec![nothing], |live, step| self.extended(&live, self.at(row, step), beams));
+        let found = |Beginning { labels, total, .. }| Labelling { labels, log_probability: total };
+        live.into_iter().map(found).collect()
+    }
+
+    /// The likeliest beginnings after one step more, best first; of equals the one whose labels are lower.
+    fn extended(&self, live: &[Beginning], logs: &[f64], beams: usize) -> Vec<Beginning> {
+        let better = |a: &Extended, b: &Extended| {
+            b.total.total_cmp(&a.total).then_with(|| a.labels(live).cmp(b.labels(live)))
+        };
+        let places: HashMap<&[u32], usize> =
+            live.iter().enumerate().map(|(at, beginning)| (&beginning.labels[..], at)).collect();
+        let mut found = Vec::new();
+        // By which labels each becomes another that is there: those paths are added to that one's.
+        let mut joined = vec![Vec::new(); live.len()];
+        for (from, beginning) in live.iter().enumerate() {
+            let blank = beginning.total + logs[self.blank];
+            let mut label = f64::NEG_INFINITY;
+            if let Some((&last, before)) = beginning.labels.split_last() {
+                // The same label goes on.
+                label = beginning.label + logs[last as usize];
+                if let Some(&shorter) = places.get(before) {
+                    let longer = live[shorter].before(last) + logs[last as usize];
+                    label = log_sum([label, longer].into_iter());
+                    joined[shorter].push(last);
                 }
             }
-            next.retain(|beginning| beginning.total() > f64::NEG_INFINITY);
-            next.sort_by(|a, b| b.total().total_cmp(&a.total()).then_with(|| a.labels.cmp(&b.labels)));
-            next.truncate(beams);
-            live = next;
+            let total = log_sum([blank, label].into_iter());
+            found.push(Extended { from, class: None, total, blank, label });
         }
-        let found = |beginning: Beginning| {
-            let log_probability = beginning.total();
-            Labelling { labels: beginning.labels, log_probability }
+        for (from, (beginning, joined)) in live.iter().zip(&joined).enumerate() {
+            let new = |class: &u32| *class as usize != self.blank && !joined.contains(class);
+            found.extend((0..self.classes as u32).filter(new).map(|class| {
+                let label = beginning.before(class) + logs[class as usize];
+                Extended { from, class: Some(class), total: label, blank: f64::NEG_INFINITY, label }
+            }));
+            if beams < found.len() {
+                found.select_nth_unstable_by(beams, better);
+                found.truncate(beams);
+            }
+        }
+        found.retain(|extended| extended.total > f64::NEG_INFINITY);
+        found.sort_unstable_by(better);
+        let kept = |extended: &Extended| {
+            let &Extended { total, blank, label, .. } = extended;
+            Beginning { labels: extended.labels(live).collect(), total, blank, label }
         };
-        live.into_iter().map(found).collect()
+        found.iter().map(kept).collect()
     }
 }
 
-/// Labels, and the log-probabilities of their paths that end in a blank and in the last label.
+/// Labels, and the log-probabilities of their paths: of all, of those that end in a blank, and of those in the last label.
 struct Beginning {
     labels: Vec<u32>,
+    total: f64,
     blank: f64,
     label: f64,
 }
 
 impl Beginning {
-    fn total(&self) -> f64 {
-        log_sum([self.blank, self.label].into_iter())
+    /// That of the paths that this label makes longer: where it is the last already, only those that end in a blank.
+    fn before(&self, label: u32) -> f64 {
+        if self.labels.last() == Some(&label) { self.blank } else { self.total }
     }
 }
 
-/// Adds paths to the beginning with these labels, which is kept in the order of labels.
-fn add(all: &mut Vec<Beginning>, labels: Vec<u32>, [blank, label]: [f64; 2]) {
-    match all.binary_search_by(|other| other.labels.cmp(&labels)) {
-        Ok(at) => {
-            let known = &mut all[at];
-            known.blank = log_sum([known.blank, blank].into_iter());
-            known.label = log_sum([known.label, label].into_iter());
-        }
-        Err(at) => all.insert(at, Beginning { labels, blank, label }),
+/// What a beginning becomes by a step.
+struct Extended {
+    /// The beginning's place.
+    from: usize,
+    /// The label that is new, if one is.
+    class: Option<u32>,
+    total: f64,
+    blank: f64,
+    label: f64,
+}
+
+impl Extended {
+    fn labels(&self, live: &[Beginning]) -> impl Iterator<Item = u32> {
+        live[self.from].labels.iter().copied().chain(self.class)
     }
 }

@@ -4,7 +4,7 @@
 use cairn_autograd::Var;
 use cairn_tensor::Tensor;
 
-use super::{Loss, cross_entropy, same_shape, soft_cross_entropy};
+use super::{CrossEntropy, Loss, cross_entropy, same_shape, soft_cross_entropy};
 use crate::{Error, Result};
 
 /// How far a student's scores are from a teacher's, and from the labels: α T² KL(softmax(t / T) ‖ softmax(s / T)) + (1 - α) times the
@@ -29,11 +29,12 @@ use crate::{Error, Result};
 pub struct Distillation {
     temperature: f32,
     alpha: f32,
+    ignored: Option<u32>,
 }
 
 impl Default for Distillation {
     fn default() -> Self {
-        Distillation { temperature: 2.0, alpha: 0.5 }
+        Distillation { temperature: 2.0, alpha: 0.5, ignored: None }
     }
 }
 
@@ -53,6 +54,13 @@ impl Distillation {
     #[must_use]
     pub fn alpha(self, alpha: f32) -> Self {
         Distillation { alpha, ..self }
+    }
+
+    /// Leaves out the rows with this label, that of padding, of both parts: see [`CrossEntropy::ignore`]. The label need not be a class.
+    #[must_use]
+    #[doc(alias = "ignore_index")]
+    pub fn ignore(self, label: u32) -> Self {
+        Distillation { ignored: Some(label), ..self }
     }
 
     fn check(&self) -> Result<()> {
@@ -80,8 +88,40 @@ impl Distillation {
     }
 }
 
+impl Distillation {
+    /// The loss of the rows that count, of both parts a mean over these alone; 0 where there are none.
+    fn ignoring(
+        &self,
+        prediction: &Var,
+        teacher: &Tensor,
+        labels: &Tensor<u32>,
+        ignored: u32,
+    ) -> Result<Var> {
+        self.check()?;
+        same_shape("distillation", prediction, teacher)?;
+        let hard = CrossEntropy::new().ignore(ignored).loss(prediction, labels)?;
+        let rows: Vec<u32> =
+            (0..).zip(labels.iter()).filter(|(_, label)| *label != ignored).map(|(row, _)| row).collect();
+        if rows.is_empty() {
+            return Ok(hard);
+        }
+        // What is left out may be anything, NaN too: it is not looked at.
+        let all = [labels.len(), prediction.shape().last().copied().unwrap_or(1)];
+        let student = prediction.reshape(all)?.index_select(0, &rows)?;
+        let teacher = teacher.reshape(all)?.index_select(0, &rows)?;
+        let divergence = self.divergence(&student, &teacher)?.scale(self.alpha)?;
+        if self.alpha == 1.0 {
+            return Ok(divergence);
+        }
+        Ok(divergence.add(&hard.scale(1.0 - self.alpha)?)?)
+    }
+}
+
 impl Loss<(Tensor, Tensor<u32>)> for Distillation {
     fn loss(&self, prediction: &Var, (teacher, labels): &(Tensor, Tensor<u32>)) -> Result<Var> {
+        if let Some(ignored) = self.ignored {
+            return self.ignoring(prediction, teacher, labels, ignored);
+        }
         let divergence = self.divergence(prediction, teacher)?.scale(self.alpha)?;
         if self.alpha == 1.0 {
             return Ok(divergence);
@@ -90,6 +130,7 @@ impl Loss<(Tensor, Tensor<u32>)> for Distillation {
     }
 
     fn weight(&self, _: &Var, (_, labels): &(Tensor, Tensor<u32>)) -> Result<Option<f64>> {
-        Ok(Some(labels.len() as f64))
+        let counted = labels.iter().filter(|label| Some(*label) != self.ignored).count();
+        Ok(Some(counted as f64))
     }
 }

@@ -18,7 +18,8 @@ pub const IGNORED: u32 = u32::MAX;
 const AT_ONCE: usize = 1 << 22;
 
 /// The mean cross-entropy of labels `[batch, time]`, the tokens that follow those of `tokens` `[batch, time]`, and the number of labels
-/// that it is taken over; those that are [`IGNORED`] are left out. The context says how many tokens of each row are no padding.
+/// that it is taken over; those that are [`IGNORED`] are left out, and where all are the loss is 0, with gradients of 0. The context
+/// says how many tokens of each row are no padding.
 ///
 /// ```
 /// use cairn_nn::models::{self, Config, IGNORED, Network, next_token_loss};
@@ -35,7 +36,7 @@ const AT_ONCE: usize = 1 << 22;
 /// ```
 ///
 /// # Errors
-/// As [`CausalModel::states`]; [`Error::BadInput`] when tokens and labels differ in shape, or nothing is to be learnt.
+/// As [`CausalModel::states`]; [`Error::BadInput`] when tokens and labels differ in shape, or there are none.
 #[doc(alias("causal language modeling loss", "compute_loss"))]
 pub fn next_token_loss(
     model: &dyn CausalModel,
@@ -47,13 +48,16 @@ pub fn next_token_loss(
         let why = format!("labels are of shape {}; one is needed for each token", labels.dims());
         return Err(Error::BadInput { input: tokens.dims().clone(), why });
     }
-    let (places, learned): (Vec<u32>, Vec<u32>) =
-        (0..).zip(labels.iter()).filter(|(_, label)| *label != IGNORED).unzip();
-    if learned.is_empty() {
+    if labels.is_empty() {
         let why = "there is no label to learn from".into();
         return Err(Error::BadInput { input: labels.dims().clone(), why });
     }
+    let (places, learned): (Vec<u32>, Vec<u32>) =
+        (0..).zip(labels.iter()).filter(|(_, label)| *label != IGNORED).unzip();
     let states = model.states(tokens, cx)?;
+    if learned.is_empty() {
+        return Ok((of_nothing(&states), 0));
+    }
     let features = states.shape()[2];
     let count = learned.len();
     let labels = Tensor::from_vec(learned, [count])?;
@@ -67,6 +71,14 @@ pub fn next_token_loss(
     }
     let part = (AT_ONCE / probe.value().len().max(1)).max(1);
     Ok((in_parts(model, &states, &labels, part)?, count))
+}
+
+/// The loss of no label, 0 whatever the states are. A batch of which nothing is learnt is a batch like others to a loop of training.
+fn of_nothing(states: &Var) -> Var {
+    let shape = states.dims().clone();
+    Var::from_op("next_token_loss", Tensor::scalar(0.0), [states], move |_, [_]| {
+        Ok([Some(Gradient::Dense(Tensor::zeros(&shape)?))])
+    })
 }
 
 /// The mean loss of rows whose scores have no parameter that trains.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_tensor::{AnyTensor, DType, Tensor};
 
-use super::{Weights, torch};
+use super::{Weights, no_rule, torch};
 use crate::{Error, Result};
 
 type Values = BTreeMap<String, AnyTensor>;
@@ -125,12 +125,14 @@ impl Weights {
     /// memory has other features than the sequence, its keys and values are matrices of their own, as there.
     ///
     /// # Errors
-    /// [`Error::StateMismatch`] where there is no block.
+    /// [`Error::StateMismatch`] where there is no block; [`Error::Unsupported`] for one that PyTorch's block is not: with shared heads of keys,
+    /// heads of another size, projections of their own, norms of heads, relative positions, or a gate.
     pub fn to_torch_transformer(self) -> Result<Self> {
         let (mut own, mut foreign) = (self.tensors, Values::new());
         let found = places(&own, "attention.output.weight")?;
         // The end of `cross_attention.…` is no place.
         for place in found.into_iter().filter(|place| !place.ends_with("cross_")) {
+            check(&own, &place)?;
             let decoder = own.contains_key(&format!("{place}cross_attention.output.weight"));
             for (here, there) in parts(decoder) {
                 for value in ["weight", "bias"] {
@@ -166,6 +168,32 @@ impl Weights {
         foreign.extend(own);
         Ok(Weights { tensors: foreign, ..self })
     }
+}
+
+/// That PyTorch's block has a place for each value of this one, of the same size.
+fn check(own: &Values, place: &str) -> Result<()> {
+    let shape = |name: &str| own.get(&format!("{place}{name}.weight")).map(|x| x.shape().to_vec());
+    let size = |name: &str, axis: usize| shape(name).and_then(|shape| shape.get(axis).copied());
+    let width = size("attention.output", 1).unwrap_or(0);
+    let wide =
+        [("attention.projection", 3), ("cross_attention.projection", 1), ("cross_attention.memory", 2)];
+    let other = |&(name, times): &(&str, usize)| size(name, 1).is_some_and(|size| size != times * width);
+    let own_parts = ["keys", "values", "query_norm", "key_norm", "relative"];
+    let has = |part: &&str| shape(&format!("attention.{part}")).is_some();
+    // A gate stands beside what it lets through, or by itself.
+    let hidden = size("feed_forward.up", 1).zip(size("feed_forward.down", 0));
+    let gated = shape("feed_forward.gate").is_some() || hidden.is_some_and(|(up, down)| up != down);
+    let what = if own_parts.iter().any(has) {
+        "with parts of its own"
+    } else if wide.iter().any(other) {
+        "with shared heads, or heads of another size,"
+    } else if gated {
+        "with a gate"
+    } else {
+        return Ok(());
+    };
+    let of = if place.is_empty() { String::new() } else { format!(" `{}`", place.trim_end_matches('.')) };
+    Err(no_rule("transformer", &format!("{of} {what}"), "PyTorch"))
 }
 
 /// The part for queries and that for keys and values, of a projection that makes all three.

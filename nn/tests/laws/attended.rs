@@ -4,7 +4,9 @@ use cairn_nn::spec::{
     self, Dense, Embedding, GlobalAvgPool, LayerNorm, MultiHeadAttention, PatchEmbedding,
     TransformerEncoderLayer,
 };
-use cairn_nn::{Context, Error, Model, Module, PositionEmbedding, Sequential, TransformerEncoder, explain};
+use cairn_nn::{
+    Context, Error, Model, Module, PositionEmbedding, SequenceMask, Sequential, TransformerEncoder, explain,
+};
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
 
@@ -108,6 +110,38 @@ fn a_rollout_of_one_layer_is_half_its_mean() {
     assert!(explain::attention_maps(|| without.forward(&x.into())).unwrap().is_empty());
 }
 
+/// Steps with a cache are recorded like others: of a packed one those of one new token together, the others row by row.
+#[test]
+fn maps_of_steps_with_a_cache_are_those_of_the_whole() {
+    let block = TransformerEncoderLayer::new(2, 8).causal(true);
+    let stack = TransformerEncoder::new(2, &block, 8, &mut rng(1)).unwrap();
+    let (long, short) = (normal(&[1, 4, 8], 2), normal(&[1, 1, 8], 3));
+    let whole = |x: &Tensor| {
+        explain::attention_maps(|| stack.forward(&x.clone().into(), &mut Context::eval())).unwrap()
+    };
+    let (of_long, of_short) = (whole(&long), whole(&short));
+    let mut cache = stack.cache(2, 4).unwrap();
+    // Three tokens of the first row and all of the second; then the last of the first.
+    let mut step = |rows: &[(usize, &[u32])], x: Tensor| {
+        cache.read_packed(rows).unwrap();
+        let maps = explain::attention_maps(|| stack.forward_cached(&x.into(), &mut cache)).unwrap();
+        cache.end();
+        maps
+    };
+    let first = Tensor::cat(&[&long.narrow(1, 0, 3).unwrap(), &short], 1).unwrap();
+    let first = step(&[(0, &[1, 2, 3]), (1, &[4])], first);
+    let second = step(&[(0, &[5])], long.narrow(1, 3, 1).unwrap());
+    assert_eq!((first.len(), second.len()), (4, 2));
+    for layer in 0..2 {
+        assert!(apart(&first[2 * layer], &of_short[layer]) < 1e-6);
+        let part = |from: usize, steps: usize, keys: usize| {
+            of_long[layer].narrow(2, from, steps).unwrap().narrow(3, 0, keys).unwrap()
+        };
+        assert!(apart(&first[2 * layer + 1], &part(0, 3, 3)) < 1e-6);
+        assert!(apart(&second[layer], &part(3, 1, 4)) < 1e-6);
+    }
+}
+
 #[test]
 fn a_translator_s_maps_are_of_both_sequences() {
     let model =
@@ -145,6 +179,38 @@ fn contributions_of_tokens_add_up_to_the_score() {
     assert!(matches!(run("letters", &[0, 0]), Err(Error::NoLayer { .. })));
     assert!(run("words", &[0, 3]).is_err() && run("words", &[0]).is_err());
     assert!(matches!(run("global_avg_pool", &[0, 0]), Err(Error::BadInput { .. })));
+}
+
+/// Padding that the layers pass over has no part, and the rest adds up to what the model makes of the text as it is.
+#[test]
+fn contributions_beside_padding_add_up_to_the_score() {
+    let model = Sequential::new([5])
+        .add_named("words", Embedding::new(10, 8).init(cairn_nn::Init::Normal(0.5)).padding(0).masked())
+        .add(TransformerEncoderLayer::new(2, 16))
+        .add(GlobalAvgPool)
+        .add(Dense::new(3))
+        .build(&mut rng(0))
+        .unwrap();
+    let ids = |of: [u32; 10]| Tensor::from_vec(of.to_vec(), [2, 5]).unwrap();
+    let text = ids([2, 6, 0, 0, 0, 0, 3, 1, 4, 1]);
+    let scores = |text: &Tensor<u32>| model.predict_batch(text).unwrap();
+    // Padding is zeros, and the text's lengths are its own.
+    let zeros = Tensor::<f32>::zeros([2, 5, 8]).unwrap();
+    let mut cx = Context::eval();
+    cx.set_mask(Some(SequenceMask::of_ids(&text, 0).unwrap()));
+    let of_padding = model.forward_after("words", zeros, &mut cx).unwrap().value().clone();
+    for (baseline, expected) in [(7, scores(&ids([7, 7, 0, 0, 0, 0, 7, 7, 7, 7]))), (0, of_padding)] {
+        let shares = explain::token_contributions(&model, "words", &text, baseline, &[2, 1], 1000).unwrap();
+        let change = scores(&text).sub(&expected).unwrap();
+        for (row, class) in [(0, 2), (1, 1)] {
+            let sum: f32 = shares.index(0, row).unwrap().iter().sum();
+            let change = change.get(&[row, class]).unwrap();
+            assert!((sum - change).abs() < 0.03 * change.abs().max(0.1), "{baseline}: {sum} for {change}");
+        }
+        for (share, id) in shares.iter().zip(text.iter()) {
+            assert_eq!(share == 0.0, id == 0, "{baseline}: {shares:?}");
+        }
+    }
 }
 
 #[test]
@@ -189,7 +255,10 @@ fn images_and_positions_that_do_not_fit() {
     let patches = layer(4, 8, [8, 8, 1]).unwrap();
     let run = |shape: &[usize]| patches.forward(&normal(shape, 0).into());
     assert!(run(&[1, 8, 8, 1]).is_ok());
-    for shape in [&[1, 8, 9, 1][..], &[1, 8, 12, 1], &[1, 8, 8, 2], &[8, 8, 1]] {
+    // As many patches, otherwise side by side: the positions would be others'.
+    for shape in
+        [&[1, 4, 16, 1][..], &[1, 16, 4, 1], &[1, 8, 9, 1], &[1, 8, 12, 1], &[1, 8, 8, 2], &[8, 8, 1]]
+    {
         assert!(run(shape).is_err(), "{shape:?}");
     }
     let positions = PositionEmbedding::new(3, 4, &mut rng(0)).unwrap();

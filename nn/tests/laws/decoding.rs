@@ -1,7 +1,7 @@
 //! Texts from a model whose next token depends on the two before: sampled ones against a loop written out, and beam search
 //! against trying out everything.
 
-use cairn_nn::generate::{BeamSearch, Decoder, Generate, Hypothesis, LengthPenalty, Sampling};
+use cairn_nn::generate::{BeamSearch, Decoder, Finish, Generate, Hypothesis, LengthPenalty, Sampling};
 use cairn_nn::{Error, Result};
 use cairn_tensor::{Tensor, rng};
 use proptest::prelude::*;
@@ -152,6 +152,42 @@ fn bad_settings_of_searches() {
     assert!(BeamSearch::new(2, 5).search(&broken, Markov::state(1), &[&[0]]).is_err());
     assert!(BeamSearch::new(2, 5).search(&model, Markov::state(0), &[]).unwrap().is_empty());
     assert!(Generate::new(3).batch(&model, Markov::state(1), &[&[]]).is_err());
+    let never = Generate::new(3).sampling(Sampling::new().top_p(0.0));
+    assert!(matches!(never.batch(&model, Markov::state(1), &[&[0]]), Err(Error::BadSetting { .. })));
+}
+
+/// Where every token was written already there is none to draw: that is the end of a text, and of no other.
+#[test]
+fn a_text_that_cannot_go_on_takes_no_other_with_it() {
+    let generate = Generate::new(9).sampling(Sampling::greedy().no_repeat_ngram(1)).stop_at([END]);
+    let prompts: [&[u32]; 5] = [&[0], &[0, END], &[END, 2, 1, 0], &[1, 2], &[2]];
+    for seed in 0..8 {
+        let model = Markov::new(seed);
+        let written = generate.batch(&model, Markov::state(5), &prompts).unwrap();
+        for (prompt, text) in prompts.iter().zip(written) {
+            let mut alone = Vec::new();
+            let mut ended = Ok(());
+            for token in generate.stream(&model, Markov::state(1), prompt) {
+                match token {
+                    Ok(token) => alone.push(token),
+                    Err(error) => ended = Err(error.to_string()),
+                }
+            }
+            assert_eq!(text.tokens, alone, "{prompt:?}");
+            // Only what has the end in it already never comes to it.
+            match &text.reason {
+                Finish::Stop => assert!(ended.is_ok() && !prompt.contains(&END)),
+                Finish::Failed(error) => assert!(ended == Err(error.to_string()) && prompt.contains(&END)),
+                reason => panic!("{prompt:?}: {reason:?}"),
+            }
+            assert_eq!(text.complete().is_ok(), ended.is_ok());
+        }
+    }
+    let broken = Markov(Tensor::full([WORDS, WORDS, WORDS], f32::NAN).unwrap());
+    let written = generate.batch(&broken, Markov::state(2), &[&[0], &[1]]).unwrap();
+    assert!(written.iter().all(|text| matches!(text.reason, Finish::Failed(_))));
+    let short = Generate::new(2).batch(&Markov::new(0), Markov::state(1), &[&[0]]).unwrap();
+    assert!(matches!(short[0].reason, Finish::Length) && short[0].tokens.len() == 2);
 }
 
 proptest! {
@@ -165,7 +201,8 @@ proptest! {
         let together = generate.batch(&model, Markov::state(prompts.len()), &prompts).unwrap();
         for (prompt, text) in prompts.iter().zip(&together) {
             let alone: Vec<u32> = generate.stream(&model, Markov::state(1), prompt).map(Result::unwrap).collect();
-            prop_assert_eq!(&alone, text);
+            prop_assert_eq!(&alone, &text.tokens);
+            prop_assert_eq!(matches!(text.reason, Finish::Length), text.tokens.len() == 12);
         }
     }
 

@@ -158,8 +158,16 @@ fn the_loss_is_that_of_all_scores_and_so_are_its_gradients() {
         parameter.set(Tensor::normal(parameter.shape(), 0.0, 0.3, &mut rng(path.len() as u64)).unwrap());
     }
     compare(&adapter);
+    // Of nothing the mean is 0, and there is nothing to learn.
     let nothing = Tensor::full([2, 5], IGNORED).unwrap();
-    let told = next_token_loss(&*network, &x, &nothing, &mut Context::eval()).unwrap_err().to_string();
+    let (loss, count) = next_token_loss(&*network, &x, &nothing, &mut Context::train(0)).unwrap();
+    assert_eq!((loss.item().unwrap(), count), (0.0, 0));
+    let gradients = loss.backward().unwrap();
+    for (path, parameter) in adapter.parameters() {
+        assert!(gradients.of(&parameter).unwrap().iter().all(|x| x == 0.0), "{path}");
+    }
+    let (none, no_labels) = (Tensor::zeros([2, 0]).unwrap(), Tensor::zeros([2, 0]).unwrap());
+    let told = next_token_loss(&*network, &none, &no_labels, &mut Context::eval()).unwrap_err().to_string();
     assert!(told.contains("there is no label to learn from"), "{told}");
 }
 

@@ -265,6 +265,32 @@ fn distillation_is_the_divergence_at_a_temperature_and_the_labels_share() {
             assert!((slope - gradient).abs() < 2e-3, "T {t}, α {alpha}, {i}: {slope} and {gradient}");
         }
     }
+    // Rows with an ignored label have no part, whatever stands in them.
+    let spoilt = |x: &Tensor| {
+        let x = x.to_vec();
+        Tensor::from_vec([&x[..3], &[f32::NAN; 3], &x[3..]].concat(), [3, 3]).unwrap()
+    };
+    for alpha in [0.25, 1.0] {
+        let loss = Distillation::new().alpha(alpha);
+        let x = Var::parameter(student.clone());
+        let expected = loss.loss(&x, &(teacher.clone(), labels.clone())).unwrap();
+        let slope = expected.backward().unwrap().of(&x).unwrap().to_vec();
+        let (loss, wide) = (loss.ignore(255), Var::parameter(spoilt(&student)));
+        let targets = (spoilt(&teacher), Tensor::from_vec(vec![1u32, 255, 0], [3]).unwrap());
+        let found = loss.loss(&wide, &targets).unwrap();
+        assert!((found.item().unwrap() - expected.item().unwrap()).abs() < 1e-6);
+        assert_eq!(loss.weight(&wide, &targets).unwrap(), Some(2.0));
+        let gradient = found.backward().unwrap().of(&wide).unwrap().to_vec();
+        assert_eq!(gradient[3..6], [0.0; 3]);
+        let rest = gradient[..3].iter().chain(&gradient[6..]);
+        assert!(rest.zip(&slope).all(|(a, b)| (a - b).abs() < 1e-6));
+        let nothing = (spoilt(&teacher), Tensor::full([3], 255u32).unwrap());
+        let none = loss.loss(&wide, &nothing).unwrap();
+        assert_eq!(none.item().unwrap(), 0.0);
+        assert_eq!(none.backward().unwrap().of(&wide).unwrap().to_vec(), [0.0; 9]);
+        let few = (spoilt(&teacher), Tensor::full([2], 0u32).unwrap());
+        assert!(loss.loss(&wide, &few).is_err());
+    }
     let same = Distillation::new().divergence(&Var::constant(teacher.clone()), &teacher).unwrap();
     assert!(same.item().unwrap().abs() < 1e-6);
     let far = Tensor::from_vec(vec![0.0f32, f32::NEG_INFINITY, 1.0], [1, 3]).unwrap();

@@ -10,7 +10,7 @@ use cairn_nn::{
     Activation, Context, Error, FeedForward, KeyValueCache, Model, Module, RelativePositions, SequenceMask,
     Sequential, TransformerDecoder, TransformerEncoder, generate,
 };
-use cairn_tensor::{AnyTensor, Tensor, rng};
+use cairn_tensor::{AnyTensor, Pairs, Rotary, Tensor, rng};
 use proptest::prelude::*;
 
 fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -199,6 +199,36 @@ fn a_whole_transformer_takes_and_gives_pytorch_s_weights() {
     assert_eq!(own.to_torch_transformer().unwrap().tensors, other.tensors);
     let none = Weights::default().from_torch_transformer().unwrap_err().to_string();
     assert!(none.contains("no transformer's block"), "{none}");
+}
+
+#[test]
+fn blocks_that_pytorch_has_not_are_not_written_for_it() {
+    let of = MultiHeadAttention::new;
+    let stack = |attention: MultiHeadAttention| {
+        let block = spec::TransformerEncoderLayer::new(2, 12).attention(attention);
+        TransformerEncoder::new(1, &block, 8, &mut rng(0)).unwrap()
+    };
+    let written = |stack: &TransformerEncoder| Weights::of(stack).to_torch_transformer();
+    assert!(written(&stack(of(2))).is_ok());
+    let refused = |stack: &TransformerEncoder| {
+        let told = written(stack).unwrap_err();
+        assert!(
+            matches!(told, Error::Unsupported { .. }) && told.to_string().contains("`layers.0`"),
+            "{told}"
+        );
+    };
+    for attention in [of(2).key_value_heads(1), of(2).head_size(3), of(2).separate(), of(2).head_norm(1e-6)] {
+        refused(&stack(attention));
+    }
+    let mut gated = stack(of(2));
+    gated.layers[0].feed_forward = FeedForward::gated(8, 12, Activation::Silu, &mut rng(0)).unwrap();
+    refused(&gated);
+    // A block for a memory, whose heads of keys are shared.
+    let block = spec::TransformerDecoderLayer::new(2, 12);
+    let mut decoder = TransformerDecoder::new(1, &block, 8, &mut rng(0)).unwrap();
+    assert!(Weights::of(&decoder).to_torch_transformer().is_ok());
+    decoder.layers[0].cross_attention = of(2).key_value_heads(1).cross_layer(8, 8, &mut rng(0)).unwrap();
+    assert!(matches!(Weights::of(&decoder).to_torch_transformer(), Err(Error::Unsupported { .. })));
 }
 
 #[test]
@@ -436,6 +466,20 @@ fn what_does_not_fit_is_said() {
     bad_setting(MultiHeadAttention::new(4).head_size(0));
     bad_setting(MultiHeadAttention::new(4).head_size(usize::MAX / 4));
     bad_setting(MultiHeadAttention::new(4).dropout(1.0));
+    bad_setting(MultiHeadAttention::new(2).rotary(Rotary::new(6), Pairs::Halves));
+    for (attention, what) in [
+        (MultiHeadAttention::new(2).window(0), "the window"),
+        (MultiHeadAttention::new(2).soft_cap(-1.0), "the soft cap"),
+        (MultiHeadAttention::new(2).soft_cap(f64::NAN), "the soft cap"),
+        (MultiHeadAttention::new(2).scale(f64::NAN), "the scale"),
+    ] {
+        let told = layer(attention.clone()).unwrap_err().to_string();
+        assert!(told.contains(what), "{told}");
+        assert!(Sequential::new([3, 8]).add(attention.clone()).build(&mut rng(0)).is_err(), "{what}");
+        let block = spec::TransformerEncoderLayer::new(2, 12).attention(attention);
+        assert!(block.layer(8, &mut rng(0)).is_err(), "{what}");
+    }
+    assert!(layer(MultiHeadAttention::new(2).rotary(Rotary::new(4), Pairs::Halves).window(1)).is_ok());
     let attention = layer(MultiHeadAttention::new(2)).unwrap();
     let run = |shape: &[usize], cx: &mut Context| attention.forward(&normal(shape, 0).into(), cx);
     assert!(run(&[2, 3, 7], &mut Context::eval()).is_err());
@@ -552,6 +596,21 @@ fn a_transformer_writes_the_same_bits_with_its_cache_and_in_a_batch() {
     }
 }
 
+/// Sines and cosines are kept as far as they were needed; a model that has read a long text gives what one that has not does.
+#[test]
+fn positions_are_the_same_however_far_they_were_needed_before() {
+    let ids =
+        |count: u32| Tensor::from_vec((0..count).map(|i| i % 11).collect(), [1, count as usize]).unwrap();
+    let run = |model: &cairn_nn::Transformer, count: u32| {
+        model.encode(&ids(count), &mut Context::eval()).unwrap().value().clone()
+    };
+    let (used, fresh) = (small(8).layer(&mut rng(0)).unwrap(), small(8).layer(&mut rng(0)).unwrap());
+    let long = run(&used, 150);
+    assert_eq!(run(&used, 3), run(&fresh, 3));
+    assert_eq!(run(&used.clone(), 70), run(&fresh, 70));
+    assert_eq!(run(&fresh, 150), long);
+}
+
 #[test]
 fn beams_find_what_enumeration_finds() {
     let model =
@@ -591,6 +650,10 @@ fn what_a_transformer_cannot_read_is_said() {
     assert!(small(7).layer(&mut rng(0)).is_err(), "an odd number of features has no sines and cosines");
     assert!(small(8).heads(3).layer(&mut rng(0)).is_err());
     assert!(spec::Transformer::new(0).layer(&mut rng(0)).is_err());
+    for [read, write] in [[1 << 40, 1], [1, 1 << 40], [usize::MAX, 1]] {
+        let told = small(8).layers(read, write).layer(&mut rng(0)).unwrap_err();
+        assert!(matches!(told, Error::BadSetting { what: "the number of blocks", .. }), "{told}");
+    }
     let model = small(8).learned_positions(3).layer(&mut rng(0)).unwrap();
     let ids = |of: &[u32]| Tensor::from_slice(of, [1, of.len()]).unwrap();
     let run = |source: &[u32], target: &[u32]| {

@@ -2,7 +2,7 @@
 
 use cairn_autograd::Var;
 use cairn_nn::{CrossEntropy, Loss, SparseCategoricalCrossentropy, Weighted};
-use cairn_tensor::{Tensor, rng};
+use cairn_tensor::{LinearCrossEntropyOptions, Tensor, rng};
 use serde_json::Value;
 
 fn floats(value: &Value) -> Vec<f32> {
@@ -71,6 +71,16 @@ fn the_loss_of_nothing_is_zero_and_has_no_gradient() {
             assert_eq!(value.backward().unwrap().of(&x).unwrap().to_vec(), [0.0; 4]);
         }
     }
+    // That of a linear layer with its loss, too.
+    let (rows, table) =
+        (Var::parameter(Tensor::<f32>::ones([2, 3]).unwrap()), Var::parameter(Tensor::eye(3).unwrap()));
+    let options = LinearCrossEntropyOptions::default().ignored(255).smoothing(0.1);
+    let (sum, weight) = rows.linear_cross_entropy(&table, None, &labels, &options).unwrap();
+    let mean = sum.mean_over(weight).unwrap();
+    assert_eq!(mean.item().unwrap(), 0.0);
+    let gradients = mean.backward().unwrap();
+    assert_eq!(gradients.of(&rows).unwrap().to_vec(), [0.0; 6]);
+    assert_eq!(gradients.of(&table).unwrap().to_vec(), [0.0; 9]);
     let excluded = CrossEntropy::new().class_weights([0.0, 1.0]);
     assert_eq!(excluded.loss(&x, &Tensor::zeros([2]).unwrap()).unwrap().item().unwrap(), 0.0);
 }

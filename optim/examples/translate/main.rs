@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for batch in loader.epoch(epoch)?.take((updates - step) as usize) {
             let (x, y) = batch?;
             let (sum, tokens) = translator.loss(&x, &y, 0.1, &mut Context::train(0).at_step(step))?;
-            let mut gradients = sum.scale(1.0 / tokens)?.backward()?;
+            let mut gradients = sum.mean_over(tokens)?.backward()?;
             clip_by_global_norm(&translator, &mut gradients, 1.0)?;
             adam.set_learning_rate(5e-3 * schedule.factor(step));
             adam.step(&translator, &gradients)?;

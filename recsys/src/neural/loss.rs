@@ -57,7 +57,7 @@ impl Objective {
             Self::Softmax => {
                 let options = LinearCrossEntropyOptions::default();
                 let (sum, weight) = states.linear_cross_entropy(&items.var(), None, next, &options)?;
-                Ok(sum.scale(1.0 / weight.max(1.0))?)
+                Ok(sum.mean_over(weight)?)
             }
             Self::Sampled { negatives, draws, corrections } => {
                 let mut rng = cx.draw();

@@ -214,6 +214,28 @@ impl<T: Element, F: Binary<T, T>> Kernel for Update<'_, T, F> {
     }
 }
 
+/// `out = f(out)`.
+pub(crate) fn change<T: Element, F: Unary<T, T>>(out: &mut [T], f: F) -> bool {
+    threads::split_units(out, 1, F::COST, |_, out| dispatch(Change { out, f }))
+}
+
+struct Change<'a, T, F> {
+    out: &'a mut [T],
+    f: F,
+}
+
+impl<T: Element, F: Unary<T, T>> Kernel for Change<'_, T, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Isa>(self) -> bool {
+        let mut overflow = false;
+        for x in self.out.iter_mut() {
+            *x = self.f.at::<S>(*x, &mut overflow);
+        }
+        overflow
+    }
+}
+
 /// `out = if condition { a } else { b }`, all three broadcast to one shape.
 pub(crate) fn select<T: Element>(
     (condition, c_layout): (&[bool], &Layout),

@@ -69,6 +69,11 @@ impl Rotary {
         Rotary { turned, base: 10_000.0, scaling: RotaryScaling::None }
     }
 
+    /// How many elements of a head are turned.
+    pub fn turned(&self) -> usize {
+        self.turned
+    }
+
     /// The base of the angles, also called theta.
     #[must_use]
     #[doc(alias("theta", "rope_theta"))]

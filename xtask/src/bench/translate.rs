@@ -45,7 +45,7 @@ fn run(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
     let train = best_seconds(|| {
         let states = model.forward(&source, None, &read, &mut Context::train(0).at_step(step))?;
         let (sum, tokens) = states.linear_cross_entropy(&model.head.var(), None, &write, &options)?;
-        adam.step(&model, &sum.scale(1.0 / tokens)?.backward()?)?;
+        adam.step(&model, &sum.mean_over(tokens)?.backward()?)?;
         step += 1;
         Ok(())
     })?;

@@ -6,7 +6,7 @@ use cairn_autograd::no_grad;
 use cairn_datasets::text::{CharTokenizer, Vocabulary, WindowDataset};
 use cairn_datasets::tiny_shakespeare;
 use cairn_datasets::{Loader, registry, synthetic};
-use cairn_nn::generate::{Generate, Sampling};
+use cairn_nn::generate::{Generate, Sampling, Written};
 use cairn_nn::{Context as Pass, Module, cross_entropy};
 use cairn_optim::schedules::{Chained, Cosine, Linear, Schedule};
 use cairn_optim::{AdamW, Optimizer, clip_by_global_norm};
@@ -97,8 +97,9 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
     let generate = Generate::new(CONTEXT - 1).sampling(sampling).seed(seed);
     let prompts: Vec<&[u32]> = test.chunks(CONTEXT).take(6).map(|stretch| &stretch[..1]).collect();
     let written = generate.batch(&model, model.cache(prompts.len())?, &prompts)?;
-    let written: Vec<String> =
-        written.iter().map(|ids| Ok(letters.decode(ids)?.concat())).collect::<anyhow::Result<_>>()?;
+    let spelled =
+        |text: Written| -> anyhow::Result<String> { Ok(letters.decode(&text.complete()?)?.concat()) };
+    let written = written.into_iter().map(spelled).collect::<anyhow::Result<Vec<String>>>()?;
     ctx.show(
         "Written at a temperature of 0.8 from the best 95 %, six stretches of 63",
         &Sample::new(written.join("\n…\n")),

@@ -212,7 +212,7 @@ fn train_on(
             let mut pass = Pass::train(seed).at_step(done.updates);
             let (loss, weight) = translator.loss(&x, &y, SMOOTHING, &mut pass)?;
             (sum, seen) = (sum + f64::from(loss.item()?), seen + f64::from(weight));
-            let mut gradients = loss.scale(1.0 / weight)?.backward()?;
+            let mut gradients = loss.mean_over(weight)?.backward()?;
             clip_by_global_norm(translator, &mut gradients, 1.0)?;
             adam.set_learning_rate(rate * schedule.factor(done.updates));
             adam.step(translator, &gradients)?;

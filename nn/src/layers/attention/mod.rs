@@ -182,8 +182,8 @@ impl MultiHeadAttention {
             }
             let options =
                 AttentionOptions::new(self.config.rules(self.heads.queries)).causal(Causal::BottomRight);
-            let y = cache.attended(layer, [q.value(), k.value(), v.value()], &options)?;
-            return self.joined(&Var::constant(y), &mut cx);
+            let y = cache.attended(layer, [&q, &k, &v], &options)?;
+            return self.joined(&y, &mut cx);
         }
         let (keys, values) = cache.extended(layer, k.value(), v.value())?;
         let relative = self.relative.as_ref();

@@ -4,6 +4,7 @@
 //! Only attention looks at more than one token. Rows with one new token each, which is what most have, attend together, as one
 //! batch over the rows from the first to the last of them; of the others each by itself.
 
+use cairn_autograd::Var;
 use cairn_tensor::{AttentionOptions, Tensor};
 
 use super::KeyValueCache;
@@ -158,12 +159,12 @@ impl KeyValueCache {
     pub(super) fn attended(
         &mut self,
         layer: usize,
-        [q, k, v]: [&Tensor; 3],
+        [q, k, v]: [&Var; 3],
         options: &AttentionOptions,
-    ) -> Result<Tensor> {
+    ) -> Result<Var> {
         let total: usize = self.spans.iter().map(|span| span.count).sum();
-        if [q, k, v].iter().any(|x| x.rank() != 4 || x.shape()[..2] != [1, total]) {
-            return Err(misfit(k));
+        if [q, k, v].iter().any(|x| x.shape().len() != 4 || x.shape()[..2] != [1, total]) {
+            return Err(misfit(k.value()));
         }
         let Some(pair) = self.layers.get_mut(layer) else {
             let (what, must) = ("the place of a layer", "below the number of layers of the cache");
@@ -176,8 +177,8 @@ impl KeyValueCache {
             from: span.first,
             count: span.count,
         });
-        write(&mut pair.keys, k, moves.clone())?;
-        write(&mut pair.values, v, moves)?;
+        write(&mut pair.keys, k.value(), moves.clone())?;
+        write(&mut pair.values, v.value(), moves)?;
         let (singles, others): (Vec<Span>, Vec<Span>) = self.spans.iter().partition(|span| span.count == 1);
         let mut parts = Vec::with_capacity(others.len() + 1);
         let mut order: Vec<u32> = Vec::with_capacity(total);
@@ -192,7 +193,7 @@ impl KeyValueCache {
         }
         let y = match &parts[..] {
             [one] => one.clone(),
-            _ => Tensor::cat(&parts.iter().collect::<Vec<_>>(), 1)?,
+            _ => Var::cat(&parts.iter().collect::<Vec<_>>(), 1)?,
         };
         if order.is_sorted() {
             return Ok(y);
@@ -203,13 +204,7 @@ impl KeyValueCache {
     }
 
     /// Rows with one new token each.
-    fn together(
-        &self,
-        layer: usize,
-        q: &Tensor,
-        spans: &[Span],
-        options: &AttentionOptions,
-    ) -> Result<Tensor> {
+    fn together(&self, layer: usize, q: &Var, spans: &[Span], options: &AttentionOptions) -> Result<Var> {
         let rows = spans.iter().map(|span| span.row);
         let first = rows.clone().min().unwrap_or(0);
         let count = rows.clone().max().unwrap_or(0) + 1 - first;
@@ -234,19 +229,21 @@ impl KeyValueCache {
     fn over(
         &self,
         layer: usize,
-        q: &Tensor,
+        q: &Var,
         rows: std::ops::Range<usize>,
         new: &[usize],
         options: &AttentionOptions,
-    ) -> Result<Tensor> {
+    ) -> Result<Var> {
         let keys =
             rows.clone().zip(new).map(|(row, &new)| if new == 0 { 0 } else { self.lengths[row] + new });
         let most = keys.clone().max().unwrap_or(0);
         let options =
             options.clone().key_lengths(&lengths(keys)?).query_lengths(&lengths(new.iter().copied())?);
-        let of = |all: &Tensor| first_steps(&all.narrow(0, rows.start, rows.len())?, most);
+        let of = |all: &Tensor| {
+            Ok::<_, Error>(Var::constant(first_steps(&all.narrow(0, rows.start, rows.len())?, most)?))
+        };
         let pair = &self.layers[layer];
-        Ok(q.attention(&of(&pair.keys)?, &of(&pair.values)?, None, &options)?.0)
+        Ok(q.attention(&of(&pair.keys)?, &of(&pair.values)?, None, &options)?)
     }
 }
 

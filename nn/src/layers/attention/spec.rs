@@ -178,8 +178,8 @@ impl MultiHeadAttention {
     /// The layer for sequences of so many features, which attend to themselves.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] for heads that do not divide the features or are not divided by the key heads, and for sizes of 0;
-    /// when memory does not hold the weights.
+    /// [`Error::BadSetting`] for heads that do not divide the features or are not divided by the key heads, for sizes of 0, and for
+    /// more rotary positions than a head has elements; those of [`AttentionRules::check`]; when memory does not hold the weights.
     pub fn layer(&self, features: usize, rng: &mut Rng) -> Result<super::MultiHeadAttention> {
         let heads = self.heads_of(features)?;
         let Heads { queries, keys, size } = heads;
@@ -288,6 +288,11 @@ impl MultiHeadAttention {
             let (what, value) = ("the dropout rate", self.dropout.into());
             return Err(Error::BadSetting { what, value, must: "from 0 to below 1" });
         }
+        let turned = self.rotary.map_or(0, |(rotary, _)| rotary.turned());
+        if turned > size {
+            return bad("the number of turned elements", turned, "at most the size of a head");
+        }
+        self.rules(0).check::<f32>()?;
         Ok(Heads { queries, keys, size })
     }
 }

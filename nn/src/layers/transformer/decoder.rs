@@ -4,7 +4,7 @@ use cairn_autograd::Var;
 use cairn_tensor::Rng;
 
 use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
-use super::{FeedForward, Part, residual, settings};
+use super::{FeedForward, Part, residual, settings, stack};
 use crate::{Context, Error, Module, Result};
 
 /// A block of causal self-attention, attention to an encoder's output, and a feed-forward part, for sequences `[batch, time,
@@ -129,7 +129,8 @@ impl TransformerDecoder {
     /// So many blocks of this description. A last normalisation is added where blocks normalise first.
     ///
     /// # Errors
-    /// As [`spec::TransformerDecoderLayer::layer`](crate::spec::TransformerDecoderLayer::layer).
+    /// As [`spec::TransformerDecoderLayer::layer`](crate::spec::TransformerDecoderLayer::layer), and [`Error::BadSetting`] for more
+    /// blocks than memory holds.
     pub fn new(
         blocks: usize,
         block: &spec::TransformerDecoderLayer,
@@ -137,7 +138,7 @@ impl TransformerDecoder {
         rng: &mut Rng,
     ) -> Result<Self> {
         Ok(TransformerDecoder {
-            layers: (0..blocks).map(|_| block.layer(features, rng)).collect::<Result<_>>()?,
+            layers: stack(blocks, || block.layer(features, rng))?,
             norm: block.last_norm(features)?,
         })
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::attention::spec::{pytorch, sequence};
 use super::super::config::{LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
-use super::{FeedForward, Part, recomputed, residual, settings};
+use super::{FeedForward, Part, recomputed, residual, settings, stack};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
 use crate::{Context, Init, Module, Result};
 
@@ -90,7 +90,8 @@ impl TransformerEncoder {
     /// normalised.
     ///
     /// # Errors
-    /// As [`spec::TransformerEncoderLayer::layer`](crate::spec::TransformerEncoderLayer::layer).
+    /// As [`spec::TransformerEncoderLayer::layer`](crate::spec::TransformerEncoderLayer::layer), and [`Error::BadSetting`](crate::Error)
+    /// for more blocks than memory holds.
     pub fn new(
         blocks: usize,
         block: &spec::TransformerEncoderLayer,
@@ -98,7 +99,7 @@ impl TransformerEncoder {
         rng: &mut Rng,
     ) -> Result<Self> {
         Ok(TransformerEncoder {
-            layers: (0..blocks).map(|_| block.layer(features, rng)).collect::<Result<_>>()?,
+            layers: stack(blocks, || block.layer(features, rng))?,
             norm: block.last_norm(features)?,
         })
     }

@@ -23,7 +23,7 @@ pub use seq2seq::Transformer;
 use cairn_autograd::Var;
 
 use super::{Dropout, LayerNorm};
-use crate::{Context, Module, Result};
+use crate::{Context, Error, Module, Result};
 
 /// The settings that descriptions of both blocks have, from their fields of these names.
 macro_rules! settings {
@@ -66,6 +66,32 @@ macro_rules! settings {
     };
 }
 use settings;
+
+/// So many blocks, one after the other. Of a number that no memory holds the first is made, and no other.
+fn stack<B: Module>(blocks: usize, mut block: impl FnMut() -> Result<B>) -> Result<Vec<B>> {
+    let mut all = Vec::new();
+    while all.len() < blocks {
+        let next = block()?;
+        if all.is_empty() {
+            reserve(&mut all, blocks, next.parameter_count())?;
+        }
+        all.push(next);
+    }
+    Ok(all)
+}
+
+/// Room for so many blocks; an error, too, where there is none for their weights, of which each takes half a byte at the least.
+fn reserve<B>(all: &mut Vec<B>, blocks: usize, values: usize) -> Result<()> {
+    let refused = |_| {
+        let (what, must) = ("the number of blocks", "one whose weights memory holds");
+        Error::BadSetting { what, value: blocks as f64, must }
+    };
+    let mut weights: Vec<u8> = Vec::new();
+    weights.try_reserve_exact(blocks.saturating_mul(values) / 2).map_err(refused)?;
+    // Memory that is of no use would not be asked for.
+    std::hint::black_box(&mut weights);
+    all.try_reserve_exact(blocks).map_err(refused)
+}
 
 /// A part of a block, with the normalisation that goes with it.
 type Part<'a> = (&'a LayerNorm, Box<dyn FnOnce(&Var, &mut Context) -> Result<Var> + 'a>);

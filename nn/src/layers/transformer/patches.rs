@@ -33,6 +33,9 @@ pub struct PatchEmbedding {
     pub positions: Parameter,
     #[module(skip)]
     side: usize,
+    /// Rows and columns of patches.
+    #[module(skip)]
+    grid: [usize; 2],
 }
 
 impl PatchEmbedding {
@@ -42,9 +45,8 @@ impl PatchEmbedding {
     /// For images of another size.
     pub fn forward(&self, images: &Var) -> Result<Var> {
         let &[batch, height, width, channels] = images.shape() else { return Err(no_image(images.dims())) };
-        let (side, [rows, columns]) = (self.side, [height / self.side, width / self.side]);
-        let patches = self.positions.shape()[0] - usize::from(self.class_token.is_some());
-        if rows * side != height || columns * side != width || rows * columns != patches {
+        let (side, [rows, columns]) = (self.side, self.grid);
+        if [rows * side, columns * side] != [height, width] {
             return Err(no_image(images.dims()));
         }
         let patches = images.reshape([batch, rows, side, columns, side, channels])?;
@@ -121,13 +123,15 @@ pub(in super::super) mod spec {
         /// [`Error::BadSetting`] for sizes of 0; [`Error::BadInput`] where patches do not divide the sides; when memory does not hold
         /// the weights.
         pub fn layer(&self, image: impl Into<Shape>, rng: &mut Rng) -> Result<super::PatchEmbedding> {
-            let [patches, pixels] = self.sizes(&image.into())?;
+            let image: Shape = image.into();
+            let [patches, pixels] = self.sizes(&image)?;
+            let grid = [image[0] / self.side, image[1] / self.side];
             let projection = Linear::new(pixels, self.features, rng)?;
             let mut draw =
                 |rows| Ok::<_, Error>(Parameter::new(Init::Normal(0.02).tensor([rows, self.features], rng)?));
             let class_token = self.class_token.then(|| draw(1)).transpose()?;
             let positions = draw(patches)?;
-            Ok(super::PatchEmbedding { projection, class_token, positions, side: self.side })
+            Ok(super::PatchEmbedding { projection, class_token, positions, side: self.side, grid })
         }
 
         /// The length of the sequence, and the values of a patch.

@@ -1,5 +1,7 @@
 //! Where a step stands, as a vector that is added to it: by a formula, or learned.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use cairn_autograd::{Parameter, Var};
 use cairn_tensor::{Rng, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,46 @@ pub fn sinusoids(time: usize, features: usize) -> Result<Tensor> {
             }
         }
     })?)
+}
+
+/// Fewest positions that a table is kept for.
+const FEWEST: usize = 64;
+
+/// The [`sinusoids`] of a model, kept as far as they were needed so far: in generation each token needs one position more. Clones share
+/// them.
+#[derive(Debug, Clone)]
+pub(super) struct Sinusoids {
+    features: usize,
+    table: Arc<RwLock<Option<Tensor>>>,
+}
+
+impl Sinusoids {
+    pub(super) fn new(features: usize) -> Self {
+        Sinusoids { features, table: Arc::default() }
+    }
+
+    /// Those of the first `time` positions, `[time, features]`.
+    ///
+    /// # Errors
+    /// As [`sinusoids`].
+    pub(super) fn first(&self, time: usize) -> Result<Tensor> {
+        let part = |table: &Option<Tensor>| {
+            let table = table.as_ref().filter(|table| table.shape()[0] >= time);
+            table.map(|table| table.narrow(0, 0, time)).transpose()
+        };
+        if let Some(part) = part(&self.table.read().unwrap_or_else(PoisonError::into_inner))? {
+            return Ok(part);
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = part(&table)? {
+            return Ok(part);
+        }
+        let room = time.max(FEWEST).checked_next_power_of_two().unwrap_or(time);
+        let longer = sinusoids(room, self.features)?;
+        let part = longer.narrow(0, 0, time)?;
+        *table = Some(longer);
+        Ok(part)
+    }
 }
 
 /// Adds a learned vector to each step of sequences `[batch, time, features]`, by where it stands.

@@ -9,6 +9,7 @@ use cairn_autograd::{Parameter, Var, no_grad};
 use cairn_tensor::{Rng, Tensor};
 
 use super::super::{Activation, Dropout, Embedding, SequenceMask};
+use super::positions::Sinusoids;
 use super::{Memory, TransformerDecoder, TransformerEncoder, sinusoids};
 use crate::generate::Decoder;
 use crate::{Context, Error, Init, Module, Result};
@@ -29,7 +30,7 @@ use crate::{Context, Error, Init, Module, Result};
 /// let states = model.forward(&source, Some(&mask), &read, &mut Context::train(0))?;
 /// let options = LinearCrossEntropyOptions::default().ignored(0).smoothing(0.1);
 /// let (sum, tokens) = states.linear_cross_entropy(&model.head.var(), None, &write, &options)?;
-/// let gradients = sum.scale(1.0 / tokens)?.backward()?;
+/// let gradients = sum.mean_over(tokens)?.backward()?;
 /// assert!(gradients.get(&model.head).is_some());
 ///
 /// // Translations of at most 8 tokens.
@@ -53,6 +54,8 @@ pub struct Transformer {
     pub head: Parameter,
     /// Learned positions of both, `[length, features]`; sines and cosines where there are none.
     pub positions: Option<Embedding>,
+    #[module(skip)]
+    sinusoids: Sinusoids,
     #[module(skip)]
     scale: f32,
     #[module(skip)]
@@ -131,7 +134,7 @@ impl Transformer {
             Some(table) => table.forward(at)?,
             None => {
                 let longest = at.iter().max().map_or(0, |last| last as usize + 1);
-                Var::constant(sinusoids(longest, table.weight.shape()[1])?).lookup(at)?
+                Var::constant(self.sinusoids.first(longest)?).lookup(at)?
             }
         };
         Ok(x.add(&positions)?)
@@ -314,6 +317,7 @@ pub(in super::super) mod spec {
                 decoder: TransformerDecoder::new(self.layers[1], &decoder, features, rng)?,
                 head,
                 positions,
+                sinusoids: Sinusoids::new(features),
                 scale: (features as f32).sqrt(),
                 dropout: Dropout::new(self.dropout),
             })

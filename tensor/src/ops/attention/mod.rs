@@ -144,7 +144,7 @@ impl<'a, T: Float> Call<'a, T> {
         let sizes = check_sizes(q, k, v)?;
         let Sizes { batch, queries, keys, heads, size, .. } = sizes;
         let AttentionOptions { rules, visible, key_lengths, query_lengths } = options;
-        rules.check::<T>(OP)?;
+        rules.check::<T>()?;
         if let Some(slopes) = rules.slopes.as_ref().filter(|slopes| slopes.len() != heads) {
             let why = "one slope for each query head is needed";
             return Err(Error::mismatch(OP, &[slopes.len()], &[heads], why));

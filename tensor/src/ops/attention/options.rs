@@ -32,8 +32,13 @@ pub struct AttentionRules {
 }
 
 impl AttentionRules {
-    /// That the numbers make sense, and are still such in the type of the scores.
-    pub(super) fn check<T: Float>(&self, op: &'static str) -> Result<()> {
+    /// That the numbers make sense, and are still such in the type of the scores: attention by them is refused else.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for a scale that is not finite, a soft cap that is not above 0, a dropout rate outside 0 to below 1, and a
+    /// window of 0.
+    pub fn check<T: Float>(&self) -> Result<()> {
+        let op = super::OP;
         let check = |what, value: Option<f64>, ok: fn(f64) -> bool, must| match value {
             Some(value) if !ok(value) => Err(Error::bad_setting(op, what, value, must)),
             _ => Ok(()),

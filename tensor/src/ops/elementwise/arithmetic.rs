@@ -5,7 +5,7 @@
 use std::ops;
 
 use crate::cpu::Isa;
-use crate::cpu::elementwise::{self, Binary};
+use crate::cpu::elementwise::{self, Binary, Unary};
 use crate::error::or_panic;
 use crate::shape::broadcast_shapes;
 use crate::{Element, Error, Float, Number, Result, Tensor};
@@ -155,6 +155,35 @@ impl<T: Number> Tensor<T> {
     /// For integers [`Error::IntegerOverflow`].
     pub fn scale(&self, factor: T) -> Result<Self> {
         zip("scale", self, &Tensor::scalar(factor), Mul)
+    }
+
+    /// As [`scale`](Self::scale), in place. Copies first if storage is shared.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let mut x = Tensor::from_vec(vec![1.0f32, -2.0], [2])?;
+    /// let before = x.clone();
+    /// x.scale_assign(0.5)?;
+    /// assert_eq!((x, before.to_vec()), (before.scale(0.5)?, vec![1.0, -2.0]));
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`scale`](Self::scale); `self` is then unchanged, or for integers holds partly scaled values.
+    pub fn scale_assign(&mut self, factor: T) -> Result<()> {
+        let op = "scale_assign";
+        let overflow = elementwise::change(self.as_mut_slice()?, Times(factor));
+        if overflow { Err(Error::IntegerOverflow { op, dtype: T::DTYPE }) } else { Ok(()) }
+    }
+}
+
+/// An element times a number.
+#[derive(Clone, Copy)]
+struct Times<T>(T);
+impl<T: Number> Unary<T, T> for Times<T> {
+    #[inline(always)]
+    fn at<S: Isa>(self, x: T, overflow: &mut bool) -> T {
+        x.mul(self.0, overflow)
     }
 }
 

@@ -12,7 +12,10 @@ use std::{env, fs};
 use cairn_datasets::text::{Padding, SequenceDataset, Vocabulary, WhitespaceTokenizer, WindowDataset, pad};
 use cairn_datasets::{Dataset as _, Loader, TensorDataset, synthetic};
 use cairn_nn::generate::Sampling;
-use cairn_nn::{Init, MeanSquaredError, Model as _, Sequential, huber, sinusoids, spec, spec::LayerSpec};
+use cairn_nn::{
+    Init, MeanSquaredError, Model as _, Sequential, TransformerDecoder, TransformerEncoder, huber, sinusoids,
+    spec, spec::LayerSpec,
+};
 use cairn_optim::metrics::{ConfusionMatrix, TopK};
 use cairn_optim::word2vec::Word2Vec;
 use cairn_optim::{
@@ -20,7 +23,7 @@ use cairn_optim::{
     Trainer, schedules,
 };
 use cairn_recsys::{Als, Bpr, Ease, Estimator, Filter, ItemKnn, PureSvd, Rp3Beta, Slim, TopPop, UserKnn};
-use cairn_tensor::{AttentionOptions, Pool, Resize, Rotary, Tensor, Window, rng};
+use cairn_tensor::{AttentionOptions, Pairs, Pool, Resize, Rotary, Tensor, Window, rng};
 
 const SIZES: [usize; 9] =
     [0, 1, 3, 1 << 31, (1 << 33) + 1, 1 << 40, usize::MAX / 2 + 1, usize::MAX - 1, usize::MAX];
@@ -93,6 +96,17 @@ const OF_SIZES: &[Call<usize>] = &[
     ("group norm", |n| build(&[9, 9, 4], spec::GroupNorm::new(n))),
     ("encoder layer", |n| build(&[9, 4], spec::TransformerEncoderLayer::new(n, n))),
     ("encoder hidden", |n| build(&[9, 4], spec::TransformerEncoderLayer::new(2, n))),
+    ("blocks", |n| {
+        let (read, write) =
+            (spec::TransformerEncoderLayer::new(1, 1), spec::TransformerDecoderLayer::new(1, 1));
+        drop(TransformerEncoder::new(n, &read, 4, &mut rng(0)));
+        drop(TransformerDecoder::new(n, &write, 4, &mut rng(0)));
+        drop(spec::Transformer::new(5).features(4).heads(1).hidden(1).layers(n, n).layer(&mut rng(0)));
+    }),
+    ("attention window", |n| build(&[9, 4], spec::MultiHeadAttention::new(2).window(n).causal(true))),
+    ("rotary heads", |n| {
+        build(&[9, 4], spec::MultiHeadAttention::new(2).rotary(Rotary::new(n), Pairs::Halves));
+    }),
     ("head size", |n| build(&[9, 4], spec::MultiHeadAttention::new(2).head_size(n).key_value_heads(n))),
     ("input", |n| build(&[n, n], spec::Dense::new(3))),
     ("sinusoids", |n| drop((sinusoids(n, 4), sinusoids(4, n)))),
@@ -222,6 +236,11 @@ const OF_RATES: &[Call<f64>] = &[
         ] {
             drop(t.attention(&t, &t, None, &options));
         }
+    }),
+    ("attention layer", |x| {
+        build(&[9, 4], spec::MultiHeadAttention::new(2).scale(x));
+        build(&[9, 4], spec::MultiHeadAttention::new(2).soft_cap(x));
+        build(&[9, 4], spec::MultiHeadAttention::new(2).rotary(Rotary::new(2).base(x), Pairs::Halves));
     }),
     ("dropout", |x| build(&[4], cairn_nn::Dropout::new(x as f32))),
     ("epsilon", |x| build(&[4], spec::LayerNorm::new().epsilon(x as f32))),
