@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use cairn_tensor::{
-    AttentionOptions, Isa, LinearCrossEntropyOptions, Rule, Tensor, memory, rng, trim_memory,
+    AttentionOptions, Causal, Isa, LinearCrossEntropyOptions, Rule, Tensor, memory, rng, trim_memory,
 };
 
 /// The counters are one test's at a time.
@@ -88,6 +88,11 @@ fn neither_scores_nor_logits_are_ever_there_as_a_whole() {
         x.attention_backward(&x, &x, None, &options, [&y, &sums, &y], [true, true, true, false]).unwrap();
     });
     assert!(attention < 8 << 20, "{attention} bytes for attention");
+    // The most there ever was is still so little that it would show.
+    for (name, run) in every_option_of_attention(1 << 11) {
+        let attention = grown(&run);
+        assert!(attention < 8 << 20, "{attention} bytes for attention with {name}");
+    }
     let (rows, table) = (x.reshape([1 << 12, 4]).unwrap(), Tensor::ones([1 << 13, 4]).unwrap());
     let labels = Tensor::full([1 << 12], 5u32).unwrap();
     let loss = grown(&|| {
@@ -95,4 +100,37 @@ fn neither_scores_nor_logits_are_ever_there_as_a_whole() {
         rows.linear_cross_entropy(&table, None, &labels, &options, [true; 3]).unwrap();
     });
     assert!(loss < 80 << 20, "{loss} bytes for the loss");
+}
+
+/// Attention of so many steps and two heads, forward and back, with each of its options but a mask or a bias of all pairs, which would be
+/// as large themselves. Of 2,048 steps the scores would take 32 MiB.
+fn every_option_of_attention(steps: usize) -> Vec<(&'static str, impl Fn())> {
+    let draw = |shape: [usize; 4]| Tensor::<f32>::normal(shape, 0.0, 1.0, &mut rng(1)).unwrap();
+    let (q, k, v) = (draw([1, steps, 2, 4]), draw([1, steps, 1, 4]), draw([1, steps, 1, 8]));
+    let (bias, g) = (draw([1, 2, 1, steps]), draw([1, steps, 2, 8]));
+    let plain = AttentionOptions::default;
+    let visible = Tensor::from_vec((0..steps).map(|i| i % 7 != 3).collect(), [steps]).unwrap();
+    let lengths = Tensor::full([1], steps as u32 - 3).unwrap();
+    let bottom = plain().causal(Causal::BottomRight);
+    let everything = bottom.clone().window(1500).scale(0.3).soft_cap(2.0).alibi(2).dropout(0.2, 1);
+    let options = [
+        ("a causal mask", plain().causal(Causal::TopLeft)),
+        ("another causal mask", bottom),
+        ("a window", plain().window(1500)),
+        ("a soft cap", plain().soft_cap(2.0)),
+        ("linear biases", plain().alibi(2)),
+        ("dropout", plain().dropout(0.2, 1)),
+        ("a mask", plain().visible(&visible)),
+        ("lengths", plain().key_lengths(&lengths).query_lengths(&lengths)),
+        ("everything", everything.visible(&visible).key_lengths(&lengths).query_lengths(&lengths)),
+    ];
+    let with = |(name, options): (&'static str, AttentionOptions)| {
+        let [q, k, v, bias, g] = [&q, &k, &v, &bias, &g].map(Tensor::clone);
+        let run = move || {
+            let (y, sums) = q.attention(&k, &v, Some(&bias), &options).unwrap();
+            q.attention_backward(&k, &v, Some(&bias), &options, [&y, &sums, &g], [true; 4]).unwrap();
+        };
+        (name, run)
+    };
+    options.into_iter().map(with).collect()
 }

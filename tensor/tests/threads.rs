@@ -63,19 +63,44 @@ fn attention() {
     let (q, k) = (normal([2, 300, 4, 32], 1), normal([2, 300, 2, 32], 2));
     let (v, g) = (normal([2, 300, 2, 48], 3), normal([2, 300, 4, 48], 4));
     let bias = normal([1, 4, 1, 300], 5);
-    for options in
-        [AttentionOptions::default(), AttentionOptions::default().causal(Causal::TopLeft).dropout(0.1, 3)]
-    {
-        same_bits("attention", || bits(&q.attention(&k, &v, Some(&bias), &options).unwrap().0));
-        // Few queries, whose keys are divided.
-        let few = q.narrow(1, 299, 1).unwrap();
-        same_bits("attention of few", || bits(&few.attention(&k, &v, Some(&bias), &options).unwrap().0));
+    let plain = AttentionOptions::default;
+    let visible = Tensor::from_vec((0..300 * 300).map(|i| i % 11 < 8).collect(), [300, 300]).unwrap();
+    let lengths = |of: [u32; 2]| Tensor::from_vec(of.to_vec(), [2]).unwrap();
+    let bottom = plain().causal(Causal::BottomRight);
+    for (name, options) in [
+        ("plain", plain()),
+        ("causal, dropout", plain().causal(Causal::TopLeft).dropout(0.1, 3)),
+        ("bottom right", bottom.clone()),
+        ("window", plain().window(70)),
+        ("soft cap", plain().soft_cap(2.0)),
+        ("linear biases", plain().alibi(4)),
+        ("lengths", plain().key_lengths(&lengths([300, 130])).query_lengths(&lengths([251, 300]))),
+        ("mask", plain().visible(&visible)),
+        (
+            "everything",
+            bottom
+                .window(200)
+                .scale(0.3)
+                .soft_cap(3.0)
+                .alibi(4)
+                .dropout(0.2, 5)
+                .visible(&visible)
+                .key_lengths(&lengths([300, 219]))
+                .query_lengths(&lengths([300, 40])),
+        ),
+    ] {
+        same_bits(name, || bits(&q.attention(&k, &v, Some(&bias), &options).unwrap().0));
         let (y, sums) = q.attention(&k, &v, Some(&bias), &options).unwrap();
-        same_bits("attention_backward", || {
+        same_bits(name, || {
             let results = [&y, &sums, &g];
             let gradients = q.attention_backward(&k, &v, Some(&bias), &options, results, [true; 4]).unwrap();
             gradients.iter().flatten().flat_map(bits).collect()
         });
+        // Few queries, whose keys are divided. They have no lengths or masks of so many queries.
+        let few = q.narrow(1, 299, 1).unwrap();
+        let mut options = options;
+        (options.query_lengths, options.visible) = (None, None);
+        same_bits(name, || bits(&few.attention(&k, &v, Some(&bias), &options).unwrap().0));
     }
 }
 
@@ -91,11 +116,72 @@ fn losses_over_a_vocabulary_and_what_goes_with_attention() {
     });
     let tables = Rotary::new(32).tables(300).unwrap();
     let heads = normal([2, 300, 4, 40], 4);
-    same_bits("rotary", || bits(&heads.rotary(&tables, Pairs::Halves, 0).unwrap()));
+    let positions = Tensor::from_vec((0..600).map(|i| i * 7 % 300).collect(), [2, 300]).unwrap();
+    for pairs in [Pairs::Halves, Pairs::Neighbours] {
+        same_bits("rotary", || bits(&heads.rotary(&tables, pairs, 0).unwrap()));
+        same_bits("rotary_at", || bits(&heads.rotary_at(&tables, pairs, &positions).unwrap()));
+        same_bits("rotary_back", || bits(&heads.rotary_back(&tables, pairs, 0).unwrap()));
+        same_bits("rotary_at_back", || bits(&heads.rotary_at_back(&tables, pairs, &positions).unwrap()));
+    }
     let both = normal([601, 1000], 5);
     same_bits("gated_halves", || bits(&both.gated_halves(Gate::Silu).unwrap()));
     let g = normal([601, 500], 6);
     same_bits("gated_halves_backward", || bits(&both.gated_halves_backward(Gate::Gelu, &g).unwrap()));
+    let (gate, up) = (normal([601, 500], 7), normal([601, 500], 8));
+    for kind in [Gate::Relu, Gate::Sigmoid, Gate::Silu, Gate::Gelu, Gate::GeluTanh] {
+        same_bits("gated", || bits(&gate.gated(kind, &up).unwrap()));
+        same_bits("gated_backward", || {
+            gate.gated_backward(kind, &up, &g).unwrap().iter().flat_map(bits).collect()
+        });
+    }
+}
+
+#[test]
+fn losses_over_a_vocabulary_in_parts_and_weighted() {
+    // Over so many classes, 175 rows at a time.
+    let (rows, classes) = (700, 20_000);
+    let (x, table, bias) = (normal([rows, 16], 1), normal([classes, 16], 2), normal([classes], 3));
+    let labels = Tensor::from_vec((0..rows as u32).map(|i| i * 77 % 20_000).collect(), [rows]).unwrap();
+    let by_class = normal([classes], 4).abs().unwrap();
+    let by_row = normal([rows], 5).abs().unwrap();
+    let options = LinearCrossEntropyOptions::default().class_weights(&by_class).row_weights(&by_row);
+    for options in [options.clone(), options.smoothing(0.1).ignored(77)] {
+        same_bits("linear_cross_entropy in parts", || {
+            let result = x.linear_cross_entropy(&table, Some(&bias), &labels, &options, [true; 3]).unwrap();
+            let gradients = result.gradients.iter().flatten().flat_map(bits);
+            gradients.chain([result.loss.to_bits(), result.weight.to_bits()]).collect()
+        });
+    }
+}
+
+#[test]
+fn normalisation_of_rows() {
+    // Few rows that are long, and many that are short.
+    for (rows, features) in [(61, 5003), (4001, 67)] {
+        let (x, y, g) =
+            (normal([rows, features], 1), normal([rows, features], 2), normal([rows, features], 3));
+        let (scale, shift) = (normal([features], 4), normal([features], 5));
+        let all = |parts: &[&Tensor<f32>]| parts.iter().copied().flat_map(bits).collect::<Vec<u32>>();
+        same_bits("layer_norm", || {
+            let normal = x.layer_norm(&scale, &shift, 1e-5).unwrap();
+            let [dx, dscale, dshift] =
+                x.layer_norm_backward(&g, &normal.mean, &normal.inverse, &scale).unwrap();
+            all(&[&normal.output, &normal.mean, &normal.inverse, &dx, &dscale, &dshift])
+        });
+        same_bits("add_layer_norm", || {
+            let (sum, normal) = x.add_layer_norm(&y, &scale, &shift, 1e-5).unwrap();
+            all(&[&sum, &normal.output, &normal.mean, &normal.inverse])
+        });
+        same_bits("rms_norm", || {
+            let (output, inverse) = x.rms_norm(&scale, 1e-6).unwrap();
+            let [dx, dscale] = x.rms_norm_backward(&g, &inverse, &scale).unwrap();
+            all(&[&output, &inverse, &dx, &dscale])
+        });
+        same_bits("add_rms_norm", || {
+            let [sum, output, inverse] = x.add_rms_norm(&y, &scale, 1e-6).unwrap();
+            all(&[&sum, &output, &inverse])
+        });
+    }
 }
 
 #[test]

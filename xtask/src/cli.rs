@@ -33,6 +33,9 @@ enum Task {
     Download(Download),
     /// Formatting, lints, documentation, tests and the quick checks, stopping at the first failure
     Ci,
+    /// A part of `bench`, which looks at the memory of a process that does this alone
+    #[command(hide = true)]
+    LongStep,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
             args.data.resolve().and_then(|dir| download::run(&args.names, &dir, out)).map(|()| true)
         }
         Task::Ci => ci::run(&workspace(), out).map(|()| true),
+        Task::LongStep => bench::long_step(out).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 mod attention;
 mod differential;
 mod golden;
+mod golden_grid;
 mod gradients;
 mod graph;
 mod images;

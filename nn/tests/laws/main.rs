@@ -6,12 +6,14 @@
 mod adapters;
 mod attended;
 mod batcher;
+mod blocks;
 mod context;
 mod decoding;
 mod element_types;
 mod generate;
 mod gguf;
 mod gguf_models;
+mod gradients;
 mod images;
 #[cfg(feature = "language")]
 mod instruct;
@@ -22,6 +24,7 @@ mod losses;
 mod models;
 mod modules;
 mod recurrent;
+mod seq2seq;
 mod sequential;
 mod tied;
 #[cfg(feature = "language")]

@@ -1,10 +1,9 @@
 //! A GPT (Radford et al. 2018) from layers: embeddings of tokens and positions, causal blocks, and the embedding's transpose as head.
 
 use cairn_autograd::{Var, no_grad};
+use cairn_nn::Activation::Gelu;
 use cairn_nn::generate::Decoder;
-use cairn_nn::{
-    Activation::Gelu, Context, Embedding, Init, KeyValueCache, Module, Result, TransformerEncoder, spec,
-};
+use cairn_nn::{Context, Embedding, Init, KeyValueCache, Module, Result, TransformerEncoder, spec};
 use cairn_tensor::{Rng, Tensor};
 
 #[derive(Module)]

@@ -1,4 +1,4 @@
-//! The two programs that the README shows, run as they stand there.
+//! The two programs that the README shows, run as they stand there; how long programs are that are said to be short.
 
 use std::fs;
 
@@ -42,4 +42,16 @@ fn the_readme_shows_them_in_fewer_than_forty_lines() {
     for code in &code {
         assert!(readme.contains(code.as_str()), "the README shows something else than\n{code}");
     }
+}
+
+#[test]
+fn a_gpt_is_written_in_sixty_lines() {
+    // As it stands there, with its comments: what `cargo xtask e2e --only gpt` trains.
+    let source = include_str!("../../examples/gpt/model.rs");
+    let lines = source.lines().count();
+    assert!(lines <= 60, "{lines} lines");
+    let longest = source.lines().map(|line| line.chars().count()).max();
+    assert!(longest.is_some_and(|longest| longest <= 140), "{longest:?} letters in a line");
+    // Of public layers: nothing in it is of another example.
+    assert!(!source.contains("mod ") && !source.contains("#[path"), "{source}");
 }

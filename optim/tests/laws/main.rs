@@ -25,6 +25,7 @@ mod schedules;
 mod settings;
 mod stopped;
 mod training;
+mod transformers;
 mod translations;
 mod weighted;
 mod whole_batches;

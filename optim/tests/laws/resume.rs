@@ -8,16 +8,17 @@ use std::process::{Child, Stdio};
 use std::time::Instant;
 use std::{fs, thread};
 
+use cairn_datasets::text::WindowDataset;
 use cairn_datasets::{ImageDataset, synthetic};
-use cairn_nn::Activation::Relu;
+use cairn_nn::Activation::{Gelu, Relu};
 use cairn_nn::{
     Dropout, Module, Sequential, SparseCategoricalCrossentropy, load_weights, save_weights,
-    spec::{BatchNorm, Dense},
+    spec::{BatchNorm, Dense, Embedding, LayerNorm, PositionEmbedding, TransformerEncoderLayer},
 };
 use cairn_optim::schedules::Cosine;
 use cairn_optim::{
-    Adam, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau, Result,
-    Sgd, Trainer, metrics::Accuracy,
+    Adam, AdamW, Batch, Callback, Control, EarlyStopping, Ema, Error, Fit, Goal, History, ReduceOnPlateau,
+    Result, Sgd, Trainer, metrics::Accuracy,
 };
 use cairn_tensor::{AnyTensor, Tensor, rng};
 use proptest::prelude::*;
@@ -157,36 +158,97 @@ fn files_of_other_runs_are_refused() {
     assert!(trainer().fit(&model(), &data(), fit().resume()).is_err(), "nothing to resume from");
 }
 
+/// A training that is killed.
+#[derive(Clone, Copy)]
+struct Killed {
+    model: fn() -> Sequential,
+    /// Trains the model to the end; with checkpoints in this file, from the last of them on.
+    train: fn(&Sequential, Option<&Path>),
+    /// The test that is such a run in a process of its own.
+    test: &'static str,
+}
+
+const PERCEPTRON: Killed = Killed {
+    model,
+    train: |model, checkpoint| {
+        let fit = match checkpoint {
+            Some(path) => fit().checkpoint(path, 1).resume(),
+            None => fit(),
+        };
+        trainer().fit(model, &data(), fit).unwrap();
+    },
+    test: "resume::run_to_the_end",
+};
+
+/// A small GPT, in which embeddings are tables of which a batch looks up some rows, and what is dropped, attention weights among it, is
+/// counted by the step.
+const GPT: Killed = Killed {
+    model: || {
+        let block = TransformerEncoderLayer::new(2, 32).causal(true).norm_first(true);
+        let block = block.activation(Gelu).dropout(0.2);
+        let model = Sequential::new([12]).add(Embedding::new(23, 16)).add(PositionEmbedding);
+        let model = model.add(block.clone()).add(block).add(LayerNorm::new()).add(Dense::new(23));
+        model.build(&mut rng(5)).unwrap()
+    },
+    train: |model, checkpoint| {
+        let ids = (0..600u32).map(|i| (i * i / 7 + 3 * i) % 23).collect();
+        let text = WindowDataset::new(ids, 12, 1).unwrap();
+        let fit =
+            Fit::epochs(2).batch_size(16).accumulate(2).seed(9).schedule(Cosine::new(40)).clip_norm(1.0);
+        let fit = match checkpoint {
+            Some(path) => fit.checkpoint(path, 1).resume(),
+            None => fit,
+        };
+        let mut trainer = Trainer::new(AdamW::new(0.003), SparseCategoricalCrossentropy);
+        trainer.fit(model, &text, fit.quiet()).unwrap();
+    },
+    test: "resume::run_a_gpt_to_the_end",
+};
+
+impl Killed {
+    fn run_to_the_end(self) {
+        let Some(folder) = child::folder() else { return };
+        let model = (self.model)();
+        (self.train)(&model, Some(&folder.join("run.cairn")));
+        save_weights(&model, folder.join("end.cairn")).unwrap();
+    }
+
+    fn spawn(self, folder: &Path) -> Child {
+        let mut command = child::command(self.test, folder);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
 /// The run that is killed; a part of the other tests.
 #[test]
 fn run_to_the_end() {
-    let Some(folder) = child::folder() else { return };
-    let model = model();
-    let fit = fit().checkpoint(folder.join("run.cairn"), 1).resume();
-    trainer().fit(&model, &data(), fit).unwrap();
-    save_weights(&model, folder.join("end.cairn")).unwrap();
+    PERCEPTRON.run_to_the_end();
 }
 
-fn spawn(folder: &Path) -> Child {
-    let mut command = child::command("resume::run_to_the_end", folder);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+/// As the one before.
+#[test]
+fn run_a_gpt_to_the_end() {
+    GPT.run_to_the_end();
 }
 
 /// Kills runs at random moments, as often as is asked for, and looks at the model of each that came to its end.
-fn kill(times: usize) {
-    let (state, _) = uninterrupted();
+fn kill(run: Killed, times: usize) {
+    let whole = (run.model)();
+    (run.train)(&whole, None);
+    let state = whole.state();
+    assert_ne!((run.model)().state(), state, "training does something");
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("run.cairn");
     let at_end = |mut child: Child| {
         assert!(child.wait().unwrap().success());
-        let model = model();
+        let model = (run.model)();
         load_weights(&model, folder.path().join("end.cairn")).unwrap();
         assert_eq!(model.state(), state);
         fs::remove_file(&checkpoint).unwrap();
     };
     let timed = || {
         let began = Instant::now();
-        at_end(spawn(folder.path()));
+        at_end(run.spawn(folder.path()));
         began.elapsed()
     };
     // Moments are from before the first checkpoint to about the end, on any machine. The longer of two, since in a time that is too short
@@ -194,7 +256,7 @@ fn kill(times: usize) {
     let (whole, mut rng) = (timed().max(timed()), rng(17));
     let (mut killed, mut ends, mut resumable) = (0, 2, 0);
     while killed < times {
-        let mut child = spawn(folder.path());
+        let mut child = run.spawn(folder.path());
         let share = Tensor::<f32>::uniform([], 0.0, 1.0, &mut rng).unwrap().item().unwrap();
         thread::sleep(whole.mul_f32(share));
         if child.try_wait().unwrap().is_some() {
@@ -209,20 +271,25 @@ fn kill(times: usize) {
         killed += 1;
         resumable += usize::from(checkpoint.exists());
     }
-    at_end(spawn(folder.path()));
+    at_end(run.spawn(folder.path()));
     println!("{killed} killed, {resumable} of them with a checkpoint; {} runs to the end", ends + 1);
     assert!(resumable > times / 10, "{resumable} of {times} had a checkpoint");
 }
 
 #[test]
 fn killed_runs_end_with_the_same_bits() {
-    kill(10);
+    kill(PERCEPTRON, 10);
+}
+
+#[test]
+fn killed_runs_of_a_gpt_end_with_the_same_bits() {
+    kill(GPT, 10);
 }
 
 #[test]
 #[ignore = "takes two minutes: cargo test -p cairn-optim --test laws -- --ignored"]
 fn runs_killed_200_times_end_with_the_same_bits() {
-    kill(200);
+    kill(PERCEPTRON, 200);
 }
 
 /// With a limit on the size of files, as of a full disk, the first write that does not fit fails.

@@ -19,6 +19,8 @@ mod gated;
 mod index;
 #[cfg(all(feature = "ndarray", feature = "faer"))]
 mod interchange;
+#[cfg(target_arch = "x86_64")]
+mod isa;
 mod join;
 mod kernel;
 mod large;

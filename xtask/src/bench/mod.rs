@@ -22,6 +22,7 @@ use crate::output::note;
 mod cnn;
 mod gpt;
 mod lm;
+mod memory;
 mod mlp;
 mod neural;
 mod nlp;
@@ -33,6 +34,8 @@ mod training;
 mod translate;
 mod work;
 
+pub(crate) use gpt::long_step;
+use memory::peak_memory;
 pub use ops::Share;
 pub use peak::{copy_rate, measure as measure_peak};
 pub use work::Work;
@@ -84,6 +87,7 @@ pub struct Recorder<'a> {
     threads: usize,
     models: Table,
     sequences: Table,
+    memory: Table,
     operations: Table,
     recommenders: Table,
 }
@@ -112,6 +116,15 @@ struct SequencesLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_tokens_per_s: Option<u64>,
     share_of_peak: f64,
+}
+
+/// The memory of a step of training, as printed with `--json`.
+#[derive(Debug, Serialize)]
+struct MemoryLine<'a> {
+    framework: &'a str,
+    model: &'a str,
+    threads: usize,
+    peak_bytes: u64,
 }
 
 /// An operation, as printed with `--json`.
@@ -288,6 +301,22 @@ impl Recorder<'_> {
     }
 }
 
+impl Recorder<'_> {
+    /// Records the most memory that a process had which did nothing but train a model for a step or two.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub fn memory(&mut self, model: &str, bytes: u64) -> anyhow::Result<()> {
+        if self.json {
+            let line = MemoryLine { framework: FRAMEWORK, model, threads: self.threads, peak_bytes: bytes };
+            writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
+        } else {
+            self.memory.add_row([model.to_owned(), format!("{:.2} GB", bytes as f64 / 1e9)]);
+        }
+        Ok(())
+    }
+}
+
 /// Four significant digits.
 fn rounded(x: f64) -> f64 {
     format!("{x:.3e}").parse().unwrap_or(x)
@@ -350,11 +379,12 @@ pub fn run(only: &[String], json: bool, reports: Option<PathBuf>, out: &mut dyn 
     let models = terminal_table(headings, &[1, 2, 3, 4, 5]);
     let sequences =
         terminal_table(["model", "trains, tokens/s", "of peak", "evaluates", "of peak"], &[1, 2, 3, 4]);
+    let memory = terminal_table(["model", "most memory of a step"], &[1]);
     let operations = terminal_table(["operation", "µs", "of a copy", "of peak"], &[1, 2, 3]);
     let recommenders = terminal_table(["recommender", "how", "", "unit"], &[2]);
     let peak = peak.flops_per_second;
     let mut recorder =
-        Recorder { out, json, reports, peak, threads, models, sequences, operations, recommenders };
+        Recorder { out, json, reports, peak, threads, models, sequences, memory, operations, recommenders };
     for bench in ALL.iter().filter(|b| only.is_empty() || only.iter().any(|n| n == b.name)) {
         if !json {
             note(format_args!("{} …", bench.name));
@@ -370,6 +400,9 @@ pub fn run(only: &[String], json: bool, reports: Option<PathBuf>, out: &mut dyn 
     }
     if !recorder.sequences.is_empty() {
         writeln!(recorder.out, "{}", recorder.sequences)?;
+    }
+    if !recorder.memory.is_empty() {
+        writeln!(recorder.out, "{}", recorder.memory)?;
     }
     if !recorder.models.is_empty() {
         writeln!(recorder.out, "{}", recorder.models)?;

@@ -318,3 +318,109 @@ fn show_attention(
     ctx.show(caption, &Weights::new(names(target), names(source), weights));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use cairn_datasets::DataDir;
+
+    use super::*;
+    use crate::check::Settings;
+    use crate::kept::Kept;
+
+    /// Takes what is printed, and ends the program at the line that begins so, in the middle of what it does.
+    #[derive(Default)]
+    struct Printed {
+        text: Vec<u8>,
+        ends_at: Option<&'static str>,
+    }
+
+    impl Write for Printed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.text.extend_from_slice(bytes);
+            let text = String::from_utf8_lossy(&self.text);
+            assert!(self.ends_at.is_none_or(|end| !text.contains(end)), "ended as asked for");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Printed {
+        /// The lines of epochs.
+        fn epochs(&self) -> Vec<String> {
+            let text = String::from_utf8_lossy(&self.text).into_owned();
+            text.lines().filter(|line| line.contains(": epoch ")).map(str::to_owned).collect()
+        }
+    }
+
+    /// Some epochs, the last of them not whole, of which two are averaged.
+    const RECIPE: Recipe = Recipe {
+        pairs: [24, 8],
+        tokens: 400,
+        updates: 14,
+        warm_up: 4,
+        rate: 5e-3,
+        batch: 256,
+        dropout: 0.2,
+        falls: true,
+        averaged: 2,
+    };
+
+    /// A training that keeps how far it is in this folder, or nothing.
+    fn train(kept: Option<&Path>, printed: &mut Printed) -> anyhow::Result<BTreeMap<String, AnyTensor>> {
+        let settings = Settings {
+            data: DataDir::new("nowhere").offline(),
+            quick: false,
+            long: true,
+            seed: 3,
+            kept: kept.map(Path::to_path_buf),
+        };
+        let pairs = synthetic::translations(RECIPE.pairs[0], 1)?;
+        let translator = Translator::new(&pairs, RECIPE.tokens, RECIPE.dropout, &mut rng(settings.seed))?;
+        let (data, held_out) = (translator.encode(&pairs)?, translator.encode(&pairs[..RECIPE.pairs[1]])?);
+        let mut ctx = Context::new(&CHECK, &settings, printed);
+        train_on(&mut ctx, &translator, (&data, &held_out), &RECIPE)?;
+        Ok(translator.state())
+    }
+
+    #[test]
+    fn an_interrupted_training_goes_on_to_the_same_bits() {
+        let mut printed = Printed::default();
+        let whole = train(None, &mut printed).unwrap();
+        let epochs = printed.epochs();
+        assert!(epochs.len() > 3, "{epochs:?}");
+        let folder = tempfile::tempdir().unwrap();
+        // In its first epoch, when nothing is kept yet, and in the third, of which nothing is kept either.
+        for ends_at in [": epoch 1,", ": epoch 3,"] {
+            let mut printed = Printed { ends_at: Some(ends_at), ..Printed::default() };
+            let ended = catch_unwind(AssertUnwindSafe(|| train(Some(folder.path()), &mut printed)));
+            assert!(ended.is_err(), "{ends_at}");
+        }
+        let mut printed = Printed::default();
+        let resumed = train(Some(folder.path()), &mut printed).unwrap();
+        let text = String::from_utf8_lossy(&printed.text).into_owned();
+        assert!(text.contains("goes on after epoch 2, from "), "{text}");
+        assert_eq!(resumed, whole);
+        // Losses are those of a run of its own too, to the digits that are printed.
+        assert_eq!(printed.epochs(), epochs[2..]);
+        // One that is over stays so.
+        assert_eq!(train(Some(folder.path()), &mut Printed::default()).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_another_training_kept_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::new(folder.path().join("translate.training.cairn"));
+        let done = Progress { recipe: "another".into(), ..Progress::default() };
+        let nothing = StateDict::default();
+        kept.write(&(done, BTreeMap::<String, AnyTensor>::new(), nothing.clone(), nothing)).unwrap();
+        let error = train(Some(folder.path()), &mut Printed::default()).unwrap_err();
+        assert!(error.to_string().contains("of another training"), "{error}");
+    }
+}
