@@ -53,8 +53,8 @@ enum Question<'a> {
     In(&'a Value, &'a Columns),
     /// That of somebody known by a history alone.
     Session(&'a [Value]),
-    /// That of somebody known by features alone.
-    Described(&'a Columns),
+    /// That of somebody known by features, and by what they have just met, if anything.
+    Described(&'a [Value], &'a Columns),
     /// The scores of new items for a user.
     NewItems(&'a Value, &'a [Columns]),
 }
@@ -69,11 +69,11 @@ impl Asked {
             (Some(user), None, None, Some(context), None) => Question::In(user, context),
             (Some(user), None, None, None, Some(items)) => Question::NewItems(user, items),
             (None, Some(history), None, None, None) => Question::Session(history),
-            (None, None, Some(features), None, None) => Question::Described(features),
+            (None, _, Some(features), None, None) => Question::Described(&self.history, features),
             _ => {
                 return Err(Failure::new(
                     "a list is for a user, alone, with a history since or in a context; for a history; or for the features of \
-                     somebody new; and new items are scored for a user: one of these is needed",
+                     somebody new, alone or with a history; and new items are scored for a user: one of these is needed",
                 ));
             }
         };
@@ -176,8 +176,9 @@ impl<U: AnyId, I: AnyId> Recommends for Fitted<dyn AnyModel, U, I> {
                 self.recommend_in(&user(of)?, &columns::row(context)?, count, &filter)?
             }
             Question::Session(history) => self.recommend_session(&items(history)?, count, &filter)?,
-            Question::Described(features) => {
-                self.recommend_described(&columns::row(features)?, count, &filter)?
+            Question::Described(history, features) => {
+                let (history, features) = (items(history)?, columns::row(features)?);
+                self.recommend_session_described(&history, &features, count, &filter)?
             }
         };
         list.iter().map(|scored| listed(self, None, scored)).collect()

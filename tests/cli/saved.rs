@@ -247,6 +247,8 @@ fn sessions_and_features_are_answered_over_http() {
     let described = said(&known.recommend_described(&person(1, 33.0), 6, &unseen).unwrap());
     let row = json!({"group": "group 1", "age": 33, "likes": ["thing 1", "thing 0"]});
     assert_eq!(list("people", json!({ "features": row })), described);
+    let met = known.recommend_session_described(&[7, 11], &person(1, 33.0), 6, &unseen);
+    assert_eq!(list("people", json!({"features": row, "history": [7, 11]})), said(&met.unwrap()));
     // What is missing, and a category that is not known, say nothing.
     let age = said(&known.recommend_described(&FeatureRow::new().number("age", 33.0), 6, &unseen).unwrap());
     for row in
@@ -287,7 +289,7 @@ fn sessions_and_features_are_answered_over_http() {
         ("people", json!({"features": {"likes": ["thing 1", 2]}}), "a list of texts"),
         ("people", json!({"features": [33]}), "the body"),
         ("people", json!({"features": row, "user": 7}), "one of these is needed"),
-        ("people", json!({"features": row, "history": [7]}), "one of these is needed"),
+        ("walks", json!({"features": row, "history": [7]}), "does not offer scores by features of users"),
         ("people", json!({"context": row}), "one of these is needed"),
         ("people", json!({"items": items}), "one of these is needed"),
         (

@@ -402,7 +402,9 @@ fn who_has_an_answer_may_ask_again_at_once_though_there_is_one_place() {
         let mut body = completion("the", 1);
         body["stream"] = json!(true);
         let mut stream = server.connect();
-        stream.write_all(&server.request("POST", "/v1/completions", "", body.to_string().as_bytes())).unwrap();
+        stream
+            .write_all(&server.request("POST", "/v1/completions", "", body.to_string().as_bytes()))
+            .unwrap();
         let mut read = Vec::new();
         while !String::from_utf8_lossy(&read).contains("[DONE]") {
             let mut some = [0; 1 << 12];

@@ -155,7 +155,8 @@ impl FeatureModel for dyn AnyModel {
         values: &[f32],
         out: &mut [f32],
     ) -> Result<()> {
-        trained_with(self.name(), self.by_features(), BY_USERS)?.score_described_history(user, items, values, out)
+        trained_with(self.name(), self.by_features(), BY_USERS)?
+            .score_described_history(user, items, values, out)
     }
     fn score_in(&self, user: UserIdx, context: &FeatureRow, out: &mut [f32]) -> Result<()> {
         trained_with(self.name(), self.by_features(), BY_EVENTS)?.score_in(user, context, out)

@@ -184,6 +184,7 @@ where
     F::Model: Saved + PartialEq,
 {
     conforms_on(&|_| settings.clone(), excused);
+    knows_what_it_does_not_know(settings);
 }
 
 /// For settings that are of a log, as features of its users and items are; the model of [`log`].
@@ -211,7 +212,6 @@ where
     is_the_same_in_a_box(&model, settings);
     refuses_unknown_ids(&model);
     repeats_for_any_number_of_threads(settings, &log);
-    knows_what_it_does_not_know(settings);
     survives_odd_logs(settings_of);
     model
 }

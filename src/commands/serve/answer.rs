@@ -51,15 +51,7 @@ pub(super) async fn answer(
     if how.stream {
         let begins = (0..count).filter_map(|index| style.begin(index)).map(|event| line(&event)).collect();
         let usage = how.include_usage.then_some(used);
-        return Ok(events(Events {
-            told,
-            style,
-            ready: begins,
-            left: count,
-            usage,
-            done: false,
-            places,
-        }));
+        return Ok(events(Events { told, style, ready: begins, left: count, usage, done: false, places }));
     }
     let texts = gather(&mut told, count, &mut used).await?;
     Ok(json_response(StatusCode::OK, &style.whole(&texts, &used)))
