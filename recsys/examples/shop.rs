@@ -2,7 +2,7 @@
 //! an article that came in today.
 //!
 //! `cargo run --release -p cairn-recsys --features neural --example shop -- events.csv items.csv`, with columns `user,item,value,time`
-//! and `item,kind,price`. Without arguments it runs on generated files in the system's temporary folder.
+//! and `item,kind,price`. Without arguments it runs on generated files. What it writes goes to a temporary folder of its own.
 
 use std::error::Error;
 use std::fs;
@@ -13,9 +13,8 @@ use cairn_recsys::read::{FeatureReader, LogReader};
 use cairn_recsys::rerank::{ItemGroups, Mmr, Quota, Reranking};
 use cairn_recsys::{Estimator, Filter, Fitted, Sasrec, SequenceModel, synthetic};
 
-fn generated() -> Result<[PathBuf; 2], Box<dyn Error>> {
-    let folder = std::env::temp_dir();
-    let files = ["cairn-shop-events.csv", "cairn-shop-items.csv"].map(|name| folder.join(name));
+fn generated(folder: &Path) -> Result<[PathBuf; 2], Box<dyn Error>> {
+    let files = ["events.csv", "items.csv"].map(|name| folder.join(name));
     let rows = synthetic::walks(300, 60, 10, 0.1, 0)?;
     let events = rows.ratings().map(|r| format!("user{},item{},1,{}\n", r.user, r.item, r.timestamp));
     fs::write(&files[0], format!("user,item,value,time\n{}", events.collect::<String>()))?;
@@ -29,13 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn run(arguments: Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let [events, items] = <[PathBuf; 2]>::try_from(arguments).or_else(|_| generated())?;
+    let folder = tempfile::tempdir()?;
+    let [events, items] = <[PathBuf; 2]>::try_from(arguments).or_else(|_| generated(folder.path()))?;
     let (log, report) = LogReader::csv().read::<String, String>(&events)?;
     println!("{report}\n{}", log.lint());
     let table = FeatureReader::csv("item").category("kind").number("price").read::<String>(&items)?;
     let features = FeatureMatrix::new(&table, &log.catalog().items)?;
 
-    let path = std::env::temp_dir().join("cairn-shop.rec");
+    let path = folder.path().join("shop.rec");
     let settings = Sasrec::new().dim(32).max_length(20).epochs(20).learning_rate(5e-3);
     println!("SASRec: {}", settings.plan(&log));
     settings.fit(&log)?.save(&path)?;
