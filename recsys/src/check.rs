@@ -62,6 +62,14 @@ pub(crate) fn weight(name: &'static str, value: f32) -> Result<()> {
     if ok { Ok(()) } else { Err(Error::parameter(name, number(value.into()), "0 or more, and at most 1e15")) }
 }
 
+/// For what comes from a file: all of some values are finite. The text says of what one is not.
+pub(crate) fn finite(what: impl std::fmt::Display, values: &[f32]) -> Result<(), String> {
+    match values.iter().find(|x| !x.is_finite()) {
+        Some(x) => Err(format!("a value of {what} is {x}, which is not finite")),
+        None => Ok(()),
+    }
+}
+
 /// There must be something to learn from.
 pub(crate) fn not_empty<R: Idx, C: Idx>(matrix: &Csr<R, C>) -> Result<()> {
     if matrix.nnz() == 0 { Err(Error::Empty { what: "the training matrix" }) } else { Ok(()) }

@@ -55,6 +55,11 @@ impl<'a> Met<'a> {
         }
     }
 
+    /// The items of a user, in order.
+    pub(crate) fn items(&self, user: UserIdx) -> &'a [ItemIdx] {
+        self.matrix.row(user).0
+    }
+
     #[inline(always)]
     pub(crate) fn contains(&self, user: UserIdx, item: ItemIdx) -> bool {
         match self.starts[user.at()] {

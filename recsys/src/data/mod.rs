@@ -5,6 +5,7 @@ pub(crate) mod ids;
 pub(crate) mod interactions;
 pub(crate) mod lint;
 pub(crate) mod met;
+pub(crate) mod others;
 pub mod read;
 pub(crate) mod sequences;
 pub(crate) mod sparse;

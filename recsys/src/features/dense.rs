@@ -5,6 +5,8 @@ use cairn_nn::Linear;
 use cairn_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::check;
+
 /// Layers, with ReLU after all but the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Layers(Vec<Dense>);
@@ -43,13 +45,41 @@ impl Layers {
         Ok(x)
     }
 
-    /// Whether they fit together and are finite, for what comes from a file: from so many inputs to so many outputs.
-    pub(crate) fn fit(&self, inputs: usize, outputs: usize) -> bool {
+    /// For what comes from a file: they fit together, from so many inputs to so many outputs, and are finite. The text names the layer
+    /// that is not.
+    pub(crate) fn check(&self, inputs: usize, outputs: usize) -> Result<(), String> {
         let mut width = inputs;
-        self.0.iter().all(|Dense { weight, bias }| {
-            let fits = width.checked_mul(bias.len()) == Some(weight.len());
+        for (at, Dense { weight, bias }) in self.0.iter().enumerate() {
+            if width.checked_mul(bias.len()) != Some(weight.len()) {
+                return Err(format!("dense layer {at} does not fit"));
+            }
+            check::finite(format_args!("the weights of dense layer {at}"), weight)?;
+            check::finite(format_args!("the biases of dense layer {at}"), bias)?;
             width = bias.len();
-            fits && weight.iter().chain(bias).all(|x| x.is_finite())
-        }) && width == outputs
+        }
+        if width == outputs { Ok(()) } else { Err("the last of the dense layers does not fit".to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_do_not_fit_or_are_not_finite_are_named() {
+        let dense = |inputs: usize, outputs: usize| Dense {
+            weight: vec![0.5; inputs * outputs],
+            bias: vec![0.1; outputs],
+        };
+        let layers = Layers(vec![dense(3, 2), dense(2, 1)]);
+        assert_eq!(layers.check(3, 1), Ok(()));
+        assert!(layers.check(4, 1).unwrap_err().contains("layer 0"));
+        assert!(layers.check(3, 2).unwrap_err().contains("last"));
+        let mut broken = layers.clone();
+        broken.0[1].weight[1] = f32::NAN;
+        assert!(broken.check(3, 1).unwrap_err().contains("weights of dense layer 1"));
+        let mut broken = layers;
+        broken.0[0].bias[1] = f32::INFINITY;
+        assert!(broken.check(3, 1).unwrap_err().contains("biases of dense layer 0"));
     }
 }

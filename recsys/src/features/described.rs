@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::space::{FeatureIdx, FeatureSpace};
 use super::table::FeatureRow;
-use crate::Result;
 use crate::data::ids::Idx;
 use crate::models::factors::Vectors;
+use crate::{Result, check};
 
 /// The features of one side with their vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,12 +43,15 @@ impl Described {
         }
     }
 
-    /// For what comes from a file: vectors of this width, one for each feature.
-    pub(crate) fn fits(&self, width: usize) -> bool {
-        self.space.is_consistent()
+    /// For what comes from a file: vectors of this width, one for each feature, all finite. The text says of `what` they are if they are not.
+    pub(crate) fn check(&self, what: &str, width: usize) -> Result<(), String> {
+        let fits = self.space.is_consistent()
             && self.vectors.dim() == width
-            && Some(self.vectors.as_slice().len()) == self.space.len().checked_mul(width)
-            && self.vectors.as_slice().iter().all(|x| x.is_finite())
+            && Some(self.vectors.as_slice().len()) == self.space.len().checked_mul(width);
+        if !fits {
+            return Err(format!("the features of {what} and their vectors do not fit"));
+        }
+        check::finite(format_args!("the vectors of the features of {what}"), self.vectors.as_slice())
     }
 }
 
@@ -64,11 +67,18 @@ mod tests {
         let space =
             FeatureSpace::new(&FeatureTable::new(rows.map(|(id, row)| (id.to_owned(), row))).unwrap());
         let described = |n, dim| Described::new(space.clone(), Vectors::zeros(n, dim).unwrap());
-        assert!(described(space.len(), 3).fits(3));
-        assert!(!described(space.len(), 3).fits(4));
-        assert!(!described(space.len() + 1, 3).fits(3));
+        let fits = |described: Described, width| described.check("items", width).is_ok();
+        assert!(fits(described(space.len(), 3), 3));
+        assert!(!fits(described(space.len(), 3), 4));
+        assert!(!fits(described(space.len() + 1, 3), 3));
         // A width that no number can hold as often as there are features.
         #[cfg(feature = "neural")]
-        assert!(!Described::new(space.clone(), Vectors::from_parts(usize::MAX, Vec::new())).fits(usize::MAX));
+        assert!(!fits(
+            Described::new(space.clone(), Vectors::from_parts(usize::MAX, Vec::new())),
+            usize::MAX
+        ));
+        let mut broken = described(space.len(), 3);
+        broken.vectors.as_mut_slice()[2] = f32::NAN;
+        assert!(broken.check("items", 3).unwrap_err().contains("vectors of the features of items"));
     }
 }

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::data::ids::{Id, IdMap, UserIdx};
 
 /// The features of events, by user and time, for models that take the context of a request. An event without a row has none.
+/// [`EventReader`](crate::read::EventReader) reads tables of them.
 ///
 /// ```
 /// use cairn_recsys::features::{EventFeatures, FeatureRow, FeatureTable};

@@ -21,6 +21,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::ids::{Id, Idx, ItemIdx, UserIdx};
+use crate::data::others::{Pool, tried};
 use crate::data::sparse::{Csr, UserItems};
 use crate::data::stored::{StoredInteractions, StoredRows};
 use crate::estimator::Estimator;
@@ -197,16 +198,13 @@ pub(crate) fn fold_in(
     user
 }
 
-/// An item that was met and one that was not, by `met` over all `n` items.
+/// An item that was met and one that was not, by `met` over all `n` items; those met are in order.
 #[inline(always)]
 fn pair(items: &[ItemIdx], met: &[bool], n: u32, rng: &mut Pcg64Mcg) -> (usize, usize) {
-    let positive = items[rng.random_range(0..items.len())].at();
-    loop {
-        let item = rng.random_range(0..n) as usize;
-        if !met[item] {
-            return (positive, item);
-        }
-    }
+    let positive = items[rng.random_range(0..items.len())];
+    let other = tried(|| ItemIdx(rng.random_range(0..n)), |item| met[item.at()]);
+    let other = other.unwrap_or_else(|| Pool::All(n as usize).unmet(items, rng));
+    (positive.at(), other.at())
 }
 
 /// What users have met, wherever that lies.

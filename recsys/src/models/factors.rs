@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::recommender::Recommender;
-use crate::{Error, Result, memory};
+use crate::{Error, Result, check, memory};
 
 /// A table of vectors, one after another; to faer a column-major matrix with one vector a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,14 +130,12 @@ impl Factors {
 
     /// For what comes from a file.
     pub(crate) fn validate(&self) -> std::result::Result<(), String> {
-        let whole = |v: &Vectors| {
-            v.dim > 0 && v.data.len().is_multiple_of(v.dim) && v.data.iter().all(|x| x.is_finite())
-        };
-        if whole(&self.users) && whole(&self.items) && self.users.dim == self.items.dim {
-            Ok(())
-        } else {
-            Err("the vectors are not two tables of one width".to_owned())
+        let whole = |v: &Vectors| v.dim > 0 && v.data.len().is_multiple_of(v.dim);
+        if !whole(&self.users) || !whole(&self.items) || self.users.dim != self.items.dim {
+            return Err("the vectors are not two tables of one width".to_owned());
         }
+        check::finite("the vectors of users", &self.users.data)?;
+        check::finite("the vectors of items", &self.items.data)
     }
 }
 

@@ -476,11 +476,11 @@ impl Saved for UserKnnModel {
         // Only a consistent matrix has a number of rows.
         let square =
             self.neighbours.is_consistent() && (self.neighbours.n_rows(), self.neighbours.n_cols()) == (n, n);
-        if square && self.weigher.idf.len() == self.n_items {
-            Ok(())
-        } else {
-            Err("neighbours, lengths and weights do not fit".to_owned())
+        if !square || self.weigher.idf.len() != self.n_items {
+            return Err("neighbours, lengths and weights do not fit".to_owned());
         }
+        check::finite("the lengths of users", &self.norms)?;
+        check::finite("the weights of items", &self.weigher.idf)
     }
 }
 

@@ -109,6 +109,14 @@ pub(super) fn mask(rows: &[&[ItemIdx]], share: f32, rng: &mut Rng) -> Masked {
     (inputs, steps, hidden)
 }
 
+/// How many of so many items [`mask`] hides in the mean.
+pub(super) fn masked_in_the_mean(length: usize, share: f32) -> f64 {
+    let (length, share, last) = (length as f64, f64::from(share), f64::from(LAST));
+    // Where chance hides none it is the last.
+    let of_all = length * share + (1.0 - share).powf(length);
+    last + (1.0 - last) * of_all
+}
+
 /// The network.
 #[derive(Debug, Clone, Module)]
 pub(super) struct Bert {
@@ -231,6 +239,17 @@ mod tests {
         let weights = Tensor::from_vec(golden::values(24, 30), [6, 4]).unwrap();
         let gradients = states.mul(&Var::constant(weights)).unwrap().sum(..).unwrap().backward().unwrap();
         golden::check_gradients("bert4rec", &network, &gradients);
+    }
+
+    #[test]
+    fn what_is_masked_in_the_mean_is_the_mean_of_what_is_masked() {
+        for (length, share) in [(1, 0.4), (7, 0.3), (12, 0.2), (5, 0.0)] {
+            let row: Vec<ItemIdx> = (0..length).map(ItemIdx).collect();
+            let rows = vec![&row[..]; 20_000];
+            let mean = mask(&rows, share, &mut rng(2)).1.len() as f64 / rows.len() as f64;
+            let want = masked_in_the_mean(row.len(), share);
+            assert!((mean - want).abs() < 0.05, "{length}, {share}: {mean} for {want}");
+        }
     }
 
     #[test]

@@ -10,12 +10,12 @@
 use cairn_autograd::{Var, no_grad};
 use cairn_nn::{Init, Module, Parameter};
 use cairn_tensor::{Rng, Tensor, rng};
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::passes::{Passes, failure, passes_setters};
 use super::sparse::Sparse;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::others::other;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
@@ -171,13 +171,7 @@ fn triples(
 ) -> [Vec<u32>; 3] {
     let (mut users, mut met, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (user, item) in pairs {
-        let seen = matrix.row(user).0;
-        let other = loop {
-            let other = ItemIdx(rng.random_range(0..matrix.n_cols() as u32));
-            if seen.binary_search(&other).is_err() {
-                break other;
-            }
-        };
+        let other = other(matrix.row(user).0, matrix.n_cols(), &mut rng);
         users.push(user.0);
         met.push(item.0);
         others.push(other.0);
@@ -282,11 +276,10 @@ impl Saved for LightGcnModel {
         self.factors.validate()?;
         let items = &self.factors.items;
         let fits = self.given.dim() == items.dim() && self.given.as_slice().len() == items.as_slice().len();
-        if fits && self.given.as_slice().iter().all(|x| x.is_finite()) {
-            Ok(())
-        } else {
-            Err("the vectors do not fit".to_owned())
+        if !fits {
+            return Err("the vectors do not fit".to_owned());
         }
+        check::finite("what items give to users", self.given.as_slice())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cairn_autograd::Var;
 use cairn_nn::{Context, Parameter, Result};
-use cairn_tensor::{LinearCrossEntropyOptions, Rng, Tensor};
+use cairn_tensor::{Float, LinearCrossEntropyOptions, Rng, Tensor};
 use rand::RngExt;
 use rand_distr::weighted::WeightedAliasIndex;
 
@@ -62,36 +62,41 @@ impl Objective {
             Self::Sampled { negatives, draws, corrections } => {
                 let mut rng = cx.draw();
                 let drawn: Vec<u32> = (0..*negatives).map(|_| rng.sample(draws) as u32).collect();
-                sampled_softmax(states, items, next, drawn, corrections)
+                sampled_softmax(states, &items.var(), next, drawn, corrections)
             }
             Self::Gbce { negatives, power } => {
                 let drawn = others(next, *negatives, items.shape()[0] as u32, &mut cx.draw());
-                gbce(states, items, next, drawn, *power)
+                gbce(states, &items.var(), next, drawn, *power)
             }
         }
     }
 }
 
 /// The products of each state and the item that follows it, `[steps]`.
-fn own_scores(states: &Var, items: &Parameter, next: &Tensor<u32>) -> Result<Var> {
-    Ok(states.mul(&items.var().lookup(next)?)?.sum(-1)?)
+fn own_scores<T: Float>(states: &Var<T>, items: &Var<T>, next: &Tensor<u32>) -> Result<Var<T>> {
+    Ok(states.mul(&items.lookup(next)?)?.sum(-1)?)
+}
+
+/// A number as one of the type that is computed in: trained in single precision, checked in double.
+fn number<T: Float>(x: f32) -> T {
+    T::from_f64(f64::from(x))
 }
 
 /// Cross-entropy among the item and those drawn, without one that was drawn though it is the item.
-fn sampled_softmax(
-    states: &Var,
-    items: &Parameter,
+fn sampled_softmax<T: Float>(
+    states: &Var<T>,
+    items: &Var<T>,
     next: &Tensor<u32>,
     drawn: Vec<u32>,
     corrections: &[f32],
-) -> Result<Var> {
+) -> Result<Var<T>> {
     let (steps, n) = (next.len(), drawn.len());
-    let corrected: Vec<f32> = drawn.iter().map(|&item| corrections[item as usize]).collect();
+    let corrected: Vec<T> = drawn.iter().map(|&item| number(corrections[item as usize])).collect();
     let own: Vec<bool> =
         next.to_vec().iter().flat_map(|item| drawn.iter().map(move |other| item == other)).collect();
-    let others = items.var().lookup(&Tensor::from_vec(drawn, [n])?)?;
+    let others = items.lookup(&Tensor::from_vec(drawn, [n])?)?;
     let scores = states.matmul(&others.t()?)?.add(&Var::constant(Tensor::from_vec(corrected, [1, n])?))?;
-    let scores = scores.masked_fill(&Tensor::from_vec(own, [steps, n])?, OUT)?;
+    let scores = scores.masked_fill(&Tensor::from_vec(own, [steps, n])?, number(OUT))?;
     let own = own_scores(states, items, next)?.reshape([steps, 1])?;
     let all = Var::cat(&[&own, &scores], -1)?;
     Ok(all.cross_entropy(&Tensor::zeros([steps])?)?.mean(..)?)
@@ -111,20 +116,56 @@ fn others(next: &Tensor<u32>, n: usize, n_items: u32, rng: &mut Rng) -> Vec<u32>
 }
 
 /// -ln σ(s)^power of the item's score, and -ln(1 - σ(s)) of each other's, summed and divided by their number.
-fn gbce(states: &Var, items: &Parameter, next: &Tensor<u32>, drawn: Vec<u32>, power: f32) -> Result<Var> {
+fn gbce<T: Float>(
+    states: &Var<T>,
+    items: &Var<T>,
+    next: &Tensor<u32>,
+    drawn: Vec<u32>,
+    power: f32,
+) -> Result<Var<T>> {
     let &[steps, dim] = states.shape() else { unreachable!("steps and features") };
     let n = drawn.len() / steps.max(1);
-    let others = items.var().lookup(&Tensor::from_vec(drawn, [steps, n])?)?;
+    let others = items.lookup(&Tensor::from_vec(drawn, [steps, n])?)?;
     let others = others.matmul(&states.reshape([steps, dim, 1])?)?.softplus()?.sum(..)?;
-    let own = own_scores(states, items, next)?.neg()?.softplus()?.sum(..)?.scale(power)?;
-    Ok(own.add(&others)?.scale(1.0 / (steps * (n + 1)) as f32)?)
+    let own = own_scores(states, items, next)?.neg()?.softplus()?.sum(..)?.scale(number(power))?;
+    Ok(own.add(&others)?.scale(number(1.0 / (steps * (n + 1)) as f32))?)
 }
 
 #[cfg(test)]
 mod tests {
+    use cairn_autograd::gradcheck;
     use cairn_tensor::rng;
 
     use super::*;
+
+    /// Of states and items, where some items are drawn twice, some are not, and one is what follows a step.
+    #[test]
+    fn gradients_of_sampled_losses_are_the_differences_of_their_values() {
+        let table = |rows: usize| Tensor::normal([rows, 4], 0.0, 1.0, &mut rng(rows as u64)).unwrap();
+        let inputs: [Tensor<f64>; 2] = [table(5), table(9)];
+        let next = Tensor::from_vec(vec![3, 0, 8, 3, 5], [5]).unwrap();
+        let counts = [1, 7, 2, 30, 1, 4, 1, 1, 12];
+        for popularity in [0.0, 0.5, 1.0] {
+            let loss = SequenceLoss::SampledSoftmax { negatives: 6, popularity };
+            let Objective::Sampled { corrections, .. } = Objective::new(loss, &counts) else {
+                panic!("another loss")
+            };
+            let drawn = vec![7, 3, 1, 1, 6, 8];
+            gradcheck(&inputs, |x| {
+                Ok(sampled_softmax(&x[0], &x[1], &next, drawn.clone(), &corrections).unwrap())
+            })
+            .unwrap();
+        }
+        for calibration in [0.0, 0.75, 1.0] {
+            let Objective::Gbce { power, .. } =
+                Objective::new(SequenceLoss::Gbce { negatives: 3, calibration }, &counts)
+            else {
+                panic!("another loss")
+            };
+            let drawn = others(&next, 3, 9, &mut rng(4));
+            gradcheck(&inputs, |x| Ok(gbce(&x[0], &x[1], &next, drawn.clone(), power).unwrap())).unwrap();
+        }
+    }
 
     fn given(steps: usize, n_items: usize, dim: usize) -> (Var, Parameter, Tensor<u32>) {
         let states = Tensor::normal([steps, dim], 0.0, 1.0, &mut rng(1)).unwrap();

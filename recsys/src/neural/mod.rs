@@ -26,6 +26,7 @@ mod ragged;
 mod sasrec;
 mod settings;
 pub(crate) mod sparse;
+mod state;
 mod train;
 
 pub use bert4rec::Bert4Rec;

@@ -12,6 +12,7 @@ use super::gru4rec::Gru;
 use super::ragged::Ragged;
 use super::sasrec::Attention;
 use super::settings::{Encoder, Settings};
+use super::state::check_finite;
 use super::train;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sequences::{LogColumns, Sequences};
@@ -103,9 +104,9 @@ pub struct SequenceModel {
 impl SequenceModel {
     pub(super) fn train(settings: &Settings, log: &LogColumns<'_>) -> Result<Self> {
         settings.check()?;
-        let what = || format!("{} on {} users and {} items", settings.name(), log.n_users, log.n_items);
-        memory::check(what, settings.memory(log.n_users, log.n_items), settings.memory_limit)?;
         let sequences = log.sequences();
+        let what = || format!("{} on {} users and {} items", settings.name(), log.n_users, log.n_items);
+        memory::check(what, settings.memory_on(&sequences, log.n_items), settings.memory_limit)?;
         let trained = train::train(settings, &sequences, log.n_items)?;
         let sequences = sequences.last(settings.max_length);
         let learned = &trained.learned;
@@ -258,6 +259,7 @@ impl Record {
         let items: Vec<f32> = items.flat_map(|vector| &vector[..settings.dim]).copied().collect();
         let items = Tensor::from_slice(&items, [n_items, settings.dim]);
         network.items().set(items.map_err(|e| e.to_string())?);
+        check_finite(&state)?;
         state.insert(ITEMS.to_owned(), network.items().any());
         network.module().load_state(&state).map_err(|e| e.to_string())?;
         Ok(SequenceModel { settings, network, factors, sequences, losses, validation })
@@ -343,8 +345,22 @@ impl Saved for SequenceModel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::refuses_what_is_not_finite;
     use super::*;
-    use crate::{Estimator, Gru4Rec, Sasrec, synthetic};
+    use crate::{Bert4Rec, Estimator, Gru4Rec, Sasrec, synthetic};
+
+    #[test]
+    fn networks_with_values_that_are_not_finite_are_refused_by_the_name_of_the_tensor() {
+        let log = synthetic::planted_groups(20, 12, 2, 4, 0.1, 0).unwrap();
+        for model in [
+            Sasrec::new().dim(4).max_length(5).epochs(1).fit(&log).unwrap(),
+            Bert4Rec::new().dim(4).max_length(5).epochs(1).fit(&log).unwrap(),
+            Gru4Rec::new().dim(4).max_length(5).epochs(1).fit(&log).unwrap(),
+        ] {
+            let record = || Record::from_model(model.model());
+            refuses_what_is_not_finite(&record().state, |state| Record { state, ..record() }.build());
+        }
+    }
 
     #[test]
     fn a_file_that_names_a_large_network_and_holds_none_is_refused_before_one_is_made() {

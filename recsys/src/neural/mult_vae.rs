@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::passes::{Passes, failure, passes_setters};
 use super::sparse::Sparse;
+use super::state::check_finite;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::{Csr, UserItems};
 use crate::estimator::Estimator;
@@ -406,6 +407,7 @@ impl TryFrom<Record> for MultVaeModel {
         {
             return Err("settings and network do not fit".to_owned());
         }
+        check_finite(&state)?;
         let encoder = Encoder::new(&settings, factors.items.len(), &mut rng(0)).map_err(|e| e.to_string())?;
         encoder.load_state(&state).map_err(|e| e.to_string())?;
         Ok(Self { settings, encoder, factors, progress })
@@ -423,8 +425,18 @@ impl Saved for MultVaeModel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::refuses_what_is_not_finite;
     use super::*;
     use crate::neural::golden;
+
+    #[test]
+    fn networks_with_values_that_are_not_finite_are_refused_by_the_name_of_the_tensor() {
+        let model = MultVae::new().hidden(4).latent(3).epochs(1).fit_matrix(&golden::matrix()).unwrap();
+        let record = || Record::from(model.clone());
+        refuses_what_is_not_finite(&record().state, |state| {
+            MultVaeModel::try_from(Record { state, ..record() })
+        });
+    }
 
     /// A network with the parameters of `tests/golden/networks.py`.
     fn network(n_items: usize) -> Network {

@@ -340,15 +340,11 @@ impl Saved for NeuMfModel {
         self.factors.validate()?;
         self.sides.validate()?;
         let same = |of: fn(&Factors) -> usize| of(&self.factors) == of(&self.sides);
-        let layers = self.sides.items.dim().checked_mul(2).is_some_and(|inputs| self.layers.fit(inputs, 1));
-        if same(|factors| factors.users.len())
-            && same(|factors| factors.items.len())
-            && layers
-            && check::negatives(self.negatives).is_ok()
-        {
-            Ok(())
-        } else {
-            Err("vectors and layers do not fit".to_owned())
+        let inputs = self.sides.items.dim().checked_mul(2);
+        let fits = same(|factors| factors.users.len()) && same(|factors| factors.items.len());
+        match inputs.filter(|_| fits && check::negatives(self.negatives).is_ok()) {
+            Some(inputs) => self.layers.check(inputs, 1),
+            None => Err("vectors and layers do not fit".to_owned()),
         }
     }
 }

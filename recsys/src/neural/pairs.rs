@@ -4,11 +4,11 @@
 use cairn_autograd::Var;
 use cairn_nn::Module;
 use cairn_tensor::{Rng, Tensor};
-use rand::RngExt;
 
 use super::passes::Passes;
 use crate::Result;
-use crate::data::ids::{Idx, ItemIdx};
+use crate::data::ids::ItemIdx;
+use crate::data::others::{Pool, other};
 
 /// Passes over a history in folding in, and their step size.
 const FOLD_IN: (usize, f64) = (60, 0.05);
@@ -27,33 +27,10 @@ pub(crate) fn logistic(scores: &Var, labels: &[f32]) -> cairn_nn::Result<Var> {
 
 /// So many items that are not among those met, which are in order, each once, and not all.
 pub(crate) fn others(met: &[ItemIdx], n: usize, n_items: usize, rng: &mut Rng) -> Vec<u32> {
-    // Of few others one would be drawn for long: they are drawn by their rank among themselves.
-    if met.len() > n_items / 2 {
-        return (0..n).map(|_| other_of_rank(met, rng.random_range(0..n_items - met.len()))).collect();
-    }
-    let mut drawn = Vec::with_capacity(n);
-    while drawn.len() < n {
-        let other = ItemIdx(rng.random_range(0..n_items as u32));
-        if met.binary_search(&other).is_err() {
-            drawn.push(other.0);
-        }
-    }
-    drawn
-}
-
-/// The item that so many items not among those met come before.
-fn other_of_rank(met: &[ItemIdx], rank: usize) -> u32 {
-    let (mut low, mut high) = (0, met.len());
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        // Before an item that was met there are as many others as its number is above its place.
-        if met[middle].at().saturating_sub(middle) <= rank {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    (rank + low) as u32
+    // Of few others most draws would be in vain: they are drawn by their rank from the first.
+    let few = met.len() > n_items / 2;
+    let mut draw = || if few { Pool::All(n_items).unmet(met, rng) } else { other(met, n_items, rng) };
+    (0..n).map(|_| draw().0).collect()
 }
 
 /// Learns the parameters of `person`, who met these items, by steps of training with everything else fixed; `loss` is that of items with

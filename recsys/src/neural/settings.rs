@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::bert4rec::masked_in_the_mean;
 use super::ragged::MASK;
+use super::train::STEPS;
 use crate::data::ids::ItemIdx;
+use crate::data::sequences::Sequences;
 use crate::{Error, Result, check, memory};
 
 /// Most logits that the softmax over all items has at a time, see [`cairn_tensor::Tensor::linear_cross_entropy`].
@@ -89,7 +93,8 @@ impl SequenceLoss {
 pub struct TrainingPlan {
     /// Bytes at most, besides the log.
     pub memory: u64,
-    /// Positions of sequences that an epoch learns from; a step of the optimiser learns from those of a batch of sequences.
+    /// Positions of sequences that an epoch learns from; a step of the optimiser learns from those of a batch of sequences. Of
+    /// [`Bert4Rec`](crate::Bert4Rec) those that are masked, in the mean over the draws.
     pub steps: usize,
     /// Floating-point operations of an epoch.
     pub epoch_flops: f64,
@@ -225,9 +230,29 @@ impl Settings {
         }
     }
 
-    /// Bytes of a training on so many users and items.
-    pub(super) fn memory(&self, n_users: usize, n_items: usize) -> u64 {
-        let [users, items, dim, length] = [n_users, n_items, self.dim, self.max_length].map(|n| n as u64);
+    /// Which of so many items of a sequence are learned from: all but the validation item, which users with three have if there is a
+    /// patience, and of these as many as the model looks back, and one more for the last target.
+    pub(super) fn learned(&self, length: usize) -> Range<usize> {
+        let held_out = usize::from(self.patience.is_some() && length > 2);
+        let end = length - held_out;
+        end.saturating_sub(self.max_length.saturating_add(1))..end
+    }
+
+    /// The most that the network reads at once of any of these sequences.
+    fn longest(&self, sequences: &Sequences) -> usize {
+        let mask = usize::from(matches!(self.encoder, Encoder::Masked { .. }));
+        sequences.iter().map(|items| items.len() + mask).max().unwrap_or(0).min(self.max_length)
+    }
+
+    /// Bytes of a training on so many items and these sequences.
+    pub(super) fn memory_on(&self, sequences: &Sequences, n_items: usize) -> u64 {
+        self.memory(sequences.n_users(), n_items, self.longest(sequences))
+    }
+
+    /// Bytes of a training on so many users and items, where none of the sequences is longer.
+    pub(super) fn memory(&self, n_users: usize, n_items: usize, longest: usize) -> u64 {
+        let length = self.max_length.min(longest);
+        let [users, items, dim, length] = [n_users, n_items, self.dim, length].map(|n| n as u64);
         let steps = length.saturating_mul((self.batch_size as u64).min(users.max(1)));
         // Of each step: what the layers keep for their backward passes, and gradients.
         let (layers, kept) = match self.encoder {
@@ -237,27 +262,61 @@ impl Settings {
         };
         let of_steps = layers.saturating_mul(4 * kept).saturating_add(48);
         let of_steps = steps.saturating_mul(dim).saturating_mul(of_steps);
+        // The states of users are made without gradients, of as many steps at a time as there are, and up to twice `STEPS`.
+        let encoded = length.saturating_mul(users).min(length.max(2 * STEPS as u64));
+        let of_states = encoded.saturating_mul(dim).saturating_mul(4 * 16);
         // The tables of items and positions: values, gradients in two parts, two moments, the best so far, and what is kept.
-        let tables = items.saturating_add(length).saturating_mul(dim).saturating_mul(4 * 8);
+        let positions = match self.encoder {
+            Encoder::Attention { .. } | Encoder::Masked { .. } => self.max_length as u64,
+            Encoder::Gru { .. } => 0,
+        };
+        let tables = items.saturating_add(positions).saturating_mul(dim).saturating_mul(4 * 8);
         // The largest block has 12 · dim² weights.
         let weights = dim.saturating_mul(dim).saturating_mul(4 * 12 * 8).saturating_mul(layers);
         let of_users = users.saturating_mul(dim.saturating_add(1)).saturating_mul(4 * 2);
         let (_, of_scores) = self.loss.scores(items, steps, dim);
+        let of_steps = of_steps.max(of_states);
         [of_steps, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
     }
 
-    /// What a training takes on a log with so many users, items, and steps to learn from.
-    pub(super) fn plan(&self, n_users: usize, n_items: usize, steps: usize) -> TrainingPlan {
+    /// What a training takes on so many items and these sequences.
+    pub(super) fn plan(&self, sequences: &Sequences, n_items: usize) -> TrainingPlan {
         let dim = self.dim as f64;
-        let of_layer = match self.encoder {
+        let of_layers = match self.encoder {
             Encoder::Attention { blocks, .. } => 6.0 * dim * dim * blocks as f64,
-            Encoder::Masked { blocks, .. } => 12.0 * dim * dim * blocks as f64,
+            // With the layer behind the blocks.
+            Encoder::Masked { blocks, .. } => (12.0 * blocks as f64 + 1.0) * dim * dim,
             Encoder::Gru { layers } => 6.0 * dim * dim * layers as f64,
         };
+        let (mut read, mut asked) = (0.0, 0.0);
+        for items in sequences.iter() {
+            let (more_read, more_asked) = self.steps(self.learned(items.len()).len());
+            (read, asked) = (read + more_read, asked + more_asked);
+        }
         let (scores, _) = self.loss.scores(n_items as u64, 1, self.dim as u64);
         // Two operations a multiply-add; the backward pass costs twice the forward pass.
-        let of_step = 6.0 * (of_layer + scores as f64 * dim);
-        TrainingPlan { memory: self.memory(n_users, n_items), steps, epoch_flops: of_step * steps as f64 }
+        let epoch_flops = 6.0 * (of_layers * read + scores as f64 * dim * asked);
+        TrainingPlan {
+            memory: self.memory_on(sequences, n_items),
+            steps: asked.round() as usize,
+            epoch_flops,
+        }
+    }
+
+    /// How many steps of a sequence, of which so many items are learned from, the network reads, and at how many it is asked.
+    fn steps(&self, learned: usize) -> (f64, f64) {
+        match self.encoder {
+            // Of an item by itself there is nothing to say.
+            _ if learned < 2 => (0.0, 0.0),
+            Encoder::Masked { masked, .. } => {
+                let read = learned.min(self.max_length);
+                (read as f64, masked_in_the_mean(read, masked))
+            }
+            Encoder::Attention { .. } | Encoder::Gru { .. } => {
+                let read = (learned - 1) as f64;
+                (read, read)
+            }
+        }
     }
 }
 
@@ -348,19 +407,15 @@ macro_rules! sequence_settings {
                 self
             }
 
-            /// Bytes that training on so many users and items takes at most.
+            /// Bytes that training on so many users and items takes at most, however many items back each of them goes. On a log
+            /// whose users met less than [`max_length`](Self::max_length) it is less, as [`plan`](Self::plan) says.
             pub fn memory_needed(&self, n_users: usize, n_items: usize) -> u64 {
-                self.0.memory(n_users, n_items)
+                self.0.memory(n_users, n_items, usize::MAX)
             }
 
             /// What training on a log takes: memory, and work of an epoch.
             pub fn plan<U: crate::Id, I: crate::Id>(&self, log: &crate::Interactions<U, I>) -> TrainingPlan {
-                let held_out = usize::from(self.0.patience.is_some());
-                let steps = |items: &[crate::ItemIdx]| {
-                    items.len().saturating_sub(1 + held_out).min(self.0.max_length)
-                };
-                let steps = log.sequences().iter().map(steps).sum();
-                self.0.plan(log.n_users(), log.n_items(), steps)
+                self.0.plan(&log.sequences(), log.n_items())
             }
         }
 

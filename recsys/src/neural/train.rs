@@ -28,7 +28,7 @@ use crate::serve::ranks::Ranks;
 use crate::{Error, Result};
 
 /// Steps that are encoded at a time.
-const STEPS: usize = 16_384;
+pub(super) const STEPS: usize = 16_384;
 /// Length of the validation lists.
 const LIST: usize = 10;
 /// Mixed into the seed for the order of sequences and the choice of validation users.
@@ -49,13 +49,8 @@ pub(super) struct Trained {
 pub(super) fn train(settings: &Settings, sequences: &Sequences, n_items: usize) -> Result<Trained> {
     let failed = |error: &dyn std::fmt::Display| failure(settings, error);
     let validation = settings.patience.and_then(|_| Validation::new(settings, sequences, n_items));
-    let held_out = usize::from(validation.is_some());
-    // Without the validation item, which only users with three have; and one more than the model looks back, for the last target.
-    let learned = |items: &[ItemIdx]| {
-        let end = if items.len() > 2 { items.len() - held_out } else { items.len() };
-        end.saturating_sub(settings.max_length + 1)..end
-    };
-    let mut rows: Vec<&[ItemIdx]> = sequences.iter().map(|items| &items[learned(items)]).collect();
+    let mut rows: Vec<&[ItemIdx]> =
+        sequences.iter().map(|items| &items[settings.learned(items.len())]).collect();
     rows.retain(|items| items.len() > 1);
     let mut counts = vec![0_u32; n_items];
     rows.iter().flat_map(|items| *items).for_each(|item| counts[item.at()] += 1);

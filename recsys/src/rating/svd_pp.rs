@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::biased::{Biased, LANES, sgd_settings};
 use super::biased_mf::{dot, normal_table};
 use super::{RatingModel, RatingStats, diverged};
-use crate::Result;
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
 use crate::models::factors::{FactorModel, Factors, Vectors};
 use crate::serve::file::Saved;
+use crate::{Result, check};
 
 sgd_settings! {
     /// Settings. Defaults: 20 factors, 20 epochs, learning rate 0.007, regularisation 0.02, start N(0, 0.1²), seed 0.
@@ -229,12 +229,11 @@ impl Saved for SvdPlusPlusModel {
     fn validate(&self) -> std::result::Result<(), String> {
         self.stats.validate(self.biased.factors.items.len())?;
         self.biased.validate()?;
-        if self.implicit.dim() == self.biased.dim() && self.implicit.len() == self.biased.factors.items.len()
+        if self.implicit.dim() != self.biased.dim() || self.implicit.len() != self.biased.factors.items.len()
         {
-            Ok(())
-        } else {
-            Err("the implicit vectors do not fit the others".to_owned())
+            return Err("the implicit vectors do not fit the others".to_owned());
         }
+        check::finite("the implicit vectors", self.implicit.as_slice())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::{Int8Type, Int32Type};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, DictionaryArray, Float32Array, Float64Array,
@@ -101,6 +102,63 @@ fn features_may_be_lists_dictionaries_dates_and_missing() {
     assert_eq!(row(1), ("y", FeatureRow::new().category("seen", "false")));
     let last = FeatureRow::new().category("studio", "a").number("day", -86_400.0);
     assert_eq!((row(2).0, row(2).1.get("studio")), ("z", last.get("studio")));
+}
+
+fn lists<'a>(rows: impl IntoIterator<Item = Option<&'a [&'a str]>>) -> ArrayRef {
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in rows {
+        row.into_iter().flatten().for_each(|text| builder.values().append_value(text));
+        builder.append(row.is_some());
+    }
+    array(builder.finish())
+}
+
+#[test]
+fn elements_of_lists_are_categories_as_they_are_whatever_the_separator() {
+    let genres = lists([Some(&["Rock|Pop", " 3,5 "][..]), None, Some(&["Jazz"][..]), Some(&["NA", ""][..])]);
+    let whole =
+        batch([("film", array(StringArray::from(vec!["w", "x", "y", "z"]))), ("genres", genres.clone())]);
+    for separator in ["|", ",", ";"] {
+        let reader = FeatureReader::csv("film").categories("genres", separator).missing(["NA"]);
+        let table = reader.read_batches::<String>([whole.clone()]).unwrap();
+        let genres = |genres: &[&str]| FeatureRow::new().categories("genres", genres.iter().copied());
+        assert_eq!(table.rows()[0].1, genres(&["Rock|Pop", "3,5"]), "{separator}");
+        assert_eq!(table.rows()[1].1, FeatureRow::new());
+        assert_eq!(table.rows()[2].1, genres(&["Jazz"]));
+        assert_eq!(table.rows()[3].1, FeatureRow::new(), "nothing but what is missing");
+    }
+    let one = FeatureReader::csv("film").category("genres");
+    let error = one.read_batches::<String>([whole.clone()]).unwrap_err();
+    assert!(matches!(error, Error::InvalidRow { line: 1, .. }), "{error}");
+    assert!(error.to_string().contains("`genres` is a list of 2 values; `categories`"), "{error}");
+    let table = one.read_batches::<String>([whole.slice(1, 2)]).unwrap();
+    assert_eq!(table.rows()[1].1, FeatureRow::new().category("genres", "Jazz"));
+    // A list of one number is that number.
+    let years = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1990)]), Some(vec![None])]);
+    let films = array(StringArray::from(vec!["x", "y"]));
+    let whole = batch([("film", films), ("year", array(years))]);
+    let table = FeatureReader::csv("film").number("year").read_batches::<String>([whole]).unwrap();
+    assert_eq!(table.rows()[0].1, FeatureRow::new().number("year", 1990.0));
+    assert_eq!(table.rows()[1].1, FeatureRow::new());
+}
+
+#[test]
+fn tables_of_events_are_read_by_user_and_time_whatever_holds_them() {
+    let reader = FeatureReader::csv("user").category("device").events("when");
+    for when in [array(Int64Array::from(vec![8, 20, 8])), array(TimestampSecondArray::from(vec![8, 20, 8]))] {
+        let whole = batch([
+            ("item", array(Int64Array::from(vec![1, 2, 3]))),
+            ("device", array(StringArray::from(vec!["phone", "tv", "phone"]))),
+            ("user", array(Int64Array::from(vec![7, 7, 7]))),
+            ("when", when),
+        ]);
+        let table = reader.read_batches::<u32>([whole.slice(0, 2), whole.slice(2, 1)]).unwrap();
+        let device = |name: &str| FeatureRow::new().category("device", name);
+        assert_eq!(table.rows(), [((7, 8), device("phone")), ((7, 20), device("tv"))]);
+        let other = FeatureReader::csv("user").number("item").events("when");
+        let error = other.read_batches::<u32>([whole]).unwrap_err();
+        assert!(error.to_string().contains("(7, 8) (the record batches, lines 1 and 3)"), "{error}");
+    }
 }
 
 #[test]

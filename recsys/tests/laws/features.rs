@@ -1,13 +1,14 @@
 //! What features are for: items and users that nobody has met, tables as people have them, and files that take raw rows.
 
 use cairn_recsys::features::{
-    FeatureAls, FeatureMatrix, FeatureModel, FeatureRow, FeatureTable, LightFm, LightFmLoss, LightFmModel,
+    EventFeatures, FeatureAls, FeatureMatrix, FeatureModel, FeatureRow, FeatureTable, FeatureValue, LightFm,
+    LightFmLoss, LightFmModel,
 };
 use cairn_recsys::metrics::Ndcg;
 use cairn_recsys::read::FeatureReader;
 use cairn_recsys::{
     Als, Duplicates, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, RankingEvaluator, Recommender,
-    Scored, Split, TopPop, UserIdx, synthetic,
+    Saved, Scored, Split, TopPop, UserIdx, synthetic,
 };
 
 const GROUPS: u32 = 3;
@@ -210,6 +211,113 @@ fn marks_of_missing_values_are_what_the_reader_is_told() {
     assert_eq!(table.rows()[1].1, FeatureRow::new().number("year", 1990.0).number("released", 789_004_800.0));
     let why = reader.from_reader::<u32>("film,year,studio,released\n7,,,soon\n".as_bytes()).unwrap_err();
     assert!(why.to_string().contains("`soon` of `released`") && !why.to_string().contains("without_time"));
+}
+
+/// Columns of every kind, as a file has them.
+fn raw_columns() -> FeatureTable<u32> {
+    let line = |item: u32| {
+        let (group, year) = (item % GROUPS, 1900 + 30 * (item % GROUPS) + item % 7);
+        format!("{item},{year},19{}0-0{}-01,g{group}|all\n", 5 + group, 1 + item % 9)
+    };
+    let text = format!("film,year,released,genres\n{}", (0..90).map(line).collect::<String>());
+    let reader = FeatureReader::csv("film").number("year").date("released").categories("genres", "|");
+    reader.from_reader(text.as_bytes()).unwrap()
+}
+
+/// That a model from a file takes raw rows as the model before did, by the vocabulary and the scaling that it was trained with.
+fn keeps_its_scaling<F: Estimator<Model: FeatureModel + Saved>>(settings: &F, table: &FeatureTable<u32>) {
+    let model = settings.fit(&log()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    model.save(&path).unwrap();
+    let loaded = Fitted::<F::Model>::load(&path).unwrap();
+    let space = loaded.model().item_space().unwrap();
+    assert_eq!(space.names(), ["genres all", "genres g0", "genres g1", "genres g2", "released", "year"]);
+    for column in ["released", "year"] {
+        let number = |row: &FeatureRow| match row.get(column) {
+            Some(FeatureValue::Number(x)) => *x,
+            other => panic!("{other:?}"),
+        };
+        let numbers: Vec<f64> = table.rows().iter().map(|(_, row)| number(row)).collect();
+        let mean = numbers.iter().sum::<f64>() / 90.0;
+        let deviation = (numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 90.0).sqrt();
+        let encoded = space.encode(&FeatureRow::new().number(column, numbers[5])).unwrap();
+        let want = (numbers[5] - mean) / deviation;
+        assert!((f64::from(encoded[0].1) - want).abs() < 1e-5, "{column}: {encoded:?} for {want}");
+        assert!((want - numbers[5]).abs() > 1.0);
+    }
+    // Rows that the table does not have, with a genre that it does not know.
+    let new = |year: f64, released: f64, genre: &str| {
+        let row = FeatureRow::new().number("year", year).number("released", released);
+        row.categories("genres", ["all", genre])
+    };
+    let rows =
+        [new(1903.0, -5e8, "g0"), new(1961.0, -5e8, "g0"), new(1961.0, 1e7, "g0"), new(1961.0, 1e7, "?")];
+    for user in [0, 1, 2, 77] {
+        let scores = loaded.score_new_items(&user, &rows).unwrap();
+        let before = model.score_new_items(&user, &rows).unwrap();
+        let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<u32>>();
+        assert_eq!(bits(&scores), bits(&before));
+        // Taken as they are, years and dates would all be as far from 0 as numbers are let, and the first three rows alike.
+        assert!(scores.windows(2).all(|pair| pair[0] != pair[1]), "{scores:?}");
+    }
+}
+
+#[test]
+fn raw_rows_are_scaled_by_what_a_model_from_a_file_was_trained_with() {
+    let table = raw_columns();
+    let features = FeatureMatrix::new(&table, &log().catalog().items).unwrap();
+    keeps_its_scaling(&LightFm::new().factors(4).epochs(5).item_features(&features), &table);
+    #[cfg(feature = "neural")]
+    {
+        use cairn_recsys::features::{FactorizationMachine, TwoTower};
+        let machine = FactorizationMachine::new().factors(4).epochs(3).item_features(&features);
+        keeps_its_scaling(&machine, &table);
+        keeps_its_scaling(&machine.hidden([4]), &table);
+        keeps_its_scaling(&TwoTower::new().factors(4).hidden([8]).epochs(3).item_features(&features), &table);
+    }
+}
+
+#[test]
+fn tables_of_events_are_read_by_user_and_time() {
+    let reader = FeatureReader::csv("user").category("device").number("hour").events("when");
+    let text = "user,item,when,device,hour\nann,tea,8,phone,8\nbob,tea,1970-01-01 00:00:09,tv,\nann,milk,8,phone,8\n";
+    let table = reader.from_reader::<String>(text.as_bytes()).unwrap();
+    let phone = FeatureRow::new().category("device", "phone").number("hour", 8.0);
+    let tv = FeatureRow::new().category("device", "tv");
+    // Two items of one moment have one context.
+    assert_eq!(table.rows(), [(("ann".to_owned(), 8), phone), (("bob".to_owned(), 9), tv)]);
+    let log =
+        Interactions::from_ratings([("ann".to_owned(), 1, 1.0, 8), ("cid".to_owned(), 1, 1.0, 8)]).unwrap();
+    let context = EventFeatures::new(&table, &log.catalog().users).unwrap();
+    assert_eq!(context.space().names(), ["device phone", "device tv", "hour"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.csv");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(reader.read::<String>(&path).unwrap(), table);
+
+    let fails = |rows: &str| {
+        let text = format!("user,item,when,device,hour\n{rows}");
+        reader.from_reader::<u32>(text.as_bytes()).unwrap_err()
+    };
+    let twice = fails("1,5,8,phone,\n2,5,8,tv,\n1,6,8,tv,\n");
+    assert!(matches!(twice, Error::DuplicateId { .. }), "{twice}");
+    assert!(twice.to_string().contains("(1, 8) (features of events, lines 2 and 4)"), "{twice}");
+    for (rows, why) in [
+        ("1,5,soon,tv,\n", "the time `soon` is neither a number nor a date"),
+        ("1,5,,tv,\n", "the time of the event is missing"),
+        (",5,8,tv,\n", "the user is missing"),
+        ("ann,5,8,tv,\n", "user `ann` is no u32"),
+    ] {
+        let error = fails(rows);
+        assert!(matches!(error, Error::InvalidRow { line: 2, .. }), "{rows}: {error}");
+        assert!(error.to_string().contains(why) && !error.to_string().contains("without_time"), "{error}");
+    }
+    let nowhere = FeatureReader::csv("user").events("moment").from_reader::<String>(text.as_bytes());
+    assert!(matches!(nowhere, Err(Error::Parameter { name: "column", .. })));
+    let by_place = FeatureReader::separated_by(";", 0).category(2).events(1);
+    let table = by_place.from_reader::<u32>("7;100;x\n7;101;y\n".as_bytes()).unwrap();
+    assert_eq!(table.rows()[1], ((7, 101), FeatureRow::new().category("column 2", "y")));
 }
 
 #[test]
@@ -446,9 +554,7 @@ fn what_only_somebody_has_whom_nothing_was_learned_of_says_nothing() {
 #[cfg(feature = "neural")]
 mod machines {
     use super::*;
-    use cairn_recsys::features::{
-        EventFeatures, FactorizationMachine, FactorizationMachineModel, TwoTower, TwoTowerModel,
-    };
+    use cairn_recsys::features::{FactorizationMachine, FactorizationMachineModel, TwoTower, TwoTowerModel};
     use cairn_recsys::rerank::{Rank, Reranking};
 
     fn machines() -> [FactorizationMachine; 3] {

@@ -110,6 +110,42 @@ fn files_of_rankings_withstand_damage() {
     withstands(&UserKnn::new(2), |_| ());
 }
 
+/// With a right checksum: a network with such a value would answer, and list nothing.
+#[cfg(feature = "neural")]
+#[test]
+fn files_of_networks_with_values_that_are_not_finite_are_refused_by_the_name_of_the_tensor() {
+    use cairn_recsys::{Gru4Rec, Sasrec, SequenceModel};
+    let rows = (0..20_u32).flat_map(|user| (0..4_u32).map(move |n| (user, (user + n) % 9)));
+    let log = Interactions::from_ratings(rows).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cairn");
+    let gru = Gru4Rec::new().dim(4).max_length(5).epochs(1).patience(None).fit(&log).unwrap();
+    // Without training all entries are 1.
+    let sasrec = Sasrec::new().dim(4).max_length(5).epochs(0).patience(None).fit(&log).unwrap();
+    sasrec.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let find =
+        |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).position(|window| window == part).unwrap();
+    let name = find(&bytes, b"\x0bnorm.weight");
+    let ones = name + find(&bytes[name..], &1.0_f32.to_le_bytes().repeat(4));
+    for (bad, place) in [(f32::NAN, 0), (f32::NEG_INFINITY, 3)] {
+        let mut bytes = bytes.clone();
+        bytes[ones + 4 * place..][..4].copy_from_slice(&bad.to_le_bytes());
+        std::fs::write(&path, forged(&bytes[HEADER..])).unwrap();
+        for error in [
+            Fitted::<SequenceModel>::load(&path).err().map(|error| error.to_string()),
+            Fitted::<dyn AnyModel>::load_any(&path).err().map(|error| error.to_string()),
+        ] {
+            let error = error.unwrap_or_else(|| panic!("{bad} is let pass"));
+            assert!(error.contains("tensor norm.weight") && error.contains("not finite"), "{error}");
+        }
+    }
+    std::fs::write(&path, forged(&bytes[HEADER..])).unwrap();
+    assert!(Fitted::<SequenceModel>::load(&path).is_ok(), "as it was");
+    gru.save(&path).unwrap();
+    assert!(Fitted::<SequenceModel>::load(&path).is_ok());
+}
+
 #[test]
 fn files_of_ratings_withstand_damage() {
     withstands(&Baseline::new(), estimates);

@@ -165,12 +165,63 @@ fn memory_is_said_before_training_and_a_matrix_is_refused() {
     let log = walks(20, 10, 5);
     let settings = sasrec();
     let plan = settings.plan(&log);
-    assert_eq!((plan.steps, plan.memory), (20 * 4, settings.memory_needed(20, 10)));
+    assert_eq!(plan.steps, 20 * 4);
+    assert!(plan.memory < settings.memory_needed(20, 10), "nobody met as many as the model looks back on");
+    let short = settings.clone().max_length(5);
+    assert_eq!(short.plan(&log).memory, short.memory_needed(20, 10));
     assert!(plan.epoch_flops > 0.0 && plan.to_string().contains("80 positions"), "{plan}");
     let refused = settings.clone().memory_limit(plan.memory - 1).fit(&log).unwrap_err();
     assert!(matches!(refused, Error::Memory { needed, .. } if needed == plan.memory), "{refused}");
     assert!(settings.memory_needed(20, 1_000_000_000) > 1 << 38);
     assert!(matches!(settings.fit_matrix(&log.user_items()), Err(Error::Unsupported { .. })));
+}
+
+/// What is planned goes by the log: a network without a table of positions takes no more for looking back further than anybody goes.
+#[test]
+fn memory_is_that_of_the_longest_history_however_far_a_model_may_look_back() {
+    let log = walks(150, 20, 5);
+    let gru = || Gru4Rec::new().epochs(1).patience(None);
+    let (far, near) = (gru().max_length(100_000), gru().max_length(5));
+    assert_eq!(far.plan(&log), near.plan(&log));
+    assert!(far.memory_needed(150, 20) > 1 << 35);
+    let (far, near) = (far.dim(8).fit(&log).unwrap(), near.dim(8).fit(&log).unwrap());
+    assert_eq!(far.model().factors(), near.model().factors());
+    // A table of as many positions is there whether or not they are met.
+    let long = sasrec().max_length(100_000);
+    assert!(long.plan(&log).memory > sasrec().max_length(5).plan(&log).memory + 100_000 * 16 * 4);
+    // One history as long as that is planned for.
+    let mut log = walks(150, 20, 5);
+    let rows = (0..3000_u32).map(|n| (1000_u32, n, 1.0_f32, i64::from(n)));
+    log.append(rows, Duplicates::Last).unwrap();
+    assert!(gru().max_length(100_000).plan(&log).memory > 10 * gru().max_length(5).plan(&log).memory);
+    assert!(matches!(
+        gru().max_length(100_000).memory_limit(1 << 28).fit(&log),
+        Err(Error::Memory { needed, .. }) if needed == gru().max_length(100_000).plan(&log).memory
+    ));
+}
+
+#[test]
+fn an_epoch_is_planned_as_it_is_trained() {
+    // Who met two items has none to hold out; who met one has nothing to learn from.
+    let pairs = walks(30, 10, 2);
+    let settings = sasrec().epochs(2).patience(Some(5));
+    assert_eq!(settings.plan(&pairs).steps, 30);
+    assert!(settings.fit(&pairs).unwrap().model().progress()[0] > 0.0);
+    assert_eq!(settings.plan(&walks(30, 10, 1)).steps, 0);
+    // Of three the last is held out, and of ten items no more are learned from than the model looks back on.
+    assert_eq!(settings.plan(&walks(30, 10, 3)).steps, 30);
+    assert_eq!(settings.clone().patience(None).plan(&walks(30, 10, 3)).steps, 60);
+    assert_eq!(settings.max_length(4).plan(&walks(30, 40, 10)).steps, 120);
+    // What is masked is learned from: of ten items a fifth, or the last alone.
+    let bert = Bert4Rec::new().dim(16).max_length(10).patience(None).masked(0.2);
+    let log = walks(300, 40, 10);
+    let want = 300.0 * (0.1 + 0.9 * (10.0 * 0.2 + 0.8_f64.powi(10)));
+    let plan = bert.plan(&log);
+    assert!((plan.steps as f64 - want).abs() <= 1.0, "{plan}");
+    // The softmax is over those alone: its work grows by that of the masked with the number of items.
+    let wide = bert.loss(SequenceLoss::SampledSoftmax { negatives: 1039, popularity: 0.0 }).plan(&log);
+    let more = wide.epoch_flops - plan.epoch_flops;
+    assert!((more / (6.0 * plan.steps as f64 * 1000.0 * 16.0) - 1.0).abs() < 0.01, "{more}");
 }
 
 #[test]

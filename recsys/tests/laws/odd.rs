@@ -85,7 +85,7 @@ fn a_log_without_a_pair_to_tell_apart_trains_and_lists() {
 #[cfg(feature = "neural")]
 #[test]
 fn networks_train_on_a_log_without_a_pair_to_tell_apart() {
-    use cairn_recsys::features::{FactorizationMachine, TwoTower};
+    use cairn_recsys::features::FactorizationMachine;
     use cairn_recsys::{Bert4Rec, Gru4Rec, LightGcn, MultVae, NeuMf, Sasrec, SequenceLoss};
     learns_nothing_from_everything(&LightGcn::new().factors(4).epochs(3));
     learns_nothing_from_everything(&MultVae::new().hidden(4).latent(2).epochs(3));
@@ -94,13 +94,71 @@ fn networks_train_on_a_log_without_a_pair_to_tell_apart() {
     learns_nothing_from_everything(&deep);
     learns_nothing_from_everything(&deep.pairs(false));
     learns_nothing_from_everything(&NeuMf::new().factors(4).hidden([4, 2]).epochs(3));
-    learns_nothing_from_everything(&TwoTower::new().factors(4).hidden([4]).epochs(3));
     let losses = [SequenceLoss::Softmax, SequenceLoss::sampled_softmax(), SequenceLoss::gbce()];
     for loss in losses {
         learns_nothing_from_everything(&Sasrec::new().dim(4).blocks(1).max_length(3).epochs(3).loss(loss));
     }
     learns_nothing_from_everything(&Gru4Rec::new().dim(4).max_length(3).epochs(3));
     learns_nothing_from_everything(&Bert4Rec::new().dim(4).blocks(1).max_length(3).epochs(3));
+}
+
+/// Towers learn from the other items of a batch, so where there is none there is nothing to train.
+#[cfg(feature = "neural")]
+#[test]
+fn towers_refuse_batches_and_logs_without_a_negative() {
+    use cairn_recsys::features::TwoTower;
+    let towers = || TwoTower::new().factors(4).hidden([4]).epochs(2);
+    let log = synthetic::planted_groups(30, 12, 3, 4, 0.0, 1).unwrap();
+    let alone = towers().batch_size(1).fit(&log).unwrap_err();
+    assert!(matches!(alone, Error::Parameter { name: "batch_size", .. }), "{alone}");
+    assert!(alone.to_string().contains("at least 2"), "{alone}");
+    let one_user = Interactions::from_ratings((0..9_u32).map(|item| (7_u32, item))).unwrap();
+    let one_item = Interactions::from_ratings((0..9_u32).map(|user| (user, 7_u32))).unwrap();
+    for log in [one_user, one_item, everything()] {
+        let error = towers().fit(&log).unwrap_err();
+        assert!(matches!(error, Error::Network { model: "two towers", .. }), "{error}");
+        assert!(error.to_string().contains("every user of the log met all of its items"), "{error}");
+    }
+    // One item that somebody did not meet is enough, and two pairs a batch.
+    let all_but_one = everything().filter_rows(|row| row != 0);
+    let model = towers().batch_size(2).epochs(20).fit(&all_but_one).unwrap();
+    let progress = model.model().progress();
+    assert!(progress.iter().any(|&loss| loss > 0.0), "{progress:?}");
+}
+
+/// Somebody met all of many items but one, which somebody else met: where items are drawn until one was not met, as many would be drawn
+/// for each step as there are. The one that is left is learned to be the last all the same.
+fn learns_of_who_met_almost_everything<F: Estimator>(settings: &F) {
+    const N: u32 = 30_000;
+    const LEFT: u32 = 777;
+    let rows = (0..N).filter(|&item| item != LEFT).map(|item| (0_u32, item));
+    let log = Interactions::from_ratings(rows.chain([(1, LEFT)])).unwrap();
+    let model = settings.fit(&log).unwrap();
+    let name = model.model().name();
+    let list = model.recommend(&0, N as usize, &Filter::all()).unwrap();
+    assert_eq!(list.len(), N as usize, "{name}");
+    let mean = list.iter().map(|entry| f64::from(entry.score)).sum::<f64>() / f64::from(N);
+    let left = list.iter().find(|entry| entry.id == LEFT).unwrap().score;
+    assert!(f64::from(left) < mean, "{name}: {left}, {mean} in the mean");
+}
+
+#[test]
+fn who_met_almost_everything_is_trained_on_as_fast_as_others() {
+    learns_of_who_met_almost_everything(&Bpr::new().factors(4).epochs(1));
+    for loss in [LightFmLoss::Bpr, LightFmLoss::Logistic] {
+        learns_of_who_met_almost_everything(&LightFm::new().factors(4).epochs(1).loss(loss));
+    }
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn networks_are_trained_on_who_met_almost_everything_as_fast_as_on_others() {
+    use cairn_recsys::LightGcn;
+    use cairn_recsys::features::FactorizationMachine;
+    let machine = FactorizationMachine::new().factors(2).negatives(1).batch_size(4096).learning_rate(0.1);
+    learns_of_who_met_almost_everything(&machine.epochs(1));
+    let gcn = LightGcn::new().factors(4).layers(1).batch_size(8192).learning_rate(0.01);
+    learns_of_who_met_almost_everything(&gcn.epochs(1));
 }
 
 /// Scores everything alike.

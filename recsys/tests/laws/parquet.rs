@@ -1,11 +1,15 @@
 //! Logs from Parquet files, as pyarrow writes them (`tests/golden/parquet.py`), and damaged ones.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cairn_recsys::Error;
 use cairn_recsys::features::FeatureRow;
 use cairn_recsys::read::{FeatureReader, LogReader};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 
 fn golden(codec: &str) -> PathBuf {
@@ -72,6 +76,79 @@ fn tables_of_features_read_with_lists_dates_and_what_is_missing() {
         Error::Parameter { name: "column", .. }
     ));
     assert!(matches!(fails(FeatureReader::csv("item").number("seconds")), Error::DuplicateId { .. }));
+}
+
+#[test]
+fn tables_of_events_read_by_user_and_time() {
+    let reader = FeatureReader::csv("title").category("item");
+    for time in ["when", "seconds"] {
+        let table = reader.clone().events(time).read_parquet::<String>(golden("zstd")).unwrap();
+        let rows: Vec<_> = table.rows().iter().map(|((user, time), _)| (user.as_str(), *time)).collect();
+        assert_eq!(rows, [("a", 100), ("b", 99), ("c", 98), ("d", 102), ("e", 103)], "{time}");
+        assert_eq!(table.rows()[2].1, FeatureRow::new().category("item", "milk"));
+    }
+    let by_place = FeatureReader::separated_by(",", 0).number(4).events(4);
+    let table = by_place.read_parquet::<String>(golden("none")).unwrap();
+    assert_eq!(table.rows()[0], (("a".to_owned(), 100), FeatureRow::new().number("column 4", 100.0)));
+    let nobody = FeatureReader::csv("user").category("item").events("when");
+    let error = nobody.read_parquet::<u32>(golden("none")).unwrap_err();
+    assert!(matches!(error, Error::InvalidRow { line: 3, .. }), "{error}");
+}
+
+/// A file of films with their genres: a list, or none.
+fn films(path: &Path, films: &[(&str, &[&str])]) {
+    let schema = "message films {
+        required binary film (UTF8);
+        optional group genres (LIST) { repeated group list { optional binary element (UTF8); } }
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let names: Vec<ByteArray> = films.iter().map(|(film, _)| ByteArray::from(*film)).collect();
+    column.typed::<ByteArrayType>().write_batch(&names[..], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let (mut values, mut definitions, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
+    for (_, genres) in films {
+        if genres.is_empty() {
+            definitions.push(0);
+            repetitions.push(0);
+        }
+        for (at, genre) in genres.iter().enumerate() {
+            values.push(ByteArray::from(*genre));
+            definitions.push(3);
+            repetitions.push(i16::from(at > 0));
+        }
+    }
+    let lists = column.typed::<ByteArrayType>();
+    lists.write_batch(&values[..], Some(&definitions), Some(&repetitions)).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn elements_of_lists_are_categories_as_they_are_whatever_the_separator() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("films.parquet");
+    films(&path, &[("x", &["Rock|Pop", "3,5"]), ("y", &[]), ("z", &["Jazz"])]);
+    for separator in ["|", ",", ";", "z"] {
+        let reader = FeatureReader::csv("film").categories("genres", separator);
+        let table = reader.read_parquet::<String>(&path).unwrap();
+        let genres = |genres: &[&str]| FeatureRow::new().categories("genres", genres.iter().copied());
+        assert_eq!(table.rows()[0].1, genres(&["Rock|Pop", "3,5"]), "{separator}");
+        assert_eq!(table.rows()[1].1, FeatureRow::new());
+        assert_eq!(table.rows()[2].1, genres(&["Jazz"]), "{separator}");
+    }
+    let one = FeatureReader::csv("film").category("genres");
+    let error = one.read_parquet::<String>(&path).unwrap_err();
+    assert!(matches!(error, Error::InvalidRow { line: 1, .. }), "{error}");
+    assert!(error.to_string().contains("`genres` is a list of 2 values; `categories`"), "{error}");
+    films(&path, &[("x", &["Rock|Pop"])]);
+    let table = one.read_parquet::<String>(&path).unwrap();
+    assert_eq!(table.rows()[0].1, FeatureRow::new().category("genres", "Rock|Pop"));
 }
 
 proptest! {

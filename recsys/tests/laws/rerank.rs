@@ -1,9 +1,9 @@
 //! Lists that are made over keep what holds of lists, do what each step says, and cost what is measured.
 
-use cairn_recsys::rerank::{Boost, Calibration, Dpp, ItemGroups, Mmr, Quota, Reranking};
+use cairn_recsys::rerank::{Boost, Calibration, Dpp, ItemGroups, Mmr, Quota, Rank, Reranking};
 use cairn_recsys::{
-    Als, AlsModel, Ease, Error, Estimator, Filter, Fitted, ItemIdx, PairedTest, RankingEvaluator, Scored,
-    Split, metrics::Ndcg, synthetic,
+    Als, AlsModel, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, PairedTest,
+    RankingEvaluator, Scored, Split, metrics::Ndcg, synthetic,
 };
 
 fn model() -> Fitted<AlsModel> {
@@ -124,6 +124,52 @@ fn calibrated_lists_are_nearer_to_the_history_and_varied_ones_less_alike() {
     }
     let same = evaluator.evaluate_reranked(&model, &test, &Reranking::from_best(10)).unwrap();
     assert_eq!(same, before, "without steps nothing changes");
+}
+
+/// A model of another catalogue would rank other items for somebody else, though there are as many of both.
+#[test]
+fn a_model_that_ranks_has_the_ids_of_the_candidates() {
+    let log = synthetic::planted_groups(120, 90, 3, 10, 0.2, 3).unwrap();
+    let candidates = Als::new().factors(8).fit(&log).unwrap();
+    let ask = |ranker: &Fitted<AlsModel>, user: u32| {
+        let steps = Reranking::from_best(30).then(Rank::by(ranker));
+        candidates.recommend_reranked(&user, 10, &Filter::unseen(), &steps)
+    };
+    let with = |ids: &dyn Fn(u32, u32) -> (u32, u32)| {
+        let rows = log.ratings().map(|row| (ids(row.user, row.item), row.value));
+        let other =
+            Interactions::from_ratings(rows.map(|((user, item), value)| (user, item, value))).unwrap();
+        assert_eq!((other.n_users(), other.n_items()), (log.n_users(), log.n_items()));
+        Als::new().factors(4).fit(&other).unwrap()
+    };
+    // The same ids, whatever keeps them.
+    let (same, shared) = (with(&|user, item| (user, item)), Als::new().factors(4).fit(&log).unwrap());
+    assert_eq!(ask(&same, 5).unwrap(), ask(&shared, 5).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ranker");
+    shared.save(&path).unwrap();
+    let steps = Reranking::from_best(30).then(Rank::by(&Fitted::<AlsModel>::load(&path).unwrap()));
+    for _ in 0..2 {
+        let list = candidates.recommend_reranked(&5, 10, &Filter::unseen(), &steps).unwrap();
+        assert_eq!(list, ask(&shared, 5).unwrap());
+    }
+    let refused = |ranker: Fitted<AlsModel>, what: &str| {
+        let error = ask(&ranker, 5).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    refused(with(&|user, item| (user, 89 - item)), "as item 0");
+    refused(with(&|user, item| (user, item + 1000)), "as item 0");
+    let at = log.catalog().user(&5).unwrap().0;
+    refused(with(&|user, item| (user + 1000, item)), &format!("5 as user {at}, found 1005"));
+    // Ids of other types are of another catalogue; users of other names alone do no harm to those of the same.
+    let texts = Interactions::from_ratings(log.ratings().map(|row| (row.user, u64::from(row.item)))).unwrap();
+    let steps = Reranking::from_best(30).then(Rank::by(&Als::new().factors(4).fit(&texts).unwrap()));
+    let error = candidates.recommend_reranked(&5, 10, &Filter::unseen(), &steps).unwrap_err();
+    assert!(error.to_string().contains("items of type u64"), "{error}");
+    let renamed = with(&|user, item| (if user == 77 { 1077 } else { user }, item));
+    assert_eq!(ask(&renamed, 5).unwrap(), ask(&shared, 5).unwrap());
+    assert!(matches!(ask(&renamed, 77), Err(Error::Shape { .. })));
 }
 
 #[test]

@@ -17,8 +17,9 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 use cairn_files::Budget;
 
-use super::features::FeatureReader;
-use super::{Fields, LogReader, ReadReport};
+use super::cells::{Buffer, Cell, Cells, hand_texts};
+use super::features::{EventReader, FeatureReader, Keyed};
+use super::{LogReader, ReadReport};
 use crate::data::ids::Id;
 use crate::features::FeatureTable;
 use crate::{Error, Interactions, Result};
@@ -55,34 +56,54 @@ impl LogReader {
     ) -> Result<(Interactions<U, I>, ReadReport)> {
         let named = self.clone().header(true);
         let budget = Budget::of_bytes(u64::MAX);
-        named.collect(Path::new(NAME), budget, |each| rows(batches, &|name| named.reads(name), each))
+        named.collect(Path::new(NAME), budget, |each| {
+            rows(batches, &|name| named.reads(name), &mut |line, cells| hand_texts(line, cells, each))
+        })
     }
 }
 
 impl FeatureReader {
     /// Reads Arrow record batches of one schema, under the feature `arrow`: columns by name or by position; a null is a value that is
-    /// not known. Of a column of lists the values are read as if `|` were between them, so it is to be declared by
-    /// [`categories`](Self::categories) with that. Separator, quotes and header do not matter.
+    /// not known. Of a column of lists each element is a category, whole, whatever separator [`categories`](Self::categories) was told.
+    /// Separator, quotes and header do not matter.
     ///
     /// # Errors
-    /// As [`LogReader::read_batches`]; [`Error::InvalidRow`] with the number of a row that does not read; [`Error::DuplicateId`].
+    /// As [`LogReader::read_batches`]; [`Error::InvalidRow`] with the number of a row that does not read, as of a list of several values
+    /// that is not read by [`categories`](Self::categories); [`Error::DuplicateId`].
     pub fn read_batches<K: Id + FromStr>(
         &self,
         batches: impl IntoIterator<Item = RecordBatch>,
     ) -> Result<FeatureTable<K>> {
-        let named = self.clone().header(true);
-        let all = |each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool| {
-            rows(batches, &|name| named.reads(name), each)
-        };
-        named.collect(Path::new(NAME), |_| Ok(()), all)
+        self.keyed().read_batches(batches)
     }
 }
 
-/// The names of the columns that are wanted, then each row, as they would be in a text file.
+impl EventReader {
+    /// Reads Arrow record batches of one schema, under the feature `arrow`, as [`FeatureReader::read_batches`]; times as
+    /// [`LogReader::read_batches`] takes them.
+    ///
+    /// # Errors
+    /// As [`FeatureReader::read_batches`]; [`Error::DuplicateId`] for a user and time with different features.
+    pub fn read_batches<U: Id + FromStr>(
+        &self,
+        batches: impl IntoIterator<Item = RecordBatch>,
+    ) -> Result<FeatureTable<(U, i64)>> {
+        self.keyed().read_batches(batches)
+    }
+}
+
+impl<K: Id> Keyed<'_, K> {
+    fn read_batches(self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<FeatureTable<K>> {
+        let named = self.named();
+        named.collect(Path::new(NAME), |_| Ok(()), |each| rows(batches, &|name| named.reads(name), each))
+    }
+}
+
+/// The names of the columns that are wanted, then each row, as they would be in a text file but for lists.
 fn rows(
     batches: impl IntoIterator<Item = RecordBatch>,
     wanted: &dyn Fn(&str) -> bool,
-    each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
+    each: &mut dyn FnMut(u64, Cells<'_, '_>) -> bool,
 ) -> Result<bool> {
     let (mut schema, mut line): (Option<SchemaRef>, u64) = (None, 0);
     for batch in batches {
@@ -90,7 +111,7 @@ fn rows(
         let fields = || found.fields().iter().enumerate().filter(|(_, field)| wanted(field.name()));
         match &schema {
             None => {
-                let names: Vec<&str> = fields().map(|(_, field)| field.name().as_str()).collect();
+                let names: Vec<Cell<'_>> = fields().map(|(_, field)| Cell::of(field.name())).collect();
                 if !each(0, Ok(&names)) {
                     return Ok(true);
                 }
@@ -104,14 +125,14 @@ fn rows(
         }
         let columns = fields().map(|(at, field)| Column::new(field.name(), batch.column(at)));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let mut texts = vec![String::new(); columns.len()];
+        let mut buffers = vec![Buffer::default(); columns.len()];
         for row in 0..batch.num_rows() {
             line += 1;
-            for (text, column) in texts.iter_mut().zip(&columns) {
-                text.clear();
-                column.write(row, text);
+            for (buffer, column) in buffers.iter_mut().zip(&columns) {
+                buffer.clear();
+                column.write(row, buffer);
             }
-            if !each(line, Ok(&texts.iter().map(String::as_str).collect::<Vec<_>>())) {
+            if !each(line, Ok(&buffers.iter().map(Buffer::cell).collect::<Vec<_>>())) {
                 return Ok(true);
             }
         }
@@ -170,15 +191,15 @@ impl Column {
         })
     }
 
-    /// The value as it would be in a text file; nothing for a missing one.
-    fn write(&self, row: usize, text: &mut String) {
+    /// The value as it would be in a text file, of a list each element; nothing for a missing one.
+    fn write(&self, row: usize, buffer: &mut Buffer) {
         match self {
-            Column::Plain(array) => write_value(array, row, text),
+            Column::Plain(array) => buffer.write(|text| write_value(array, row, text)),
             Column::Dictionary(array, keys, values) => {
                 if !array.is_null(row)
                     && let Some(&key) = keys.get(row)
                 {
-                    values.write(key, text);
+                    values.write(key, buffer);
                 }
             }
             Column::List(array, values) if !array.is_null(row) => {
@@ -189,13 +210,8 @@ impl Column {
                         offsets[row] as usize..offsets[row + 1] as usize
                     }
                 };
-                let first = range.start;
-                for element in range {
-                    if element > first {
-                        text.push('|');
-                    }
-                    values.write(element, text);
-                }
+                buffer.list();
+                range.for_each(|element| values.write(element, buffer));
             }
             Column::List(..) => {}
         }

@@ -1,13 +1,15 @@
-//! Reading tables of users or items from text: CSV and its kin, a row each, columns by name.
+//! Reading tables of users, items or events from text: CSV and its kin, a row each, columns by name.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::BufRead;
 use std::path::Path;
 use std::str::FromStr;
 
 use cairn_files::RowFormat;
 
-use super::{Column, Fields, parse, rows};
+use super::cells::{Cell, Cells};
+use super::{Column, parse, rows};
 use crate::data::ids::Id;
 use crate::features::{FeatureRow, FeatureTable, FeatureValue, is_bounded};
 use crate::{Error, Result};
@@ -74,7 +76,8 @@ impl FeatureReader {
         self
     }
 
-    /// Marks of a value that is missing, besides the empty field: `missing(["NA", "NaN"])`. By default there are none.
+    /// Marks of a value that is missing, besides the empty field: `missing(["NA", "NaN"])`. By default there are none. Elements of lists, as
+    /// Parquet and Arrow have them, are left out if they are one.
     #[must_use]
     #[doc(alias("na_values", "null"))]
     pub fn missing<S: Into<String>>(mut self, marks: impl IntoIterator<Item = S>) -> Self {
@@ -110,11 +113,18 @@ impl FeatureReader {
         self.with(column, Kind::Category)
     }
 
-    /// A column of any number of categories, with this between them.
+    /// A column of any number of categories, with this between them. A column of lists, as Parquet and Arrow have them, is read by its
+    /// elements, each of them whole, whatever is said here.
     #[must_use]
     #[doc(alias = "multi_valued")]
     pub fn categories(self, column: impl Into<Column>, separator: &str) -> Self {
         self.with(column, Kind::Categories(separator.to_owned()))
+    }
+
+    /// For a table of events, the context of a request: the id is the user's, and this is the column of the time.
+    #[must_use]
+    pub fn events(self, time: impl Into<Column>) -> EventReader {
+        EventReader { reader: self, time: time.into() }
     }
 
     /// Reads a file, which may be compressed by gzip.
@@ -124,9 +134,7 @@ impl FeatureReader {
     /// [`Error::Parameter`] for a column that is not there, or there twice; [`Error::DuplicateId`] with both lines; [`Error::Empty`] for
     /// a table without rows.
     pub fn read<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
-        let path = path.as_ref();
-        let (reader, mut budget) = rows::open(path)?;
-        self.parse(reader, path, |bytes| budget.take(bytes).map_err(rows::io(path)))
+        self.keyed().read(path.as_ref())
     }
 
     /// Reads a stream.
@@ -134,50 +142,166 @@ impl FeatureReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_reader<K: Id + FromStr>(&self, reader: impl BufRead) -> Result<FeatureTable<K>> {
-        self.parse(reader, Path::new("features"), |_| Ok(()))
+        self.keyed().parse(reader, Path::new("features"), |_| Ok(()))
     }
 
-    fn parse<K: Id + FromStr>(
+    pub(super) fn keyed<K: Id + FromStr>(&self) -> Keyed<'_, K> {
+        Keyed { reader: self, header: self.header, time: None, key: id_of::<K> }
+    }
+}
+
+fn id_of<K: FromStr>(fields: &[&str], places: &[usize]) -> Result<K, String> {
+    parse::id(parse::text(fields, places[0], "id")?, "id")
+}
+
+/// How a file holds features of events, as [`EventFeatures`](crate::features::EventFeatures) takes them: the columns of a
+/// [`FeatureReader`], of which the id is the user, and the column of the time. Made by [`FeatureReader::events`].
+///
+/// The time is read as [`LogReader`](super::LogReader) reads it, so that the file of the log may hold what is known of its events, too. Rows of
+/// one user and time that say the same are one; those that differ are an error.
+///
+/// ```
+/// use cairn_recsys::features::EventFeatures;
+/// use cairn_recsys::read::{FeatureReader, LogReader};
+/// let text = "user,item,value,time,device\nann,tea,1,8,phone\nann,milk,1,8,phone\nann,beer,1,20,tv\n";
+/// let (log, _) = LogReader::csv().from_reader::<String, String>(text.as_bytes())?;
+/// let reader = FeatureReader::csv("user").category("device").events("time");
+/// let table = reader.from_reader::<String>(text.as_bytes())?;
+/// let context = EventFeatures::new(&table, &log.catalog().users)?;
+/// assert_eq!((table.len(), context.space().len()), (2, 2));
+/// # Ok::<(), cairn_recsys::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventReader {
+    reader: FeatureReader,
+    time: Column,
+}
+
+impl EventReader {
+    /// Reads a file, which may be compressed by gzip.
+    ///
+    /// # Errors
+    /// As [`FeatureReader::read`]; [`Error::DuplicateId`] for a user and time with different features.
+    pub fn read<U: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<(U, i64)>> {
+        self.keyed().read(path.as_ref())
+    }
+
+    /// Reads a stream.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_reader<U: Id + FromStr>(&self, reader: impl BufRead) -> Result<FeatureTable<(U, i64)>> {
+        self.keyed().parse(reader, Path::new("features of events"), |_| Ok(()))
+    }
+
+    pub(super) fn keyed<U: Id + FromStr>(&self) -> Keyed<'_, (U, i64)> {
+        Keyed { reader: &self.reader, header: self.reader.header, time: Some(&self.time), key: event_of::<U> }
+    }
+}
+
+fn event_of<U: FromStr>(fields: &[&str], places: &[usize]) -> Result<(U, i64), String> {
+    let user = parse::id(parse::text(fields, places[0], "user")?, "user")?;
+    let time = parse::text(fields, places[1], "time of the event")?;
+    let moment = parse::moment(time).ok_or_else(|| {
+        let time = parse::excerpt(time);
+        format!("the time `{time}` is neither a number nor a date like `2005-04-02 23:53:47`")
+    })?;
+    Ok((user, moment))
+}
+
+/// A reader of rows that are of a `K`.
+pub(super) struct Keyed<'a, K> {
+    reader: &'a FeatureReader,
+    header: bool,
+    /// The column behind that of the id, of tables of events, in which rows may be repeated.
+    time: Option<&'a Column>,
+    /// Reads whose row it is from its fields, by where the columns that say so are.
+    key: fn(&[&str], &[usize]) -> Result<K, String>,
+}
+
+/// Where the columns are: those that say whose a row is, and those of the features.
+type Places = (Vec<usize>, Vec<usize>);
+
+impl<K: Id> Keyed<'_, K> {
+    fn read(&self, path: &Path) -> Result<FeatureTable<K>> {
+        let (reader, mut budget) = rows::open(path)?;
+        self.parse(reader, path, |bytes| budget.take(bytes).map_err(rows::io(path)))
+    }
+
+    fn parse(
         &self,
         reader: impl BufRead,
         path: &Path,
         take: impl FnMut(u64) -> Result<()>,
     ) -> Result<FeatureTable<K>> {
-        self.collect(path, take, |each| rows::for_each(reader, &self.format, path, each))
+        self.collect(path, take, |each| {
+            rows::for_each(reader, &self.reader.format, path, |line, fields| match fields {
+                Ok(fields) => each(line, Ok(&fields.iter().copied().map(Cell::of).collect::<Vec<_>>())),
+                Err(why) => each(line, Err(why)),
+            })
+        })
+    }
+
+    /// Of a file whose columns have names.
+    #[cfg(any(feature = "arrow", feature = "parquet"))]
+    pub(super) fn named(self) -> Self {
+        Self { header: true, ..self }
+    }
+
+    /// Whether a column of this name is needed: all are as soon as one is given by position.
+    #[cfg(any(feature = "arrow", feature = "parquet"))]
+    pub(super) fn reads(&self, name: &str) -> bool {
+        let features = self.reader.columns.iter().map(|(_, column, _)| column);
+        self.keys().chain(features).any(|column| column.may_be(name))
+    }
+
+    /// The columns that say whose a row is.
+    fn keys(&self) -> impl Iterator<Item = &Column> {
+        std::iter::once(&self.reader.id).chain(self.time)
     }
 
     /// The table of what `rows` hands on, each row with its line.
-    pub(super) fn collect<K: Id + FromStr>(
+    pub(super) fn collect(
         &self,
         path: &Path,
         mut take: impl FnMut(u64) -> Result<()>,
-        rows: impl FnOnce(&mut dyn FnMut(u64, Fields<'_, '_>) -> bool) -> Result<bool>,
+        rows: impl FnOnce(&mut dyn FnMut(u64, Cells<'_, '_>) -> bool) -> Result<bool>,
     ) -> Result<FeatureTable<K>> {
         let mut places = if self.header { None } else { Some(self.places(&[])?) };
-        let (mut table, mut failure) = (Vec::new(), None);
-        let mut lines: HashMap<K, u64> = HashMap::new();
-        rows(&mut |line, fields| {
+        let (mut table, mut failure) = (Vec::<(K, FeatureRow)>::new(), None);
+        // Of each key its line, and its place in the table.
+        let mut known: HashMap<K, (u64, usize)> = HashMap::new();
+        rows(&mut |line, cells| {
             let invalid = |reason| Error::InvalidRow { path: path.to_owned(), line, reason };
-            let result = fields.map_err(invalid).and_then(|fields| {
+            let result = cells.map_err(invalid).and_then(|cells| {
+                let fields: Vec<&str> = cells.iter().map(|cell| cell.text).collect();
                 let Some(places) = &places else {
-                    places = Some(self.places(fields)?);
+                    places = Some(self.places(&fields)?);
                     return Ok(());
                 };
-                // An entry of the table and the text in it, twice while it grows, and the id with its line.
+                // An entry of the table and the text in it, twice while it grows, and the key with its line.
                 let text: usize = fields.iter().map(|field| field.len()).sum();
                 take(480 + 6 * text as u64)?;
-                let (id, row) = self.row::<K>(fields, places).map_err(invalid)?;
-                if let Some(first) = lines.insert(id.clone(), line) {
-                    let id = format!("{id:?} ({}, lines {first} and {line})", path.display());
-                    return Err(Error::DuplicateId { kind: "row", id });
+                let key = (self.key)(&fields, &places.0).map_err(invalid)?;
+                let row = self.reader.row(cells, &places.1).map_err(invalid)?;
+                match known.entry(key) {
+                    Entry::Occupied(first) if self.time.is_some() && table[first.get().1].1 == row => Ok(()),
+                    Entry::Occupied(first) => {
+                        let (id, before) = (first.key(), first.get().0);
+                        let id = format!("{id:?} ({}, lines {before} and {line})", path.display());
+                        Err(Error::DuplicateId { kind: "row", id })
+                    }
+                    Entry::Vacant(free) => {
+                        table.push((free.key().clone(), row));
+                        free.insert((line, table.len() - 1));
+                        Ok(())
+                    }
                 }
-                table.push((id, row));
-                Ok(())
             });
             failure = result.err();
             failure.is_none()
         })?;
-        drop(lines);
+        drop(known);
         match failure {
             Some(error) => Err(error),
             None if table.is_empty() => Err(Error::Empty { what: "the table of features" }),
@@ -185,56 +309,71 @@ impl FeatureReader {
         }
     }
 
-    /// Whether a column of this name is needed: all are as soon as one is given by position.
-    #[cfg(any(feature = "arrow", feature = "parquet"))]
-    pub(super) fn reads(&self, name: &str) -> bool {
-        self.id.may_be(name) || self.columns.iter().any(|(_, column, _)| column.may_be(name))
+    fn places(&self, header: &[&str]) -> Result<Places> {
+        let keys = self.keys().map(|column| column.position(header)).collect::<Result<_>>()?;
+        let columns = self.reader.columns.iter().map(|(_, column, _)| column.position(header));
+        Ok((keys, columns.collect::<Result<_>>()?))
+    }
+}
+
+impl FeatureReader {
+    fn is_missing(&self, value: &str) -> bool {
+        value.is_empty() || self.missing.iter().any(|mark| mark == value)
     }
 
-    /// Where the id and the columns are.
-    fn places(&self, header: &[&str]) -> Result<(usize, Vec<usize>)> {
-        let columns = self.columns.iter().map(|(_, column, _)| column.position(header));
-        Ok((self.id.position(header)?, columns.collect::<Result<_>>()?))
-    }
-
-    fn row<K: FromStr>(
-        &self,
-        fields: &[&str],
-        (id, places): &(usize, Vec<usize>),
-    ) -> std::result::Result<(K, FeatureRow), String> {
-        let id = parse::id(parse::text(fields, *id, "id")?, "id")?;
+    /// The features of a row, by where their columns are.
+    fn row(&self, cells: &[Cell<'_>], places: &[usize]) -> Result<FeatureRow, String> {
         let mut row = FeatureRow::new();
         for ((name, _, kind), &at) in self.columns.iter().zip(places) {
-            let Some(field) = fields.get(at).map(|field| field.trim()) else {
-                return Err(format!("`{name}` is column {} of a row of {} fields", at + 1, fields.len()));
+            let Some(cell) = cells.get(at) else {
+                return Err(format!("`{name}` is column {} of a row of {} fields", at + 1, cells.len()));
             };
-            if field.is_empty() || self.missing.iter().any(|mark| mark == field) {
-                continue;
+            if let Some(value) = self.value(*cell, kind, name)? {
+                row = row.with(name, value);
             }
-            let invalid = |expected: &str| {
-                let field = parse::excerpt(field);
-                format!(
-                    "`{field}` of `{name}` is {expected}; an empty field, or a mark named by `missing`, is no value"
-                )
-            };
-            let value = match kind {
-                Kind::Number => {
-                    let number = field.parse().ok().filter(|x: &f64| is_bounded(*x));
-                    let expected = "not a number from -1e100 to 1e100";
-                    FeatureValue::Number(number.ok_or_else(|| invalid(expected))?)
-                }
-                Kind::Date => {
-                    let expected = "neither a number nor a date like `2005-04-02 23:53:47`";
-                    FeatureValue::Number(parse::moment(field).ok_or_else(|| invalid(expected))? as f64)
-                }
-                Kind::Category => FeatureValue::Category(field.to_owned()),
-                Kind::Categories(between) => {
-                    let all = field.split(between.as_str()).map(str::trim).filter(|one| !one.is_empty());
-                    FeatureValue::Categories(all.map(str::to_owned).collect())
-                }
-            };
-            row = row.with(name, value);
         }
-        Ok((id, row))
+        Ok(row)
+    }
+
+    fn value(&self, cell: Cell<'_>, kind: &Kind, name: &str) -> Result<Option<FeatureValue>, String> {
+        let Some(elements) = cell.elements() else { return self.text_value(cell.text.trim(), kind, name) };
+        let known: Vec<&str> = elements.filter(|element| !self.is_missing(element)).collect();
+        match (&known[..], kind) {
+            ([], _) => Ok(None),
+            (all, Kind::Categories(_)) => {
+                let all = all.iter().map(|&element| element.to_owned()).collect();
+                Ok(Some(FeatureValue::Categories(all)))
+            }
+            ([only], _) => self.text_value(only, kind, name),
+            _ => Err(format!("`{name}` is a list of {} values; `categories` reads lists", known.len())),
+        }
+    }
+
+    fn text_value(&self, field: &str, kind: &Kind, name: &str) -> Result<Option<FeatureValue>, String> {
+        if self.is_missing(field) {
+            return Ok(None);
+        }
+        let invalid = |expected: &str| {
+            let field = parse::excerpt(field);
+            format!(
+                "`{field}` of `{name}` is {expected}; an empty field, or a mark named by `missing`, is no value"
+            )
+        };
+        Ok(Some(match kind {
+            Kind::Number => {
+                let number = field.parse().ok().filter(|x: &f64| is_bounded(*x));
+                let expected = "not a number from -1e100 to 1e100";
+                FeatureValue::Number(number.ok_or_else(|| invalid(expected))?)
+            }
+            Kind::Date => {
+                let expected = "neither a number nor a date like `2005-04-02 23:53:47`";
+                FeatureValue::Number(parse::moment(field).ok_or_else(|| invalid(expected))? as f64)
+            }
+            Kind::Category => FeatureValue::Category(field.to_owned()),
+            Kind::Categories(between) => {
+                let all = field.split(between.as_str()).map(str::trim).filter(|one| !one.is_empty());
+                FeatureValue::Categories(all.map(str::to_owned).collect())
+            }
+        }))
     }
 }

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "arrow")]
 mod arrow;
+mod cells;
 mod comments;
 mod features;
 pub mod movielens;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use cairn_files::{Budget, RowFormat};
 use comments::Comments;
-pub use features::FeatureReader;
+pub use features::{EventReader, FeatureReader};
 pub use report::{ReadReport, Rejected};
 use serde::Serialize;
 

@@ -15,8 +15,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
-use super::features::FeatureReader;
-use super::{Fields, LogReader, ReadReport};
+use super::cells::{Buffer, Cell, Cells, hand_texts};
+use super::features::{EventReader, FeatureReader, Keyed};
+use super::{LogReader, ReadReport};
 use crate::data::ids::Id;
 use crate::features::FeatureTable;
 use crate::{Error, Interactions, Result, memory};
@@ -44,14 +45,16 @@ impl LogReader {
         let named = self.clone().header(true);
         let budget = Budget::of_file(path)?;
         let limit = self.memory_limit.unwrap_or(budget.left());
-        named.collect(path, budget, |each| rows(path, limit, &|name| named.reads(name), each))
+        named.collect(path, budget, |each| {
+            rows(path, limit, &|name| named.reads(name), &mut |line, cells| hand_texts(line, cells, each))
+        })
     }
 }
 
 impl FeatureReader {
     /// Reads a Parquet file, under the feature `parquet`: columns by name or by position; a missing value is one that is not known. Of a
-    /// column of lists the values are read as if `|` were between them, so it is to be declared by
-    /// [`categories`](Self::categories) with that. Separator, quotes and header do not matter.
+    /// column of lists each element is a category, whole, whatever separator [`categories`](Self::categories) was told. Separator, quotes
+    /// and header do not matter.
     ///
     /// ```no_run
     /// use cairn_recsys::read::FeatureReader;
@@ -63,11 +66,27 @@ impl FeatureReader {
     ///
     /// # Errors
     /// [`Error::Io`], for a file that is not Parquet or a damaged one too; [`Error::InvalidRow`] with the number of a row that does not
-    /// read; [`Error::Parameter`] for a column that the file does not have; [`Error::DuplicateId`]; [`Error::Memory`] for a file that
-    /// announces more than may be made of it.
+    /// read, as of a list of several values that is not read by [`categories`](Self::categories); [`Error::Parameter`] for a column that
+    /// the file does not have; [`Error::DuplicateId`]; [`Error::Memory`] for a file that announces more than may be made of it.
     pub fn read_parquet<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
-        let path = path.as_ref();
-        let named = self.clone().header(true);
+        self.keyed().read_parquet(path.as_ref())
+    }
+}
+
+impl EventReader {
+    /// Reads a Parquet file, under the feature `parquet`, as [`FeatureReader::read_parquet`]; times as [`LogReader::read_parquet`] takes
+    /// them.
+    ///
+    /// # Errors
+    /// As [`FeatureReader::read_parquet`]; [`Error::DuplicateId`] for a user and time with different features.
+    pub fn read_parquet<U: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<(U, i64)>> {
+        self.keyed().read_parquet(path.as_ref())
+    }
+}
+
+impl<K: Id> Keyed<'_, K> {
+    fn read_parquet(self, path: &Path) -> Result<FeatureTable<K>> {
+        let named = self.named();
         let mut budget = Budget::of_file(path)?;
         let limit = budget.left();
         let take = |bytes| budget.take(bytes).map_err(super::rows::io(path));
@@ -75,12 +94,12 @@ impl FeatureReader {
     }
 }
 
-/// The names of the columns that are wanted, then each row, as they would be in a text file.
+/// The names of the columns that are wanted, then each row, as they would be in a text file but for lists.
 fn rows(
     path: &Path,
     limit: u64,
     wanted: &dyn Fn(&str) -> bool,
-    each: &mut dyn FnMut(u64, Fields<'_, '_>) -> bool,
+    each: &mut dyn FnMut(u64, Cells<'_, '_>) -> bool,
 ) -> Result<bool> {
     // The library answers damaged files with errors as far as its authors know of them.
     let read = quietly(|| {
@@ -91,20 +110,20 @@ fn rows(
         let columns: Vec<Arc<Type>> =
             schema.get_fields().iter().filter(|field| wanted(field.name())).cloned().collect();
         let names: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
-        if !each(0, Ok(&names.iter().map(String::as_str).collect::<Vec<_>>())) {
+        if !each(0, Ok(&names.iter().map(|name| Cell::of(name)).collect::<Vec<_>>())) {
             return Ok(true);
         }
         let wanted = Type::group_type_builder(schema.name()).with_fields(columns).build();
         let wanted = wanted.map_err(|error| damaged(path, error))?;
         let rows = reader.get_row_iter(Some(wanted)).map_err(|error| damaged(path, error))?;
-        let mut texts = vec![String::new(); names.len()];
+        let mut buffers = vec![Buffer::default(); names.len()];
         for (i, row) in rows.enumerate() {
             let row = row.map_err(|error| damaged(path, error))?;
-            for (text, (_, field)) in texts.iter_mut().zip(row.get_column_iter()) {
-                text.clear();
-                write_text(field, text);
+            for (buffer, (_, field)) in buffers.iter_mut().zip(row.get_column_iter()) {
+                buffer.clear();
+                write(field, buffer);
             }
-            if !each(i as u64 + 1, Ok(&texts.iter().map(String::as_str).collect::<Vec<_>>())) {
+            if !each(i as u64 + 1, Ok(&buffers.iter().map(Buffer::cell).collect::<Vec<_>>())) {
                 break;
             }
         }
@@ -123,11 +142,21 @@ fn check_size(metadata: &ParquetMetaData, limit: u64) -> Result<()> {
     memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
 }
 
-/// A field as it would be in a text file; nothing for a missing one.
+/// A field as it would be in a text file, of a list each element; nothing for a missing one.
+fn write(field: &Field, buffer: &mut Buffer) {
+    match field {
+        Field::Null => {}
+        Field::ListInternal(list) => {
+            buffer.list();
+            list.elements().iter().for_each(|element| write(element, buffer));
+        }
+        field => buffer.write(|text| write_text(field, text)),
+    }
+}
+
 fn write_text(field: &Field, text: &mut String) {
     // Writing to a string cannot fail.
     let _ = match field {
-        Field::Null => Ok(()),
         Field::Str(x) => text.write_str(x),
         Field::Float(x) => write!(text, "{x}"),
         Field::Double(x) => write!(text, "{x}"),
@@ -135,15 +164,6 @@ fn write_text(field: &Field, text: &mut String) {
         Field::TimestampMicros(x) => write!(text, "{}", x.div_euclid(1_000_000)),
         Field::Date(days) => write!(text, "{}", i64::from(*days) * 86_400),
         Field::Bytes(x) => write!(text, "{}", String::from_utf8_lossy(x.data())),
-        Field::ListInternal(list) => {
-            for (at, element) in list.elements().iter().enumerate() {
-                if at > 0 {
-                    text.push('|');
-                }
-                write_text(element, text);
-            }
-            Ok(())
-        }
         other => write!(text, "{other}"),
     };
 }

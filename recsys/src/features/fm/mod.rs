@@ -16,6 +16,7 @@ use super::events::EventFeatures;
 use super::known::{Known, feature_setters};
 use super::space::{FeatureIdx, FeatureMatrix};
 use crate::data::ids::{Idx, ItemIdx, UserIdx};
+use crate::data::others::{Pool, tried};
 use crate::data::sequences::LogColumns;
 use crate::data::sparse::UserItems;
 use crate::estimator::Estimator;
@@ -193,12 +194,9 @@ impl FactorizationMachine {
                 labels.push(1.0);
                 let seen = matrix.row(user).0;
                 for _ in 0..self.negatives {
-                    let other = loop {
-                        let other = others[rng.random_range(0..others.len())];
-                        if seen.binary_search(&other).is_err() {
-                            break other;
-                        }
-                    };
+                    let any = || others[rng.random_range(0..others.len())];
+                    let other = tried(any, |item| seen.binary_search(&item).is_ok());
+                    let other = other.unwrap_or_else(|| Pool::These(&others).unmet(seen, &mut rng));
                     samples.push(fields.sample(user, other, time));
                 }
                 labels.resize(samples.len(), 0.0);

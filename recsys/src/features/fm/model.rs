@@ -134,15 +134,20 @@ impl Deep {
         Ok(())
     }
 
-    fn fits(&self, dim: usize, factors: &Factors) -> bool {
-        let width = dim.checked_mul(2);
-        let table = |vectors: &Vectors, n: usize| {
-            Some(vectors.dim()) == width
-                && vectors.as_slice().len().checked_div(vectors.dim().max(1)) == Some(n)
-                && vectors.as_slice().iter().all(|x| x.is_finite())
-        };
-        let layers = FIELDS.checked_mul(dim).is_some_and(|inputs| self.layers.fit(inputs, 1));
-        table(&self.users, factors.users.len()) && table(&self.items, factors.items.len()) && layers
+    fn check(&self, dim: usize, factors: &Factors) -> Result<(), String> {
+        let tables = [
+            ("the layers' vectors of users", &self.users, factors.users.len()),
+            ("the layers' vectors of items", &self.items, factors.items.len()),
+        ];
+        for (what, vectors, n) in tables {
+            let rows = vectors.as_slice().len().checked_div(vectors.dim().max(1));
+            if Some(vectors.dim()) != dim.checked_mul(2) || rows != Some(n) {
+                return Err(format!("{what} do not fit"));
+            }
+            check::finite(what, vectors.as_slice())?;
+        }
+        let inputs = FIELDS.checked_mul(dim).ok_or("the layers do not fit")?;
+        self.layers.check(inputs, 1)
     }
 }
 
@@ -442,23 +447,20 @@ impl Saved for FactorizationMachineModel {
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
+        check::finite("the bias", &[self.bias])?;
         let wide = self.dim.checked_add(1).unwrap_or(0);
-        let known = [&self.items, &self.users, &self.context];
-        let described = known.into_iter().flatten().all(|known| known.fits(wide));
-        let deep = self.deep.as_ref().is_none_or(|deep| deep.fits(self.dim, &self.factors));
         let sizes = (self.factors.users.len(), self.factors.items.len());
-        if self.bias.is_finite()
-            && self.dim > 0
-            && check::negatives(self.negatives).is_ok()
-            && self.dim.checked_add(2) == Some(self.factors.items.dim())
-            && described
-            && deep
-            && self.kept.fits(sizes, self.user_space(), self.item_space())
+        if self.dim == 0
+            || check::negatives(self.negatives).is_err()
+            || self.dim.checked_add(2) != Some(self.factors.items.dim())
+            || !self.kept.fits(sizes, self.user_space(), self.item_space())
         {
-            Ok(())
-        } else {
-            Err("features, layers and vectors do not fit".to_owned())
+            return Err("settings and vectors do not fit".to_owned());
         }
+        for (what, known) in [("items", &self.items), ("users", &self.users), ("events", &self.context)] {
+            known.iter().try_for_each(|known| known.check(what, wide))?;
+        }
+        self.deep.iter().try_for_each(|deep| deep.check(self.dim, &self.factors))
     }
 
     fn as_feature_model(&self) -> Option<&dyn FeatureModel> {

@@ -10,6 +10,7 @@ use super::side::{Bank, Gradient, Moves, Side, dot};
 use super::{LightFmLoss, Training};
 use crate::data::ids::{ItemIdx, UserIdx};
 use crate::data::met::Met;
+use crate::data::others::{Pool, tried};
 
 /// Draws ahead of their use: about as many as are looked at while a vector comes.
 const AHEAD: usize = 4;
@@ -108,12 +109,8 @@ impl Learner {
 
     /// An item that the user has not met.
     fn negative(&mut self, setting: &Setting<'_, '_>, user: UserIdx) -> ItemIdx {
-        loop {
-            let item = self.any(setting);
-            if !setting.met.contains(user, item) {
-                return item;
-            }
-        }
+        let other = tried(|| self.any(setting), |item| setting.met.contains(user, item));
+        other.unwrap_or_else(|| Pool::These(setting.negatives).unmet(setting.met.items(user), &mut self.rng))
     }
 
     /// An item that somebody met.
@@ -350,6 +347,122 @@ mod tests {
         #[inline(always)]
         fn run<S: Isa>(self) -> f32 {
             self.task.point::<S>(self.setting, self.pair, self.target)
+        }
+    }
+
+    /// Vectors of 3 numbers and a bias, in double precision.
+    const WIDTH: usize = 4;
+
+    /// All vectors: of users and their features, and of items and theirs from the row [`ITEMS`] on.
+    fn values(setting: &Setting<'_, '_>) -> Vec<f64> {
+        let users = (0..ITEMS).map(|row| setting.users.vector(row));
+        let all = users.chain((0..10).map(|row| setting.items.vector(row)));
+        let rows = all.flat_map(|(vector, bias)| vector.iter().copied().chain([bias]));
+        rows.map(f64::from).collect()
+    }
+
+    const ITEMS: usize = 7;
+
+    /// The rows of somebody or something with their weights: its identity, and its features.
+    fn rows<X: Idx>(features: &FeatureMatrix<X>, first: usize, x: X) -> Vec<(usize, f64)> {
+        let (columns, weights) = features.rows().row(x);
+        let behind = first + features.rows().n_rows();
+        let features = columns.iter().zip(weights).map(|(at, &weight)| (behind + at.at(), f64::from(weight)));
+        std::iter::once((first + x.at(), 1.0)).chain(features).collect()
+    }
+
+    fn sum(values: &[f64], rows: &[(usize, f64)]) -> [f64; WIDTH] {
+        let mut sum = [0.0; WIDTH];
+        for &(row, weight) in rows {
+            sum.iter_mut().zip(&values[row * WIDTH..]).for_each(|(sum, x)| *sum += weight * x);
+        }
+        sum
+    }
+
+    /// A user, an item that they met and one that they did not, without a feature in common.
+    const TRIPLE: (UserIdx, ItemIdx, ItemIdx) = (UserIdx(2), ItemIdx(0), ItemIdx(1));
+
+    /// That steps move all values down the slope of a loss of the scores of both items of [`TRIPLE`], with the squares of the vectors that
+    /// it takes, and that Adagrad knows of the steps before.
+    fn descends(
+        kind: LightFmLoss,
+        items: &[ItemIdx],
+        loss: impl Fn([f64; 2]) -> f64,
+        step: impl Fn(&mut Learner, &Setting<'_, '_>),
+    ) {
+        let world = World::new();
+        let (user, up, down) = TRIPLE;
+        // As many draws as there are would all be of the one item.
+        let negatives = [down; 20];
+        let mut setting = world.setting(kind);
+        setting.negatives = &negatives;
+        let (rate, regularization) = (0.01, 0.1);
+        (setting.training.learning_rate, setting.training.regularization) = (rate, regularization);
+        // Small, so that no score is far above another.
+        (0..7).for_each(|row| shrink(setting.users.vector_mut(row)));
+        (0..10).for_each(|row| shrink(setting.items.vector_mut(row)));
+        let own = rows(&world.of_users, 0, user);
+        let pair = [up, down].map(|item| rows(&world.of_items, ITEMS, item));
+        let touched = items.iter().flat_map(|&item| rows(&world.of_items, ITEMS, item)).chain(own.clone());
+        let touched: Vec<usize> = touched.map(|(row, _)| row).collect();
+        let objective = |values: &[f64]| {
+            let user = sum(values, &own);
+            let score = |rows: &Vec<(usize, f64)>| {
+                let item = sum(values, rows);
+                user.iter().zip(&item).take(3).map(|(u, i)| u * i).sum::<f64>() + item[3]
+            };
+            let squares = touched.iter().flat_map(|row| &values[row * WIDTH..][..WIDTH]).map(|x| x * x);
+            loss([score(&pair[0]), score(&pair[1])]) + 0.5 * f64::from(regularization) * squares.sum::<f64>()
+        };
+        let mut task = Learner::new(&setting);
+        let mut squares = vec![1.0; values(&setting).len()];
+        for _ in 0..3 {
+            let before = values(&setting);
+            step(&mut task, &setting);
+            merge(&mut setting, std::slice::from_ref(&task));
+            task.users.clear();
+            task.items.clear();
+            let after = values(&setting);
+            let mut furthest = 0.0_f64;
+            for at in 0..before.len() {
+                let beside = |by: f64| {
+                    let mut values = before.clone();
+                    values[at] += by;
+                    objective(&values)
+                };
+                let slope = (beside(1e-5) - beside(-1e-5)) / 2e-5;
+                let want = -f64::from(rate) * slope / f64::sqrt(squares[at]);
+                let moved = after[at] - before[at];
+                assert!((moved - want).abs() < 1e-6, "{kind:?}, {at}: {moved} for {want}");
+                squares[at] += slope * slope;
+                furthest = furthest.max(moved.abs());
+            }
+            assert!(furthest > 1e-3, "{kind:?}: nothing was learned");
+        }
+    }
+
+    fn pair(task: &mut Learner, setting: &Setting<'_, '_>) {
+        let (user, up, _) = TRIPLE;
+        task.run(setting, &[(user, up)], 1);
+    }
+
+    fn shrink((vector, bias): (&mut [f32], &mut f32)) {
+        vector.iter_mut().chain([bias]).for_each(|x| *x *= 0.2);
+    }
+
+    #[test]
+    fn steps_go_down_the_slope_of_their_loss() {
+        let softplus = |x: f64| x.exp().ln_1p();
+        let (user, up, down) = TRIPLE;
+        descends(LightFmLoss::Bpr, &[up, down], |[up, down]| softplus(down - up), pair);
+        // The first negative of 20 is ranked too high: as far as one draw tells there are 19 such.
+        let hinge = |[up, down]: [f64; 2]| 19_f64.ln() * (1.0 - up + down).max(0.0);
+        descends(LightFmLoss::Warp, &[up, down], hinge, pair);
+        for (item, target) in [(up, 1.0), (down, 0.0)] {
+            let loss = |[up, down]: [f64; 2]| if target > 0.5 { softplus(-up) } else { softplus(down) };
+            descends(LightFmLoss::Logistic, &[item], loss, |task, setting| {
+                dispatch(Point { task, setting, pair: (user, item), target });
+            });
         }
     }
 

@@ -130,17 +130,16 @@ impl Saved for LightFmModel {
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
         let width = self.factors.items.dim();
-        let fits = |described: &Option<Described>| described.as_ref().is_none_or(|d| d.fits(width));
         let sizes = (self.factors.users.len(), self.factors.items.len());
-        if self.training.dim.checked_add(1) == Some(width)
-            && fits(&self.items)
-            && fits(&self.users)
-            && self.kept.fits(sizes, self.user_space(), self.item_space())
+        if self.training.dim.checked_add(1) != Some(width)
+            || !self.kept.fits(sizes, self.user_space(), self.item_space())
         {
-            Ok(())
-        } else {
-            Err("settings, features and vectors do not fit".to_owned())
+            return Err("settings and vectors do not fit".to_owned());
         }
+        for (what, known) in [("items", &self.items), ("users", &self.users)] {
+            known.iter().try_for_each(|known| known.check(what, width))?;
+        }
+        Ok(())
     }
 
     fn as_feature_model(&self) -> Option<&dyn FeatureModel> {

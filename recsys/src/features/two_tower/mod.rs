@@ -11,7 +11,7 @@ pub use self::model::TwoTowerModel;
 use self::network::{Network, Rows};
 use super::known::{Known, feature_setters};
 use crate::data::ids::{ItemIdx, UserIdx};
-use crate::data::sparse::UserItems;
+use crate::data::sparse::{ItemUsers, UserItems};
 use crate::estimator::Estimator;
 use crate::models::factors::FactorModel;
 use crate::neural::passes::{Passes, failure, passes_setters};
@@ -24,6 +24,8 @@ use crate::{Error, Result, check, memory};
 /// known of it; the score is their inner product. A user has no vector of their own: who is new is like everybody else. Each pair of a
 /// user and an item they met is a sample; what the user met besides is the input, and the other items of the batch are the negatives, their
 /// logits lowered by the logarithm of how often they are drawn so (Yi et al., RecSys 2019), those that the user met left out.
+/// Where there are no negatives there is nothing to learn: a batch of 1 is refused, and so is a log of which every user met all
+/// items, as that of a single user ([`Error::Network`]).
 ///
 /// A trained model is a factorisation, which finds candidates fast. Those are ranked by a model that looks at pairs,
 /// [`rerank::Rank`](crate::rerank::Rank): the second stage.
@@ -104,6 +106,10 @@ impl TwoTower {
         }
         self.hidden.iter().try_for_each(|&width| check::at_least_one("hidden", width))?;
         self.passes.check()?;
+        if self.passes.batch_size == 1 {
+            let expected = "at least 2: the negatives of a pair are the other items of its batch";
+            return Err(Error::parameter("batch_size", 1, expected));
+        }
         check::not_empty(matrix)?;
         self.known.check(matrix)?;
         let what = || format!("two towers on {} users and {} items", matrix.n_rows(), matrix.n_cols());
@@ -132,6 +138,16 @@ impl TwoTower {
     }
 }
 
+/// That some batch can hold an item that the user of a pair did not meet.
+fn check_contrast(matrix: &UserItems, by_item: &ItemUsers) -> Result<()> {
+    let items = by_item.row_indices().filter(|&item| by_item.row_len(item) > 0).count();
+    if matrix.row_indices().any(|user| (1..items).contains(&matrix.row_len(user))) {
+        return Ok(());
+    }
+    let reason = "every user of the log met all of its items: no batch holds a negative to learn from";
+    Err(failure(TwoTowerModel::NAME, &reason))
+}
+
 impl Estimator for TwoTower {
     type Model = TwoTowerModel;
 
@@ -139,6 +155,7 @@ impl Estimator for TwoTower {
         self.check(matrix)?;
         let failed = |e: cairn_nn::Error| failure(TwoTowerModel::NAME, &e);
         let transpose = matrix.transpose();
+        check_contrast(matrix, &transpose)?;
         let (of_items, of_users) = self.known.counts();
         let columns = [of_users, of_items].map(|features| matrix.n_cols() + features);
         let layers = (self.factors, &self.hidden[..], self.dropout);

@@ -76,15 +76,23 @@ impl Tower {
         Ok(Vectors::from_parts(self.table.dim(), out))
     }
 
-    /// For what comes from a file.
-    fn fits(&self, dim: usize, n_items: usize, space: Option<&FeatureSpace>) -> bool {
+    /// For what comes from a file: the tower of `what`.
+    fn check(
+        &self,
+        what: &str,
+        (dim, n_items): (usize, usize),
+        space: Option<&FeatureSpace>,
+    ) -> Result<(), String> {
         let known = space.map_or(0, FeatureSpace::len);
         let rows = n_items.checked_add(known).and_then(|rows| rows.checked_mul(dim));
-        self.table.dim() == dim
+        let fits = self.table.dim() == dim
             && Some(self.table.as_slice().len()) == rows
-            && self.table.as_slice().iter().all(|x| x.is_finite())
-            && self.layers.fit(dim, dim)
-            && space.is_none_or(FeatureSpace::is_consistent)
+            && space.is_none_or(FeatureSpace::is_consistent);
+        if !fits {
+            return Err(format!("features, table and vectors of the tower of {what} do not fit"));
+        }
+        check::finite(format_args!("the table of the tower of {what}"), self.table.as_slice())?;
+        self.layers.check(dim, dim).map_err(|reason| format!("the tower of {what}: {reason}"))
     }
 }
 
@@ -252,12 +260,12 @@ impl Saved for TwoTowerModel {
 
     fn validate(&self) -> std::result::Result<(), String> {
         self.factors.validate()?;
-        let (dim, items) = (self.factors.items.dim(), self.factors.items.len());
-        let sizes = (self.factors.users.len(), items);
-        let fits = self.user_tower.fits(dim, items, self.users.as_ref())
-            && self.item_tower.fits(dim, items, self.items.as_ref())
-            && self.kept.fits(sizes, self.users.as_ref(), self.items.as_ref());
-        if fits { Ok(()) } else { Err("features, towers and vectors do not fit".to_owned()) }
+        let size = (self.factors.items.dim(), self.factors.items.len());
+        if !self.kept.fits((self.factors.users.len(), size.1), self.users.as_ref(), self.items.as_ref()) {
+            return Err("features and what is kept of users and items do not fit".to_owned());
+        }
+        self.user_tower.check("users", size, self.users.as_ref())?;
+        self.item_tower.check("items", size, self.items.as_ref())
     }
 
     fn as_feature_model(&self) -> Option<&dyn FeatureModel> {

@@ -445,7 +445,7 @@ impl Saved for AlsModel {
         if self.settings.factors != dim || gram != Some(self.item_gram.len()) {
             return Err("settings and vectors do not fit".to_owned());
         }
-        Ok(())
+        check::finite("the products of the items", &self.item_gram)
     }
 }
 

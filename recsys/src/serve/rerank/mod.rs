@@ -12,6 +12,7 @@ mod groups;
 mod rank;
 mod shop;
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -56,6 +57,16 @@ pub trait Reranker: Debug + Send + Sync {
     /// [`Error::Parameter`], [`Error::Shape`].
     fn check(&self, n_items: usize) -> Result<()> {
         let _ = n_items;
+        Ok(())
+    }
+
+    /// That the step means the same users and items by the same numbers as the lists of these users: `catalog` is their
+    /// [`Catalog`](crate::Catalog), whatever the types of its ids. By default that is so; a step that has ids of its own compares them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another catalogue.
+    fn check_ids(&self, catalog: &dyn Any, users: &[UserIdx]) -> Result<()> {
+        let _ = (catalog, users);
         Ok(())
     }
 }
@@ -168,6 +179,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
     ) -> Result<Vec<Vec<ScoredItem>>> {
         check_k(k)?;
         reranking.check(self.seen().n_cols(), k)?;
+        reranking.steps.iter().try_for_each(|step| step.check_ids(self.catalog(), users))?;
         let best = self.recommend_indices(users, reranking.candidates, filter)?;
         let own = |user: UserIdx| (user, self.seen().row(user).0);
         Ok(users.par_iter().zip(best).map(|(&user, best)| reranking.apply(best, own(user), k)).collect())
