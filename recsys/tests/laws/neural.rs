@@ -3,8 +3,8 @@
 use cairn_recsys::features::TwoTower;
 use cairn_recsys::{
     AnnSettings, Bert4Rec, Duplicates, Error, Estimator, Filter, Fitted, Gru4Rec, Interactions, LightGcn,
-    MultVae, NeuMf, RankingEvaluator, Sasrec, Scored, SequenceLoss, SequenceModel, Split, UserIdx,
-    metrics::Ndcg,
+    MultVae, NeuMf, RankingEvaluator, Recommender, Sasrec, Scored, SequenceLoss, SequenceModel, Split,
+    UserIdx, metrics::Ndcg,
 };
 
 /// Everybody walks round a circle of `n` items, from a place of their own, with a step of 1 or 3.
