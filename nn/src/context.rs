@@ -9,7 +9,7 @@
 
 use cairn_tensor::{Rng, Tensor, rng};
 
-use crate::SequenceMask;
+use crate::{AttentionMask, SequenceMask};
 
 /// Whether a forward pass is part of training, what it draws from, and the valid steps of the sequences in it.
 ///
@@ -31,12 +31,26 @@ pub struct Context {
     /// Draws so far in this pass.
     place: u64,
     mask: Option<SequenceMask>,
+    /// Of the pairs within a sequence.
+    attention_mask: Option<AttentionMask>,
+    /// Of the pairs of its steps with another's.
+    memory_mask: Option<AttentionMask>,
     recomputes: bool,
 }
 
 impl Context {
     fn new(training: bool, seed: u64) -> Self {
-        Context { training, seed, step: 0, micro_batch: 0, place: 0, mask: None, recomputes: false }
+        Context {
+            training,
+            seed,
+            step: 0,
+            micro_batch: 0,
+            place: 0,
+            mask: None,
+            attention_mask: None,
+            memory_mask: None,
+            recomputes: false,
+        }
     }
 
     /// A pass in training, of step 0: dropout drops, by draws from this seed.
@@ -81,6 +95,35 @@ impl Context {
         Context { mask: Some(SequenceMask::of_lengths(lengths)), ..self }
     }
 
+    /// Every attention of a sequence to itself looks at no other pairs of steps than this mask says: in all layers of an encoder, and in the
+    /// self-attention of a decoder.
+    ///
+    /// ```
+    /// use cairn_nn::{AttentionMask, Context, TransformerEncoder, spec};
+    /// use cairn_tensor::{Tensor, rng};
+    /// let block = spec::TransformerEncoderLayer::new(2, 16);
+    /// let encoder = TransformerEncoder::new(2, &block, 8, &mut rng(0))?;
+    /// let x = Tensor::normal([1, 4, 8], 0.0, 1.0, &mut rng(1))?;
+    /// // Where PyTorch's `src_mask` is true nothing is attended to: here all that comes later.
+    /// let later = Tensor::<f32>::ones([4, 4])?.triu(1)?.gt(&Tensor::scalar(0.0))?;
+    /// let mut cx = Context::eval().with_attention_mask(AttentionMask::hidden(&later)?);
+    /// let masked = encoder.forward(&x.clone().into(), &mut cx)?;
+    /// let first = encoder.forward(&x.narrow(1, 0, 1)?.into(), &mut Context::eval())?;
+    /// assert_eq!(&masked.value().narrow(1, 0, 1)?, first.value());
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias("attn_mask", "src_mask", "tgt_mask"))]
+    pub fn with_attention_mask(self, mask: AttentionMask) -> Self {
+        Context { attention_mask: Some(mask), ..self }
+    }
+
+    /// As [`with_attention_mask`](Self::with_attention_mask), for every attention to another sequence.
+    #[must_use]
+    pub fn with_memory_mask(self, mask: AttentionMask) -> Self {
+        Context { memory_mask: Some(mask), ..self }
+    }
+
     /// Stacks of blocks keep nothing but each block's input for the backward pass, which computes the blocks again (gradient
     /// checkpointing, Chen et al. 2016): a fraction of the memory, for a third more time.
     #[must_use]
@@ -122,6 +165,26 @@ impl Context {
     /// Says which steps are valid from here on.
     pub fn set_mask(&mut self, mask: Option<SequenceMask>) {
         self.mask = mask;
+    }
+
+    /// The mask for attention of a sequence to itself, if there is one.
+    pub fn attention_mask(&self) -> Option<&AttentionMask> {
+        self.attention_mask.as_ref()
+    }
+
+    /// Says the mask for attention of a sequence to itself from here on.
+    pub fn set_attention_mask(&mut self, mask: Option<AttentionMask>) {
+        self.attention_mask = mask;
+    }
+
+    /// The mask for attention to another sequence, if there is one.
+    pub fn memory_mask(&self) -> Option<&AttentionMask> {
+        self.memory_mask.as_ref()
+    }
+
+    /// Says the mask for attention to another sequence from here on.
+    pub fn set_memory_mask(&mut self, mask: Option<AttentionMask>) {
+        self.memory_mask = mask;
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use cairn_autograd::op::Op;
+use cairn_autograd::op::{IdsOp, Op};
 use cairn_autograd::{Var, no_grad};
 use cairn_nn::onnx::{Onnx, trace, trace_ids};
 use cairn_nn::spec::{BatchNorm, Conv2d, ConvTranspose2d, Embedding, GroupNorm, Gru, Lstm};
@@ -460,7 +460,6 @@ const REASONS: &[(&str, &str)] = &[
     ("cumprod", "no operator in this set"),
     ("sort", "the order of equal elements is not promised there"),
     ("topk", "the order of equal elements is not promised there"),
-    ("valid", "starts and ends of padded sequences are found by a loop over ids"),
 ];
 
 #[test]
@@ -468,7 +467,7 @@ fn every_operation_has_a_form_or_a_reason() {
     let (residual, decoder, images, tagger) = (Residual::new(), Decoder::new(), Images::new(), Tagger::new());
     let input = |shape: &[usize]| Var::constant(scattered(&shape.into(), -1.0, 2.0));
     let ids = scattered(&[2, 6].into(), 0.0, 11.0).floor().unwrap().cast().unwrap();
-    let passes: [&dyn Fn() -> Result<Var>; 8] = [
+    let passes: [&dyn Fn() -> Result<Var>; 9] = [
         &|| residual.forward(&input(&[2, 6, 5, 2]), &mut Context::eval()),
         &|| decoder.forward(&input(&[2, 4, 2])),
         &|| images.forward(&input(&[2, 6, 5, 2])),
@@ -477,6 +476,7 @@ fn every_operation_has_a_form_or_a_reason() {
         &|| transformer(&input(&[2, 6, 16])),
         &|| rarer(&input(&[2, 3, 4])),
         &|| stored(&input(&[2, 3, 4])),
+        &|| padded(&ids),
     ];
     let mut seen = BTreeSet::new();
     for pass in passes {
@@ -485,6 +485,7 @@ fn every_operation_has_a_form_or_a_reason() {
     }
     trace([3, 4], rarer).unwrap();
     trace([3, 4], stored).unwrap();
+    trace_ids([6], 11, padded).unwrap();
     for (name, _) in REASONS {
         assert!(seen.insert(name), "{name} has a form");
     }
@@ -503,6 +504,12 @@ fn rarer(x: &Var) -> Result<Var> {
     let some = outer.matmul(&some.tril(0)?.add(&some.triu(1)?)?)?; // [batch, 3, 4]
     let (scale, shift) = (Var::constant(Tensor::full([4], 0.5)?), Var::constant(Tensor::full([4], 0.25)?));
     Ok(some.layer_norm(&scale, &shift, 1e-5)?.rms_norm(&scale, 1e-6)?)
+}
+
+/// Which of ids `[batch, 6]` are within their sequences.
+fn padded(ids: &Tensor<u32>) -> Result<Var> {
+    let (starts, ends) = (IdsOp::Starts { padding: 0 }.apply(ids)?, IdsOp::Ends { padding: 0 }.apply(ids)?);
+    Ok(Var::valid_steps(Some(&starts), &ends, ids.shape()[1])?)
 }
 
 /// Weights that are used as they are stored, on `[batch, 3, 4]`; they are written as floats.

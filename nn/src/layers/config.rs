@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 
 use cairn_tensor::{Rng, Shape};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Layer;
 use crate::Result;
@@ -63,9 +65,25 @@ pub trait LayerConfig: Debug {
     }
 }
 
-/// Makes the room of descriptions of one list: `file: Name, …;` for the names in module `spec` of each file of layers.
+/// A description that got settings after files of its kind had been written. Where all of them are as the first files take them, it is written
+/// as ever, so that old and new programs read each other's; else under the name of a second form, with these settings behind it.
+pub(crate) trait Extended: LayerConfig + Sized {
+    /// The name of the second form. Like that of the kind it never changes.
+    const FORM: &'static str;
+    /// The settings that the first form does not have.
+    type Further: Serialize + DeserializeOwned;
+
+    /// These settings, unless the first form says it all.
+    fn further(&self) -> Option<Self::Further>;
+
+    /// The description of a first form, with these settings.
+    fn with_further(self, further: Self::Further) -> Self;
+}
+
+/// Makes the room of descriptions of one list: `file: Name, …;` for the names in module `spec` of each file of layers, and the names of those
+/// that have a second form.
 macro_rules! layers {
-    ($($file:ident: $($name:ident),+;)+) => {
+    ($($file:ident: $($name:ident),+;)+ => $($extended:ident),+;) => {
         /// Descriptions of layers, for [`Sequential`](crate::Sequential): no input sizes, Keras's defaults.
         ///
         /// The plain names in the crate's root are the layers themselves, with `new(inputs, outputs, …)` and `forward`. Each
@@ -82,6 +100,7 @@ macro_rules! layers {
             use serde::de::{Error as _, SeqAccess, Visitor};
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+            use super::config::Extended;
             pub use super::config::{LayerConfig, Plan};
             $(pub use super::$file::spec::*;)+
             use super::Layer;
@@ -141,6 +160,13 @@ macro_rules! layers {
             /// The name of the kind, then the description.
             impl Serialize for LayerSpec {
                 fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    $(
+                        if let LayerSpec::$extended(config) = self
+                            && let Some(further) = config.further()
+                        {
+                            return (<$extended as Extended>::FORM, (config, further)).serialize(serializer);
+                        }
+                    )+
                     match self {
                         $($(LayerSpec::$name(config) => {
                             (<$name as LayerConfig>::KIND, config).serialize(serializer)
@@ -164,6 +190,9 @@ macro_rules! layers {
                                 $($(<$name as LayerConfig>::KIND => {
                                     sequence.next_element::<$name>()?.map(LayerSpec::from)
                                 })+)+
+                                $(<$extended as Extended>::FORM => sequence
+                                    .next_element::<($extended, <$extended as Extended>::Further)>()?
+                                    .map(|(config, further)| LayerSpec::from(config.with_further(further))),)+
                                 _ => return Err(A::Error::custom(format!("`{kind}` is no kind of layer here"))),
                             };
                             config.ok_or_else(|| A::Error::invalid_length(1, &self))

@@ -27,7 +27,7 @@ use cairn_autograd::{Parameter, Var};
 use cairn_tensor::Tensor;
 
 pub use activation::Activation;
-pub use attention::{KeyValueCache, MultiHeadAttention, RelativePositions, RotaryPositions};
+pub use attention::{AttentionMask, KeyValueCache, MultiHeadAttention, RelativePositions, RotaryPositions};
 pub use conv::{Conv1d, Conv2d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
@@ -60,6 +60,7 @@ config::layers! {
     recurrent: Recurrent;
     spatial: Dropout2d, Upsample, ZeroPad2d;
     transformer: PatchEmbedding, PositionEmbedding, TransformerEncoderLayer;
+    => MultiHeadAttention, TransformerEncoderLayer;
 }
 
 /// What goes into a layer or model: floats, or ids to be looked up.

@@ -199,8 +199,8 @@ impl Layer for GroupNorm {
 pub struct LayerNorm {
     /// The scale, `[features]`.
     pub weight: Parameter,
-    /// The shift, `[features]`.
-    pub bias: Parameter,
+    /// The shift, `[features]`, if there is one.
+    pub bias: Option<Parameter>,
     config: spec::LayerNorm,
 }
 
@@ -223,12 +223,18 @@ impl LayerNorm {
         Ok(self)
     }
 
+    /// With a scale alone, as PyTorch's `bias=False`.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        LayerNorm { bias: None, ..self }
+    }
+
     /// The output for `[…, features]`.
     ///
     /// # Errors
     /// When the features do not fit.
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(x.layer_norm(&self.weight.var(), &self.bias.var(), self.config.epsilon.into())?)
+        Ok(x.layer_norm(&self.weight.var(), &self.shift()?, self.config.epsilon.into())?)
     }
 
     /// The sum of two inputs, and the output for the sum, computed in one pass: what comes after a part of a transformer's block.
@@ -236,7 +242,15 @@ impl LayerNorm {
     /// # Errors
     /// When the features do not fit, or the shapes differ.
     pub fn forward_sum(&self, x: &Var, y: &Var) -> Result<(Var, Var)> {
-        Ok(x.add_layer_norm(y, &self.weight.var(), &self.bias.var(), self.config.epsilon.into())?)
+        Ok(x.add_layer_norm(y, &self.weight.var(), &self.shift()?, self.config.epsilon.into())?)
+    }
+
+    /// The shift; zeros where there is none.
+    fn shift(&self) -> Result<Var> {
+        match &self.bias {
+            Some(bias) => Ok(bias.var()),
+            None => Ok(Var::constant(Tensor::zeros([self.weight.len()])?)),
+        }
     }
 }
 
@@ -528,7 +542,7 @@ pub(super) mod spec {
             check_epsilon(self.epsilon)?;
             Ok(super::LayerNorm {
                 weight: Parameter::new(Tensor::ones([features])?),
-                bias: Parameter::new(Tensor::zeros([features])?),
+                bias: Some(Parameter::new(Tensor::zeros([features])?)),
                 config: self.clone(),
             })
         }

@@ -24,8 +24,9 @@ impl Export<'_> {
     pub(super) fn attention(&mut self, node: usize, op: &Attention) -> Result<String> {
         let Attention::Attention { rules, present } = op;
         let [bias, visible, key_lengths, query_lengths] = present.positions();
-        // Dropout is of training; which steps of a batch are padding would be found by ranges over open sizes.
-        if rules.dropout.is_some() || key_lengths.is_some() || query_lengths.is_some() {
+        let lengths = key_lengths.is_some() || query_lengths.is_some();
+        // Dropout is of training; the corner of each sequence's own scores is a cache's, which a graph has not.
+        if rules.dropout.is_some() || lengths && rules.causal == Some(Causal::BottomRight) {
             return Err(self.unsupported(node));
         }
         let sizes = self.attention_sizes(node)?;
@@ -47,10 +48,24 @@ impl Export<'_> {
         let k = self.reshape(k, &one_by_one(&sizes.size, keys));
         let products = self.result("MatMul", &[q, k], &[]);
         let products = self.reshape(products, &flat(keys));
+        // Rows of scores that are all -∞ have no softmax. Where no mask says so a bias may.
+        let hides = bias.map(|position| self.may_hide(node, position)).transpose()?.unwrap_or(false);
         let bias = bias.map(|position| self.operand(node, position)).transpose()?;
-        let visible = visible.map(|position| self.operand(node, position)).transpose()?;
+        let mut masks = Vec::new();
+        if let Some(position) = visible {
+            masks.push(self.operand(node, position)?);
+        }
+        if let Some(position) = key_lengths {
+            let ends = self.operand(node, position)?;
+            masks.push(self.before(ends, batch, keys, 4));
+        }
+        if let Some(position) = query_lengths {
+            let ends = self.operand(node, position)?;
+            let own = self.before(ends, batch, queries, 3);
+            masks.push(self.reshape(own, &[batch.clone(), fixed(1), queries.clone(), fixed(1)]));
+        }
         let scores = self.attention_scores(node, products, rules, bias, &sizes)?;
-        let weights = self.attention_weights(scores, rules, visible, &sizes);
+        let weights = self.attention_weights(scores, rules, masks, hides, &sizes);
         let weights = self.reshape(weights, &grouped(keys));
         let v = self.transpose(v, vec![0, 2, 1, 3]);
         let v = self.reshape(v, &one_by_one(keys, &sizes.value_size));
@@ -72,6 +87,12 @@ impl Export<'_> {
         let [batch, queries, keys] = [batch, queries, keys].map(Clone::clone);
         let (size, value_size) = (size.clone(), value_size.clone());
         Ok(Sizes { batch, queries, keys, heads, key_heads, size, value_size })
+    }
+
+    /// Whether a bias may be -∞ for all keys of a query, unless it is a constant that nowhere is.
+    fn may_hide(&self, node: usize, position: usize) -> Result<bool> {
+        let bias = self.graph.constant(self.operand_of(node, position)?);
+        Ok(bias.is_none_or(|bias| bias.iter().any(|x| x == f32::NEG_INFINITY)))
     }
 
     /// Scale, soft cap, bias and slopes.
@@ -113,15 +134,16 @@ impl Export<'_> {
         Ok(scores)
     }
 
-    /// The softmax over what may be attended to; 0 elsewhere, in rows of nothing too.
+    /// The softmax over what these masks, and the rules, let be attended to; 0 elsewhere, in rows of nothing too, which scores that may `hide`
+    /// make by themselves.
     fn attention_weights(
         &mut self,
         mut scores: String,
         rules: &AttentionRules,
-        visible: Option<String>,
+        mut masks: Vec<String>,
+        hide: bool,
         sizes: &Sizes,
     ) -> String {
-        let mut masks: Vec<String> = visible.into_iter().collect();
         let window = rules.window.map(|window| window.min(i32::MAX as usize) as i64);
         let corner = rules.causal == Some(Causal::BottomRight);
         if rules.causal.is_some() {
@@ -138,6 +160,11 @@ impl Export<'_> {
             scores = self.result("Where", &[mask.clone(), scores, lowest], &[]);
         }
         let mut weights = self.result("Softmax", &[scores], &[("axis", Attribute::Int(-1))]);
+        if hide {
+            let (nothing, zero) =
+                (self.result("IsNaN", std::slice::from_ref(&weights), &[]), self.scalar(0.0));
+            weights = self.result("Where", &[nothing, zero, weights], &[]);
+        }
         for mask in masks {
             let zero = self.scalar(0.0);
             weights = self.result("Where", &[mask, weights, zero], &[]);

@@ -79,10 +79,9 @@ impl<'g> Export<'g> {
         let name = match &graph.nodes[node].source {
             Source::Input(i) => input_name(graph, *i),
             Source::Constant(_) | Source::Repeated(_) => return Ok(()),
-            Source::Ids { .. } => {
-                let what = "ONNX of an embedding whose padding later layers pass over (`masked`)".into();
-                let scope = graph.nodes[node].scope.as_deref();
-                return Err(scope.into_iter().fold(Error::Unsupported { what }, Error::at));
+            Source::Ids { op, operand } => {
+                self.label = graph.nodes[node].scope.as_deref().unwrap_or("padding").to_owned();
+                self.span(*op, *operand)?
             }
             Source::Reshaped { operand } => {
                 self.label = "ids".into();

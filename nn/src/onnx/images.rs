@@ -7,8 +7,8 @@ use cairn_tensor::{Pool, Recurrence, Resize, Returns, Tensor, Window};
 use super::export::{Attributes, Export, Made};
 use super::gates::{self, Direction};
 use super::proto::{self, Attribute};
-use crate::Result;
 use crate::graph::Size;
+use crate::{Error, Result};
 
 fn turned(name: String) -> Made {
     Made { name, channels_first: true }
@@ -184,9 +184,13 @@ impl Export<'_> {
     /// A recurrence in one direction, perhaps from first states and with the last ones behind the outputs.
     pub(super) fn recurrent(&mut self, node: usize, op: &Recurrent) -> Result<String> {
         let &Recurrent::Recurrent { kind, reverse, returns, present } = op;
-        // Padding before a sequence has no form; a mask is of training.
-        if present.starts || present.mask {
+        // A mask is of training.
+        if present.mask {
             return Err(self.unsupported(node));
+        }
+        if present.starts {
+            let what = "ONNX of a recurrent layer that passes over padding before a sequence (`masked`)";
+            return Err(Error::Unsupported { what: what.into() });
         }
         let [bias, hidden, cell, _, lengths, _] = present.positions();
         let lengths = match lengths {

@@ -22,6 +22,9 @@
 //! There is one exporter, from the [graph](crate::graph) of a model, whoever wrote it: a struct of layers with a forward pass of its
 //! own is exported by running it, see [`trace()`].
 //!
+//! Which steps are padding is found from the ids in the file, too, where an embedding is
+//! [masked](crate::spec::Embedding::masked), or from lengths that are an [input](crate::graph::Input::lengths): attention and global pooling pass over them.
+//!
 //! What comes out was run by ONNX Runtime for every kind of layer; `examples/onnx.rs` and `examples/check_onnx.py` do that again,
 //! `tests/onnx_random.rs` for models drawn at random.
 
@@ -31,6 +34,7 @@ mod gates;
 mod images;
 mod operators;
 mod proto;
+mod spans;
 
 use std::path::Path;
 

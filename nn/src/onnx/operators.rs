@@ -44,8 +44,9 @@ impl Export<'_> {
                 let (x, axis) = (self.operand(node, 0)?, self.integers("axis", &[*axis as i64]));
                 self.result("CumSum", &[x, axis], &[]).into()
             }
-            // The operators of a running product, of ranking, of the padding of sequences, of linear algebra, of a user's own: none.
-            Op::Scan(Scan::CumProd { .. }) | Op::Sort(_) | Op::Spans(_) | Op::Linalg(_) | Op::Custom(_) => {
+            Op::Spans(op) => self.spans(node, op)?.into(),
+            // The operators of a running product, of ranking, of linear algebra, of a user's own: none.
+            Op::Scan(Scan::CumProd { .. }) | Op::Sort(_) | Op::Linalg(_) | Op::Custom(_) => {
                 return Err(self.unsupported(node));
             }
         })

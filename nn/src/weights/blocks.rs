@@ -2,7 +2,8 @@
 //! `TransformerEncoder` and `TransformerDecoder`, in a `torch.nn.Transformer`, wherever in a model they are.
 //!
 //! What attends to another sequence has two layers here, for the queries and for the memory's keys and values, where PyTorch keeps one
-//! matrix of both, or, for a memory of other features, three.
+//! matrix of both, or, for a memory of other features, three. Where keys and values are of other features each there are three here, too.
+//! Attention by itself is [loaded by its layer](crate::MultiHeadAttention::load_weights).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,13 +76,9 @@ impl Weights {
     /// // The parts of `torch.nn.Transformer(64, 4, 2, 2, 128)`, which ends both stacks with a normalisation.
     /// #[derive(Module)]
     /// struct Both { encoder: TransformerEncoder, decoder: TransformerDecoder }
-    /// let (read, write) = (spec::TransformerEncoderLayer::new(4, 128), spec::TransformerDecoderLayer::new(4, 128));
-    /// let mut both = Both {
-    ///     encoder: TransformerEncoder::new(2, &read, 64, &mut rng(0))?,
-    ///     decoder: TransformerDecoder::new(2, &write, 64, &mut rng(0))?,
-    /// };
-    /// both.encoder.norm = Some(spec::LayerNorm::new().layer(64)?);
-    /// both.decoder.norm = Some(spec::LayerNorm::new().layer(64)?);
+    /// let whole = spec::Transformer::new(1).features(64).heads(4).layers(2, 2).hidden(128).last_norms(true);
+    /// let whole = whole.layer(&mut rng(0))?;
+    /// let both = Both { encoder: whole.encoder, decoder: whole.decoder };
     /// let weights = Weights::read_safetensors("torch.safetensors")?.from_torch_transformer()?;
     /// weights.load_into(&both, Strictness::Strict)?;
     /// # Ok::<(), cairn_nn::Error>(())
@@ -113,8 +110,13 @@ impl Weights {
             let name = |part| format!("{place}multihead_attn.{part}_proj_weight");
             shift(&mut given, &name("q"), &mut own, format!("{place}cross_attention.projection.weight"))?;
             if let (Some(keys), Some(values)) = (given.remove(&name("k")), given.remove(&name("v"))) {
-                let memory = Tensor::cat(&[&floats(&keys)?, &floats(&values)?], 0)?;
-                own.insert(format!("{place}cross_attention.memory.weight"), turned(&memory.into())?);
+                let parts = [floats(&keys)?, floats(&values)?];
+                if alike(&parts) {
+                    let memory = Tensor::cat(&[&parts[0], &parts[1]], 0)?;
+                    own.insert(format!("{place}cross_attention.memory.weight"), turned(&memory.into())?);
+                } else {
+                    apart(&mut own, &format!("{place}cross_attention."), parts)?;
+                }
             }
         }
         own.extend(given);
@@ -140,28 +142,17 @@ impl Weights {
                     shift(&mut own, &name, &mut foreign, new)?;
                 }
             }
-            for value in ["weight", "bias"] {
-                let name = format!("{place}attention.projection.{value}");
-                shift(&mut own, &name, &mut foreign, format!("{place}self_attn.in_proj_{value}"))?;
-                let name = |part| format!("{place}cross_attention.{part}.{value}");
-                let (Some(queries), Some(memory)) =
-                    (own.remove(&name("projection")), own.remove(&name("memory")))
-                else {
-                    continue;
-                };
-                let (queries, memory) = (floats(&turned(&queries)?)?, floats(&turned(&memory)?)?);
-                if queries.shape()[1..] == memory.shape()[1..] {
-                    let both = Tensor::cat(&[&queries, &memory], 0)?;
-                    foreign.insert(format!("{place}multihead_attn.in_proj_{value}"), both.into());
-                    continue;
-                }
-                let half = memory.shape()[0] / 2;
-                let [keys, values] = [0, half].map(|first| memory.narrow(0, first, half));
-                for (part, matrix) in [("q", queries), ("k", keys?), ("v", values?)] {
-                    foreign.insert(
-                        format!("{place}multihead_attn.{part}_proj_weight"),
-                        matrix.contiguous()?.into(),
-                    );
+            for (here, there) in [("attention", "self_attn"), ("cross_attention", "multihead_attn")] {
+                for value in ["weight", "bias"] {
+                    let parts = projections(&mut own, &format!("{place}{here}."), value)?;
+                    if alike(&parts) {
+                        let all = Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
+                        foreign.insert(format!("{place}{there}.in_proj_{value}"), all.into());
+                        continue;
+                    }
+                    for (part, matrix) in ["q", "k", "v"].into_iter().zip(parts) {
+                        foreign.insert(format!("{place}{there}.{part}_proj_weight"), matrix.into());
+                    }
                 }
             }
         }
@@ -194,6 +185,43 @@ fn check(own: &Values, place: &str) -> Result<()> {
     };
     let of = if place.is_empty() { String::new() } else { format!(" `{}`", place.trim_end_matches('.')) };
     Err(no_rule("transformer", &format!("{of} {what}"), "PyTorch"))
+}
+
+/// Whether matrices are of the same features, so that one can hold them all.
+fn alike(parts: &[Tensor]) -> bool {
+    parts
+        .first()
+        .is_some_and(|first| parts.iter().all(|part| part.shape().get(1..) == first.shape().get(1..)))
+}
+
+/// Puts in weights of keys and of values, of sequences of other features each, and takes the bias of both apart.
+fn apart(own: &mut Values, layer: &str, [keys, values]: [Tensor; 2]) -> Result<()> {
+    if let Some(both) = own.remove(&format!("{layer}memory.bias")) {
+        let both = floats(&both)?;
+        let half = both.len() / 2;
+        for (part, first) in [("keys", 0), ("values", half)] {
+            own.insert(format!("{layer}{part}.bias"), both.narrow(0, first, half)?.contiguous()?.into());
+        }
+    }
+    for (part, weight) in [("keys", keys), ("values", values)] {
+        own.insert(format!("{layer}{part}.weight"), turned(&weight.into())?);
+    }
+    Ok(())
+}
+
+/// Takes out what a layer makes queries, keys and values with, turned: all at once where they are of the same features, else each.
+fn projections(own: &mut Values, layer: &str, value: &str) -> Result<Vec<Tensor>> {
+    let parts = ["projection", "memory", "keys", "values"];
+    let taken = parts.into_iter().filter_map(|part| own.remove(&format!("{layer}{part}.{value}")));
+    let taken = taken.map(|x| floats(&turned(&x)?)).collect::<Result<Vec<_>>>()?;
+    if let [queries, memory] = &taken[..]
+        && !alike(&taken)
+    {
+        let half = memory.shape().first().copied().unwrap_or(0) / 2;
+        let [keys, values] = [0, half].map(|first| memory.narrow(0, first, half));
+        return Ok(vec![queries.clone(), keys?.contiguous()?, values?.contiguous()?]);
+    }
+    Ok(taken)
 }
 
 /// The part for queries and that for keys and values, of a projection that makes all three.

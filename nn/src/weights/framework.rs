@@ -26,12 +26,16 @@ use crate::{Error, Result, Sequential, Visitor};
 /// | in a stack, or both directions | `1.forward.…`, `1.backward.…` | `…_l1`, `…_l1_reverse` | `1/forward_lstm/…`, `1/backward_lstm/…` |
 /// | attention `projection.weight` | `[features, heads · size]`, queries, keys, values | `in_proj_weight`, transposed | `query/kernel`, `key/…`, `value/…`, `[features, heads, size]` |
 /// | attention `output.weight` | `[heads · size, features]` | `out_proj.weight`, transposed | `attention_output/kernel`, `[heads, size, features]` |
+/// | encoder block | `attention` `attention_norm` `feed_forward.up` `feed_forward.down` `feed_forward_norm` | `self_attn` `norm1` `linear1` `linear2` `norm2` | keras_hub's `self_attention_layer` `self_attention_layer_norm` `feedforward_intermediate_dense` `feedforward_output_dense` `feedforward_layer_norm` |
 /// | after `Flatten` of an image | features by row, column, channel | by channel, row, column | as Cairn |
 ///
 /// The layer is the model's name for it; Keras may put the models' names around it in front (`sequential/dense/kernel`).
 /// PyTorch's own numbers become names by
 /// [`name_numbered`](super::Weights::name_numbered), any others by [`rename`](super::Weights::rename). PyTorch's
 /// `num_batches_tracked` is a counter, which loading leaves out.
+///
+/// Attention that is in no `Sequential`, to another sequence or with projections of its own, is [loaded by itself](crate::MultiHeadAttention::load_weights);
+/// blocks of PyTorch's transformers wherever they are by [`from_torch_transformer`](super::Weights::from_torch_transformer).
 ///
 /// The order of gates, and what becomes of two biases, is said in [`weights::recurrent`](crate::weights::recurrent). Keras's
 /// cells are called `lstm_cell`, `gru_cell` and `simple_rnn_cell`. It has no stacks: a stack is a `keras.Sequential` of the

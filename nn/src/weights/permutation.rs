@@ -28,9 +28,9 @@ pub enum Permutation {
     SwapGates(usize),
     /// That of its two biases, in one value.
     SwapBiases(usize),
-    /// Keras's queries, keys and values of attention, three values `[…, heads, size]` that lie side by side here: the heads of each,
-    /// and their size.
-    Heads([usize; 3], usize),
+    /// Keras's queries, keys and values of attention, three values `[…, heads, size]` that lie side by side here: the heads and their size,
+    /// of each.
+    Heads([[usize; 2]; 3]),
     /// Keras's weight that joins heads, `[heads, size, features]`.
     JoinedHeads(usize, usize),
 }
@@ -43,9 +43,11 @@ impl Permutation {
             (Permutation::TwoBiases(kind, units), [input, state]) => {
                 Ok(one_bias(*kind, input.as_f32()?, state.as_f32()?, *units)?.into())
             }
-            (Permutation::Heads(heads, size), parts) if parts.len() == heads.len() => {
-                let flat =
-                    parts.iter().zip(heads).map(|(part, &heads)| flat_heads(part.as_f32()?, heads, *size));
+            (Permutation::Heads(heads), parts) if parts.len() == heads.len() => {
+                let flat = parts
+                    .iter()
+                    .zip(heads)
+                    .map(|(part, &[heads, size])| flat_heads(part.as_f32()?, heads, size));
                 let flat = flat.collect::<Result<Vec<_>>>()?;
                 Ok(Tensor::cat(&flat.iter().collect::<Vec<_>>(), -1)?.into())
             }
@@ -107,9 +109,9 @@ impl Permutation {
                 x.reshape(image)?.permute([2, 0, 1])?.contiguous()?.reshape([x.len()])?
             }
             Permutation::TwoBiases(kind, units) => return Ok(two_biases(kind, x, units)?.into()),
-            Permutation::Heads(heads, size) => {
+            Permutation::Heads(heads) => {
                 let mut first = 0;
-                let parts = heads.map(|heads| {
+                let parts = heads.map(|[heads, size]| {
                     let part = x.narrow(-1, first, heads * size)?;
                     first += heads * size;
                     let leading = &x.shape()[..x.rank() - 1];

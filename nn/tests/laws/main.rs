@@ -31,6 +31,7 @@ mod tied;
 mod to_gguf;
 #[cfg(feature = "language")]
 mod tokenizer;
+mod transformer_options;
 mod transformers;
 mod weighted_losses;
 mod weights;

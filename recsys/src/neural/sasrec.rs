@@ -136,7 +136,8 @@ fn norm(dim: usize) -> cairn_nn::Result<LayerNorm> {
 
 /// No vector that comes out of a normalisation is longer: before scale and shift it is √features long at most.
 pub(super) fn longest(norm: &LayerNorm) -> f32 {
-    let (scale, shift) = (norm.weight.value().to_vec(), norm.bias.value().to_vec());
+    let scale = norm.weight.value().to_vec();
+    let shift = norm.bias.as_ref().map_or_else(Vec::new, |bias| bias.value().to_vec());
     let largest = scale.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     largest * (scale.len() as f32).sqrt() + dot(&shift, &shift).sqrt()
 }

@@ -38,7 +38,7 @@ pub struct KeyValueCache {
     pub(super) spans: Vec<Span>,
 }
 
-/// Keys and values of a layer, each `[rows, key heads, capacity, size]`: those of a head one after the other, since a step of writing
+/// Keys and values of a layer, each `[rows, key heads, capacity, its size]`: those of a head one after the other, since a step of writing
 /// reads them all, and memory is quick in order.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
@@ -57,7 +57,7 @@ impl KeyValueCache {
         rows: usize,
         capacity: usize,
         heads: usize,
-        size: usize,
+        [size, value_size]: [usize; 2],
     ) -> Result<Self> {
         // Of numbers that no memory holds, these are refused first.
         let [new_lengths, key_lengths] = [Tensor::zeros([rows])?, Tensor::zeros([rows])?];
@@ -65,9 +65,9 @@ impl KeyValueCache {
         reserve(&mut pairs, layers, "the number of layers")?;
         reserve(&mut zeros, rows, "the number of rows")?;
         zeros.resize(rows, 0);
-        let room = || Tensor::zeros([rows, heads, capacity, size]);
+        let room = |size| Tensor::zeros([rows, heads, capacity, size]);
         for _ in 0..layers {
-            pairs.push(Pair { keys: room()?, values: room()? });
+            pairs.push(Pair { keys: room(size)?, values: room(value_size)? });
         }
         Ok(KeyValueCache {
             layers: pairs,
@@ -84,7 +84,7 @@ impl KeyValueCache {
 
     /// Of a decoder without attention.
     pub(in super::super) fn without_layers(rows: usize, capacity: usize) -> Result<Self> {
-        Self::new(0, rows, capacity, 1, 1)
+        Self::new(0, rows, capacity, 1, [1, 1])
     }
 
     /// The number of texts.

@@ -7,10 +7,13 @@
 //! kernel, and no mask of the size of the scores is made.
 //!
 //! What may be attended to is said in words here, as libraries disagree about what `true` in a mask means: causal or not, a
-//! window, and the valid steps of each sequence ([`SequenceMask`]).
+//! window, the valid steps of each sequence ([`SequenceMask`]), and any other mask of pairs under a name that says what it means
+//! ([`AttentionMask`]).
 
 mod cache;
+mod exchange;
 mod packed;
+mod pairs;
 mod relative;
 mod rotary;
 pub(super) mod spec;
@@ -20,6 +23,8 @@ use cairn_tensor::{AttentionOptions, Causal, Rng, Tensor};
 use rand::RngExt;
 
 pub use cache::KeyValueCache;
+pub use pairs::AttentionMask;
+use pairs::Pairs;
 pub use relative::RelativePositions;
 use rotary::Positions;
 pub use rotary::RotaryPositions;
@@ -47,7 +52,8 @@ pub struct MultiHeadAttention {
     /// [`memory`](Self::memory), or [`keys`](Self::keys) and [`values`](Self::values), make the others.
     pub projection: Linear,
     /// Makes keys by itself, `[features, key heads · size]`, in a layer with [separate](spec::MultiHeadAttention::separate)
-    /// projections.
+    /// projections, and in one whose keys and values are of
+    /// [two sequences](spec::MultiHeadAttention::cross_layer_apart).
     pub keys: Option<Linear>,
     /// Makes values by itself, as [`keys`](Self::keys).
     pub values: Option<Linear>,
@@ -63,6 +69,8 @@ pub struct MultiHeadAttention {
     pub output: Linear,
     #[module(skip)]
     rotary: Option<RotaryPositions>,
+    /// Whether it attends to another sequence.
+    cross: bool,
     #[module(skip)]
     heads: Heads,
     #[module(skip)]
@@ -75,10 +83,13 @@ struct Heads {
     queries: usize,
     keys: usize,
     size: usize,
+    /// That of values, if it is another.
+    value_size: usize,
 }
 
 impl MultiHeadAttention {
-    /// Attention of a sequence to itself, with heads of `features / heads`; weights by Glorot's uniform rule, biases 0.
+    /// Attention of a sequence to itself, with heads of `features / heads`; weights by Glorot's uniform rule, biases 0. PyTorch draws the
+    /// weight that joins the heads otherwise: see [`pytorch_init`](spec::MultiHeadAttention::pytorch_init).
     ///
     /// # Errors
     /// [`Error::BadSetting`] when the heads do not divide the features; when memory does not hold the weights.
@@ -98,7 +109,7 @@ impl MultiHeadAttention {
     /// [`Error::BadSetting`] when the table is for another number of heads; [`Error::Unsupported`] for a layer that attends to another
     /// sequence, whose steps are at no distance.
     pub fn relative(self, positions: &RelativePositions) -> Result<Self> {
-        if self.memory.is_some() {
+        if self.cross {
             return Err(Error::Unsupported {
                 what: "relative positions in attention to another sequence".into(),
             });
@@ -111,7 +122,7 @@ impl MultiHeadAttention {
     }
 
     /// Attends from each step of `[batch, time, features]` to the steps of the same sequence. Steps that the context's mask leaves out
-    /// are not attended to.
+    /// are not attended to, nor pairs that its [mask of pairs](Context::with_attention_mask) does.
     ///
     /// # Errors
     /// When the features do not fit; [`Error::Unsupported`] for a layer that attends to another sequence.
@@ -122,7 +133,8 @@ impl MultiHeadAttention {
     }
 
     /// Attends from each step of `[batch, time, features]` to the steps of `memory` `[batch, steps, memory features]`, of which `mask`
-    /// says which are valid; all if there is none. A causal layer is not causal here.
+    /// says which are valid; all if there is none. The context may have a [mask of pairs](Context::with_memory_mask). A causal layer is
+    /// not causal here.
     ///
     /// # Errors
     /// When sizes do not fit; [`Error::Unsupported`] for a layer that attends to its own sequence.
@@ -143,10 +155,27 @@ impl MultiHeadAttention {
     /// # Errors
     /// As [`attend`](Self::attend).
     pub fn keys_values(&self, memory: &Var) -> Result<(Var, Var)> {
-        let Some(projection) = &self.memory else { return Err(for_its_own()) };
-        let both = self.by_head(&projection.forward(memory)?, 2 * self.heads.keys)?;
-        let of = |first| both.narrow(2, first, self.heads.keys);
-        Ok((of(0)?, of(self.heads.keys)?))
+        match &self.memory {
+            Some(projection) => self.keyed_and_valued(&projection.forward(memory)?, self.heads.keys),
+            None => self.keys_values_apart(memory, memory),
+        }
+    }
+
+    /// As [`keys_values`](Self::keys_values), the keys of one sequence and the values of another of as many steps, for a layer that was
+    /// [made so](spec::MultiHeadAttention::cross_layer_apart).
+    ///
+    /// # Errors
+    /// As [`attend`](Self::attend), and for a layer whose keys and values are of one sequence.
+    pub fn keys_values_apart(&self, keys: &Var, values: &Var) -> Result<(Var, Var)> {
+        if !self.cross {
+            return Err(for_its_own());
+        }
+        let (Some(key), Some(value)) = (&self.keys, &self.values) else {
+            let what = "keys and values of two sequences by a layer for one".into();
+            return Err(Error::Unsupported { what });
+        };
+        let Heads { keys: heads, size, value_size, .. } = self.heads;
+        Ok((by_head(&key.forward(keys)?, heads, size)?, by_head(&value.forward(values)?, heads, value_size)?))
     }
 
     /// As [`attend`](Self::attend), to what [`keys_values`](Self::keys_values) made.
@@ -161,10 +190,10 @@ impl MultiHeadAttention {
         mask: Option<&SequenceMask>,
         cx: &mut Context,
     ) -> Result<Var> {
-        if self.memory.is_none() {
+        if !self.cross {
             return Err(for_its_own());
         }
-        let q = self.by_head(&self.projection.forward_in(x, cx)?, self.heads.queries)?;
+        let q = by_head(&self.projection.forward_in(x, cx)?, self.heads.queries, self.heads.size)?;
         self.attended(&q, keys, values, mask, cx)
     }
 
@@ -201,26 +230,31 @@ impl MultiHeadAttention {
     /// # Errors
     /// When memory does not hold it.
     pub fn cache(&self, layers: usize, rows: usize, capacity: usize) -> Result<KeyValueCache> {
-        KeyValueCache::new(layers, rows, capacity, self.heads.keys, self.heads.size)
+        let Heads { keys, size, value_size, .. } = self.heads;
+        KeyValueCache::new(layers, rows, capacity, keys, [size, value_size])
     }
 
     /// Queries, keys and values of a sequence whose steps are at these positions.
     fn projected(&self, x: &Var, positions: &Positions, cx: &mut Context) -> Result<[Var; 3]> {
-        let Heads { queries, keys, .. } = self.heads;
-        if self.memory.is_some() {
+        let Heads { queries, keys, size, value_size } = self.heads;
+        if self.cross {
             let what = "attention to its own sequence by a layer for another".into();
             return Err(Error::Unsupported { what });
         }
         let first = self.projection.forward_in(x, cx)?;
         let [q, k, v] = match (&self.keys, &self.values) {
             (Some(key), Some(value)) => {
-                let mut of = |layer: &Linear| self.by_head(&layer.forward_in(x, cx)?, keys);
-                [self.by_head(&first, queries)?, of(key)?, of(value)?]
+                let mut of = |layer: &Linear, size| by_head(&layer.forward_in(x, cx)?, keys, size);
+                [by_head(&first, queries, size)?, of(key, size)?, of(value, value_size)?]
             }
-            _ => {
-                let all = self.by_head(&first, queries + 2 * keys)?;
+            _ if value_size == size => {
+                let all = by_head(&first, queries + 2 * keys, size)?;
                 let of = |first, heads| all.narrow(2, first, heads);
                 [of(0, queries)?, of(queries, keys)?, of(queries + keys, keys)?]
+            }
+            _ => {
+                let (both, values) = self.keyed_and_valued(&first, queries + keys)?;
+                [both.narrow(2, 0, queries)?, both.narrow(2, queries, keys)?, values]
             }
         };
         let q = self.placed(q, self.query_norm.as_ref(), positions)?;
@@ -239,15 +273,15 @@ impl MultiHeadAttention {
         }
     }
 
-    /// `[batch, time, heads · size]` as `[batch, time, heads, size]`.
-    fn by_head(&self, x: &Var, heads: usize) -> Result<Var> {
-        match *x.shape() {
-            [batch, time, _] => Ok(x.reshape([batch, time, heads, self.heads.size])?),
-            _ => Err(Error::BadInput {
-                input: x.dims().clone(),
-                why: "attention is between the steps of sequences: [batch, time, features]".into(),
-            }),
+    /// So many heads of the size of keys, and those of the values, of a projection where these lie behind the others.
+    fn keyed_and_valued(&self, x: &Var, heads: usize) -> Result<(Var, Var)> {
+        let Heads { keys, size, value_size, .. } = self.heads;
+        if value_size == size {
+            let all = by_head(x, heads + keys, size)?;
+            return Ok((all.narrow(2, 0, heads)?, all.narrow(2, heads, keys)?));
         }
+        let values = x.narrow(-1, heads * size, keys * value_size)?;
+        Ok((by_head(&x.narrow(-1, 0, heads * size)?, heads, size)?, by_head(&values, keys, value_size)?))
     }
 
     fn attended(
@@ -259,9 +293,11 @@ impl MultiHeadAttention {
         cx: &mut Context,
     ) -> Result<Var> {
         let mut rules = self.config.rules(self.heads.queries);
-        if self.memory.is_some() {
+        if self.cross {
             rules.causal = None;
         }
+        let pairs = if self.cross { cx.memory_mask() } else { cx.attention_mask() };
+        let pairs = pairs.map(|mask| mask.0.clone());
         let rate = f64::from(self.config.dropout);
         rules.dropout = (cx.is_training() && rate != 0.0).then(|| (rate, cx.draw().random()));
         let mut options = AttentionOptions::new(rules);
@@ -275,17 +311,26 @@ impl MultiHeadAttention {
         let hiding = before.map(|mask| mask.hiding_bias(batch, steps)).transpose()?;
         let relative = self.relative.as_ref();
         let relative = relative.map(|table| table.bias(&Positions::From(0), q.shape()[1], steps));
-        let bias = match (hiding, relative.transpose()?) {
-            (Some(hiding), Some(relative)) => Some(hiding.add(&relative)?),
-            (hiding, relative) => hiding.or(relative),
+        let mut biases = vec![hiding, relative.transpose()?];
+        match pairs {
+            Some(Pairs::Visible(mask)) => options.visible = Some(mask),
+            Some(Pairs::Added(scores)) => biases.push(Some(Var::constant(scores))),
+            None => {}
+        }
+        let sum = |sum: Option<Var>, bias: Var| -> Result<Option<Var>> {
+            Ok(Some(match sum {
+                Some(sum) => sum.add(&bias)?,
+                None => bias,
+            }))
         };
+        let bias = biases.into_iter().flatten().try_fold(None, sum)?;
         self.joined(&q.attention(k, v, bias.as_ref(), &options)?, cx)
     }
 
     /// The heads' results, `[batch, time, heads, size]`, as the layer's.
     fn joined(&self, y: &Var, cx: &mut Context) -> Result<Var> {
         let [batch, time] = [y.shape()[0], y.shape()[1]];
-        self.output.forward_in(&y.reshape([batch, time, self.heads.queries * self.heads.size])?, cx)
+        self.output.forward_in(&y.reshape([batch, time, self.heads.queries * self.heads.value_size])?, cx)
     }
 }
 
@@ -300,6 +345,17 @@ impl SequenceMask {
     fn hiding_bias(&self, batch: usize, time: usize) -> Result<Var> {
         let valid = self.valid(batch, time)?;
         Ok(valid.log()?.reshape([batch, 1, 1, time])?)
+    }
+}
+
+/// `[batch, time, heads · size]` as `[batch, time, heads, size]`.
+fn by_head(x: &Var, heads: usize, size: usize) -> Result<Var> {
+    match *x.shape() {
+        [batch, time, _] => Ok(x.reshape([batch, time, heads, size])?),
+        _ => Err(Error::BadInput {
+            input: x.dims().clone(),
+            why: "attention is between the steps of sequences: [batch, time, features]".into(),
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use cairn_tensor::{AttentionOptions, AttentionRules, Causal, Pairs, Rng, Rotary, Shape};
 use serde::{Deserialize, Serialize};
 
-use super::super::config::{LayerConfig, Plan};
+use super::super::config::{Extended, LayerConfig, Plan};
 use super::super::{Layer, Linear, RmsNorm};
 use super::{Heads, RotaryPositions};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
@@ -38,6 +38,15 @@ pub struct MultiHeadAttention {
     head_norm: Option<f32>,
     separate: bool,
     output_bias: Option<bool>,
+    #[serde(skip)]
+    further: Further,
+}
+
+/// Settings that files of the first form do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Further {
+    value_size: Option<usize>,
+    pytorch_init: bool,
 }
 
 impl MultiHeadAttention {
@@ -60,6 +69,7 @@ impl MultiHeadAttention {
             head_norm: None,
             separate: false,
             output_bias: None,
+            further: Further::default(),
         }
     }
 
@@ -75,6 +85,14 @@ impl MultiHeadAttention {
     #[doc(alias("head_dim", "key_dim"))]
     pub fn head_size(self, size: usize) -> Self {
         MultiHeadAttention { head_size: Some(size), ..self }
+    }
+
+    /// Heads of values of another size than those of queries and keys.
+    #[must_use]
+    #[doc(alias = "value_dim")]
+    pub fn value_size(self, size: usize) -> Self {
+        let further = Further { value_size: Some(size), ..self.further };
+        MultiHeadAttention { further, ..self }
     }
 
     /// With or without biases.
@@ -175,6 +193,37 @@ impl MultiHeadAttention {
         MultiHeadAttention { init, ..self }
     }
 
+    /// Draws the weights as PyTorch does, in place of [`init`](Self::init): queries, keys and values uniformly by Glorot's rule, as one matrix
+    /// where they are of sequences of the same features, and what joins the heads uniformly within 1/√inputs, like its dense layers. Biases
+    /// are 0 there, too.
+    ///
+    /// Without it all is drawn by Glorot's rule, each layer for itself: what joins the heads within √(6 / (inputs + outputs)), which is √3 times
+    /// as wide.
+    #[must_use]
+    #[doc(alias("reset_parameters", "xavier_uniform_", "kaiming_uniform_"))]
+    pub fn pytorch_init(self) -> Self {
+        let further = Further { pytorch_init: true, ..self.further };
+        MultiHeadAttention { further, ..self }
+    }
+
+    /// Without any bias.
+    pub(in super::super) fn without_biases(self) -> Self {
+        MultiHeadAttention { bias: false, output_bias: None, ..self }
+    }
+
+    /// For attention to another sequence beside attention of this kind: without what is about steps of one sequence.
+    pub(in super::super) fn across(self) -> Self {
+        MultiHeadAttention {
+            causal: false,
+            window: None,
+            alibi: false,
+            rotary: None,
+            head_norm: None,
+            separate: false,
+            ..self
+        }
+    }
+
     /// The layer for sequences of so many features, which attend to themselves.
     ///
     /// # Errors
@@ -182,13 +231,15 @@ impl MultiHeadAttention {
     /// more rotary positions than a head has elements; those of [`AttentionRules::check`]; when memory does not hold the weights.
     pub fn layer(&self, features: usize, rng: &mut Rng) -> Result<super::MultiHeadAttention> {
         let heads = self.heads_of(features)?;
-        let Heads { queries, keys, size } = heads;
-        let first = if self.separate { queries } else { queries + 2 * keys };
-        let mut layer = self.joined(features, heads, self.dense(features, first * size, rng)?, rng)?;
+        let [queries, keys, values] = heads.widths();
+        let all = queries + keys + values;
+        let first = if self.separate { queries } else { all };
+        let mut layer = self.joined(features, heads, self.dense([features, first], all, rng)?, rng)?;
         if self.separate {
-            layer.keys = Some(self.dense(features, keys * size, rng)?);
-            layer.values = Some(self.dense(features, keys * size, rng)?);
+            layer.keys = Some(self.dense([features, keys], all, rng)?);
+            layer.values = Some(self.dense([features, values], all, rng)?);
         }
+        let size = heads.size;
         if let Some(epsilon) = self.head_norm {
             layer.query_norm = Some(RmsNorm::new(size)?.epsilon(epsilon)?);
             layer.key_norm = Some(RmsNorm::new(size)?.epsilon(epsilon)?);
@@ -211,17 +262,61 @@ impl MultiHeadAttention {
         memory: usize,
         rng: &mut Rng,
     ) -> Result<super::MultiHeadAttention> {
+        let heads = self.cross_heads(features)?;
+        let [queries, keys, values] = heads.widths();
+        // What PyTorch draws as one matrix.
+        let alike = memory == features;
+        let [first, second] = if alike { [queries + keys + values; 2] } else { [queries, keys] };
+        let projection = self.dense([features, queries], first, rng)?;
+        let memory = self.dense([memory, keys + values], second, rng)?;
+        let layer = self.joined(features, heads, projection, rng)?;
+        Ok(super::MultiHeadAttention { memory: Some(memory), cross: true, ..layer })
+    }
+
+    /// The layer for sequences of so many features whose keys and values are of two other sequences, of as many steps and of these features:
+    /// see [`keys_values_apart`](crate::MultiHeadAttention::keys_values_apart).
+    ///
+    /// ```
+    /// use cairn_nn::{Context, spec::MultiHeadAttention};
+    /// use cairn_tensor::{Tensor, rng};
+    /// // As `MultiheadAttention(8, 2, kdim=6, vdim=10)` of PyTorch.
+    /// let layer = MultiHeadAttention::new(2).cross_layer_apart(8, [6, 10], &mut rng(0))?;
+    /// let [x, keys, values] = [[1, 3, 8], [1, 5, 6], [1, 5, 10]].map(|shape| Tensor::<f32>::ones(shape));
+    /// let (keys, values) = layer.keys_values_apart(&keys?.into(), &values?.into())?;
+    /// let y = layer.attend_to(&x?.into(), &keys, &values, None, &mut Context::eval())?;
+    /// assert_eq!(y.shape(), [1, 3, 8]);
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`cross_layer`](Self::cross_layer).
+    #[doc(alias("kdim", "vdim"))]
+    pub fn cross_layer_apart(
+        &self,
+        features: usize,
+        [key_features, value_features]: [usize; 2],
+        rng: &mut Rng,
+    ) -> Result<super::MultiHeadAttention> {
+        let heads = self.cross_heads(features)?;
+        let [queries, keys, values] = heads.widths();
+        let alike = [key_features, value_features] == [features; 2];
+        let all = |own| if alike { queries + keys + values } else { own };
+        let projection = self.dense([features, queries], all(queries), rng)?;
+        let key = Some(self.dense([key_features, keys], all(keys), rng)?);
+        let value = Some(self.dense([value_features, values], all(values), rng)?);
+        let layer = self.joined(features, heads, projection, rng)?;
+        Ok(super::MultiHeadAttention { keys: key, values: value, cross: true, ..layer })
+    }
+
+    /// The heads of a layer that attends to another sequence, if there can be one of this description.
+    fn cross_heads(&self, features: usize) -> Result<Heads> {
         // Steps of two sequences are at no distance from each other.
         let placed = self.rotary.is_some() || self.window.is_some() || self.alibi;
         if self.separate || self.head_norm.is_some() || placed {
             let what = "rotary positions, windows, linear biases, norms of heads or separate projections in attention to another sequence";
             return Err(Error::Unsupported { what: what.into() });
         }
-        let heads = self.heads_of(features)?;
-        let projection = self.dense(features, heads.queries * heads.size, rng)?;
-        let memory = self.dense(memory, 2 * heads.keys * heads.size, rng)?;
-        let layer = self.joined(features, heads, projection, rng)?;
-        Ok(super::MultiHeadAttention { memory: Some(memory), ..layer })
+        self.heads_of(features)
     }
 
     /// The layer that makes only what this projection makes.
@@ -233,7 +328,12 @@ impl MultiHeadAttention {
         rng: &mut Rng,
     ) -> Result<super::MultiHeadAttention> {
         let bias = self.output_bias.unwrap_or(self.bias);
-        let output = crate::spec::Dense::new(features).bias(bias).kernel_init(self.init);
+        let inputs = heads.queries * heads.value_size;
+        let init = match self.further.pytorch_init {
+            true => Init::Uniform(1.0 / (inputs as f32).sqrt()),
+            false => self.init,
+        };
+        let output = crate::spec::Dense::new(features).bias(bias).kernel_init(init);
         Ok(super::MultiHeadAttention {
             projection,
             keys: None,
@@ -242,15 +342,21 @@ impl MultiHeadAttention {
             query_norm: None,
             key_norm: None,
             relative: None,
-            output: output.layer(heads.queries * heads.size, rng)?,
+            output: output.layer(inputs, rng)?,
             rotary: None,
+            cross: false,
             heads,
             config: self.clone(),
         })
     }
 
-    fn dense(&self, inputs: usize, outputs: usize, rng: &mut Rng) -> Result<Linear> {
-        crate::spec::Dense::new(outputs).bias(self.bias).kernel_init(self.init).layer(inputs, rng)
+    /// A projection; `all` are the outputs of what PyTorch draws as one matrix with it.
+    fn dense(&self, [inputs, outputs]: [usize; 2], all: usize, rng: &mut Rng) -> Result<Linear> {
+        let init = match self.further.pytorch_init {
+            true => Init::Uniform((6.0 / inputs.saturating_add(all).max(1) as f32).sqrt()),
+            false => self.init,
+        };
+        crate::spec::Dense::new(outputs).bias(self.bias).kernel_init(init).layer(inputs, rng)
     }
 
     /// What is done with the scores, but for dropout.
@@ -279,10 +385,13 @@ impl MultiHeadAttention {
             return bad("the number of heads", queries, "a divisor of the number of features");
         }
         let size = self.head_size.unwrap_or(features / queries);
-        // Both layers' outputs have to be counted by a usize.
-        let most = queries.checked_mul(3).and_then(|heads| heads.checked_mul(size));
-        if size == 0 || most.is_none() {
-            return bad("the size of a head", size, "at least 1, and such that all heads fit in memory");
+        let value_size = self.further.value_size.unwrap_or(size);
+        for size in [size, value_size] {
+            // Both layers' outputs have to be counted by a usize.
+            let most = queries.checked_mul(3).and_then(|heads| heads.checked_mul(size));
+            if size == 0 || most.is_none() {
+                return bad("the size of a head", size, "at least 1, and such that all heads fit in memory");
+            }
         }
         if !(0.0..1.0).contains(&self.dropout) {
             let (what, value) = ("the dropout rate", self.dropout.into());
@@ -293,7 +402,7 @@ impl MultiHeadAttention {
             return bad("the number of turned elements", turned, "at most the size of a head");
         }
         self.rules(0).check::<f32>()?;
-        Ok(Heads { queries, keys, size })
+        Ok(Heads { queries, keys, size, value_size })
     }
 }
 
@@ -302,15 +411,15 @@ impl LayerConfig for MultiHeadAttention {
 
     fn plan(&self, input: &Shape) -> Result<Plan> {
         let [_, features] = sequence(input, "attention")?;
-        let Heads { queries, keys, size } = self.heads_of(features)?;
+        let heads = self.heads_of(features)?;
+        let [queries, keys, values] = heads.widths();
         let dense = |inputs: usize, outputs: usize, bias: bool| {
             inputs.saturating_add(bias.into()).saturating_mul(outputs)
         };
-        let output = dense(queries * size, features, self.output_bias.unwrap_or(self.bias));
-        let norms = if self.head_norm.is_some() { 2 * size } else { 0 };
-        let values = dense(features, (queries + 2 * keys) * size, self.bias)
-            .saturating_add(output)
-            .saturating_add(norms);
+        let output = dense(heads.queries * heads.value_size, features, self.output_bias.unwrap_or(self.bias));
+        let norms = if self.head_norm.is_some() { 2 * heads.size } else { 0 };
+        let values =
+            dense(features, queries + keys + values, self.bias).saturating_add(output).saturating_add(norms);
         Ok(Plan { output: input.clone(), values })
     }
 
@@ -329,26 +438,57 @@ impl LayerConfig for MultiHeadAttention {
             return Err(no_rule("multi-head attention", " with parts of its own", "other libraries"));
         }
         match framework {
-            Framework::PyTorch if self.key_value_heads.is_none_or(|heads| heads == self.heads) => {
+            Framework::PyTorch => {
+                self.heads_of(flow.input[1])?.check_pytorch()?;
                 Ok(pytorch("", ".", self.bias))
             }
-            Framework::PyTorch => Err(no_rule("multi-head attention", " with shared heads", "PyTorch")),
             _ => Ok(keras(self.heads_of(flow.input[1])?, self.bias)),
         }
     }
 }
 
+impl Extended for MultiHeadAttention {
+    const FORM: &'static str = "multi_head_attention_2";
+    type Further = Further;
+
+    fn further(&self) -> Option<Further> {
+        (self.further != Further::default()).then_some(self.further)
+    }
+
+    fn with_further(self, further: Further) -> Self {
+        MultiHeadAttention { further, ..self }
+    }
+}
+
+impl Heads {
+    /// How wide queries, keys and values are, each with all its heads.
+    pub(super) fn widths(self) -> [usize; 3] {
+        let Heads { queries, keys, size, value_size } = self;
+        [queries * size, keys * size, keys * value_size]
+    }
+
+    /// That PyTorch has such heads.
+    pub(super) fn check_pytorch(self) -> Result<()> {
+        let Heads { queries, keys, size, value_size } = self;
+        let refused = |variant| Err(no_rule("multi-head attention", variant, "PyTorch"));
+        if keys != queries {
+            return refused(" with shared heads");
+        }
+        if value_size == size { Ok(()) } else { refused(" with values of another size") }
+    }
+}
+
 /// Keras's names: queries, keys and values are by head and each for itself there.
-fn keras(Heads { queries, keys, size }: Heads, bias: bool) -> Vec<Rule> {
+fn keras(Heads { queries, keys, size, value_size }: Heads, bias: bool) -> Vec<Rule> {
     let names = |value: &str| ["query", "key", "value"].map(|part| format!("/{part}/{value}")).to_vec();
     let projection = |own: &str, value| Rule {
         own: own.into(),
         foreign: names(value),
-        permutation: Permutation::Heads([queries, keys, keys], size),
+        permutation: Permutation::Heads([[queries, size], [keys, size], [keys, value_size]]),
     };
     let mut rules = vec![projection("projection.weight", "kernel")];
     rules.extend(bias.then(|| projection("projection.bias", "bias")));
-    let joined = Permutation::JoinedHeads(queries, size);
+    let joined = Permutation::JoinedHeads(queries, value_size);
     rules.push(Rule::new("output.weight", "/attention_output/kernel", joined));
     rules.extend(bias.then(|| Rule::new("output.bias", "/attention_output/bias", Permutation::Same)));
     rules

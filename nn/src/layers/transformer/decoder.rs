@@ -4,8 +4,8 @@ use cairn_autograd::Var;
 use cairn_tensor::Rng;
 
 use super::super::{Activation, Dropout, KeyValueCache, LayerNorm, MultiHeadAttention, SequenceMask};
-use super::{FeedForward, Part, residual, settings, stack};
-use crate::{Context, Error, Module, Result};
+use super::{FeedForward, Further, Kind, Part, residual, settings, stack};
+use crate::{Context, Error, Init, Module, Result};
 
 /// A block of causal self-attention, attention to an encoder's output, and a feed-forward part, for sequences `[batch, time,
 /// features]`.
@@ -20,7 +20,7 @@ use crate::{Context, Error, Module, Result};
 /// ```
 #[derive(Debug, Clone, Module)]
 pub struct TransformerDecoderLayer {
-    /// Attention of the sequence to itself, causal.
+    /// Attention of the sequence to itself, causal unless the description says otherwise.
     pub attention: MultiHeadAttention,
     /// The normalisation that goes with it.
     pub attention_norm: LayerNorm,
@@ -40,7 +40,8 @@ pub struct TransformerDecoderLayer {
 
 impl TransformerDecoderLayer {
     /// The block's output for `x`, given the encoder's output `memory` `[batch, steps, features]` and which of its steps are valid. The
-    /// context's mask is that of `x`.
+    /// context's mask is that of `x`; its masks of pairs are those [within `x`](Context::with_attention_mask) and
+    /// [with the memory](Context::with_memory_mask).
     ///
     /// # Errors
     /// When the inputs do not fit.
@@ -203,14 +204,27 @@ pub(in super::super) mod spec {
 
     /// Description of a [`TransformerDecoderLayer`](crate::TransformerDecoderLayer), with PyTorch's defaults: dropout 0.1, ReLU,
     /// normalisation last with ε = 1e-5. It is for structs: a [`Sequential`](crate::Sequential) has one input.
+    ///
+    /// ```
+    /// use cairn_nn::{Activation::Silu, spec};
+    /// use cairn_tensor::{Pairs, Rotary, rng};
+    /// // Two heads of keys for eight of queries, rotary positions, SwiGLU, and no biases.
+    /// let attention = spec::MultiHeadAttention::new(8).key_value_heads(2).rotary(Rotary::new(8), Pairs::Halves);
+    /// let block = spec::TransformerDecoderLayer::new(8, 172).attention(attention).activation(Silu).gated(true);
+    /// let layer = block.bias(false).norm_first(true).layer(64, &mut rng(0))?;
+    /// assert_eq!(layer.cross_attention.memory.unwrap().weight.shape(), [64, 2 * 2 * 8].into());
+    /// # Ok::<(), cairn_nn::Error>(())
+    /// ```
     #[derive(Debug, Clone, PartialEq)]
     pub struct TransformerDecoderLayer {
-        heads: usize,
+        attention: crate::spec::MultiHeadAttention,
         hidden: usize,
         dropout: f32,
         activation: Activation,
         norm_first: bool,
         epsilon: f32,
+        init: Init,
+        further: Further,
     }
 
     settings!(TransformerDecoderLayer);
@@ -220,13 +234,31 @@ pub(in super::super) mod spec {
         #[doc(alias("nhead", "dim_feedforward"))]
         pub fn new(heads: usize, hidden: usize) -> Self {
             TransformerDecoderLayer {
-                heads,
+                attention: crate::spec::MultiHeadAttention::new(heads).causal(true),
                 hidden,
                 dropout: 0.1,
                 activation: Activation::Relu,
                 norm_first: false,
                 epsilon: 1e-5,
+                init: Init::GlorotUniform,
+                further: Further::default(),
             }
+        }
+
+        /// With other settings of attention: grouped queries, a window, rotary positions. Its dropout is the block's, and it is causal
+        /// whatever it says: see [`causal`](Self::causal). Attention to the encoder's output is like it but for what is about steps of one
+        /// sequence: it has neither a window nor positions, norms of heads nor separate projections.
+        #[must_use]
+        pub fn attention(self, attention: crate::spec::MultiHeadAttention) -> Self {
+            TransformerDecoderLayer { attention: attention.causal(true), ..self }
+        }
+
+        /// Whether a step of the sequence attends to none after it, as it does unless told otherwise. Only what is causal goes on with a
+        /// cache as it began.
+        #[must_use]
+        #[doc(alias = "tgt_is_causal")]
+        pub fn causal(self, causal: bool) -> Self {
+            TransformerDecoderLayer { attention: self.attention.causal(causal), ..self }
         }
 
         /// The block for so many features, of both sequences.
@@ -234,14 +266,13 @@ pub(in super::super) mod spec {
         /// # Errors
         /// As [`MultiHeadAttention::layer`](crate::spec::MultiHeadAttention::layer).
         pub fn layer(&self, features: usize, rng: &mut Rng) -> Result<super::TransformerDecoderLayer> {
-            let attention = crate::spec::MultiHeadAttention::new(self.heads).dropout(self.dropout);
+            let attention = self.whole_attention();
             Ok(super::TransformerDecoderLayer {
-                attention: attention.clone().causal(true).layer(features, rng)?,
+                attention: attention.layer(features, rng)?,
                 attention_norm: self.norm(features)?,
-                cross_attention: attention.cross_layer(features, features, rng)?,
+                cross_attention: attention.across().cross_layer(features, features, rng)?,
                 cross_attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::new(features, self.hidden, self.activation, rng)?
-                    .dropout(self.dropout),
+                feed_forward: self.feed_forward(features, rng)?,
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,

@@ -4,10 +4,10 @@ use cairn_autograd::Var;
 use cairn_tensor::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
-use super::super::attention::spec::{pytorch, sequence};
-use super::super::config::{LayerConfig, Plan};
+use super::super::attention::spec::{Further as OfAttention, pytorch, sequence};
+use super::super::config::{Extended, LayerConfig, Plan};
 use super::super::{Activation, Dropout, KeyValueCache, Layer, LayerNorm, MultiHeadAttention, Value};
-use super::{FeedForward, Part, recomputed, residual, settings, stack};
+use super::{FeedForward, Further, Kind, Part, recomputed, residual, settings, stack};
 use crate::weights::{Flow, Framework, Permutation, Rule, no_rule};
 use crate::{Context, Init, Module, Result};
 
@@ -157,6 +157,8 @@ pub(in super::super) mod spec {
         norm_first: bool,
         epsilon: f32,
         init: Init,
+        #[serde(skip)]
+        further: Further,
     }
 
     settings!(TransformerEncoderLayer);
@@ -173,6 +175,7 @@ pub(in super::super) mod spec {
                 norm_first: false,
                 epsilon: 1e-5,
                 init: Init::GlorotUniform,
+                further: Further::default(),
             }
         }
 
@@ -189,23 +192,15 @@ pub(in super::super) mod spec {
             TransformerEncoderLayer { attention: self.attention.causal(causal), ..self }
         }
 
-        /// With other initial weights.
-        #[must_use]
-        #[doc(alias = "kernel_initializer")]
-        pub fn init(self, init: Init) -> Self {
-            TransformerEncoderLayer { attention: self.attention.init(init), init, ..self }
-        }
-
         /// The block for so many features.
         ///
         /// # Errors
         /// As [`MultiHeadAttention::layer`](crate::spec::MultiHeadAttention::layer).
         pub fn layer(&self, features: usize, rng: &mut Rng) -> Result<super::TransformerEncoderLayer> {
             Ok(super::TransformerEncoderLayer {
-                attention: self.attention.clone().dropout(self.dropout).layer(features, rng)?,
+                attention: self.whole_attention().layer(features, rng)?,
                 attention_norm: self.norm(features)?,
-                feed_forward: FeedForward::drawn([features, self.hidden], self.activation, self.init, rng)?
-                    .dropout(self.dropout),
+                feed_forward: self.feed_forward(features, rng)?,
                 feed_forward_norm: self.norm(features)?,
                 dropout: Dropout::new(self.dropout),
                 norm_first: self.norm_first,
@@ -218,9 +213,13 @@ pub(in super::super) mod spec {
 
         fn plan(&self, input: &Shape) -> Result<Plan> {
             let [_, features] = sequence(input, "a transformer block")?;
-            let attention = self.attention.clone().dropout(self.dropout).plan(input)?.values;
-            let feed_forward = features.saturating_mul(2).saturating_add(1).saturating_mul(self.hidden);
-            let values = attention.saturating_add(feed_forward).saturating_add(features.saturating_mul(5));
+            let attention = self.whole_attention().plan(input)?.values;
+            let biases = |count: usize| if self.further.without_biases { 0 } else { count };
+            let up = self.hidden.saturating_mul(if self.further.gated { 2 } else { 1 });
+            let weights = features.saturating_mul(up.saturating_add(self.hidden));
+            let feed_forward = weights.saturating_add(biases(up.saturating_add(features)));
+            let norms = features.saturating_mul(2).saturating_add(biases(features.saturating_mul(2)));
+            let values = attention.saturating_add(feed_forward).saturating_add(norms);
             Ok(Plan { output: input.clone(), values })
         }
 
@@ -233,27 +232,69 @@ pub(in super::super) mod spec {
         }
 
         fn rules(&self, framework: Framework, flow: &mut Flow) -> Result<Vec<Rule>> {
-            if framework != Framework::PyTorch {
-                return Err(no_rule("transformer encoder", "", "Keras"));
+            let biases = !self.further.without_biases;
+            if self.further.gated {
+                return Err(no_rule("transformer encoder", " with a gate", "other libraries"));
             }
-            self.attention.rules(framework, flow)?;
-            let value = |own: &str, foreign: &str, permutation| Rule::new(own, foreign, permutation);
-            let dense = |own: &str, foreign: &str| {
-                let weight =
-                    value(&format!("{own}.weight"), &format!("{foreign}.weight"), Permutation::Transposed);
-                [weight, value(&format!("{own}.bias"), &format!("{foreign}.bias"), Permutation::Same)]
+            let attention = self.whole_attention();
+            let of_attention = attention.rules(framework, flow)?;
+            if framework == Framework::Keras {
+                return Ok(keras(of_attention, biases));
+            }
+            // A weight and, if there are any, a bias.
+            let pair = |own: &str, foreign: &str, weight| {
+                let rule = |name: &str, permutation| {
+                    Rule::new(format!("{own}.{name}"), format!("{foreign}.{name}"), permutation)
+                };
+                let bias = biases.then(|| rule("bias", Permutation::Same));
+                [rule("weight", weight)].into_iter().chain(bias)
             };
-            let norm = |own: &str, foreign: &str| {
-                ["weight", "bias"].map(|name| {
-                    value(&format!("{own}.{name}"), &format!("{foreign}.{name}"), Permutation::Same)
-                })
-            };
-            let mut rules = pytorch("attention.", ".self_attn.", self.attention.has_bias());
-            rules.extend(norm("attention_norm", ".norm1"));
-            rules.extend(dense("feed_forward.up", ".linear1"));
-            rules.extend(dense("feed_forward.down", ".linear2"));
-            rules.extend(norm("feed_forward_norm", ".norm2"));
+            let mut rules = pytorch("attention.", ".self_attn.", attention.has_bias());
+            rules.extend(pair("attention_norm", ".norm1", Permutation::Same));
+            rules.extend(pair("feed_forward.up", ".linear1", Permutation::Transposed));
+            rules.extend(pair("feed_forward.down", ".linear2", Permutation::Transposed));
+            rules.extend(pair("feed_forward_norm", ".norm2", Permutation::Same));
             Ok(rules)
+        }
+    }
+
+    /// The names of keras_hub's `TransformerEncoder`, given those of attention.
+    fn keras(attention: Vec<Rule>, biases: bool) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = attention
+            .into_iter()
+            .map(|rule| Rule {
+                own: format!("attention.{}", rule.own),
+                foreign: rule.foreign.iter().map(|name| format!("/self_attention_layer{name}")).collect(),
+                permutation: rule.permutation,
+            })
+            .collect();
+        let parts = [
+            ("attention_norm", "self_attention_layer_norm", ["gamma", "beta"]),
+            ("feed_forward.up", "feedforward_intermediate_dense", ["kernel", "bias"]),
+            ("feed_forward.down", "feedforward_output_dense", ["kernel", "bias"]),
+            ("feed_forward_norm", "feedforward_layer_norm", ["gamma", "beta"]),
+        ];
+        for (own, foreign, names) in parts {
+            let values = ["weight", "bias"].into_iter().zip(names).take(if biases { 2 } else { 1 });
+            rules.extend(values.map(|(value, name)| {
+                Rule::new(format!("{own}.{value}"), format!("/{foreign}/{name}"), Permutation::Same)
+            }));
+        }
+        rules
+    }
+
+    impl Extended for TransformerEncoderLayer {
+        const FORM: &'static str = "transformer_encoder_layer_2";
+        type Further = (Further, OfAttention);
+
+        fn further(&self) -> Option<Self::Further> {
+            let both = (self.further, self.attention.further().unwrap_or_default());
+            (both != Self::Further::default()).then_some(both)
+        }
+
+        fn with_further(self, (further, of_attention): Self::Further) -> Self {
+            let attention = self.attention.with_further(of_attention);
+            TransformerEncoderLayer { attention, further, ..self }
         }
     }
 }

@@ -37,31 +37,62 @@ pub struct FeedForward {
     dropout: Dropout,
 }
 
+/// What a feed-forward part is like, but for its sizes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) activation: Activation,
+    pub(super) gated: bool,
+    pub(super) bias: bool,
+    pub(super) init: Init,
+    /// Whether values are drawn as by PyTorch's dense layers, and not by `init`.
+    pub(super) pytorch_init: bool,
+}
+
+impl Kind {
+    fn new(activation: Activation) -> Self {
+        Kind { activation, gated: false, bias: true, init: Init::GlorotUniform, pytorch_init: false }
+    }
+
+    /// A layer of the part.
+    fn dense(&self, inputs: usize, outputs: usize) -> Dense {
+        let dense = Dense::new(outputs).bias(self.bias);
+        if !self.pytorch_init {
+            return dense.kernel_init(self.init);
+        }
+        let within = Init::Uniform(1.0 / (inputs.max(1) as f32).sqrt());
+        dense.kernel_init(within).bias_init(within)
+    }
+}
+
 impl FeedForward {
-    /// Two layers with biases, `hidden` wide between them.
+    /// Two layers with biases, `hidden` wide between them; weights by Glorot's uniform rule, biases 0.
     ///
     /// # Errors
     /// When memory does not hold the weights.
     pub fn new(features: usize, hidden: usize, activation: Activation, rng: &mut Rng) -> Result<Self> {
-        Self::drawn([features, hidden], activation, Init::GlorotUniform, rng)
+        Self::drawn([features, hidden], Kind::new(activation), rng)
     }
 
-    /// As [`new`](Self::new), with other initial weights.
-    pub(super) fn drawn(
-        [features, hidden]: [usize; 2],
-        activation: Activation,
-        init: Init,
-        rng: &mut Rng,
-    ) -> Result<Self> {
-        let up = Dense::new(hidden).kernel_init(init);
+    /// Of this kind.
+    pub(super) fn drawn([features, hidden]: [usize; 2], kind: Kind, rng: &mut Rng) -> Result<Self> {
+        let Kind { activation, gated, .. } = kind;
+        let Some(width) = hidden.checked_mul(if gated { 2 } else { 1 }) else {
+            return Err(Error::BadSetting {
+                what: "the hidden width",
+                value: hidden as f64,
+                must: "such that memory holds it",
+            });
+        };
+        let up = kind.dense(features, width);
         // ReLU is computed within the layer.
-        let up = if activation == Activation::Relu { up.activation(activation) } else { up };
+        let within = activation == Activation::Relu && !gated;
+        let up = if within { up.activation(activation) } else { up };
         Ok(FeedForward {
             up: up.layer(features, rng)?,
             gate: None,
-            down: Dense::new(features).kernel_init(init).layer(hidden, rng)?,
+            down: kind.dense(hidden, features).layer(hidden, rng)?,
             activation,
-            gated: false,
+            gated,
             dropout: Dropout::new(0.0),
         })
     }
@@ -71,21 +102,8 @@ impl FeedForward {
     /// # Errors
     /// When memory does not hold the weights; [`Error::BadSetting`] for a width that cannot be doubled.
     pub fn gated(features: usize, hidden: usize, activation: Activation, rng: &mut Rng) -> Result<Self> {
-        let Some(both) = hidden.checked_mul(2) else {
-            return Err(Error::BadSetting {
-                what: "the hidden width",
-                value: hidden as f64,
-                must: "such that memory holds it",
-            });
-        };
-        Ok(FeedForward {
-            up: Linear::new(features, both, rng)?.without_bias(),
-            gate: None,
-            down: Linear::new(hidden, features, rng)?.without_bias(),
-            activation,
-            gated: true,
-            dropout: Dropout::new(0.0),
-        })
+        let kind = Kind { gated: true, bias: false, ..Kind::new(activation) };
+        Self::drawn([features, hidden], kind, rng)
     }
 
     /// Gated, of given layers: `gate` and `up` `[features, hidden]`, `down` `[hidden, features]`, as open language models have them in

@@ -3,8 +3,8 @@
 //!
 //! The blocks are PyTorch's `TransformerEncoderLayer` and `TransformerDecoderLayer`, with its options and defaults. A causal encoder
 //! block is the block of a GPT. Normalisation is after each part, as first published, or before it (`norm_first`), which trains
-//! without warm-up (Xiong et al. 2020). Masks come by the context, and, of another sequence, beside it: see
-//! [`SequenceMask`](crate::SequenceMask).
+//! without warm-up (Xiong et al. 2020). Masks of padding come by the context, and, of another sequence, beside it: see
+//! [`SequenceMask`](crate::SequenceMask). Masks of pairs of steps come by the context: see [`AttentionMask`](crate::AttentionMask).
 
 mod decoder;
 mod encoder;
@@ -16,14 +16,24 @@ mod seq2seq;
 pub use decoder::{Memory, TransformerDecoder, TransformerDecoderLayer};
 pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
 pub use feed_forward::FeedForward;
+use feed_forward::Kind;
 pub use patches::PatchEmbedding;
 pub use positions::{PositionEmbedding, sinusoids};
 pub use seq2seq::Transformer;
 
 use cairn_autograd::Var;
+use serde::{Deserialize, Serialize};
 
 use super::{Dropout, LayerNorm};
 use crate::{Context, Error, Module, Result};
+
+/// Settings of a block that files of its first form do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Further {
+    without_biases: bool,
+    gated: bool,
+    pytorch_init: bool,
+}
 
 /// The settings that descriptions of both blocks have, from their fields of these names.
 macro_rules! settings {
@@ -39,6 +49,38 @@ macro_rules! settings {
             #[must_use]
             pub fn activation(self, activation: Activation) -> Self {
                 $block { activation, ..self }
+            }
+
+            /// Gates the hidden values (Shazeer 2020): with [SiLU](crate::Activation::Silu) as activation SwiGLU, with GELU GeGLU. The gate is a
+            /// third matrix of the same width, so that two thirds of the width make as many values as there are without it.
+            #[must_use]
+            #[doc(alias("SwiGLU", "GeGLU", "glu"))]
+            pub fn gated(self, gated: bool) -> Self {
+                $block { further: Further { gated, ..self.further }, ..self }
+            }
+
+            /// With or without biases, in attention, feed-forward part and normalisations, the last one of a stack too.
+            #[must_use]
+            #[doc(alias = "use_bias")]
+            pub fn bias(self, bias: bool) -> Self {
+                $block { further: Further { without_biases: !bias, ..self.further }, ..self }
+            }
+
+            /// With other initial weights.
+            #[must_use]
+            #[doc(alias = "kernel_initializer")]
+            pub fn init(self, init: Init) -> Self {
+                $block { attention: self.attention.init(init), init, ..self }
+            }
+
+            /// Draws weights and biases as PyTorch's block does, in place of [`init`](Self::init): those of the feed-forward part uniformly
+            /// within 1/√inputs, those of attention as
+            /// [`pytorch_init`](crate::spec::MultiHeadAttention::pytorch_init) says. Without it weights are drawn by Glorot's rule, as a whole
+            /// `torch.nn.Transformer` draws them again, and biases are 0.
+            #[must_use]
+            #[doc(alias("reset_parameters", "kaiming_uniform_"))]
+            pub fn pytorch_init(self) -> Self {
+                $block { further: Further { pytorch_init: true, ..self.further }, ..self }
             }
 
             /// Whether normalisation comes before each part, or after the sum.
@@ -59,8 +101,25 @@ macro_rules! settings {
                 self.norm_first.then(|| self.norm(features)).transpose()
             }
 
-            fn norm(&self, features: usize) -> Result<LayerNorm> {
-                crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)
+            /// A normalisation of the block.
+            pub(in super::super) fn norm(&self, features: usize) -> Result<LayerNorm> {
+                let norm = crate::spec::LayerNorm::new().epsilon(self.epsilon).layer(features)?;
+                Ok(if self.further.without_biases { norm.without_bias() } else { norm })
+            }
+
+            /// Attention with all that the block says of it.
+            fn whole_attention(&self) -> crate::spec::MultiHeadAttention {
+                let attention = self.attention.clone().dropout(self.dropout);
+                let attention = if self.further.pytorch_init { attention.pytorch_init() } else { attention };
+                if self.further.without_biases { attention.without_biases() } else { attention }
+            }
+
+            /// The feed-forward part for so many features.
+            fn feed_forward(&self, features: usize, rng: &mut Rng) -> Result<FeedForward> {
+                let Further { without_biases, gated, pytorch_init } = self.further;
+                let (activation, init) = (self.activation, self.init);
+                let kind = Kind { activation, gated, bias: !without_biases, init, pytorch_init };
+                Ok(FeedForward::drawn([features, self.hidden], kind, rng)?.dropout(self.dropout))
             }
         }
     };

@@ -65,7 +65,7 @@ pub struct Transformer {
 impl Transformer {
     /// What the decoder makes of `target` `[batch, time]`, the text so far, given `source` `[batch, steps]` and which of its steps
     /// are valid: states `[batch, time, features]`, whose product with [`head`](Self::head) are the scores of each next token. The
-    /// context's mask is that of the target.
+    /// context's masks are those of the target; a mask of pairs within the source goes to [`encode`](Self::encode).
     ///
     /// # Errors
     /// For tokens beyond the vocabulary, and what does not fit together.
@@ -76,10 +76,12 @@ impl Transformer {
         target: &Tensor<u32>,
         cx: &mut Context,
     ) -> Result<Var> {
-        let own = cx.mask().cloned();
+        let (own, pairs) = (cx.mask().cloned(), cx.attention_mask().cloned());
         cx.set_mask(mask.cloned());
+        cx.set_attention_mask(None);
         let memory = self.encode(source, cx)?;
         cx.set_mask(own);
+        cx.set_attention_mask(pairs);
         self.decode(target, &memory, mask, cx)
     }
 
@@ -174,7 +176,7 @@ pub(in super::super) mod spec {
     /// heads, 6 + 6 layers, a feed-forward part of 2048, dropout 0.1, ReLU, normalisation last. It is for structs: a
     /// [`Sequential`](crate::Sequential) has one input.
     ///
-    /// Embeddings are drawn normally with a standard deviation of 1/√features.
+    /// Embeddings are drawn normally with a standard deviation of 1/√features, weights by Glorot's uniform rule, biases from 0.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Transformer {
         vocabulary: usize,
@@ -189,6 +191,8 @@ pub(in super::super) mod spec {
         norm_first: bool,
         epsilon: f32,
         positions: Option<usize>,
+        bias: bool,
+        last_norms: Option<bool>,
     }
 
     impl Transformer {
@@ -207,6 +211,8 @@ pub(in super::super) mod spec {
                 norm_first: false,
                 epsilon: 1e-5,
                 positions: None,
+                bias: true,
+                last_norms: None,
             }
         }
 
@@ -276,6 +282,21 @@ pub(in super::super) mod spec {
             Transformer { epsilon, ..self }
         }
 
+        /// With or without biases in the layers.
+        #[must_use]
+        #[doc(alias = "use_bias")]
+        pub fn bias(self, bias: bool) -> Self {
+            Transformer { bias, ..self }
+        }
+
+        /// Whether encoder and decoder end with a normalisation. `torch.nn.Transformer` always has both; the paper's has none, since its blocks
+        /// end with one. Unless told, there are such where [blocks normalise first](Self::norm_first), which need them.
+        #[must_use]
+        #[doc(alias("encoder_norm", "decoder_norm", "final norm"))]
+        pub fn last_norms(self, last_norms: bool) -> Self {
+            Transformer { last_norms: Some(last_norms), ..self }
+        }
+
         /// Learns a vector for each of so many positions, for both sequences, in place of sines and cosines. Longer texts are errors.
         #[must_use]
         #[doc(alias("max_source_positions", "position embedding"))]
@@ -308,13 +329,21 @@ pub(in super::super) mod spec {
             let positions = self.positions.map(|length| table(length, rng)).transpose()?;
             let encoder = TransformerEncoderLayer::new(self.heads, self.hidden).activation(self.activation);
             let encoder = encoder.dropout(self.dropout).norm_first(self.norm_first).epsilon(self.epsilon);
+            let encoder = encoder.bias(self.bias);
             let decoder = TransformerDecoderLayer::new(self.heads, self.hidden).activation(self.activation);
             let decoder = decoder.dropout(self.dropout).norm_first(self.norm_first).epsilon(self.epsilon);
+            let decoder = decoder.bias(self.bias);
+            let mut reads = TransformerEncoder::new(self.layers[0], &encoder, features, rng)?;
+            let mut writes = TransformerDecoder::new(self.layers[1], &decoder, features, rng)?;
+            if let Some(last) = self.last_norms {
+                reads.norm = last.then(|| encoder.norm(features)).transpose()?;
+                writes.norm = last.then(|| decoder.norm(features)).transpose()?;
+            }
             Ok(super::Transformer {
                 source,
                 target,
-                encoder: TransformerEncoder::new(self.layers[0], &encoder, features, rng)?,
-                decoder: TransformerDecoder::new(self.layers[1], &decoder, features, rng)?,
+                encoder: reads,
+                decoder: writes,
                 head,
                 positions,
                 sinusoids: Sinusoids::new(features),
