@@ -311,6 +311,20 @@ fn a_model_takes_the_memory_of_its_weights() {
 }
 
 #[test]
+fn headers_of_weights_take_no_memory_of_theirs() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    Weights::from(llama(false, DType::F32)).write_safetensors(&path).unwrap();
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    let headers = Weights::headers(&path).unwrap();
+    let taken = HEAP.peak_usage() - before;
+    assert!(headers.tensors.len() > 30 && taken < 1 << 20, "{taken} bytes of memory");
+    assert!(fs::metadata(&path).unwrap().len() > 10 << 20);
+}
+
+#[test]
 fn mutated_safetensors() {
     safetensors(3000);
 }

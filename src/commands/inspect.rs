@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use cairn::nn::models::Config;
-use cairn::nn::weights::Weights;
 use cairn::nn::weights::gguf::{Gguf, Value as Setting, kernel_for};
+use cairn::nn::weights::{Headers, Weights};
 use cairn::nn::{Error, Sequential};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -57,10 +57,10 @@ fn look(path: &Path) -> Result<Found, Failure> {
     if starts_with(path, b"GGUF") {
         return Ok(of_gguf(&Gguf::open(path)?));
     }
-    match Weights::read_safetensors(path) {
-        Ok(weights) => Ok(of_weights("safetensors", &weights)),
+    match Weights::headers(path) {
+        Ok(headers) => Ok(of_headers(headers)),
         Err(error) => match Sequential::load(path) {
-            Ok(model) => Ok(of_weights("a network of Cairn", &Weights::of(&model))),
+            Ok(model) => Ok(of_network(&Weights::of(&model))),
             // What a damaged file of Cairn's own is told better by its own reader.
             Err(other) if starts_with(path, b"CAIRN") => Err(other.into()),
             Err(_) => Err(Failure::new(match error {
@@ -124,7 +124,23 @@ fn setting(value: &Setting) -> Value {
     }
 }
 
-fn of_weights(kind: &'static str, weights: &Weights) -> Found {
+/// Safetensors, of which nothing but the headers is read.
+fn of_headers(headers: Headers) -> Found {
+    let tensors = headers.tensors.into_iter().map(|(name, tensor)| Tensor {
+        name,
+        kernel: match tensor.dtype {
+            Some(dtype) => kernel_for(dtype, &tensor.shape),
+            None => "none: not supported".to_owned(),
+        },
+        shape: tensor.shape,
+        dtype: tensor.type_name,
+        bytes: tensor.bytes,
+    });
+    let about = headers.metadata.into_iter().map(|(key, value)| (key, json!(value))).collect();
+    Found { kind: "safetensors", about, tensors: tensors.collect() }
+}
+
+fn of_network(weights: &Weights) -> Found {
     let tensors = weights.tensors.iter().map(|(name, tensor)| Tensor {
         name: name.clone(),
         shape: tensor.shape().to_vec(),
@@ -132,8 +148,7 @@ fn of_weights(kind: &'static str, weights: &Weights) -> Found {
         bytes: tensor.byte_count(),
         kernel: kernel_for(tensor.dtype(), tensor.shape()),
     });
-    let about = weights.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-    Found { kind, about, tensors: tensors.collect() }
+    Found { kind: "a network of Cairn", about: Vec::new(), tensors: tensors.collect() }
 }
 
 impl Found {

@@ -7,6 +7,7 @@ use cairn::nn;
 use cairn::nn::weights::gguf::{self, Gguf};
 use cairn::tensor::{AnyTensor, BlockFormat, DType};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::compare::Comparison;
 use super::failure::Failure;
@@ -138,19 +139,28 @@ fn folder(args: &Args, report: &mut Report) -> Result<(), Failure> {
         *tensor = report.changed(tensor, args.format)?;
     }
     std::fs::create_dir_all(&args.to).map_err(|error| Failure::file(&args.to, &error))?;
-    copy_beside(&args.from, &args.to)?;
+    copy_beside(&args.from, &args.to, &parts(&args.from))?;
     Ok(weights.write_safetensors(args.to.join("model.safetensors"))?)
 }
 
-/// Settings, tokenizer and folders of settings: all but the weights.
-fn copy_beside(from: &Path, to: &Path) -> Result<(), Failure> {
+/// The folders of an encoder's parts, which may have weights of their own: layers after the pooling.
+fn parts(from: &Path) -> Vec<PathBuf> {
+    let list = std::fs::read(from.join("modules.json")).ok();
+    let list: Vec<Value> = list.and_then(|list| serde_json::from_slice(&list).ok()).unwrap_or_default();
+    let paths = list.iter().filter_map(|part| part["path"].as_str().filter(|path| !path.is_empty()));
+    paths.map(|path| from.join(path)).collect()
+}
+
+/// Settings, tokenizer, and folders with such and with parts of the model: all but the weights of the model itself, in whichever formats.
+fn copy_beside(from: &Path, to: &Path, parts: &[PathBuf]) -> Result<(), Failure> {
+    let is_part = parts.iter().any(|part| from.starts_with(part));
     for entry in std::fs::read_dir(from).map_err(|error| Failure::file(from, &error))? {
         let path = entry?.path();
         let Some(name) = path.file_name() else { continue };
         if path.is_dir() {
-            std::fs::create_dir_all(to.join(name))?;
-            copy_beside(&path, &to.join(name))?;
-        } else if !name.to_string_lossy().contains("safetensors") {
+            copy_beside(&path, &to.join(name), parts)?;
+        } else if is_part || !nn::models::holds_weights(&path) {
+            std::fs::create_dir_all(to)?;
             std::fs::copy(&path, to.join(name)).map_err(|error| Failure::file(&path, &error))?;
         }
     }
@@ -172,10 +182,13 @@ fn check_whole(left_out: &[String]) -> Result<(), Failure> {
 /// The format for a matrix of weights; none for what stays as it is.
 fn fitting(wanted: DType, tensor: &AnyTensor) -> Option<DType> {
     let &[_, columns] = tensor.shape() else { return None };
+    // Numbers of places and kinds are no weights.
+    if !tensor.dtype().is_float() && !matches!(tensor.dtype(), DType::Quantized(_)) {
+        return None;
+    }
     match wanted {
         DType::Quantized(blocks) => blocks.fitting(columns).map(DType::Quantized),
-        DType::F32 => Some(DType::F32),
-        half => (tensor.dtype() == DType::F32).then_some(half),
+        other => Some(other),
     }
 }
 
@@ -192,6 +205,11 @@ fn quantized(from: &AnyTensor, format: DType, report: &mut Report) -> Result<Any
     for (a, b) in exact.iter().zip(back.iter()) {
         off += f64::from(a - b).powi(2);
         length += f64::from(a).powi(2);
+    }
+    // From bf16, whose range is larger: such a model would write nothing but nonsense.
+    if off.is_infinite() && length.is_finite() {
+        return Err(Failure::new(format!("there are weights beyond the range of {format}"))
+            .hint("bf16 has that of f32"));
     }
     report.largest_error = report.largest_error.max((off / length.max(f64::MIN_POSITIVE)).sqrt());
     Ok(to)
@@ -232,6 +250,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use cairn::tensor::Tensor;
+
     use super::*;
 
     #[test]
@@ -245,6 +265,67 @@ mod tests {
         found.sort();
         assert_eq!(found, [at("m-00001-of-00002.gguf"), at("m-00002-of-00002.gguf")]);
         assert!(pieces(&at("m.gguf")).is_empty());
+    }
+
+    #[test]
+    fn weights_of_any_type_become_what_is_wanted_and_numbers_stay() {
+        let wide = AnyTensor::zeros(DType::F32, [2, 32]).unwrap();
+        let half = DType::F16;
+        for from in [DType::F32, DType::BF16, DType::F64, BlockFormat::Q4_1.into()] {
+            assert_eq!(fitting(half, &wide.cast(from).unwrap()), Some(half), "{from}");
+        }
+        assert_eq!(fitting(half, &AnyTensor::zeros(DType::I64, [2, 32]).unwrap()), None);
+        assert_eq!(fitting(half, &AnyTensor::zeros(DType::F32, [32]).unwrap()), None);
+        assert_eq!(
+            fitting(BlockFormat::Q4K.into(), &wide.cast(DType::BF16).unwrap()),
+            BlockFormat::Q4K.fitting(32).map(DType::Quantized)
+        );
+    }
+
+    #[test]
+    fn weights_beyond_the_range_of_a_format_are_refused() {
+        let one =
+            |value: f32| AnyTensor::from(Tensor::full([2, 32], value).unwrap()).cast(DType::BF16).unwrap();
+        let mut report = Report::default();
+        let told = report.changed(&one(1e30), DType::F16).unwrap_err().to_string();
+        assert!(told.contains("beyond the range of f16"), "{told}");
+        assert_eq!(report.changed(&one(1.5), DType::F16).unwrap().dtype(), DType::F16);
+    }
+
+    #[test]
+    fn other_formats_of_a_models_weights_are_not_copied_and_those_of_its_parts_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let put = |name: &str, text: &str| {
+            let path = from.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let left = [
+            "pytorch_model.bin",
+            "tf_model.h5",
+            "flax_model.msgpack",
+            "onnx/model.onnx",
+            "model.safetensors",
+        ];
+        let kept = [
+            "config.json",
+            "tokenizer.json",
+            "2_Dense/pytorch_model.bin",
+            "onnx/config.json",
+            "modules.json",
+        ];
+        left.iter().chain(&kept).for_each(|name| put(name, "x"));
+        put("modules.json", r#"[{"type": "Transformer", "path": ""}, {"type": "Dense", "path": "2_Dense"}]"#);
+        put("openvino/model.bin", "x");
+        std::fs::create_dir(&to).unwrap();
+        copy_beside(&from, &to, &parts(&from)).unwrap();
+        for name in kept {
+            assert!(to.join(name).is_file(), "{name}");
+        }
+        for name in left.iter().chain(&["openvino"]) {
+            assert!(!to.join(name).exists(), "{name}");
+        }
     }
 
     #[test]

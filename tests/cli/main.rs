@@ -329,6 +329,26 @@ fn folders_are_halved_and_what_that_changes_is_measured() {
 }
 
 #[test]
+fn halves_become_the_other_halves() {
+    let made = copied("llama");
+    std::fs::write(made.path().join("pytorch_model.bin"), "x").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let at = |name: &str| other.path().join(name).to_str().unwrap().to_owned();
+    let halved = |from: &str, to: &str, format: &str| -> Value {
+        serde_json::from_str(&written(&["quantize", from, to, "--format", format, "--json"], "")).unwrap()
+    };
+    let first = halved(made.path().to_str().unwrap(), &at("one"), "bf16");
+    let second = halved(&at("one"), &at("two"), "f16");
+    assert!(first["tensors"]["bf16"].as_u64() > Some(10), "{first}");
+    assert_eq!(
+        (&second["tensors"]["f16"], &second["tensors"]["bf16"]),
+        (&first["tensors"]["bf16"], &Value::Null)
+    );
+    assert!(Path::new(&at("one")).join("tokenizer.json").is_file());
+    assert!(!Path::new(&at("one")).join("pytorch_model.bin").exists());
+}
+
+#[test]
 fn texts_become_ids() {
     let made = model();
     let file = made.path().join("text.txt");

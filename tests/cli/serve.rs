@@ -320,6 +320,28 @@ fn prompts_of_megabytes_are_refused_by_their_tokens() {
 }
 
 #[test]
+fn prompts_are_counted_and_measured_before_tokens_are_made_of_them() {
+    let made = model();
+    let server = Server::start(&[made.path().to_str().unwrap()]);
+    let lists = format!("{{\"prompt\": [{}]}}", vec!["[1]"; 3000].join(","));
+    let refused = server.send("POST", "/v1/completions", "", lists.as_bytes());
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("more than 2048"), "{}", refused.body);
+    // 64 tokens of at most five bytes.
+    for (path, body) in [
+        ("/v1/completions", completion(&"a".repeat(321), 1)),
+        ("/v1/completions", json!({"prompt": ["a", "b".repeat(321)], "max_tokens": 1})),
+        ("/v1/chat/completions", chat(&"a".repeat(321), 1)),
+    ] {
+        let error = server.post(path, &body).json()["error"].clone();
+        assert_eq!(error["code"], "context_length_exceeded", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("at most 320 bytes"), "{error}");
+    }
+    let answer = server.post("/v1/completions", &completion(&"a".repeat(60), 1));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
 fn many_clients_at_once_get_their_own_answers() {
     let made = model();
     let path = made.path().to_str().unwrap();

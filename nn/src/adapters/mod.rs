@@ -27,6 +27,7 @@
 mod attached;
 mod low_rank;
 mod merged;
+mod pattern;
 mod peft;
 
 use cairn_tensor::Rng;

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::attached::{Place, places};
-use super::{Adapter, Lora, LowRank, is_called};
+use super::pattern::Patterns;
+use super::{Adapter, Lora, LowRank};
 use crate::models::{Config, Format, Modules};
 use crate::weights::Weights;
 use crate::{Error, Module, Result};
@@ -40,7 +41,7 @@ struct Settings {
     target_modules: Option<Value>,
     layers_to_transform: Option<Value>,
     #[serde(default)]
-    alpha_pattern: BTreeMap<String, f32>,
+    alpha_pattern: Patterns,
 }
 
 fn eight() -> usize {
@@ -87,10 +88,9 @@ impl Settings {
         }
     }
 
-    /// The α of a layer.
-    fn alpha(&self, name: &str) -> f32 {
-        let own = self.alpha_pattern.iter().find(|(pattern, _)| is_called(name, pattern));
-        own.map_or(self.lora_alpha, |(_, alpha)| *alpha)
+    /// The α of the layer at a path in transformers' model. Its rank is that of its matrices.
+    fn alpha(&self, path: &str) -> f32 {
+        self.alpha_pattern.of(path).unwrap_or(self.lora_alpha)
     }
 }
 
@@ -110,7 +110,7 @@ impl Adapter {
         let mut given = matrices(&folder.join(WEIGHTS), &modules)?;
         let mut found: Vec<(Place, LowRank)> = Vec::new();
         for place in places(module, Some(&modules))? {
-            let Some([a, b]) = given.remove(&place.name) else { continue };
+            let Some(Pair { path, a, b }) = given.remove(&place.name) else { continue };
             let rank = a.shape()[0];
             if a.shape() != [rank, place.inputs] || b.shape() != [place.outputs.len(), rank] || rank == 0 {
                 return Err(Error::StateMismatch(format!(
@@ -122,7 +122,7 @@ impl Adapter {
                     place.outputs.len()
                 )));
             }
-            let scale = lora.scale(rank, settings.alpha(&place.name));
+            let scale = lora.scale(rank, settings.alpha(&path));
             let (a, b) = (a.t()?.contiguous()?, modules.turned(&place.name, &b)?.t()?.contiguous()?);
             let adapter = LowRank::with(a, b, place.outputs.clone(), scale, lora.dropout)?;
             found.push((place, adapter));
@@ -224,7 +224,7 @@ pub(super) struct Files {
     modules: Modules,
     format: Format,
     /// By the names of the weights, as the file has them but for what stands before all.
-    given: BTreeMap<String, (String, [Tensor; 2])>,
+    given: BTreeMap<String, (String, Pair)>,
 }
 
 impl Files {
@@ -243,7 +243,8 @@ impl Files {
 
     /// What is added to a weight of the file, as it lies there.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<Tensor>> {
-        let Some((layer, [a, b])) = self.given.remove(self.modules.bare(name)) else { return Ok(None) };
+        let Some((layer, pair)) = self.given.remove(self.modules.bare(name)) else { return Ok(None) };
+        let Pair { path, a, b } = pair;
         let lora = self.settings.lora();
         lora.check()?;
         let rank = a.shape()[0];
@@ -255,7 +256,7 @@ impl Files {
             )));
         }
         let b = self.modules.turned(&layer, &b)?;
-        let product = b.matmul(&a)?.scale(lora.scale(rank, self.settings.alpha(&layer)))?;
+        let product = b.matmul(&a)?.scale(lora.scale(rank, self.settings.alpha(&path)))?;
         let turned = self.modules.fans_in_out() && self.format == Format::HuggingFace;
         Ok(Some(if turned { product.t()?.contiguous()? } else { product }))
     }
@@ -270,9 +271,17 @@ fn unknown(layer: &str) -> Error {
     Error::StateMismatch(format!("{layer}: there is no such layer to be adapted"))
 }
 
+/// The matrices of a layer.
+struct Pair {
+    /// Where the layer is in transformers' model, with what stands before all names.
+    path: String,
+    a: Tensor,
+    b: Tensor,
+}
+
 /// The pairs of matrices of a file, by the names of their layers.
-fn matrices(path: &Path, modules: &Modules) -> Result<BTreeMap<String, [Tensor; 2]>> {
-    let mut pairs: BTreeMap<String, [Option<Tensor>; 2]> = BTreeMap::new();
+fn matrices(path: &Path, modules: &Modules) -> Result<BTreeMap<String, Pair>> {
+    let mut pairs: BTreeMap<String, (String, [Option<Tensor>; 2])> = BTreeMap::new();
     for (key, value) in Weights::read_safetensors(path)?.tensors {
         let bare = key.strip_prefix(BEFORE).unwrap_or(&key).replace(".default.weight", ".weight");
         let found = [".lora_A.weight", ".lora_B.weight"]
@@ -288,10 +297,12 @@ fn matrices(path: &Path, modules: &Modules) -> Result<BTreeMap<String, [Tensor; 
             let why = format!("{key} is no matrix");
             return Err(Error::BadFile { path: path.to_owned(), why });
         }
-        pairs.entry(modules.bare(layer).to_owned()).or_default()[side] = Some(value);
+        let (whole, pair) = pairs.entry(modules.bare(layer).to_owned()).or_default();
+        layer.clone_into(whole);
+        pair[side] = Some(value);
     }
-    let whole = pairs.into_iter().map(|(name, pair)| match pair {
-        [Some(a), Some(b)] => Ok((name, [a, b])),
+    let whole = pairs.into_iter().map(|(name, (layer, pair))| match pair {
+        [Some(a), Some(b)] => Ok((name, Pair { path: layer, a, b })),
         _ => {
             Err(Error::BadFile { path: path.to_owned(), why: format!("{name} has but one of two matrices") })
         }

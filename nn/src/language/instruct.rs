@@ -1,9 +1,11 @@
 //! Learning from conversations: which tokens of a text are learnt from, batches of texts of like length, and a model that is tuned.
 //!
 //! A text is cut where an answer begins, and both parts become tokens by themselves, as they do when the model is asked: what it is
-//! trained to continue is what it will be given.
+//! trained to continue is what it will be given. Where a tokenizer puts a blank before texts, which an answer would have twice then, the
+//! whole becomes tokens at once, and those are learnt that any of an answer is in.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use cairn_autograd::Var;
@@ -71,34 +73,74 @@ impl LanguageModel {
     /// answer.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a model without a template, one whose template does not write messages one after the other, and a
-    /// conversation without an answer; [`Error::BadFile`] for messages that the template refuses.
+    /// [`Error::Unsupported`] for a model without a template, one whose template does not write messages one after the other, of which
+    /// [`examples_of`](Self::examples_of) makes several examples, and a conversation without an answer; [`Error::BadFile`] for messages
+    /// that the template refuses.
     #[doc(alias("assistant_only_loss", "DataCollatorForCompletionOnlyLM"))]
     pub fn example(&self, messages: impl AsRef<[Message]>) -> Result<Example> {
-        let (messages, unsupported) =
-            (messages.as_ref(), |what: &str| Error::Unsupported { what: what.into() });
+        let turns = self.turns(messages.as_ref())?;
+        match joined(&turns) {
+            Some((text, answers)) => self.marked(&text, &answers, false),
+            None => Err(apart()),
+        }
+    }
+
+    /// As [`example`](Self::example); of a template that does not write messages one after the other, as one that leaves out what was thought
+    /// before earlier answers, an example for each answer: the conversation up to it, as if it was the last.
+    ///
+    /// # Errors
+    /// As [`example`](Self::example), but for a template that writes an answer otherwise than it is asked for.
+    pub fn examples_of(&self, messages: impl AsRef<[Message]>) -> Result<Vec<Example>> {
+        let turns = self.turns(messages.as_ref())?;
+        if let Some((text, answers)) = joined(&turns) {
+            return Ok(vec![self.marked(&text, &answers, false)?]);
+        }
+        let alone = turns.iter().map(|turn| {
+            let answer = turn.given.len()..turn.given.len() + turn.learned.len();
+            self.marked(&format!("{}{}", turn.given, turn.learned), &[answer], false)
+        });
+        alone.collect()
+    }
+
+    /// The answers of a conversation, each with all that is given before it.
+    fn turns(&self, messages: &[Message]) -> Result<Vec<Turn>> {
+        let unsupported = |what: &str| Error::Unsupported { what: what.into() };
         let template = self
             .template()
             .ok_or_else(|| unsupported("conversations with a model that has no template of them"))?;
-        let (mut example, mut written) = (Example::default(), String::new());
         let answers = messages.iter().enumerate().filter(|(_, message)| message.role == "assistant");
-        for (at, _) in answers {
-            let before = template.render(&messages[..at], true)?;
+        let turns = answers.map(|(at, _)| {
+            let given = template.render(&messages[..at], true)?;
             let after = template.render(&messages[..=at], false)?;
-            let (Some(given), Some(answer)) = (before.strip_prefix(&written), after.strip_prefix(&before))
-            else {
-                return Err(unsupported(
-                    "learning from a template that does not write messages one after the other",
-                ));
-            };
             // What comes after the token that ends the answer is the template's.
-            let learned = answer.trim_end();
-            example.push(self.tokenizer().encode_bare(given)?, false);
-            example.push(self.tokenizer().encode_bare(learned)?, true);
-            written = format!("{before}{learned}");
-        }
-        if written.is_empty() {
+            let learned = after.strip_prefix(&given).ok_or_else(apart)?.trim_end().to_owned();
+            Ok(Turn { given, learned })
+        });
+        let turns: Vec<Turn> = turns.collect::<Result<_>>()?;
+        if turns.is_empty() {
             return Err(unsupported("learning from a conversation without an answer"));
+        }
+        Ok(turns)
+    }
+
+    /// The tokens of a text, those learnt that are of these parts of it; `around` with what the model expects before a text.
+    fn marked(&self, text: &str, answers: &[Range<usize>], around: bool) -> Result<Example> {
+        let (tokenizer, mut example) = (self.tokenizer(), Example::default());
+        if tokenizer.puts_blank_before() {
+            for (token, place) in tokenizer.placed(text, around)? {
+                let learned =
+                    answers.iter().any(|answer| place.start < answer.end && answer.start < place.end);
+                example.push(vec![token], learned);
+            }
+            return Ok(example);
+        }
+        let (mut end, mut around) = (0, around);
+        for answer in answers {
+            let given = &text[end..answer.start];
+            let given = if around { tokenizer.encode(given)? } else { tokenizer.encode_bare(given)? };
+            example.push(given, false);
+            example.push(tokenizer.encode_bare(&text[answer.clone()])?, true);
+            (end, around) = (answer.end, false);
         }
         Ok(example)
     }
@@ -108,14 +150,14 @@ impl LanguageModel {
     /// # Errors
     /// As [`Tokenizer::encode`](crate::tokenizer::Tokenizer::encode).
     pub fn completion(&self, prompt: &str, completion: &str) -> Result<Example> {
-        let mut example = Example::default();
-        example.push(self.tokenizer().encode(prompt)?, false);
-        example.push(self.tokenizer().encode_bare(completion)?, true);
+        let text = format!("{prompt}{completion}");
+        let answer = prompt.len()..text.len();
+        let mut example = self.marked(&text, &[answer], true)?;
         example.push(self.ends().iter().copied().take(1).collect(), true);
         Ok(example)
     }
 
-    /// The examples of a file with one in each line, in JSON: `{"messages": [{"role": "user", "content": "…"}, …]}`,
+    /// The examples of a file with one in each line, or some ([`examples_of`](Self::examples_of)), in JSON: `{"messages": [{"role": "user", "content": "…"}, …]}`,
     /// `{"prompt": "…", "completion": "…"}`, or `{"text": "…"}`, of which all is learnt.
     ///
     /// # Errors
@@ -133,14 +175,41 @@ impl LanguageModel {
                 }
                 _ => bad(error.to_string()),
             })?;
-            let example = match line {
-                Line::Conversation { messages } => self.example(messages),
-                Line::Completion { prompt, completion } => self.completion(&prompt, &completion),
-                Line::Text { text } => self.completion("", &text),
+            let examples = match line {
+                Line::Conversation { messages } => self.examples_of(messages),
+                Line::Completion { prompt, completion } => self.completion(&prompt, &completion).map(|one| vec![one]),
+                Line::Text { text } => self.completion("", &text).map(|one| vec![one]),
             };
-            example.map_err(|error| bad(error.to_string()))
+            examples.map_err(|error| bad(error.to_string()))
         });
-        read.collect()
+        let read: Vec<Vec<Example>> = read.collect::<Result<_>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+}
+
+/// An answer, with the token that ends it, and all that is given before.
+struct Turn {
+    given: String,
+    learned: String,
+}
+
+/// The text of a conversation and where its answers are; `None` where the answers are not one after the other in one text.
+fn joined(turns: &[Turn]) -> Option<(String, Vec<Range<usize>>)> {
+    let (mut text, mut answers) = (String::new(), Vec::new());
+    for Turn { given, learned } in turns {
+        if !given.starts_with(&text) {
+            return None;
+        }
+        text.clone_from(given);
+        text.push_str(learned);
+        answers.push(given.len()..text.len());
+    }
+    Some((text, answers))
+}
+
+fn apart() -> Error {
+    Error::Unsupported {
+        what: "learning from a template that does not write messages one after the other".into(),
     }
 }
 

@@ -84,6 +84,11 @@ impl Config {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether something is said under a key, be it null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     /// The settings of a part: `rope_parameters`, say.
     pub fn part(&self, key: &str) -> Option<Config> {
         let values = self.get(key)?.as_object()?.clone();

@@ -8,7 +8,7 @@ use std::thread;
 #[cfg(feature = "language")]
 use cairn_tensor::DType;
 
-use super::{Config, gguf};
+use super::{Config, defaults, gguf};
 #[cfg(feature = "language")]
 use super::{Network, filled};
 #[cfg(feature = "language")]
@@ -49,7 +49,11 @@ impl Opened {
     pub(crate) fn weights(&self) -> Result<Weights> {
         match &self.source {
             Source::Folder(path) => Weights::read_safetensors(path),
-            Source::Gguf(file) => file.weights(),
+            Source::Gguf(file) => {
+                // What is left out would only be missing.
+                file.check_types()?;
+                file.weights()
+            }
         }
     }
 
@@ -61,9 +65,14 @@ impl Opened {
 
 /// The settings in a folder.
 fn of_folder(path: &Path) -> Result<Config> {
-    let config = Config::read(path.join("config.json"))?;
-    // Models that also see have the language model's settings in a part of theirs.
-    Ok(config.part("text_config").unwrap_or(config))
+    let whole = Config::read(path.join("config.json"))?;
+    // Models that also see have the language model's settings in a part of theirs, but for the tokens that end texts.
+    let mut config = whole.part("text_config").unwrap_or_else(|| whole.clone());
+    if let (false, Some(ends)) = (config.has("eos_token_id"), whole.get("eos_token_id")) {
+        config.set("eos_token_id", ends.clone());
+    }
+    defaults::fill(&mut config);
+    Ok(config)
 }
 
 #[cfg(feature = "language")]

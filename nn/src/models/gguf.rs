@@ -62,6 +62,7 @@ pub(super) fn config(path: &Path, file: &Gguf) -> Result<Config> {
     }
     values.insert("attention_bias".into(), file.tensors().contains_key("blk.0.attn_q.bias").into());
     values.insert("eos_token_id".into(), ends(file).into());
+    values.insert("tie_word_embeddings".into(), (!file.tensors().contains_key("output.weight")).into());
     if let Some(scaling) = scaling(path, file, architecture)? {
         values.insert("rope_scaling".into(), scaling);
     }
@@ -72,16 +73,30 @@ pub(super) fn config(path: &Path, file: &Gguf) -> Result<Config> {
             let renamed: Vec<(String, Json)> = renamed.collect();
             values.extend(renamed);
         }
-        "gemma3" => {
-            // The layers with a window turn by the base of Gemma 2; scores are divided by the root of a head's size.
-            values.insert("rope_local_base_freq".into(), json!(1e4));
-            if let Some(size) = values.get("head_dim").cloned() {
-                values.insert("query_pre_attn_scalar".into(), size);
+        "gemma2" | "gemma3" => {
+            if architecture == "gemma3" {
+                // The layers with a window turn by the base of Gemma 2.
+                values.insert("rope_local_base_freq".into(), json!(1e4));
+            }
+            if let Some(size) = scaled_by(architecture, &values) {
+                values.insert("query_pre_attn_scalar".into(), size.into());
             }
         }
         _ => {}
     }
     Ok(Config::of(path, values, Format::Gguf))
+}
+
+/// By whose root Gemma's scores are divided: the size of a head; but in the largest model of each generation, that of 27 billion values, the
+/// features for each head. No file says so: llama.cpp, too, knows that model by its number of layers.
+fn scaled_by(architecture: &str, values: &Map<String, Json>) -> Option<u64> {
+    let number = |key: &str| values.get(key).and_then(Json::as_u64);
+    let largest = if architecture == "gemma2" { 46 } else { 62 };
+    let shared = || number("hidden_size")?.checked_div(number("num_attention_heads")?);
+    match number("head_dim") {
+        Some(size) if number("num_hidden_layers") != Some(largest) => Some(size),
+        _ => shared(),
+    }
 }
 
 fn number(value: &Value) -> Option<Json> {

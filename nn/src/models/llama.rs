@@ -3,10 +3,10 @@
 //! embedding, and windows in some of the layers.
 
 use cairn_autograd::Var;
-use cairn_tensor::{Pairs, Rng, RotaryScaling, Tensor};
+use cairn_tensor::{Rng, Tensor};
 
-use super::rope::Rope;
-use super::{Architecture, CausalModel, Config, Format, Layout, Name, Names, Network};
+use super::llama_settings::Settings;
+use super::{Architecture, CausalModel, Config, Layout, Name, Names, Network};
 use crate::layers::recomputed;
 use crate::{
     Activation, Context, Embedding, Error, FeedForward, Init, KeyValueCache, Linear, Module,
@@ -19,6 +19,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     causal: true,
     table: names,
 };
+
+/// What is computed; of models that also see, what makes tokens of pictures; and a head that is the table of tokens.
+const UNUSED: &[&str] =
+    &["rotary_emb.inv_freq", "rope_freqs", "vision_tower.", "multi_modal_projector.", "lm_head.weight"];
 
 /// A model of the Llama family.
 #[derive(Debug, Clone, Module)]
@@ -65,18 +69,16 @@ impl Llama {
     /// # Errors
     /// For settings that are missing or make no sense; when memory does not hold the weights.
     pub fn new(config: &Config, init: Init, rng: &mut Rng) -> Result<Self> {
-        let (features, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
-        let kind = config.model_type()?;
-        let gemma = kind.starts_with("gemma");
-        let settings = Settings { config, features, init, gemma };
+        let settings = Settings::of(config, init)?;
+        let (features, vocabulary, gemma) = (settings.features, config.size("vocab_size")?, settings.gemma);
         let layers = config.size("num_hidden_layers")?;
         // Layers of one kind share their tables: with and without a window they may turn otherwise.
         let rotary = [settings.rotary("full_attention")?, settings.rotary("sliding_attention")?];
-        let block = |layer| {
+        let of_layer = |layer| {
             let window = settings.window(layer)?;
-            settings.block(window, &rotary[usize::from(gemma && window.is_some())], rng)
+            block(&settings, window, &rotary[usize::from(gemma && window.is_some())], rng)
         };
-        let layers = (0..layers).map(block).collect::<Result<_>>()?;
+        let layers = (0..layers).map(of_layer).collect::<Result<_>>()?;
         let tied = config.flag_or("tie_word_embeddings", gemma);
         let head = spec::Dense::new(vocabulary).bias(false).kernel_init(init);
         Ok(Llama {
@@ -163,114 +165,33 @@ impl CausalModel for Llama {
     }
 }
 
-/// What the blocks are made by.
-struct Settings<'a> {
-    config: &'a Config,
-    features: usize,
-    init: Init,
-    gemma: bool,
-}
-
-impl Settings<'_> {
-    fn epsilon(&self) -> Result<f32> {
-        Ok(self.config.number_or("rms_norm_eps", 1e-6)? as f32)
-    }
-
-    fn norm(&self, features: usize) -> Result<RmsNorm> {
-        RmsNorm::new(features)?.epsilon(self.epsilon()?)
-    }
-
-    fn head_size(&self) -> Result<usize> {
-        self.config.size_or("head_dim", self.features / self.config.size("num_attention_heads")?)
-    }
-
-    /// The window of a layer, if it has one.
-    fn window(&self, layer: usize) -> Result<Option<usize>> {
-        let config = self.config;
-        if config.get("sliding_window").is_none() {
-            return Ok(None);
-        }
-        let slides = match config.text_at("layer_types", layer) {
-            Some(kind) => kind == "sliding_attention",
-            // Gemma 3's sixth layers look at everything, as every other of Gemma 2's.
-            None if self.gemma => {
-                let every = if config.model_type()? == "gemma2" { 2 } else { 6 };
-                !(layer + 1).is_multiple_of(config.size_or("sliding_window_pattern", every)?)
-            }
-            None if config.model_type()?.starts_with("qwen") => {
-                config.flag_or("use_sliding_window", false)
-                    && layer >= config.size_or("max_window_layers", 28)?
-            }
-            None => true,
-        };
-        slides.then(|| config.size("sliding_window")).transpose()
-    }
-
-    /// How layers of a kind turn queries and keys.
-    fn rotary(&self, kind: &str) -> Result<RotaryPositions> {
-        let config = self.config;
-        let mut rope = Rope::read(config, kind)?;
-        // Before settings were by kind of layer, Gemma 3's local layers had a base of their own, without scaling.
-        if kind == "sliding_attention" && config.get("rope_local_base_freq").is_some() {
-            let base = config.number_or("rope_local_base_freq", 1e4)?;
-            rope = Rope { base, scaling: RotaryScaling::None };
-        }
-        // The conversion to GGUF changes the order of rows of Llama's queries and keys, so that neighbours are turned together.
-        let neighbours =
-            config.format() == Format::Gguf && matches!(config.model_type()?, "llama" | "mistral");
-        let pairs = if neighbours { Pairs::Neighbours } else { Pairs::Halves };
-        RotaryPositions::new(rope.rotary(self.head_size()?), pairs)
-    }
-
-    fn attention(&self, window: Option<usize>) -> Result<spec::MultiHeadAttention> {
-        let (config, heads) = (self.config, self.config.size("num_attention_heads")?);
-        let kind = config.model_type()?;
-        let bias = config.flag_or("attention_bias", kind == "qwen2");
-        let mut attention = spec::MultiHeadAttention::new(heads)
-            .key_value_heads(config.size_or("num_key_value_heads", heads)?)
-            .head_size(self.head_size()?)
-            .bias(bias)
-            .output_bias(bias && kind != "qwen2")
-            .causal(true)
-            .separate()
-            .dropout(config.number_or("attention_dropout", 0.0)? as f32)
-            .init(self.init);
-        if let Some(window) = window {
-            attention = attention.window(window);
-        }
-        if matches!(kind, "qwen3" | "gemma3" | "gemma3_text") {
-            attention = attention.head_norm(self.epsilon()?);
-        }
-        if self.gemma {
-            attention = attention.scale(config.number_or("query_pre_attn_scalar", 256.0)?.powf(-0.5));
-            let cap = config.number_or("attn_logit_softcapping", 0.0)?;
-            attention = if cap > 0.0 { attention.soft_cap(cap) } else { attention };
-        }
-        Ok(attention)
-    }
-
-    fn block(&self, window: Option<usize>, rotary: &RotaryPositions, rng: &mut Rng) -> Result<LlamaBlock> {
-        let (config, features) = (self.config, self.features);
-        let hidden = config.size("intermediate_size")?;
-        let bias = config.flag_or("mlp_bias", false);
-        let dense = |inputs, outputs, rng: &mut Rng| {
-            spec::Dense::new(outputs).bias(bias).kernel_init(self.init).layer(inputs, rng)
-        };
-        let default = if self.gemma { Activation::GeluTanh } else { Activation::Silu };
-        let key = if self.gemma { "hidden_activation" } else { "hidden_act" };
-        let attention = self.attention(window)?.layer(features, rng)?.rotary(rotary);
-        let [gate, up] = [dense(features, hidden, rng)?, dense(features, hidden, rng)?];
-        let down = dense(hidden, features, rng)?;
-        let post = || self.gemma.then(|| self.norm(features)).transpose();
-        Ok(LlamaBlock {
-            attention_norm: self.norm(features)?,
-            attention,
-            attention_post_norm: post()?,
-            feed_forward_norm: self.norm(features)?,
-            feed_forward: FeedForward::with_gate(gate, up, down, config.activation(key, default)?),
-            feed_forward_post_norm: post()?,
-        })
-    }
+/// A block whose layers have this window and turn so.
+fn block(
+    settings: &Settings<'_>,
+    window: Option<usize>,
+    rotary: &RotaryPositions,
+    rng: &mut Rng,
+) -> Result<LlamaBlock> {
+    let &Settings { config, features, init, gemma } = settings;
+    let hidden = config.size("intermediate_size")?;
+    let bias = config.flag_or("mlp_bias", false);
+    let dense = |inputs, outputs, rng: &mut Rng| {
+        spec::Dense::new(outputs).bias(bias).kernel_init(init).layer(inputs, rng)
+    };
+    let default = if gemma { Activation::GeluTanh } else { Activation::Silu };
+    let key = if gemma { "hidden_activation" } else { "hidden_act" };
+    let attention = settings.attention(window)?.layer(features, rng)?.rotary(rotary);
+    let [gate, up] = [dense(features, hidden, rng)?, dense(features, hidden, rng)?];
+    let down = dense(hidden, features, rng)?;
+    let post = || gemma.then(|| settings.norm(features)).transpose();
+    Ok(LlamaBlock {
+        attention_norm: settings.norm(features)?,
+        attention,
+        attention_post_norm: post()?,
+        feed_forward_norm: settings.norm(features)?,
+        feed_forward: FeedForward::with_gate(gate, up, down, config.activation(key, default)?),
+        feed_forward_post_norm: post()?,
+    })
 }
 
 fn names(config: &Config) -> Names {
@@ -320,11 +241,7 @@ fn names(config: &Config) -> Names {
         // One name is another's in models without norms after their parts.
         .chain(after.into_iter().filter(|_| gemma))
         .collect(),
-        prefixes: &["language_model.", "model."],
-        unused: if config.flag_or("tie_word_embeddings", gemma) {
-            &["rotary_emb.inv_freq", "rope_freqs", "lm_head.weight"]
-        } else {
-            &["rotary_emb.inv_freq", "rope_freqs"]
-        },
+        prefixes: &["model.language_model.", "language_model.", "model."],
+        unused: if config.flag_or("tie_word_embeddings", gemma) { UNUSED } else { &UNUSED[..4] },
     }
 }

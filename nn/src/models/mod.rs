@@ -25,10 +25,12 @@
 mod bert;
 mod classifier;
 mod config;
+mod defaults;
 mod files;
 mod gguf;
 mod gpt2;
 mod llama;
+mod llama_settings;
 mod loss;
 mod modules;
 mod names;
@@ -54,8 +56,8 @@ pub use loss::{IGNORED, next_token_loss};
 pub(crate) use modules::Modules;
 use names::{Layout, Name, Names};
 pub(crate) use parts::{POOLING, Part};
-pub use rewrite::save_like;
 pub(crate) use rewrite::{Changed, like};
+pub use rewrite::{holds_weights, save_like};
 #[cfg(feature = "language")]
 pub use to_gguf::{GgufParts, to_gguf};
 
@@ -238,8 +240,8 @@ pub(crate) fn filled(
         return Err(Error::Unsupported { what: format!("models with weights of {dtype}") });
     }
     let architecture = architecture(&config)?;
-    let has_head =
-        weights.tensors.keys().any(|name| name.ends_with("lm_head.weight") || name == "output.weight");
+    let mut names = weights.tensors.keys().chain(&weights.left_out);
+    let has_head = names.any(|name| name.ends_with("lm_head.weight") || name == "output.weight");
     if !has_head {
         config.set("tie_word_embeddings", true);
     }

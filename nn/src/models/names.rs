@@ -225,8 +225,10 @@ impl Names {
         format: Format,
         wanted: Option<DType>,
     ) -> Result<()> {
+        // Those of types that were not read are no less there.
+        let foreign: Vec<String> = weights.left_out.iter().map(|name| self.short(name)).collect();
         let mut given = self.bare(weights)?;
-        let (mut state, mut missing) = (BTreeMap::new(), Vec::new());
+        let (mut state, mut missing, mut unread) = (BTreeMap::new(), Vec::new(), Vec::new());
         let mut result = Ok(());
         module.for_each_parameter(&mut |path, _| {
             let found = self.layers.iter().find_map(|name| Some((name, name.theirs(path, format)?)));
@@ -236,7 +238,9 @@ impl Names {
             };
             let values: Vec<AnyTensor> = theirs.iter().filter_map(|name| take(&mut given, name)).collect();
             if values.len() < theirs.len() {
-                missing.push(theirs.join(", "));
+                let known = !theirs.iter().any(|name| foreign.contains(name));
+                let list = if known { &mut missing } else { &mut unread };
+                list.push(theirs.join(", "));
                 return;
             }
             match name.value(&values, kind, format, wanted) {
@@ -253,7 +257,11 @@ impl Names {
             [first] => Some(format!("{first} {what}")),
             [first, rest @ ..] => Some(format!("{first} and {} others are {what}", rest.len())),
         };
-        let problems = [told("missing in the file", &missing), told("not expected in the file", &rest)];
+        let problems = [
+            told("of an element type that is not known here", &unread),
+            told("missing in the file", &missing),
+            told("not expected in the file", &rest),
+        ];
         let problems: Vec<String> = problems.into_iter().flatten().collect();
         if !problems.is_empty() {
             return Err(Error::StateMismatch(problems.join("; ")));
@@ -284,16 +292,19 @@ impl Names {
     fn bare(&self, weights: Weights) -> Result<BTreeMap<String, AnyTensor>> {
         let mut bare = BTreeMap::new();
         for (name, tensor) in weights.tensors {
-            let mut short = name.replace("_orig_mod.", "");
-            for prefix in ["module."].iter().chain(self.prefixes) {
-                short = short.strip_prefix(prefix).map_or(short.clone(), str::to_owned);
-            }
-            if let Some(other) = bare.insert(short, tensor) {
+            if let Some(other) = bare.insert(self.short(&name), tensor) {
                 drop(other);
                 return Err(Error::StateMismatch(format!("{name} is given twice, under two names")));
             }
         }
         Ok(bare)
+    }
+
+    /// A name of a file as the table has it.
+    fn short(&self, name: &str) -> String {
+        let whole = name.replace("_orig_mod.", "");
+        let prefixes = ["module."].iter().chain(self.prefixes);
+        prefixes.fold(whole.as_str(), |name, prefix| name.strip_prefix(prefix).unwrap_or(name)).to_owned()
     }
 }
 

@@ -38,7 +38,7 @@ pub fn save_like(
     let modules = Modules::of(&config)?;
     let names = (architecture(&config)?.table)(&config);
     let mut values = names.values(network, config.format())?;
-    let table = values.get("embed_tokens.weight").cloned();
+    let table = values.get("embed_tokens.weight").or_else(|| values.get("wte.weight")).cloned();
     let changed = Changed::new(from, &config, |name, old| {
         // As compiled and data-parallel models have them, and models with a head.
         let short = name.replace("_orig_mod.", "");
@@ -124,13 +124,33 @@ impl Changed {
     }
 }
 
+/// What the names of files with weights end with: of PyTorch, TensorFlow, Flax, ONNX, Rust and others.
+const OF_WEIGHTS: [&str; 13] =
+    ["bin", "ckpt", "gguf", "h5", "mlmodel", "msgpack", "npz", "onnx", "onnx_data", "ot", "pb", "pt", "pth"];
+
+/// Whether a file's name says that it has weights, in whichever program's format, or is the index of files that have. Beside a model that
+/// is written anew, those of the old one would be taken for its own.
+///
+/// ```
+/// use cairn_nn::models::holds_weights;
+/// assert!(holds_weights("pytorch_model.bin") && holds_weights("pytorch_model.bin.index.json") && holds_weights("tf_model.h5"));
+/// assert!(!holds_weights("tokenizer.json") && !holds_weights("spiece.model"));
+/// ```
+pub fn holds_weights(path: impl AsRef<Path>) -> bool {
+    let name = path.as_ref().file_name().map(|name| name.to_string_lossy().to_lowercase());
+    let name = name.unwrap_or_default();
+    let name = name.strip_suffix(".index.json").unwrap_or(&name);
+    let end = name.rsplit_once('.').map(|(_, end)| end);
+    name.contains("safetensors") || end.is_some_and(|end| OF_WEIGHTS.contains(&end))
+}
+
 /// The files of a folder but for its weights, which are one file afterwards, whatever they were.
 fn copy_beside(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(Error::file(to))?;
     for entry in fs::read_dir(from).map_err(Error::file(from))? {
         let path = entry.map_err(Error::file(from))?.path();
         let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
-        if !name.to_string_lossy().contains("safetensors") {
+        if !holds_weights(&path) {
             fs::copy(&path, to.join(name)).map_err(Error::file(&path))?;
         }
     }

@@ -9,7 +9,7 @@ use cairn_tensor::{AnyTensor, DType, RotaryScaling, Tensor};
 use super::gguf::{GPT2, KEYS};
 use super::names::Layout;
 use super::rope::Rope;
-use super::{Config, Modules, Opened, architecture};
+use super::{Config, Modules, Opened, architecture, gpt2};
 use crate::language::Pooling;
 use crate::language::pooling::Said;
 use crate::tokenizer;
@@ -24,7 +24,8 @@ pub type GgufParts = (BTreeMap<String, Value>, BTreeMap<String, AnyTensor>);
 
 /// The values and tensors of a GGUF file for the model in a folder with config.json, safetensors and tokenizer.json, of the architectures
 /// that llama.cpp reads from the same settings: Llama (SmolLM2, Mistral), Qwen 2 and 3, GPT-2, BERT. Matrices keep their type, and can be
-/// [quantised](AnyTensor::cast); all else is f32.
+/// [quantised](AnyTensor::cast); all else is f32. What is done with a text before it is cut into words, where other programs do it
+/// otherwise or have no key for it, stands under `cairn.tokenizer.normalizer`, which Cairn alone reads.
 ///
 /// ```no_run
 /// let (values, tensors) = cairn_nn::models::to_gguf("SmolLM2-135M-Instruct")?;
@@ -45,6 +46,9 @@ pub fn to_gguf(folder: impl AsRef<Path>) -> Result<GgufParts> {
         kind @ ("llama" | "qwen2" | "qwen3" | "gpt2" | "bert") => kind,
         other => return Err(Error::Unsupported { what: format!("writing `{other}` as GGUF") }),
     };
+    if kind == "gpt2" && !gpt2::scales_as_usual(config) {
+        return Err(Error::Unsupported { what: "scores of attention divided as in no GGUF file".into() });
+    }
     let names = (architecture(config)?.table)(config);
     let modules = Modules::for_gguf(config)?;
     // A model without some of its weights is another.

@@ -17,8 +17,16 @@ use crate::{Error, Result};
 
 /// A space as SentencePiece writes it.
 pub(super) const SPACE: &str = "▁";
+/// What is done with a text before it is cut, in the library's JSON, where it is otherwise than files of that kind have it, which have no
+/// key for it: one of Cairn's own.
+pub(super) const CHANGES: &str = "cairn.tokenizer.normalizer";
 /// Longest token of a list of pieces, in bytes: each is cut everywhere, so that a longer one would take the square of its length.
 const LONGEST: usize = 4096;
+/// Most ways in which a piece is two others, by length and on the average of a list, of which each is held: in published ones it is two. A
+/// piece counts as so much longer, and so much is free for small lists.
+const MOST_CUTS: usize = 6;
+const BESIDE: usize = 64;
+const FREE: usize = 1 << 16;
 /// How tokens are numbered by what they are for.
 pub(super) const NORMAL: i64 = 1;
 pub(super) const CONTROL: i64 = 3;
@@ -70,7 +78,8 @@ impl Tokens<'_> {
         let around = self.around(matches!(pre, "llama-bpe" | "llama3"));
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
-        self.joined([&Json::Null, &words, &decoder], &around, model.into())
+        let changes = self.changes(changes(pre))?;
+        self.joined([&changes, &words, &decoder], &around, model.into())
     }
 
     /// SentencePiece's pairs: of two pieces the one that makes the piece of the best score is joined first.
@@ -86,11 +95,15 @@ impl Tokens<'_> {
         }
         let vocabulary = self.vocabulary();
         let mut merges = Vec::new();
+        let size = |token: &str| token.len() + BESIDE;
+        let mut left = FREE + self.tokens.iter().map(|token| MOST_CUTS * size(token)).sum::<usize>();
         for (token, &score) in self.tokens.iter().zip(scores) {
             let cuts = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
             let both =
                 |(left, right): &(&str, &str)| Some((*vocabulary.get(*left)?, *vocabulary.get(*right)?));
             let mut cuts: Vec<_> = cuts.filter_map(|cut| Some((both(&cut)?, cut))).collect();
+            let fits = left.checked_sub(cuts.len() * size(token));
+            left = fits.ok_or_else(|| bad("its pieces are made of each other in absurdly many ways"))?;
             cuts.sort_unstable_by_key(|(ids, _)| *ids);
             merges.extend(cuts.into_iter().map(|(_, cut)| (score, cut)));
         }
@@ -135,14 +148,23 @@ impl Tokens<'_> {
         };
         let tokens: Vec<String> = self.tokens.iter().map(mark).collect();
         let model = WordPieces::new(tokens.iter().map(String::as_str)).map_err(|why| bad(&why))?;
-        let normalizer = json!({
-            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": true,
-        });
+        let strips = self.file.get("tokenizer.ggml.normalizer.strip_accents").and_then(Value::as_bool);
+        let changes = self.changes(changes_of_words(self.flag("normalizer.lowercase", true), strips))?;
         let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
         let words = json!({"type": "BertPreTokenizer"});
         let around = ["[CLS]".into(), "[SEP]".into()].map(Some);
-        self.joined([&normalizer, &words, &decoder], &around, model.into())
+        self.joined([&changes, &words, &decoder], &around, model.into())
+    }
+
+    /// What is done with a text before it is cut: what is usual, unless the file says otherwise.
+    fn changes(&self, usual: Json) -> Result<Json> {
+        match self.file.get(CHANGES) {
+            None => Ok(usual),
+            Some(own) => {
+                let own = own.as_str().and_then(|own| serde_json::from_str(own).ok());
+                own.ok_or_else(|| bad(&format!("`{CHANGES}` is no JSON")))
+            }
+        }
     }
 
     fn vocabulary(&self) -> Vocab {
@@ -229,6 +251,20 @@ pub(super) fn words(pre: &str) -> Result<(Json, bool)> {
         "qwen2" => Ok((modern(""), false)),
         other => Err(Error::Unsupported { what: format!("the words of a tokenizer made for `{other}`") }),
     }
+}
+
+/// What is done with a text before it is cut in models of such a name. llama.cpp does nothing, and cuts an accent that stands by itself from its
+/// letter; models have read them as one character.
+pub(super) fn changes(pre: &str) -> Json {
+    if pre == "qwen2" { json!({"type": "NFC"}) } else { Json::Null }
+}
+
+/// What is done with a text before BERT's pieces of words are found. Accents are taken off where capitals are, unless it is said.
+pub(super) fn changes_of_words(lowercase: bool, strips_accents: Option<bool>) -> Json {
+    json!({
+        "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+        "strip_accents": strips_accents, "lowercase": lowercase,
+    })
 }
 
 fn put_around(inner: &mut Inner, before: Option<&str>, after: Option<&str>) -> Result<()> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use super::gguf::{CONTROL, NORMAL, SPACE, UNUSED, USER_DEFINED, words};
+use super::gguf::{CHANGES, CONTROL, NORMAL, SPACE, UNUSED, USER_DEFINED, changes, changes_of_words, words};
 use crate::models::Config;
 use crate::weights::gguf::Value;
 use crate::{Error, Result};
@@ -30,6 +30,8 @@ struct File {
     model: Model,
     #[serde(default)]
     added_tokens: Vec<Added>,
+    #[serde(default)]
+    normalizer: Json,
     pre_tokenizer: Option<Json>,
     post_processor: Option<Json>,
 }
@@ -70,10 +72,14 @@ pub(crate) fn gguf_values(folder: &Path, config: &Config, rows: usize) -> Result
     let settings = Config::read(folder.join("tokenizer_config.json")).ok();
     let mut values = BTreeMap::new();
     let mut put = |key: &str, value: Value| values.insert(format!("tokenizer.ggml.{key}"), value);
+    // What is done with a text before it is cut, as whoever reads the file will take it.
+    let usual;
     let words = match file.model.kind.as_deref() {
         Some("BPE") | None if !file.model.byte_fallback => {
+            let pre = cut(file.pre_tokenizer.as_ref())?;
+            usual = changes(pre);
             put("model", "gpt2".into());
-            put("pre", cut(file.pre_tokenizer.as_ref())?.into());
+            put("pre", pre.into());
             let merges = file.model.merges.iter().map(|merge| match merge {
                 Merge::Text(text) => text.clone(),
                 Merge::Pair([left, right]) => format!("{left} {right}"),
@@ -84,6 +90,14 @@ pub(crate) fn gguf_values(folder: &Path, config: &Config, rows: usize) -> Result
         Some("WordPiece") => {
             put("model", "bert".into());
             put("token_type_count", 2u32.into());
+            let said = |key: &str| file.normalizer.get(key).and_then(Json::as_bool);
+            let (lowercase, strips) = (said("lowercase"), said("strip_accents"));
+            for (key, said) in [("lowercase", lowercase), ("strip_accents", strips)] {
+                if let Some(said) = said {
+                    put(&format!("normalizer.{key}"), said.into());
+                }
+            }
+            usual = changes_of_words(lowercase.unwrap_or(true), strips);
             true
         }
         other => {
@@ -130,6 +144,9 @@ pub(crate) fn gguf_values(folder: &Path, config: &Config, rows: usize) -> Result
     put("token_type", all.iter().map(|(_, kind)| *kind).collect::<Vec<_>>().into());
     if let Some(template) = template(folder, settings.as_ref()) {
         values.insert("tokenizer.chat_template".into(), template.into());
+    }
+    if essential(&file.normalizer) != essential(&usual) {
+        values.insert(CHANGES.into(), file.normalizer.to_string().into());
     }
     Ok(values)
 }

@@ -5,9 +5,12 @@
 //! errors in place of panics, text as it is written ([`Pieces`]), and the templates of conversations ([`ChatTemplate`]).
 
 mod byte_pairs;
+mod clock;
 mod gguf;
+mod growth;
 mod into_gguf;
 mod json;
+mod longest;
 mod model;
 mod pieces;
 mod template;
@@ -115,7 +118,12 @@ impl Tokenizer {
     /// As [`encode`](Self::encode).
     #[doc(alias("offsets", "return_offsets_mapping"))]
     pub fn encode_with_offsets(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>> {
-        let encoded = self.encoded(text, true)?;
+        self.placed(text, true)
+    }
+
+    /// As [`encode_with_offsets`](Self::encode_with_offsets), with what the model expects around the text, or without.
+    pub(crate) fn placed(&self, text: &str, around: bool) -> Result<Vec<(u32, Range<usize>)>> {
+        let encoded = self.encoded(text, around)?;
         let offsets = encoded.get_offsets().iter().map(|&(start, end)| start..end);
         Ok(encoded.get_ids().iter().copied().zip(offsets).collect())
     }
@@ -194,6 +202,12 @@ impl Tokenizer {
         Some(bytes.unwrap_or_else(|| text.into_bytes()))
     }
 
+    /// Whether a blank is put before texts, as SentencePiece does: what follows another text is other tokens then than it is alone.
+    pub(crate) fn puts_blank_before(&self) -> bool {
+        let first = self.encode_bare("x").ok().and_then(|ids| self.bytes(*ids.first()?));
+        first.is_some_and(|bytes| bytes.starts_with(b" "))
+    }
+
     /// Text as its tokens come in, one by one.
     pub fn pieces(&self) -> Pieces<'_> {
         Pieces::new(self)
@@ -244,6 +258,13 @@ fn parsed(json: &str) -> Result<Tokenizer, String> {
             let json = serde_json::from_str::<serde::de::IgnoredAny>(json);
             json.err().map_or_else(|| error.to_string(), |error| error.to_string())
         })?;
+    let words = serde_json::to_value(inner.get_pre_tokenizer());
+    let decoder = serde_json::to_value(inner.get_decoder());
+    let around = serde_json::to_value(inner.get_post_processor());
+    for part in [words, decoder] {
+        growth::check(&part.map_err(|error| error.to_string())?)?;
+    }
+    growth::check_around(&around.map_err(|error| error.to_string())?)?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;
     Ok(Tokenizer::of(inner))

@@ -12,18 +12,18 @@ use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::models::wordpiece::WordPieceTrainer;
 use tokenizers::{
-    DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Token,
-    TokenizerImpl,
+    DecoderWrapper, Model, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, Token, TokenizerImpl,
 };
 
 use super::byte_pairs::BytePairs;
+use super::growth::Changes;
 use super::json;
 use super::vocabulary::Vocabulary;
 use super::word_pieces::WordPieces;
 
-/// The library's tokenizer with our models.
+/// The library's tokenizer with our models, and with changes of texts that are checked.
 pub(super) type Inner =
-    TokenizerImpl<Words, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+    TokenizerImpl<Words, Changes, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 /// The tokens of words.
 #[derive(Debug, Clone)]

@@ -7,7 +7,9 @@ use crate::Result;
 /// Turns tokens into text one at a time: together the pieces are the text of all of them, and no piece ends within a character.
 ///
 /// Each new token is decoded behind those of the last piece, as some tokenizers drop a space at the beginning of what they decode;
-/// what is new of the text is the piece. A text that ends in `�` may be cut within a character and waits for more.
+/// what is new of the text is the piece. A text that ends in `�` may be cut within a character and waits for more. Where what has come
+/// makes other text of what was given out, as bytes that are no character do with SentencePiece's, it is decoded by itself: characters that
+/// were whole stay.
 ///
 /// ```no_run
 /// # fn ids() -> impl Iterator<Item = u32> { std::iter::empty() }
@@ -40,13 +42,13 @@ impl<'a> Pieces<'a> {
     /// For an id that is no token.
     pub fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);
-        let (before, all) = self.texts()?;
-        if all.ends_with('\u{fffd}') || all.len() <= before.len() {
+        let new = self.new_text()?;
+        if new.is_empty() || new.ends_with('\u{fffd}') {
             return Ok(String::new());
         }
         self.begin = self.end;
         self.end = self.ids.len();
-        Ok(rest(&all, &before).to_owned())
+        Ok(new)
     }
 
     /// What is left: a character that was cut, as `�`.
@@ -54,18 +56,19 @@ impl<'a> Pieces<'a> {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn finish(&mut self) -> Result<String> {
-        let (before, all) = self.texts()?;
+        let new = self.new_text()?;
         (self.begin, self.end) = (self.ids.len(), self.ids.len());
-        Ok(rest(&all, &before).to_owned())
+        Ok(new)
     }
 
-    fn texts(&self) -> Result<(String, String)> {
+    /// What the tokens since the last piece add to the text.
+    fn new_text(&self) -> Result<String> {
         let text = |ids| self.tokenizer.decode(ids);
-        Ok((text(&self.ids[self.begin..self.end])?, text(&self.ids[self.begin..])?))
+        let (before, all) = (text(&self.ids[self.begin..self.end])?, text(&self.ids[self.begin..])?);
+        match all.strip_prefix(&before) {
+            Some(new) => Ok(new.to_owned()),
+            // They have made other text of what was before them.
+            None => text(&self.ids[self.end..]),
+        }
     }
-}
-
-/// What a text adds to the one before.
-fn rest<'a>(all: &'a str, before: &str) -> &'a str {
-    all.get(before.len()..).unwrap_or("")
 }

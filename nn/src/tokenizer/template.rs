@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
+use super::clock;
 use crate::{Error, Result};
 
 /// Most steps of a template: one that never ends is an error.
@@ -86,6 +87,9 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |why: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
+        });
+        environment.add_function("strftime_now", |format: String| -> Result<String, minijinja::Error> {
+            clock::now(&format).map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why))
         });
         environment.add_filter("tojson", to_json);
         // Marks of what to learn from in training; nothing is written for them.

@@ -14,6 +14,7 @@ mod blocks;
 mod diff;
 mod framework;
 pub mod gguf;
+mod headers;
 pub mod keras;
 #[cfg(feature = "npz")]
 mod npz;
@@ -32,6 +33,7 @@ use cairn_tensor::{AnyTensor, DType, SharedBytes};
 pub use diff::{Difference, Distance, diff};
 pub(crate) use framework::no_rule;
 pub use framework::{Flow, Framework, Rule};
+pub use headers::{Headers, TensorHeader};
 pub use permutation::Permutation;
 pub use report::{LoadReport, Misshapen, Mistyped, Strictness};
 

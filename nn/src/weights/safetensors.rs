@@ -4,14 +4,14 @@
 //! Large models come in several files and an index beside them (`model.safetensors.index.json`), which says what lies where; reading
 //! the index reads them all.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use cairn_tensor::{AnyTensor, DType, SharedBytes};
 
 use super::{Weights, bad, mapped};
-use crate::{Result, codec};
+use crate::{Error, Result, codec};
 
 impl Weights {
     /// Reads a safetensors file, or the index of several, every tensor in its own type; types that Cairn has not are left out.
@@ -41,28 +41,41 @@ impl Weights {
     }
 }
 
-/// Reads the files that an index names, in its folder.
-fn read_all(path: &Path, index: &[u8]) -> Result<Weights> {
+/// The files that an index names, in its folder, and the tensors that should be in each.
+pub(super) fn parts(path: &Path, index: &[u8]) -> Result<BTreeMap<PathBuf, Vec<String>>> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
     let Index { weight_map } = serde_json::from_slice(index)
         .map_err(|error| bad(path)(format!("neither safetensors nor an index of such files: {error}")))?;
-    let mut all = Weights::default();
-    for file in weight_map.values().collect::<BTreeSet<_>>() {
+    let mut parts: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for (name, file) in weight_map {
         // An index from elsewhere names no files elsewhere.
-        if Path::new(file).file_name() != Some(file.as_ref()) {
+        if Path::new(&file).file_name() != Some(file.as_ref()) {
             return Err(bad(path)(format!("the index names `{file}`, which is no file beside it")));
         }
-        let part = path.with_file_name(file);
+        parts.entry(path.with_file_name(file)).or_default().push(name);
+    }
+    Ok(parts)
+}
+
+/// That a file has not what its index says.
+pub(super) fn absent(part: &Path, name: &str) -> Error {
+    bad(part)(format!("{name} is not in it, though the index says so"))
+}
+
+/// Reads the files that an index names, in its folder.
+fn read_all(path: &Path, index: &[u8]) -> Result<Weights> {
+    let mut all = Weights::default();
+    for (part, names) in parts(path, index)? {
         let bytes = mapped(&part)?;
         let Weights { mut tensors, metadata, left_out } = decode(&bytes).map_err(bad(&part))?;
-        for name in weight_map.iter().filter(|(_, own)| *own == file).map(|(name, _)| name) {
-            match tensors.remove(name) {
-                Some(tensor) => drop(all.tensors.insert(name.clone(), tensor)),
-                None if left_out.contains(name) => all.left_out.push(name.clone()),
-                None => return Err(bad(&part)(format!("{name} is not in it, though the index says so"))),
+        for name in names {
+            match tensors.remove(&name) {
+                Some(tensor) => drop(all.tensors.insert(name, tensor)),
+                None if left_out.contains(&name) => all.left_out.push(name),
+                None => return Err(absent(&part, &name)),
             }
         }
         all.metadata.extend(metadata);
@@ -72,7 +85,7 @@ fn read_all(path: &Path, index: &[u8]) -> Result<Weights> {
 }
 
 /// The format's types for ours.
-const TYPES: [(DType, Dtype); 11] = [
+pub(super) const TYPES: [(DType, Dtype); 11] = [
     (DType::F32, Dtype::F32),
     (DType::F64, Dtype::F64),
     (DType::F16, Dtype::F16),

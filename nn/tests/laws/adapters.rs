@@ -109,6 +109,74 @@ fn what_is_saved_is_what_peft_would_save() {
     }
 }
 
+/// Keys of `alpha_pattern` that peft takes for the same as those of the golden file, and some that it does not.
+#[test]
+fn alphas_are_those_of_the_patterns_as_peft_reads_them() {
+    let network = models::load(golden("models", "llama")).unwrap();
+    let (tokens, theirs) = expected("llama");
+    let off_with = |patterns: &str| {
+        let made = tempfile::tempdir().unwrap();
+        let from = golden("adapters", "llama");
+        std::fs::copy(from.join("adapter_model.safetensors"), made.path().join("adapter_model.safetensors"))
+            .unwrap();
+        let text = std::fs::read_to_string(from.join("adapter_config.json")).unwrap();
+        let begin = text.find("\"alpha_pattern\": {").unwrap();
+        let end = begin + text[begin..].find('}').unwrap() + 1;
+        let text = format!("{}\"alpha_pattern\": {patterns}{}", &text[..begin], &text[end..]);
+        std::fs::write(made.path().join("adapter_config.json"), text).unwrap();
+        let adapter = Adapter::load(made.path(), module(&network), &config("llama")).unwrap();
+        let ours = outputs(&network, &tokens, &mut Context::eval());
+        adapter.detach();
+        off(&ours, &theirs)
+    };
+    for patterns in [
+        r#"{"layers.1.self_attn.v_proj": 3}"#,
+        r#"{"model.layers.1.self_attn.v_proj": 3}"#,
+        // The first that fits counts; all others have six anyhow.
+        r#"{"layers.1.self_attn.v_proj": 3, "v_proj": 6}"#,
+        r#"{"k_proj": 6, "layers.1.self_attn.v_proj": 3}"#,
+    ] {
+        assert!(off_with(patterns) < 1e-4, "{patterns}");
+    }
+    for patterns in
+        ["{}", r#"{"v_proj": 6, "layers.1.self_attn.v_proj": 3}"#, r#"{"layers.0.self_attn.v_proj": 3}"#]
+    {
+        assert!(off_with(patterns) > 1e-3, "{patterns}");
+    }
+    #[cfg(feature = "language")]
+    for patterns in [
+        r#"{"^model\\.layers\\.1\\.self_attn\\.v_proj": 3}"#,
+        r#"{"layers\\.[1-9]\\..*v_proj": 3}"#,
+        r#"{".*\\.1\\.self_attn\\.(v|o)_proj": 3}"#,
+    ] {
+        assert!(off_with(patterns) < 1e-4, "{patterns}");
+    }
+}
+
+#[test]
+fn weights_of_other_formats_are_not_written_beside_the_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    std::fs::create_dir(&from).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden("models", "gpt2").join(name), from.join(name)).unwrap();
+    }
+    let left = [
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "model.onnx",
+    ];
+    for name in left.iter().chain(&["vocab.json", "spiece.model"]) {
+        std::fs::write(from.join(name), "x").unwrap();
+    }
+    let network = models::load(&from).unwrap();
+    models::save_like(&from, module(&network), &to).unwrap();
+    assert!(left.iter().all(|name| !to.join(name).exists()));
+    assert!(["config.json", "vocab.json", "spiece.model"].iter().all(|name| to.join(name).is_file()));
+}
+
 /// The conversion to GGUF changes the order of rows of queries and keys, and that of adapters' with them.
 #[test]
 fn adapters_fit_a_model_from_gguf() {

@@ -114,6 +114,44 @@ fn files_of_llama_and_qwen_score_as_their_folders() {
     }
 }
 
+/// The largest of Gemma's models divide scores otherwise than by their heads' size, which no file says.
+#[test]
+fn scores_of_gemma_are_divided_as_by_llama_cpp() {
+    let made = tempfile::tempdir().unwrap();
+    let path = made.path().join("model.gguf");
+    let divisor = |kind: &str, layers: u32, head: Option<u32>| {
+        let sizes = [("block_count", layers), ("embedding_length", 4608), ("attention.head_count", 32)];
+        let sizes = sizes.into_iter().chain(head.map(|head| ("attention.key_length", head)));
+        let mut values: BTreeMap<String, Value> =
+            sizes.map(|(name, value)| (format!("{kind}.{name}"), value.into())).collect();
+        values.insert("general.architecture".into(), kind.into());
+        gguf::write(&path, &values, &BTreeMap::new()).unwrap();
+        models::config(&path).unwrap().size("query_pre_attn_scalar").unwrap()
+    };
+    for (kind, largest) in [("gemma2", 46), ("gemma3", 62)] {
+        assert_eq!(divisor(kind, 26, Some(256)), 256);
+        assert_eq!(divisor(kind, largest, Some(128)), 144);
+        assert_eq!(divisor(kind, 26, None), 144);
+    }
+}
+
+#[test]
+fn formats_that_are_not_known_are_named() {
+    let table = AnyTensor::from(Tensor::<f32>::ones([2, 256]).unwrap());
+    let values = BTreeMap::from([("general.architecture".to_owned(), Value::from("llama"))]);
+    let name = "token_embd.weight";
+    let mut bytes = gguf::encode(&values, &BTreeMap::from([(name.to_owned(), table)])).unwrap();
+    // Behind the name: the number of axes, two sizes, and the type, here of two bits.
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    let kind = at + name.len() + 4 + 16;
+    bytes[kind..kind + 4].copy_from_slice(&10u32.to_le_bytes());
+    let made = tempfile::tempdir().unwrap();
+    let path = made.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let told = models::load(&path).unwrap_err().to_string();
+    assert!(told.contains("weights in q2_k, as `token_embd.weight`") && told.contains("q4_k"), "{told}");
+}
+
 #[test]
 fn halves_of_16_bits_are_read_from_gguf() {
     let made = tempfile::tempdir().unwrap();
@@ -349,6 +387,53 @@ mod tokens {
         let tokenizer = Tokenizer::of_gguf(&file).unwrap();
         assert_eq!(tokenizer.encode("The raining, á xyz").unwrap(), [2, 4, 5, 6, 8, 7, 1, 3]);
         assert_eq!(tokenizer.decode(&[4, 5, 6]).unwrap(), "the raining");
+    }
+
+    /// Words of BERT with capitals, as files for llama.cpp say it.
+    #[test]
+    fn capitals_and_accents_stay_where_the_file_says_so() {
+        let ids = |flags: &[(&str, bool)]| {
+            let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁the", "▁The", "▁thé", "▁Thé"];
+            let mut values = BTreeMap::from([
+                ("tokenizer.ggml.model".to_owned(), Value::from("bert")),
+                ("tokenizer.ggml.tokens".to_owned(), tokens.map(str::to_owned).to_vec().into()),
+            ]);
+            for (key, value) in flags {
+                values.insert(format!("tokenizer.ggml.normalizer.{key}"), (*value).into());
+            }
+            let file = gguf::Gguf::from_bytes(gguf::encode(&values, &BTreeMap::new()).unwrap()).unwrap();
+            Tokenizer::of_gguf(&file).unwrap().encode("The Thé").unwrap()
+        };
+        assert_eq!(ids(&[]), [2, 4, 4, 3]);
+        assert_eq!(ids(&[("lowercase", false)]), [2, 5, 7, 3]);
+        assert_eq!(ids(&[("strip_accents", false)]), [2, 4, 6, 3]);
+        assert_eq!(ids(&[("lowercase", false), ("strip_accents", true)]), [2, 5, 5, 3]);
+    }
+
+    /// Qwen's tokenizer.json joins accents with their letters, which no GGUF file says.
+    #[test]
+    fn accents_by_themselves_are_joined_where_the_models_have_read_them_so() {
+        let ids = |pre: &str, text: &str| Tokenizer::of_gguf(&file(pre)).unwrap().encode(text).unwrap();
+        assert_eq!(ids("qwen2", "a\u{308}"), ids("qwen2", "ä"));
+        assert_ne!(ids("gpt-2", "a\u{308}"), ids("gpt-2", "ä"));
+    }
+
+    #[test]
+    fn pieces_that_are_each_other_in_many_ways_are_refused() {
+        let told = |longest: usize| {
+            let tokens: Vec<String> = (1..=longest).map(|length| "a".repeat(length)).collect();
+            let scores = vec![0f32; tokens.len()];
+            let values = BTreeMap::from([
+                ("tokenizer.ggml.model".to_owned(), Value::from("llama")),
+                ("tokenizer.ggml.tokens".to_owned(), tokens.into()),
+                ("tokenizer.ggml.scores".to_owned(), scores.into()),
+            ]);
+            let file = gguf::Gguf::from_bytes(gguf::encode(&values, &BTreeMap::new()).unwrap()).unwrap();
+            Tokenizer::of_gguf(&file).err().map(|error| error.to_string())
+        };
+        // Published ones have runs of blanks of a few dozens.
+        assert_eq!(told(40), None);
+        assert!(told(1024).unwrap().contains("absurdly many ways"));
     }
 
     #[test]

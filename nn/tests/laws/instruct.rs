@@ -10,7 +10,7 @@ use cairn_nn::tokenizer::{ChatTemplate, Tokenizer};
 use cairn_nn::{Context, Model, Module, cross_entropy};
 use cairn_tensor::{Tensor, rng};
 
-use crate::tokenizer::byte_level;
+use crate::tokenizer::{byte_level, pieces_and_bytes};
 
 fn config() -> Config {
     config_of(16)
@@ -29,9 +29,14 @@ fn model(template: &str) -> LanguageModel {
 }
 
 fn model_of(config: &Config, template: &str) -> LanguageModel {
+    model_with(config, template, &byte_level(), 1)
+}
+
+/// With a tokenizer, and the token that ends texts.
+fn model_with(config: &Config, template: &str, tokenizer: &str, end: u32) -> LanguageModel {
     let Network::Causal(network) = models::new(config, &mut rng(3)).unwrap() else { panic!() };
     let template = ChatTemplate::parse(template).unwrap();
-    LanguageModel::new(network, Tokenizer::parse(&byte_level()).unwrap(), Some(template), vec![1])
+    LanguageModel::new(network, Tokenizer::parse(tokenizer).unwrap(), Some(template), vec![end])
 }
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m.role[:1] }}>{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
@@ -59,6 +64,50 @@ fn answers_are_learnt_with_their_ends_and_nothing_else() {
     let (learned, all) = texts(&model, &model.completion("the", " rain").unwrap());
     assert!(all.ends_with("the rain</s>") && learned == " rain</s>", "{all:?} {learned:?}");
     assert_eq!(example.clone().cut(8).learned(), 0);
+}
+
+/// As models with SentencePiece's tokens have read them: one blank before a text, and none in the middle.
+#[test]
+fn answers_get_no_blank_that_the_whole_has_not() {
+    let model = model_with(&config_of(16), TEMPLATE, &pieces_and_bytes(), 2);
+    let example = model.example([user("a"), assistant("the"), user("in"), assistant("a")]).unwrap();
+    let whole = "<u>a</s>\n<a>the</s>\n<u>in</s>\n<a>a</s>";
+    assert_eq!(example.tokens(), model.tokenizer().encode_bare(whole).unwrap());
+    assert_eq!(texts(&model, &example).0, "the</s>a</s>");
+    assert!(example.tokens().starts_with(&model.prompt([user("a")]).unwrap()));
+    let example = model.completion("a", " the").unwrap();
+    let words = ["▁a", "▁the", "</s>"].map(|token| model.tokenizer().id(token).unwrap());
+    assert_eq!((example.tokens(), example.learned()), (&words[..], 2));
+    // What begins in the prompt and ends in the completion is learnt, as a whole.
+    let example = model.completion("a t", "he").unwrap();
+    assert_eq!((example.tokens(), example.learned()), (&words[..], 2));
+    assert_eq!(model.completion("", "the").unwrap().tokens().len(), 2);
+}
+
+/// A template that leaves out what was thought before earlier answers, as Qwen 3's does.
+#[test]
+fn answers_that_are_written_otherwise_later_are_examples_of_their_own() {
+    let template = "{% for m in messages %}<{{ m.role[:1] }}>\
+        {% if m.role == 'assistant' and loop.last %}{{ m.content }}{% else %}{{ m.content.split('!')[-1] }}{% endif %}</s>{% endfor %}\
+        {% if add_generation_prompt %}<a>{% endif %}";
+    let model = model(template);
+    let talk = [user("hi"), assistant("hm!the"), user("and"), assistant("so!rain")];
+    assert!(model.example(&talk).unwrap_err().to_string().contains("one after the other"));
+    let all: Vec<(String, String)> =
+        model.examples_of(&talk).unwrap().iter().map(|example| texts(&model, example)).collect();
+    let expected = [
+        ("hm!the</s>", "<u>hi</s><a>hm!the</s>"),
+        ("so!rain</s>", "<u>hi</s><a>the</s><u>and</s><a>so!rain</s>"),
+    ];
+    assert_eq!(all, expected.map(|(learned, all)| (learned.to_owned(), all.to_owned())));
+    // Without thoughts it is one example.
+    let plain = [user("hi"), assistant("the"), user("and"), assistant("rain")];
+    assert_eq!(model.examples_of(&plain).unwrap(), [model.example(&plain).unwrap()]);
+    // Lines of a file as well.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let line = serde_json::json!({ "messages": talk });
+    write!(file, "{line}\n{line}\n").unwrap();
+    assert_eq!(model.examples(file.path()).unwrap().len(), 4);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use cairn_nn::weights::Weights;
 use cairn_nn::{Context, Module, cross_entropy};
 use cairn_tensor::{DType, Tensor, rng};
 
-const DECODERS: [&str; 7] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3", "gpt2"];
+const DECODERS: [&str; 8] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3", "gpt2", "gpt2_scaled"];
 const ENCODERS: [&str; 3] = ["bert", "roberta", "distilbert"];
 
 fn folder(name: &str) -> PathBuf {
@@ -140,6 +140,101 @@ fn names_of_parallel_and_compiled_models_are_understood() {
     let plain = causal(folder("llama"));
     let made = changed("llama", |weights| weights.rename(&[("", "module._orig_mod")]).unwrap());
     assert_eq!(causal(made.path()).state(), plain.state());
+}
+
+/// Two generations of names of models that also see.
+#[test]
+fn models_that_also_see_are_read_without_what_they_see_with() {
+    let plain = causal(folder("gemma3"));
+    let settings = std::fs::read_to_string(folder("gemma3").join("config.json")).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
+    for (texts, before) in [("language_model.model", ""), ("model.language_model", "model.")] {
+        let made = changed("gemma3", |weights| {
+            let mut weights = weights.rename(&[("model", texts)]).unwrap();
+            for name in [
+                "vision_tower.vision_model.post_layernorm.weight",
+                "multi_modal_projector.mm_soft_emb_norm.weight",
+            ] {
+                weights.tensors.insert(format!("{before}{name}"), Tensor::<f32>::ones([5]).unwrap().into());
+            }
+            weights
+        });
+        let whole = serde_json::json!({"model_type": "gemma3", "text_config": settings});
+        std::fs::write(made.path().join("config.json"), whole.to_string()).unwrap();
+        assert_eq!(causal(made.path()).state(), plain.state(), "{texts}");
+        // Written anew they keep all of it.
+        let to = made.path().join("again");
+        models::save_like(made.path(), &plain, &to).unwrap();
+        assert_eq!(causal(&to).state(), plain.state());
+        let weights = Weights::read_safetensors(to.join("model.safetensors")).unwrap();
+        assert!(weights.tensors.keys().any(|name| name.contains("vision_tower")));
+    }
+}
+
+#[test]
+fn what_settings_of_gemma_3_leave_out_is_as_in_transformers() {
+    let made = tempfile::tempdir().unwrap();
+    // As published with 4 billion values.
+    let whole = serde_json::json!({
+        "model_type": "gemma3", "eos_token_id": [1, 106], "text_config": {
+            "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024,
+        },
+    });
+    std::fs::write(made.path().join("config.json"), whole.to_string()).unwrap();
+    let config = models::config(made.path()).unwrap();
+    let size = |key: &str| config.size(key).unwrap();
+    assert_eq!((size("hidden_size"), size("sliding_window"), size("vocab_size")), (2560, 1024, 262_208));
+    assert_eq!((size("num_attention_heads"), size("num_key_value_heads"), size("head_dim")), (8, 4, 256));
+    let number = |key: &str| config.number_or(key, 0.0).unwrap();
+    assert_eq!((number("rope_theta"), number("rope_local_base_freq")), (1e6, 1e4));
+    assert_eq!(config.ids("eos_token_id"), [1, 106]);
+}
+
+#[test]
+fn attention_in_both_directions_is_refused() {
+    let mut config = Config::read(folder("gemma3").join("config.json")).unwrap();
+    config.set("use_bidirectional_attention", true);
+    let told = models::new(&config, &mut rng(0)).unwrap_err().to_string();
+    assert!(told.contains("use_bidirectional_attention"), "{told}");
+}
+
+/// A head of its own is used, and one that is said to be the table of tokens is passed over.
+#[test]
+fn heads_of_gpt2_are_used_where_they_are_not_the_embedding() {
+    let all = expected("gpt2");
+    let settings = std::fs::read_to_string(folder("gpt2").join("config.json")).unwrap();
+    for (tied, factor) in [("true", 1.0), ("false", 2.0)] {
+        let made = changed("gpt2", |mut weights| {
+            let table = floats(&weights, "transformer.wte.weight");
+            weights.tensors.insert("lm_head.weight".into(), table.scale(2.0).unwrap().into());
+            weights
+        });
+        let settings =
+            settings.replace("\"tie_word_embeddings\": true", &format!("\"tie_word_embeddings\": {tied}"));
+        std::fs::write(made.path().join("config.json"), settings).unwrap();
+        let scores = causal(made.path()).forward(&ids(&all, "tokens"), &mut Context::eval()).unwrap();
+        let once = scores.value().scale(1.0 / factor).unwrap();
+        assert_near("gpt2", &once, &floats(&all, "logits"));
+    }
+}
+
+#[test]
+fn weights_of_types_that_are_not_known_are_named_so() {
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+    let made = changed("llama", |weights| weights);
+    let path = made.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let eighths = vec![0u8; 48 * 16];
+    let views = file.iter().map(|(name, view)| match name {
+        "lm_head.weight" => (name, TensorView::new(Dtype::F8_E4M3, vec![48, 16], &eighths).unwrap()),
+        _ => (name, view),
+    });
+    let changed = serialize(views.collect::<Vec<_>>(), None).unwrap();
+    std::fs::write(&path, changed).unwrap();
+    let told = models::load(made.path()).unwrap_err().to_string();
+    assert!(told.contains("lm_head.weight of an element type that is not known here"), "{told}");
 }
 
 #[test]

@@ -106,6 +106,56 @@ fn folders_become_files_of_the_same_scores_and_ids() {
     }
 }
 
+/// Conversions of old wrote the head, too, which is the table of tokens.
+#[test]
+fn heads_of_gpt2_in_files_are_used() {
+    let made = published("gpt2", &pairs());
+    let (values, tensors) = models::to_gguf(made.path()).unwrap();
+    let path = made.path().join("model.gguf");
+    let table = tensors["token_embd.weight"].as_f32().unwrap().clone();
+    let plain = outputs(made.path());
+    for factor in [1.0, 2.0] {
+        let mut tensors = tensors.clone();
+        tensors.insert("output.weight".into(), table.scale(factor).unwrap().into());
+        gguf::write(&path, &values, &tensors).unwrap();
+        let ours = outputs(&path);
+        let most = ours.iter().zip(plain.iter()).map(|(a, b)| (a - factor * b).abs()).fold(0.0, f32::max);
+        assert!(most < 1e-4, "{factor}: off by {most}");
+    }
+}
+
+/// What is done with a text before it is cut has no place in other programs' files, but for capitals and accents of BERT.
+#[test]
+fn changes_of_texts_are_kept() {
+    let mut lowered = pairs();
+    lowered["normalizer"] =
+        json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
+    let mut cased = pieces();
+    cased["normalizer"]["lowercase"] = false.into();
+    let mut odd = pieces();
+    odd["normalizer"] = json!({"type": "Replace", "pattern": {"String": "x"}, "content": "a"});
+    for (name, tokenizer, own) in [("llama", lowered, true), ("bert", cased, false), ("bert", odd, true)] {
+        let made = published(name, &tokenizer);
+        let (values, tensors) = models::to_gguf(made.path()).unwrap();
+        assert_eq!(values.contains_key("cairn.tokenizer.normalizer"), own, "{name}");
+        let file = Gguf::from_bytes(gguf::encode(&values, &tensors).unwrap()).unwrap();
+        let (theirs, ours) = (Tokenizer::load(made.path()).unwrap(), Tokenizer::of_gguf(&file).unwrap());
+        for text in ["The Path", "axe BATH", "the path", "cafe\u{301}"] {
+            assert_eq!(ours.encode(text).unwrap(), theirs.encode(text).unwrap(), "{name}: {text}");
+        }
+    }
+    let (values, tensors) = models::to_gguf(published("llama", &pairs()).path()).unwrap();
+    assert!(!values.contains_key("cairn.tokenizer.normalizer"));
+    // What a file says there is checked as if it was a tokenizer.json.
+    let mut bomb = values;
+    let ten = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
+    let all = json!({"type": "Sequence", "normalizers": vec![ten; 12]});
+    bomb.insert("cairn.tokenizer.normalizer".into(), all.to_string().into());
+    let file = Gguf::from_bytes(gguf::encode(&bomb, &tensors).unwrap()).unwrap();
+    let told = Tokenizer::of_gguf(&file).unwrap_err().to_string();
+    assert!(told.contains("times as long"), "{told}");
+}
+
 #[test]
 fn vectors_of_texts_are_made_as_in_the_folder() {
     let made = published("bert", &pieces());
@@ -152,4 +202,6 @@ fn what_has_no_place_in_a_file_is_told() {
     assert!(error.to_string().contains("an id beyond the table of 48 tokens"), "{error}");
     let error = refused("gemma3", &pairs());
     assert!(error.to_string().contains("writing `gemma3"), "{error}");
+    let error = refused("gpt2_scaled", &pairs());
+    assert!(error.to_string().contains("scores of attention"), "{error}");
 }

@@ -48,8 +48,59 @@ pub(crate) fn byte_level() -> String {
     all.to_string()
 }
 
+/// SentencePiece's kind: letters, a blank before each text, and the token of each byte for all other characters, 3 and on.
+pub(crate) fn pieces_and_bytes() -> String {
+    let mut tokens = vec!["<unk>".to_owned(), "<s>".to_owned(), "</s>".to_owned()];
+    tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+    tokens.extend(["▁", "<", ">", "/"].map(str::to_owned));
+    tokens.extend(('a'..='z').map(String::from));
+    tokens.extend(["▁a", "th", "▁th", "▁the", "in"].map(str::to_owned));
+    let vocabulary: Map<String, Value> =
+        tokens.into_iter().zip(0..).map(|(token, id)| (token, json!(id))).collect();
+    let special = |id: u32, content: &str| json!({"id": id, "content": content, "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false});
+    let replace =
+        |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let all = json!({
+        "version": "1.0", "truncation": null, "padding": null, "pre_tokenizer": null, "post_processor": null,
+        "added_tokens": [special(1, "<s>"), special(2, "</s>")],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace(" ", "▁")]},
+        "decoder": {"type": "Sequence", "decoders": [
+            replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+        ]},
+        "model": {
+            "type": "BPE", "vocab": vocabulary, "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+            "merges": ["▁ a", "t h", "▁ th", "▁th e", "i n"],
+        },
+    });
+    all.to_string()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Bytes may come that are no character: whatever was whole before them stays, and whatever comes after is there.
+    #[test]
+    fn no_text_is_lost_beside_bytes_that_are_no_characters(parts in prop::collection::vec((0usize..4, 0usize..26), 0..20)) {
+        let tokenizer = Tokenizer::parse(&pieces_and_bytes()).unwrap();
+        let byte = |byte: u32| 3 + byte;
+        let letter = |at: usize| tokenizer.id(&char::from(b'a' + at as u8).to_string()).unwrap();
+        let mut pieces = tokenizer.pieces();
+        let (mut all, mut letters) = (String::new(), String::new());
+        for (kind, at) in parts {
+            let ids = match kind {
+                0 => vec![byte(0xc3), byte(0xa9)],
+                1 => vec![byte(0xff)],
+                2 => vec![byte(0xe2)],
+                _ => vec![letter(at)],
+            };
+            if kind > 2 {
+                letters.push(char::from(b'a' + at as u8));
+            }
+            ids.into_iter().for_each(|id| all.push_str(&pieces.push(id).unwrap()));
+        }
+        all.push_str(&pieces.finish().unwrap());
+        prop_assert_eq!(all.chars().filter(char::is_ascii).collect::<String>(), letters);
+    }
 
     #[test]
     fn text_comes_back_whole_and_no_piece_is_cut_within_a_character(text in "[ -~äöüß☂漢🦀\\n]{0,40}") {
@@ -88,6 +139,68 @@ proptest! {
                 let _ = tokenizer.encode("the rain in Spain");
             }
         }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_character_do_not_end_a_text() {
+    let tokenizer = Tokenizer::parse(&pieces_and_bytes()).unwrap();
+    let mut pieces = tokenizer.pieces();
+    let the = tokenizer.id("▁the").unwrap();
+    let ids = [3 + 0xc3, 3 + 0xa9, 3 + 0xff, the, 3 + 0xc3];
+    let written = ids.map(|id| pieces.push(id).unwrap());
+    assert_eq!(written, ["", "é", "", "\u{fffd} the", ""]);
+    assert_eq!(pieces.finish().unwrap(), "\u{fffd}");
+}
+
+#[test]
+fn files_that_make_gigabytes_of_a_letter_are_refused() {
+    let with = |key: &str, part: Value| {
+        let mut json: Value = serde_json::from_str(&byte_level()).unwrap();
+        // Added tokens are changed while the file is read.
+        json["added_tokens"][0]["normalized"] = true.into();
+        json["added_tokens"][0]["content"] = "a".into();
+        json[key] = part;
+        Tokenizer::parse(&json.to_string()).map(|tokenizer| tokenizer.encode("a").unwrap().len())
+    };
+    let ten = |count: usize| {
+        let ten = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
+        vec![ten; count]
+    };
+    let all = |list: &str, count: usize| json!({"type": "Sequence", list: ten(count)});
+    assert!(with("normalizer", all("normalizers", 2)).unwrap() > 0);
+    for (key, list) in [("normalizer", "normalizers"), ("decoder", "decoders")] {
+        let told = with(key, all(list, 12)).unwrap_err().to_string();
+        assert!(told.contains("times as long"), "{told}");
+    }
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let around = json!({"type": "TemplateProcessing", "single": vec![text.clone(); 1000], "pair": [text], "special_tokens": {}});
+    let told = with("post_processor", around).unwrap_err().to_string();
+    assert!(told.contains("too much around a text"), "{told}");
+}
+
+#[test]
+fn the_longest_token_is_known_where_all_of_a_text_is_in_tokens() {
+    let of = |text: &str, change: &dyn Fn(&mut Value)| {
+        let mut json: Value = serde_json::from_str(text).unwrap();
+        change(&mut json);
+        Tokenizer::parse(&json.to_string()).unwrap().longest_token()
+    };
+    // "</s>", and "▁the" with its three bytes for a blank; a token for a byte is written in six.
+    assert_eq!(of(&byte_level(), &|_| {}), Some(4));
+    assert_eq!(of(&pieces_and_bytes(), &|_| {}), Some(6));
+    assert_eq!(of(&byte_level(), &|json| json["normalizer"] = json!({"type": "NFC"})), Some(12));
+    let nothing: [(String, &dyn Fn(&mut Value)); 4] = [
+        (byte_level(), &|json| json["added_tokens"][0]["lstrip"] = true.into()),
+        (byte_level(), &|json| {
+            json["normalizer"] = json!({"type": "Strip", "strip_left": true, "strip_right": true})
+        }),
+        (byte_level(), &|json| json["pre_tokenizer"] = json!({"type": "Whitespace"})),
+        // Without the tokens for bytes, unknown characters are one token, however many there are.
+        (pieces_and_bytes(), &|json| json["model"]["byte_fallback"] = false.into()),
+    ];
+    for (text, change) in nothing {
+        assert_eq!(of(&text, change), None);
     }
 }
 
@@ -150,6 +263,9 @@ fn templates_have_what_python_has() {
         ),
         "3"
     );
+    let date = written("{{ strftime_now('%d %b %Y') }}");
+    let year = date.rsplit(' ').next().and_then(|year| year.parse::<u32>().ok());
+    assert!(year.is_some_and(|year| year > 2000) && date.len() == "26 Jul 2024".len(), "{date}");
     // A line of a block alone leaves nothing behind.
     assert_eq!(written("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
     let marked = ChatTemplate::parse("{{ bos_token }}|{{ eos_token }}").unwrap().with_marks("<s>", "</s>");
@@ -161,6 +277,12 @@ fn what_a_template_refuses_is_told_with_its_line() {
     let source = "{% if messages[0].role != 'user' %}\n\n{{ raise_exception('users begin') }}\n{% endif %}";
     let told = ChatTemplate::parse(source).unwrap().render(&[assistant("Hi")], true).unwrap_err().to_string();
     assert!(told.contains("chat template, line 3") && told.contains("users begin"), "{told}");
+    let odd = ChatTemplate::parse("\n{{ strftime_now('%Q') }}")
+        .unwrap()
+        .render(&[], false)
+        .unwrap_err()
+        .to_string();
+    assert!(odd.contains("line 2") && odd.contains("`%Q`"), "{odd}");
     let endless = "{% for i in range(10000) %}{% for j in range(10000) %}{{ j }}{% endfor %}{% endfor %}";
     assert!(ChatTemplate::parse(endless).unwrap().render(&[], false).is_err());
 }

@@ -20,6 +20,36 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
+#[test]
+fn headers_are_those_of_the_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let eighths = vec![0u8; 6];
+    let (w, eighth) = (
+        TensorView::new(Dtype::BF16, vec![2, 3], &[0; 12]).unwrap(),
+        TensorView::new(Dtype::F8_E4M3, vec![3, 2], &eighths).unwrap(),
+    );
+    std::fs::write(&path, serialize([("w", w), ("eighth", eighth)], None).unwrap()).unwrap();
+    let headers = Weights::headers(&path).unwrap();
+    let of = |name: &str| {
+        let header = &headers.tensors[name];
+        (header.shape.clone(), header.dtype, header.type_name.as_str(), header.bytes)
+    };
+    assert_eq!(of("w"), (vec![2, 3], Some(DType::BF16), "bf16", 12));
+    assert_eq!(of("eighth"), (vec![3, 2], None, "F8_E4M3", 6));
+    // Several files, by their index.
+    let index = r#"{"weight_map": {"w": "model.safetensors", "eighth": "model.safetensors"}}"#;
+    let all = folder.path().join("model.safetensors.index.json");
+    std::fs::write(&all, index).unwrap();
+    assert_eq!(Weights::headers(&all).unwrap(), headers);
+    std::fs::write(&all, index.replace("\"eighth\"", "\"other\"")).unwrap();
+    let told = Weights::headers(&all).unwrap_err().to_string();
+    assert!(told.contains("other is not in it"), "{told}");
+    std::fs::write(&path, &std::fs::read(&path).unwrap()[..40]).unwrap();
+    assert!(matches!(Weights::headers(&path), Err(Error::BadFile { .. })));
+    assert!(matches!(Weights::headers(folder.path().join("none")), Err(Error::File { .. })));
+}
+
 fn mlp() -> SequentialBuilder {
     Sequential::new([6]).add(Dense::new(5).activation(Relu)).add(Dense::new(3))
 }

@@ -11,6 +11,7 @@ mod connections;
 mod gate;
 mod metrics;
 mod models;
+mod prompt;
 mod refusal;
 mod routes;
 mod style;

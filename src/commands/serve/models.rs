@@ -35,9 +35,7 @@ pub(super) enum Kind {
 impl Model {
     /// Reads what lies at a path.
     pub(super) fn load(path: &Path, sizes: Sizes) -> Result<Self, Failure> {
-        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-        let name =
-            name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name = name_of(path, path.is_dir());
         Ok(Model { name, kind: Kind::load(path, sizes)?, gate: Gate::new(sizes.queue) })
     }
 
@@ -60,6 +58,20 @@ impl Model {
         }
         about
     }
+}
+
+/// What a model at a path is called: as its file or folder. In the cache of the hub's own programs the folder is called as the commit,
+/// `models--organisation--name/snapshots/COMMIT`; the model is called as there by the second.
+fn name_of(path: &Path, is_folder: bool) -> String {
+    let cached = || {
+        let snapshots =
+            path.parent().filter(|above| above.file_name().is_some_and(|name| name == "snapshots"))?;
+        let whole = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
+        Some(whole.split_once("--").map_or(whole, |(_, name)| name).to_owned())
+    };
+    let name = if is_folder { path.file_name() } else { path.file_stem() };
+    let own = || name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    is_folder.then(cached).flatten().unwrap_or_else(own)
 }
 
 impl Kind {
@@ -130,5 +142,25 @@ impl Models {
                 Refusal::no_model(format!("there is no model `{name}` that {what}; those that do: {known}"))
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_called_as_their_files_and_in_the_hubs_cache_as_the_model() {
+        let name = |path: &str, is_folder: bool| name_of(Path::new(path), is_folder);
+        assert_eq!(
+            (name("a/m.Q4_1.gguf", false), name("a/MiniLM-L6", true)),
+            ("m.Q4_1".into(), "MiniLM-L6".into())
+        );
+        let snapshot = "hub/models--someone--letters/snapshots/0123456789abcdef";
+        assert_eq!(name(snapshot, true), "letters");
+        assert_eq!(name("hub/models--gpt2/snapshots/0123", true), "gpt2");
+        assert_eq!(name(&format!("{snapshot}/m-Q8_0.gguf"), false), "m-Q8_0");
+        // One's own snapshots.
+        assert_eq!(name("training/snapshots/5", true), "5");
     }
 }

@@ -40,6 +40,15 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, message)
     }
 
+    /// The prompt has more bytes than all the tokens that there can be stand for.
+    pub(super) fn too_many_bytes(bytes: usize, most: usize, tokens: usize) -> Self {
+        let message = format!(
+            "the prompt has {bytes} bytes; there can be {tokens} tokens, which are at most {most} bytes"
+        );
+        let code = Some("context_length_exceeded");
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", code, message)
+    }
+
     pub(super) fn too_large(bytes: usize) -> Self {
         let message = format!("the body has more than {bytes} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("body_too_large"), message)

@@ -15,17 +15,17 @@ use super::answer::{How, answer};
 use super::asked::Common;
 use super::gate::blocking;
 use super::models::Kind;
+use super::prompt::{self, Prompt};
 use super::refusal::{Refusal, json_response};
 use super::style::Style;
 use super::unsupported::nothing;
+use super::writer::Writer;
 use super::{Shared, body};
 use crate::commands::output::number;
 use crate::commands::recommender::Asked;
 
 type Answer = Result<Response, Refusal>;
 
-/// Most texts that are embedded in one request.
-const MOST_INPUTS: usize = 2048;
 /// What the server itself gives the template of conversations.
 const OWN_VALUES: [&str; 4] = ["messages", "add_generation_prompt", "bos_token", "eos_token"];
 
@@ -123,12 +123,22 @@ pub(super) async fn chat(State(shared): State<Shared>, body: Body) -> Answer {
     let (common, values) = (asked.common, asked.chat_template_kwargs.unwrap_or_default());
     let places = writer.places(common.texts())?;
     let (common, requests, prompt, places) = blocking(move || {
-        let prompt = writer.model.prompt_with(&messages, &values)?;
+        let prompt = written(&writer, &messages, &values)?;
         let requests = common.requests(&writer, &prompt, usize::MAX, likeliest)?;
         Ok((common, requests, prompt.len(), places))
     })
     .await?;
     answer(style, requests, places, how(&common, prompt)).await
+}
+
+/// The tokens of a conversation up to the next answer, unless its text alone is too long.
+fn written(writer: &Writer, messages: &[Message], values: &Map<String, Value>) -> Result<Vec<u32>, Refusal> {
+    let Some(template) = writer.model.template() else {
+        return Ok(writer.model.prompt_with(messages, values)?);
+    };
+    let text = template.render_with(messages, true, values)?;
+    writer.check_length(&text)?;
+    Ok(writer.model.tokenizer().encode_bare(&text)?)
 }
 
 fn how(common: &Common, prompt: usize) -> How {
@@ -155,36 +165,6 @@ struct Completion {
     common: Common,
 }
 
-/// A text or its tokens, or several.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Prompt {
-    Text(String),
-    Texts(Vec<String>),
-    Tokens(Vec<u32>),
-    Lists(Vec<Vec<u32>>),
-}
-
-impl Prompt {
-    fn count(&self) -> usize {
-        match self {
-            Prompt::Text(_) | Prompt::Tokens(_) => 1,
-            Prompt::Texts(texts) => texts.len(),
-            Prompt::Lists(lists) => lists.len(),
-        }
-    }
-
-    /// The tokens of each.
-    fn tokens<E>(self, encode: impl Fn(&str) -> Result<Vec<u32>, E>) -> Result<Vec<Vec<u32>>, E> {
-        match self {
-            Prompt::Text(text) => Ok(vec![encode(&text)?]),
-            Prompt::Texts(texts) => texts.iter().map(|text| encode(text)).collect(),
-            Prompt::Tokens(ids) => Ok(vec![ids]),
-            Prompt::Lists(lists) => Ok(lists),
-        }
-    }
-}
-
 pub(super) async fn completions(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Completion = body::read(body, shared.body_limit).await?;
     asked.common.check()?;
@@ -201,7 +181,10 @@ pub(super) async fn completions(State(shared): State<Shared>, body: Body) -> Ans
     let (common, prompt, likeliest) = (asked.common, asked.prompt, asked.logprobs);
     let places = writer.places(prompt.count().saturating_mul(common.texts()))?;
     let (common, requests, prompt, places) = blocking(move || {
-        let prompts = prompt.tokens(|text| writer.model.tokenizer().encode(text))?;
+        let prompts = prompt.tokens(|text| {
+            writer.check_length(text)?;
+            writer.model.tokenizer().encode(text).map_err(Refusal::from)
+        })?;
         if prompts.is_empty() || prompts.iter().any(Vec::is_empty) {
             return Err(Refusal::bad("`prompt` has no tokens"));
         }
@@ -231,9 +214,8 @@ struct Embeddings {
 pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Embeddings = body::read(body, shared.body_limit).await?;
     let (model, encoder) = shared.models.find(asked.model.as_deref(), "embeds texts", Kind::encoder)?;
-    let count = asked.input.count();
-    if count == 0 || count > MOST_INPUTS {
-        return Err(Refusal::bad(format!("`input` is {count} texts; it can be 1 to {MOST_INPUTS}")));
+    if asked.input.count() == 0 {
+        return Err(Refusal::bad(format!("`input` is no texts; it can be 1 to {}", prompt::MOST)));
     }
     let base64 = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
@@ -251,10 +233,19 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
     };
     encoder.features().map_or(Ok(()), fit)?;
     let (input, cut) = (asked.input, asked.truncate.unwrap_or(true));
-    let (vectors, tokens) = model.gate.run(move || embedded(&encoder, input, cut)).await?;
-    let features = vectors.shape()[1];
-    fit(features)?;
-    let rows = vectors.to_vec();
+    let name = model.name.clone();
+    // The answer, too, is made there: thousands of vectors are millions of digits.
+    let answer = model.gate.run(move || {
+        let (vectors, tokens) = embedded(&encoder, input, cut)?;
+        fit(vectors.shape()[1])?;
+        ok(&told(&vectors, tokens, base64, &name))
+    });
+    answer.await
+}
+
+/// Vectors as OpenAI's clients expect them: numbers, or their bytes in base 64.
+fn told(vectors: &Tensor, tokens: usize, base64: bool, model: &str) -> Value {
+    let (features, rows) = (vectors.shape()[1], vectors.to_vec());
     let data = rows.chunks_exact(features.max(1)).enumerate().map(|(index, vector)| {
         let vector = if base64 {
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -264,9 +255,9 @@ pub(super) async fn embeddings(State(shared): State<Shared>, body: Body) -> Answ
         };
         json!({"object": "embedding", "index": index, "embedding": vector})
     });
-    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     let data: Vec<Value> = data.collect();
-    ok(&json!({"object": "list", "data": data, "model": model.name, "usage": usage}))
+    let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+    json!({"object": "list", "data": data, "model": model, "usage": usage})
 }
 
 /// The vectors of texts, and how many tokens were read.
@@ -312,8 +303,12 @@ struct Predict {
 pub(super) async fn predict(State(shared): State<Shared>, body: Body) -> Answer {
     let asked: Predict = body::read(body, shared.body_limit).await?;
     let (model, network) = shared.models.find(asked.model.as_deref(), "is a network", Kind::network)?;
-    let output = model.gate.run(move || Ok(network.predict(&asked.input)?)).await?;
-    ok(&json!({"object": "prediction", "model": model.name, "output": output}))
+    let name = model.name.clone();
+    let answer = model.gate.run(move || {
+        let output = network.predict(&asked.input)?;
+        ok(&json!({"object": "prediction", "model": name, "output": output}))
+    });
+    answer.await
 }
 
 #[derive(Debug, Deserialize)]

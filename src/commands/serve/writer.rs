@@ -94,6 +94,8 @@ pub(super) struct Writer {
     pub(super) model: Arc<LanguageModel>,
     pub(super) counts: Arc<Counts>,
     pub(super) capacity: usize,
+    /// Bytes of a text that a token stands for, where there is a most.
+    longest_token: Option<usize>,
     asks: mpsc::Sender<(Ask, Place)>,
     places: Arc<Semaphore>,
     /// How many places there are.
@@ -131,7 +133,18 @@ impl Writer {
         })?;
         let capacity = is_ready.recv().map_err(|_| Failure::new("the thread that writes has ended"))??;
         let most = sizes.parallel.saturating_add(sizes.queue).min(Semaphore::MAX_PERMITS);
-        Ok(Writer { model, counts, capacity, asks, places: Arc::new(Semaphore::new(most)), most })
+        let (longest_token, places) = (model.tokenizer().longest_token(), Arc::new(Semaphore::new(most)));
+        Ok(Writer { model, counts, capacity, longest_token, asks, places, most })
+    }
+
+    /// That a text has no more bytes than the tokens that there can be stand for: it takes long to make tokens of megabytes, and all they
+    /// would be good for is to be counted.
+    pub(super) fn check_length(&self, text: &str) -> Result<(), Refusal> {
+        let most = self.longest_token.map_or(usize::MAX, |bytes| bytes.saturating_mul(self.capacity));
+        if text.len() <= most {
+            return Ok(());
+        }
+        Err(Refusal::too_many_bytes(text.len(), most, self.capacity))
     }
 
     /// Places for so many texts: all of them, or none where there are not as many. Who has them may begin to read a prompt.

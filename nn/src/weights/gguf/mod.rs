@@ -16,7 +16,7 @@ mod texts;
 mod value;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cairn_tensor::{AnyTensor, BlockFormat, DType, QuantizedTensor, Shape, SharedBytes};
@@ -194,6 +194,23 @@ impl Gguf {
             }
             other => AnyTensor::from_le_bytes(other, info.shape.clone(), &bytes)?,
         })
+    }
+
+    /// That all tensors are of types that Cairn has.
+    pub(crate) fn check_types(&self) -> Result<()> {
+        let foreign = || self.tensors.iter().filter(|(_, info)| info.dtype().is_none());
+        let Some((name, _)) = foreign().next() else { return Ok(()) };
+        let theirs: BTreeSet<&str> = foreign().map(|(_, info)| info.type_name()).collect();
+        let ours = [DType::F32, DType::F16, DType::BF16].map(DType::name).into_iter();
+        let ours: Vec<&str> = ours.chain(BlockFormat::ALL.map(BlockFormat::name)).collect();
+        let theirs: Vec<&str> = theirs.into_iter().collect();
+        let what = format!(
+            "weights in {}, as `{name}` is in {}; there are {}",
+            theirs.join(" and "),
+            self.path.display(),
+            ours.join(", ")
+        );
+        Err(Error::Unsupported { what })
     }
 
     fn bytes_of(&self, info: &TensorInfo) -> Option<SharedBytes> {

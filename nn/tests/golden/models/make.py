@@ -40,6 +40,10 @@ CASES = {
         vocab_size=48, dim=16, hidden_dim=24, n_layers=2, n_heads=4, max_position_embeddings=20
     ),
     "roberta": transformers.RobertaConfig(**BERT, pad_token_id=1),
+    "gpt2_scaled": transformers.GPT2Config(
+        vocab_size=48, n_embd=16, n_layer=3, n_head=4, n_positions=32, scale_attn_weights=False,
+        scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False,
+    ),
 }
 
 
