@@ -1,6 +1,7 @@
 //! What was known when somebody met something: the device, the weather, where they were.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::space::{FeatureIdx, FeatureSpace};
 use super::table::FeatureTable;
@@ -19,11 +20,22 @@ use crate::data::ids::{Id, IdMap, UserIdx};
 /// assert_eq!(context.space().names(), ["day evening", "day morning"]);
 /// # Ok::<(), cairn_recsys::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[doc(alias("context", "request features"))]
 pub struct EventFeatures {
     space: FeatureSpace,
     rows: HashMap<(UserIdx, i64), Vec<(FeatureIdx, f32)>>,
+}
+
+/// Its size, as of a [`FeatureMatrix`](super::FeatureMatrix).
+impl fmt::Debug for EventFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, features) = (self.rows.len(), self.space.len());
+        f.debug_struct("EventFeatures")
+            .field("rows", &rows)
+            .field("features", &features)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EventFeatures {

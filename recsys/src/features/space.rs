@@ -1,6 +1,7 @@
 //! From raw rows to numbered features with weights.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -181,10 +182,21 @@ fn categories(value: &FeatureValue) -> &[String] {
 }
 
 /// The features of all users, or all items, of a catalogue.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct FeatureMatrix<X> {
     space: FeatureSpace,
     rows: Csr<X, FeatureIdx>,
+}
+
+/// Its size: settings have one in them, and are printed with what a model is trained by.
+impl<X: Idx> fmt::Debug for FeatureMatrix<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, features) = (self.rows.n_rows(), self.space.len());
+        f.debug_struct("FeatureMatrix")
+            .field("rows", &rows)
+            .field("features", &features)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<X: Idx> FeatureMatrix<X> {

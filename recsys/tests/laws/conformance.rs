@@ -450,9 +450,11 @@ fn repeats_for_any_number_of_threads<F: Estimator + Debug>(settings: &F, log: &I
 where
     F::Model: PartialEq,
 {
+    // Some rows of everybody: this trains three times, and nothing here is about what is learned.
+    let some = log.filter_rows(|row| row % 3 == 0);
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| settings.fit(log).unwrap())
+        pool.install(|| settings.fit(&some).unwrap())
     };
     let one = run(1);
     for threads in [2, 3] {
@@ -466,26 +468,27 @@ where
     F::Model: Saved,
 {
     use cairn_recsys::{AnnSettings, RankingEvaluator};
-    let log = log().with_items([1000, 1001, 1002]).unwrap().with_users([2000, 2001]).unwrap();
+    let log = synthetic::planted_groups(60, 60, GROUPS, 8, 0.05, 7).unwrap();
+    let log = log.with_items([1000, 1001, 1002]).unwrap().with_users([2000, 2001]).unwrap();
     let trained = settings.fit(&log).unwrap();
     let folder = tempfile::tempdir().unwrap();
     trained.save(folder.path().join("model")).unwrap();
     let loaded = Fitted::<F::Model>::load(folder.path().join("model")).unwrap();
     let (all, unseen) = (Filter::all(), Filter::unseen());
-    let popular = TopPop::new().fit(&log).unwrap().recommend(&2000, 93, &all).unwrap();
+    let popular = TopPop::new().fit(&log).unwrap().recommend(&2000, 63, &all).unwrap();
     for model in [trained, loaded] {
         // Such items are listed behind all others, also by an index.
-        let mut lists = vec![model.recommend(&7, 93, &all).unwrap()];
-        lists.push(model.recommend_session(&[3, 9, 6], 93, &all).unwrap());
-        lists.push(model.recommend_next(&7, &[3, 9, 6], 93, &all).unwrap());
+        let mut lists = vec![model.recommend(&7, 63, &all).unwrap()];
+        lists.push(model.recommend_session(&[3, 9, 6], 63, &all).unwrap());
+        lists.push(model.recommend_next(&7, &[3, 9, 6], 63, &all).unwrap());
         if model.model().inner_product().is_some() {
             let fast = model.with_index(AnnSettings::new().cells(6).probes(2)).unwrap();
-            lists.push(fast.recommend(&7, 93, &all).unwrap());
-            lists.push(fast.recommend_session(&[3, 9, 6], 93, &all).unwrap());
+            lists.push(fast.recommend(&7, 63, &all).unwrap());
+            lists.push(fast.recommend_session(&[3, 9, 6], 63, &all).unwrap());
         }
         for list in lists {
             let (known, others) = list.split_at(list.len() - 3);
-            assert!(known.len() > 60 && known.iter().all(|entry| entry.id < 1000), "{settings:?}: {list:?}");
+            assert!(known.len() > 40 && known.iter().all(|entry| entry.id < 1000), "{settings:?}: {list:?}");
             let mut ids: Vec<u32> = others.iter().map(|entry| entry.id).collect();
             ids.sort_unstable();
             assert_eq!(ids, [1000, 1001, 1002], "{settings:?}");
@@ -494,7 +497,7 @@ where
             assert!(others[0].score < known[known.len() - 1].score, "{settings:?}: {list:?}");
         }
         let even = Filter::all().only(|item: &u32| item.is_multiple_of(2));
-        let last = model.recommend(&7, 93, &even).unwrap();
+        let last = model.recommend(&7, 63, &even).unwrap();
         assert_eq!(last.iter().filter(|entry| entry.id >= 1000).count(), 2, "{settings:?}: {last:?}");
         // In histories and sessions they are passed over.
         let session = |items: &[u32]| model.recommend_session(items, 8, &unseen);
@@ -507,10 +510,10 @@ where
         assert_eq!(history(&[(1000, 1.0)]), popular[..8], "{settings:?}");
         let own = model.recommend(&7, 8, &unseen).unwrap();
         assert_eq!(model.recommend_next(&7, &[1000], 8, &unseen).unwrap(), own, "{settings:?}");
-        let next = model.recommend_next(&7, &[1000], 93, &unseen).unwrap();
+        let next = model.recommend_next(&7, &[1000], 63, &unseen).unwrap();
         assert!(next.iter().all(|entry| entry.id != 1000), "{settings:?}: what was seen");
         // Who is not known gets what is popular, and for a session what anybody gets for it.
-        assert_eq!(model.recommend(&2000, 93, &all).unwrap(), popular, "{settings:?}");
+        assert_eq!(model.recommend(&2000, 63, &all).unwrap(), popular, "{settings:?}");
         let next = model.recommend_next(&2000, &[3, 9, 6], 8, &unseen).unwrap();
         assert_eq!(next, session(&[3, 9, 6]).unwrap(), "{settings:?}");
         // Nothing is like them.

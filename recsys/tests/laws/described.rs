@@ -84,7 +84,8 @@ fn light_fm_in_its_losses() {
         let settings = LightFm::new().factors(8).epochs(20).learning_rate(0.1).loss(loss);
         conforms(
             &|log| settings.clone().item_features(&of_items(log, true)).user_features(&of_users(log, true)),
-            excused(),
+            // WARP stops where lists are right, whether or not half of the users are alike by features and half by themselves.
+            Excused { alike_users: loss == LightFmLoss::Warp, ..excused() },
         );
     }
 }

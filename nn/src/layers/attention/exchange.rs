@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use cairn_autograd::Parameter;
 use cairn_tensor::{AnyTensor, DType, Tensor};
 
 use super::{Linear, MultiHeadAttention};
@@ -34,9 +35,9 @@ impl MultiHeadAttention {
         self.check(framework)?;
         let mut values = Values::new();
         let weights = self.apart(&|layer| Ok(Some(layer.weight.value())))?;
-        let biases = self.apart(&|layer| Ok(layer.bias.as_ref().map(|bias| bias.value())))?;
+        let biases = self.apart(&|layer| Ok(layer.bias.as_ref().map(Parameter::value)))?;
         let joined = self.output.weight.value();
-        let bias = self.output.bias.as_ref().map(|bias| bias.value());
+        let bias = self.output.bias.as_ref().map(Parameter::value);
         if framework == Framework::PyTorch {
             let weights: Option<Vec<Tensor>> =
                 weights.map(|all| all.iter().map(torch::dense).collect::<Result<_>>()).transpose()?;
@@ -184,7 +185,7 @@ impl MultiHeadAttention {
     /// Takes PyTorch's queries, keys and values out of what is given, if they are there and as wide as the layer's.
     fn take_pytorch(&self, given: &mut Values, value: &str) -> Result<Option<[Tensor; 3]>> {
         if value == "weight" && PYTORCH.iter().all(|name| given.contains_key(*name)) {
-            return three(PYTORCH.map(|name| given.remove(name)), |x| torch::dense(&floats(x)?));
+            return three(&PYTORCH.map(|name| given.remove(name)), |x| torch::dense(&floats(x)?));
         }
         let name = format!("in_proj_{value}");
         let widths = self.heads.widths();
@@ -210,15 +211,15 @@ fn take_keras(given: &mut Values, value: &str) -> Result<Option<[Tensor; 3]>> {
     if names.iter().any(|name| given.get(name).is_none_or(|x| x.shape().len() < 2)) {
         return Ok(None);
     }
-    three(names.map(|name| given.remove(&name)), flat)
+    three(&names.map(|name| given.remove(&name)), flat)
 }
 
 /// Three values made of those that were taken, if all were there.
 fn three(
-    taken: [Option<AnyTensor>; 3],
+    taken: &[Option<AnyTensor>; 3],
     of: impl Fn(&AnyTensor) -> Result<Tensor>,
 ) -> Result<Option<[Tensor; 3]>> {
-    let [Some(q), Some(k), Some(v)] = &taken else { return Ok(None) };
+    let [Some(q), Some(k), Some(v)] = taken else { return Ok(None) };
     Ok(Some([of(q)?, of(k)?, of(v)?]))
 }
 
