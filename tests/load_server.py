@@ -1,5 +1,5 @@
 """A crowd against `cairn serve`: many clients at a time, short and long texts, streamed and whole, some that leave in the middle, some that
-send nonsense. Each answer has to be what the same request got when it was alone, and the server may not grow.
+send nonsense. Each answer has to be what the same request got when it was alone, most have to be answered, and the server may not grow.
 
     cargo run --release --features cli,serve --bin cairn -- serve SmolLM2-135M-Instruct.Q4_1.gguf all-MiniLM-L6-v2 &
     python tests/load_server.py http://127.0.0.1:8080 --pid $! --seconds 60 --clients 64
@@ -185,6 +185,11 @@ for path, body, expected in alone:
     assert status == 200 and content(answer) == expected, (path, status)
 if wrong:
     sys.exit("\n".join([f"{len(wrong)} answers are wrong"] + wrong[:5]))
+# A server that turns all away has no wrong answers either.
+waited = counts["answered"] + counts["told to come again"] + counts["cut off"]
+assert 2 * counts["answered"] > waited and counts["answered"] >= min(arguments.clients, arguments.seconds), "too few were answered"
+for kind in ["nonsense", "left"]:
+    assert counts[kind] > 0, f"no client was of the kind: {kind}"
 if before:
     print(f"resident memory after the first round {before:.1f} MiB, after the last {after:.1f} MiB")
     assert after - before <= arguments.growth, "the server has grown"

@@ -1,5 +1,5 @@
 //! Damaged and hostile files: an error or a sound model, never a panic, and no more memory than a small multiple of the
-//! file's size; of a sound model, hardly more than its weights take. A few thousand mutations in the ordinary run; 100,000 of each kind by
+//! file's size; of a sound model, hardly more than its weights take. Twenty thousand mutations in the ordinary run; 100,000 of each kind by
 //! `cargo test --release -p cairn-nn --all-features --test hostile -- --ignored`.
 
 use std::collections::BTreeMap;
@@ -193,7 +193,7 @@ fn gguf_files(count: usize) {
 
 #[test]
 fn mutated_gguf_files() {
-    gguf_files(3000);
+    gguf_files(20_000);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn headers_of_weights_take_no_memory_of_theirs() {
 
 #[test]
 fn mutated_safetensors() {
-    safetensors(3000);
+    safetensors(20_000);
 }
 
 #[test]
@@ -344,6 +344,48 @@ fn a_hundred_thousand_mutated_safetensors() {
 #[ignore = "a quarter of a minute"]
 fn a_hundred_thousand_mutated_models() {
     cairn(100_000);
+}
+
+/// Pairs of bytes with a template around texts, and pieces of words with rules for what they are made of.
+#[cfg(feature = "language")]
+mod tokenizers {
+    use cairn_nn::tokenizer::Tokenizer;
+
+    use super::{attack, fs};
+
+    const PAIRS: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [{"id": 0, "content": "<s>", "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": {"<s>": 0, "t": 1, "h": 2, "e": 3, "th": 4, "the": 5, "Ġ": 6}, "merges": [["t", "h"], ["th", "e"]]}}"#;
+    const WORDS: &str = r###"{"version": "1.0", "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "padding": {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+        "added_tokens": [], "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {"[PAD]": 0, "[UNK]": 1, "the": 2, "rain": 3, "##ing": 4}}}"###;
+
+    /// Read, and used both ways; what it gives it may not take back.
+    fn read(path: &std::path::Path) -> Option<usize> {
+        let tokenizer = Tokenizer::load(path).ok()?;
+        if let Ok(ids) = tokenizer.encode("the raining <s>, théthe\u{1f980}") {
+            let _ = tokenizer.decode(&ids);
+        }
+        let _ = tokenizer.decode(&[0, 3, u32::MAX]);
+        Some(tokenizer.len())
+    }
+
+    #[test]
+    fn mutated_tokenizers() {
+        for json in [PAIRS, WORDS] {
+            let good = |path: &std::path::Path| fs::write(path, json).unwrap();
+            attack("tokenizer.json", 10_000, |size| 64 * size + (8 << 20), good, |_, _| {}, read);
+        }
+    }
 }
 
 #[cfg(feature = "npz")]

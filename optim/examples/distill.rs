@@ -25,11 +25,17 @@ fn accuracy(model: &Sequential, test: &impl Dataset<Input = Tensor, Target = Ten
 }
 
 fn main() -> Result<()> {
-    // Drawn digits, so that nothing is downloaded: many for the teacher, 300 for the students.
+    run([6000, 300, 2000]).map(drop)
+}
+
+/// The accuracies of the teacher, the student alone, and the student with the teacher, for as many pictures that the teacher and the students
+/// learn and all are tested on.
+pub(crate) fn run([many, few, tested]: [usize; 3]) -> Result<[f64; 3]> {
+    // Drawn digits, so that nothing is downloaded: many for the teacher, few for the students.
     let (many, few, test) = (
-        synthetic::digits(6000, 1)?.flatten(),
-        synthetic::digits(300, 2)?.flatten(),
-        synthetic::digits(2000, 3)?.flatten(),
+        synthetic::digits(many, 1)?.flatten(),
+        synthetic::digits(few, 2)?.flatten(),
+        synthetic::digits(tested, 3)?.flatten(),
     );
     let teacher = network(256, 0)?;
     Trainer::new(Adam::default(), SparseCategoricalCrossentropy).fit(
@@ -54,11 +60,8 @@ fn main() -> Result<()> {
         let thought = teacher.predict_batch(x)?;
         Ok((loss.loss(&scores, &(thought, labels.clone()))?, scores))
     })?;
-    println!("teacher {:.3}", accuracy(&teacher, &test)?);
-    println!(
-        "student alone {:.3}, with the teacher {:.3}",
-        accuracy(&alone, &test)?,
-        accuracy(&student, &test)?
-    );
-    Ok(())
+    let found = [accuracy(&teacher, &test)?, accuracy(&alone, &test)?, accuracy(&student, &test)?];
+    println!("teacher {:.3}", found[0]);
+    println!("student alone {:.3}, with the teacher {:.3}", found[1], found[2]);
+    Ok(found)
 }

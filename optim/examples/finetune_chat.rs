@@ -3,12 +3,14 @@
 //!
 //! `cargo run --release -p cairn-optim --example finetune_chat -- SmolLM2-135M-Instruct.Q4_1.gguf [adapter-folder]`
 
+use std::path::Path;
+
 use cairn_datasets::Dataset;
 use cairn_nn::Module;
 use cairn_nn::adapters::Lora;
 use cairn_nn::generate::{Generate, Sampling};
 use cairn_nn::language::{Example, LanguageModel, TextBatch, TokenLoss, Tuning, assistant, batches, user};
-use cairn_optim::{AdamW, Fit, Result, Trainer};
+use cairn_optim::{AdamW, Fit, History, Result, Trainer};
 
 /// The page, as questions with their answers.
 const PAGE: [(&str, &str); 12] = [
@@ -67,21 +69,29 @@ impl Dataset for Page {
     }
 }
 
-fn ask(model: &LanguageModel) -> Result<()> {
-    for question in ASKED {
-        let settings = Generate::new(48).sampling(Sampling::greedy());
-        let answer: String = model.chat([user(question)], &settings)?.collect::<cairn_nn::Result<_>>()?;
+/// What the model answers.
+fn ask(model: &LanguageModel) -> Result<Vec<String>> {
+    let settings = Generate::new(48).sampling(Sampling::greedy());
+    let answer = |question: &&str| -> Result<String> {
+        let answer: String = model.chat([user(*question)], &settings)?.collect::<cairn_nn::Result<_>>()?;
         println!("  {question}\n    {}", answer.trim());
-    }
-    Ok(())
+        Ok(answer)
+    };
+    ASKED.iter().map(answer).collect()
 }
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().unwrap_or("SmolLM2-135M-Instruct.Q4_1.gguf".into());
-    let model = LanguageModel::load(&path)?;
+    let folder = arguments.next();
+    run(Path::new(&path), folder.as_deref().map(Path::new)).map(drop)
+}
+
+/// What was answered before and after, and how it was learnt; the adapters go into a folder, if there is one.
+pub(crate) fn run(path: &Path, folder: Option<&Path>) -> Result<([Vec<String>; 2], History)> {
+    let model = LanguageModel::load(path)?;
     println!("before:");
-    ask(&model)?;
+    let before = ask(&model)?;
 
     let examples: Vec<Example> = PAGE
         .iter()
@@ -99,9 +109,9 @@ fn main() -> Result<()> {
     let fit = Fit::epochs(12).batch_size(1).clip_norm(1.0);
     let history = Trainer::new(AdamW::new(1e-3), TokenLoss).fit(&tuning, &page, fit)?;
     println!("{history}\nafter:");
-    ask(&model)?;
-    if let Some(folder) = arguments.next() {
-        adapter.save(folder, &path)?;
+    let after = ask(&model)?;
+    if let Some(folder) = folder {
+        adapter.save(folder, &path.to_string_lossy())?;
     }
-    Ok(())
+    Ok(([before, after], history))
 }

@@ -4,15 +4,18 @@
 //!
 //! The files have a sentence, a tab and the number of its class in each line; without any a few lines of its own are learnt.
 
+use std::error::Error;
+use std::path::Path;
+
 use cairn_datasets::Dataset;
 use cairn_nn::SparseCategoricalCrossentropy;
 use cairn_nn::models::SequenceClassifier;
 use cairn_nn::tokenizer::Tokenizer;
 use cairn_optim::metrics::Accuracy;
-use cairn_optim::{AdamW, Fit, Trainer};
+use cairn_optim::{AdamW, Evaluation, Fit, Trainer};
 use cairn_tensor::{Tensor, rng};
 
-const TRAIN: &str = "what a lovely film\t1\ni was bored to tears\t0\nwarm, funny and wise\t1\na waste of two hours\t0\n\
+pub(crate) const TRAIN: &str = "what a lovely film\t1\ni was bored to tears\t0\nwarm, funny and wise\t1\na waste of two hours\t0\n\
                      moving from beginning to end\t1\nclumsy and far too long\t0\nthe actors are a delight\t1\nthe plot makes no sense\t0\n\
                      i laughed all evening\t1\ni left before the end\t0\na small masterpiece\t1\ndull, loud and empty\t0";
 const TEST: &str =
@@ -49,19 +52,30 @@ fn read(text: &str, tokenizer: &Tokenizer) -> cairn_nn::Result<Sentences> {
     Ok(Sentences(rows.collect::<cairn_nn::Result<_>>()?))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().map_or("all-MiniLM-L6-v2", String::as_str);
     let text = |at: usize, own: &str| arguments.get(at).map_or(Ok(own.to_owned()), std::fs::read_to_string);
+    run(Path::new(folder), [&text(1, TRAIN)?, &text(2, TEST)?], 1e-4).map(drop)
+}
+
+/// The loss and accuracy on the second of two texts, before and after the first is learnt at this rate.
+pub(crate) fn run(
+    folder: &Path,
+    [train, test]: [&str; 2],
+    rate: f64,
+) -> Result<[Evaluation; 2], Box<dyn Error>> {
     let tokenizer = Tokenizer::load(folder)?;
-    let (train, test) = (read(&text(1, TRAIN)?, &tokenizer)?, read(&text(2, TEST)?, &tokenizer)?);
+    let (train, test) = (read(train, &tokenizer)?, read(test, &tokenizer)?);
     let classes = train.0.iter().map(|(_, label)| *label as usize + 1).max().unwrap_or(2);
 
     let model = SequenceClassifier::of_encoder(folder, classes, &mut rng(0))?.mean();
-    let mut trainer = Trainer::new(AdamW::new(1e-4), SparseCategoricalCrossentropy).metric(Accuracy);
-    println!("before: {}", trainer.evaluate(&model, &test)?);
+    let mut trainer = Trainer::new(AdamW::new(rate), SparseCategoricalCrossentropy).metric(Accuracy);
+    let before = trainer.evaluate(&model, &test)?;
+    println!("before: {before}");
     let epochs = if train.len() < 1000 { 10 } else { 2 };
     println!("{}", trainer.fit(&model, &train, Fit::epochs(epochs).clip_norm(1.0).validate(&test))?);
-    println!("after: {}", trainer.evaluate(&model, &test)?);
-    Ok(())
+    let after = trainer.evaluate(&model, &test)?;
+    println!("after: {after}");
+    Ok([before, after])
 }

@@ -2,8 +2,8 @@
 //! of helpers, which other tests would keep busy.)
 
 use cairn_tensor::{
-    AttentionOptions, Causal, Gate, Isa, LinearCrossEntropyOptions, Pairs, Pool, Resize, Rotary, Rule,
-    SummingRule, Tensor, Window, rng,
+    AnyTensor, AttentionOptions, BlockFormat, Causal, DType, Gate, Isa, LinearCrossEntropyOptions, Pairs,
+    Pool, QuantizedTensor, Resize, Rotary, Rule, SummingRule, Tensor, Window, rng,
 };
 
 /// Runs `f` in pools of 1, 2 and 3 threads; what it returns must not differ in a bit.
@@ -268,6 +268,39 @@ fn matrix_products_of_many_shapes() {
         same_bits("batched, right transposed", || {
             bits(&a.matmul(&b.t().unwrap().contiguous().unwrap().t().unwrap()).unwrap())
         });
+    }
+}
+
+/// Blocks of every format, as files have them and packed, and floats of 16 bits; one row, which is what writing a token comes down to, and
+/// more than are read at a time. More outputs than are whole panels, in more pieces than one thread makes of them.
+#[test]
+fn products_with_stored_weights() {
+    let (w, bias) = (normal([1003, 512], 1), normal([1003], 2));
+    let product = |name: &str, weights: &AnyTensor, rows: usize| {
+        let x = normal([rows, 512], 3);
+        same_bits(&format!("{rows} rows by {name}"), || {
+            bits(&x.linear_stored(weights, Some(&bias), true).unwrap())
+        });
+    };
+    for format in BlockFormat::ALL {
+        let quantized = QuantizedTensor::quantize(&w, format).unwrap();
+        let bytes = |q: &QuantizedTensor| -> Vec<u32> { q.to_bytes().iter().map(|&b| b.into()).collect() };
+        same_bits(&format!("blocks of {format}"), || bytes(&QuantizedTensor::quantize(&w, format).unwrap()));
+        same_bits(&format!("packed {format}"), || bytes(&quantized.packed().unwrap()));
+        same_bits(&format!("floats of {format}"), || bits(&quantized.dequantize().unwrap()));
+        let [plain, packed] = [quantized.clone(), quantized.packed().unwrap()]
+            .map(|quantized| AnyTensor::from(quantized.t().unwrap()));
+        for rows in [1, 5] {
+            product(format.name(), &plain, rows);
+            product(&format!("packed {format}"), &packed, rows);
+        }
+        product(&format!("packed {format}"), &packed, 133);
+    }
+    for dtype in [DType::BF16, DType::F16] {
+        let weights = AnyTensor::from(w.clone()).cast(dtype).unwrap().t().unwrap();
+        for rows in [1, 5, 133] {
+            product(dtype.name(), &weights, rows);
+        }
     }
 }
 

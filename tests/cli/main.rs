@@ -1,5 +1,10 @@
 //! The program `cairn`, run as a user runs it, on a tiny model made here.
 
+#[cfg(all(feature = "serve", unix))]
+mod browser;
+mod compress;
+#[cfg(feature = "serve")]
+mod crowd;
 #[cfg(feature = "serve")]
 mod http;
 #[cfg(feature = "serve")]
@@ -10,6 +15,7 @@ mod saved;
 mod serve;
 #[cfg(feature = "serve")]
 mod shop;
+mod whole;
 
 use std::io::Write;
 use std::path::Path;
@@ -200,7 +206,57 @@ fn files_are_described() {
     let value: Value =
         serde_json::from_str(&written(&["inspect", file.to_str().unwrap(), "--json"], "")).unwrap();
     assert_eq!(value["tensors"].as_array().unwrap().len(), 21);
-    assert!(written(&["doctor"], "").contains("GB/s"));
+}
+
+#[test]
+fn the_machine_is_described_to_people_and_programs() {
+    let value: Value = serde_json::from_str(&written(&["doctor", "--json"], "")).unwrap();
+    assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(value["instruction_set"], cairn::tensor::instruction_set());
+    assert_eq!(value["quantized_products"], cairn::tensor::QuantizedTensor::kernel());
+    let number = |key: &str| value[key].as_u64().unwrap_or_else(|| panic!("{key}: {value}"));
+    let [processors, threads] = ["processors", "threads"].map(number);
+    assert!(processors >= 1 && threads >= 1);
+    let speed = value["memory_gigabytes_per_second"].as_f64().unwrap();
+    assert!(speed.is_finite() && speed > 0.0);
+    // What the system tells of caches: level, kind and size, as in "L1d 48K".
+    let caches: Vec<&str> =
+        value["caches"].as_array().unwrap().iter().map(|cache| cache.as_str().unwrap()).collect();
+    for cache in &caches {
+        let (name, size) = cache.split_once(' ').unwrap();
+        let level =
+            name.strip_prefix('L').and_then(|name| name.trim_end_matches(['d', 'i']).parse::<u8>().ok());
+        assert!(level.is_some() && size.starts_with(|digit: char| digit.is_ascii_digit()), "{cache}");
+    }
+    let listed = Path::new("/sys/devices/system/cpu/cpu0/cache/index0/size").exists();
+    assert_eq!(!caches.is_empty(), listed);
+
+    let text = written(&["doctor", "--threads", "1"], "");
+    let line = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).trim_start()
+    };
+    assert_eq!(line("cairn "), env!("CARGO_PKG_VERSION"));
+    assert!(line("instructions ").starts_with(cairn::tensor::instruction_set()), "{text}");
+    assert_eq!(line("quantised "), cairn::tensor::QuantizedTensor::kernel());
+    assert!(line("threads ").starts_with(&format!("1 on {processors} processors")), "{text}");
+    assert_eq!(text.contains("caches "), listed);
+    assert!(!listed || line("caches ") == caches.join(", "));
+    let speed = line("memory ").split_once(" GB/s").unwrap().0.parse::<f64>().unwrap();
+    assert!(speed.is_finite() && speed > 0.0);
+}
+
+#[test]
+fn texts_are_drawn_as_the_publisher_suggests_unless_told_otherwise() {
+    let made = model();
+    let path = made.path().to_str().unwrap();
+    let generate =
+        |more: &[&str]| written(&[&["generate", path, "the rain", "-n", "20"][..], more].concat(), "");
+    let greedy = generate(&["--greedy"]);
+    assert_ne!(generate(&[]), greedy);
+    std::fs::write(made.path().join("generation_config.json"), r#"{"do_sample": false}"#).unwrap();
+    assert_eq!(generate(&[]), greedy);
+    assert_ne!(generate(&["--temperature", "1.5"]), greedy);
 }
 
 #[test]

@@ -12,16 +12,16 @@ fn chat(content: &str, most: usize) -> Value {
     json!({"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": most})
 }
 
-fn completion(prompt: &str, most: usize) -> Value {
+pub(crate) fn completion(prompt: &str, most: usize) -> Value {
     json!({"prompt": prompt, "temperature": 0, "max_tokens": most})
 }
 
-fn text(answer: &Value) -> &str {
+pub(crate) fn text(answer: &Value) -> &str {
     answer["choices"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
 /// Waits until something holds.
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(60), "{what}");

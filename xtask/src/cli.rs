@@ -9,6 +9,7 @@ use cairn_datasets::DataDir;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::alone::{self, Alone};
 use crate::check::Settings;
 use crate::{bench, checks, ci, download, e2e, output};
 
@@ -29,6 +30,9 @@ enum Task {
     E2e(E2e),
     /// Measure the machine's f32 peak, then single operations and each reference model against it
     Bench(Bench),
+    /// A part of `bench`: a chat model in a process of its own, whose memory is looked at
+    #[command(hide = true)]
+    Alone(Alone),
     /// Download data sets ahead of time
     Download(Download),
     /// Formatting, lints, documentation, tests and the quick checks, stopping at the first failure
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
     let outcome = match task {
         Task::E2e(args) => run_e2e(&args, out),
         Task::Bench(args) => run_bench(&args, out),
+        Task::Alone(args) => alone::run(&args, out).map(|()| true),
         Task::Download(args) => {
             args.data.resolve().and_then(|dir| download::run(&args.names, &dir, out)).map(|()| true)
         }

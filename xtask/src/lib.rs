@@ -14,6 +14,7 @@
 //! [`mod@bench`] and one line in [`bench::ALL`]. Something new to look at in the report is one file in [`report`].
 #![forbid(unsafe_code)]
 
+mod alone;
 pub mod bench;
 pub mod check;
 pub mod checks;

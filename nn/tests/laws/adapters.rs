@@ -211,6 +211,11 @@ fn files_with_adapters_added_compute_the_same() {
         let (tokens, theirs) = expected(name);
         let ours = outputs(&models::load(&to).unwrap(), &tokens, &mut Context::eval());
         assert!(off(&ours, &theirs) < 1e-4, "{name} is off by {}", off(&ours, &theirs));
+        let (network, settings) = (models::load(&from).unwrap(), models::config(&from).unwrap());
+        let _adapter = Adapter::load(golden("adapters", name), module(&network), &settings).unwrap();
+        let beside = outputs(&network, &tokens, &mut Context::eval());
+        let share = off(&ours, &beside) / beside.iter().map(f32::abs).fold(1.0, f32::max);
+        assert!(share < 1e-5, "{name}, merged, is off by {share} of the largest");
     }
     let same =
         cairn_nn::adapters::merge_files(&gguf, golden("adapters", "llama"), &gguf).unwrap_err().to_string();
@@ -252,8 +257,9 @@ fn tokens() -> (Tensor<u32>, Tensor<u32>) {
 
 #[test]
 fn only_adapters_train_beside_weights_of_any_type() {
-    for format in [None, Some(BlockFormat::Q8_0), Some(BlockFormat::Q4_1)] {
-        let (file, network) = wide(format);
+    let blocks = [BlockFormat::Q8_0, BlockFormat::Q4_1].map(DType::from);
+    for dtype in [DType::F32, DType::BF16, DType::F16].into_iter().chain(blocks) {
+        let (file, network) = wide(dtype);
         let settings = models::config(file.path().join("model.gguf")).unwrap();
         let base = network.state();
         let adapter = Lora::new(4).alpha(8.0).attach_as(&network, &settings, &mut rng(3)).unwrap();
@@ -271,11 +277,64 @@ fn only_adapters_train_beside_weights_of_any_type() {
             });
         }
         let last = loss().item().unwrap();
-        assert!(last < 0.8 * first, "{format:?}: {first} became {last}");
+        assert!(last < 0.8 * first, "{dtype}: {first} became {last}");
         let after = network.state();
-        assert!(base.iter().all(|(name, value)| after[name].bits_eq(value)), "{format:?}");
+        assert_eq!(after["layers.0.attention.keys.weight"].dtype(), dtype);
+        assert!(base.iter().all(|(name, value)| after[name].bits_eq(value)), "{dtype}");
         adapter.detach();
         assert_eq!(network.state().len(), base.len());
+    }
+}
+
+/// Adapters for all layers of a model of 64 features, with both of their matrices drawn.
+fn drawn(network: &dyn Module, settings: &Config) -> Adapter {
+    let adapter = Lora::new(4).alpha(8.0).attach_as(network, settings, &mut rng(3)).unwrap();
+    for (path, parameter) in adapter.parameters() {
+        let mut draw = rng(path.len() as u64);
+        parameter.set(Tensor::normal(parameter.shape(), 0.0, 0.1, &mut draw).unwrap());
+    }
+    adapter
+}
+
+/// Merged, a layer that was stored in fewer bits has floats: those of its weights with the adapter's product. In a file these become 8 bits,
+/// or 16 where the model has 16.
+#[test]
+fn models_of_fewer_bits_merge_to_their_floats_with_adapters_beside_them() {
+    let blocks = [BlockFormat::Q4_1, BlockFormat::Q8_0].map(DType::from);
+    for dtype in blocks.into_iter().chain([DType::BF16, DType::F16]) {
+        let (file, network) = wide(dtype);
+        let [path, folder, to] = ["model.gguf", "adapter", "merged.gguf"].map(|name| file.path().join(name));
+        let (settings, tokens) = (models::config(&path).unwrap(), tokens().0);
+        let floats = models::load_as(&path, DType::F32).unwrap();
+        let adapter = drawn(module(&floats), &settings);
+        adapter.save(&folder, "model.gguf").unwrap();
+        let beside = outputs(&floats, &tokens, &mut Context::eval());
+        let most = beside.iter().map(f32::abs).fold(1.0, f32::max);
+
+        let network = Network::Causal(network);
+        drawn(module(&network), &settings).merge().unwrap();
+        let state = module(&network).state();
+        assert_eq!(state["layers.0.attention.keys.weight"].dtype(), DType::F32, "{dtype}");
+        assert_eq!(state["tokens.weight"].dtype(), dtype, "without an adapter");
+        // The table of tokens, whose products are rounded too, as floats.
+        module(&network).for_each_parameter(&mut |_, parameter| parameter.set(parameter.value()));
+        let merged = outputs(&network, &tokens, &mut Context::eval());
+        let share = off(&merged, &beside) / most;
+        assert!(share < 1e-5, "{dtype}, merged, is off by {share} of the largest");
+
+        cairn_nn::adapters::merge_files(&path, &folder, &to).unwrap();
+        adapter.merge().unwrap();
+        let (exact, kept) =
+            (module(&floats).state(), module(&models::load_as(&to, DType::F32).unwrap()).state());
+        for (name, exact) in exact {
+            let (exact, kept) = (exact.as_f32().unwrap(), kept[&name].as_f32().unwrap());
+            // Half a step of 8 bits, and what its scale is rounded by.
+            let bound = 0.005 * exact.iter().map(f32::abs).fold(0.0, f32::max);
+            assert!(off(exact, kept) <= bound, "{dtype}: {name} is off by {}", off(exact, kept));
+        }
+        let expected = if matches!(dtype, DType::Quantized(_)) { BlockFormat::Q8_0.into() } else { dtype };
+        let kept = module(&models::load(&to).unwrap()).state();
+        assert_eq!(kept["layers.1.feed_forward.up.weight"].dtype(), expected);
     }
 }
 

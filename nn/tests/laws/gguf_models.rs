@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cairn_nn::models::{self, CausalModel, Network};
+use cairn_nn::models::{self, CausalModel, Config, Network};
 use cairn_nn::weights::Weights;
 use cairn_nn::weights::gguf::{self, Value};
 use cairn_nn::{Context, Module};
@@ -55,11 +55,13 @@ pub(crate) fn converted(
     path: &Path,
     change: impl Fn(&str, AnyTensor) -> AnyTensor,
 ) {
+    let config = Config::read(folder(name).join("config.json")).unwrap();
     let weights = Weights::read_safetensors(folder(name).join("model.safetensors")).unwrap();
+    let gemma = architecture.starts_with("gemma");
     let mut tensors = BTreeMap::new();
     for (name, tensor) in weights.tensors {
         let mut to = name.clone();
-        if architecture == "gemma3" {
+        if gemma {
             to = to.replace("post_attention_layernorm", "post_attention_norm");
         }
         for (from, short) in NAMES {
@@ -70,29 +72,50 @@ pub(crate) fn converted(
             x = neighbours(&x, 4);
         } else if architecture == "llama" && name.contains("k_proj") {
             x = neighbours(&x, 2);
-        } else if architecture == "gemma3" && name.contains("norm") {
+        } else if gemma && name.contains("norm") {
             x = x.add(&Tensor::scalar(1.0)).unwrap();
         }
         tensors.insert(to.clone(), change(&to, x.into()));
     }
+    gguf::write(path, &settings(architecture, &config), &tensors).unwrap();
+}
+
+/// The settings of a folder, as the conversion would write them.
+fn settings(architecture: &str, config: &Config) -> BTreeMap<String, Value> {
     let key = |name: &str| format!("{architecture}.{name}");
+    let size = |name: &str| Value::from(u32::try_from(config.size(name).unwrap()).unwrap());
     let mut values: BTreeMap<String, Value> = [
-        ("block_count", 2u32),
-        ("context_length", 64),
-        ("embedding_length", 16),
-        ("feed_forward_length", 24),
-        ("attention.head_count", 4),
-        ("attention.head_count_kv", 2),
+        ("block_count", "num_hidden_layers"),
+        ("context_length", "max_position_embeddings"),
+        ("embedding_length", "hidden_size"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count_kv", "num_key_value_heads"),
     ]
-    .map(|(name, value)| (key(name), value.into()))
+    .map(|(name, ours)| (key(name), size(ours)))
     .into();
+    let rope = config.part("rope_parameters").unwrap();
+    let rope = rope.part("full_attention").unwrap_or(rope);
+    let number = |part: &Config, name: &str| Value::from(part.number_or(name, f64::NAN).unwrap() as f32);
     values.insert("general.architecture".into(), architecture.into());
-    values.insert(key("attention.layer_norm_rms_epsilon"), 1e-6f32.into());
-    values.insert(key("rope.freq_base"), 100f32.into());
-    if architecture == "qwen3" {
-        values.insert(key("attention.key_length"), 8u32.into());
+    values.insert(key("attention.layer_norm_rms_epsilon"), number(config, "rms_norm_eps"));
+    values.insert(key("rope.freq_base"), number(&rope, "rope_theta"));
+    if rope.text("rope_type") == Some("linear") {
+        values.insert(key("rope.scaling.type"), "linear".into());
+        values.insert(key("rope.scaling.factor"), number(&rope, "factor"));
     }
-    gguf::write(path, &values, &tensors).unwrap();
+    if matches!(architecture, "qwen3" | "gemma2" | "gemma3") {
+        values.insert(key("attention.key_length"), size("head_dim"));
+    }
+    if architecture.starts_with("gemma") {
+        values.insert(key("attention.sliding_window"), size("sliding_window"));
+    }
+    if architecture == "gemma2" {
+        for name in ["attn_logit_softcapping", "final_logit_softcapping"] {
+            values.insert(key(name), number(config, name));
+        }
+    }
+    values
 }
 
 fn off(name: &str, model: &dyn CausalModel) -> f32 {
@@ -104,10 +127,16 @@ fn off(name: &str, model: &dyn CausalModel) -> f32 {
 }
 
 #[test]
-fn files_of_llama_and_qwen_score_as_their_folders() {
+fn files_of_llama_qwen_and_gemma_score_as_their_folders() {
     let made = tempfile::tempdir().unwrap();
     let path = made.path().join("model.gguf");
-    for (name, architecture) in [("llama", "llama"), ("qwen2", "qwen2"), ("qwen3", "qwen3")] {
+    for (name, architecture) in [
+        ("llama", "llama"),
+        ("qwen2", "qwen2"),
+        ("qwen3", "qwen3"),
+        ("gemma2", "gemma2"),
+        ("gemma3_six", "gemma3"),
+    ] {
         converted(name, architecture, &path, |_, tensor| tensor);
         let most = off(name, &*causal(&path));
         assert!(most < 1e-4, "{name} is off by {most}");
@@ -161,8 +190,9 @@ fn halves_of_16_bits_are_read_from_gguf() {
     assert!(most < 0.02, "off by {most}");
 }
 
-/// A model wide enough for blocks of 32.
-pub(crate) fn wide(format: Option<BlockFormat>) -> (tempfile::TempDir, Box<dyn CausalModel>) {
+/// A model wide enough for blocks of 32, its matrices in this type.
+pub(crate) fn wide(dtype: impl Into<DType>) -> (tempfile::TempDir, Box<dyn CausalModel>) {
+    let dtype = dtype.into();
     let text = r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": true, "initializer_range": 0.2}"#;
     let config = models::Config::parse(text).unwrap();
@@ -195,8 +225,7 @@ pub(crate) fn wide(format: Option<BlockFormat>) -> (tempfile::TempDir, Box<dyn C
             x = x.t().unwrap().contiguous().unwrap();
         }
         let x = AnyTensor::from(x);
-        let quantized = format.filter(|_| x.rank() == 2);
-        tensors.insert(name, quantized.map_or(x.clone(), |format| x.cast(format.into()).unwrap()));
+        tensors.insert(name, if x.rank() == 2 { x.cast(dtype).unwrap() } else { x });
     }
     let mut values: BTreeMap<String, Value> = [
         ("block_count", 2u32),
@@ -221,9 +250,9 @@ fn quantised_weights_stay_so_and_score_nearly_the_same() {
     let scores = |model: &dyn CausalModel| {
         model.forward(&tokens, &mut Context::eval()).unwrap().value().log_softmax(2).unwrap()
     };
-    let exact = scores(&*wide(None).1);
+    let exact = scores(&*wide(DType::F32).1);
     for (format, most) in [(BlockFormat::Q8_0, 0.2), (BlockFormat::Q4_1, 2.0)] {
-        let (_file, model) = wide(Some(format));
+        let (_file, model) = wide(format);
         let mut kinds = BTreeMap::new();
         model.for_each_parameter(&mut |path, parameter| {
             kinds.insert(path.to_owned(), parameter.any().dtype());
@@ -238,7 +267,7 @@ fn quantised_weights_stay_so_and_score_nearly_the_same() {
 
 #[test]
 fn gradients_pass_through_quantised_weights() {
-    let (_file, model) = wide(Some(BlockFormat::Q8_0));
+    let (_file, model) = wide(BlockFormat::Q8_0);
     let tokens = Tensor::from_vec(vec![3u32, 1, 4, 1], [1, 4]).unwrap();
     let loss =
         cairn_nn::cross_entropy(&model.forward(&tokens, &mut Context::eval()).unwrap(), &tokens).unwrap();

@@ -255,6 +255,43 @@ fn ids_that_pad_a_models_table_are_no_text() {
 }
 
 #[test]
+fn what_the_publisher_suggests_is_read_beside_the_weights() {
+    use serde_json::json;
+    let made = published("llama");
+    let said = |value: serde_json::Value| {
+        std::fs::write(made.path().join("generation_config.json"), value.to_string()).unwrap();
+        LanguageModel::load(made.path())
+    };
+    let written = |model: &LanguageModel| {
+        let mut text = model.generate("the", &greedy(8)).unwrap();
+        text.by_ref().for_each(|piece| drop(piece.unwrap()));
+        text.token_count()
+    };
+    // Without the file: the model's own distribution, and the end that config.json has.
+    let model = LanguageModel::load(made.path()).unwrap();
+    assert_eq!((model.suggested(), model.ends(), written(&model)), (Sampling::new(), &[2][..], 8));
+
+    let all = json!({
+        "do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.1,
+        "eos_token_id": [38, 7], "transformers_version": "5.24.0",
+    });
+    let model = said(all).unwrap();
+    let expected = Sampling::new().temperature(0.6).top_k(20).top_p(0.95).min_p(0.05).repetition_penalty(1.1);
+    assert_eq!((model.suggested(), model.ends()), (expected, &[2, 7, 38][..]));
+    // The third token that it writes otherwise: texts end before it.
+    assert_eq!(written(&model), 2);
+
+    let model = said(json!({"eos_token_id": 7, "temperature": null, "top_k": 0})).unwrap();
+    assert_eq!((model.suggested(), model.ends()), (Sampling::new(), &[2, 7][..]));
+    let model = said(json!({"do_sample": false, "bos_token_id": 1})).unwrap();
+    assert_eq!((model.suggested(), model.ends()), (Sampling::greedy(), &[2][..]));
+    for (wrong, why) in [(json!({"temperature": "warm"}), "`temperature` is \"warm\""), (json!([]), "")] {
+        let told = said(wrong).unwrap_err().to_string();
+        assert!(told.contains("generation_config.json") && told.contains(why), "{told}");
+    }
+}
+
+#[test]
 fn templates_are_given_more_values() {
     let template =
         ChatTemplate::parse("{{ messages[0].content }}{{ mood }}{{ add_generation_prompt }}").unwrap();

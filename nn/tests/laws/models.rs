@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cairn_autograd::no_grad;
+use cairn_autograd::{Parameter, no_grad};
 use cairn_nn::generate::{Decoder, Generate, Sampling};
 use cairn_nn::models::{self, CausalModel, Config, EncoderModel, Network};
 use cairn_nn::weights::Weights;
 use cairn_nn::{Context, Module, cross_entropy};
 use cairn_tensor::{DType, Tensor, rng};
 
-const DECODERS: [&str; 8] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma3", "gpt2", "gpt2_scaled"];
+const DECODERS: [&str; 10] =
+    ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_six", "gpt2", "gpt2_scaled"];
 const ENCODERS: [&str; 3] = ["bert", "roberta", "distilbert"];
 
 fn folder(name: &str) -> PathBuf {
@@ -132,6 +133,49 @@ fn what_is_loaded_trains() {
             parameter.update(|value| value.add_assign(&gradient.scale(-0.01)?)).unwrap();
         });
         assert!(loss().item().unwrap() < before.item().unwrap(), "{name}");
+    }
+}
+
+/// Along the gradient of all values together the loss changes by its length, in every architecture.
+#[test]
+fn gradients_of_whole_models_are_those_of_small_differences() {
+    for name in DECODERS.into_iter().chain(ENCODERS) {
+        let (network, tokens) = (models::load(folder(name)).unwrap(), ids(&expected(name), "tokens"));
+        let module: &dyn Module = match &network {
+            Network::Causal(model) => model,
+            Network::Encoder(model) => model,
+        };
+        let x = tokens.narrow(1, 0, 11).unwrap().contiguous().unwrap();
+        let loss = || {
+            let (scores, labels) = match &network {
+                Network::Causal(model) => {
+                    (model.forward(&x, &mut Context::eval()), tokens.narrow(1, 1, 11).unwrap())
+                }
+                // What describes a token is taken for the scores of 16 classes.
+                Network::Encoder(model) => {
+                    (model.forward(&x, &mut Context::eval()), x.map(|id: u32| id % 16).unwrap())
+                }
+            };
+            cross_entropy(&scores.unwrap(), &labels.contiguous().unwrap()).unwrap()
+        };
+        let gradients = loss().backward().unwrap();
+        let gradient = |path: &str, parameter: &Parameter| {
+            gradients.of(parameter).unwrap_or_else(|error| panic!("{name}: {path}: {error}"))
+        };
+        let mut square = 0.0;
+        module.for_each_parameter(&mut |path, parameter| {
+            square += gradient(path, parameter).iter().map(|g| f64::from(g * g)).sum::<f64>();
+        });
+        let moved = |share: f64| {
+            module.for_each_parameter(&mut |path, parameter| {
+                let change = gradient(path, parameter).scale(share as f32).unwrap();
+                parameter.update(|value| value.add_assign(&change)).unwrap();
+            });
+            f64::from(loss().item().unwrap())
+        };
+        let step = 5e-4 / square.sqrt();
+        let slope = (moved(step) - moved(-2.0 * step)) / (2.0 * step);
+        assert!((slope / square - 1.0).abs() < 0.03, "{name}: {slope} and {square}");
     }
 }
 
@@ -417,21 +461,24 @@ fn classifiers_score_as_transformers_does_and_padding_changes_nothing() {
 #[test]
 fn an_encoder_gets_a_head_that_learns() {
     use cairn_nn::models::SequenceClassifier;
-    let told = SequenceClassifier::load(folder("bert")).unwrap_err().to_string();
-    assert!(told.contains("an encoder without a head"), "{told}");
-    let model = SequenceClassifier::of_encoder(folder("bert"), 2, &mut rng(1)).unwrap().mean();
-    assert_eq!(model.trainable_count(), model.parameter_count());
-    let (tokens, labels) = (ids(&expected("bert"), "tokens"), Tensor::from_vec(vec![0, 1], [2]).unwrap());
-    let loss = || cross_entropy(&model.forward(&tokens, &mut Context::eval()).unwrap(), &labels).unwrap();
-    let before = loss().item().unwrap();
-    for _ in 0..20 {
-        let gradients = loss().backward().unwrap();
-        model.for_each_parameter(&mut |path, parameter| {
-            let gradient = gradients.of(parameter).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let change = gradient.map(|g: f32| -0.01 * g.signum()).unwrap();
-            parameter.update(|value| value.add_assign(&change)).unwrap();
-        });
+    for name in ENCODERS {
+        let told = SequenceClassifier::load(folder(name)).unwrap_err().to_string();
+        assert!(told.contains("an encoder without a head"), "{name}: {told}");
+        let model = SequenceClassifier::of_encoder(folder(name), 2, &mut rng(1)).unwrap().mean();
+        assert_eq!(model.trainable_count(), model.parameter_count(), "{name}");
+        let (tokens, labels) = (ids(&expected(name), "tokens"), Tensor::from_vec(vec![0, 1], [2]).unwrap());
+        let loss = || cross_entropy(&model.forward(&tokens, &mut Context::eval()).unwrap(), &labels).unwrap();
+        let before = loss().item().unwrap();
+        for _ in 0..20 {
+            let gradients = loss().backward().unwrap();
+            model.for_each_parameter(&mut |path, parameter| {
+                let gradient = gradients.of(parameter);
+                let gradient = gradient.unwrap_or_else(|error| panic!("{name}: {path}: {error}"));
+                let change = gradient.map(|g: f32| -0.01 * g.signum()).unwrap();
+                parameter.update(|value| value.add_assign(&change)).unwrap();
+            });
+        }
+        let after = loss().item().unwrap();
+        assert!(after < 0.5 * before, "{name}: {before} became {after}");
     }
-    let after = loss().item().unwrap();
-    assert!(after < 0.5 * before, "{before} became {after}");
 }

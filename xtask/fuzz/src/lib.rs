@@ -6,6 +6,8 @@
 //! Both use the same functions, so that what one finds the other repeats. A reader is added by its line in the list of its file.
 
 mod damage;
+#[cfg(feature = "all")]
+mod language;
 mod logs;
 mod models;
 mod recommenders;

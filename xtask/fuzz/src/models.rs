@@ -26,6 +26,78 @@ pub(crate) const READERS: &[Reader] = &[
     },
     #[cfg(feature = "all")]
     Reader { name: "tokenizer", sample: || TOKENIZER.into(), read: read_tokenizer },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "decoder-settings",
+        sample: || crate::language::of_decoder("config.json"),
+        read: |bytes| crate::language::read_decoder("config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "decoder-weights",
+        sample: || crate::language::of_decoder("model.safetensors"),
+        read: |bytes| crate::language::read_decoder("model.safetensors", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "decoder-tokens",
+        sample: || crate::language::of_decoder("tokenizer.json"),
+        read: |bytes| crate::language::read_decoder("tokenizer.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "decoder-template",
+        sample: || crate::language::of_decoder("tokenizer_config.json"),
+        read: |bytes| crate::language::read_decoder("tokenizer_config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "decoder-sampling",
+        sample: || crate::language::of_decoder("generation_config.json"),
+        read: |bytes| crate::language::read_decoder("generation_config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "encoder-settings",
+        sample: || crate::language::of_encoder("config.json"),
+        read: |bytes| crate::language::read_encoder("config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "encoder-parts",
+        sample: || crate::language::of_encoder("modules.json"),
+        read: |bytes| crate::language::read_encoder("modules.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "encoder-pooling",
+        sample: || crate::language::of_encoder("1_Pooling/config.json"),
+        read: |bytes| crate::language::read_encoder("1_Pooling/config.json", bytes),
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "gguf-model",
+        sample: crate::language::gguf_model,
+        read: crate::language::read_gguf_model,
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "gguf-pieces",
+        sample: || crate::language::gguf_tokens("llama"),
+        read: crate::language::read_gguf_tokens,
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "gguf-words",
+        sample: || crate::language::gguf_tokens("bert"),
+        read: crate::language::read_gguf_tokens,
+    },
+    #[cfg(feature = "all")]
+    Reader {
+        name: "template",
+        sample: || crate::language::TEMPLATE.into(),
+        read: crate::language::read_template,
+    },
     Reader { name: "hub-list", sample: || HUB_LIST.into(), read: read_hub_list },
     Reader {
         name: "model",

@@ -1,17 +1,21 @@
-//! Published models: a chat model in 4 bits that reads a prompt and writes, one text and four at a time, and a sentence encoder. Times are
-//! a token's. Where their files are not in the data folder nothing is measured.
+//! Published models: a chat model in 4 bits that is loaded, reads a prompt and writes, one text and four at a time, and a sentence encoder.
+//! Times are a token's, but for loading. What the chat model takes of memory, running and being tuned by adapters, is that of processes that do
+//! nothing else. Where the files are not in the data folder nothing is measured.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cairn_autograd::no_grad;
 use cairn_datasets::DataDir;
 use cairn_nn::generate::Decoder;
+use cairn_nn::language::LanguageModel;
 use cairn_nn::models::{self, Network};
 use cairn_nn::{Context, KeyValueCache};
 use cairn_tensor::Tensor;
 
-use super::{Bench, Recorder, Share, best_seconds};
+use super::{Bench, FRAMEWORK, Recorder, Share, best_seconds, hundredths};
+use crate::alone::{self, Job, READ};
 use crate::output::note;
 
 /// See the module.
@@ -31,6 +35,8 @@ const STREAMS: [usize; 2] = [1, 4];
 /// Sentences at a time, of so many tokens.
 const BATCHES: [usize; 2] = [1, 32];
 const SENTENCE: usize = 128;
+/// What the program may be long.
+const PROGRAM: u64 = 20_000_000;
 
 fn find(path: &str) -> Option<PathBuf> {
     let found = DataDir::resolve(None).path().join(path);
@@ -41,7 +47,14 @@ fn find(path: &str) -> Option<PathBuf> {
 }
 
 fn language(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    program(recorder)?;
     let Some(path) = find(CHAT) else { return Ok(()) };
+    let load = best_seconds(|| {
+        LanguageModel::load(&path)?;
+        Ok(())
+    })?;
+    recorder.operation("lm/load", load, Share::default())?;
+    memory(recorder, &path)?;
     let Network::Causal(model) = models::load(path)? else { anyhow::bail!("an encoder writes no texts") };
     let ids: Vec<u32> = (0..PROMPT as u32).map(|i| (7 + 31 * i) % 40_000 + 100).collect();
     let prompt = best_seconds(|| {
@@ -53,6 +66,49 @@ fn language(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
         let cache = model.cache(streams, PROMPT + WRITTEN * ROUNDS)?;
         let seconds = written(&model, cache, &ids)?;
         recorder.operation(&format!("lm/writing x{streams}"), seconds, Share::default())?;
+    }
+    Ok(())
+}
+
+/// Memory after 64 tokens, beside the file and the keys and values; and the most of it in training, beside that of reading as many tokens.
+fn memory(recorder: &mut Recorder<'_>, path: &Path) -> anyhow::Result<()> {
+    let told = |job| alone::told(job, path);
+    let (write, read, tune) = (told(Job::Write)?, told(Job::Read)?, told(Job::Tune)?);
+    let (Some(resident), Some(reading), Some(tuning)) = (write.resident, read.most, tune.most) else {
+        note("the system does not tell how much memory a process has had");
+        return Ok(());
+    };
+    bytes(recorder, "lm/memory of writing", resident, "the file and the cache", write.file + write.cache)?;
+    bytes(recorder, &format!("lm/most memory of tuning {READ}"), tuning, "that of reading as many", reading)
+}
+
+/// The program as it is given away, if it was built here.
+fn program(recorder: &mut Recorder<'_>) -> anyhow::Result<()> {
+    let here = std::env::current_exe()?;
+    let built = here.ancestors().nth(2).map(|target| target.join("dist/cairn"));
+    match built.as_ref().and_then(|path| path.metadata().ok()) {
+        Some(found) => bytes(recorder, "cairn, the program", found.len(), "20 MB", PROGRAM),
+        None => {
+            note(
+                "target/dist/cairn is not there, and not measured: cargo build --profile dist --features serve --bin cairn",
+            );
+            Ok(())
+        }
+    }
+}
+
+/// A line of bytes, and of how many times as many as others they are.
+fn bytes(recorder: &mut Recorder<'_>, what: &str, bytes: u64, name: &str, beside: u64) -> anyhow::Result<()> {
+    let times = hundredths(bytes as f64 / beside.max(1) as f64);
+    if recorder.json {
+        let line = serde_json::json!({
+            "framework": FRAMEWORK, "op": what, "bytes": bytes, "beside": name, "bytes_beside": beside, "times": times,
+            "threads": recorder.threads,
+        });
+        writeln!(recorder.out, "{line}")?;
+    } else {
+        let [megabytes, others] = [bytes, beside].map(|bytes| bytes as f64 / 1e6);
+        writeln!(recorder.out, "{what}: {megabytes:.1} MB, {times:.2} times {name} ({others:.1} MB)")?;
     }
     Ok(())
 }

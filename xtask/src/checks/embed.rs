@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use cairn_nn::language::Encoder;
 
+use super::lm::tokens;
 use crate::check::{Check, Context};
 use crate::format::{count, seconds};
 use crate::results::Bar;
@@ -14,7 +15,7 @@ pub(super) const CHECK: Check = Check {
     title: "Sentences as vectors",
     about: "all-MiniLM-L6-v2 embeds the pairs of sentences of STS-B's test set, and the cosines are ranked against people's judgements: \
             a Spearman correlation of .8203 is the figure of the MTEB leaderboard's results for this revision. A sentence has the same vector \
-            alone as among others, whatever padding that takes.",
+            alone as among others, whatever padding that takes. Tokens are those of the `tokenizers` crate, of drawn texts too.",
     data: &[],
     run,
 };
@@ -38,8 +39,10 @@ fn run(ctx: &mut Context<'_>) -> anyhow::Result<()> {
         Some((fields.next()?.parse::<f64>().ok()?, [fields.next()?, fields.next()?]))
     });
     let (scores, pairs): (Vec<f64>, Vec<[&str; 2]>) = pairs.unzip();
-    let encoder = Encoder::load(model)?;
+    let encoder = Encoder::load(&model)?;
     let sentences: Vec<&str> = pairs.iter().flatten().copied().collect();
+    let reference = tokens::of_json(&model.join("tokenizer.json"))?;
+    tokens::compare(ctx, encoder.tokenizer(), &reference, ("sentences", &sentences))?;
     let began = Instant::now();
     let vectors = encoder.embed(&sentences)?;
     let took = began.elapsed().as_secs_f64();

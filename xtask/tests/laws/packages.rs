@@ -1,6 +1,7 @@
 //! Each package that is published can stand alone: it says what it is, and holds its README and the texts of both licences, which
 //! both ask for.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::workspace::{cargo, packages, root};
@@ -53,4 +54,33 @@ fn packages_hold_their_readme_and_licences() {
             assert!(here == there, "{}: another {licence}", package.name);
         }
     }
+}
+
+/// The names of all packages that one brings, with these features: what is compiled for whoever depends on it.
+fn tree(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let fixed = ["tree", "-p", package, "-e", "normal,build", "--prefix", "none", "--offline"];
+    let listed = cargo(&[&fixed[..], features].concat());
+    listed.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Whoever takes a library takes no server, no command line and no other runtime with it.
+#[test]
+fn libraries_bring_nothing_of_the_program() {
+    const OF_THE_PROGRAM: [&str; 8] =
+        ["axum", "clap", "clap_complete", "clap_derive", "hyper", "hyper-util", "tokio", "tower"];
+    for package in packages().iter().filter(|package| package.is_public()) {
+        let brought = tree(&package.name, &[]);
+        assert!(brought.contains(&package.name), "{}: {brought:?}", package.name);
+        let found: Vec<&&str> = OF_THE_PROGRAM.iter().filter(|name| brought.contains(**name)).collect();
+        assert!(found.is_empty(), "{} brings {found:?}", package.name);
+    }
+    assert!(tree("cairn-ml", &["--features", "serve"]).contains("axum"), "they would be found");
+}
+
+/// Open language models from text to text, without training, recommenders and the program.
+#[test]
+fn the_tree_of_the_decoder_alone_is_short() {
+    let brought = tree("cairn-nn", &["--features", "language"]);
+    assert!(brought.contains("tokenizers") && brought.contains("cairn-tensor"), "{brought:?}");
+    assert!(brought.len() <= 150, "{} packages: {brought:?}", brought.len());
 }

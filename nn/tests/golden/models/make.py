@@ -45,6 +45,19 @@ CASES = {
         scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False,
     ),
 }
+# Those of Gemma as GGUF files can say them: scores are divided by the root of a head's size; of Gemma 3's layers every sixth looks at
+# everything, and the others turn by a base of 10,000. Caps are small enough to show.
+GEMMAS = {
+    "gemma2": transformers.Gemma2Config(
+        **GROUPED, head_dim=8, sliding_window=4, rope_parameters=rope(), query_pre_attn_scalar=8, attn_logit_softcapping=0.5,
+        final_logit_softcapping=3.0,
+    ),
+    "gemma3_six": transformers.Gemma3TextConfig(
+        **GROUPED | dict(num_hidden_layers=6, num_attention_heads=2, num_key_value_heads=1), head_dim=8, sliding_window=4,
+        query_pre_attn_scalar=8, layer_types=5 * ["sliding_attention"] + ["full_attention"],
+        rope_parameters={"sliding_attention": rope(rope_theta=10000.0), "full_attention": rope(rope_theta=1000.0, rope_type="linear", factor=2.0)},
+    ),
+}
 
 
 def drawn(model):
@@ -77,7 +90,7 @@ def encoder(name, config, tokens):
     return {"states": model(tokens).last_hidden_state, "padded": states[1, :7]}
 
 
-for number, (name, config) in enumerate(CASES.items()):
+for number, (name, config) in [*enumerate(CASES.items()), *enumerate(GEMMAS.items(), 100)]:
     torch.manual_seed(number)
     # No padding, begin or end among them.
     tokens = torch.randint(3, 48, (2, 12))
