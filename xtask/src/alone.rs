@@ -11,7 +11,7 @@ use cairn_nn::adapters::Lora;
 use cairn_nn::language::{LanguageModel, Tuning, batches};
 use cairn_nn::{Context, KeyValueCache, Model as _};
 use cairn_optim::{AdamW, Optimizer as _};
-use cairn_tensor::{Tensor, rng};
+use cairn_tensor::rng;
 use serde::{Deserialize, Serialize};
 
 /// The name of the task.

@@ -128,7 +128,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::StateMismatch`] where there is no block; [`Error::Unsupported`] for one that PyTorch's block is not: with shared heads of keys,
-    /// heads of another size, projections of their own, norms of heads, relative positions, or a gate.
+    /// heads of another size, norms of heads, relative positions, or a gate.
     pub fn to_torch_transformer(self) -> Result<Self> {
         let (mut own, mut foreign) = (self.tensors, Values::new());
         let found = places(&own, "attention.output.weight")?;
@@ -166,10 +166,17 @@ fn check(own: &Values, place: &str) -> Result<()> {
     let shape = |name: &str| own.get(&format!("{place}{name}.weight")).map(|x| x.shape().to_vec());
     let size = |name: &str, axis: usize| shape(name).and_then(|shape| shape.get(axis).copied());
     let width = size("attention.output", 1).unwrap_or(0);
-    let wide =
-        [("attention.projection", 3), ("cross_attention.projection", 1), ("cross_attention.memory", 2)];
+    // One matrix for queries, keys and values, or one each.
+    let joined = if shape("attention.keys").is_none() { 3 } else { 1 };
+    let wide = [
+        ("attention.projection", joined),
+        ("attention.keys", 1),
+        ("attention.values", 1),
+        ("cross_attention.projection", 1),
+        ("cross_attention.memory", 2),
+    ];
     let other = |&(name, times): &(&str, usize)| size(name, 1).is_some_and(|size| size != times * width);
-    let own_parts = ["keys", "values", "query_norm", "key_norm", "relative"];
+    let own_parts = ["query_norm", "key_norm", "relative"];
     let has = |part: &&str| shape(&format!("attention.{part}")).is_some();
     // A gate stands beside what it lets through, or by itself.
     let hidden = size("feed_forward.up", 1).zip(size("feed_forward.down", 0));

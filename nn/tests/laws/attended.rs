@@ -186,6 +186,8 @@ fn contributions_of_tokens_add_up_to_the_score() {
 fn contributions_beside_padding_add_up_to_the_score() {
     let model = Sequential::new([5])
         .add_named("words", Embedding::new(10, 8).init(cairn_nn::Init::Normal(0.5)).padding(0).masked())
+        // Without places a normed block says the same of any part of the way from nothing, and jumps at its beginning.
+        .add(spec::PositionEmbedding)
         .add(TransformerEncoderLayer::new(2, 16))
         .add(GlobalAvgPool)
         .add(Dense::new(3))

@@ -224,7 +224,7 @@ fn masks_of_keras_pass_over_the_same_padding() {
         assert!(outputs.iter().all(f32::is_finite));
     }
     let error = model.to_onnx().unwrap_err().to_string();
-    assert!(error.contains("embedding: ") && error.contains("masked"), "{error}");
+    assert!(error.contains("lstm: ") && error.contains("masked"), "{error}");
     let error = Sequential::new([6]).add(Embedding::new(10, 4).masked()).build(&mut rng(0)).unwrap_err();
     assert!(error.to_string().contains("padding id of a masked embedding"), "{error}");
 }

@@ -109,9 +109,9 @@ fn chat_model() -> tempfile::TempDir {
     );
     let (mut draw, mut tensors) = (rng(5), BTreeMap::new());
     let mut add = |name: String, shape: &[usize]| {
-        let value = match shape {
-            &[size] => Tensor::<f32>::ones([size]).unwrap(),
-            &[rows, columns] => Tensor::normal([rows, columns], 0.0, 0.1, &mut draw).unwrap(),
+        let value = match *shape {
+            [size] => Tensor::<f32>::ones([size]).unwrap(),
+            [rows, columns] => Tensor::normal([rows, columns], 0.0, 0.1, &mut draw).unwrap(),
             _ => unreachable!("a model has lists and matrices"),
         };
         tensors.insert(format!("model.{name}.weight"), AnyTensor::from(value));

@@ -2,7 +2,6 @@
 //! Times are a token's, but for loading. What the chat model takes of memory, running and being tuned by adapters, is that of processes that do
 //! nothing else. Where the files are not in the data folder nothing is measured.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
