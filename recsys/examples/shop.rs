@@ -25,7 +25,10 @@ pub(crate) fn generated(folder: &Path) -> Result<[PathBuf; 3], Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    run(&<[PathBuf; 3]>::try_from(arguments).or_else(|_| generated(&tempfile::tempdir()?.keep()))?)
+    if arguments.is_empty() {
+        return run(&generated(&tempfile::tempdir()?.keep())?);
+    }
+    run(&<[PathBuf; 3]>::try_from(arguments).map_err(|_| "name events, items and model, or nothing")?)
 }
 
 pub(crate) fn run([events, items, model]: &[PathBuf; 3]) -> Result<(), Box<dyn Error>> {

@@ -28,9 +28,9 @@ pub(crate) struct Args {
     /// Scores a new item of which this is known for a user, in place of a list; may be given several times.
     #[arg(long = "new-item", value_name = "JSON", requires = "user")]
     items: Vec<String>,
-    /// How many items.
-    #[arg(long, short = 'k', value_name = "N", default_value_t = 10)]
-    count: usize,
+    /// How many items; 10 unless told.
+    #[arg(long, short = 'k', value_name = "N")]
+    count: Option<usize>,
     /// Lists items that the user has met, too.
     #[arg(long)]
     seen: bool,
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         features: args.features.as_ref().map(read("--features")).transpose()?,
         context: args.context.as_ref().map(read("--context")).transpose()?,
         items: (!new_items.is_empty()).then_some(new_items),
-        count: Some(args.count),
+        count: args.count,
         seen: args.seen,
         without: values(&args.without),
         explain: args.explain,

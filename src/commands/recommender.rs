@@ -77,6 +77,12 @@ impl Asked {
                 ));
             }
         };
+        let chooses = self.count.is_some() || self.seen || !self.without.is_empty();
+        if chooses && matches!(question, Question::NewItems(..)) {
+            return Err(Failure::new(
+                "new items are scored each, and none is chosen: leave `count`, `seen` and `without` out",
+            ));
+        }
         if self.explain && !matches!(question, Question::User(_)) {
             return Err(Failure::new("reasons are known of a user's own list alone: leave `explain` out"));
         }

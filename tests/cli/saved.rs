@@ -292,6 +292,9 @@ fn sessions_and_features_are_answered_over_http() {
         ("walks", json!({"features": row, "history": [7]}), "does not offer scores by features of users"),
         ("people", json!({"context": row}), "one of these is needed"),
         ("people", json!({"items": items}), "one of these is needed"),
+        ("people", json!({"user": 7, "items": items, "count": 1}), "leave `count`, `seen` and `without` out"),
+        ("people", json!({"user": 7, "items": items, "seen": true}), "leave `count`, `seen`"),
+        ("people", json!({"user": 7, "items": items, "without": [3]}), "leave `count`, `seen`"),
         (
             "people",
             json!({"user": 7, "items": [{"colour": "red"}]}),

@@ -14,6 +14,8 @@ use cairn_optim::{AdamW, Optimizer as _};
 use cairn_tensor::rng;
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
+
 /// The name of the task.
 const TASK: &str = "alone";
 /// Tokens that are written.
@@ -86,8 +88,8 @@ pub(crate) fn run(args: &Alone, out: &mut dyn Write) -> anyhow::Result<()> {
     let told = Told {
         file: fs::metadata(&args.model)?.len(),
         cache: cache.as_ref().map_or(Ok(0), |cache| bytes_of(&model, cache))?,
-        resident: memory("VmRSS:"),
-        most: memory("VmHWM:"),
+        resident: memory::resident(),
+        most: memory::most(),
     };
     // Both were there while memory was looked at.
     drop((model, cache));
@@ -137,13 +139,6 @@ fn bytes_of(model: &LanguageModel, cache: &KeyValueCache) -> anyhow::Result<u64>
     Ok((values * size_of::<f32>()) as u64)
 }
 
-/// A line of what Linux says of a process, in bytes.
-fn memory(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum as _;
@@ -156,13 +151,5 @@ mod tests {
             assert_eq!(Job::from_str(&format!("{job:?}"), true), Ok(*job));
             assert_eq!(job.to_possible_value().unwrap().get_name(), format!("{job:?}").to_lowercase());
         }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn memory_that_is_written_to_counts() {
-        let bytes = std::hint::black_box(vec![1u8; 32 << 20]);
-        assert!(memory("VmRSS:").is_some_and(|found| found >= bytes.len() as u64));
-        assert_eq!(memory("VmNothing:"), None);
     }
 }

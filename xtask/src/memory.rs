@@ -19,7 +19,7 @@ impl Growth {
         let _ = fs::write("/proc/self/clear_refs", "5");
         // Some systems say one and not the other.
         most()?;
-        bytes("/proc/self/status", "VmRSS:").map(|before| Self { before })
+        resident().map(|before| Self { before })
     }
 
     /// The most bytes that were resident at a time, less those that were when it began. What was freed before and not given back to the
@@ -29,8 +29,13 @@ impl Growth {
     }
 }
 
-/// The most bytes that were resident at a time.
-fn most() -> Option<u64> {
+/// Bytes of this process that are resident.
+pub fn resident() -> Option<u64> {
+    bytes("/proc/self/status", "VmRSS:")
+}
+
+/// The most bytes of this process that were resident at a time.
+pub fn most() -> Option<u64> {
     bytes("/proc/self/status", "VmHWM:")
 }
 
@@ -55,5 +60,16 @@ mod tests {
         let grown = growth.bytes().unwrap();
         assert!((128 << 20..64 << 30).contains(&grown), "{grown}");
         assert!(free().is_some_and(|bytes| bytes > 0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_is_written_to_counts() {
+        // Not zeros, for which the system keeps no memory until they are written to.
+        let written = black_box(vec![1_u8; 64 << 20]);
+        for found in [resident(), most()] {
+            assert!(found.is_some_and(|found| found >= written.len() as u64), "{found:?}");
+        }
+        assert_eq!(bytes("/proc/self/status", "VmNothing:"), None);
     }
 }

@@ -172,7 +172,7 @@ impl RankingEvaluator {
                 let lists = model.recommend_indices(&users[own], k, &filter)?;
                 return Ok(lists.into_iter().map(|list| (list, f64::NAN)).collect());
             }
-            model.score_blocks(&users[own], |user, scores| {
+            model.rank_blocks(&users[own], |user, scores| {
                 let seen = model.seen().row(user).0;
                 self.rank((user, model.ranks()), scores, seen, of_user(&relevant, user), k)
             })
@@ -211,7 +211,7 @@ impl RankingEvaluator {
         let users: Vec<UserIdx> = relevant.iter().map(|(user, _)| *user).collect();
         let catalog = model.catalog();
         let whole = Self { protocol: Protocol::Given, ..self.clone() };
-        let ranked = model.score_blocks(&users, |user, scores| {
+        let ranked = model.rank_blocks(&users, |user, scores| {
             let relevant = of_user(&relevant, user);
             let mut compete = vec![false; scores.len()];
             relevant.known.iter().for_each(|item| compete[item.at()] = true);

@@ -57,6 +57,8 @@ pub struct Fitted<M: ?Sized, U = u32, I = u32> {
     ranks: Arc<Ranks>,
     /// The items of which the model knows nothing, ascending.
     strangers: Arc<[ItemIdx]>,
+    /// The same in the order of ties.
+    strangers_in_order: Arc<[ItemIdx]>,
     index: Option<AnnIndex>,
 }
 
@@ -69,6 +71,7 @@ impl<M: ?Sized, U: Clone, I: Clone> Clone for Fitted<M, U, I> {
             seen: Arc::clone(&self.seen),
             ranks: Arc::clone(&self.ranks),
             strangers: Arc::clone(&self.strangers),
+            strangers_in_order: Arc::clone(&self.strangers_in_order),
             index: self.index.clone(),
         }
     }
@@ -109,6 +112,7 @@ impl<M: Recommender, U: Id, I: Id> Fitted<M, U, I> {
             seen: self.seen,
             ranks: self.ranks,
             strangers: self.strangers,
+            strangers_in_order: self.strangers_in_order,
             index: self.index,
         }
     }
@@ -128,8 +132,12 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         }
         let ranks = Arc::new(Ranks::new(&seen, catalog.items.ids()));
         let items = (0..shape.1 as u32).map(ItemIdx);
-        let strangers = items.filter(|&item| !model.knows_item(item, ranks.is_met(item))).collect();
-        Ok(Self { model, catalog, seen: Arc::new(seen), ranks, strangers, index: None })
+        let strangers: Arc<[ItemIdx]> =
+            items.filter(|&item| !model.knows_item(item, ranks.is_met(item))).collect();
+        let mut in_order = strangers.to_vec();
+        in_order.sort_unstable_by_key(|&item| ranks.place(item));
+        let strangers_in_order = in_order.into();
+        Ok(Self { model, catalog, seen: Arc::new(seen), ranks, strangers, strangers_in_order, index: None })
     }
 
     /// The model itself.
@@ -240,66 +248,74 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 });
             }
         };
+        // The caller's conditions are asked once for all users, and only where a list needs it.
         let allowed = |item: ItemIdx| filter.allows(self.catalog.items.id(item));
-        for (&user, list) in users.iter().zip(&mut lists) {
+        let all_known = users.iter().all(|&user| self.knows_user(user));
+        let popular = if all_known { Vec::new() } else { self.ranks.most_popular(k, allowed) };
+        let none_short =
+            users.iter().zip(&lists).all(|(&user, list)| list.len() >= k || !self.knows_user(user));
+        let strangers: Vec<ItemIdx> = if none_short {
+            Vec::new()
+        } else {
+            self.strangers_in_order().filter(|&item| allowed(item)).collect()
+        };
+        users.par_iter().zip(&mut lists).for_each(|(&user, list)| {
             if !self.knows_user(user) {
-                *list = self.ranks.most_popular(k, allowed);
+                list.clone_from(&popular);
             } else if let Some(factors) = self.model.inner_product() {
                 let met = |item: ItemIdx| filter.is_unseen() && self.seen.get(user, item).is_some();
-                let vector = factors.users.get(user.at());
-                self.append_strangers(list, k, vector, |item| allowed(item) && !met(item));
+                let strangers = strangers.iter().copied().filter(|&item| !met(item));
+                self.append_strangers(list, k, factors.users.get(user.at()), strangers);
             }
-        }
+        });
         Ok(lists)
     }
 
     /// Items that are barred, with those of which the model knows nothing; ascending.
-    fn with_strangers<'a>(&self, barred: &'a [ItemIdx]) -> Cow<'a, [ItemIdx]> {
+    fn with_strangers<'a>(&'a self, barred: &'a [ItemIdx]) -> Cow<'a, [ItemIdx]> {
         if self.strangers.is_empty() {
             return Cow::Borrowed(barred);
         }
+        if barred.is_empty() {
+            return Cow::Borrowed(&self.strangers[..]);
+        }
         let mut all = [barred, &self.strangers[..]].concat();
-        all.sort_unstable();
+        // Both ascend already, and a stable sort merges what does.
+        all.sort();
         all.dedup();
         Cow::Owned(all)
     }
 
-    /// Fills a list that was made without them up with the items of which the model knows nothing, as far as `allowed` lets them pass and
-    /// their products with the user's vector are numbers.
+    /// The items of which the model knows nothing, in the order of ties.
+    pub(super) fn strangers_in_order(&self) -> impl Iterator<Item = ItemIdx> {
+        self.strangers_in_order.iter().copied()
+    }
+
+    /// Fills a list that was made without them up with some of the [strangers](Self::strangers_in_order), in their order, as far as their
+    /// products with the user's vector are numbers.
     pub(super) fn append_strangers(
         &self,
         list: &mut Vec<ScoredItem>,
         k: usize,
         vector: &[f32],
-        allowed: impl Fn(ItemIdx) -> bool,
+        strangers: impl Iterator<Item = ItemIdx>,
     ) {
         let Some(factors) = self.model.inner_product() else { return };
-        if list.len() < k {
-            let scored = |item: ItemIdx| dot(vector, factors.items.get(item.at())).is_finite();
-            let strangers = self.strangers.iter().copied().filter(|&item| allowed(item) && scored(item));
-            self.append(list, k, strangers.collect());
-        }
-    }
-
-    /// Fills a list up with these items, in the order of ties and with one score below those before.
-    fn append(&self, list: &mut Vec<ScoredItem>, k: usize, mut items: Vec<ItemIdx>) {
-        let score = list.last().map_or(0.0, |entry| below(entry.score));
-        items.sort_unstable_by_key(|&item| self.ranks.place(item));
-        let free = k.saturating_sub(list.len());
-        list.extend(items.into_iter().take(free).map(|item| ScoredItem { item, score }));
+        let scored = |item: ItemIdx| dot(vector, factors.items.get(item.at())).is_finite();
+        append(list, k, strangers.filter(|&item| scored(item)));
     }
 
     /// The `k` best of a row of scores, behind them the items of which the model knows nothing.
     fn best_of(&self, scores: &mut [f32], k: usize) -> Vec<ScoredItem> {
         let strangers = self.take_strangers(scores);
         let mut list = self.ranks.top_k(scores, k);
-        self.append(&mut list, k, strangers);
+        append(&mut list, k, strangers.into_iter());
         list
     }
 
-    /// Marks the items of which the model knows nothing as no candidates; those that were some.
+    /// Marks the items of which the model knows nothing as no candidates; those that were some, in the order of ties.
     fn take_strangers(&self, scores: &mut [f32]) -> Vec<ItemIdx> {
-        let strangers = self.strangers.iter().copied().filter(|item| scores[item.at()].is_finite()).collect();
+        let strangers = self.strangers_in_order().filter(|item| scores[item.at()].is_finite()).collect();
         bar(scores, &self.strangers);
         strangers
     }
@@ -356,9 +372,24 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         (SCORES_PER_TASK / self.seen.n_cols().max(1)).clamp(1, 128)
     }
 
-    /// Scores users in blocks, those of whom the model knows nothing by popularity, with the items of which it knows nothing below all
-    /// others, and hands each one's scores to `f`; results in the order of `users`.
-    pub(crate) fn score_blocks<T: Send>(
+    /// As [`score_blocks`](Self::score_blocks), with the items of which the model knows nothing below all others, for an evaluation, which
+    /// ranks by scores alone.
+    pub(crate) fn rank_blocks<T: Send>(
+        &self,
+        users: &[UserIdx],
+        f: impl Fn(UserIdx, &mut [f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        self.score_blocks(users, |user, scores| {
+            if self.knows_user(user) {
+                self.sink_strangers(scores);
+            }
+            f(user, scores)
+        })
+    }
+
+    /// Scores users in blocks, those of whom the model knows nothing by popularity, and hands each one's scores to `f`; results in the
+    /// order of `users`.
+    fn score_blocks<T: Send>(
         &self,
         users: &[UserIdx],
         f: impl Fn(UserIdx, &mut [f32]) -> T + Sync,
@@ -370,9 +401,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
                 let mut scores = vec![0.0; users.len() * n_items];
                 self.model.score_users(&self.seen, users, &mut scores)?;
                 let each = |(&user, row): (&UserIdx, &mut [f32])| {
-                    if self.knows_user(user) {
-                        self.sink_strangers(row);
-                    } else {
+                    if !self.knows_user(user) {
                         self.ranks.popularity(row);
                     }
                     f(user, row)
@@ -432,8 +461,11 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         let (read, weights) = self.read(items, values);
         // Who met nothing that was learned of is as little known as who met nothing.
         if read.is_empty() {
-            let out = if filter.is_unseen() { items } else { &[] };
-            let allowed = |item: ItemIdx| filter.allows(self.catalog.items.id(item)) && !out.contains(&item);
+            let mut out = if filter.is_unseen() { items.to_vec() } else { Vec::new() };
+            out.sort_unstable();
+            let allowed = |item: ItemIdx| {
+                out.binary_search(&item).is_err() && filter.allows(self.catalog.items.id(item))
+            };
             return Ok(self.with_ids(&self.ranks.most_popular(k, allowed)));
         }
         if let Some(index) = &self.index {
@@ -610,6 +642,13 @@ pub(crate) fn check_k(k: usize) -> Result<()> {
 /// The next score down, which is a number.
 fn below(score: f32) -> f32 {
     score.next_down().max(f32::MIN)
+}
+
+/// Fills a list up with these items, in their order and with one score below those before.
+fn append(list: &mut Vec<ScoredItem>, k: usize, items: impl Iterator<Item = ItemIdx>) {
+    let score = list.last().map_or(0.0, |entry| below(entry.score));
+    let free = k.saturating_sub(list.len());
+    list.extend(items.take(free).map(|item| ScoredItem { item, score }));
 }
 
 /// Marks items as no candidates.

@@ -43,7 +43,7 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
 
     /// The `k` best items for a user of the catalogue who, after the rows of training, met the items of `session`. What the model knows of
     /// the user besides, their features, counts as in training. Without any items, or where none of them says anything to the model, they
-    /// are the items of [`recommend`](Self::recommend).
+    /// are the items of [`recommend`](Self::recommend); with [`Filter::unseen`] those of the session are left out all the same.
     ///
     /// # Errors
     /// [`Error::UnknownUser`]; [`Error::Parameter`] for a `k` of 0; [`Error::Unsupported`] if the model has no fold-in.
@@ -64,11 +64,15 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
             return self.recommend(user, k, filter);
         }
         if !session.iter().any(|&item| self.reads_item(item)) {
+            if !filter.is_unseen() {
+                return self.recommend(user, k, filter);
+            }
             // What was seen is out, though it says nothing.
-            let out: Vec<&I> = session.iter().map(|&item| self.catalog().items.id(item)).collect();
-            let left = |id: &I| filter.allows(id) && !(filter.is_unseen() && out.contains(&id));
-            let kept = if filter.is_unseen() { Filter::unseen() } else { Filter::all() };
-            return self.recommend(user, k, &kept.only(left));
+            let mut out = session;
+            out.sort_unstable();
+            out.dedup();
+            let out = out.iter().map(|&item| self.catalog().items.id(item).clone());
+            return self.recommend(user, k, &Filter::unseen().without(out).only(|id| filter.allows(id)));
         }
         let (items, values) = self.history_with(index, &session);
         let scores =

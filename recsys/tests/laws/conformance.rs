@@ -499,6 +499,15 @@ where
         let even = Filter::all().only(|item: &u32| item.is_multiple_of(2));
         let last = model.recommend(&7, 63, &even).unwrap();
         assert_eq!(last.iter().filter(|entry| entry.id >= 1000).count(), 2, "{settings:?}: {last:?}");
+        // Where nothing else is allowed they are the list, in the order of ties, of many people as of each.
+        let arrived = Filter::unseen().only(|item: &u32| *item >= 1000);
+        let order: Vec<u32> = popular.iter().map(|entry| entry.id).filter(|&id| id >= 1000).take(2).collect();
+        for (user, list) in [7, 2000, 3].iter().zip(model.recommend_many(&[7, 2000, 3], 2, &arrived).unwrap())
+        {
+            let ids: Vec<u32> = list.iter().map(|entry| entry.id).collect();
+            assert_eq!(ids, order, "{settings:?}: {user}");
+            assert_eq!(list, model.recommend(user, 2, &arrived).unwrap(), "{settings:?}");
+        }
         // In histories and sessions they are passed over.
         let session = |items: &[u32]| model.recommend_session(items, 8, &unseen);
         assert_eq!(session(&[3, 1000, 9, 6, 1001]).unwrap(), session(&[3, 9, 6]).unwrap(), "{settings:?}");
@@ -512,6 +521,8 @@ where
         assert_eq!(model.recommend_next(&7, &[1000], 8, &unseen).unwrap(), own, "{settings:?}");
         let next = model.recommend_next(&7, &[1000], 63, &unseen).unwrap();
         assert!(next.iter().all(|entry| entry.id != 1000), "{settings:?}: what was seen");
+        let next = model.recommend_next(&7, &[1001, 1000, 1001], 63, &unseen).unwrap();
+        assert!(next.iter().all(|entry| entry.id < 1000 || entry.id == 1002), "{settings:?}: {next:?}");
         // Who is not known gets what is popular, and for a session what anybody gets for it.
         assert_eq!(model.recommend(&2000, 63, &all).unwrap(), popular, "{settings:?}");
         let next = model.recommend_next(&2000, &[3, 9, 6], 8, &unseen).unwrap();

@@ -313,6 +313,17 @@ fn tables_of_events_are_read_by_user_and_time() {
         assert!(matches!(error, Error::InvalidRow { line: 2, .. }), "{rows}: {error}");
         assert!(error.to_string().contains(why) && !error.to_string().contains("without_time"), "{error}");
     }
+    // Rows that are repeated take no memory, and what is not read does not.
+    let limited = FeatureReader::csv("user").category("device").memory_limit(2000).events("when");
+    let row = |time: u32| format!("1,{time},tv,{}\n", "x".repeat(500));
+    let read = |times: &mut dyn Iterator<Item = u32>| {
+        let text = format!("user,when,device,note\n{}", times.map(row).collect::<String>());
+        limited.from_reader::<u32>(text.as_bytes())
+    };
+    assert_eq!(read(&mut (0..900).map(|at| at / 300)).unwrap().len(), 3);
+    let error = read(&mut (0..9)).unwrap_err();
+    assert!(matches!(error, Error::Memory { limit: 2000, .. }), "{error}");
+    assert!(error.to_string().contains("see `FeatureReader::memory_limit`"), "{error}");
     let nowhere = FeatureReader::csv("user").events("moment").from_reader::<String>(text.as_bytes());
     assert!(matches!(nowhere, Err(Error::Parameter { name: "column", .. })));
     let by_place = FeatureReader::separated_by(";", 0).category(2).events(1);

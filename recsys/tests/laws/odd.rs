@@ -2,8 +2,8 @@
 
 use cairn_recsys::features::{FeatureAls, FeatureMatrix, FeatureRow, FeatureTable, LightFm, LightFmLoss};
 use cairn_recsys::{
-    Als, Bpr, Error, Estimator, Filter, Fitted, Interactions, Recommender, Result, Split, UserIdx, UserItems,
-    synthetic,
+    Als, Bpr, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, Recommender, Result, Split, UserIdx,
+    UserItems, synthetic,
 };
 
 fn groups(item: u32) -> FeatureRow {
@@ -49,6 +49,19 @@ fn sessions_and_histories_without_anything_known_are_refused_by_name() {
     assert!(matches!(&error, Error::UnknownItem(_)), "{error}");
     assert_eq!(error.to_string(), "unknown item 777: none of the session's 2 items is known");
     assert!(matches!(model.recommend_for(&[], 3, &Filter::unseen()), Err(Error::Empty { .. })));
+}
+
+/// Of somebody's history it counts what is in it.
+#[test]
+fn a_history_is_folded_in_alike_in_any_order() {
+    let model = Bpr::new().factors(4).fit(&synthetic::planted_groups(30, 12, 3, 4, 0.0, 1).unwrap()).unwrap();
+    let fold_in = |items: &[u32]| {
+        let items: Vec<ItemIdx> = items.iter().map(|&item| ItemIdx(item)).collect();
+        model.model().fold_in(&items).unwrap()
+    };
+    assert_eq!(fold_in(&[9, 2, 5, 2]), fold_in(&[2, 5, 9]));
+    assert_eq!(fold_in(&[8, 7, 6, 5, 4, 3, 2, 1, 0]), fold_in(&[0, 1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_ne!(fold_in(&[2, 5, 9]), fold_in(&[2, 5]));
 }
 
 /// Everybody met everything: there is no item to draw that somebody did not meet.
@@ -126,8 +139,8 @@ fn towers_refuse_batches_and_logs_without_a_negative() {
     assert!(progress.iter().any(|&loss| loss > 0.0), "{progress:?}");
 }
 
-/// Somebody met all of many items but one, which somebody else met: where items are drawn until one was not met, as many would be drawn
-/// for each step as there are. The one that is left is learned to be the last all the same.
+/// Somebody met all of many items but one, which somebody else met. Hardly a draw finds it, and it is learned to be below the others all
+/// the same.
 fn learns_of_who_met_almost_everything<F: Estimator>(settings: &F) {
     const N: u32 = 30_000;
     const LEFT: u32 = 777;
@@ -143,7 +156,7 @@ fn learns_of_who_met_almost_everything<F: Estimator>(settings: &F) {
 }
 
 #[test]
-fn who_met_almost_everything_is_trained_on_as_fast_as_others() {
+fn who_met_almost_everything_learns_of_what_is_left() {
     learns_of_who_met_almost_everything(&Bpr::new().factors(4).epochs(1));
     for loss in [LightFmLoss::Bpr, LightFmLoss::Logistic] {
         learns_of_who_met_almost_everything(&LightFm::new().factors(4).epochs(1).loss(loss));
@@ -152,7 +165,7 @@ fn who_met_almost_everything_is_trained_on_as_fast_as_others() {
 
 #[cfg(feature = "neural")]
 #[test]
-fn networks_are_trained_on_who_met_almost_everything_as_fast_as_on_others() {
+fn networks_learn_of_what_is_left_to_who_met_almost_everything() {
     use cairn_recsys::LightGcn;
     use cairn_recsys::features::FactorizationMachine;
     let machine = FactorizationMachine::new().factors(2).negatives(1).batch_size(4096).learning_rate(0.1);

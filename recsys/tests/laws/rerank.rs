@@ -3,7 +3,7 @@
 use cairn_recsys::rerank::{Boost, Calibration, Dpp, ItemGroups, Mmr, Quota, Rank, Reranking};
 use cairn_recsys::{
     Als, AlsModel, Ease, Error, Estimator, Filter, Fitted, Interactions, ItemIdx, PairedTest,
-    RankingEvaluator, Scored, Split, metrics::Ndcg, synthetic,
+    RankingEvaluator, Recommender, Result, Scored, Split, UserIdx, UserItems, metrics::Ndcg, synthetic,
 };
 
 fn model() -> Fitted<AlsModel> {
@@ -170,6 +170,44 @@ fn a_model_that_ranks_has_the_ids_of_the_candidates() {
     let renamed = with(&|user, item| (if user == 77 { 1077 } else { user }, item));
     assert_eq!(ask(&renamed, 5).unwrap(), ask(&shared, 5).unwrap());
     assert!(matches!(ask(&renamed, 77), Err(Error::Shape { .. })));
+}
+
+/// Scores by number, also of what nobody met and for who met nothing.
+#[derive(Debug)]
+struct ByNumber(usize, usize);
+
+impl Recommender for ByNumber {
+    fn name(&self) -> &'static str {
+        "by number"
+    }
+    fn n_users(&self) -> usize {
+        self.0
+    }
+    fn n_items(&self) -> usize {
+        self.1
+    }
+    fn score_users(&self, _: &UserItems, _: &[UserIdx], out: &mut [f32]) -> Result<()> {
+        out.iter_mut().enumerate().for_each(|(at, score)| *score = (at % self.1) as f32);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_model_that_ranks_lets_alone_what_it_knows_nothing_of() {
+    let log = synthetic::planted_groups(120, 90, 3, 10, 0.2, 3).unwrap();
+    let log = log.with_items([1000, 1001]).unwrap().with_users([2000]).unwrap();
+    let candidates = Als::new().factors(8).fit(&log).unwrap();
+    let ranker = ByNumber(log.n_users(), log.n_items());
+    let ranker = Fitted::new(ranker, log.catalog().clone(), log.user_items()).unwrap();
+    let steps = Reranking::from_best(92).then(Rank::by(&ranker));
+    let reranked = |user: u32| candidates.recommend_reranked(&user, 92, &Filter::all(), &steps).unwrap();
+    let before = candidates.recommend(&5, 92, &Filter::all()).unwrap();
+    let list = reranked(5);
+    assert_eq!(list.len(), 92);
+    assert_eq!(list[90..], before[90..], "the last, in the order that they had");
+    let number = |entry: &Scored<u32>| log.catalog().item(&entry.id).unwrap();
+    assert!(list[..90].is_sorted_by(|a, b| number(a) > number(b)), "{list:?}");
+    assert_eq!(reranked(2000), candidates.recommend(&2000, 92, &Filter::all()).unwrap());
 }
 
 #[test]

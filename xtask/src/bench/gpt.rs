@@ -13,7 +13,8 @@ use cairn_optim::{Adam, Optimizer};
 use cairn_tensor::{Tensor, rng};
 use rand::RngExt;
 
-use super::{Bench, Recorder, Work, best_seconds, peak_memory};
+use super::{Bench, Recorder, Work, best_seconds};
+use crate::memory;
 use crate::models::gpt::Gpt;
 use crate::output::note;
 
@@ -109,7 +110,7 @@ pub(crate) fn long_step(out: &mut dyn Write) -> anyhow::Result<()> {
     for number in 0..LONG_STEPS {
         step(&model, &mut adam, [&x, &y], number)?;
     }
-    if let Some(bytes) = peak_memory() {
+    if let Some(bytes) = memory::most() {
         writeln!(out, "{bytes}")?;
     }
     Ok(())

@@ -22,7 +22,6 @@ use crate::output::note;
 mod cnn;
 mod gpt;
 mod lm;
-mod memory;
 mod mlp;
 mod neural;
 mod nlp;
@@ -35,7 +34,6 @@ mod translate;
 mod work;
 
 pub(crate) use gpt::long_step;
-use memory::peak_memory;
 pub use ops::Share;
 pub use peak::{copy_rate, measure as measure_peak};
 pub use work::Work;

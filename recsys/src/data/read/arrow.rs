@@ -95,7 +95,8 @@ impl EventReader {
 impl<K: Id> Keyed<'_, K> {
     fn read_batches(self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<FeatureTable<K>> {
         let named = self.named();
-        named.collect(Path::new(NAME), |_| Ok(()), |each| rows(batches, &|name| named.reads(name), each))
+        let budget = named.limited(Budget::of_bytes(u64::MAX));
+        named.collect(Path::new(NAME), budget, |each| rows(batches, &|name| named.reads(name), each))
     }
 }
 

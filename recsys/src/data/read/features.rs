@@ -6,7 +6,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::str::FromStr;
 
-use cairn_files::RowFormat;
+use cairn_files::{Budget, RowFormat};
 
 use super::cells::{Cell, Cells};
 use super::{Column, parse, rows};
@@ -33,6 +33,7 @@ pub struct FeatureReader {
     id: Column,
     columns: Vec<(String, Column, Kind)>,
     missing: Vec<String>,
+    memory_limit: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,7 @@ impl FeatureReader {
             id: id.into(),
             columns: Vec::new(),
             missing: Vec::new(),
+            memory_limit: None,
         }
     }
 
@@ -82,6 +84,15 @@ impl FeatureReader {
     #[doc(alias("na_values", "null"))]
     pub fn missing<S: Into<String>>(mut self, marks: impl IntoIterator<Item = S>) -> Self {
         self.missing = marks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Most bytes of memory that reading may take, as far as they are counted. By default twenty times what the file has on disk and 56 MiB,
+    /// and any number for streams and record batches: a row of a table takes some hundred bytes, so that files of a million short rows need
+    /// a limit of their own.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
         self
     }
 
@@ -132,7 +143,7 @@ impl FeatureReader {
     /// # Errors
     /// [`Error::Io`]; [`Error::InvalidRow`] with the line for a row that does not read, a value of another type included;
     /// [`Error::Parameter`] for a column that is not there, or there twice; [`Error::DuplicateId`] with both lines; [`Error::Empty`] for
-    /// a table without rows.
+    /// a table without rows; [`Error::Memory`] beyond [`memory_limit`](Self::memory_limit).
     pub fn read<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
         self.keyed().read(path.as_ref())
     }
@@ -142,7 +153,7 @@ impl FeatureReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_reader<K: Id + FromStr>(&self, reader: impl BufRead) -> Result<FeatureTable<K>> {
-        self.keyed().parse(reader, Path::new("features"), |_| Ok(()))
+        self.keyed().parse(reader, Path::new("features"), Budget::of_bytes(u64::MAX))
     }
 
     pub(super) fn keyed<K: Id + FromStr>(&self) -> Keyed<'_, K> {
@@ -150,8 +161,20 @@ impl FeatureReader {
     }
 }
 
-fn id_of<K: FromStr>(fields: &[&str], places: &[usize]) -> Result<K, String> {
-    parse::id(parse::text(fields, places[0], "id")?, "id")
+fn id_of<K: FromStr>(cells: &[Cell<'_>], places: &[usize]) -> Result<K, String> {
+    parse::id(key_text(cells, places[0], "id")?, "id")
+}
+
+/// The text of a field that says whose a row is.
+fn key_text<'a>(cells: &[Cell<'a>], at: usize, name: &str) -> Result<&'a str, String> {
+    match cells.get(at).map(|cell| cell.text.trim()) {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => parse::text(&texts(cells), at, name),
+    }
+}
+
+fn texts<'a>(cells: &[Cell<'a>]) -> Vec<&'a str> {
+    cells.iter().map(|cell| cell.text).collect()
 }
 
 /// How a file holds features of events, as [`EventFeatures`](crate::features::EventFeatures) takes them: the columns of a
@@ -191,7 +214,7 @@ impl EventReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_reader<U: Id + FromStr>(&self, reader: impl BufRead) -> Result<FeatureTable<(U, i64)>> {
-        self.keyed().parse(reader, Path::new("features of events"), |_| Ok(()))
+        self.keyed().parse(reader, Path::new("features of events"), Budget::of_bytes(u64::MAX))
     }
 
     pub(super) fn keyed<U: Id + FromStr>(&self) -> Keyed<'_, (U, i64)> {
@@ -199,9 +222,9 @@ impl EventReader {
     }
 }
 
-fn event_of<U: FromStr>(fields: &[&str], places: &[usize]) -> Result<(U, i64), String> {
-    let user = parse::id(parse::text(fields, places[0], "user")?, "user")?;
-    let time = parse::text(fields, places[1], "time of the event")?;
+fn event_of<U: FromStr>(cells: &[Cell<'_>], places: &[usize]) -> Result<(U, i64), String> {
+    let user = parse::id(key_text(cells, places[0], "user")?, "user")?;
+    let time = key_text(cells, places[1], "time of the event")?;
     let moment = parse::moment(time).ok_or_else(|| {
         let time = parse::excerpt(time);
         format!("the time `{time}` is neither a number nor a date like `2005-04-02 23:53:47`")
@@ -216,7 +239,13 @@ pub(super) struct Keyed<'a, K> {
     /// The column behind that of the id, of tables of events, in which rows may be repeated.
     time: Option<&'a Column>,
     /// Reads whose row it is from its fields, by where the columns that say so are.
-    key: fn(&[&str], &[usize]) -> Result<K, String>,
+    key: fn(&[Cell<'_>], &[usize]) -> Result<K, String>,
+}
+
+/// Bytes of memory that a row takes: its entry of the table and the text in it, twice while it grows, and the key with its line.
+fn of_row(cells: &[Cell<'_>], (keys, features): &Places) -> u64 {
+    let text = |&at: &usize| cells.get(at).map_or(0, |cell| cell.text.len() as u64);
+    480 + 6 * keys.iter().chain(features).map(text).sum::<u64>()
 }
 
 /// Where the columns are: those that say whose a row is, and those of the features.
@@ -224,17 +253,20 @@ type Places = (Vec<usize>, Vec<usize>);
 
 impl<K: Id> Keyed<'_, K> {
     fn read(&self, path: &Path) -> Result<FeatureTable<K>> {
-        let (reader, mut budget) = rows::open(path)?;
-        self.parse(reader, path, |bytes| budget.take(bytes).map_err(rows::io(path)))
+        let (reader, budget) = rows::open(path)?;
+        self.parse(reader, path, budget)
     }
 
-    fn parse(
-        &self,
-        reader: impl BufRead,
-        path: &Path,
-        take: impl FnMut(u64) -> Result<()>,
-    ) -> Result<FeatureTable<K>> {
-        self.collect(path, take, |each| {
+    /// With the limit that was set, if any.
+    pub(super) fn limited(&self, budget: Budget) -> Budget {
+        match self.reader.memory_limit {
+            Some(bytes) => budget.limit(bytes),
+            None => budget,
+        }
+    }
+
+    fn parse(&self, reader: impl BufRead, path: &Path, budget: Budget) -> Result<FeatureTable<K>> {
+        self.collect(path, self.limited(budget), |each| {
             rows::for_each(reader, &self.reader.format, path, |line, fields| match fields {
                 Ok(fields) => each(line, Ok(&fields.iter().copied().map(Cell::of).collect::<Vec<_>>())),
                 Err(why) => each(line, Err(why)),
@@ -264,7 +296,7 @@ impl<K: Id> Keyed<'_, K> {
     pub(super) fn collect(
         &self,
         path: &Path,
-        mut take: impl FnMut(u64) -> Result<()>,
+        mut budget: Budget,
         rows: impl FnOnce(&mut dyn FnMut(u64, Cells<'_, '_>) -> bool) -> Result<bool>,
     ) -> Result<FeatureTable<K>> {
         let mut places = if self.header { None } else { Some(self.places(&[])?) };
@@ -274,25 +306,33 @@ impl<K: Id> Keyed<'_, K> {
         rows(&mut |line, cells| {
             let invalid = |reason| Error::InvalidRow { path: path.to_owned(), line, reason };
             let result = cells.map_err(invalid).and_then(|cells| {
-                let fields: Vec<&str> = cells.iter().map(|cell| cell.text).collect();
                 let Some(places) = &places else {
-                    places = Some(self.places(&fields)?);
+                    places = Some(self.places(&texts(cells))?);
                     return Ok(());
                 };
-                // An entry of the table and the text in it, twice while it grows, and the key with its line.
-                let text: usize = fields.iter().map(|field| field.len()).sum();
-                take(480 + 6 * text as u64)?;
-                let key = (self.key)(&fields, &places.0).map_err(invalid)?;
-                let row = self.reader.row(cells, &places.1).map_err(invalid)?;
+                let key = (self.key)(cells, &places.0).map_err(invalid)?;
+                let row = || self.reader.row(cells, &places.1).map_err(invalid);
                 match known.entry(key) {
-                    Entry::Occupied(first) if self.time.is_some() && table[first.get().1].1 == row => Ok(()),
                     Entry::Occupied(first) => {
+                        let row = row()?;
+                        if self.time.is_some() && table[first.get().1].1 == row {
+                            return Ok(());
+                        }
                         let (id, before) = (first.key(), first.get().0);
                         let id = format!("{id:?} ({}, lines {before} and {line})", path.display());
                         Err(Error::DuplicateId { kind: "row", id })
                     }
                     Entry::Vacant(free) => {
-                        table.push((free.key().clone(), row));
+                        let needed = of_row(cells, places);
+                        budget.take(needed).map_err(|_| Error::Memory {
+                            what: format!(
+                                "a table of {} rows and more (see `FeatureReader::memory_limit`)",
+                                table.len()
+                            ),
+                            needed: budget.taken() + needed,
+                            limit: budget.taken() + budget.left(),
+                        })?;
+                        table.push((free.key().clone(), row()?));
                         free.insert((line, table.len() - 1));
                         Ok(())
                     }

@@ -67,7 +67,7 @@ impl FeatureReader {
     /// # Errors
     /// [`Error::Io`], for a file that is not Parquet or a damaged one too; [`Error::InvalidRow`] with the number of a row that does not
     /// read, as of a list of several values that is not read by [`categories`](Self::categories); [`Error::Parameter`] for a column that
-    /// the file does not have; [`Error::DuplicateId`]; [`Error::Memory`] for a file that announces more than may be made of it.
+    /// the file does not have; [`Error::DuplicateId`]; [`Error::Memory`] beyond [`memory_limit`](Self::memory_limit), which may be announced.
     pub fn read_parquet<K: Id + FromStr>(&self, path: impl AsRef<Path>) -> Result<FeatureTable<K>> {
         self.keyed().read_parquet(path.as_ref())
     }
@@ -87,10 +87,9 @@ impl EventReader {
 impl<K: Id> Keyed<'_, K> {
     fn read_parquet(self, path: &Path) -> Result<FeatureTable<K>> {
         let named = self.named();
-        let mut budget = Budget::of_file(path)?;
+        let budget = named.limited(Budget::of_file(path)?);
         let limit = budget.left();
-        let take = |bytes| budget.take(bytes).map_err(super::rows::io(path));
-        named.collect(path, take, |each| rows(path, limit, &|name| named.reads(name), each))
+        named.collect(path, budget, |each| rows(path, limit, &|name| named.reads(name), each))
     }
 }
 
@@ -139,7 +138,7 @@ fn check_size(metadata: &ParquetMetaData, limit: u64) -> Result<()> {
     let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let largest = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).max();
     let needed = rows.saturating_mul(super::ROW).max(largest.unwrap_or(0));
-    memory::check(|| format!("a table of {rows} rows (see `LogReader::memory_limit`)"), needed, limit)
+    memory::check(|| format!("a table of {rows} rows (see `memory_limit` of its reader)"), needed, limit)
 }
 
 /// A field as it would be in a text file, of a list each element; nothing for a missing one.

@@ -100,7 +100,10 @@ impl Learner {
             } else if !setting.met.contains(user, other) {
                 let rank = (setting.negatives.len() - 1) / draws;
                 let weight = (rank.max(1) as f32).ln().clamp(0.0, 10.0);
-                self.pair::<S>(setting, (user, item, other), weight);
+                // A step that changes nothing is none: vectors that it was for were not trained by it.
+                if weight > 0.0 || setting.training.regularization > 0.0 {
+                    self.pair::<S>(setting, (user, item, other), weight);
+                }
                 return first.unwrap_or(up > down);
             }
         }
@@ -229,7 +232,9 @@ impl Kernel for Merge<'_> {
 mod tests {
     use super::*;
     use crate::data::ids::{IdMap, Idx};
+    use crate::data::others::draws;
     use crate::data::sparse::{Csr, UserItems};
+    use crate::features::space::FeatureIdx;
     use crate::features::{FeatureMatrix, FeatureRow, FeatureTable};
 
     const ROWS: [&[u32]; 5] = [&[0, 1, 4], &[1], &[0, 2, 3, 5], &[3, 4], &[1, 2, 5]];
@@ -448,6 +453,46 @@ mod tests {
 
     fn shrink((vector, bias): (&mut [f32], &mut f32)) {
         vector.iter_mut().chain([bias]).for_each(|x| *x *= 0.2);
+    }
+
+    /// The logarithm of the best rank is 0.
+    #[test]
+    fn a_step_that_weighs_nothing_is_none_unless_it_shrinks() {
+        let world = World::new();
+        let (user, up, down) = TRIPLE;
+        let negatives = [down; 2];
+        for (regularization, moves) in [(0.0, false), (0.1, true)] {
+            let mut setting = world.setting(LightFmLoss::Warp);
+            setting.negatives = &negatives;
+            setting.training.regularization = regularization;
+            (0..7).for_each(|row| shrink(setting.users.vector_mut(row)));
+            (0..10).for_each(|row| shrink(setting.items.vector_mut(row)));
+            let mut task = Learner::new(&setting);
+            task.run(&setting, &[(user, up)], 1);
+            merge(&mut setting, std::slice::from_ref(&task));
+            assert_eq!((0..2).any(|at| setting.users.has_met(FeatureIdx(at))), moves, "of users");
+            assert_eq!((0..3).any(|at| setting.items.has_met(FeatureIdx(at))), moves, "of items");
+        }
+    }
+
+    /// As many draws as there are items would be needed for the one that is left.
+    #[test]
+    fn a_negative_of_who_met_almost_everything_takes_few_draws() {
+        let n = 20_000;
+        let rows = (0..n).filter(|&item| item != 777).map(|item| (UserIdx(0), ItemIdx(item), 1.0));
+        let matrix: UserItems = Csr::from_entries(1, n as usize, rows).unwrap();
+        let negatives: Vec<ItemIdx> = (0..n).map(ItemIdx).collect();
+        let rng = &mut Pcg64Mcg::seed_from_u64(0);
+        let users = Side::new(None, 1, 3, rng).unwrap();
+        let items = Side::new(None, n as usize, 3, rng).unwrap();
+        let training = World::new().setting(LightFmLoss::Bpr).training;
+        let setting = Setting { training, met: Met::new(&matrix), negatives: &negatives, users, items };
+        let mut task = Learner::new(&setting);
+        for _ in 0..100 {
+            let before = task.rng.clone();
+            assert_eq!(task.negative(&setting, UserIdx(0)), ItemIdx(777));
+            assert!(draws(before, &task.rng) < 300);
+        }
     }
 
     #[test]

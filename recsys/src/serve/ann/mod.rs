@@ -219,9 +219,10 @@ impl<M: Recommender + ?Sized, U: Id, I: Id> Fitted<M, U, I> {
         out.sort_unstable();
         let lists = self.nearest(index, &[Query { vector: &vector, out: &out }], k, filter);
         let mut list = lists.into_iter().next().unwrap_or_default();
-        let allowed =
-            |item: ItemIdx| filter.allows(self.catalog().items.id(item)) && out.binary_search(&item).is_err();
-        self.append_strangers(&mut list, k, &vector, allowed);
+        let allowed = |item: &ItemIdx| {
+            out.binary_search(item).is_err() && filter.allows(self.catalog().items.id(*item))
+        };
+        self.append_strangers(&mut list, k, &vector, self.strangers_in_order().filter(allowed));
         Ok(list)
     }
 

@@ -14,7 +14,8 @@ use crate::{Error, Result};
 
 /// Orders candidates by the scores of another model, trained on a log with the same catalogue: one that is fast finds candidates, one that
 /// looks at pairs of users and items closely ranks them (Covington, Adams & Sargin, RecSys 2016). Candidates that the other model does
-/// not score keep their order behind the others, and so do all of a user that it does not have.
+/// not score, or [knows](Recommender) nothing of, keep their order behind the others; all keep it for a user whom it does not have, or
+/// knows nothing of.
 ///
 /// A model of which an item, or the user who is asked about, has another number than in the catalogue of the candidates is refused
 /// ([`Error::Shape`]): it would rank other items for somebody else. Models of one log share its catalogue; of others the ids are compared, those
@@ -92,19 +93,21 @@ fn foreign<T: Id>(kind: &str, at: usize, theirs: Option<&T>, ours: Option<&T>) -
 impl<M: Recommender + ?Sized + 'static, U: Id, I: Id> Reranker for Rank<M, U, I> {
     fn order(&self, candidates: &Candidates<'_>, _: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..candidates.items.len()).collect();
-        if candidates.user.at() >= self.model.seen().n_rows() {
+        let user = candidates.user;
+        if user.at() >= self.model.seen().n_rows() || !self.model.knows_user(user) {
             return order;
         }
         let mut scores = vec![0.0; self.model.seen().n_cols()];
-        if self.model.model().score_users(self.model.seen(), &[candidates.user], &mut scores).is_err() {
+        if self.model.model().score_users(self.model.seen(), &[user], &mut scores).is_err() {
             return order;
         }
-        let score = |at: &usize| {
-            let score = scores[candidates.items[*at].at()];
-            if score.is_finite() { score } else { f32::NEG_INFINITY }
+        let score = |&item: &ItemIdx| {
+            let score = scores[item.at()];
+            if score.is_finite() && self.model.knows_item(item) { score } else { f32::NEG_INFINITY }
         };
+        let scores: Vec<f32> = candidates.items.iter().map(score).collect();
         // Stable: equal ones stay in the order of the step before.
-        order.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
         order
     }
 
