@@ -318,6 +318,7 @@ mod tests {
         left.iter().chain(&kept).for_each(|name| put(name, "x"));
         put("modules.json", r#"[{"type": "Transformer", "path": ""}, {"type": "Dense", "path": "2_Dense"}]"#);
         put("openvino/model.bin", "x");
+        put("openvino/model.xml", "x");
         std::fs::create_dir(&to).unwrap();
         copy_beside(&from, &to, &parts(&from)).unwrap();
         for name in kept {

@@ -476,3 +476,23 @@ fn models_are_told_apart_by_name() {
     let told = crate::told(&["serve", "--port", "0", paths[0], paths[0]]);
     assert!(told.contains("two models are named"), "{told}");
 }
+
+#[cfg(unix)]
+#[test]
+fn models_of_one_name_are_told_apart_by_the_folder_above() {
+    let (made, place) = (model(), tempfile::tempdir().unwrap());
+    let paths = ["one", "two"].map(|folder| {
+        let path = place.path().join(folder).join("letters");
+        std::fs::create_dir(place.path().join(folder)).unwrap();
+        std::os::unix::fs::symlink(made.path(), &path).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let server = Server::start(&paths.each_ref().map(String::as_str));
+    let models = server.get("/v1/models").json();
+    let ids: Vec<&str> =
+        models["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["one/letters", "two/letters"]);
+    for name in ["two/letters", "two%2Fletters"] {
+        assert_eq!(server.get(&format!("/v1/models/{name}")).json(), models["data"][1]);
+    }
+}

@@ -89,8 +89,8 @@ impl Settings {
     }
 
     /// The α of the layer at a path in transformers' model. Its rank is that of its matrices.
-    fn alpha(&self, path: &str) -> f32 {
-        self.alpha_pattern.of(path).unwrap_or(self.lora_alpha)
+    fn alpha(&self, path: &str) -> Result<f32> {
+        Ok(self.alpha_pattern.of(path)?.unwrap_or(self.lora_alpha))
     }
 }
 
@@ -122,7 +122,7 @@ impl Adapter {
                     place.outputs.len()
                 )));
             }
-            let scale = lora.scale(rank, settings.alpha(&path));
+            let scale = lora.scale(rank, settings.alpha(&path)?);
             let (a, b) = (a.t()?.contiguous()?, modules.turned(&place.name, &b)?.t()?.contiguous()?);
             let adapter = LowRank::with(a, b, place.outputs.clone(), scale, lora.dropout)?;
             found.push((place, adapter));
@@ -256,7 +256,7 @@ impl Files {
             )));
         }
         let b = self.modules.turned(&layer, &b)?;
-        let product = b.matmul(&a)?.scale(lora.scale(rank, self.settings.alpha(&path)))?;
+        let product = b.matmul(&a)?.scale(lora.scale(rank, self.settings.alpha(&path)?))?;
         let turned = self.modules.fans_in_out() && self.format == Format::HuggingFace;
         Ok(Some(if turned { product.t()?.contiguous()? } else { product }))
     }

@@ -72,6 +72,9 @@ impl LanguageModel {
     /// A conversation to learn the answers of. What the template writes around them is given, not learnt, but for the token that ends an
     /// answer.
     ///
+    /// It is the same on every day. A template that asks `strftime_now is defined` is not told the date, and writes what it has for that
+    /// case; one that asks for the date all the same is told that of 26 July 2024.
+    ///
     /// # Errors
     /// [`Error::Unsupported`] for a model without a template, one whose template does not write messages one after the other, of which
     /// [`examples_of`](Self::examples_of) makes several examples, and a conversation without an answer; [`Error::BadFile`] for messages
@@ -110,8 +113,8 @@ impl LanguageModel {
             .ok_or_else(|| unsupported("conversations with a model that has no template of them"))?;
         let answers = messages.iter().enumerate().filter(|(_, message)| message.role == "assistant");
         let turns = answers.map(|(at, _)| {
-            let given = template.render(&messages[..at], true)?;
-            let after = template.render(&messages[..=at], false)?;
+            let given = template.render_undated(&messages[..at], true)?;
+            let after = template.render_undated(&messages[..=at], false)?;
             // What comes after the token that ends the answer is the template's.
             let learned = after.strip_prefix(&given).ok_or_else(apart)?.trim_end().to_owned();
             Ok(Turn { given, learned })

@@ -124,16 +124,32 @@ impl Changed {
     }
 }
 
-/// What the names of files with weights end with: of PyTorch, TensorFlow, Flax, ONNX, Rust and others.
-const OF_WEIGHTS: [&str; 13] =
-    ["bin", "ckpt", "gguf", "h5", "mlmodel", "msgpack", "npz", "onnx", "onnx_data", "ot", "pb", "pt", "pth"];
+/// What the names of files with weights end with: of PyTorch, TensorFlow, Flax, ONNX, Rust and others; and of
+/// OpenVINO's graphs (`xml`), which are nothing without the weights beside them.
+const OF_WEIGHTS: [&str; 14] = [
+    "bin",
+    "ckpt",
+    "gguf",
+    "h5",
+    "mlmodel",
+    "msgpack",
+    "npz",
+    "onnx",
+    "onnx_data",
+    "ot",
+    "pb",
+    "pt",
+    "pth",
+    "xml",
+];
 
-/// Whether a file's name says that it has weights, in whichever program's format, or is the index of files that have. Beside a model that
+/// Whether a file's name says that it has weights, in whichever program's format, or is the index or the graph of files that have. Beside a model that
 /// is written anew, those of the old one would be taken for its own.
 ///
 /// ```
 /// use cairn_nn::models::holds_weights;
 /// assert!(holds_weights("pytorch_model.bin") && holds_weights("pytorch_model.bin.index.json") && holds_weights("tf_model.h5"));
+/// assert!(holds_weights("openvino/openvino_model.xml"));
 /// assert!(!holds_weights("tokenizer.json") && !holds_weights("spiece.model"));
 /// ```
 pub fn holds_weights(path: impl AsRef<Path>) -> bool {

@@ -27,7 +27,7 @@ pub(super) fn now(format: &str) -> Result<String, String> {
 }
 
 /// Seconds since 1970 as a format has them.
-fn written(seconds: i64, format: &str) -> Result<String, String> {
+pub(super) fn written(seconds: i64, format: &str) -> Result<String, String> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value as Json;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
-/// Most that the changes of a text may make of it together, in lengths of the text; so for what is done with its words, and with tokens.
+/// Most that the changes of a text and what is done with its words may make of it together, in lengths of the text; so for what is done with
+/// tokens.
 const MOST: f64 = 1024.0;
 /// Most copies of a text among the tokens around it, and most of those tokens.
 const MOST_COPIES: f64 = 16.0;
@@ -18,25 +19,41 @@ const LISTS: [&str; 4] = ["normalizers", "pretokenizers", "decoders", "processor
 /// it is read.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
-pub(super) struct Changes(NormalizerWrapper);
+pub(super) struct Changes {
+    inner: NormalizerWrapper,
+    /// How many times as long a text may be afterwards.
+    #[serde(skip)]
+    growth: f64,
+}
 
 impl Normalizer for Changes {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
-        self.0.normalize(text)
+        self.inner.normalize(text)
     }
 }
 
 impl<'de> Deserialize<'de> for Changes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let json = Json::deserialize(from)?;
-        check(&json).map_err(D::Error::custom)?;
-        serde_json::from_value(json).map(Changes).map_err(D::Error::custom)
+        let growth = growth(&json);
+        bounded(growth).map_err(D::Error::custom)?;
+        let inner = serde_json::from_value(json).map_err(D::Error::custom)?;
+        Ok(Changes { inner, growth })
     }
 }
 
 /// That a part makes no text too long.
 pub(super) fn check(part: &Json) -> Result<(), String> {
-    if growth(part) <= MOST {
+    bounded(growth(part))
+}
+
+/// So for the changes of a text and what is done with its words, one after the other.
+pub(super) fn check_both(changes: Option<&Changes>, words: &Json) -> Result<(), String> {
+    bounded(changes.map_or(1.0, |changes| changes.growth) * growth(words))
+}
+
+fn bounded(growth: f64) -> Result<(), String> {
+    if growth <= MOST {
         return Ok(());
     }
     Err(format!("its changes could make a text more than {MOST} times as long"))
@@ -148,6 +165,20 @@ mod tests {
         let bytes = json!({"type": "ByteLevel", "add_prefix_space": false});
         assert!(check(&json!({"type": "Sequence", "pretokenizers": vec![bytes; 7]})).is_err());
         assert!(check(&json!({"type": "Sequence", "decoders": vec![replace("a", "aa"); 11]})).is_err());
+    }
+
+    #[test]
+    fn changes_and_what_is_done_with_words_are_counted_together() {
+        let changes = |times: usize| -> Changes {
+            serde_json::from_value(sequence(&vec![replace("a", "aaaaaaaaaa"); times])).unwrap()
+        };
+        let words =
+            json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+        let thousand = changes(3);
+        assert!(check_both(Some(&thousand), &json!(null)).is_ok());
+        assert!(check_both(None, &words).is_ok());
+        assert!(check_both(Some(&thousand), &words).is_err());
+        assert!(check_both(Some(&changes(2)), &words).is_ok());
     }
 
     #[test]

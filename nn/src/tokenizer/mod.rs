@@ -261,9 +261,8 @@ fn parsed(json: &str) -> Result<Tokenizer, String> {
     let words = serde_json::to_value(inner.get_pre_tokenizer());
     let decoder = serde_json::to_value(inner.get_decoder());
     let around = serde_json::to_value(inner.get_post_processor());
-    for part in [words, decoder] {
-        growth::check(&part.map_err(|error| error.to_string())?)?;
-    }
+    growth::check_both(inner.get_normalizer(), &words.map_err(|error| error.to_string())?)?;
+    growth::check(&decoder.map_err(|error| error.to_string())?)?;
     growth::check_around(&around.map_err(|error| error.to_string())?)?;
     inner.with_padding(None);
     inner.with_truncation(None).map_err(|error| error.to_string())?;

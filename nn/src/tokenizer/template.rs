@@ -19,6 +19,11 @@ use crate::{Error, Result};
 const FUEL: u64 = 10_000_000;
 /// What it is called in messages.
 const NAME: &str = "chat template";
+/// What templates ask for the date.
+const NOW: &str = "strftime_now";
+/// The day, in seconds since 1970, of what is learnt from with templates that cannot do without one: 26 July 2024, which those of Llama
+/// have where nobody tells them the date.
+const LEARNT_ON: i64 = 1_721_952_000;
 
 /// A message of a conversation.
 ///
@@ -88,9 +93,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |why: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
         });
-        environment.add_function("strftime_now", |format: String| -> Result<String, minijinja::Error> {
-            clock::now(&format).map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why))
-        });
+        environment.add_function(NOW, |format: String| dated(clock::now(&format)));
         environment.add_filter("tojson", to_json);
         // Marks of what to learn from in training; nothing is written for them.
         let source = ["{% generation %}", "{%- generation %}", "{% generation -%}", "{%- generation -%}"]
@@ -172,13 +175,42 @@ impl ChatTemplate {
         answer: bool,
         more: &Map<String, serde_json::Value>,
     ) -> Result<String> {
+        self.rendered(&self.environment, messages, answer, more).map_err(|error| told(&error))
+    }
+
+    /// As [`render`](Self::render), the same on every day, for what is learnt from: the template is not told the date, and one that fails
+    /// without is told that of 26 July 2024.
+    pub(crate) fn render_undated(&self, messages: &[Message], answer: bool) -> Result<String> {
+        if !self.writes(NOW) {
+            return self.render(messages, answer);
+        }
+        let (mut environment, more) = (self.environment.clone(), Map::new());
+        environment.remove_global(NOW);
+        let text = self.rendered(&environment, messages, answer, &more).or_else(|_| {
+            environment.add_function(NOW, |format: String| dated(clock::written(LEARNT_ON, &format)));
+            self.rendered(&environment, messages, answer, &more)
+        });
+        text.map_err(|error| told(&error))
+    }
+
+    fn rendered(
+        &self,
+        environment: &Environment<'_>,
+        messages: &[Message],
+        answer: bool,
+        more: &Map<String, serde_json::Value>,
+    ) -> Result<String, minijinja::Error> {
         let [bos_token, eos_token] = &self.marks;
         let messages = Value::from(Serde(messages));
         let more = Value::from(Serde(more));
         let values = context! { messages, add_generation_prompt => answer, bos_token, eos_token, ..more };
-        let template = self.environment.get_template(NAME).map_err(|error| told(&error))?;
-        template.render(values).map_err(|error| told(&error))
+        environment.get_template(NAME)?.render(values)
     }
+}
+
+/// A date for a template.
+fn dated(text: Result<String, String>) -> Result<String, minijinja::Error> {
+    text.map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why))
 }
 
 /// The template of a folder's settings: one, or the one named `default` of several.

@@ -166,16 +166,21 @@ fn check(own: &Values, place: &str) -> Result<()> {
     let shape = |name: &str| own.get(&format!("{place}{name}.weight")).map(|x| x.shape().to_vec());
     let size = |name: &str, axis: usize| shape(name).and_then(|shape| shape.get(axis).copied());
     let width = size("attention.output", 1).unwrap_or(0);
-    // One matrix for queries, keys and values, or one each.
-    let joined = if shape("attention.keys").is_none() { 3 } else { 1 };
+    // Of queries alone, where keys and values are made each by itself.
+    let all = if shape("attention.keys").is_some() { 1 } else { 3 };
     let wide = [
-        ("attention.projection", joined),
+        ("attention.projection", all),
         ("attention.keys", 1),
         ("attention.values", 1),
         ("cross_attention.projection", 1),
         ("cross_attention.memory", 2),
+        ("cross_attention.keys", 1),
+        ("cross_attention.values", 1),
     ];
     let other = |&(name, times): &(&str, usize)| size(name, 1).is_some_and(|size| size != times * width);
+    // Wide heads and few of keys can be as wide together as those of PyTorch; what joins them is not.
+    let joins = ["attention.output", "cross_attention.output"];
+    let widened = |name: &&str| size(name, 0).is_some_and(|size| size != width);
     let own_parts = ["query_norm", "key_norm", "relative"];
     let has = |part: &&str| shape(&format!("attention.{part}")).is_some();
     // A gate stands beside what it lets through, or by itself.
@@ -183,7 +188,7 @@ fn check(own: &Values, place: &str) -> Result<()> {
     let gated = shape("feed_forward.gate").is_some() || hidden.is_some_and(|(up, down)| up != down);
     let what = if own_parts.iter().any(has) {
         "with parts of its own"
-    } else if wide.iter().any(other) {
+    } else if wide.iter().any(other) || joins.iter().any(widened) {
         "with shared heads, or heads of another size,"
     } else if gated {
         "with a gate"

@@ -110,6 +110,21 @@ fn answers_that_are_written_otherwise_later_are_examples_of_their_own() {
     assert_eq!(model.examples(file.path()).unwrap().len(), 4);
 }
 
+/// As Llama 3.2's template asks for the date, and as one that takes it for granted.
+#[test]
+fn examples_are_the_same_on_every_day() {
+    let text = |before: &str| {
+        let model = model(&format!("{before}{TEMPLATE}"));
+        texts(&model, &model.example([user("hi"), assistant("the")]).unwrap()).1
+    };
+    let asks = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% else %}a day{% endif %}";
+    assert_eq!(text(asks), "a day<u>hi</s>\n<a>the</s>");
+    assert_eq!(text("{{ strftime_now('%d %b %Y') }}"), "26 Jul 2024<u>hi</s>\n<a>the</s>");
+    let told = model(&format!("{{{{ strftime_now('%Q') }}}}{TEMPLATE}"));
+    let told = told.example([user("hi"), assistant("the")]).unwrap_err().to_string();
+    assert!(told.contains("`%Q`"), "{told}");
+}
+
 #[test]
 fn conversations_that_cannot_be_learnt_are_refused() {
     let told = |model: &LanguageModel| model.example([user("hi"), assistant("yes")]).unwrap_err().to_string();

@@ -298,8 +298,7 @@ fn attention_to_another_sequence_and_whole_blocks_come_from_keras() {
 
 #[test]
 fn what_other_libraries_have_not_is_refused() {
-    let refused = |description: MultiHeadAttention, framework, word: &str| {
-        let layer = description.layer(8, &mut rng(0)).unwrap();
+    let refused_of = |layer: cairn_nn::MultiHeadAttention, framework, word: &str| {
         let errors = [
             layer.weights(framework).unwrap_err(),
             layer.load_weights(&Weights::default(), framework, Strictness::Lenient).unwrap_err(),
@@ -311,7 +310,17 @@ fn what_other_libraries_have_not_is_refused() {
             );
         }
     };
+    let refused = |description: MultiHeadAttention, framework, word: &str| {
+        refused_of(description.layer(8, &mut rng(0)).unwrap(), framework, word);
+    };
     let of = MultiHeadAttention::new;
+    for framework in [Framework::PyTorch, Framework::Keras] {
+        refused(of(2).alibi(), framework, "positions of its own");
+        refused(of(2).rotary(Rotary::new(4), Pairs::Halves), framework, "positions of its own");
+        let table = cairn_nn::RelativePositions::new(2, &mut rng(0)).unwrap();
+        let layer = of(2).layer(8, &mut rng(0)).unwrap().relative(&table).unwrap();
+        refused_of(layer, framework, "positions of its own");
+    }
     refused(of(4).key_value_heads(2), Framework::PyTorch, "shared heads");
     refused(of(2).value_size(3), Framework::PyTorch, "values of another size");
     refused(of(2).head_size(3), Framework::PyTorch, "another size of heads");

@@ -223,6 +223,8 @@ fn blocks_that_pytorch_has_not_are_not_written_for_it() {
     for attention in [shared.clone().separate(), shared, of(2).head_size(3), of(2).head_norm(1e-6)] {
         refused(&stack(attention));
     }
+    // As wide together as two heads of 4: four of queries and one of keys and of values.
+    refused(&stack(of(4).key_value_heads(1).head_size(4)));
     let mut gated = stack(of(2));
     gated.layers[0].feed_forward = FeedForward::gated(8, 12, Activation::Silu, &mut rng(0)).unwrap();
     refused(&gated);
@@ -230,8 +232,15 @@ fn blocks_that_pytorch_has_not_are_not_written_for_it() {
     let block = spec::TransformerDecoderLayer::new(2, 12);
     let mut decoder = TransformerDecoder::new(1, &block, 8, &mut rng(0)).unwrap();
     assert!(Weights::of(&decoder).to_torch_transformer().is_ok());
-    decoder.layers[0].cross_attention = of(2).key_value_heads(1).cross_layer(8, 8, &mut rng(0)).unwrap();
-    assert!(matches!(Weights::of(&decoder).to_torch_transformer(), Err(Error::Unsupported { .. })));
+    let shared = of(2).key_value_heads(1);
+    for cross in [
+        shared.cross_layer(8, 8, &mut rng(0)),
+        shared.cross_layer_apart(8, [6, 10], &mut rng(0)),
+        of(2).value_size(3).cross_layer_apart(8, [6, 10], &mut rng(0)),
+    ] {
+        decoder.layers[0].cross_attention = cross.unwrap();
+        assert!(matches!(Weights::of(&decoder).to_torch_transformer(), Err(Error::Unsupported { .. })));
+    }
 }
 
 #[test]

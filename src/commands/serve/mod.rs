@@ -94,13 +94,16 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result<(), Failure> {
         context: args.context as usize,
         guesses: args.guesses.into(),
     };
-    let models = args.models.iter().map(|path| Model::load(path, sizes)).collect::<Result<Vec<_>, _>>()?;
-    let mut names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::new(format!("two models are named {}", twice[0]))
-            .hint("a model has the name of its file or folder"));
+    let names = models::names_of(&args.models);
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::new(format!("two models are named {}", twice[0])).hint(
+            "a model has the name of its file or folder, and of the folder above where two have one name",
+        ));
     }
+    let models = args.models.iter().zip(names).map(|(path, name)| Model::load(path, name, sizes));
+    let models = models.collect::<Result<Vec<_>, _>>()?;
     let server = Arc::new(Server {
         models: Models(models),
         metrics: Metrics::default(),
@@ -188,7 +191,7 @@ fn router(server: Shared) -> Router {
         .route("/v1/predict", post(routes::predict))
         .route("/v1/recommend", post(routes::recommend))
         .route("/v1/models", get(routes::models))
-        .route("/v1/models/{name}", get(routes::model))
+        .route("/v1/models/{*name}", get(routes::model))
         .route("/metrics", get(routes::metrics))
         .route_layer(middleware::from_fn_with_state(server.clone(), guarded));
     asked

@@ -1,6 +1,6 @@
 //! What is served: files of any kind that the program knows, each by the name of its file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn::nn::Error;
@@ -33,9 +33,8 @@ pub(super) enum Kind {
 }
 
 impl Model {
-    /// Reads what lies at a path.
-    pub(super) fn load(path: &Path, sizes: Sizes) -> Result<Self, Failure> {
-        let name = name_of(path, path.is_dir());
+    /// Reads what lies at a path, to be called so.
+    pub(super) fn load(path: &Path, name: String, sizes: Sizes) -> Result<Self, Failure> {
         Ok(Model { name, kind: Kind::load(path, sizes)?, gate: Gate::new(sizes.queue) })
     }
 
@@ -60,18 +59,55 @@ impl Model {
     }
 }
 
+/// What the models at these paths are called: those of one name by longer ones. What lies at the same path twice has one name all the same.
+pub(super) fn names_of(paths: &[PathBuf]) -> Vec<String> {
+    let all: Vec<[String; 3]> = paths.iter().map(|path| all_names_of(path, path.is_dir())).collect();
+    told_apart(&all)
+}
+
+/// Of names that become longer, the first for each that no other has.
+fn told_apart(all: &[[String; 3]]) -> Vec<String> {
+    let mut names: Vec<&String> = all.iter().map(|names| &names[0]).collect();
+    for longer in 1..3 {
+        let twice = |name: &String| names.iter().filter(|other| **other == name).count() > 1;
+        let twice: Vec<bool> = names.iter().map(|name| twice(name)).collect();
+        for ((name, all), twice) in names.iter_mut().zip(all).zip(twice) {
+            if twice {
+                *name = &all[longer];
+            }
+        }
+    }
+    names.into_iter().cloned().collect()
+}
+
+/// The name of a model, that with its organisation or the folder that it lies in, and that with its commit in the hub's cache.
+fn all_names_of(path: &Path, is_folder: bool) -> [String; 3] {
+    let own = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    let short = name_of(path, is_folder);
+    if let Some(whole) = cached(path).filter(|_| is_folder) {
+        let long = whole.replacen("--", "/", 1);
+        let commit = path.file_name().map(own).unwrap_or_default();
+        return [short, long.clone(), format!("{long}@{commit}")];
+    }
+    let above = path.parent().and_then(Path::file_name).map(own);
+    let long = above.map_or_else(|| short.clone(), |above| format!("{above}/{short}"));
+    [short, long.clone(), long]
+}
+
+/// `organisation--name` of a folder in the cache of the hub's own programs.
+fn cached(path: &Path) -> Option<&str> {
+    let snapshots =
+        path.parent().filter(|above| above.file_name().is_some_and(|name| name == "snapshots"))?;
+    snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")
+}
+
 /// What a model at a path is called: as its file or folder. In the cache of the hub's own programs the folder is called as the commit,
 /// `models--organisation--name/snapshots/COMMIT`; the model is called as there by the second.
 fn name_of(path: &Path, is_folder: bool) -> String {
-    let cached = || {
-        let snapshots =
-            path.parent().filter(|above| above.file_name().is_some_and(|name| name == "snapshots"))?;
-        let whole = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
-        Some(whole.split_once("--").map_or(whole, |(_, name)| name).to_owned())
-    };
+    let second = |whole: &str| whole.split_once("--").map_or(whole, |(_, name)| name).to_owned();
     let name = if is_folder { path.file_name() } else { path.file_stem() };
     let own = || name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    is_folder.then(cached).flatten().unwrap_or_else(own)
+    cached(path).filter(|_| is_folder).map_or_else(own, second)
 }
 
 impl Kind {
@@ -162,5 +198,24 @@ mod tests {
         assert_eq!(name(&format!("{snapshot}/m-Q8_0.gguf"), false), "m-Q8_0");
         // One's own snapshots.
         assert_eq!(name("training/snapshots/5", true), "5");
+    }
+
+    #[test]
+    fn models_of_one_name_have_longer_ones() {
+        let names = |paths: &[&str]| {
+            let all: Vec<[String; 3]> =
+                paths.iter().map(|path| all_names_of(Path::new(path), !path.ends_with("gguf"))).collect();
+            told_apart(&all)
+        };
+        let cached = |whole: &str, commit: &str| format!("hub/models--{whole}/snapshots/{commit}");
+        let [one, two, later] = [("one--m", "01"), ("two--m", "01"), ("one--m", "02")]
+            .map(|(whole, commit)| cached(whole, commit));
+        assert_eq!(names(&[&one, "a/other.gguf"]), ["m", "other"]);
+        assert_eq!(names(&[&one, &two, "a/other.gguf"]), ["one/m", "two/m", "other"]);
+        assert_eq!(names(&[&one, &two, &later]), ["one/m@01", "two/m", "one/m@02"]);
+        assert_eq!(names(&["data/one/m", &two, "a/m.gguf"]), ["one/m", "two/m", "a/m"]);
+        assert_eq!(names(&[&cached("gpt2", "01"), &cached("gpt2", "02")]), ["gpt2@01", "gpt2@02"]);
+        // The same twice cannot be told apart.
+        assert_eq!(names(&["a/m", "a/m"]), ["a/m", "a/m"]);
     }
 }

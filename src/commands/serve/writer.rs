@@ -264,6 +264,8 @@ impl Desk<'_> {
             }
             Err(error) => {
                 let ended = Ended::Failed(Refusal::in_a_text(&error));
+                // As where a text ends: free before its client can have the answer.
+                drop(place);
                 let _ = to.send((index, Told::End(ended, Usage::default())));
             }
         }

@@ -21,7 +21,7 @@ pub(crate) const READERS: &[Reader] = &[
     },
     Reader {
         name: "adapter-settings",
-        sample: || adapter_file("adapter_config.json"),
+        sample: adapter_settings,
         read: |bytes| read_adapter("adapter_config.json", bytes),
     },
     #[cfg(feature = "all")]
@@ -165,6 +165,19 @@ fn adapter_folder() -> tempfile::TempDir {
 
 fn adapter_file(name: &str) -> Vec<u8> {
     std::fs::read(adapter_folder().path().join(name)).expect("the file was written")
+}
+
+/// The settings, with another α by an expression where there are such.
+fn adapter_settings() -> Vec<u8> {
+    let bytes = adapter_file("adapter_config.json");
+    if cfg!(not(feature = "all")) {
+        return bytes;
+    }
+    let text = String::from_utf8(bytes).expect("text");
+    let none = r#""alpha_pattern": {}"#;
+    assert!(text.contains(none), "{text}");
+    let own = r#""alpha_pattern": {"h\\.[0-9]{1,2}\\.(attn|mlp)\\.(c_[a-z]{1,8})+(?!\\3)": 4.0}"#;
+    text.replace(none, own).into()
 }
 
 fn read_adapter(name: &str, bytes: &[u8]) -> bool {

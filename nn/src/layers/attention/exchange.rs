@@ -25,8 +25,8 @@ impl MultiHeadAttention {
     /// and `out_proj.weight` of `torch.nn.MultiheadAttention`; `query/kernel` and so on of Keras.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for what the library's layer has not: norms of heads, a bias in but one of the parts, and in PyTorch shared heads
-    /// and sizes of heads that are not features / heads.
+    /// [`Error::Unsupported`] for what the library's layer has not: norms of heads, positions (relative, rotary, linear biases), a bias in but
+    /// one of the parts, and in PyTorch shared heads and sizes of heads that are not features / heads.
     #[doc(alias = "state_dict")]
     pub fn weights(&self, framework: Framework) -> Result<Weights> {
         if framework == Framework::Cairn {
@@ -134,6 +134,9 @@ impl MultiHeadAttention {
         let library = if framework == Framework::PyTorch { "PyTorch" } else { "Keras" };
         if self.query_norm.is_some() {
             return refused(" with norms of heads", library);
+        }
+        if self.relative.is_some() || self.rotary.is_some() || self.config.alibi {
+            return refused(" with positions of its own", library);
         }
         if self.output.bias.is_some() != self.projection.bias.is_some() {
             return refused(" with biases in some of its parts", library);

@@ -32,7 +32,7 @@ pub struct MultiHeadAttention {
     window: Option<usize>,
     scale: Option<f64>,
     soft_cap: Option<f64>,
-    alibi: bool,
+    pub(super) alibi: bool,
     init: Init,
     rotary: Option<(Rotary, Pairs)>,
     head_norm: Option<f32>,
