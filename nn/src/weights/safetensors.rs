@@ -17,7 +17,7 @@ impl Weights {
     /// Reads a safetensors file, or the index of several, every tensor in its own type; types that Cairn has not are left out.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) when it, or a file that the index names, cannot be read, [`Error::BadFile`](crate::Error::BadFile) when it is no such file or
+    /// [`Error::File`] when it, or a file that the index names, cannot be read, [`Error::BadFile`] when it is no such file or
     /// damaged, and when a file lacks what the index says is in it.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -33,7 +33,7 @@ impl Weights {
     /// not followed.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) when it cannot be written.
+    /// [`Error::File`] when it cannot be written.
     pub fn write_safetensors(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let bytes = encode(self).map_err(bad(path))?;

@@ -693,9 +693,9 @@ mod machines {
         let known = user_features(&super::log());
         for settings in machines() {
             let settings = settings.epochs(30);
-            lists_go_by_features(&settings.clone().item_features(&items).user_features(&users), &log);
-            new_users_are_evaluated_by_their_features(&settings.user_features(&known));
+            lists_go_by_features(&settings.item_features(&items).user_features(&users), &log);
         }
+        new_users_are_evaluated_by_their_features(&machines()[0].clone().epochs(30).user_features(&known));
         lists_go_by_features(&towers().item_features(&items).user_features(&users), &log);
         new_users_are_evaluated_by_their_features(&towers().user_features(&known));
     }
