@@ -1,7 +1,7 @@
 //! The example of a shop, from its two files to answers over HTTP: what is served is what the library says.
 
 #[path = "../../recsys/examples/shop.rs"]
-#[allow(dead_code)]
+#[allow(dead_code)] // its `main`
 mod example;
 
 use cairn::recsys::features::{FeatureRow, TwoTowerModel};
