@@ -72,6 +72,31 @@ fn a_steady_loop_takes_nothing_new_and_what_is_freed_is_counted() {
     assert!(Tensor::<bool>::build([100_000], |_| {}).unwrap().iter().all(|b| !b));
 }
 
+/// As batches of differing lengths ask for them: sizes between 512 KiB and 1 MiB in no order, five at a time.
+#[test]
+fn blocks_of_differing_sizes_do_not_pile_up() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    trim_memory();
+    let live = memory().live_bytes;
+    let mut size = 0x2545_F491_u32;
+    let mut draw = || {
+        size = size.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (1 << 17) + (size >> 15) as usize
+    };
+    let mut most = 0;
+    let before = memory();
+    for _ in 0..2000 {
+        let batch: Vec<Tensor<f32>> = (0..5).map(|_| Tensor::zeros([draw()]).unwrap()).collect();
+        most = most.max(memory().live_bytes - live);
+        drop(batch);
+    }
+    let blocks = memory().allocated - before.allocated;
+    assert!(blocks <= 25, "{blocks} blocks were asked of the system");
+    let idle = memory().idle_bytes;
+    assert!(idle <= 2 * most, "{idle} bytes lie idle, of {most} in use at most");
+    trim_memory();
+}
+
 #[test]
 fn neither_scores_nor_logits_are_ever_there_as_a_whole() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -103,12 +103,13 @@ impl MultVae {
     pub fn memory_needed(&self, n_users: usize, n_items: usize) -> u64 {
         let [users, items, hidden, latent] = [n_users, n_items, self.hidden, self.latent].map(|n| n as u64);
         let batch = (self.passes.batch_size as u64).min(users);
-        // The logits, their logarithms, and gradients of both; the same of the narrow layers.
+        // The logits, their logarithms, and gradients of both; the same of the narrow layers. Here and below with a quarter for the sizes
+        // of a pool's blocks (`tests/plan_memory.rs`).
         let of_batch =
-            batch.saturating_mul(items.saturating_add(hidden).saturating_add(latent)).saturating_mul(4 * 5);
+            batch.saturating_mul(items.saturating_add(hidden).saturating_add(latent)).saturating_mul(4 * 6);
         // Values, gradients in two parts, two moments, and what is kept.
-        let of_items = items.saturating_mul(hidden.saturating_add(1)).saturating_mul(2 * 4 * 6);
-        let of_layers = hidden.saturating_mul(latent).saturating_mul(3 * 4 * 5);
+        let of_items = items.saturating_mul(hidden.saturating_add(1)).saturating_mul(2 * 4 * 7);
+        let of_layers = hidden.saturating_mul(latent).saturating_mul(3 * 4 * 7);
         let of_users = users.saturating_mul(hidden.saturating_add(1)).saturating_mul(4);
         [of_batch, of_items, of_layers, of_users].into_iter().fold(0, u64::saturating_add)
     }

@@ -74,14 +74,14 @@ impl SequenceLoss {
     /// Scores computed for each step, and bytes of those in memory for so many steps.
     fn scores(self, n_items: u64, steps: u64, dim: u64) -> (u64, u64) {
         match self {
-            Self::Softmax => (n_items, 4 * (2 * LOGITS).min(steps.saturating_mul(n_items).saturating_mul(2))),
+            Self::Softmax => (n_items, 4 * 5 * LOGITS.min(steps.saturating_mul(n_items)) / 2),
             Self::SampledSoftmax { negatives, .. } => {
                 let scores = (negatives as u64).saturating_add(1);
-                (scores, steps.saturating_mul(scores).saturating_mul(4 * 6))
+                (scores, steps.saturating_mul(scores).saturating_mul(4 * 9))
             }
             Self::Gbce { negatives, .. } => {
                 let vectors = steps.saturating_mul(negatives as u64).saturating_mul(dim);
-                ((negatives as u64).saturating_add(1), vectors.saturating_mul(4 * 2))
+                ((negatives as u64).saturating_add(1), vectors.saturating_mul(4 * 9 / 2))
             }
         }
     }
@@ -91,7 +91,7 @@ impl SequenceLoss {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct TrainingPlan {
-    /// Bytes at most, besides the log.
+    /// Bytes at most, besides the log, and address space that engines of matrix products reserve and do not touch.
     pub memory: u64,
     /// Positions of sequences that an epoch learns from; a step of the optimiser learns from those of a batch of sequences. Of
     /// [`Bert4Rec`](crate::Bert4Rec) those that are masked, in the mean over the draws.
@@ -250,33 +250,39 @@ impl Settings {
     }
 
     /// Bytes of a training on so many users and items, where none of the sequences is longer.
+    ///
+    /// The factors are what trainings were seen to allocate (`tests/plan_memory.rs`), with a quarter for sizes of blocks between those of
+    /// the pool of [`cairn_tensor`] and as much for blocks that lie idle there: batches differ in length.
     pub(super) fn memory(&self, n_users: usize, n_items: usize, longest: usize) -> u64 {
         let length = self.max_length.min(longest);
         let [users, items, dim, length] = [n_users, n_items, self.dim, length].map(|n| n as u64);
         let steps = length.saturating_mul((self.batch_size as u64).min(users.max(1)));
-        // Of each step: what the layers keep for their backward passes, and gradients.
-        let (layers, kept) = match self.encoder {
-            Encoder::Attention { blocks, .. } => (blocks as u64, 40),
-            Encoder::Masked { blocks, .. } => (blocks as u64, 60),
-            Encoder::Gru { layers } => (layers as u64, 16),
+        // Vectors of each step: those that a training keeps for its backward pass beside the layers, those of a layer, and those that
+        // are there at once without gradients.
+        let (layers, beside, kept, without) = match self.encoder {
+            Encoder::Attention { blocks, .. } => (blocks as u64, 16, 30, 16),
+            Encoder::Masked { blocks, .. } => (blocks as u64, 36, 64, 26),
+            Encoder::Gru { layers } => (layers as u64, 15, 13, 12),
         };
-        let of_steps = layers.saturating_mul(4 * kept).saturating_add(48);
-        let of_steps = steps.saturating_mul(dim).saturating_mul(of_steps);
-        // The states of users are made without gradients, of as many steps at a time as there are, and up to twice `STEPS`.
+        let vectors =
+            |steps: u64, each: u64| steps.saturating_mul(dim).saturating_mul(each.saturating_mul(4));
+        let of_steps = vectors(steps, layers.saturating_mul(kept).saturating_add(beside));
+        // The states of users are made of as many steps at a time as there are, and up to twice `STEPS`. Their blocks have other sizes
+        // than those of training, so that these lie beside them.
         let encoded = length.saturating_mul(users).min(length.max(2 * STEPS as u64));
-        let of_states = encoded.saturating_mul(dim).saturating_mul(4 * 16);
-        // The tables of items and positions: values, gradients in two parts, two moments, the best so far, and what is kept.
+        let of_states = vectors(encoded, without);
+        // The tables of items and positions: values, gradients and their parts, two moments, the best so far, what products lay out anew,
+        // and what is kept.
         let positions = match self.encoder {
             Encoder::Attention { .. } | Encoder::Masked { .. } => self.max_length as u64,
             Encoder::Gru { .. } => 0,
         };
-        let tables = items.saturating_add(positions).saturating_mul(dim).saturating_mul(4 * 8);
+        let tables = vectors(items.saturating_add(positions), 12);
         // The largest block has 12 · dim² weights.
-        let weights = dim.saturating_mul(dim).saturating_mul(4 * 12 * 8).saturating_mul(layers);
-        let of_users = users.saturating_mul(dim.saturating_add(1)).saturating_mul(4 * 2);
+        let weights = vectors(dim, 12 * 8).saturating_mul(layers);
+        let of_users = users.saturating_mul(dim.saturating_add(1)).saturating_mul(4 * 3);
         let (_, of_scores) = self.loss.scores(items, steps, dim);
-        let of_steps = of_steps.max(of_states);
-        [of_steps, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
+        [of_steps, of_states, tables, weights, of_users, of_scores].into_iter().fold(0, u64::saturating_add)
     }
 
     /// What a training takes on so many items and these sequences.

@@ -2,7 +2,8 @@
 //!
 //! A training loop asks for the same sizes again and again. Memory from the system for large blocks means page faults,
 //! which cost more than many of the operations that fill them, so freed blocks are kept in lists by size class and
-//! handed out again. Classes are four to a power of two: at most a quarter of a block is slack. Blocks under 1 KiB go
+//! handed out again. Classes are four to a power of two: at most a quarter of a new block is slack. A large one may stand in
+//! for the two classes below its own, and takes the place of an idle one of these. Blocks under 1 KiB go
 //! straight to the system's allocator, which is good at those, but only with the alignment that it gives anyway. At most
 //! [`KEEP_BYTES`] lie idle; [`trim_memory`] gives them back.
 //!
@@ -20,7 +21,7 @@ use crate::{Element, Error, Result};
 const ALIGN: usize = 64;
 /// Blocks below this many bytes are not pooled.
 const SMALL_BYTES: usize = 1 << 10;
-/// Blocks of at least so many bytes are not touched before they are written to.
+/// Blocks of at least so many bytes are not touched before they are written to, and may stand in for somewhat smaller ones.
 const LAZY_BYTES: usize = 1 << 17;
 /// The alignment of every block of an allocator.
 const PLAIN: usize = 16;
@@ -158,6 +159,39 @@ unsafe fn to_system(start: NonNull<u8>, class: usize) {
     }
 }
 
+/// An idle block for this class, and its own, which may be one of the next two if it is large.
+fn recycled(class: usize) -> Option<(Block, usize)> {
+    let last = if is_shared(class) { (class + 2).min(CLASSES - 1) } else { class };
+    (class..=last).find_map(|class| Some((take(class)?, class)))
+}
+
+/// A cleared block of a class, in place of an idle one somewhat smaller, for which it can stand in.
+///
+/// Batches of differing lengths ask for sizes on both sides of a border between classes, and would otherwise keep blocks for each
+/// of them: for recommenders of sequences twice the memory that is ever in use. Since a block only ever gives way to a larger one,
+/// a loop comes to rest.
+fn fresh(class: usize) -> Option<NonNull<u8>> {
+    if is_shared(class)
+        && let Some((block, smaller)) = (class - 2..class).rev().find_map(|class| Some((take(class)?, class)))
+    {
+        // SAFETY: a block of that class, which the list owned.
+        unsafe { to_system(block.0, smaller) };
+    }
+    ALLOCATED.fetch_add(1, Relaxed);
+    from_system(class)
+}
+
+fn is_shared(class: usize) -> bool {
+    class_bytes(class) >= LAZY_BYTES
+}
+
+/// A block from the list of a class.
+fn take(class: usize) -> Option<Block> {
+    let block = lock(&FREE[class]).pop()?;
+    IDLE.fetch_sub(class_bytes(class), Relaxed);
+    Some(block)
+}
+
 #[derive(Clone, Copy)]
 enum Origin {
     /// No memory behind it.
@@ -239,17 +273,12 @@ impl<T: Element> Buffer<T> {
             return Ok(Buffer { ptr, len, origin: Origin::Small });
         }
         let class = class_of(bytes).ok_or_else(too_large)?;
-        let recycled = lock(&FREE[class]).pop();
-        let ptr = match recycled {
-            Some(block) => {
-                IDLE.fetch_sub(class_bytes(class), Relaxed);
+        let (ptr, class) = match recycled(class) {
+            Some((block, class)) => {
                 REUSED.fetch_add(1, Relaxed);
-                block.0
+                (block.0, class)
             }
-            None => {
-                ALLOCATED.fetch_add(1, Relaxed);
-                from_system(class).ok_or_else(too_large)?
-            }
+            None => (fresh(class).ok_or_else(too_large)?, class),
         };
         let live = LIVE.fetch_add(class_bytes(class), Relaxed) + class_bytes(class);
         PEAK.fetch_max(live, Relaxed);
