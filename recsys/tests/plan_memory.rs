@@ -55,20 +55,29 @@ fn reserve() {
     rayon::broadcast(|_| product());
 }
 
+/// The most bytes that there are at a time while this is made, beside those that there were.
+fn most<R>(make: impl FnOnce() -> R) -> u64 {
+    trim_memory();
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let made = make();
+    let taken = (ALLOCATOR.peak_usage() - before) as u64;
+    drop(made);
+    taken
+}
+
+/// Whether what was said is no less than what was taken, and not far more.
+fn is_right(said: u64, taken: u64) -> bool {
+    taken <= said && said <= 4 * taken
+}
+
 /// Bytes that the plan of a model says, and that training it takes.
 macro_rules! said_and_taken {
     ($model:expr, $case:expr, $loss:expr) => {{
         let Case { length, dim, batch, .. } = $case;
         let model = $model.dim(dim).max_length(length as usize).batch_size(batch).loss($loss).epochs(2);
         let log = $case.log();
-        let plan = model.plan(&log);
-        trim_memory();
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        let fitted = model.fit(&log).unwrap();
-        let peak = (ALLOCATOR.peak_usage() - before) as u64;
-        drop(fitted);
-        (plan.memory, peak)
+        (model.plan(&log).memory, most(|| model.fit(&log).unwrap()))
     }};
 }
 
@@ -92,7 +101,7 @@ fn check(cases: &[Case], negatives: usize) {
                     said as f64 / taken as f64
                 );
                 println!("{line}");
-                if taken > said || said > 4 * taken {
+                if !is_right(said, taken) {
                     wrong.push(line);
                 }
             }
@@ -139,12 +148,7 @@ fn an_autoencoder_takes_at_most_what_is_said() {
         let log = Case { users, items, length: 30, even: false, dim: 16, batch: 64 }.log();
         let model = MultVae::new().epochs(2);
         reserve();
-        trim_memory();
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        let fitted = model.fit(&log).unwrap();
-        let taken = (ALLOCATOR.peak_usage() - before) as u64;
-        drop(fitted);
+        let taken = most(|| model.fit(&log).unwrap());
         let said = model.memory_needed(log.n_users(), log.n_items());
         assert!(
             taken <= said && said <= 4 * taken,
