@@ -1,23 +1,25 @@
 //! The backward pass.
 //!
-//! Nodes wait in a heap by their number. The one with the highest number has got all its gradient, since whatever was
-//! computed from it has a higher number still and came first. Each record is taken out of the graph as it is used, so the
+//! Records wait in a heap by their number. The one with the highest number has got all its gradient, since whatever was
+//! computed from it has a higher number still and came first. Each history is taken out of the graph as it is used, so the
 //! values it kept are freed while the pass goes on; there is no recursion, however deep the graph.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
-use cairn_tensor::{Float, Tensor};
+use cairn_tensor::{Float, Shape, Tensor};
 
 use crate::op::{Op, View};
+use crate::var::Record;
 use crate::{Error, Gradient, Gradients, Result, Var};
 
-/// A node ordered by its number.
-struct Pending<T: Float>(Var<T>);
+/// A record ordered by its number.
+struct Pending<T: Float>(Arc<Record<T>>);
 impl<T: Float> PartialEq for Pending<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.0.id == other.0.0.id
+        self.0.id == other.0.id
     }
 }
 impl<T: Float> Eq for Pending<T> {}
@@ -28,7 +30,7 @@ impl<T: Float> PartialOrd for Pending<T> {
 }
 impl<T: Float> Ord for Pending<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.0.id.cmp(&other.0.0.id)
+        self.0.id.cmp(&other.0.id)
     }
 }
 
@@ -64,24 +66,24 @@ impl<T: Float> Var<T> {
             .into());
         }
         let mut found = Gradients::default();
-        let mut collected = HashMap::from([(self.0.id, Collected::from(Gradient::Dense(gradient)))]);
-        let mut pending = BinaryHeap::from([Pending(self.clone())]);
-        while let Some(Pending(var)) = pending.pop() {
-            // A node enters the heap together with its first gradient.
-            let Some(gradient) = collected.remove(&var.0.id) else { continue };
-            let gradient = gradient.into_gradient(&var)?;
-            let Some(op) = &var.0.op else {
-                found.insert(&var, gradient);
+        let mut collected = HashMap::from([(self.record().id, Collected::from(Gradient::Dense(gradient)))]);
+        let mut pending = BinaryHeap::from([Pending(Arc::clone(self.record()))]);
+        while let Some(Pending(record)) = pending.pop() {
+            // A record enters the heap together with its first gradient.
+            let Some(gradient) = collected.remove(&record.id) else { continue };
+            let gradient = gradient.into_gradient(&record.shape)?;
+            let Some(op) = &record.op else {
+                found.insert(record.id, gradient);
                 continue;
             };
-            let history = var.take_history().ok_or(Error::AlreadyUsed { op: op.name() })?;
+            let history = record.take_history().ok_or(Error::AlreadyUsed { op: op.name() })?;
             let gradient = gradient.into_dense()?;
             if let (Some(part), [whole]) = (Part::of(op, &gradient)?, &history.parents[..]) {
-                let of_whole = collected.entry(whole.0.id).or_insert_with(|| {
-                    pending.push(Pending(whole.clone()));
+                let of_whole = collected.entry(whole.id).or_insert_with(|| {
+                    pending.push(Pending(Arc::clone(whole)));
                     Collected::default()
                 });
-                of_whole.add_part(part, whole)?;
+                of_whole.add_part(part, &whole.shape)?;
                 continue;
             }
             let gradients = (history.backward)(&gradient)?;
@@ -89,8 +91,8 @@ impl<T: Float> Var<T> {
             drop(gradient);
             for (parent, gradient) in history.parents.into_iter().zip(gradients) {
                 let Some(gradient) = gradient else { continue };
-                match collected.entry(parent.0.id) {
-                    Entry::Occupied(mut sum) => sum.get_mut().add(gradient, &parent)?,
+                match collected.entry(parent.id) {
+                    Entry::Occupied(mut sum) => sum.get_mut().add(gradient, &parent.shape)?,
                     Entry::Vacant(place) => {
                         place.insert(Collected::from(gradient));
                         pending.push(Pending(parent));
@@ -157,7 +159,7 @@ impl<T: Float> From<Gradient<T>> for Collected<T> {
 }
 
 impl<T: Float> Collected<T> {
-    fn add(&mut self, gradient: Gradient<T>, of: &Var<T>) -> Result<()> {
+    fn add(&mut self, gradient: Gradient<T>, of: &Shape) -> Result<()> {
         self.add_up(of)?;
         match &mut self.sum {
             Some(sum) => sum.accumulate(gradient),
@@ -168,7 +170,7 @@ impl<T: Float> Collected<T> {
         }
     }
 
-    fn add_part(&mut self, part: Part<T>, of: &Var<T>) -> Result<()> {
+    fn add_part(&mut self, part: Part<T>, of: &Shape) -> Result<()> {
         let span = part.span();
         let beside = |other: &Part<T>| {
             let there = other.span();
@@ -181,7 +183,7 @@ impl<T: Float> Collected<T> {
         self.add_up(of)?;
         let mut sum = match self.sum.take() {
             Some(sum) => sum.into_dense()?,
-            None => Tensor::zeros(of.dims())?,
+            None => Tensor::zeros(of)?,
         };
         part.add_to(&mut sum)?;
         self.sum = Some(Gradient::Dense(sum));
@@ -189,16 +191,16 @@ impl<T: Float> Collected<T> {
     }
 
     /// Makes one sum of the parts, if there are any.
-    fn add_up(&mut self, of: &Var<T>) -> Result<()> {
+    fn add_up(&mut self, of: &Shape) -> Result<()> {
         let mut parts = std::mem::take(&mut self.parts);
         let Some(axis) = parts.first().map(|part| part.axis) else { return Ok(()) };
         parts.sort_by_key(|part| part.start);
         let mut end = 0;
         let complete = parts.iter().all(|part| std::mem::replace(&mut end, part.span().end) == part.start);
-        let sum = if complete && end == of.shape()[axis] {
+        let sum = if complete && end == of[axis] {
             Tensor::cat(&parts.iter().map(|part| &part.gradient).collect::<Vec<_>>(), axis)?
         } else {
-            let mut sum = Tensor::zeros(of.dims())?;
+            let mut sum = Tensor::zeros(of)?;
             parts.iter().try_for_each(|part| part.add_to(&mut sum))?;
             sum
         };
@@ -207,11 +209,11 @@ impl<T: Float> Collected<T> {
     }
 
     /// The gradient of the variable.
-    fn into_gradient(mut self, of: &Var<T>) -> Result<Gradient<T>> {
+    fn into_gradient(mut self, of: &Shape) -> Result<Gradient<T>> {
         self.add_up(of)?;
         match self.sum {
             Some(sum) => Ok(sum),
-            None => Ok(Gradient::Dense(Tensor::zeros(of.dims())?)),
+            None => Ok(Gradient::Dense(Tensor::zeros(of)?)),
         }
     }
 }

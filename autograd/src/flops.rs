@@ -159,7 +159,8 @@ fn part<T: Float>(op: &Op, arguments: &[Argument<'_, T>]) -> Part {
         return Part::Scope(scope);
     }
     // A leaf that comes first and has no gradient is data.
-    let leaf =
-        |(i, var): (usize, &Var<T>)| (var.0.op.is_none() && (i > 0 || var.is_tracked())).then_some(var.0.id);
+    let leaf = |(i, var): (usize, &Var<T>)| {
+        (var.record().op.is_none() && (i > 0 || var.is_tracked())).then_some(var.record().id)
+    };
     vars(arguments).enumerate().find_map(leaf).map_or(Part::Operation(op.name()), Part::Parameter)
 }

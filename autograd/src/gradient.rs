@@ -203,7 +203,7 @@ mod private {
 
 impl<T: Float> Leaf<T> for Var<T> {
     fn leaf_id(&self) -> u64 {
-        self.0.id
+        self.record().id
     }
     fn leaf_shape(&self) -> Shape {
         self.dims().clone()
@@ -226,8 +226,8 @@ pub struct Gradients<T: Float = f32> {
 }
 
 impl<T: Float> Gradients<T> {
-    pub(crate) fn insert(&mut self, var: &Var<T>, gradient: Gradient<T>) {
-        self.by_id.insert(var.0.id, gradient);
+    pub(crate) fn insert(&mut self, id: u64, gradient: Gradient<T>) {
+        self.by_id.insert(id, gradient);
     }
 
     /// The gradient of a parameter or leaf, or `None` if the loss does not depend on it.

@@ -39,7 +39,7 @@ impl<T: Float> Logits<T> {
     pub(crate) fn through(op: &Op, arguments: &[Argument<'_, T>]) -> Option<Self> {
         // Nearly every operation ends here.
         let Some(Argument::Var(first)) = arguments.first() else { return None };
-        first.0.logits.as_ref()?;
+        first.logits()?;
         passes(op, (first.shape(), first.shape()), None)?;
         Some(Logits::Through(arguments.iter().map(Source::from).collect()))
     }
@@ -79,11 +79,11 @@ impl<T: Float> Var<T> {
     }
 
     fn logits_of(&self, wanted: Activated) -> Option<Var<T>> {
-        match self.0.logits.as_ref()? {
+        match self.logits()? {
             Logits::Of(activated, logits) => (*activated == wanted).then(|| logits.clone()),
             Logits::Detached(source) => Some(source.logits_of(wanted)?.detach()),
             Logits::Through(operands) => {
-                let op = self.0.op.as_ref()?;
+                let op = self.record().op.as_ref()?;
                 let sources = operands.iter().map(|operand| match operand {
                     Source::Var(var) => Some(Source::Var(var.logits_of(self.before(op, var, wanted)?)?)),
                     ids_or_mask => Some(ids_or_mask.clone()),

@@ -363,7 +363,7 @@ impl Wanted<'_> {
     ) -> Result<Ran<T>>
     where
         T: Float,
-        F: Fn(&Tensor<T>) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
+        F: FnOnce(&Tensor<T>) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
     {
         let backward = self.any().then(|| -> Backward<T> {
             let derivative = derivative(&value, self.of());
@@ -380,7 +380,7 @@ impl Wanted<'_> {
     ) -> Result<Ran<T>>
     where
         T: Float,
-        F: Fn(&Tensor<T>) -> cairn_tensor::Result<Tensor<T>> + Send + Sync + 'static,
+        F: FnOnce(&Tensor<T>) -> cairn_tensor::Result<Tensor<T>> + Send + Sync + 'static,
     {
         self.ran(value, |value, [_]: [bool; 1]| {
             let derivative = derivative(value);

@@ -58,7 +58,7 @@ impl<T: Float> Parameter<T> {
         Parameter(Arc::new(Cell { id, value: RwLock::new(Value::Leaf(Var::leaf(id, value, true))) }))
     }
 
-    /// The value as a leaf of a computation: the same node for as long as the value is the same. A constant if the parameter
+    /// The value as a leaf of a computation: the same variable for as long as the value is the same. A constant if the parameter
     /// is not [trainable](Self::is_trainable).
     ///
     /// # Panics
@@ -150,9 +150,9 @@ impl<T: Float> Parameter<T> {
     ) -> std::result::Result<R, E> {
         let mut cell = self.write();
         if let Value::Leaf(leaf) = &mut *cell
-            && let Some(value) = leaf.value_mut()
+            && let Some(mut leaf) = leaf.changing()
         {
-            return change(value);
+            return change(leaf.value());
         }
         let mut value = match &*cell {
             Value::Leaf(leaf) => leaf.value().clone(),

@@ -109,7 +109,7 @@ pub(crate) struct Origin<T: Float> {
 }
 
 impl<T: Float> Origin<T> {
-    /// The record of a call, where a trace wants it.
+    /// What is remembered of a call, where a trace wants it.
     pub(crate) fn of(arguments: &[Argument<'_, T>]) -> Option<Box<Self>> {
         TRACING.get().then(|| {
             let operands = arguments.iter().map(Source::from).collect();
@@ -185,14 +185,14 @@ pub fn scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
 impl<T: Float> Var<T> {
     /// How this variable was computed, if it was in a [`trace`].
     pub fn recorded(&self) -> Option<Recorded<T>> {
-        let origin = self.0.origin.as_ref()?;
+        let origin = self.origin()?;
         let (operands, scope) = (origin.operands.clone(), origin.scope.clone());
-        Some(Recorded { op: self.0.op.clone()?, operands, scope })
+        Some(Recorded { op: self.record().op.clone()?, operands, scope })
     }
 
     /// A number of its own, above those of all it was computed from.
     pub fn id(&self) -> u64 {
-        self.0.id
+        self.record().id
     }
 
     /// This variable and all it was computed from in a [`trace`], each after its operands.
@@ -200,8 +200,8 @@ impl<T: Float> Var<T> {
         let mut found = BTreeMap::new();
         let mut pending = vec![self.clone()];
         while let Some(var) = pending.pop() {
-            if let Entry::Vacant(entry) = found.entry(var.0.id) {
-                let origin = var.0.origin.as_ref();
+            if let Entry::Vacant(entry) = found.entry(var.record().id) {
+                let origin = var.origin();
                 pending.extend(origin.into_iter().flat_map(|origin| &origin.operands).filter_map(
                     |operand| match operand {
                         Source::Var(var) => Some(var.clone()),

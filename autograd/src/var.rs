@@ -1,8 +1,10 @@
 //! The variable: a tensor that remembers how it was computed.
 //!
-//! A graph is made of nodes that point to what they were computed from, and nothing points back, so a graph lives exactly
-//! as long as someone holds its end. Each node carries a number from one counter; since an operation's number is above
-//! those of its operands, descending numbers are an order for the backward pass, without a search.
+//! A graph is made of records that point to those they were computed from, and nothing points back, so a graph lives exactly
+//! as long as someone holds its end. Records have no values: a variable holds its own, and what a derivative needs it keeps
+//! itself, so that a value nobody needs any more is freed while the graph goes on without it. Each record carries a number from
+//! one counter; since an operation's number is above those of its operands, descending numbers are an order for the backward
+//! pass, without a search.
 
 use std::cell::Cell;
 use std::fmt;
@@ -34,26 +36,33 @@ use crate::{Gradient, Result};
 /// assert_eq!(gradients.of(&x)?.to_vec(), [2.0, 4.0, 6.0]);
 /// # Ok::<(), cairn_autograd::Error>(())
 /// ```
-pub struct Var<T: Float = f32>(pub(crate) Arc<Node<T>>);
+pub struct Var<T: Float = f32>(Arc<Node<T>>);
 
-pub(crate) struct Node<T: Float> {
+/// What a variable points to, so that it is as small as a pointer.
+struct Node<T: Float> {
+    value: Tensor<T>,
+    record: Arc<Record<T>>,
+    /// The logits that these probabilities were made of, if they are probabilities.
+    logits: Option<Logits<T>>,
+    /// All operands; kept in [`trace`](crate::trace()) alone.
+    origin: Option<Box<Origin<T>>>,
+}
+
+/// What the graph knows of a variable, which is enough for the backward pass.
+pub(crate) struct Record<T: Float> {
     pub(crate) id: u64,
-    pub(crate) value: Tensor<T>,
-    /// Whether gradients flow to or through this node.
-    pub(crate) tracked: bool,
+    pub(crate) shape: Shape,
+    /// Whether gradients flow to or through this variable.
+    tracked: bool,
     /// How it was computed; taken by the backward pass.
     history: Mutex<Option<History<T>>>,
     /// The operation, `None` for parameters and constants.
     pub(crate) op: Option<Op>,
-    /// The logits that this node's probabilities were made of, if it is one of probabilities.
-    pub(crate) logits: Option<Logits<T>>,
-    /// All operands; kept in [`trace`](crate::trace()) alone.
-    pub(crate) origin: Option<Box<Origin<T>>>,
 }
 
 /// What an operation leaves behind for the backward pass.
 pub(crate) struct History<T: Float> {
-    pub(crate) parents: Vec<Var<T>>,
+    pub(crate) parents: Vec<Arc<Record<T>>>,
     pub(crate) backward: Backward<T>,
 }
 
@@ -104,7 +113,7 @@ type Few<X> = SmallVec<[X; 4]>;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-/// A number that no node or parameter has had.
+/// A number that no variable or parameter has had.
 pub(crate) fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
@@ -148,10 +157,10 @@ pub(crate) fn recording<R>(on: bool, f: impl FnOnce() -> R) -> R {
 impl<T: Float> Var<T> {
     /// The leaf of the parameter with this identity, or a constant if it is not tracked.
     pub(crate) fn leaf(id: u64, value: Tensor<T>, tracked: bool) -> Self {
-        Self::node(id, value, tracked, None, None, None, None)
+        Self::recorded_as(id, value, tracked, None, None, None, None)
     }
 
-    fn node(
+    fn recorded_as(
         id: u64,
         value: Tensor<T>,
         tracked: bool,
@@ -160,12 +169,30 @@ impl<T: Float> Var<T> {
         logits: Option<Logits<T>>,
         origin: Option<Box<Origin<T>>>,
     ) -> Self {
-        Var(Arc::new(Node { id, value, tracked, history: Mutex::new(history), op, logits, origin }))
+        let record = Record { id, shape: value.dims().clone(), tracked, history: Mutex::new(history), op };
+        Var(Arc::new(Node { value, record: Arc::new(record), logits, origin }))
     }
 
-    /// The value of a leaf, if nobody else holds the node.
-    pub(crate) fn value_mut(&mut self) -> Option<&mut Tensor<T>> {
-        Arc::get_mut(&mut self.0).map(|node| &mut node.value)
+    /// What the graph knows of it.
+    #[inline]
+    pub(crate) fn record(&self) -> &Arc<Record<T>> {
+        &self.0.record
+    }
+
+    /// The logits that these probabilities were made of, if they are probabilities.
+    #[inline]
+    pub(crate) fn logits(&self) -> Option<&Logits<T>> {
+        self.0.logits.as_ref()
+    }
+
+    /// All operands, if it was computed in a [`trace`](crate::trace()).
+    pub(crate) fn origin(&self) -> Option<&Origin<T>> {
+        self.0.origin.as_deref()
+    }
+
+    /// The value of a leaf, to be changed in place, if nobody else holds the variable. Graphs that go back to it know it as it was.
+    pub(crate) fn changing(&mut self) -> Option<Changing<'_, T>> {
+        Arc::get_mut(&mut self.0).map(Changing)
     }
 
     /// A leaf that gradients are wanted for, of its own: an input whose gradient is looked at. What is trained is a
@@ -182,7 +209,7 @@ impl<T: Float> Var<T> {
     /// A constant with this variable's value: gradients stop here.
     pub fn detach(&self) -> Self {
         let logits = self.0.logits.is_some().then(|| Logits::Detached(self.clone()));
-        Self::node(next_id(), self.value().clone(), false, None, None, logits, None)
+        Self::recorded_as(next_id(), self.value().clone(), false, None, None, logits, None)
     }
 
     /// Records an operation of your own: its output, what it was computed from, and how a gradient of the output becomes
@@ -208,14 +235,14 @@ impl<T: Float> Var<T> {
         op: &'static str,
         value: Tensor<T>,
         parents: [&Var<T>; N],
-        backward: impl Fn(&Tensor<T>, [bool; N]) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
+        backward: impl FnOnce(&Tensor<T>, [bool; N]) -> Result<[Option<Gradient<T>>; N]> + Send + Sync + 'static,
     ) -> Self {
         let arguments = parents.map(Argument::Var);
         let wanted = parents.map(|parent| is_recording() && parent.is_tracked());
         let backward = wanted
             .contains(&true)
             .then(|| -> Backward<T> { Box::new(move |g| Ok(backward(g, wanted)?.into())) });
-        Self::record(Op::Custom(op), &arguments, Ran { value, backward })
+        Self::record_op(Op::Custom(op), &arguments, Ran { value, backward })
     }
 
     /// Runs an operation on variables, and records it.
@@ -231,7 +258,7 @@ impl<T: Float> Var<T> {
             })
             .collect();
         let ran = op.run(&operands, Wanted(&Self::wanted(arguments)))?;
-        Ok(Self::record(op, arguments, ran))
+        Ok(Self::record_op(op, arguments, ran))
     }
 
     /// As [`apply`](Self::apply), for a caller who runs the operation: one that has further results.
@@ -241,7 +268,7 @@ impl<T: Float> Var<T> {
         run: impl FnOnce(Wanted<'_>) -> Result<Ran<T>>,
     ) -> Result<Self> {
         let ran = run(Wanted(&Self::wanted(arguments)))?;
-        Ok(Self::record(op.into(), arguments, ran))
+        Ok(Self::record_op(op.into(), arguments, ran))
     }
 
     /// For which of the variables among the operands a gradient is wanted.
@@ -250,17 +277,17 @@ impl<T: Float> Var<T> {
         vars(arguments).map(|var| recording && var.is_tracked()).collect()
     }
 
-    fn record(op: Op, arguments: &[Argument<'_, T>], ran: Ran<T>) -> Self {
+    fn record_op(op: Op, arguments: &[Argument<'_, T>], ran: Ran<T>) -> Self {
         let Ran { value, mut backward } = ran;
         let tracked = backward.is_some();
         if is_counting() {
             backward = counted(&op, arguments, value.shape(), backward);
         }
-        let history =
-            backward.map(|backward| History { parents: vars(arguments).cloned().collect(), backward });
+        let parents = || vars(arguments).map(|var| Arc::clone(var.record())).collect();
+        let history = backward.map(|backward| History { parents: parents(), backward });
         let origin = if is_tracing() { Origin::of(arguments) } else { None };
         let logits = Logits::through(&op, arguments);
-        Self::node(next_id(), value, tracked, Some(op), history, logits, origin)
+        Self::recorded_as(next_id(), value, tracked, Some(op), history, logits, origin)
     }
 
     /// Remembers the logits that these probabilities were made of.
@@ -299,17 +326,12 @@ impl<T: Float> Var<T> {
     /// Whether gradients flow to this variable: a leaf that is not a constant, or computed from one.
     #[inline]
     pub fn is_tracked(&self) -> bool {
-        self.0.tracked
+        self.0.record.tracked
     }
 
     /// Whether both are the same variable.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    pub(crate) fn take_history(&self) -> Option<History<T>> {
-        // A poisoned lock still holds a whole record: it is only ever taken.
-        self.0.history.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -321,24 +343,44 @@ pub(crate) fn vars<'a, T: Float>(arguments: &[Argument<'a, T>]) -> impl Iterator
     })
 }
 
-impl<T: Float> Node<T> {
-    /// Moves what this node points to into `list`.
-    fn unlink(&mut self, list: &mut Vec<Var<T>>) {
+impl<T: Float> Record<T> {
+    pub(crate) fn take_history(&self) -> Option<History<T>> {
+        // A poisoned lock still holds a whole history: it is only ever taken.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Moves what this record points to into `list`.
+    fn unlink(&mut self, list: &mut Vec<Arc<Record<T>>>) {
         if let Some(history) = self.history.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             list.extend(history.parents);
-        }
-        list.extend(self.logits.take().into_iter().flat_map(Logits::into_vars));
-        if let Some(origin) = self.origin.take() {
-            list.extend(origin.operands.into_iter().filter_map(|operand| match operand {
-                Source::Var(var) => Some(var),
-                Source::Ids(_) | Source::Mask(_) | Source::Stored(_) => None,
-            }));
         }
     }
 }
 
-/// Frees a graph node by node: the compiler's own drop would recurse once for each link of a chain, and overflow the stack
+impl<T: Float> Node<T> {
+    /// Moves what this node points to into `list`.
+    fn unlink(&mut self, list: &mut Vec<Var<T>>) {
+        list.extend(self.logits.take().into_iter().flat_map(Logits::into_vars));
+        let operands = self.origin.take().into_iter().flat_map(|origin| origin.operands);
+        list.extend(operands.filter_map(Source::var));
+    }
+}
+
+/// Frees a graph record by record: the compiler's own drop would recurse once for each link of a chain, and overflow the stack
 /// on long ones.
+impl<T: Float> Drop for Record<T> {
+    fn drop(&mut self) {
+        let mut list = Vec::new();
+        self.unlink(&mut list);
+        while let Some(record) = list.pop() {
+            if let Some(mut record) = Arc::into_inner(record) {
+                record.unlink(&mut list);
+            }
+        }
+    }
+}
+
+/// The same for what variables hold of each other.
 impl<T: Float> Drop for Node<T> {
     fn drop(&mut self) {
         let mut list = Vec::new();
@@ -351,6 +393,25 @@ impl<T: Float> Drop for Node<T> {
     }
 }
 
+/// The value of a leaf while it is changed in place; then the leaf is what it has become, also after a panic.
+pub(crate) struct Changing<'a, T: Float>(&'a mut Node<T>);
+
+impl<T: Float> Changing<'_, T> {
+    pub(crate) fn value(&mut self) -> &mut Tensor<T> {
+        &mut self.0.value
+    }
+}
+
+impl<T: Float> Drop for Changing<'_, T> {
+    fn drop(&mut self) {
+        let Node { value, record, .. } = &mut *self.0;
+        if record.shape != *value.dims() || Arc::get_mut(record).is_none() {
+            let (id, tracked, history) = (record.id, record.tracked, Mutex::new(None));
+            *record = Arc::new(Record { id, shape: value.dims().clone(), tracked, history, op: None });
+        }
+    }
+}
+
 impl<T: Float> Clone for Var<T> {
     fn clone(&self) -> Self {
         Var(Arc::clone(&self.0))
@@ -359,7 +420,7 @@ impl<T: Float> Clone for Var<T> {
 
 impl<T: Float> fmt::Debug for Var<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match (&self.0.op, self.is_tracked()) {
+        let kind = match (&self.0.record.op, self.is_tracked()) {
             (Some(op), _) => op.name(),
             (None, true) => "parameter",
             (None, false) => "constant",

@@ -263,6 +263,7 @@ fn operations(x: &Var) -> Result<Var> {
         x.slice(s![.., 0, 1])?.reshape([x.shape()[0], 1])?,
         Var::select(&mask, x, &half)?,
         x.masked_fill(&mask, -2.0)?,
+        x.masked_scale(&mask, -2.0)?,
         x.tile(&[1, 2, 1])?,
         x.transpose(1, 2)?.matmul(x)?,
         x.unsqueeze(1)?.squeeze(1)?.broadcast_to([2, x.shape()[0], 3, 4])?.sum(0)?,
@@ -396,7 +397,7 @@ fn what_the_graph_does_not_show_is_refused() {
     let mask = refused(|x| Ok(x.masked_fill(&x.value().gt(&Tensor::scalar(0.0))?, 1.0)?));
     assert_eq!(
         mask,
-        "no rule for `masked_fill` with a mask that was computed from the input, or for the batch"
+        "no rule for `masked_fill` with a mask that was computed from the input, for the batch, or at random"
     );
     let other = refused(|x| if x.shape()[0] > 2 { Ok(x.exp()?) } else { Ok(x.log()?) });
     assert_eq!(other, "no rule for a forward pass that takes other ways for another batch");
@@ -428,7 +429,10 @@ fn a_pass_that_does_nothing_gives_its_input() {
 fn what_is_random_in_training_is_refused() {
     let dropout = cairn_nn::Dropout::new(0.5);
     let dropped = refused(|x| dropout.forward(x, &mut Context::train(0)));
-    assert!(dropped.contains("outside the graph"), "{dropped}");
+    assert!(
+        dropped.contains("`masked_scale` with a mask that was computed") && dropped.contains("at random"),
+        "{dropped}"
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@
 //! | memory | `is_contiguous` `contiguous` `as_mut_slice` (copied on write) `shares_storage` |
 //! | views | `reshape` `flatten` `permute` `transpose` `t` `squeeze` `unsqueeze` `broadcast_to` `narrow` `index` `slice` ([`s!`]) `slice_assign` `narrow_add` `flip` `split` `chunk` `diagonal` `diagonal_assign` |
 //! | joining, repeating | `cat` `stack` `tile` `repeat` `pad` |
-//! | indexing | `index_select` `index_add` `sum_rows` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` |
+//! | indexing | `index_select` `index_add` `sum_rows` `gather` `scatter_add` `one_hot` `nonzero` `masked_select` `masked_fill` `masked_scale` |
 //! | arithmetic | `add` `sub` `mul` `div` `pow` `powf` `maximum` `minimum` `scale` `add_assign` `scale_assign`, operators |
 //! | comparison | `eq` `ne` `lt` `le` `gt` `ge`; of truth values `and` `or` `xor` `not` `select` |
 //! | functions | `neg` `abs` `sign` `square` `exp` `expm1` `log` `log1p` `sqrt` `rsqrt` `recip` `sin` `cos` `tanh` `erf` `floor` `round` `clamp` `map` |

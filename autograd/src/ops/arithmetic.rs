@@ -5,7 +5,7 @@ use std::ops;
 
 use cairn_tensor::{Float, Tensor};
 
-use super::when;
+use super::{by, keep, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Result, Var};
 
@@ -44,22 +44,18 @@ impl Rule for Arithmetic {
                 move |g| Ok([when(left, || g.sum_to(&a))?, when(right, || g.sum_to(&b)?.neg())?])
             }),
             Arithmetic::Mul => wanted.ran(a.mul(b)?, |_, [left, right]| {
-                let (a, b) = (a.clone(), b.clone());
-                move |g| {
-                    Ok([
-                        when(left, || g.mul(&b)?.sum_to(a.dims()))?,
-                        when(right, || g.mul(&a)?.sum_to(b.dims()))?,
-                    ])
-                }
+                let (x, y) = (keep(right, a), keep(left, b));
+                let (a, b) = (a.dims().clone(), b.dims().clone());
+                move |g| Ok([by(y, |y| g.mul(&y)?.sum_to(&a))?, by(x, |x| g.mul(&x)?.sum_to(&b))?])
             }),
             Arithmetic::Div => wanted.ran(a.div(b)?, |y, [left, right]| {
-                let (a, b, y) = (a.clone(), b.clone(), y.clone());
+                let (a, b, y) = (a.dims().clone(), b.clone(), keep(right, y));
                 move |g| {
                     // d(a/b)/db = -(a/b)/b; divided first, since g · y may overflow where the result does not.
                     let of_left = g.div(&b)?;
                     Ok([
-                        when(left, || of_left.sum_to(a.dims()))?,
-                        when(right, || of_left.mul(&y)?.neg()?.sum_to(b.dims()))?,
+                        when(left, || of_left.sum_to(&a))?,
+                        by(y, |y| of_left.mul(&y)?.neg()?.sum_to(b.dims()))?,
                     ])
                 }
             }),
@@ -80,7 +76,7 @@ pub(super) fn sum<T: Float>([a, b]: [&Tensor<T>; 2], value: Tensor<T>, wanted: W
 
 fn pow<T: Float>(a: &Tensor<T>, b: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran<T>> {
     wanted.ran(a.pow(b)?, |y, [left, right]| {
-        let (a, b, y) = (a.clone(), b.clone(), y.clone());
+        let (a, b, y) = (a.clone(), b.clone(), keep(right, y));
         move |g| {
             let (zero, one) = (Tensor::scalar(T::ZERO), Tensor::scalar(T::ONE));
             Ok([
@@ -89,7 +85,7 @@ fn pow<T: Float>(a: &Tensor<T>, b: &Tensor<T>, wanted: Wanted<'_>) -> Result<Ran
                     let slope = b.eq(&zero)?.select(&zero, &b.mul(&a.pow(&b.sub(&one)?)?)?)?;
                     g.mul(&slope)?.sum_to(a.dims())
                 })?,
-                when(right, || {
+                by(y, |y| {
                     // At 0 it is 0 for exponents from 0 up, where ∞ · 0 would be NaN, and -∞ below.
                     let slope = y.mul(&a.log()?)?;
                     let slope = a.eq(&zero)?.and(&b.ge(&zero)?)?.select(&zero, &slope)?;

@@ -2,7 +2,7 @@
 
 use cairn_tensor::{Float, Pool, Window};
 
-use super::{multiply_adds, sum_to_channels, when};
+use super::{by, keep, multiply_adds, sum_to_channels, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Gradient, Result, Var};
 
@@ -48,16 +48,19 @@ impl Rule for Conv {
             Conv::Conv2d { window, groups, relu } => {
                 let value = image.conv2d(filter, bias, relu, &window, groups)?;
                 wanted.ran(value, |y, [of_image, of_filter, of_bias]| {
-                    let (x, w, y) = (image.clone(), filter.clone(), relu.then(|| y.clone()));
+                    let (x, w, y) = (keep(of_filter, image), keep(of_image, filter), keep(relu, y));
+                    let size = [image.shape()[1], image.shape()[2]];
+                    let kernel = [filter.shape()[0], filter.shape()[1]];
                     move |g| {
-                        let g = match &y {
+                        let g = match y {
                             Some(y) => y.relu_backward(g)?,
                             None => g.clone(),
                         };
-                        let (image, kernel) = ([x.shape()[1], x.shape()[2]], [w.shape()[0], w.shape()[1]]);
+                        // The filter's first: what was kept for it is freed.
+                        let of_filter = by(x, |x| x.conv2d_filter_gradient(&g, kernel, &window, groups))?;
                         Ok([
-                            when(of_image, || g.conv2d_input_gradient(&w, image, &window, groups))?,
-                            when(of_filter, || x.conv2d_filter_gradient(&g, kernel, &window, groups))?,
+                            by(w, |w| g.conv2d_input_gradient(&w, size, &window, groups))?,
+                            of_filter,
                             when(of_bias, || sum_to_channels(&g))?,
                         ])
                     }
@@ -79,13 +82,13 @@ impl Rule for Conv {
             Conv::ConvTranspose2d { window, output_padding, groups } => {
                 let value = image.conv_transpose2d(filter, bias, &window, output_padding, groups)?;
                 wanted.ran(value, |_, [of_image, of_filter, of_bias]| {
-                    let (x, w) = (image.clone(), filter.clone());
+                    let (x, w) = (keep(of_filter, image), keep(of_image, filter));
+                    let kernel = [filter.shape()[0], filter.shape()[1]];
                     move |g| {
-                        let kernel = [w.shape()[0], w.shape()[1]];
                         Ok([
                             // The operation is the transpose of a convolution, so its own transpose is that convolution.
-                            when(of_image, || g.conv2d(&w, None, false, &window, groups))?,
-                            when(of_filter, || g.conv2d_filter_gradient(&x, kernel, &window, groups))?,
+                            by(w, |w| g.conv2d(&w, None, false, &window, groups))?,
+                            by(x, |x| g.conv2d_filter_gradient(&x, kernel, &window, groups))?,
                             when(of_bias, || sum_to_channels(g))?,
                         ])
                     }

@@ -34,6 +34,11 @@ operations! {
             /// The number.
             value: f64,
         } = "masked_fill",
+        /// A number times what is there where the mask is true, and 0 elsewhere.
+        MaskedScale {
+            /// The number.
+            scale: f64,
+        } = "masked_scale",
         /// Rows of a table, the first operand, by ids of any shape: an embedding.
         Lookup {
             /// The row that learns nothing, if there is one.
@@ -83,6 +88,13 @@ impl Rule for Index {
                 wanted.ran_one(own.masked_fill(mask, T::from_f64(value))?, |_| {
                     let mask = mask.clone();
                     move |g| g.masked_fill(&mask, T::ZERO)
+                })
+            }
+            Index::MaskedScale { scale } => {
+                let (mask, scale) = (x.mask(1)?, T::from_f64(scale));
+                wanted.ran_one(own.masked_scale(mask, scale)?, |_| {
+                    let mask = mask.clone();
+                    move |g| g.masked_scale(&mask, scale)
                 })
             }
             Index::Lookup { padding } => lookup(own, x.ids(1)?, padding, wanted),
@@ -235,6 +247,15 @@ impl<T: Float> Var<T> {
     /// When the mask does not broadcast.
     pub fn masked_fill(&self, mask: &Tensor<bool>, value: T) -> Result<Self> {
         Var::apply(Index::MaskedFill { value: value.to_f64() }, &[self.into(), mask.into()])
+    }
+
+    /// This variable times `scale` wherever `mask`, broadcast to its shape, is true, and 0 elsewhere: dropout, with a mask of what is
+    /// kept. The mask is all that is remembered.
+    ///
+    /// # Errors
+    /// When the mask does not broadcast.
+    pub fn masked_scale(&self, mask: &Tensor<bool>, scale: T) -> Result<Self> {
+        Var::apply(Index::MaskedScale { scale: scale.to_f64() }, &[self.into(), mask.into()])
     }
 
     /// Row `ids[i]` of this table for each id: ids of shape `[…]` in a table `[rows, dim]` give `[…, dim]`. The table's

@@ -3,7 +3,7 @@
 use cairn_tensor::{AnyTensor, Float, QuantizedTensor, Tensor};
 
 use super::linear_cross_entropy::{self, Weighted};
-use super::{multiply_adds, when};
+use super::{by, keep, multiply_adds, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Gradient, Result, Var};
 
@@ -45,23 +45,20 @@ impl Rule for Linear {
         };
         let (x, weight, bias) = (x.float(0)?, x.float(1)?, x.optional(2)?);
         wanted.ran(x.linear(weight, bias, relu)?, |y, [of_x, of_weight, of_bias]| {
-            let (x, w, y) = (x.clone(), weight.clone(), relu.then(|| y.clone()));
+            let (x, w, y) = (keep(of_weight, x), keep(of_x, weight), keep(relu, y));
             move |g| {
-                let g = match &y {
+                let g = match y {
                     Some(y) => y.relu_backward(g)?,
                     None => g.clone(),
                 };
-                let of_x = when(of_x, || g.matmul(&w.t()?))?;
-                if of_weight && of_bias {
-                    let [weight, bias] = x.linear_gradients(&g)?;
-                    return Ok([of_x, Some(Gradient::Dense(weight)), Some(Gradient::Dense(bias))]);
-                }
-                let g_rows = rows(&g)?;
-                Ok([
-                    of_x,
-                    when(of_weight, || rows(&x)?.t()?.matmul(&g_rows))?,
-                    when(of_bias, || g_rows.sum(0))?,
-                ])
+                // The weight's first: what was kept for it is freed.
+                let [weight, bias] = match x {
+                    Some(x) if of_bias => {
+                        x.linear_gradients(&g)?.map(|gradient| Some(Gradient::Dense(gradient)))
+                    }
+                    x => [by(x, |x| rows(&x)?.t()?.matmul(&rows(&g)?))?, when(of_bias, || rows(&g)?.sum(0))?],
+                };
+                Ok([by(w, |w| g.matmul(&w.t()?))?, weight, bias])
             }
         })
     }
@@ -91,9 +88,9 @@ impl Rule for Linear {
 fn stored<T: Float>(x: Operands<'_, T>, relu: bool, wanted: Wanted<'_>) -> Result<Ran<T>> {
     let (x, weight, bias) = (x.float(0)?, x.stored(1)?, x.optional(2)?);
     wanted.ran(x.linear_stored(weight, bias, relu)?, |y, [of_x, of_bias]| {
-        let (w, y) = (weight.clone(), relu.then(|| y.clone()));
+        let (w, y) = (weight.clone(), keep(relu, y));
         move |g| {
-            let g = match &y {
+            let g = match y {
                 Some(y) => y.relu_backward(g)?,
                 None => g.clone(),
             };

@@ -1,8 +1,8 @@
 //! Products: of matrices, of vectors, and by named axes. With y = a b, the gradient of a is g bᵀ, that of b is aᵀ g.
 
-use cairn_tensor::{Float, Tensor};
+use cairn_tensor::{Float, Shape, Tensor};
 
-use super::{einsum, multiply_adds, when};
+use super::{by, einsum, keep, multiply_adds};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Result, Var};
 
@@ -28,8 +28,8 @@ impl Rule for Matmul {
             Matmul::Outer => {
                 let (a, b) = (x.float(0)?, x.float(1)?);
                 wanted.ran(a.outer(b)?, |_, [left, right]| {
-                    let (a, b) = (a.clone(), b.clone());
-                    move |g| Ok([when(left, || g.matmul(&b))?, when(right, || a.matmul(g))?])
+                    let (a, b) = (keep(right, a), keep(left, b));
+                    move |g| Ok([by(b, |b| g.matmul(&b))?, by(a, |a| a.matmul(g))?])
                 })
             }
             Matmul::Einsum { formula } => einsum::run(formula, &x.floats()?, wanted),
@@ -68,25 +68,27 @@ fn matmul<T: Float>(left: &Tensor<T>, right: &Tensor<T>, wanted: Wanted<'_>) -> 
     matrix.push(b.shape()[b.rank() - 1]);
     wanted.ran(value, |_, [of_a, of_b]| {
         let (a_shape, b_shape) = (left.dims().clone(), right.dims().clone());
+        let (a_matrix, b_matrix) = (a.dims().clone(), b.dims().clone());
+        let (a, b) = (of_b.then_some(a), of_a.then_some(b));
         move |g| {
             let g = g.reshape(matrix.as_slice())?;
             Ok([
-                when(of_a, || g.matmul(&b.t()?)?.sum_to(a.dims())?.reshape(&a_shape))?,
-                when(of_b, || right_gradient(&a, &b, &g)?.reshape(&b_shape))?,
+                by(b, |b| g.matmul(&b.t()?)?.sum_to(&a_matrix)?.reshape(&a_shape))?,
+                by(a, |a| right_gradient(&a, &b_matrix, &g)?.reshape(&b_shape))?,
             ])
         }
     })
 }
 
-/// aᵀ g, summed over the batches that share `b`.
-fn right_gradient<T: Float>(a: &Tensor<T>, b: &Tensor<T>, g: &Tensor<T>) -> cairn_tensor::Result<Tensor<T>> {
-    if b.rank() == 2 {
+/// aᵀ g, summed over the batches that share b, which is of the shape `b`.
+fn right_gradient<T: Float>(a: &Tensor<T>, b: &Shape, g: &Tensor<T>) -> cairn_tensor::Result<Tensor<T>> {
+    if b.len() == 2 {
         // One b for the whole batch: the sum over the batch is one product of tall matrices.
         let rows =
             |x: &Tensor<T>| x.reshape([x.shape()[..x.rank() - 1].iter().product(), x.shape()[x.rank() - 1]]);
         return rows(a)?.t()?.matmul(&rows(g)?);
     }
-    a.t()?.matmul(g)?.sum_to(b.dims())
+    a.t()?.matmul(g)?.sum_to(b)
 }
 
 impl<T: Float> Var<T> {

@@ -68,6 +68,19 @@ fn when<T: Float>(
     if wanted { Ok(Some(Gradient::Dense(gradient()?))) } else { Ok(None) }
 }
 
+/// What a derivative keeps for a gradient, if that is wanted.
+fn keep<T: Float>(wanted: bool, value: &Tensor<T>) -> Option<Tensor<T>> {
+    wanted.then(|| value.clone())
+}
+
+/// The gradient that was wanted if something was kept for it, which is freed with it.
+fn by<T: Float>(
+    kept: Option<Tensor<T>>,
+    gradient: impl FnOnce(Tensor<T>) -> cairn_tensor::Result<Tensor<T>>,
+) -> Result<Option<Gradient<T>>> {
+    kept.map(|kept| Ok(Gradient::Dense(gradient(kept)?))).transpose()
+}
+
 /// An axis counted from the front.
 fn from_front(axis: isize, rank: usize) -> usize {
     if axis < 0 { (axis + rank as isize) as usize } else { axis as usize }

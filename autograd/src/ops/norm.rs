@@ -4,7 +4,7 @@ use cairn_tensor::norm::{BatchNorm, LayerNorm};
 use cairn_tensor::{Float, Tensor};
 
 use super::arithmetic::{Arithmetic, sum};
-use super::{sum_to_channels, when};
+use super::{by, keep, sum_to_channels, when};
 use crate::op::{Operands, Ran, Rule, Wanted, operations};
 use crate::{Gradient, Result, Var};
 
@@ -90,13 +90,13 @@ fn given<T: Float>(
         false => return Ok(Ran { value, backward: None }),
     };
     wanted.ran(value, |_, [of_x, _, _, of_scale, of_shift]| {
-        let (x, gamma, mean) = (x.clone(), scale.clone(), mean.clone());
+        let (x, gamma, mean) = (keep(of_scale, x), scale.clone(), mean.clone());
         move |g| {
             Ok([
                 when(of_x, || g.mul(&gamma.mul(&inverse)?))?,
                 None,
                 None,
-                when(of_scale, || sum_to_channels(&g.mul(&x.sub(&mean)?)?)?.mul(&inverse))?,
+                by(x, |x| sum_to_channels(&g.mul(&x.sub(&mean)?)?)?.mul(&inverse))?,
                 when(of_shift, || sum_to_channels(g))?,
             ])
         }

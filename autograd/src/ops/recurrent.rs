@@ -1,4 +1,4 @@
-//! A recurrent layer over whole sequences as one operation: backward through time is one kernel, not a chain of nodes.
+//! A recurrent layer over whole sequences as one operation: backward through time is one kernel, not a chain of operations.
 
 use cairn_tensor::{Float, Recurrence, RecurrentOperands, RecurrentOptions, Returns, Tensor};
 

@@ -49,10 +49,11 @@ impl Rule for Softmax {
                 let (losses, probabilities) = x.float(0)?.cross_entropy_ignoring(labels, ignored)?;
                 wanted.ran(losses, |_, [of_logits]| {
                     let labels = labels.clone();
-                    let of = move |g: &Tensor<T>| {
-                        probabilities.cross_entropy_ignoring_backward(&labels, ignored, g)
-                    };
-                    move |g| Ok([when(of_logits, || of(g))?])
+                    move |g| {
+                        Ok([when(of_logits, || {
+                            probabilities.cross_entropy_ignoring_backward(&labels, ignored, g)
+                        })?])
+                    }
                 })
             }
         }

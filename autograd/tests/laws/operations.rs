@@ -168,6 +168,7 @@ const CASES: &[Case] = &[
     (&[&[2, 3], &[2, 2]], |x| x[0].scatter_add(1, &ids(&[2, 0, 1, 1], &[2, 2]), &x[1])),
     (MATRIX, |x| x[0].masked_select(&mask())),
     (MATRIX, |x| x[0].masked_fill(&mask(), -3.0)),
+    (MATRIX, |x| x[0].masked_scale(&mask(), 1.25)),
     (&[&[4, 3]], |x| x[0].lookup_padded(&ids(&[3, 1, 1, 2], &[2, 2]), 0)),
     (MATRIX, |x| x[0].slice(s![1.., ..;-2])),
     (MATRIX, |x| x[0].flip(..)),

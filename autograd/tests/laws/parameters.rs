@@ -25,7 +25,7 @@ fn clones_are_the_same_cell() {
 }
 
 #[test]
-fn the_leaf_is_one_node_until_the_value_changes() {
+fn the_leaf_is_one_variable_until_the_value_changes() {
     let x = parameter(&[1.0]);
     let before = x.var();
     assert!(before.same(&x.var()));
@@ -35,11 +35,52 @@ fn the_leaf_is_one_node_until_the_value_changes() {
 }
 
 #[test]
+fn an_update_may_change_the_shape() {
+    let x = parameter(&[3.0]);
+    let longer = |x: &mut Tensor| -> cairn_tensor::Result<()> {
+        *x = Tensor::ones([2, 3])?;
+        Ok(())
+    };
+    x.update(longer).unwrap();
+    // Parts of it alone get gradients: the rest of the shape is what was recorded.
+    let loss = x.var().narrow(1, 1, 1).unwrap().sum(..).unwrap();
+    let gradients = loss.backward().unwrap();
+    assert_eq!(
+        gradients.of(&x).unwrap(),
+        Tensor::from_vec(vec![0.0, 1.0, 0.0, 0.0, 1.0, 0.0], [2, 3]).unwrap()
+    );
+}
+
+#[test]
 fn a_graph_made_before_an_update_keeps_the_old_value() {
     let x = parameter(&[3.0]);
     let loss = x.var().square().unwrap().sum(..).unwrap();
     x.set(Tensor::from_vec(vec![100.0], [1]).unwrap());
     assert_eq!(loss.backward().unwrap().of(&x).unwrap().to_vec(), [6.0]);
+    x.set(Tensor::from_vec(vec![3.0], [1]).unwrap());
+    let loss = x.var().square().unwrap().sum(..).unwrap();
+    x.update(add_one).unwrap();
+    assert_eq!(x.value().to_vec(), [4.0]);
+    assert_eq!(loss.backward().unwrap().of(&x).unwrap().to_vec(), [6.0]);
+    // Its shape, too: the gradient of a part is filled up to it.
+    let loss = x.var().narrow(0, 0, 1).unwrap().sum(..).unwrap();
+    x.update(|x| -> cairn_tensor::Result<()> {
+        *x = Tensor::zeros([7])?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(loss.backward().unwrap().of(&x).unwrap().to_vec(), [1.0]);
+}
+
+#[test]
+fn a_parameter_in_graphs_that_keep_nothing_of_it_is_updated_in_place() {
+    let x = parameter(&[1.0, 2.0]);
+    let at = || x.value().as_slice().unwrap().as_ptr();
+    let before = at();
+    let loss = x.var().scale(2.0).unwrap().sum(..).unwrap();
+    x.update(add_one).unwrap();
+    assert_eq!(at(), before);
+    assert_eq!(loss.backward().unwrap().of(&x).unwrap().to_vec(), [2.0, 2.0]);
 }
 
 #[test]

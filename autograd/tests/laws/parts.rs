@@ -78,6 +78,8 @@ proptest! {
             ("masked_select", &|x| x.masked_select(&mask)?.square()?.sum(..)?.add(&x.sum(..)?)),
             ("masked_select of rows", &|x| x.masked_select(&row_mask)?.sum(..)?.add(&x.sum(..)?)),
             ("masked_fill", &|x| x.masked_fill(&row_mask, 3.0)?.square()),
+            ("masked_scale", &|x| x.masked_scale(&mask, 1.25)?.square()),
+            ("masked_scale of rows", &|x| x.masked_scale(&row_mask, 1.25)?.square()),
         ])?;
         let values = uniform(&[picks.len(), columns], -1.0, 1.0, seed ^ 1);
         let both = [x, values];
@@ -193,7 +195,7 @@ fn errors_are_those_of_the_tensors() {
     let v = Var::parameter(Tensor::<f64>::ones([4]).unwrap());
     let far = Tensor::from_vec(vec![9u32, 0, 0], [1, 3]).unwrap();
     let mask = Tensor::from_vec(vec![true; 4], [4]).unwrap();
-    let cases: [(&str, Result<Var<f64>>); 19] = [
+    let cases: [(&str, Result<Var<f64>>); 20] = [
         ("slice", x.slice(s![5])),
         ("flip", x.flip(2)),
         ("split", x.split(0, &[1, 2]).map(|mut parts| parts.remove(0))),
@@ -209,6 +211,7 @@ fn errors_are_those_of_the_tensors() {
         ("index_add", x.index_add(&[0], &v)),
         ("masked_select", x.masked_select(&mask)),
         ("masked_fill", x.masked_fill(&mask, 0.0)),
+        ("masked_scale", x.masked_scale(&mask, 2.0)),
         ("topk", x.topk(9, 0).map(|top| top.0)),
         ("cumprod", x.cumprod(2)),
         ("einsum", Var::einsum("ij,k->z", &[&x, &v])),

@@ -284,7 +284,7 @@ impl Builder {
                 let same = |operand: &&Operand| matches!(operand, Operand::Mask(other) if other == mask);
                 if !each.iter().all(same) {
                     return Err(unsupported(format!(
-                        "`{op}` with a mask that was computed from the input, or for the batch"
+                        "`{op}` with a mask that was computed from the input, for the batch, or at random"
                     )));
                 }
                 let sizes = mask.shape().iter().map(|&size| Size::fixed(size)).collect();

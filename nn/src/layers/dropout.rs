@@ -26,21 +26,32 @@ impl Dropout {
     /// # Errors
     /// [`Error::BadSetting`] for a rate outside its range.
     pub fn forward(&self, x: &Var, cx: &mut Context) -> Result<Var> {
-        match self.factors(x.dims(), cx)? {
-            Some(factors) => Ok(x.mul(&Var::constant(factors))?),
+        match self.kept(x.dims(), cx)? {
+            Some(kept) => Ok(x.masked_scale(&kept, self.scale())?),
             None => Ok(x.clone()),
         }
     }
 
     /// What elements are multiplied by: 0 for those dropped, 1 / (1 - rate) for the others; none where nothing is dropped.
     pub(super) fn factors(&self, shape: &Shape, cx: &mut Context) -> Result<Option<Tensor>> {
+        let scale = self.scale();
+        let factors = |kept: Tensor<bool>| kept.map(|kept| if kept { scale } else { 0.0 });
+        Ok(self.kept(shape, cx)?.map(factors).transpose()?)
+    }
+
+    /// Which elements are kept; none where nothing is dropped.
+    fn kept(&self, shape: &Shape, cx: &mut Context) -> Result<Option<Tensor<bool>>> {
         self.check()?;
         if !cx.is_training() || self.rate == 0.0 {
             return Ok(None);
         }
-        let (rate, scale) = (self.rate, 1.0 / (1.0 - self.rate));
+        let rate = self.rate;
         let drawn = Tensor::uniform(shape, 0.0, 1.0, &mut cx.draw())?;
-        Ok(Some(drawn.map(|u: f32| if u < rate { 0.0 } else { scale })?))
+        Ok(Some(drawn.map(|u: f32| u >= rate)?))
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.rate)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

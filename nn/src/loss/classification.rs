@@ -120,6 +120,7 @@ pub fn binary_cross_entropy(logits: &Var, target: &Tensor) -> Result<Var> {
     let losses = losses.add(&share(&no, &x.relu()?)?)?.add(&share(&yes, &x.neg()?.relu()?)?)?;
     let x = x.clone();
     let losses = Var::from_op("binary_cross_entropy", losses, [logits], move |g, [_]| {
+        let no = Tensor::scalar(1.0).sub(&yes)?;
         // Each side by its own sigmoid: 1 - σ(x) would round.
         let slope = no.mul(&x.sigmoid()?)?.sub(&yes.mul(&x.neg()?.sigmoid()?)?)?;
         Ok([Some(Gradient::Dense(g.mul(&slope)?))])

@@ -103,6 +103,8 @@ fn in_parts(model: &dyn CausalModel, states: &Var, labels: &Tensor<u32>, part: u
     }
     let gradient = Tensor::cat(&gradients.iter().collect::<Vec<_>>(), 0)?;
     Ok(Var::from_op("next_token_loss", value, [states], move |g, [_]| {
-        Ok([Some(Gradient::Dense(gradient.mul(g)?))])
+        let mut gradient = gradient;
+        gradient.scale_assign(g.item()?)?;
+        Ok([Some(Gradient::Dense(gradient))])
     }))
 }

@@ -261,6 +261,12 @@ impl Export<'_> {
                 let (mask, value, x) = (self.operand(node, 1)?, self.scalar(*value), self.operand(node, 0)?);
                 self.result("Where", &[mask, value, x], &[])
             }
+            Index::MaskedScale { scale } => {
+                let (x, mask) = (self.operand(node, 0)?, self.operand(node, 1)?);
+                let (scale, zero) = (self.scalar(*scale), self.scalar(0.0));
+                let scaled = self.result("Mul", &[x, scale], &[]);
+                self.result("Where", &[mask, scaled, zero], &[])
+            }
             Index::IndexAdd | Index::ScatterAdd { .. } | Index::MaskedSelect => {
                 return Err(self.unsupported(node));
             }

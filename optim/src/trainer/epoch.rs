@@ -156,15 +156,17 @@ impl<X: Send, Y: Send> Run<'_, '_, X, Y> {
             let (epoch, step) = (self.position.epoch, number + 1);
             return Err(Error::NonFiniteLoss { epoch, step, loss: value, hint });
         }
+        let measures = running.measure(output.value(), &target, self.fit.accumulate > 1)?;
+        // The backward pass has no need of it, and a language model's is as large as its gradient.
+        drop(output);
         let gradients = metered(&mut self.meter, || loss.backward())?;
+        // The graph is used up; what is left of it are the records of leaves.
+        drop(loss);
         pending.add(model, place, value, gradients, weight)?;
         if let Some(meter) = &mut self.meter {
             meter.computed(samples);
         }
         self.statistics.take_in(place)?;
-        let measures = running.measure(output.value(), &target, self.fit.accumulate > 1)?;
-        // The graph is used up; what is left of it holds values that the step is to change in place.
-        drop((loss, output));
         if self.asks_again() {
             pending.save(samples, input, target);
         }

@@ -260,8 +260,8 @@ impl Settings {
         // Vectors of each step: those that a training keeps for its backward pass beside the layers, those of a layer, and those that
         // are there at once without gradients.
         let (layers, beside, kept, without) = match self.encoder {
-            Encoder::Attention { blocks, .. } => (blocks as u64, 16, 30, 16),
-            Encoder::Masked { blocks, .. } => (blocks as u64, 36, 64, 26),
+            Encoder::Attention { blocks, .. } => (blocks as u64, 14, 24, 16),
+            Encoder::Masked { blocks, .. } => (blocks as u64, 24, 40, 26),
             Encoder::Gru { layers } => (layers as u64, 15, 13, 12),
         };
         let vectors =

@@ -6,10 +6,10 @@
 
 use std::hint::select_unpredictable;
 
-use crate::Element;
 use crate::cpu::nest::Nest;
 use crate::cpu::{Isa, Kernel, dispatch, threads};
 use crate::layout::Layout;
+use crate::{Element, Float};
 
 /// One element to one element.
 pub(crate) trait Unary<A, O>: Copy + Send + Sync {
@@ -295,6 +295,29 @@ impl<T: Element> Kernel for Select<'_, T> {
             }
         }
     }
+}
+
+/// `out = if mask { x · scale } else { 0 }` for slices of equal length.
+pub(crate) fn masked_scale<T: Float>(mask: &[bool], x: &[T], scale: T, out: &mut [T]) {
+    struct MaskedScale<'a, T> {
+        mask: &'a [bool],
+        x: &'a [T],
+        scale: T,
+        out: &'a mut [T],
+    }
+    impl<T: Float> Kernel for MaskedScale<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self) {
+            choose(self.mask, self.x, self.x, self.out, |x| x * self.scale, |_| T::ZERO);
+        }
+    }
+    assert_eq!((mask.len(), x.len()), (out.len(), out.len()));
+    threads::split_units(out, 1, 1, |first, out| {
+        let (mask, x) = (&mask[first..first + out.len()], &x[first..first + out.len()]);
+        dispatch(MaskedScale { mask, x, scale, out });
+        false
+    });
 }
 
 /// `out = if c { of_a(a) } else { of_b(b) }` for elements in order. An `if` would become a choice between two addresses, and

@@ -216,28 +216,25 @@ pub(crate) fn cross_entropy<T: Float>(
     });
 }
 
-/// `out` = gradient of the losses: (softmax(x) - onehot(label)) · g, with one factor `g` for each row; 0 for the `ignored` label.
+/// Turns probabilities into the gradient of the losses: (softmax(x) - onehot(label)) · g, with one factor `g` for each row; 0 for the
+/// `ignored` label.
 pub(crate) fn cross_entropy_backward<T: Float>(
-    probabilities: &[T],
+    probabilities: &mut [T],
     classes: usize,
     labels: &[u32],
     ignored: Option<u32>,
     g: &[T],
-    out: &mut [T],
 ) {
-    threads::split_units(out, classes, classes, |first, out| {
-        let rows = probabilities[first * classes..].chunks_exact(classes);
-        for (((out, p), &label), &g) in
-            out.chunks_exact_mut(classes).zip(rows).zip(&labels[first..]).zip(&g[first..])
-        {
+    threads::split_units(probabilities, classes, classes, |first, rows| {
+        for ((p, &label), &g) in rows.chunks_exact_mut(classes).zip(&labels[first..]).zip(&g[first..]) {
             if Some(label) == ignored {
-                out.fill(T::ZERO);
+                p.fill(T::ZERO);
                 continue;
             }
-            for (o, &p) in out.iter_mut().zip(p) {
-                *o = p * g;
+            p[label as usize] = p[label as usize] - T::ONE;
+            for p in p {
+                *p *= g;
             }
-            out[label as usize] = (p[label as usize] - T::ONE) * g;
         }
         false
     });

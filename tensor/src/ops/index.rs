@@ -1,5 +1,6 @@
 //! Elements and rows picked, added and replaced by lists of indices and by masks.
 
+use crate::cpu::elementwise;
 use crate::cpu::index::{self, mask};
 use crate::shape::{Axis, axis_index, count};
 use crate::{Element, Error, Float, Number, Result, Tensor};
@@ -233,6 +234,27 @@ impl<T: Element> Tensor<T> {
     pub fn masked_fill(&self, mask: &Tensor<bool>, value: T) -> Result<Self> {
         let mask = mask.view(mask.layout().broadcast_to("masked_fill", self.shape())?);
         mask.select(&Self::scalar(value), self)
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    /// This tensor times `scale` wherever `mask`, broadcast with it, is true, and 0 elsewhere, whatever is there: dropout, with a mask of
+    /// what is kept.
+    ///
+    /// ```
+    /// use cairn_tensor::Tensor;
+    /// let (x, kept) = (Tensor::from_vec(vec![1.0f32, -2.0], [2])?, Tensor::from_vec(vec![false, true], [2])?);
+    /// assert_eq!(x.masked_scale(&kept, 2.0)?.to_vec(), [0.0, -4.0]);
+    /// # Ok::<(), cairn_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] when the mask does not broadcast to this tensor's shape.
+    pub fn masked_scale(&self, mask: &Tensor<bool>, scale: T) -> Result<Self> {
+        let mask = mask.view(mask.layout().broadcast_to("masked_scale", self.shape())?);
+        let (mask, x) = (mask.row_major()?, self.row_major()?);
+        let (mask, x) = (&mask[..], &x[..]);
+        Self::build(self.dims(), |out| elementwise::masked_scale(mask, x, scale, out))
     }
 }
 

@@ -137,11 +137,12 @@ impl<T: Float> Tensor<T> {
     }
 
     /// The gradient with respect to the logits, given the probabilities (this tensor) that
-    /// [`cross_entropy`](Self::cross_entropy) returned and the gradient of the losses.
+    /// [`cross_entropy`](Self::cross_entropy) returned and the gradient of the losses; in the memory of the probabilities, if nobody
+    /// else holds them.
     ///
     /// # Errors
     /// As [`cross_entropy`](Self::cross_entropy).
-    pub fn cross_entropy_backward(&self, labels: &Tensor<u32>, gradient: &Self) -> Result<Self> {
+    pub fn cross_entropy_backward(self, labels: &Tensor<u32>, gradient: &Self) -> Result<Self> {
         self.cross_entropy_ignoring_backward(labels, None, gradient)
     }
 
@@ -151,7 +152,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`cross_entropy_ignoring`](Self::cross_entropy_ignoring).
     pub fn cross_entropy_ignoring_backward(
-        &self,
+        mut self,
         labels: &Tensor<u32>,
         ignored: Option<u32>,
         gradient: &Self,
@@ -168,11 +169,13 @@ impl<T: Float> Tensor<T> {
                 "one label and gradient for each row",
             ));
         }
-        let (p, labels, g) = (self.row_major()?, labels.row_major()?, gradient.row_major()?);
+        let (labels, g) = (labels.row_major()?, gradient.row_major()?);
         let labels = &labels[..];
         check_labels(op, labels, classes, ignored)?;
-        let (p, g) = (&p[..], &g[..]);
-        Self::build(self.dims(), |out| softmax::cross_entropy_backward(p, classes, labels, ignored, g, out))
+        if !self.is_empty() {
+            softmax::cross_entropy_backward(self.as_mut_slice()?, classes, labels, ignored, &g);
+        }
+        Ok(self)
     }
 }
 

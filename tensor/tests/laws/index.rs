@@ -86,6 +86,8 @@ proptest! {
         let kept: Vec<i64> = n.data.iter().zip(&nm.data).filter(|(_, m)| **m).map(|(x, _)| *x).collect();
         prop_assert_eq!(x.masked_select(&m).unwrap().to_vec(), kept.clone());
         same(&x.masked_fill(&m, 99).unwrap(), &Naive::from_fn(&shape, |i| if nm.at(i) { 99 } else { n.at(i) }));
+        let scaled = Naive::from_fn(&shape, |i| if nm.at(i) { n.at(i) as f32 * 1.5 } else { 0.0 });
+        same(&x.cast::<f32>().unwrap().masked_scale(&m, 1.5).unwrap(), &scaled);
         let places = m.nonzero().unwrap();
         prop_assert_eq!(places.shape(), &[kept.len(), shape.len()][..]);
         let found: Vec<i64> = (0..kept.len())

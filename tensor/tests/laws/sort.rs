@@ -144,6 +144,8 @@ fn what_is_refused() {
     let mask = Tensor::from_vec(vec![true, false], [2]).unwrap();
     assert!(matches!(x.masked_select(&mask), Err(Error::ShapeMismatch { op: "masked_select", .. })));
     assert!(matches!(x.masked_fill(&mask, 0), Err(Error::ShapeMismatch { op: "masked_fill", .. })));
+    let floats = x.cast::<f32>().unwrap();
+    assert!(matches!(floats.masked_scale(&mask, 2.0), Err(Error::ShapeMismatch { op: "masked_scale", .. })));
     assert!(matches!(x.cast::<f32>().unwrap().var(3, 0), Err(Error::AxisOutOfRange { op: "var", .. })));
     assert!(matches!(mask.any(1), Err(Error::AxisOutOfRange { op: "any", .. })));
 }
