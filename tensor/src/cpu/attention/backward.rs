@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::forward::products;
 use super::pack::{self, Place, Queries, carve, padded};
 use super::scores::{Block, Derive, Row, derive};
-use super::seen::{blocks, hull, spans};
+use super::seen::{blocks, hull, is_even, spans};
 use super::tile::{Left, Right, Sums, height, product};
 use super::{Job, KEYS, PAD, QUERIES};
 use crate::cpu::buffer::Buffer;
@@ -251,9 +251,9 @@ fn over_rows<T: Float>(
     width: usize,
     out: &mut [T],
 ) {
-    let tall = height::<T>(width);
-    for first in (0..keys).step_by(tall) {
-        let end = (first + tall).min(keys);
+    let (keys, tall) = if is_even(spans) { (hull(spans), KEYS) } else { (0..keys, height::<T>(width)) };
+    for first in keys.clone().step_by(tall) {
+        let end = (first + tall).min(keys.end);
         let looks = |span: &Range<usize>| span.start < end && span.end > first && !span.is_empty();
         let (Some(start), Some(last)) = (spans.iter().position(looks), spans.iter().rposition(looks)) else {
             continue;
@@ -267,7 +267,7 @@ fn over_rows<T: Float>(
 
 /// `out[row] += Σ scores[row][key] from[key]` over the keys that a tile of rows looks at, in their order.
 fn over_keys<T: Float>(spans: &[Range<usize>], scores: &[T], from: &[T], width: usize, out: &mut [T]) {
-    let tall = height::<T>(width);
+    let tall = if is_even(spans) { QUERIES } else { height::<T>(width) };
     for first in (0..spans.len()).step_by(tall) {
         let end = (first + tall).min(spans.len());
         let keys = hull(&spans[first..end]);

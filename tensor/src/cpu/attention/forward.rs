@@ -243,7 +243,8 @@ pub(super) fn products<T: Float>(
 }
 
 /// Adds to each row of `out` the values that it attends to, times their weights, in the order of the keys. What a row does not
-/// attend to has a weight of 0, which changes no sum where values are known to be `finite`; else it is not touched.
+/// attend to has a weight of 0, which changes no sum where values are known to be `finite`; else it is not touched. Rows that all attend
+/// to the same are one product.
 pub(super) fn weighted_values<T: Float>(
     spans: &[Range<usize>],
     weights: &[T],
@@ -251,7 +252,6 @@ pub(super) fn weighted_values<T: Float>(
     width: usize,
     out: &mut [T],
 ) {
-    let tall = height::<T>(width);
     let mut add = |rows: Range<usize>, keys: Range<usize>| {
         if !keys.is_empty() {
             let left = Left { data: &weights[rows.start * KEYS + keys.start..], row: KEYS, step: 1 };
@@ -260,6 +260,10 @@ pub(super) fn weighted_values<T: Float>(
             product([rows.len(), width, keys.len()], left, right, sums);
         }
     };
+    if is_even(spans) {
+        return add(0..spans.len(), hull(spans));
+    }
+    let tall = height::<T>(width);
     for first in (0..spans.len()).step_by(tall) {
         let rows = first..(first + tall).min(spans.len());
         if finite {
