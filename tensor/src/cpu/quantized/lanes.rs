@@ -7,7 +7,9 @@ use half::f16;
 
 use crate::cpu::halves;
 
+use super::activations::{Block, FINE};
 use super::panels::{QUAD, ROWS};
+use super::product::Format;
 
 /// The registers of an instruction set.
 ///
@@ -34,6 +36,15 @@ pub(super) trait Lanes: Copy + 'static {
     fn dot<const SIGNED: bool>(sums: Self::Sums, weights: Self::Quads, x: u32) -> Self::Sums;
     /// `coarse << shift + fine`.
     fn twofold(coarse: Self::Sums, fine: Self::Sums, shift: u32) -> Self::Sums;
+    /// The exact sum of the products of quads `FROM` to `TO` with coarse and fine bytes, put together, from word `start` of the block on.
+    #[inline(always)]
+    fn dots<F: Format, const FROM: usize, const TO: usize>(
+        quads: &[Self::Quads; 8],
+        x: &Block,
+        start: usize,
+    ) -> Self::Sums {
+        quad_by_quad::<Self, F, FROM, TO>(quads, x, start)
+    }
     fn floats(sums: Self::Sums) -> Self::Floats;
 
     fn splat(x: f32) -> Self::Floats;
@@ -47,6 +58,26 @@ pub(super) trait Lanes: Copy + 'static {
     /// Asks for memory that will be read soon; it need not be ours.
     #[inline(always)]
     fn prefetch(_address: *const u8) {}
+}
+
+/// [`Lanes::dots`] of [`Lanes::dot`]s, each in 32 bits.
+#[inline(always)]
+pub(super) fn quad_by_quad<L: Lanes, F: Format, const FROM: usize, const TO: usize>(
+    quads: &[L::Quads; 8],
+    x: &Block,
+    start: usize,
+) -> L::Sums {
+    let (mut coarse, mut fine) = (L::start(0), L::start(x[start] as i32));
+    for quad in FROM..TO {
+        coarse = dot::<L, F>(coarse, quads[quad], x[quad]);
+        fine = dot::<L, F>(fine, quads[quad], x[FINE + quad]);
+    }
+    L::twofold(coarse, fine, F::SHIFT)
+}
+
+#[inline(always)]
+fn dot<L: Lanes, F: Format>(sums: L::Sums, weights: L::Quads, x: u32) -> L::Sums {
+    if F::SIGNED { L::dot::<true>(sums, weights, x) } else { L::dot::<false>(sums, weights, x) }
 }
 
 /// Arrays, for processors of no other kind.

@@ -7,7 +7,7 @@
 
 use crate::BlockFormat;
 
-use super::activations::{Block, FINE, Form, Rows, SCALE, START, SUM, tiles};
+use super::activations::{Block, Form, Rows, SCALE, START, SUM, tiles};
 use super::blocks::Small;
 use super::lanes::Lanes;
 use super::panels::{self, QUAD, ROWS};
@@ -32,6 +32,13 @@ pub(super) trait Format {
     /// Whether either half of 32 weights has a scale.
     const HALVES: bool = matches!(Self::FORMAT, BlockFormat::Q6K);
     const SIGNED: bool = matches!(Self::FORMAT, BlockFormat::Q8_0);
+    /// The greatest weight, as bytes are multiplied.
+    const GREATEST: usize = match Self::FORMAT {
+        BlockFormat::Q8_0 => 128,
+        BlockFormat::Q6K => 63,
+        BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K => 31,
+        BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4K => 15,
+    };
     /// Bits of the fine bytes of activations; weights of four or five bits times their number of steps are bytes still.
     const SHIFT: u32 =
         if matches!(Self::FORMAT, BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K) { 2 } else { 3 };
@@ -174,32 +181,14 @@ fn super_part<L: Lanes, F: Format>(unit: &[u8], p: usize) -> Part<L> {
 fn add<L: Lanes, F: Format>(sum: L::Floats, part: &Part<L>, x: &Block) -> L::Floats {
     let d = L::splat(f32::from_bits(x[SCALE]));
     if F::HALVES {
-        let (first, second) = (dots::<L, F, 0, 4>(part, x, START), dots::<L, F, 4, 8>(part, x, START + 1));
+        let first = L::floats(L::dots::<F, 0, 4>(&part.quads, x, START));
+        let second = L::floats(L::dots::<F, 4, 8>(&part.quads, x, START + 1));
         let both = L::mul(first, part.scale);
         return L::mul_add(L::mul_add(second, part.second, both), d, sum);
     }
-    let sum = L::mul_add(dots::<L, F, 0, 8>(part, x, START), L::mul(part.scale, d), sum);
+    let products = L::floats(L::dots::<F, 0, 8>(&part.quads, x, START));
+    let sum = L::mul_add(products, L::mul(part.scale, d), sum);
     if F::MINIMA { L::mul_add(part.second, L::splat(f32::from_bits(x[SUM])), sum) } else { sum }
-}
-
-/// The exact sum of the products of some of the quads.
-#[inline(always)]
-fn dots<L: Lanes, F: Format, const FROM: usize, const TO: usize>(
-    part: &Part<L>,
-    x: &Block,
-    start: usize,
-) -> L::Floats {
-    let (mut coarse, mut fine) = (L::start(0), L::start(x[start] as i32));
-    for quad in FROM..TO {
-        coarse = dot::<L, F>(coarse, part.quads[quad], x[quad]);
-        fine = dot::<L, F>(fine, part.quads[quad], x[FINE + quad]);
-    }
-    L::floats(L::twofold(coarse, fine, F::SHIFT))
-}
-
-#[inline(always)]
-fn dot<L: Lanes, F: Format>(sums: L::Sums, weights: L::Quads, x: u32) -> L::Sums {
-    if F::SIGNED { L::dot::<true>(sums, weights, x) } else { L::dot::<false>(sums, weights, x) }
 }
 
 /// How far ahead memory is asked for, in bytes.

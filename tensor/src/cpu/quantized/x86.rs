@@ -2,12 +2,16 @@
 //!
 //! `vpdpbusd` multiplies unsigned bytes by signed ones and adds four products at a time. Signed weights get 128 added, which the
 //! sums begin without. Without VNNI, `vpmaddubsw` adds two products in 16 bits and saturates: not reached by weights up to
-//! 63, and by signed ones not where the sign goes over to the activation, as 2 · 128 · 127 is below 2^15.
+//! 63, and by signed ones not where the sign goes over to the activation, as 2 · 128 · 127 is below 2^15. So far below it are
+//! the products of smaller weights, and all those with fine bytes, that several quads are added in 16 bits before they are widened, which takes
+//! as long as the product itself.
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::activations::{Block, FINE};
+use super::lanes::{Lanes, quad_by_quad};
 use super::panels::{QUAD, ROWS};
+use super::product::Format;
 
 /// AVX-512 with VNNI: one register of everything.
 #[derive(Debug, Clone, Copy)]
@@ -201,6 +205,38 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    fn dots<F: Format, const FROM: usize, const TO: usize>(
+        quads: &[Self::Quads; 8],
+        x: &Block,
+        start: usize,
+    ) -> Self::Sums {
+        if VNNI {
+            return quad_by_quad::<Self, F, FROM, TO>(quads, x, start);
+        }
+        // Quads whose sums of two products with coarse bytes, up to 127, stay in 16 bits; those with fine ones, up to 4, all do.
+        let together = const { i16::MAX as usize / (2 * 127 * F::GREATEST) };
+        let mut sums = Self::start(x[start] as i32);
+        // SAFETY: the processor has the instructions, as said of the implementation.
+        unsafe {
+            let mut fine = [_mm256_setzero_si256(); 2];
+            for first in (FROM..TO).step_by(together) {
+                let mut coarse = [_mm256_setzero_si256(); 2];
+                for quad in first..(first + together).min(TO) {
+                    let of_coarse = _mm256_set1_epi32(x[quad] as i32);
+                    let of_fine = _mm256_set1_epi32(x[FINE + quad] as i32);
+                    for k in 0..2 {
+                        let weights = quads[quad][k];
+                        coarse[k] = _mm256_add_epi16(coarse[k], pairs(F::SIGNED, weights, of_coarse));
+                        fine[k] = _mm256_add_epi16(fine[k], pairs(F::SIGNED, weights, of_fine));
+                    }
+                }
+                add_pairs(&mut sums, coarse, 1 << F::SHIFT);
+            }
+            add_pairs(&mut sums, fine, 1);
+        }
+        sums
+    }
+    #[inline(always)]
     fn floats(sums: Self::Sums) -> Self::Floats {
         // SAFETY: the processor has the instructions, as said of the implementation.
         unsafe { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
@@ -291,11 +327,37 @@ unsafe fn one_dot<const VNNI: bool, const SIGNED: bool>(
         if VNNI {
             return _mm256_dpbusd_avx_epi32(sums, weights, x);
         }
-        let pairs = if SIGNED {
+        let pairs = pairs(SIGNED, weights, x);
+        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+}
+
+/// Sums of two products, in 16 bits.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn pairs(signed: bool, weights: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if signed {
             _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights))
         } else {
             _mm256_maddubs_epi16(weights, x)
-        };
-        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+}
+
+/// Adds pairs of sums in 16 bits, times a factor, to those in 32.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn add_pairs(sums: &mut [__m256i; 2], pairs: [__m256i; 2], factor: i16) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        for k in 0..2 {
+            sums[k] = _mm256_add_epi32(sums[k], _mm256_madd_epi16(pairs[k], _mm256_set1_epi16(factor)));
+        }
     }
 }
